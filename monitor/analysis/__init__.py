@@ -1,0 +1,1 @@
+"""Pure judgement of what was seen; runs in the worker processes."""

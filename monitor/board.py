@@ -1,0 +1,61 @@
+"""
+Where the engine and the web meet: the last known state of every site.
+
+The engine (main thread) publishes; the web thread takes snapshots. The lock here is the only one
+of ours.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import TypeAlias
+
+from monitor.model import SiteState
+
+Series: TypeAlias = tuple[str, ...]
+"""A site's rendered sample lines, one text per family in the order of metrics.families."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    state: SiteState
+    series: Series
+
+
+class StatusBoard:
+    """The mutable state is the entries and the readiness, both guarded by ``_lock``."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._entries: dict[str, Entry] = {}
+        self._unready: str | None = "starting"
+
+    def publish(self, entries: Iterable[Entry]) -> None:
+        """Show these states; each replaces the one of the same site."""
+        with self._lock:
+            for entry in entries:
+                self._entries[entry.state.site.name] = entry
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Forget these sites; their series go with them."""
+        with self._lock:
+            for name in names:
+                self._entries.pop(name, None)
+
+    def snapshot(self) -> Mapping[str, Entry]:
+        """Return the entries by name; the copy does not change any more."""
+        with self._lock:
+            return dict(self._entries)
+
+    def get(self, name: str) -> Entry | None:
+        with self._lock:
+            return self._entries.get(name)
+
+    def set_unready(self, reason: str | None) -> None:
+        """Say why the daemon is not ready, or None when it is."""
+        with self._lock:
+            self._unready = reason
+
+    def unready(self) -> str | None:
+        with self._lock:
+            return self._unready

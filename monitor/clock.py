@@ -1,0 +1,56 @@
+"""
+Time: a monotonic clock for schedules and deadlines, the wall clock for people.
+
+Both are passed in, so that tests turn them by hand.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from monitor.model import Seconds, Timestamp
+
+
+class Clock(Protocol):
+    def monotonic(self) -> Seconds:
+        """Return seconds that never go back; the zero means nothing."""
+
+    def time(self) -> Timestamp:
+        """Return seconds since 1970 in UTC."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def monotonic(self) -> Seconds:
+        return time.monotonic()
+
+    def time(self) -> Timestamp:
+        return time.time()
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """
+    One moment by which all of a check must be over, however many steps it takes.
+
+    Attributes:
+        at: The moment, on the monotonic clock.
+        timeout: What the site was given in all, for messages.
+        clock: Where the time is read.
+    """
+
+    at: Seconds
+    timeout: Seconds
+    clock: Clock
+
+    @classmethod
+    def after(cls, timeout: Seconds, clock: Clock) -> "Deadline":
+        return cls(at=clock.monotonic() + timeout, timeout=timeout, clock=clock)
+
+    def remaining(self) -> Seconds:
+        """Return what is left, never less than 0."""
+        return max(0.0, self.at - self.clock.monotonic())
+
+    def passed(self) -> bool:
+        return self.remaining() == 0.0

@@ -1,0 +1,1 @@
+"""Files become frozen, validated records; nothing else reads YAML or knows pydantic."""

@@ -1,0 +1,86 @@
+"""
+Daemon-wide settings: the top-level keys of the configuration beside ``sites``.
+
+Every daemon-wide default stands here and nowhere else.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+
+from monitor.model import Seconds
+from monitor.options import Duration, option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    probe_threads: int = option(
+        256, doc="How many checks may be under way at once; threads appear as they are needed."
+    )
+
+    def __post_init__(self) -> None:
+        if self.probe_threads < 1:
+            raise ValueError("probe_threads must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisSettings:
+    workers: int = option(
+        factory=lambda: os.cpu_count() or 1,
+        doc="How many processes analyse answers; by default one per core.",
+    )
+    timeout: Duration = option(
+        10.0, doc="How long one batch may take before its worker is replaced."
+    )
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError("workers must be at least 1")
+        if self.timeout <= 0:
+            raise ValueError("timeout must be more than 0s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    duration_buckets: tuple[float, ...] = option(
+        (0.1, 0.5, 1.0, 5.0, 10.0),
+        doc="Upper bounds in seconds of monitor_check_duration_seconds; the largest timeout of all "
+        "sites is appended where it lies above the last.",
+    )
+
+    def __post_init__(self) -> None:
+        bounds = self.duration_buckets
+        if not all(math.isfinite(bound) and bound > 0 for bound in bounds):
+            raise ValueError("duration_buckets must be positive numbers of seconds")
+        if list(bounds) != sorted(set(bounds)):
+            raise ValueError("duration_buckets must rise from one to the next")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySettings:
+    results: int = option(20, doc="How many of a site's last results are kept.")
+    failures: int = option(5, doc="How many of a site's last failures are kept with evidence.")
+
+    def __post_init__(self) -> None:
+        if self.results < 1 or self.failures < 1:
+            raise ValueError("results and failures must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    engine: EngineSettings = option(EngineSettings(), doc="The threads that check sites.")
+    analysis: AnalysisSettings = option(
+        factory=AnalysisSettings, doc="The processes that judge answers."
+    )
+    metrics: MetricsSettings = option(MetricsSettings(), doc="What Prometheus is shown.")
+    history: HistorySettings = option(HistorySettings(), doc="What is remembered of each site.")
+    shutdown_grace: Duration = option(
+        10.0, doc="How long a stop waits for the checks in flight before they are cut off."
+    )
+
+    def bucket_bounds(self, largest_timeout: Seconds) -> tuple[float, ...]:
+        """Return the histogram's bounds, the last at or above the largest timeout."""
+        bounds = self.metrics.duration_buckets
+        if not bounds or bounds[-1] < largest_timeout:
+            return (*bounds, largest_timeout)
+        return bounds

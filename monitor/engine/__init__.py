@@ -1,0 +1,1 @@
+"""Time and concurrency; runs in the main thread."""

@@ -1,0 +1,48 @@
+"""
+Our own errors; what goes wrong with a site is data instead (model.Failure).
+
+    MonitorError
+      ├─ ConfigError(problems)   the site list or a file it names is wrong        exit 2
+      ├─ StartupError            a port in use, no worker process to be had       exit 2
+      └─ ProbeError              the monitor could not look: no file descriptor,
+                                 no permission; the check is an error, not a failure
+
+Anything else that is raised is a bug: logged with its traceback, counted, and no site is shown
+down for it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class MonitorError(Exception):
+    """The root of our errors; its text is one sentence for whoever can mend the cause."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake in a configuration file, with its place; lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class ConfigError(MonitorError):
+    """The configuration is wrong; carries every problem of every file, sorted by place."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class StartupError(MonitorError):
+    """The daemon cannot start, or not all of it."""
+
+
+class ProbeError(MonitorError):
+    """A probe could not look, for a reason that lies with the monitor or its system."""

@@ -1,0 +1,585 @@
+"""
+The vocabulary: what is checked, what was seen, what that means.
+
+Every record is frozen, compares by value and pickles, because these are all that threads and
+processes hand each other. Times are seconds and sizes bytes; whatever has another unit says so in
+its name. ``None`` is "no data", never 0.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from monitor.clock import Deadline
+
+Seconds: TypeAlias = float
+Timestamp: TypeAlias = float
+"""Seconds since 1970 in UTC, by the wall clock."""
+Bytes: TypeAlias = int
+
+_Section = TypeVar("_Section")
+
+
+class Reason(StrEnum):
+    """Why a check is down; the closed list, in the order of a transaction."""
+
+    DNS_NOT_FOUND = "dns_not_found"
+    DNS_ERROR = "dns_error"
+    DNS_TIMEOUT = "dns_timeout"
+    CONNECT_REFUSED = "connect_refused"
+    CONNECT_UNREACHABLE = "connect_unreachable"
+    CONNECT_RESET = "connect_reset"
+    CONNECT_TIMEOUT = "connect_timeout"
+    TLS_EXPIRED = "tls_expired"
+    TLS_NOT_YET_VALID = "tls_not_yet_valid"
+    TLS_WRONG_HOST = "tls_wrong_host"
+    TLS_UNTRUSTED = "tls_untrusted"
+    TLS_CLIENT_CERTIFICATE = "tls_client_certificate"
+    TLS_PROTOCOL = "tls_protocol"
+    TLS_TIMEOUT = "tls_timeout"
+    PROXY_ERROR = "proxy_error"
+    PROTOCOL_ERROR = "protocol_error"
+    READ_TIMEOUT = "read_timeout"
+    CONNECTION_LOST = "connection_lost"
+    REDIRECT_LIMIT = "redirect_limit"
+    REDIRECT_UNSAFE = "redirect_unsafe"
+    BODY_TOO_LARGE = "body_too_large"
+    DECODE_ERROR = "decode_error"
+    STATUS = "status"
+    HEADER = "header"
+    BODY = "body"
+    JSON = "json"
+    LATENCY = "latency"
+    CERTIFICATE = "certificate"
+    HTTP_VERSION = "http_version"
+    TLS = "tls"
+    TLS_VERSION = "tls_version"
+    REDIRECTS = "redirects"
+    EXPRESSION = "expression"
+    TCP_DIALOGUE = "tcp_dialogue"
+    DNS_RCODE = "dns_rcode"
+    DNS_ANSWER = "dns_answer"
+    ICMP_LOSS = "icmp_loss"
+    ICMP_TIMEOUT = "icmp_timeout"
+    ANALYSIS_TIMEOUT = "analysis_timeout"
+    ANALYSIS_CRASH = "analysis_crash"
+
+
+class Phase(StrEnum):
+    """The parts of a check's time; each protocol has some of them."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    TLS = "tls"
+    PROCESSING = "processing"
+    TRANSFER = "transfer"
+    REQUEST = "request"  # DNS
+    SETUP = "setup"  # ICMP
+    RTT = "rtt"  # ICMP
+    CHECK = "check"  # gRPC
+
+
+class Status(StrEnum):
+    """What a site is said to be."""
+
+    UNKNOWN = "unknown"
+    UP = "up"
+    DOWN = "down"
+    MAINTENANCE = "maintenance"
+
+
+# ---------------------------------------------------------------- what the admin listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """
+    How many results in a row turn the confirmed state.
+
+    Attributes:
+        failures: From up to down; at least 1.
+        successes: From down to up; at least 1.
+        retry_interval: How often a site is checked while a failure awaits confirmation, and after
+            an error of the monitor's own.
+    """
+
+    failures: int = 1
+    successes: int = 1
+    retry_interval: Seconds = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """
+    One site of the list, decoded and complete.
+
+    Attributes:
+        name: Unique over all files.
+        url: What is asked for, credentials included; never shown.
+        target: The URL as it may be shown: no credentials, no substituted secret.
+        scheme: The URL's, in lower case; picks the probe.
+        labels: The admin's own, in the order of the file.
+        interval: From one check's slot to the next.
+        timeout: The one deadline over everything a check does.
+        options: One record per section of the probe (HttpOptions, TlsOptions, …).
+        expect: What must hold, as (key of EXPECTATIONS, decoded value), in the table's order.
+        reads_body: Whether an expectation looks at the body, so that more than the evidence of it
+            is worth keeping.
+        secrets: Every value that must never be shown; see redact().
+    """
+
+    name: str
+    url: str = field(repr=False)
+    target: str
+    scheme: str
+    group: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    interval: Seconds = 60.0
+    timeout: Seconds = 10.0
+    options: tuple[object, ...] = field(default=(), repr=False)
+    expect: tuple[tuple[str, Any], ...] = ()
+    reads_body: bool = False
+    confirm: Confirm = Confirm()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def section(self, record: type[_Section]) -> _Section:
+        """
+        Return this site's options of one section.
+
+        Raises:
+            LookupError: The site's scheme has no such section.
+        """
+        for options in self.options:
+            if isinstance(options, record):
+                return options
+        raise LookupError(f"{self.scheme} sites have no {record.__name__}")
+
+    def redact(self, text: str) -> str:
+        """Return the text without any of this site's secrets."""
+        return redact(text, self.secrets)
+
+
+_SHORTEST_SECRET = 4
+
+
+def redact(text: str, secrets: tuple[str, ...]) -> str:
+    """
+    Return the text with each secret replaced by ``<secret>``.
+
+    Free text is searched for secrets of at least 4 characters: shorter ones would tear holes into
+    every message. Where a short one stood in the configuration itself, it is masked by its place.
+    """
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET and secret in text:
+            text = text.replace(secret, "<secret>")
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteChange:
+    """The difference between two site lists; a site in none of them goes on undisturbed."""
+
+    added: tuple[Site, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[Site, ...] = ()
+
+
+# ---------------------------------------------------------------- what was seen
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """
+    Why there is no complete answer.
+
+    Attributes:
+        message: One clause for people that names the value, without a full stop:
+            ``connection to 192.0.2.1:443 refused``.
+    """
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSession:
+    """
+    What the handshake showed, whether or not it succeeded.
+
+    Attributes:
+        version: ``TLS 1.3`` …; None when no handshake was completed.
+        cipher: IANA's name; None when unknown.
+        chain: The certificates the server sent, leaf first, as PEM.
+        verified: Whether the chain and the name were accepted; None when the site turned
+            verification off.
+    """
+
+    version: str | None = None
+    cipher: str | None = None
+    chain: tuple[str, ...] = ()
+    verified: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """
+    One redirect that was followed.
+
+    Attributes:
+        url: Where the answer came from, as it may be shown.
+        status: That answer's.
+        tls: That connection's; None on plain HTTP.
+    """
+
+    url: str
+    status: int
+    address: str | None = None
+    tls: TlsSession | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAnswer:
+    """
+    The final answer of an HTTP(S) check.
+
+    Attributes:
+        version: ``1.0``, ``1.1``, ``2`` or ``3``.
+        headers: In the order they came, names as sent.
+        body: The first ``max_body`` decoded bytes, or fewer where nothing reads the body.
+        body_size: Decoded bytes that arrived before the transfer ended or was cut.
+        truncated: Whether the body was longer than what was fetched of it.
+        content_length: As the server said; -1 when it did not.
+        url: Where the answer came from, as it may be shown.
+        redirects: The hops before this answer.
+    """
+
+    status: int
+    version: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = field(default=b"", repr=False)
+    body_size: Bytes = 0
+    truncated: bool = False
+    content_length: int = -1
+    url: str = ""
+    redirects: tuple[Hop, ...] = ()
+
+    def header(self, name: str) -> tuple[str, ...]:
+        """Return every value of one header; names do not depend on case."""
+        name = name.lower()
+        return tuple(value for key, value in self.headers if key.lower() == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpAnswer:
+    """
+    A connection (TCP or TLS) that stood, and what the dialogue brought.
+
+    Attributes:
+        captures: Named groups of the dialogue's ``expect`` lines.
+        received: The last bytes that came, for evidence.
+    """
+
+    captures: tuple[tuple[str, str], ...] = ()
+    received: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsAnswer:
+    """
+    A DNS reply; each record as its presentation text (``example.com. 300 IN A 192.0.2.1``).
+
+    Attributes:
+        rcode: ``NOERROR``, ``NXDOMAIN``, …
+        serial: The SOA record's, when one was asked for.
+    """
+
+    rcode: str
+    answer: tuple[str, ...] = ()
+    authority: tuple[str, ...] = ()
+    additional: tuple[str, ...] = ()
+    serial: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IcmpAnswer:
+    """
+    What came of the echo requests.
+
+    Attributes:
+        round_trips: Seconds of each answered packet, in order.
+        hop_limit: TTL or hop limit of the last reply.
+    """
+
+    sent: int
+    received: int
+    round_trips: tuple[Seconds, ...] = ()
+    hop_limit: int | None = None
+
+    @property
+    def loss(self) -> float:
+        """From 0 to 1."""
+        return 1 - self.received / self.sent if self.sent else 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketAnswer:
+    """
+    The answer to the upgrade, and the last message.
+
+    Attributes:
+        upgraded: Whether the server switched protocols.
+    """
+
+    status: int
+    upgraded: bool
+    headers: tuple[tuple[str, str], ...] = ()
+    received: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcAnswer:
+    """
+    What the health service said.
+
+    Attributes:
+        status_code: gRPC's, 0 for OK.
+        serving_status: ``SERVING``, ``NOT_SERVING``, …; None when the call failed.
+    """
+
+    status_code: int
+    serving_status: str | None = None
+
+
+Answer: TypeAlias = HttpAnswer | TcpAnswer | DnsAnswer | IcmpAnswer | WebSocketAnswer | GrpcAnswer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """
+    What one probe saw; it judges nothing.
+
+    Attributes:
+        time: When the check started.
+        duration: The whole check, by the transport's timers where it has any.
+        phases: In the order of the transaction; one that was not reached is missing.
+        address: The IP address that was contacted last.
+        failure: Why there is no complete answer; None when there is one.
+        answer: What came, possibly incomplete where ``failure`` is set.
+        tls: The final connection's handshake; None on plain connections.
+    """
+
+    time: Timestamp
+    duration: Seconds
+    phases: Mapping[Phase, Seconds] = field(default_factory=dict)
+    address: str | None = None
+    failure: Failure | None = None
+    answer: Answer | None = None
+    tls: TlsSession | None = None
+
+    @property
+    def ip_version(self) -> int | None:
+        """4 or 6."""
+        return ip_address(self.address.partition("%")[0]).version if self.address else None
+
+
+# ---------------------------------------------------------------- what that means
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    Up, or down for exactly one reason.
+
+    Attributes:
+        reason: None when up.
+        message: Why, for people, with the value that broke the rule; empty when up.
+    """
+
+    up: bool
+    reason: Reason | None = None
+    message: str = ""
+
+    @classmethod
+    def down(cls, failure: Failure) -> "Verdict":
+        return cls(up=False, reason=failure.reason, message=failure.message)
+
+
+UP = Verdict(up=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """
+    One certificate of a chain, decoded; names as in RFC 4514 text.
+
+    Attributes:
+        names: Subject alternative names (DNS names and IP addresses); the common name without any.
+        serial: Lower-case hexadecimal.
+        fingerprint: SHA-256, lower-case hexadecimal.
+    """
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    serial: str
+    not_before: Timestamp
+    not_after: Timestamp
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a worker process needs to judge one observation."""
+
+    observation: Observation
+    expect: tuple[tuple[str, Any], ...] = ()
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """
+    What analysing an observation brought.
+
+    Attributes:
+        chain: The final connection's certificates, leaf first.
+        hop_chains: The same of each redirect, in order.
+        broken: The key of every expectation that does not hold, not only of the first.
+    """
+
+    verdict: Verdict
+    chain: tuple[Certificate, ...] = ()
+    hop_chains: tuple[tuple[Certificate, ...], ...] = ()
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """
+    One finished check, without the bodies: secrets masked, fit to be shown and kept.
+
+    Attributes:
+        error: The monitor's own fault, as a sentence; such a check says nothing about the site.
+        excerpt: The beginning of the body, kept of failures only.
+    """
+
+    site: str
+    url: str
+    observation: Observation
+    analysis: Analysis | None = None
+    error: str | None = None
+    excerpt: str | None = None
+
+    @property
+    def up(self) -> bool | None:
+        """None when the monitor could not look or judge."""
+        return self.analysis.verdict.up if self.analysis else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """
+    What is counted of a site since it entered the list.
+
+    Attributes:
+        checks: Finished checks, up or down.
+        failures: Of these the ones that were down, by reason.
+        errors: Checks the monitor itself spoilt; not among ``checks``.
+        skipped: Slots that were not run, by cause.
+        durations: One count per bucket of ``monitor_check_duration_seconds``, not cumulative; the
+            last is what exceeded every bound.
+        duration_sum: Of the same checks.
+    """
+
+    checks: int = 0
+    failures: Mapping[Reason, int] = field(default_factory=dict)
+    errors: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    durations: tuple[int, ...] = ()
+    duration_sum: Seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteState:
+    """
+    Everything that is known of a site; replaced, never changed.
+
+    Attributes:
+        status: The confirmed state.
+        since: When ``status`` was taken on.
+        streak: How many results in a row said the same as the last one.
+        last: The last finished check, errors included.
+        recent: The last results, newest first.
+        failures: The last results that were down, newest first, with their evidence.
+    """
+
+    site: Site
+    status: Status = Status.UNKNOWN
+    since: Timestamp
+    streak: int = 0
+    last: Result | None = None
+    recent: tuple[Result, ...] = ()
+    failures: tuple[Result, ...] = ()
+    counters: Counters = Counters()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A change of the confirmed state; becomes one log line."""
+
+    site: str
+    before: Status
+    after: Status
+    time: Timestamp
+    result: Result
+
+
+# ---------------------------------------------------------------- the rows of the tables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeKind:
+    """
+    One row of the probes' table.
+
+    Attributes:
+        protocol: What expectations are made for; ``https`` and ``http`` share one.
+        build: Makes the probe, once for the life of the daemon.
+        sections: The site's keys that hold its options, with the record each is decoded into.
+        check_url: Raises ValueError, with what is wrong, for a URL this probe can not use.
+    """
+
+    protocol: str
+    build: Callable[[], "Probe"]
+    sections: Mapping[str, type]
+    check_url: Callable[[str], None] | None = None
+
+
+Probe: TypeAlias = Callable[[Site, "Deadline"], Observation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectationKind:
+    """
+    One row of the expectations' table.
+
+    Attributes:
+        shape: The type its value is decoded into (see options.py); what ``check`` is given.
+        reason: The failure's, when it does not hold.
+        check: ``(value, seen) -> why it does not hold``, or None.
+        protocols: Those it makes sense for.
+        defaults: What holds, by protocol, where the site says nothing.
+        reads_body: Whether it needs the whole body.
+        doc: One sentence for the schema and the reference.
+    """
+
+    shape: Any
+    reason: Reason
+    check: Callable[[Any, Any], str | None]
+    protocols: frozenset[str]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    reads_body: bool = False
+    doc: str

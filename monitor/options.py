@@ -1,0 +1,170 @@
+"""
+How options are written down: units, patterns, secrets, and what a record says of its fields.
+
+Probes and expectations describe their YAML with plain frozen dataclasses whose fields have these
+types; ``config.schema`` decodes them and makes the JSON Schema. A field's name, type, default,
+rule and documentation thus stand in one place.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field
+from enum import Enum
+from typing import Annotated, Any
+
+import re2
+
+from monitor.model import Bytes, Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """
+    Marks a value that is decoded by a function of its own.
+
+    Attributes:
+        parse: Takes the YAML scalar (or, with ``accepts``, whatever stands there) and returns the
+            value; raises ValueError with what is wrong and what would be right.
+        schema: JSON Schema of what may be written.
+    """
+
+    parse: Callable[[Any], Any]
+    schema: Mapping[str, Any]
+
+    def __hash__(self) -> int:
+        return hash(self.parse)
+
+
+class Marker(Enum):
+    """What config must do itself, because it depends on the file that is read."""
+
+    SECRET = "secret"  # noqa: S105  the kind, not a password
+    """Never shown: the value joins the site's secrets."""
+    FILE = "file"
+    """A path, relative to the YAML file that names it; must be readable."""
+
+
+def option(default: Any = MISSING, *, doc: str, factory: Any = MISSING) -> Any:
+    """
+    Declare one option: a dataclass field with its documentation.
+
+    Args:
+        default: What holds where nothing is written; without one the option must be given.
+        doc: One sentence for the JSON Schema, the editor and the reference.
+        factory: Makes the default instead, as in dataclasses.field.
+    """
+    if factory is not MISSING:
+        return field(default_factory=factory, metadata={"doc": doc})
+    return field(default=default, metadata={"doc": doc})
+
+
+_DURATION_UNITS: Mapping[str, Seconds] = {
+    "ms": 0.001,
+    "s": 1,
+    "m": 60,
+    "h": 3600,
+    "d": 86400,
+    "w": 604800,
+}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_SIZE_UNITS: Mapping[str, Bytes] = {
+    "B": 1,
+    "kB": 1000,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "KiB": 1024,
+    "MiB": 1024**2,
+    "GiB": 1024**3,
+}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMG]i?B|B)")
+
+
+def parse_duration(value: Any) -> Seconds:
+    """
+    Return the seconds of ``500ms``, ``15s``, ``1m30s``, ``14d``.
+
+    Raises:
+        ValueError: It is anything else; a bare number has no unit.
+    """
+    units = ", ".join(_DURATION_UNITS)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{value} has no unit; write {value}s, or another of {units}")  # noqa: TRY004
+    text = value if isinstance(value, str) else ""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{value!r} is not a duration such as 500ms, 15s or 1m30s; units: {units}")
+    return float(sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts))
+
+
+def parse_size(value: Any) -> Bytes:
+    """
+    Return the bytes of ``64KiB``, ``1MB``.
+
+    Raises:
+        ValueError: It is anything else; a bare number has no unit.
+    """
+    units = ", ".join(_SIZE_UNITS)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{value} has no unit; write {value}B, or another of {units}")  # noqa: TRY004
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError(f"{value!r} is not a size such as 64KiB or 1MB; units: {units}")
+    return int(float(match[1]) * _SIZE_UNITS[match[2]])
+
+
+def parse_regex(value: Any) -> str:
+    """
+    Return the pattern itself, once RE2 has accepted it: linear time on any input.
+
+    Raises:
+        ValueError: RE2 has no such syntax.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a pattern; put it in quotes")  # noqa: TRY004
+    compile_regex(value)
+    return value
+
+
+def compile_regex(pattern: str, *, binary: bool = False) -> Any:
+    """
+    Return the compiled RE2 pattern; re2 keeps the last ones it has compiled.
+
+    Args:
+        binary: Match bytes; what is not ASCII in the pattern stands for its UTF-8 bytes.
+
+    Raises:
+        ValueError: RE2 has no such syntax; the message quotes RE2's reason.
+    """
+    settings = re2.Options()
+    settings.log_errors = False
+    if binary:
+        settings.encoding = re2.Options.Encoding.LATIN1
+    try:
+        return re2.compile(pattern.encode() if binary else pattern, settings)
+    except re2.error as error:
+        reason = error.args[0]
+        text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        raise ValueError(f"{pattern!r} is not an RE2 pattern: {text}") from error
+
+
+def show_duration(seconds: Seconds) -> str:
+    """Return the duration as people write it: ``1.5s``, ``80ms``, ``14d``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.3g}ms"
+    for unit, size in reversed(list(_DURATION_UNITS.items())):
+        if size >= 1 and seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:.4g}s"
+
+
+Duration = Annotated[
+    Seconds,
+    Parsed(parse_duration, {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|[smhdw]))+$"}),
+]
+Size = Annotated[
+    Bytes, Parsed(parse_size, {"type": "string", "pattern": r"^\d+(\.\d+)? ?([kKMG]i?B|B)$"})
+]
+Regex = Annotated[str, Parsed(parse_regex, {"type": "string", "format": "regex"})]
+Secret = Annotated[str, Marker.SECRET]
+FilePath = Annotated[str, Marker.FILE]

@@ -1,0 +1,1 @@
+"""Network I/O, one file per protocol; runs in the I/O threads."""

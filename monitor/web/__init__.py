@@ -1,0 +1,1 @@
+"""Our own HTTP; runs in a thread of its own."""
