@@ -1,0 +1,162 @@
+"""
+The one JSON form of results and sites, for ``--json`` and the API alike; absent is null, never 0.
+
+Moments are ISO 8601 in UTC, durations seconds.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from monitor.model import (
+    Certificate,
+    DnsAnswer,
+    GrpcAnswer,
+    Hop,
+    HttpAnswer,
+    IcmpAnswer,
+    Result,
+    SiteState,
+    TcpAnswer,
+    Timestamp,
+    WebSocketAnswer,
+)
+
+
+def moment(time: Timestamp) -> str:
+    """Return ``2026-11-22T11:20:01.123Z``."""
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    """Return one finished check; every key is always there."""
+    seen = result.observation
+    analysis = result.analysis
+    verdict = analysis.verdict if analysis else None
+    chain = [certificate_json(one) for one in analysis.chain] if analysis else []
+    return {
+        "site": result.site,
+        "url": result.url,
+        "up": result.up,
+        "reason": verdict.reason if verdict else None,
+        "message": (verdict.message or None) if verdict else result.error,
+        "time": moment(seen.time),
+        "duration_seconds": seen.duration,
+        "phases": {str(phase): seconds for phase, seconds in seen.phases.items()},
+        "address": seen.address,
+        **_answer_json(result),
+        "tls_version": seen.tls.version if seen.tls else None,
+        "tls_cipher": seen.tls.cipher if seen.tls else None,
+        "certificate": {**chain[0], "verified": seen.tls.verified} if chain and seen.tls else None,
+        "chain": chain[1:] or None,
+        "excerpt": result.excerpt,
+    }
+
+
+def _answer_json(result: Result) -> dict[str, Any]:
+    answer = result.observation.answer
+    found: dict[str, Any] = dict.fromkeys(
+        (
+            "status",
+            "http_version",
+            "headers",
+            "redirects",
+            "body_bytes",
+            "rcode",
+            "answers",
+            "serial",
+            "loss",
+            "round_trips_seconds",
+            "captures",
+            "grpc_status_code",
+            "serving_status",
+        )
+    )
+    match answer:
+        case HttpAnswer():
+            hops = result.analysis.hop_chains if result.analysis else ()
+            chains = [*hops, *[()] * len(answer.redirects)]
+            found |= {
+                "status": answer.status,
+                "http_version": answer.version,
+                "headers": [list(header) for header in answer.headers],
+                "redirects": [
+                    _hop_json(hop, chain)
+                    for hop, chain in zip(answer.redirects, chains, strict=False)
+                ],
+                "body_bytes": answer.body_size,
+            }
+        case TcpAnswer():
+            found["captures"] = dict(answer.captures)
+        case DnsAnswer():
+            found |= {"rcode": answer.rcode, "answers": list(answer.answer)}
+            found["serial"] = answer.serial
+        case IcmpAnswer():
+            found |= {"loss": answer.loss, "round_trips_seconds": list(answer.round_trips)}
+        case WebSocketAnswer():
+            found["status"] = answer.status
+            found["headers"] = [list(header) for header in answer.headers]
+        case GrpcAnswer():
+            found["grpc_status_code"] = answer.status_code
+            found["serving_status"] = answer.serving_status
+        case None:
+            pass
+    return found
+
+
+def _hop_json(hop: Hop, chain: tuple[Certificate, ...]) -> dict[str, Any]:
+    return {
+        "url": hop.url,
+        "status": hop.status,
+        "address": hop.address,
+        "certificate": certificate_json(chain[0]) if chain else None,
+    }
+
+
+def certificate_json(certificate: Certificate) -> dict[str, Any]:
+    return {
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "names": list(certificate.names),
+        "serial": certificate.serial,
+        "not_before": moment(certificate.not_before),
+        "not_after": moment(certificate.not_after),
+        "fingerprint_sha256": certificate.fingerprint,
+    }
+
+
+def site_json(state: SiteState) -> dict[str, Any]:
+    """Return one row of ``/api/v1/sites``."""
+    site = state.site
+    return {
+        "name": site.name,
+        "url": site.target,
+        "group": site.group or None,
+        "labels": dict(site.labels),
+        "state": state.status,
+        "since": moment(state.since),
+        "interval_seconds": site.interval,
+        "last": result_json(state.last) if state.last else None,
+    }
+
+
+def site_detail_json(state: SiteState) -> dict[str, Any]:
+    """Return ``/api/v1/sites/NAME``: the row, and what is remembered; newest first."""
+    return {
+        **site_json(state),
+        "timeout_seconds": state.site.timeout,
+        "streak": state.streak,
+        "checks": state.counters.checks,
+        "check_failures": {str(key): count for key, count in state.counters.failures.items()},
+        "check_errors": state.counters.errors,
+        "checks_skipped": dict(state.counters.skipped),
+        "recent": [
+            {
+                "time": moment(one.observation.time),
+                "up": one.up,
+                "duration_seconds": one.observation.duration,
+                "reason": one.analysis.verdict.reason if one.analysis else None,
+            }
+            for one in state.recent
+        ],
+        "failures": [result_json(one) for one in state.failures],
+    }
