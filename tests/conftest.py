@@ -1,0 +1,53 @@
+"""A clean machine for each test: no proxies from the environment, no peer but loopback."""
+
+import ipaddress
+import os
+import shutil
+import socket
+from collections.abc import Callable
+
+import pytest
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    """No test depends on what the machine's environment says of proxies and CA bundles."""
+    for name in (*_PROXIES, *map(str.upper, _PROXIES), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch):
+    """Python's sockets connect to nothing but this machine."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = address[0]
+            if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+                raise AssertionError(f"a test wanted to connect to {host}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def real() -> Callable[[str], str]:
+    """
+    Return a function from a program's name to its path.
+
+    Without the program the test skips; under MONITOR_REQUIRE_REAL=1 it fails.
+    """
+
+    def find(program: str) -> str:
+        path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+        if path is None:
+            message = f"{program} is not installed; apt-get install it to run this test"
+            if os.environ.get("MONITOR_REQUIRE_REAL") == "1":
+                pytest.fail(message)
+            pytest.skip(message)
+        return path
+
+    return find
