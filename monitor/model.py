@@ -480,6 +480,22 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """
+    What is remembered of an earlier check: little, because there are many.
+
+    Attributes:
+        up: None when the monitor could not look or judge.
+    """
+
+    time: Timestamp
+    duration: Seconds
+    up: bool | None
+    reason: Reason | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
     """
     What is counted of a site since it entered the list.
@@ -508,11 +524,12 @@ class SiteState:
     Everything that is known of a site; replaced, never changed.
 
     Attributes:
-        status: The confirmed state.
+        status: The confirmed state; unknown until a first result confirms one.
         since: When ``status`` was taken on.
-        streak: How many results in a row said the same as the last one.
-        last: The last finished check, errors included.
-        recent: The last results, newest first.
+        streak: How many results in a row said the same as the last one that said anything.
+        last: The last check, errors included.
+        finished: The last check that said something of the site; what gauges show.
+        recent: The last checks, newest first.
         failures: The last results that were down, newest first, with their evidence.
     """
 
@@ -521,9 +538,17 @@ class SiteState:
     since: Timestamp
     streak: int = 0
     last: Result | None = None
-    recent: tuple[Result, ...] = ()
+    finished: Result | None = None
+    recent: tuple[Past, ...] = ()
     failures: tuple[Result, ...] = ()
     counters: Counters = Counters()
+
+    @property
+    def shown(self) -> Status:
+        """What people are told: unknown while the monitor itself fails to look."""
+        if self.last and self.last.error is not None:
+            return Status.UNKNOWN
+        return self.status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,7 +132,7 @@ def site_json(state: SiteState) -> dict[str, Any]:
         "url": site.target,
         "group": site.group or None,
         "labels": dict(site.labels),
-        "state": state.status,
+        "state": state.shown,
         "since": moment(state.since),
         "interval_seconds": site.interval,
         "last": result_json(state.last) if state.last else None,
@@ -151,10 +151,10 @@ def site_detail_json(state: SiteState) -> dict[str, Any]:
         "checks_skipped": dict(state.counters.skipped),
         "recent": [
             {
-                "time": moment(one.observation.time),
+                "time": moment(one.time),
                 "up": one.up,
-                "duration_seconds": one.observation.duration,
-                "reason": one.analysis.verdict.reason if one.analysis else None,
+                "duration_seconds": one.duration,
+                "reason": one.reason,
             }
             for one in state.recent
         ],
