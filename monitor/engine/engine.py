@@ -1,0 +1,437 @@
+"""
+The loop: owns every site, its state and its place in time; runs in the main thread.
+
+``run`` waits for the inbox; ``start_due_checks`` and ``handle`` never wait, so a test drives them
+with a clock turned by hand and pools that do nothing by themselves.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from queue import Empty
+from typing import Protocol
+
+from monitor.clock import Clock
+from monitor.engine import result as results
+from monitor.engine.events import (
+    BatchJudged,
+    Event,
+    Inbox,
+    ProbeFinished,
+    ReloadRequested,
+    SitesChanged,
+    StopRequested,
+    WorkerStarted,
+)
+from monitor.engine.pools import AnalysisPool, Judged, ProbePool
+from monitor.engine.schedule import Due, Schedule
+from monitor.engine.state import Memory, advance, awaits_confirmation, begin, rebucket, skip
+from monitor.errors import ProbeError
+from monitor.logs import fields
+from monitor.model import (
+    Analysis,
+    Bytes,
+    HttpAnswer,
+    Job,
+    Observation,
+    Result,
+    Seconds,
+    Site,
+    SiteState,
+    Status,
+    Timestamp,
+    Transition,
+    Verdict,
+)
+
+_log = logging.getLogger(__name__)
+
+_BATCH_SITES = 32
+_BATCH_BYTES: Bytes = 4 * 1024**2
+_BATCH_WAIT: Seconds = 0.01
+"""A round trip to a worker costs us about the same for one observation as for a dozen, so what
+has gathered in this time travels together."""
+_SLOW: Seconds = 1.0
+"""A down check that took this long is expected to hold its next thread as long."""
+
+
+class Meters(Protocol):
+    """What the engine tells of itself; each call must be cheap."""
+
+    def started(self, lag: Seconds) -> None: ...
+    def probing(self, busy: int, threads: int) -> None: ...
+    def analysed(self, seconds: Seconds, jobs: int) -> None: ...
+    def analysis_backlog(self, batches: int) -> None: ...
+    def sites(self, count: int) -> None: ...
+    def engine_restarted(self) -> None: ...
+
+
+class Publisher(Protocol):
+    """Where states go to be seen."""
+
+    def publish(self, state: SiteState) -> None: ...
+    def remove(self, names: Iterable[str]) -> None: ...
+    def bounds_changed(self, bounds: tuple[Seconds, ...]) -> None: ...
+
+
+class _Stage(Enum):
+    WAITING = auto()
+    PROBING = auto()
+    ANALYSING = auto()
+
+
+@dataclass(slots=True)
+class _Check:
+    """
+    A check under way, from the moment it was due until it is recorded.
+
+    Attributes:
+        slow: Whether it was let in as one that is expected to hold its thread for long.
+        started: When it got its thread, by the wall clock.
+        seen: What the probe brought, body and all, while the rest is judged elsewhere.
+    """
+
+    site: Site
+    due: Seconds
+    stage: _Stage = _Stage.WAITING
+    slow: bool = False
+    started: Timestamp = 0.0
+    seen: Observation | None = None
+
+
+class Engine:
+    """
+    The mutable state is the tables below; the main thread alone reads and writes them.
+
+    A check's way: due, waiting (for a thread), probing, analysing, recorded. All the while its
+    site is in ``_under_way``, so that no second check of it begins.
+
+    Sites whose last check was down and slow wait in a line of their own and get half of the
+    threads at most: however many sites hang in their timeouts, the others have the other half.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        inbox: Inbox,
+        probes: ProbePool,
+        analysis: AnalysisPool,
+        publisher: Publisher,
+        meters: Meters,
+        memory: Memory,
+        reload: Callable[[ReloadRequested], None],
+        on_stopping: Callable[[], None],
+    ) -> None:
+        self._clock = clock
+        self._inbox = inbox
+        self._probes = probes
+        self._analysis = analysis
+        self._publisher = publisher
+        self._meters = meters
+        self._memory = memory
+        self._reload = reload
+        self._on_stopping = on_stopping
+
+        self._bounds: tuple[Seconds, ...] = ()
+        self._states: dict[str, SiteState] = {}
+        self._schedule = Schedule(clock.time() - clock.monotonic())
+        self._under_way: dict[str, _Check] = {}
+        self._healthy: deque[_Check] = deque()
+        self._slow: deque[_Check] = deque()
+        self._slow_probing = 0
+        self._gathered: list[tuple[Site, Job]] = []  # the next batch
+        self._gathered_bytes: Bytes = 0
+        self._gathering_since: Seconds | None = None
+        self._stop_at: Seconds | None = None
+
+    # ------------------------------------------------------------ the loop
+
+    def run(self) -> bool:
+        """
+        Check sites until a stop is over; the daemon's life.
+
+        Returns:
+            Whether every check in flight was recorded; False when the grace was over first.
+        """
+        while not self._stopped():
+            self.turn()
+        return not self._under_way
+
+    def run_once(self) -> None:
+        """Check every site once, now, and return when all are recorded or a stop is over."""
+        for name in self._states:
+            self._enqueue(name, self._clock.monotonic())
+        while self._under_way and not self._stopped():
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait for the next thing to do, and do it."""
+        self._survive(self.start_due_checks)
+        for event in self._wait():
+            self._survive(self.handle, event)
+
+    def _survive(self, step: Callable[..., None], *args: Event) -> None:
+        """Take one step; a bug in it is logged and counted, and costs nothing but this step."""
+        try:
+            step(*args)
+        except Exception:
+            self._meters.engine_restarted()
+            _log.exception("engine_restarted")
+
+    def start_due_checks(self) -> None:
+        """Give every site that is due a thread, as far as there are threads."""
+        now = self._clock.monotonic()
+        for judged in self._analysis.tick():
+            self._record_batch(judged)
+        if self._stop_at is None:
+            for due in self._schedule.pop_due(now):
+                self._on_due(due)
+        self._hand_to_threads(now)
+        if self._gathering_since is not None and now >= self._gathering_since + _BATCH_WAIT:
+            self._send_batch()
+        self._meters.probing(self._probes.busy, self._probes.threads)
+        self._meters.analysis_backlog(self._analysis.backlog)
+
+    def handle(self, event: Event) -> None:
+        """Do what one event asks for; never waits."""
+        match event:
+            case ProbeFinished():
+                self._on_probed(event)
+            case BatchJudged():
+                for judged in self._analysis.on_judged(event):
+                    self._record_batch(judged)
+            case WorkerStarted():
+                self._analysis.on_started(event)
+            case ReloadRequested():
+                self._reload(event)
+            case SitesChanged():
+                self._change_sites(event)
+            case StopRequested():
+                self._on_stop(event)
+
+    def _wait(self) -> Iterable[Event]:
+        """Return what has happened: at least one event, or none when something else is due."""
+        events: list[Event] = []
+        try:
+            events.append(self._inbox.get(timeout=self._wait_time()))
+            while len(events) < _BATCH_SITES:
+                events.append(self._inbox.get_nowait())
+        except Empty:
+            pass
+        return events
+
+    def _wait_time(self) -> Seconds | None:
+        now = self._clock.monotonic()
+        moments = [self._stop_at, self._analysis.next_tick()]
+        if self._stop_at is None:
+            moments.append(self._schedule.next_due())
+        if self._gathering_since is not None:
+            moments.append(self._gathering_since + _BATCH_WAIT)
+        soonest = min((moment for moment in moments if moment is not None), default=None)
+        return None if soonest is None else max(0.0, soonest - now)
+
+    def _stopped(self) -> bool:
+        if self._stop_at is None:
+            return False
+        return not self._under_way or self._clock.monotonic() >= self._stop_at
+
+    # ------------------------------------------------------------ from due to a thread
+
+    def _on_due(self, due: Due) -> None:
+        if due.missed:
+            self._skip(due.name, "late", due.missed)
+        check = self._under_way.get(due.name)
+        if check is None:
+            self._enqueue(due.name, due.at)
+        elif not due.extra:
+            self._skip(due.name, self._why_not(check))
+
+    def _why_not(self, check: _Check) -> str:
+        if check.stage is not _Stage.WAITING:
+            return "overrun"
+        return "analysis_backlog" if self._analysis.jammed else "no_thread"
+
+    def _skip(self, name: str, cause: str, slots: int = 1) -> None:
+        state = self._states[name] = skip(self._states[name], cause, slots)
+        self._publisher.publish(state)
+
+    def _enqueue(self, name: str, due: Seconds) -> None:
+        state = self._states[name]
+        last = state.finished
+        slow = last is not None and last.up is False and last.observation.duration >= _SLOW
+        check = self._under_way[name] = _Check(state.site, due, slow=slow)
+        (self._slow if slow else self._healthy).append(check)
+
+    def _hand_to_threads(self, now: Seconds) -> None:
+        while self._probes.free > 0 and not self._analysis.jammed:
+            check = self._next_waiting()
+            if check is None:
+                return
+            check.stage = _Stage.PROBING
+            check.started = self._clock.time()
+            self._slow_probing += check.slow
+            self._meters.started(now - check.due)
+            self._probes.submit(check.site)
+
+    def _next_waiting(self) -> _Check | None:
+        lines = [self._healthy]
+        if self._slow_probing < max(1, self._probes.threads // 2):
+            lines.append(self._slow)
+        for line in lines:
+            while line:
+                check = line.popleft()
+                if self._under_way.get(check.site.name) is check:  # else it left while it waited
+                    return check
+        return None
+
+    # ------------------------------------------------------------ from a thread to a worker
+
+    def _on_probed(self, event: ProbeFinished) -> None:
+        self._probes.finished()
+        site = event.site
+        check = self._under_way[site.name]
+        self._slow_probing -= check.slow
+        if isinstance(event.outcome, Exception):
+            self._record(check, self._spoilt(check, event.outcome))
+            return
+        seen = event.outcome
+        failure = results.unanswered(seen)
+        if failure is not None:
+            analysis = Analysis(verdict=Verdict.down(failure))
+            self._record(check, results.judged(site, seen, analysis))
+            return
+        check.stage = _Stage.ANALYSING
+        check.seen = seen
+        self._gather(site, seen)
+
+    def _gather(self, site: Site, seen: Observation) -> None:
+        if isinstance(seen.answer, HttpAnswer):
+            if site.reads_body:
+                self._gathered_bytes += len(seen.answer.body)
+            else:
+                seen = replace(seen, answer=replace(seen.answer, body=b""))
+        self._gathered.append((site, Job(observation=seen, expect=site.expect, url=site.target)))
+        if self._gathering_since is None:
+            self._gathering_since = self._clock.monotonic()
+        if len(self._gathered) >= _BATCH_SITES or self._gathered_bytes >= _BATCH_BYTES:
+            self._send_batch()
+
+    def _send_batch(self) -> None:
+        sites, jobs = zip(*self._gathered, strict=True)
+        self._gathered = []
+        self._gathered_bytes = 0
+        self._gathering_since = None
+        self._analysis.submit(sites, jobs)
+
+    # ------------------------------------------------------------ from a worker to the state
+
+    def _record_batch(self, judged: Judged) -> None:
+        batch = judged.batch
+        self._meters.analysed(self._clock.monotonic() - batch.submitted, len(batch.jobs))
+        if isinstance(judged.outcome, BaseException):
+            _log.error("analysis_failed", exc_info=judged.outcome)
+            for site in batch.sites:
+                check = self._under_way[site.name]
+                self._record(check, self._spoilt(check, judged.outcome))
+            return
+        for site, analysis in zip(batch.sites, judged.outcome, strict=True):
+            check = self._under_way[site.name]
+            assert check.seen is not None  # noqa: S101  it is being analysed
+            self._record(check, results.judged(site, check.seen, analysis))
+
+    def _spoilt(self, check: _Check, error: BaseException) -> Result:
+        if isinstance(error, ProbeError):
+            detail = str(error)
+        else:
+            _log.error("check_failed", exc_info=error, extra=fields(site=check.site.name))
+            detail = f"internal error ({type(error).__name__}); the log has the details"
+        duration = max(0.0, self._clock.time() - check.started)
+        return results.spoilt(check.site, check.started, duration, detail)
+
+    def _record(self, check: _Check, result: Result) -> None:
+        del self._under_way[check.site.name]
+        state = self._states.get(check.site.name)
+        if state is None or state.site is not check.site:
+            return  # it left the list, or is another one by now
+        state, transition = advance(state, result, self._bounds, self._memory)
+        self._states[check.site.name] = state
+        self._publisher.publish(state)
+        if result.error is not None or awaits_confirmation(state):
+            retry = self._clock.monotonic() + state.site.confirm.retry_interval
+            self._schedule.check_early(check.site.name, retry)
+        if transition is not None:
+            _log_transition(transition)
+
+    # ------------------------------------------------------------ the list changes, the end
+
+    def _change_sites(self, event: SitesChanged) -> None:
+        now = self._clock.monotonic()
+        if event.bounds != self._bounds:
+            self._change_bounds(event.bounds)
+        for name in event.change.removed:
+            del self._states[name]
+            self._schedule.remove(name)
+            self._forget_waiting(name)
+        self._publisher.remove(event.change.removed)
+        for site in (*event.change.added, *event.change.changed):
+            self._forget_waiting(site.name)
+            state = self._inherit(site)
+            self._states[site.name] = state
+            self._schedule.add(site.name, site.interval, now)
+            self._publisher.publish(state)
+        self._meters.sites(len(self._states))
+        if event.applied is not None:
+            event.applied.set_result(None)
+
+    def _inherit(self, site: Site) -> SiteState:
+        """Return the state that a new or changed site begins with."""
+        before = self._states.get(site.name)
+        if before is not None and _series_key(before.site) == _series_key(site):
+            return replace(before, site=site)
+        return begin(site, self._bounds, self._clock.time())
+
+    def _forget_waiting(self, name: str) -> None:
+        # A check that has its thread goes on to its end, or a second one might begin beside it
+        check = self._under_way.get(name)
+        if check is not None and check.stage is _Stage.WAITING:
+            del self._under_way[name]
+
+    def _change_bounds(self, bounds: tuple[Seconds, ...]) -> None:
+        before, self._bounds = self._bounds, bounds
+        self._publisher.bounds_changed(bounds)
+        for name, state in self._states.items():
+            self._states[name] = rebucket(state, before, bounds)
+            self._publisher.publish(self._states[name])
+
+    def _on_stop(self, event: StopRequested) -> None:
+        now = self._clock.monotonic()
+        if self._stop_at is not None:
+            self._stop_at = now
+            return
+        self._stop_at = now + event.grace
+        self._on_stopping()
+        for name in list(self._under_way):
+            self._forget_waiting(name)
+        _log.info("stopping", extra=fields(in_flight=len(self._under_way), grace=event.grace))
+
+
+def _series_key(site: Site) -> tuple[object, ...]:
+    return site.url, site.target, site.group, site.labels
+
+
+def _log_transition(transition: Transition) -> None:
+    verdict = transition.result.analysis.verdict if transition.result.analysis else None
+    down = transition.after is Status.DOWN
+    _log.log(
+        logging.WARNING if down else logging.INFO,
+        f"site_{transition.after}",
+        extra=fields(
+            site=transition.site,
+            before=transition.before,
+            reason=verdict.reason if verdict else None,
+            detail=(verdict.message or None) if verdict else None,
+        ),
+    )

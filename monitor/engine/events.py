@@ -1,0 +1,102 @@
+"""Everything that can happen to the engine; all of it enters by one queue, the inbox."""
+
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TypeAlias
+
+from monitor.model import Analysis, Observation, Seconds, Site, SiteChange
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFinished:
+    """
+    An I/O thread is done with a site.
+
+    Attributes:
+        outcome: What was seen, or the exception that kept the monitor from looking.
+    """
+
+    site: Site
+    outcome: Observation | Exception
+
+
+@dataclass(frozen=True, slots=True)
+class BatchJudged:
+    """
+    A worker process has answered, or died, or was killed because it took too long.
+
+    Attributes:
+        worker: Which of the pool's places.
+        generation: Which process in that place; an answer of an earlier one is stale.
+        memory: The worker's resident bytes after the batch.
+    """
+
+    worker: int
+    generation: int
+    outcome: tuple[Analysis, ...] | BaseException
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted:
+    """
+    A worker process is there and has answered for the first time, or could not be had.
+
+    Attributes:
+        executor: The worker's own, to be shut down by whoever gets this.
+        pid: None when there is no process; ``error`` then says why.
+    """
+
+    worker: int
+    generation: int
+    executor: ProcessPoolExecutor | None = None
+    pid: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRequested:
+    """
+    Somebody wants the configuration read again.
+
+    Attributes:
+        cause: ``signal``, ``web`` or ``file``.
+        reply: Gets every problem, one a line; empty when the new configuration runs.
+    """
+
+    cause: str
+    reply: "Future[tuple[str, ...]] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class SitesChanged:
+    """
+    A good configuration was read.
+
+    Attributes:
+        bounds: Of the duration histogram, for counters that begin.
+        applied: Is told once the change is in force.
+    """
+
+    change: SiteChange
+    bounds: tuple[Seconds, ...]
+    applied: "Future[None] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """
+    Stop in order; a second one: stop at once.
+
+    Attributes:
+        grace: How long checks in flight may go on.
+    """
+
+    grace: Seconds
+
+
+Event: TypeAlias = (
+    ProbeFinished | BatchJudged | WorkerStarted | ReloadRequested | SitesChanged | StopRequested
+)
+Inbox: TypeAlias = "SimpleQueue[Event]"

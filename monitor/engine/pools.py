@@ -1,0 +1,445 @@
+"""
+The two pools: threads that probe, processes that judge.
+
+``ProbePool`` is one ThreadPoolExecutor. ``AnalysisPool`` is one ProcessPoolExecutor *per worker
+process*: when a process dies, a ProcessPoolExecutor fails all that it holds, so with one each, the
+others go on, and it is known which batch was on the bench. Both report through the inbox; all
+their state is the main thread's.
+"""
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing import resource_tracker
+from pathlib import Path
+from threading import Thread
+from typing import TypeAlias
+
+from monitor.clock import Clock
+from monitor.engine.events import BatchJudged, Event, Inbox, ProbeFinished, WorkerStarted
+from monitor.errors import StartupError
+from monitor.logs import fields
+from monitor.model import (
+    Analysis,
+    Bytes,
+    Failure,
+    Job,
+    Observation,
+    Reason,
+    Seconds,
+    Site,
+    Verdict,
+)
+
+_log = logging.getLogger(__name__)
+
+Observe: TypeAlias = Callable[[Site], Observation]
+Judge: TypeAlias = Callable[[tuple[Job, ...]], tuple[Analysis, ...]]
+
+
+class ProbePool:
+    """The I/O threads; they appear as they are needed, up to a number."""
+
+    def __init__(self, threads: int, observe: Observe, inbox: Inbox) -> None:
+        self.threads = threads
+        self.busy = 0
+        self._observe = observe
+        self._inbox = inbox
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="probe")
+
+    @property
+    def free(self) -> int:
+        return self.threads - self.busy
+
+    def submit(self, site: Site) -> None:
+        """Probe a site; a ProbeFinished follows."""
+        self.busy += 1
+        try:
+            self._executor.submit(self._run, site)
+        except RuntimeError as error:
+            # The system refuses another thread. The executor has queued the site before it tried,
+            # so one of the threads there are will come to it, unless this was to be the first.
+            _log.warning("no_thread", extra=fields(detail=str(error)))
+
+    def finished(self) -> None:
+        """Take note of a ProbeFinished."""
+        self.busy -= 1
+
+    def stop(self, *, wait: bool) -> None:
+        self._executor.shutdown(wait=wait, cancel_futures=True)
+
+    def _run(self, site: Site) -> None:
+        outcome: Observation | Exception
+        try:
+            outcome = self._observe(site)
+        except Exception as error:
+            outcome = error
+        self._inbox.put(ProbeFinished(site, outcome))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """
+    Observations that travel together.
+
+    Attributes:
+        sites: One per job, in the same order.
+        submitted: When the pool got it, on the monotonic clock.
+        deaths: How many workers these jobs were on the bench of when they died or hung.
+    """
+
+    sites: tuple[Site, ...]
+    jobs: tuple[Job, ...]
+    submitted: Seconds
+    deaths: int = 0
+
+    def singles(self) -> list["Batch"]:
+        return [
+            replace(self, sites=(site,), jobs=(job,))
+            for site, job in zip(self.sites, self.jobs, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A batch and what became of each of its jobs; an exception is a bug of ours."""
+
+    batch: Batch
+    outcome: tuple[Analysis, ...] | BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLimits:
+    """
+    What worker processes may cost.
+
+    Attributes:
+        timeout: How long one batch may take.
+        memory: What a worker may allocate; beyond it, allocating fails in the worker.
+        recycle_after: Batches after which a worker is replaced, so that no leak lasts.
+        recycle_above: Resident bytes above which it is replaced.
+        deaths: How many workers a job may be on the bench of when they die; whatever kills that
+            many is the culprit. More than 1, so that a worker killed from outside costs nothing.
+        waiting: Batches that may wait per worker before no new check is started.
+    """
+
+    timeout: Seconds = 10.0
+    memory: Bytes = 1024 * 1024**2
+    recycle_after: int = 20_000
+    recycle_above: Bytes = 384 * 1024**2
+    deaths: int = 3
+    waiting: int = 64
+
+
+_QUEUED_AHEAD = 2
+"""Batches a worker holds: one on the bench, one at hand so that it need not wait for us."""
+_START_WITHIN: Seconds = 30.0
+_SHORTEST_PAUSE: Seconds = 0.1
+_LONGEST_PAUSE: Seconds = 10.0
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One place for a worker process, whoever fills it at the moment."""
+
+    number: int
+    generation: int = 0
+    executor: ProcessPoolExecutor | None = None
+    pid: int | None = None
+    bench: deque[Batch] = field(default_factory=deque)
+    since: Seconds = 0.0
+    batches: int = 0
+    deaths_in_a_row: int = 0
+    start_at: Seconds | None = None
+
+    @property
+    def room(self) -> bool:
+        return self.pid is not None and len(self.bench) < _QUEUED_AHEAD
+
+
+class AnalysisPool:
+    """
+    Worker processes that judge batches, and are replaced when they die, hang or grow.
+
+    Nothing here blocks: processes are started by short threads of their own. The engine calls
+    ``submit`` and the ``on_…`` methods, and ``tick`` at ``next_tick()`` at the latest.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        judge: Judge,
+        *,
+        inbox: Inbox,
+        clock: Clock,
+        limits: PoolLimits,
+        on_restart: Callable[[], None],
+    ) -> None:
+        self._judge = judge
+        self._inbox = inbox
+        self._clock = clock
+        self._limits = limits
+        self._on_restart = on_restart
+        self._waiting: deque[Batch] = deque()
+        self._workers = [_Worker(number) for number in range(workers)]
+        self._context = multiprocessing.get_context("forkserver")
+        # The forkserver loads the judge once; each worker is a fork of it and starts in no time
+        self._context.set_forkserver_preload([judge.__module__])
+
+    def start(self) -> None:
+        """
+        Start every worker, and wait until each has answered.
+
+        Raises:
+            StartupError: One could not be had.
+        """
+        for worker in self._workers:
+            self._launch(worker)
+        later: list[Event] = []
+        while not all(worker.executor for worker in self._workers):
+            event = self._inbox.get()
+            if not isinstance(event, WorkerStarted):
+                later.append(event)  # a signal: the engine sees to it once it runs
+            elif event.executor is None:
+                self.stop()
+                raise StartupError(f"no analysis worker can be started: {event.error}")
+            else:
+                self.on_started(event)
+        for event in later:
+            self._inbox.put(event)
+
+    @property
+    def backlog(self) -> int:
+        """Batches that wait for a worker."""
+        return len(self._waiting)
+
+    @property
+    def jammed(self) -> bool:
+        """Whether so much waits that no new check should be started."""
+        return len(self._waiting) >= self._limits.waiting * len(self._workers)
+
+    @property
+    def idle(self) -> bool:
+        return not self._waiting and not any(worker.bench for worker in self._workers)
+
+    def submit(self, sites: Sequence[Site], jobs: Sequence[Job]) -> None:
+        """Judge these jobs; a BatchJudged follows."""
+        self._waiting.append(Batch(tuple(sites), tuple(jobs), self._clock.monotonic()))
+        self._hand_out()
+
+    def on_started(self, event: WorkerStarted) -> None:
+        """Take note that a place is filled, or could not be."""
+        worker = self._workers[event.worker]
+        if event.generation != worker.generation:
+            if event.executor is not None:
+                event.executor.shutdown(wait=False)
+        elif event.executor is None:
+            _log.warning("analysis_worker_not_started", extra=fields(detail=event.error))
+            self._replace(worker, kill=False)
+        else:
+            worker.executor = event.executor
+            worker.pid = event.pid
+            self._hand_out()
+
+    def on_judged(self, event: BatchJudged) -> list[Judged]:
+        """Return what is decided now; undecided jobs are judged again."""
+        worker = self._workers[event.worker]
+        if event.generation != worker.generation:
+            return []
+        if isinstance(event.outcome, BrokenProcessPool):
+            _log.warning("analysis_worker_died", extra=fields(pid=worker.pid))
+            return self._bury(worker, Reason.ANALYSIS_CRASH)
+        batch = worker.bench.popleft()
+        worker.since = self._clock.monotonic()
+        worker.deaths_in_a_row = 0
+        worker.batches += 1
+        if (
+            worker.batches >= self._limits.recycle_after
+            or event.memory > self._limits.recycle_above
+        ):
+            self._retire(worker)
+        self._hand_out()
+        return [Judged(batch, event.outcome)]
+
+    def tick(self) -> list[Judged]:
+        """Replace workers that hang, start those whose pause is over."""
+        now = self._clock.monotonic()
+        decided: list[Judged] = []
+        for worker in self._workers:
+            if worker.start_at is not None and worker.start_at <= now:
+                self._launch(worker)
+            if worker.bench and worker.since + self._limits.timeout <= now:
+                _log.warning(
+                    "analysis_worker_hangs",
+                    extra=fields(pid=worker.pid, seconds=self._limits.timeout),
+                )
+                decided += self._bury(worker, Reason.ANALYSIS_TIMEOUT)
+        return decided
+
+    def next_tick(self) -> Seconds | None:
+        """Return when tick() has something to do, on the monotonic clock."""
+        moments = [worker.start_at for worker in self._workers if worker.start_at is not None]
+        moments += [worker.since + self._limits.timeout for worker in self._workers if worker.bench]
+        return min(moments, default=None)
+
+    def stop(self) -> None:
+        """End the workers; what they hold is dropped."""
+        for worker in self._workers:
+            self._vacate(worker, kill=bool(worker.bench))
+
+    # ------------------------------------------------------------ workers come and go
+
+    def _hand_out(self) -> None:
+        for worker in sorted(self._workers, key=lambda worker: len(worker.bench)):
+            while self._waiting and worker.room:
+                # What once was on the bench of a dead worker is judged alone, so that only the
+                # culprit is there when the next one dies
+                if worker.bench and (self._waiting[0].deaths or worker.bench[0].deaths):
+                    break
+                self._give(worker, self._waiting.popleft())
+
+    def _give(self, worker: _Worker, batch: Batch) -> None:
+        assert worker.executor is not None  # noqa: S101  it has room
+        if not worker.bench:
+            worker.since = self._clock.monotonic()
+        worker.bench.append(batch)
+        number, generation = worker.number, worker.generation
+
+        def report(future: "Future[tuple[tuple[Analysis, ...], Bytes]]") -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is not None:
+                self._inbox.put(BatchJudged(number, generation, error))
+            else:
+                self._inbox.put(BatchJudged(number, generation, *future.result()))
+
+        try:
+            future = worker.executor.submit(_work, self._judge, batch.jobs)
+        except BrokenProcessPool as error:
+            self._inbox.put(BatchJudged(number, generation, error))
+        else:
+            future.add_done_callback(report)
+
+    def _bury(self, worker: _Worker, reason: Reason) -> list[Judged]:
+        """Replace a worker that died or hangs, and see to what was on its bench."""
+        held = list(worker.bench)
+        self._replace(worker, kill=reason is Reason.ANALYSIS_TIMEOUT)
+        decided: list[Judged] = []
+        again = held[1:]
+        if held:
+            suspect = replace(held[0], deaths=held[0].deaths + 1)
+            if len(suspect.jobs) == 1 and suspect.deaths >= self._limits.deaths:
+                decided.append(Judged(suspect, (self._convict(reason),)))
+            else:
+                again += suspect.singles()
+        self._waiting.extendleft(reversed(again))
+        self._hand_out()
+        return decided
+
+    def _convict(self, reason: Reason) -> Analysis:
+        if reason is Reason.ANALYSIS_TIMEOUT:
+            message = f"analysing the answer took longer than {self._limits.timeout:g}s"
+        else:
+            message = f"analysing the answer crashed {self._limits.deaths} worker processes"
+        return Analysis(verdict=Verdict.down(Failure(reason, message)))
+
+    def _replace(self, worker: _Worker, *, kill: bool) -> None:
+        """Fill a place anew: at once, or after a pause that grows while workers keep dying."""
+        self._on_restart()
+        self._vacate(worker, kill=kill)
+        if worker.deaths_in_a_row:
+            doublings = min(worker.deaths_in_a_row, 10)
+            pause = min(_SHORTEST_PAUSE * 2**doublings, _LONGEST_PAUSE)
+            worker.start_at = self._clock.monotonic() + pause
+        else:
+            self._launch(worker)
+        worker.deaths_in_a_row += 1
+
+    def _retire(self, worker: _Worker) -> None:
+        """Replace a worker that did nothing wrong; what it holds is judged by the next."""
+        self._waiting.extendleft(reversed(worker.bench))
+        self._vacate(worker, kill=False)
+        self._launch(worker)
+
+    def _vacate(self, worker: _Worker, *, kill: bool) -> None:
+        """
+        Empty a place; what its process still answers is stale from now on.
+
+        Args:
+            kill: Do not wait for it. Only for a process known to live: another one may have the
+                number of a dead one.
+        """
+        worker.generation += 1
+        if kill and worker.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
+        if worker.executor is not None:
+            worker.executor.shutdown(wait=False, cancel_futures=True)
+        worker.executor = worker.pid = worker.start_at = None
+        worker.bench.clear()
+
+    def _launch(self, worker: _Worker) -> None:
+        worker.start_at = None
+        worker.batches = 0
+        # In a thread of its own: the first process waits for the forkserver to load the judge
+        Thread(
+            target=self._start,
+            args=(worker.number, worker.generation),
+            name=f"start-analysis-{worker.number}",
+            daemon=True,
+        ).start()
+
+    def _start(self, number: int, generation: int) -> None:
+        # The signals that stop the daemon may go to its whole process group; the forkserver and
+        # the workers inherit that they are blocked, and end when the daemon tells them to. The
+        # resource tracker must be there before, as starting it unblocks signals.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        try:
+            executor = ProcessPoolExecutor(
+                max_workers=1,
+                mp_context=self._context,
+                initializer=_become_worker,
+                initargs=(self._limits.memory,),
+            )
+            pid = executor.submit(os.getpid).result(timeout=_START_WITHIN)
+        except Exception as error:
+            detail = str(error) or type(error).__name__
+            self._inbox.put(WorkerStarted(number, generation, error=detail))
+        else:
+            self._inbox.put(WorkerStarted(number, generation, executor, pid))
+
+
+def _become_worker(memory: Bytes) -> None:
+    """
+    Prepare a worker process: bound its memory, and let it not outlive the daemon.
+
+    Its parent is the forkserver, which ends with the daemon however that ends; the kernel then
+    kills the worker, whatever it is doing (prctl(2), PR_SET_PDEATHSIG; Linux only).
+    """
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it ended before the kernel was told
+            os._exit(1)
+
+
+def _work(judge: Judge, jobs: tuple[Job, ...]) -> tuple[tuple[Analysis, ...], Bytes]:
+    """Judge a batch in the worker; returns the worker's resident memory beside the verdicts."""
+    analyses = judge(jobs)
+    resident_pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+    return analyses, resident_pages * resource.getpagesize()

@@ -1,0 +1,132 @@
+"""
+Who is due when: a drift-free grid for each site, on the monotonic clock. Pure.
+
+A site's slots lie at ``phase + k * interval`` of the wall clock as it stood when the schedule was
+made, where the phase is a hash of the site's name. So slots are spread evenly, a restart is no
+stampede, and each site keeps its slot over restarts. Some examples:
+
+    interval 10s, hash 0.25: slots at :02.5, :12.5, :22.5 … of every minute
+    interval 1h,  hash 0.50: slots at half past every hour
+
+A site that enters the list and would wait longer than a minute for its slot gets one check of
+its own within that minute, at the same hash of it; people who add a site want to see it checked.
+"""
+
+import heapq
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from monitor.model import Seconds
+
+_FIRST_CHECK_WITHIN: Seconds = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """
+    One slot that has come.
+
+    Attributes:
+        at: When the slot was, on the monotonic clock.
+        missed: How many slots before it passed without anyone looking.
+        extra: Whether this is a check beside the site's grid, see check_early().
+    """
+
+    name: str
+    at: Seconds
+    missed: int = 0
+    extra: bool = False
+
+
+@dataclass(slots=True)
+class _Slots:
+    phase: Seconds
+    interval: Seconds
+    next: Seconds
+    extra: Seconds | None = None
+
+
+class Schedule:
+    """
+    The mutable state is the table of sites and a heap of (moment, name); only the engine has it.
+
+    The heap may hold moments that are no longer meant (a site left, an extra check was dropped);
+    they are recognised by the table and passed over.
+    """
+
+    def __init__(self, wall_minus_monotonic: Seconds) -> None:
+        self._wall_minus_monotonic = wall_minus_monotonic
+        self._sites: dict[str, _Slots] = {}
+        self._heap: list[tuple[Seconds, str]] = []
+
+    def add(self, name: str, interval: Seconds, now: Seconds) -> None:
+        """Give the site its slots, the first after *now*; one already there starts anew."""
+        share = _share(name)
+        phase = share * interval - self._wall_minus_monotonic
+        slots = _Slots(phase, interval, _next_slot(phase, interval, now))
+        self._sites[name] = slots
+        self._push(slots.next, name)
+        first = now + share * _FIRST_CHECK_WITHIN
+        if slots.next - now > _FIRST_CHECK_WITHIN:
+            self.check_early(name, first)
+
+    def remove(self, name: str) -> None:
+        self._sites.pop(name, None)
+
+    def check_early(self, name: str, at: Seconds) -> None:
+        """Check the site once more at *at*, unless its own slot comes first."""
+        slots = self._sites.get(name)
+        if slots and at < slots.next and (slots.extra is None or at < slots.extra):
+            slots.extra = at
+            self._push(at, name)
+
+    def next_due(self) -> Seconds | None:
+        """Return the next moment worth looking at; None when no site is listed."""
+        while self._heap and not self._is_meant(*self._heap[0]):
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def pop_due(self, now: Seconds) -> list[Due]:
+        """
+        Return the sites due at *now*, the longest waiting first.
+
+        Every returned site is already scheduled for its next slot.
+        """
+        due = []
+        while self._heap and self._heap[0][0] <= now:
+            at, name = heapq.heappop(self._heap)
+            if not self._is_meant(at, name):
+                continue
+            slots = self._sites[name]
+            slots.extra = None
+            if at < slots.next:
+                due.append(Due(name, at, extra=True))
+                continue
+            following = _next_slot(slots.phase, slots.interval, now)
+            steps = round((following - at) / slots.interval)
+            latest = following - slots.interval
+            due.append(Due(name, latest, missed=steps - 1))
+            slots.next = following
+            self._push(following, name)
+        return due
+
+    def _is_meant(self, at: Seconds, name: str) -> bool:
+        slots = self._sites.get(name)
+        return slots is not None and at in (slots.next, slots.extra)
+
+    def _push(self, at: Seconds, name: str) -> None:
+        heapq.heappush(self._heap, (at, name))
+
+
+def _share(name: str) -> float:
+    """Return a number from 0 up to 1 that depends on the name alone, in every process alike."""
+    digest = blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
+
+
+def _next_slot(phase: Seconds, interval: Seconds, now: Seconds) -> Seconds:
+    """Return the first moment of the grid that lies after *now*."""
+    steps = (now - phase) // interval + 1
+    slot = phase + steps * interval
+    # Rounding may put the product at, not after, now
+    return slot if slot > now else phase + (steps + 1) * interval

@@ -1,0 +1,139 @@
+"""
+What a result makes of a site's state: confirmation, counters, memory. Pure.
+
+A site's confirmed state turns to down after ``confirm.failures`` results in a row that were down,
+back to up after ``confirm.successes``. From unknown, the first result that is up suffices: it
+recovers from nothing.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from monitor.model import (
+    Counters,
+    Past,
+    Result,
+    Seconds,
+    Site,
+    SiteState,
+    Status,
+    Timestamp,
+    Transition,
+)
+
+_Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """How much of a site's past is kept."""
+
+    results: int
+    failures: int
+
+
+def begin(site: Site, bounds: tuple[Seconds, ...], now: Timestamp) -> SiteState:
+    """Return the state of a site that was never checked."""
+    return SiteState(site=site, since=now, counters=Counters(durations=(0,) * (len(bounds) + 1)))
+
+
+def advance(
+    state: SiteState, result: Result, bounds: tuple[Seconds, ...], memory: Memory
+) -> tuple[SiteState, Transition | None]:
+    """
+    Return the state after one more result, and the turn of the confirmed state if it took one.
+
+    Args:
+        bounds: Of the duration histogram; as many as ``state`` was begun with.
+    """
+    seen = result.observation
+    verdict = result.analysis.verdict if result.analysis else None
+    past = Past(
+        time=seen.time,
+        duration=seen.duration,
+        up=result.up,
+        reason=verdict.reason if verdict else None,
+        message=verdict.message if verdict else result.error or "",
+    )
+    state = replace(state, last=result, recent=(past, *state.recent)[: memory.results])
+    counters = state.counters
+    if verdict is None:
+        return replace(state, counters=replace(counters, errors=counters.errors + 1)), None
+
+    repeats = state.finished is not None and state.finished.up == verdict.up
+    streak = state.streak + 1 if repeats else 1
+    state = replace(
+        state,
+        streak=streak,
+        finished=result,
+        counters=_count(counters, result, bounds),
+        failures=state.failures if verdict.up else (result, *state.failures)[: memory.failures],
+    )
+    status = _confirmed(state, up=verdict.up)
+    if status is state.status:
+        return state, None
+    transition = Transition(
+        site=state.site.name, before=state.status, after=status, time=seen.time, result=result
+    )
+    return replace(state, status=status, since=seen.time), transition
+
+
+def skip(state: SiteState, cause: str, slots: int = 1) -> SiteState:
+    """Return the state after slots that were not run."""
+    counters = state.counters
+    return replace(
+        state, counters=replace(counters, skipped=_increased(counters.skipped, cause, slots))
+    )
+
+
+def rebucket(
+    state: SiteState, before: tuple[Seconds, ...], after: tuple[Seconds, ...]
+) -> SiteState:
+    """
+    Return the state with its duration histogram counted for other bounds.
+
+    Bounds that were only appended or dropped at the end keep the counts: what exceeded the last
+    bound by then ran into a timeout and belongs to the next one. Quite other bounds start anew.
+    """
+    durations = state.counters.durations
+    if after[: len(before)] == before:
+        durations = (*durations, *(0,) * (len(after) - len(before)))
+    elif before[: len(after)] == after:
+        durations = (*durations[: len(after)], sum(durations[len(after) :]))
+    else:
+        durations = (0,) * (len(after) + 1)
+    return replace(state, counters=replace(state.counters, durations=durations))
+
+
+def awaits_confirmation(state: SiteState) -> bool:
+    """Tell whether the last result was down and the confirmed state does not say so yet."""
+    finished = state.finished
+    return finished is not None and finished.up is False and state.status is not Status.DOWN
+
+
+def _confirmed(state: SiteState, *, up: bool) -> Status:
+    confirm = state.site.confirm
+    if up:
+        recovered = state.status is Status.UNKNOWN or state.streak >= confirm.successes
+        return Status.UP if recovered else state.status
+    return Status.DOWN if state.streak >= confirm.failures else state.status
+
+
+def _count(counters: Counters, result: Result, bounds: tuple[Seconds, ...]) -> Counters:
+    duration = result.observation.duration
+    bucket = bisect_left(bounds, duration)
+    durations = counters.durations
+    reason = result.analysis.verdict.reason if result.analysis else None
+    return replace(
+        counters,
+        checks=counters.checks + 1,
+        failures=_increased(counters.failures, reason) if reason else counters.failures,
+        durations=(*durations[:bucket], durations[bucket] + 1, *durations[bucket + 1 :]),
+        duration_sum=counters.duration_sum + duration,
+    )
+
+
+def _increased(counts: Mapping[_Key, int], key: _Key, by: int = 1) -> dict[_Key, int]:
+    return {**counts, key: counts.get(key, 0) + by}
