@@ -1,0 +1,145 @@
+"""
+What the daemon says of itself, by prometheus_client on a registry of its own.
+
+The engine (main thread) calls the small methods, each of which costs about a microsecond; the web
+thread collects.
+"""
+
+import platform
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
+
+from monitor.model import Seconds, Timestamp
+
+_LAG_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
+_ANALYSIS_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
+_SCRAPE_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+
+class Internal:
+    """
+    The daemon's own metrics.
+
+    Args:
+        version: Of this program.
+        libcurl: Version of the transport; given, because only probes know it.
+    """
+
+    def __init__(self, *, version: str, libcurl: str, registry: CollectorRegistry) -> None:
+        # One gauge more for each counter and histogram, that no query of ours needs.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = registry
+        Info("monitor_build", "Versions that this daemon is made of", registry=registry).info(
+            {"version": version, "python": platform.python_version(), "libcurl": libcurl}
+        )
+        self._reload_successful = Gauge(
+            "monitor_config_last_reload_successful",
+            "Whether the last attempt to read the configuration succeeded",
+            registry=registry,
+        )
+        self._reload_time = Gauge(
+            "monitor_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last read with success, in unixtime",
+            registry=registry,
+        )
+        self._sites = Gauge("monitor_sites", "Sites in the list", registry=registry)
+        self._lag = Histogram(
+            "monitor_schedule_lag_seconds",
+            "How late checks started after their slot in the schedule",
+            buckets=_LAG_BUCKETS,
+            registry=registry,
+        )
+        threads = Gauge(
+            "monitor_probe_threads",
+            "Threads that carry out checks, by what they do",
+            ("state",),
+            registry=registry,
+        )
+        self._busy, self._idle = threads.labels("busy"), threads.labels("idle")
+        self._analysis = Histogram(
+            "monitor_analysis_seconds",
+            "How long a batch of answers took from its submission to its verdicts",
+            buckets=_ANALYSIS_BUCKETS,
+            registry=registry,
+        )
+        self._analysed = Counter(
+            "monitor_analysis_answers_total", "Answers that were judged", registry=registry
+        )
+        self._backlog = Gauge(
+            "monitor_analysis_queued_batches",
+            "Batches of answers that wait for a worker process",
+            registry=registry,
+        )
+        self._analysis_restarts = Counter(
+            "monitor_analysis_restarts_total",
+            "Worker processes of the analysis that had to be replaced",
+            registry=registry,
+        )
+        Counter(
+            "monitor_engine_restarts_total",
+            "Engines that had to be replaced; none while the engine is the main thread itself, "
+            "whose end is the end of the daemon",
+            registry=registry,
+        )
+        self._scrape = Histogram(
+            "monitor_scrape_duration_seconds",
+            "How long complete scrapes of all sites took",
+            buckets=_SCRAPE_BUCKETS,
+            registry=registry,
+        )
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+    def started(self, lag: Seconds) -> None:
+        """Count a check that started so long after its slot."""
+        self._lag.observe(lag)
+
+    def probing(self, busy: int, threads: int) -> None:
+        """Say how many checks are under way, and how many threads there are for them."""
+        self._busy.set(busy)
+        self._idle.set(threads - busy)
+
+    def analysed(self, seconds: Seconds, jobs: int) -> None:
+        """Count a batch of so many answers that was judged."""
+        self._analysis.observe(seconds)
+        self._analysed.inc(jobs)
+
+    def analysis_restarted(self) -> None:
+        """Count a worker process that was replaced."""
+        self._analysis_restarts.inc()
+
+    def analysis_backlog(self, batches: int) -> None:
+        """Say how many batches wait for a worker process."""
+        self._backlog.set(batches)
+
+    def sites(self, count: int) -> None:
+        """Say how long the list is."""
+        self._sites.set(count)
+
+    def reloaded(self, ok: bool, time: Timestamp) -> None:
+        """Record an attempt to read the configuration, the first one included."""
+        self._reload_successful.set(ok)
+        if ok:
+            self._reload_time.set(time)
+
+    def scraped(self, seconds: Seconds) -> None:
+        """Count a scrape of all sites."""
+        self._scrape.observe(seconds)
+
+    def exposition(self, *, openmetrics: bool) -> bytes:
+        """Return these metrics as text; in OpenMetrics with the end of the exposition."""
+        encode, _ = choose_encoder(CONTENT_TYPE_LATEST if openmetrics else "")
+        return encode(self._registry)
