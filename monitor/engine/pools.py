@@ -7,21 +7,21 @@ others go on, and it is known which batch was on the bench. Both report through 
 their state is the main thread's.
 """
 
-import ctypes
 import logging
 import multiprocessing
 import os
 import resource
 import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fcntl import F_GETFL, F_SETFL, F_SETOWN, fcntl
 from multiprocessing import resource_tracker
 from pathlib import Path
+from select import select
 from threading import Thread
 from typing import TypeAlias
 
@@ -147,7 +147,6 @@ _START_WITHIN: Seconds = 30.0
 _SHORTEST_PAUSE: Seconds = 0.1
 _LONGEST_PAUSE: Seconds = 10.0
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(slots=True)
@@ -427,15 +426,17 @@ def _become_worker(memory: Bytes) -> None:
     """
     Prepare a worker process: bound its memory, and let it not outlive the daemon.
 
-    Its parent is the forkserver, which ends with the daemon however that ends; the kernel then
-    kills the worker, whatever it is doing (prctl(2), PR_SET_PDEATHSIG; Linux only).
+    The daemon holds the other end of the sentinel's pipe. When it ends, however it ends, the kernel
+    sends this process SIGIO, whose default is to end it, whatever it is doing at the moment: a
+    thread that waited for the sentinel would need the interpreter's lock for that.
     """
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it ended before the kernel was told
-            os._exit(1)
+    daemon = multiprocessing.parent_process()
+    assert daemon is not None  # noqa: S101  this is a worker
+    fcntl(daemon.sentinel, F_SETOWN, os.getpid())
+    fcntl(daemon.sentinel, F_SETFL, fcntl(daemon.sentinel, F_GETFL) | os.O_ASYNC)
+    if select([daemon.sentinel], [], [], 0)[0]:  # it ended before the kernel was told
+        os._exit(1)
 
 
 def _work(judge: Judge, jobs: tuple[Job, ...]) -> tuple[tuple[Analysis, ...], Bytes]:

@@ -1,0 +1,362 @@
+from queue import SimpleQueue
+
+import pytest
+
+from monitor.engine.engine import Engine
+from monitor.engine.events import ProbeFinished, ReloadRequested, SitesChanged, StopRequested
+from monitor.engine.state import Memory
+from monitor.errors import ProbeError
+from monitor.model import Confirm, Reason, SiteChange, Status, Verdict
+from tests.fakes import (
+    FakeClock,
+    Listener,
+    ManualAnalysis,
+    ManualProbes,
+    answered,
+    hung,
+    refused,
+    site,
+    untrusted,
+)
+
+BOUNDS = (0.1, 1.0)
+
+
+class Rig:
+    """An engine in a world that stands still."""
+
+    def __init__(self, threads: int = 8) -> None:
+        self.clock = FakeClock()
+        self.inbox = SimpleQueue()
+        self.probes = ManualProbes(threads)
+        self.analysis = ManualAnalysis()
+        self.listener = Listener()
+        self.reloads = []
+        self.stopping = False
+        self.engine = Engine(
+            clock=self.clock,
+            inbox=self.inbox,
+            probes=self.probes,
+            analysis=self.analysis,
+            publisher=self.listener,
+            meters=self.listener,
+            memory=Memory(results=5, failures=3),
+            reload=self.reloads.append,
+            on_stopping=lambda: setattr(self, "stopping", True),
+        )
+
+    def change(self, **change) -> None:
+        self.engine.handle(SitesChanged(SiteChange(**change), BOUNDS))
+
+    def list(self, *sites) -> None:
+        self.change(added=sites)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass in small steps, as the loop would see it."""
+        for _ in range(round(seconds / 0.1)):
+            self.clock.advance(0.1)
+            self.engine.start_due_checks()
+
+    def finish(self, listed, outcome) -> None:
+        self.engine.handle(ProbeFinished(listed, outcome))
+
+    def judge(self, verdict: Verdict | None = None) -> None:
+        """Let the batch's wait pass, judge what was sent, and let the engine take it."""
+        self.clock.advance(0.02)
+        self.engine.start_due_checks()
+        if verdict is None:
+            self.analysis.judge()
+        else:
+            self.analysis.judge(verdict)
+        self.engine.start_due_checks()
+
+    def state(self, name="shop"):
+        return self.listener.published[name]
+
+
+@pytest.fixture
+def rig():
+    return Rig()
+
+
+def test_a_check_goes_all_the_way(rig):
+    """Due, probed, judged, published: one interval, one check."""
+    rig.list(site())
+    assert rig.state().status is Status.UNKNOWN
+    rig.advance(10.0)
+    (listed,) = rig.probes.take()
+    rig.finish(listed, answered(time=5.0))
+    rig.judge()
+    assert rig.state().status is Status.UP
+    assert rig.state().counters.checks == 1
+
+
+def test_a_failure_without_an_answer_is_judged_at_once(rig):
+    """Nothing to analyse goes to no worker."""
+    rig.list(site())
+    rig.advance(10.0)
+    rig.finish(rig.probes.take()[0], refused())
+    assert rig.state().status is Status.DOWN
+    assert rig.state().last.analysis.verdict.reason is Reason.CONNECT_REFUSED
+    assert rig.analysis.batches == []
+
+
+def test_a_failure_with_a_certificate_is_analysed(rig):
+    """The chain of a handshake that failed is decoded by a worker."""
+    rig.list(site())
+    rig.advance(10.0)
+    rig.finish(rig.probes.take()[0], untrusted())
+    rig.clock.advance(0.02)
+    rig.engine.start_due_checks()
+    assert len(rig.analysis.batches) == 1
+
+
+def test_never_two_checks_of_one_site(rig):
+    """A slot that comes while the check before it still runs is skipped and counted."""
+    rig.list(site())
+    rig.advance(35.0)
+    assert len(rig.probes.take()) == 1
+    assert sum(rig.state().counters.skipped.values()) in (2, 3)
+    assert set(rig.state().counters.skipped) == {"overrun"}
+
+
+def test_no_thread_is_a_cause_of_its_own():
+    """A site that waited a whole interval for a thread has missed a slot, and is still checked."""
+    rig = Rig(threads=1)
+    rig.list(site("a", interval=1000.0), site("b"))
+    rig.advance(60.0)
+    first = rig.probes.take()[0]
+    rig.advance(1000.0)
+    skipped = rig.state("a" if first.name == "b" else "b").counters.skipped
+    assert set(skipped) == {"no_thread"}
+    rig.finish(first, refused())
+    rig.engine.start_due_checks()
+    assert [one.name for one in rig.probes.take()] != [first.name]
+
+
+def test_threads_are_never_overbooked():
+    """No more checks are under way than there are threads."""
+    rig = Rig(threads=3)
+    rig.list(*(site(f"site-{number}") for number in range(20)))
+    rig.advance(10.0)
+    assert len(rig.probes.submitted) == 3
+
+
+def test_a_mass_outage_leaves_half_of_the_threads():
+    """Sites that hang in their timeouts hold at most half of the threads; the others go ahead."""
+    rig = Rig(threads=8)
+    sick = [site(f"sick-{number}") for number in range(20)]
+    rig.list(*sick)
+    for _ in range(3):
+        rig.advance(10.0)
+        for listed in rig.probes.take():
+            rig.finish(listed, hung())
+            rig.engine.start_due_checks()
+    rig.probes.take()
+    rig.list(*(site(f"well-{number}", interval=5.0) for number in range(20)))
+    rig.advance(30.0)
+    held = [listed.name for listed in rig.probes.take()]
+    sick_held = [name for name in held if name.startswith("sick")]
+    assert len(sick_held) <= 8
+    assert any(name.startswith("well") for name in held)
+    assert rig.engine._slow_probing <= 4
+
+
+def test_a_failure_that_awaits_confirmation_is_checked_again_soon(rig):
+    """With failures: 2 the second check comes after retry_interval, not after the interval."""
+    confirm = Confirm(failures=2, retry_interval=1.0)
+    rig.list(site(interval=1000.0, confirm=confirm))
+    rig.advance(60.0)
+    rig.finish(rig.probes.take()[0], refused())
+    assert rig.state().status is Status.UNKNOWN
+    rig.advance(1.2)
+    rig.finish(rig.probes.take()[0], refused())
+    assert rig.state().status is Status.DOWN
+    rig.advance(5.0)
+    assert rig.probes.take() == []
+
+
+def test_a_fault_of_ours_is_an_error_and_is_repeated(rig, caplog):
+    """The site is not down for it, and is looked at again soon."""
+    rig.list(site(interval=1000.0, confirm=Confirm(retry_interval=1.0)))
+    rig.advance(60.0)
+    rig.finish(rig.probes.take()[0], ProbeError("no file descriptor is left"))
+    state = rig.state()
+    assert (state.shown, state.counters.errors, state.counters.checks) == (Status.UNKNOWN, 1, 0)
+    assert state.last.error == "no file descriptor is left"
+    rig.advance(1.2)
+    assert len(rig.probes.take()) == 1
+    assert caplog.records == []
+
+
+def test_a_bug_in_a_probe_is_logged_with_its_traceback(rig, caplog):
+    """It counts as an error, and people are sent to the log."""
+    rig.list(site())
+    rig.advance(10.0)
+    rig.finish(rig.probes.take()[0], KeyError("oops"))
+    assert rig.state().counters.errors == 1
+    assert "internal error (KeyError)" in rig.state().last.error
+    assert caplog.records[0].exc_info[1].args == ("oops",)
+
+
+def test_secrets_are_masked_in_what_is_kept(rig):
+    """No message, header or excerpt of a result holds a secret of the site."""
+    rig.list(site(secrets=("hunter22",)))
+    rig.advance(10.0)
+    headers = (("X-Echo", "hunter22"), ("Set-Cookie", "session=abc; path=/"))
+    rig.finish(rig.probes.take()[0], answered(body=b"you said hunter22", headers=headers))
+    rig.judge(Verdict(up=False, reason=Reason.BODY, message="the body contains hunter22"))
+    shown = repr(rig.state().last)
+    assert "hunter22" not in shown
+    assert "abc" not in shown
+    assert "you said <secret>" in shown
+
+
+def test_a_site_that_did_not_change_goes_on(rig):
+    """A reload that changes another site leaves counters, state and the check in flight alone."""
+    rig.list(site("a"), site("b"))
+    rig.advance(10.0)
+    listed = {one.name: one for one in rig.probes.take()}
+    rig.change(changed=(site("b", interval=20.0),), added=(site("c"),))
+    rig.finish(listed["a"], refused())
+    rig.finish(listed["b"], refused())
+    assert rig.state("a").counters.checks == 1
+    assert rig.state("b").counters.checks == 0  # that result was another site's
+    assert rig.listener.site_count == 3
+
+
+def test_a_changed_site_keeps_its_counters_where_its_series_stay(rig):
+    """Another interval is no reason to forget; another URL is."""
+    rig.list(site())
+    rig.advance(10.0)
+    rig.finish(rig.probes.take()[0], refused())
+    rig.change(changed=(site(interval=20.0),))
+    assert rig.state().counters.checks == 1
+    rig.change(changed=(site(url="http://other.test/", target="http://other.test/"),))
+    assert rig.state().counters.checks == 0
+
+
+def test_a_removed_site_takes_everything_with_it(rig):
+    """A result that comes in after its site left is dropped."""
+    rig.list(site())
+    rig.advance(10.0)
+    (listed,) = rig.probes.take()
+    rig.change(removed=("shop",))
+    rig.finish(listed, refused())
+    assert rig.listener.published == {}
+    assert rig.probes.busy == 0
+
+
+def test_a_site_that_returns_waits_for_its_old_check(rig):
+    """Removed and added again while its check runs: no second check begins beside it."""
+    rig.list(site())
+    rig.advance(10.0)
+    (old,) = rig.probes.take()
+    rig.change(removed=("shop",))
+    rig.list(site())
+    rig.advance(10.0)
+    assert rig.probes.take() == []
+    rig.finish(old, refused())
+    rig.advance(10.0)
+    assert len(rig.probes.take()) == 1
+
+
+def test_the_body_travels_only_where_it_is_read(rig):
+    """A worker is sent the body only of sites with an expectation that looks at it."""
+    rig.list(site("a"), site("b", reads_body=True))
+    rig.advance(10.0)
+    for listed in rig.probes.take():
+        rig.finish(listed, answered(body=b"hello"))
+    rig.clock.advance(0.02)
+    rig.engine.start_due_checks()
+    bodies = {
+        one.name: job.observation.answer.body
+        for batch in rig.analysis.batches
+        for one, job in zip(batch.sites, batch.jobs, strict=True)
+    }
+    assert bodies == {"a": b"", "b": b"hello"}
+
+
+def test_a_jammed_pool_starts_no_check(rig):
+    """Back-pressure: while too much waits to be judged nothing new is probed, and it is counted."""
+    rig.analysis.jammed = True
+    rig.list(site())
+    rig.advance(30.0)
+    assert rig.probes.submitted == []
+    assert set(rig.state().counters.skipped) == {"analysis_backlog"}
+    rig.analysis.jammed = False
+    rig.engine.start_due_checks()
+    assert len(rig.probes.submitted) == 1
+
+
+def test_lag_is_how_late_a_check_started():
+    """Time spent waiting for a thread is lag."""
+    rig = Rig(threads=1)
+    rig.list(site("a", interval=100.0), site("b", interval=100.0))
+    rig.advance(60.0)
+    (first,) = rig.probes.take()
+    rig.advance(5.0)
+    rig.finish(first, refused())
+    rig.engine.start_due_checks()
+    assert rig.listener.lags[0] <= 0.11
+    assert rig.listener.lags[1] >= 5.0
+
+
+def test_a_stop_starts_nothing_and_waits_for_what_runs(rig):
+    """After a stop no check begins; run() ends once those in flight are recorded."""
+    rig.list(site("a"), site("b"))
+    rig.advance(10.0)
+    running = rig.probes.take()
+    rig.engine.handle(StopRequested(grace=10.0))
+    assert rig.stopping
+    rig.advance(5.0)
+    assert rig.probes.submitted == []
+    for listed in running:
+        rig.inbox.put(ProbeFinished(listed, refused()))
+    assert rig.engine.run() is True
+    assert rig.state("a").counters.checks == rig.state("b").counters.checks == 1
+
+
+def test_a_second_stop_does_not_wait(rig):
+    """run() ends at once, and says that checks were cut off."""
+    rig.list(site())
+    rig.advance(10.0)
+    rig.engine.handle(StopRequested(grace=1000.0))
+    rig.engine.handle(StopRequested(grace=1000.0))
+    assert rig.engine.run() is False
+
+
+def test_the_grace_ends(rig):
+    """A check that outlasts the grace is cut off."""
+    rig.list(site())
+    rig.advance(10.0)
+    rig.engine.handle(StopRequested(grace=3.0))
+    rig.clock.advance(3.1)
+    assert rig.engine.run() is False
+
+
+def test_reload_requests_are_handed_on(rig):
+    """The engine knows nothing of files."""
+    request = ReloadRequested("signal")
+    rig.engine.handle(request)
+    assert rig.reloads == [request]
+
+
+def test_a_bug_costs_one_step(rig, caplog):
+    """An event that the engine trips over is logged and counted, and the loop goes on."""
+    rig.list(site())
+    rig.inbox.put(ProbeFinished(site("stranger"), refused()))
+    rig.engine.turn()
+    assert rig.listener.restarts == 1
+    assert "engine_restarted" in caplog.text
+    rig.advance(10.0)
+    assert len(rig.probes.take()) == 1
+
+
+def test_once_checks_everything_now(rig):
+    """run_once() probes each site without waiting for its slot and returns when all are in."""
+    rig.list(site("a", interval=1000.0), site("b", interval=1000.0))
+    for name in ("a", "b"):
+        rig.inbox.put(ProbeFinished(rig.state(name).site, refused()))
+    rig.engine.run_once()
+    assert rig.state("a").counters.checks == rig.state("b").counters.checks == 1

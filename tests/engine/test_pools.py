@@ -1,0 +1,291 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import pytest
+
+from monitor.clock import SystemClock
+from monitor.engine.events import BatchJudged, ProbeFinished, StopRequested, WorkerStarted
+from monitor.engine.pools import AnalysisPool, PoolLimits, ProbePool
+from monitor.errors import StartupError
+from monitor.model import Job, Reason
+from tests.engine.judges import judge
+from tests.fakes import answered, refused, site
+
+
+class Rig:
+    """A real pool, and the part of the engine's loop that it needs."""
+
+    def __init__(self, workers: int = 1, judge=judge, **limits) -> None:
+        self.inbox = SimpleQueue()
+        self.restarts = 0
+        self.decided = {}
+        self.pool = AnalysisPool(
+            workers,
+            judge,
+            inbox=self.inbox,
+            clock=SystemClock(),
+            limits=PoolLimits(**limits),
+            on_restart=self.count,
+        )
+
+    def count(self) -> None:
+        self.restarts += 1
+
+    def submit(self, *orders: str) -> None:
+        sites = [site(order) for order in orders]
+        jobs = [Job(observation=answered(), url=order) for order in orders]
+        self.pool.submit(sites, jobs)
+
+    def turn(self) -> None:
+        decided = self.pool.tick()
+        try:
+            event = self.inbox.get(timeout=0.05)
+        except Empty:
+            event = None
+        match event:
+            case BatchJudged():
+                decided += self.pool.on_judged(event)
+            case WorkerStarted():
+                self.pool.on_started(event)
+        for one in decided:
+            outcome = one.outcome
+            if isinstance(outcome, BaseException):
+                outcome = [outcome] * len(one.batch.sites)
+            for listed, analysis in zip(one.batch.sites, outcome, strict=True):
+                assert listed.name not in self.decided, "judged twice"
+                self.decided[listed.name] = analysis
+
+    def until_idle(self) -> None:
+        give_up = time.monotonic() + 60
+        while not self.pool.idle:
+            assert time.monotonic() < give_up, "the pool does not come to rest"
+            self.turn()
+
+    def pids(self) -> list[int]:
+        return [worker.pid for worker in self.pool._workers if worker.pid]
+
+    def verdicts(self) -> dict:
+        return {name: analysis.verdict.reason for name, analysis in self.decided.items()}
+
+
+@pytest.fixture
+def make():
+    rigs = []
+
+    def start(**values) -> Rig:
+        rig = Rig(**values)
+        rigs.append(rig)
+        rig.pool.start()
+        return rig
+
+    yield start
+    for rig in rigs:
+        rig.pool.stop()
+
+
+def test_batches_come_back_judged(make):
+    """Each job gets its own verdict, whichever worker judged it."""
+    rig = make(workers=2)
+    for number in range(10):
+        rig.submit(*(f"job-{number}-{part}" for part in range(5)))
+    rig.until_idle()
+    assert len(rig.decided) == 50
+    assert set(rig.verdicts().values()) == {None}
+
+
+def test_a_worker_killed_from_outside_costs_nothing(make):
+    """Its batch is judged again by its successor; nobody is down for it, the restart is counted."""
+    rig = make()
+    (pid,) = rig.pids()
+    os.kill(pid, signal.SIGKILL)
+    rig.submit("a", "b")
+    rig.until_idle()
+    assert rig.verdicts() == {"a": None, "b": None}
+    assert rig.restarts == 1
+
+
+def test_only_the_culprit_is_convicted_of_a_crash(make):
+    """What kills every worker that looks at it is found among its batch, and only it is down."""
+    rig = make(workers=2)
+    rig.submit("a", "crash", "b")
+    rig.submit("c", "d")
+    rig.until_idle()
+    assert rig.verdicts() == {
+        "a": None,
+        "b": None,
+        "c": None,
+        "d": None,
+        "crash": Reason.ANALYSIS_CRASH,
+    }
+
+
+def test_only_the_culprit_is_convicted_of_a_hang(make):
+    """What exceeds the time in every worker is found among its batch, and only it is down."""
+    rig = make(workers=2, timeout=0.3, deaths=2)
+    rig.submit("a", "hang", "b")
+    rig.submit("c")
+    rig.until_idle()
+    assert rig.verdicts() == {
+        "a": None,
+        "b": None,
+        "c": None,
+        "hang": Reason.ANALYSIS_TIMEOUT,
+    }
+    assert "longer than 0.3s" in rig.decided["hang"].verdict.message
+
+
+def test_memory_is_bounded(make):
+    """A job that wants more than a worker may have gets a MemoryError, not the machine."""
+    rig = make(memory=512 * 1024**2)
+    rig.submit("eat")
+    rig.until_idle()
+    assert rig.decided["eat"].verdict.message == "out of memory"
+    assert rig.restarts == 0
+
+
+def test_a_worker_that_grew_is_replaced(make):
+    """Above the limit of resident memory the next batch goes to a fresh process."""
+    rig = make(recycle_above=80 * 1024**2)
+    rig.submit("pid")
+    rig.until_idle()
+    before = rig.decided.pop("pid").broken
+    rig.submit("grow")
+    rig.until_idle()
+    rig.submit("pid")
+    rig.until_idle()
+    assert rig.decided["pid"].broken != before
+    assert rig.restarts == 0
+
+
+def test_a_bug_in_the_judge_is_handed_on(make):
+    """An exception of ours is no verdict; the worker lives."""
+    rig = make()
+    (pid,) = rig.pids()
+    rig.submit("bug")
+    rig.until_idle()
+    assert isinstance(rig.decided["bug"], KeyError)
+    assert rig.pids() == [pid]
+
+
+def test_a_pool_that_keeps_dying_keeps_judging(make):
+    """Many deaths in a row slow the restarts down; what waits is judged all the same."""
+    rig = make(workers=2)
+    for number in range(6):
+        for pid in rig.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        rig.submit(f"job-{number}")
+        rig.until_idle()
+    assert len(rig.decided) == 6
+    assert set(rig.verdicts().values()) == {None}
+    assert rig.restarts >= 6
+
+
+def test_the_forkserver_may_be_killed(make):
+    """All workers go with it, and all are replaced."""
+    rig = make(workers=2)
+    rig.submit("pid")
+    rig.until_idle()
+    worker = int(rig.decided.pop("pid").broken[0])
+    forkserver = int(Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    assert forkserver != os.getpid()
+    os.kill(forkserver, signal.SIGKILL)
+    rig.submit("a", "b")
+    rig.until_idle()
+    assert rig.verdicts() == {"a": None, "b": None}
+
+
+def test_back_pressure_shows():
+    """With no worker to take them, batches wait, and beyond the limit the pool says so."""
+    rig = Rig(workers=1, waiting=3)
+    for number in range(3):
+        assert not rig.pool.jammed
+        rig.submit(f"job-{number}")
+    assert rig.pool.backlog == 3
+    assert rig.pool.jammed
+
+
+def test_no_worker_to_be_had_is_one_sentence(monkeypatch):
+    """Where processes cannot be started, start() says why and leaves nothing behind."""
+    rig = Rig()
+    monkeypatch.setattr("multiprocessing.forkserver._forkserver.ensure_running", _refuse)
+    with pytest.raises(StartupError, match=r"no analysis worker can be started: .*try again"):
+        rig.pool.start()
+
+
+def _refuse() -> None:
+    raise BlockingIOError(11, "Resource temporarily unavailable; try again")
+
+
+def test_a_signal_during_the_start_is_not_lost():
+    """What came in meanwhile is in the inbox for the engine."""
+    rig = Rig()
+    rig.inbox.put(StopRequested(1.0))
+    rig.pool.start()
+    rig.pool.stop()
+    assert rig.inbox.get(timeout=1) == StopRequested(1.0)
+
+
+def test_workers_do_not_outlive_the_daemon(tmp_path):
+    """After kill -9 of the daemon no worker, busy or idle, is left, nor the forkserver."""
+    script = """if True:
+        import sys, time
+        from tests.engine.test_pools import Rig
+        if __name__ == "__main__":
+            rig = Rig(workers=2)
+            rig.pool.start()
+            rig.submit("hang")
+            print(*rig.pids(), flush=True)
+            time.sleep(60)
+    """
+    path = tmp_path / "orphans.py"
+    path.write_text(script)
+    environ = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    daemon = subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, env=environ)
+    pids = [int(pid) for pid in daemon.stdout.readline().split()]
+    daemon.kill()
+    daemon.wait()
+    daemon.stdout.close()
+    assert len(pids) == 2
+    give_up = time.monotonic() + 20
+    while any(_runs(pid) for pid in pids):
+        assert time.monotonic() < give_up, "a worker outlived the daemon"
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # dead, and only not waited for by whoever runs as process 1 here
+
+
+def test_probe_threads_appear_as_needed():
+    """A pool of many threads starts none before there is something to do."""
+    inbox = SimpleQueue()
+    pool = ProbePool(100, lambda _: refused(), inbox)
+    before = threading.active_count()
+    for _ in range(5):
+        pool.submit(site())
+        event = inbox.get(timeout=10)
+        assert isinstance(event, ProbeFinished)
+        pool.finished()
+    assert threading.active_count() <= before + 2
+    pool.stop(wait=True)
+
+
+def test_what_a_probe_raises_is_reported():
+    """No exception is lost in a thread."""
+    inbox = SimpleQueue()
+    pool = ProbePool(1, lambda _: {}["bug"], inbox)
+    pool.submit(site())
+    assert isinstance(inbox.get(timeout=10).outcome, KeyError)
+    pool.stop(wait=True)

@@ -1,0 +1,113 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.engine.schedule import Schedule
+
+WALL = 1_800_000_000.0
+
+
+def test_slots_are_spread_over_one_interval():
+    """A thousand sites begin evenly within their interval, not in a stampede."""
+    schedule = Schedule(WALL)
+    for number in range(1000):
+        schedule.add(f"site-{number}", 10.0, now=0.0)
+    per_second = [len(schedule.pop_due(second + 1.0)) for second in range(10)]
+    assert sum(per_second) == 1000
+    assert all(60 < count < 140 for count in per_second)
+
+
+def test_a_restart_keeps_the_slot():
+    """Two processes with different monotonic clocks give a site the same place in wall time."""
+    before, after = Schedule(WALL), Schedule(WALL + 777.0)
+    before.add("shop", 10.0, now=100.0)
+    after.add("shop", 10.0, now=50.0)
+    first = before.next_due() + WALL
+    second = after.next_due() + WALL + 777.0
+    assert (first - second) % 10.0 == pytest.approx(0.0, abs=1e-3) or (
+        first - second
+    ) % 10.0 == pytest.approx(10.0, abs=1e-3)
+
+
+def test_the_grid_does_not_drift():
+    """However late each slot is taken, the thousandth is where the first one said."""
+    schedule = Schedule(WALL)
+    schedule.add("shop", 10.0, now=0.0)
+    first = schedule.next_due()
+    for _ in range(1000):
+        schedule.pop_due(schedule.next_due() + 0.9)
+    assert schedule.next_due() == pytest.approx(first + 10_000.0)
+
+
+def test_slots_nobody_looked_at_are_counted():
+    """After a pause of the whole process the latest slot is run and the others are missed."""
+    schedule = Schedule(WALL)
+    schedule.add("shop", 10.0, now=0.0)
+    first = schedule.next_due()
+    (due,) = schedule.pop_due(first + 35.0)
+    assert due.missed == 3
+    assert due.at == pytest.approx(first + 30.0)
+    assert schedule.next_due() == pytest.approx(first + 40.0)
+
+
+def test_a_removed_site_is_never_due():
+    """What the heap still holds of a site that left is passed over."""
+    schedule = Schedule(WALL)
+    schedule.add("shop", 10.0, now=0.0)
+    schedule.remove("shop")
+    assert schedule.next_due() is None
+    assert schedule.pop_due(1000.0) == []
+
+
+def test_a_long_interval_begins_with_an_early_check():
+    """A site with an hour to its slot is checked within the first minute, and then on its grid."""
+    schedule = Schedule(WALL)
+    schedule.add("shop", 3600.0, now=0.0)
+    schedule.add("db", 3600.0, now=0.0)
+    early = schedule.pop_due(60.0)
+    assert {due.name for due in early} == {"shop", "db"}
+    for due in early:
+        rest = schedule.pop_due(3600.0)
+        assert due.extra or not rest
+
+
+def test_an_early_check_leaves_the_grid_alone():
+    """A re-check runs once, before the next slot, which stays where it was."""
+    schedule = Schedule(WALL)
+    schedule.add("shop", 10.0, now=0.0)
+    slot = schedule.next_due()
+    schedule.check_early("shop", slot - 0.5)
+    (due,) = schedule.pop_due(slot - 0.5)
+    assert due.extra
+    assert schedule.next_due() == slot
+
+
+def test_an_early_check_after_the_slot_is_dropped():
+    """A re-check that would come later than the regular one is no use."""
+    schedule = Schedule(WALL)
+    schedule.add("shop", 10.0, now=0.0)
+    slot = schedule.next_due()
+    schedule.check_early("shop", slot + 1.0)
+    assert [due.extra for due in schedule.pop_due(slot + 5.0)] == [False]
+
+
+@given(
+    names=st.lists(st.text(max_size=8), min_size=1, max_size=8, unique=True),
+    interval=st.floats(0.1, 5000.0),
+    steps=st.lists(st.floats(0.0, 500.0), max_size=30),
+)
+def test_time_is_accounted_for_in_full(names, interval, steps):
+    """Whatever the clock does, every slot is either due or missed, never both, never twice."""
+    schedule = Schedule(WALL)
+    for name in names:
+        schedule.add(name, interval, now=0.0)
+    now = 0.0
+    slots = dict.fromkeys(names, 0)
+    for step in steps:
+        now += step
+        for due in schedule.pop_due(now):
+            assert due.at <= now
+            if not due.extra:
+                slots[due.name] += 1 + due.missed
+    for name in names:
+        assert abs(slots[name] - now / interval) <= 1.000001

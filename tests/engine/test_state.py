@@ -1,0 +1,150 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.engine.state import (
+    Memory,
+    advance,
+    awaits_confirmation,
+    begin,
+    rebucket,
+    skip,
+)
+from monitor.model import Confirm, Reason, Status
+from tests.fakes import down_result, error_result, site, up_result
+
+BOUNDS = (0.1, 1.0)
+MEMORY = Memory(results=3, failures=2)
+RESULTS = {"up": up_result, "down": down_result, "error": error_result}
+
+
+def run(listed, outcomes):
+    state = begin(listed, BOUNDS, now=0.0)
+    transitions = []
+    for number, outcome in enumerate(outcomes, start=1):
+        state, transition = advance(
+            state, RESULTS[outcome](listed, time=float(number)), BOUNDS, MEMORY
+        )
+        transitions.append(transition)
+    return state, transitions
+
+
+@pytest.mark.parametrize(
+    ("confirm", "outcomes", "status", "since"),
+    [
+        (Confirm(), ["up"], Status.UP, 1.0),
+        (Confirm(), ["down"], Status.DOWN, 1.0),
+        (Confirm(), ["up", "down", "up"], Status.UP, 3.0),
+        (Confirm(failures=2), ["up", "down"], Status.UP, 1.0),
+        (Confirm(failures=2), ["up", "down", "down"], Status.DOWN, 3.0),
+        (Confirm(failures=2), ["up", "down", "up", "down"], Status.UP, 1.0),
+        (Confirm(failures=2), ["down"], Status.UNKNOWN, 0.0),
+        (Confirm(failures=2), ["down", "down"], Status.DOWN, 2.0),
+        (Confirm(successes=2), ["up"], Status.UP, 1.0),
+        (Confirm(successes=2), ["down", "up"], Status.DOWN, 1.0),
+        (Confirm(successes=2), ["down", "up", "up"], Status.UP, 3.0),
+        (Confirm(failures=2), ["up", "down", "error", "down"], Status.DOWN, 4.0),
+    ],
+)
+def test_confirmation(confirm, outcomes, status, since):
+    """The state turns after as many results in a row as the site asks for, and not before."""
+    state, _ = run(site(confirm=confirm), outcomes)
+    assert (state.status, state.since) == (status, since)
+
+
+def test_a_transition_is_told_once():
+    """Only the result that turns the state brings a transition."""
+    _, transitions = run(site(), ["up", "up", "down", "down", "up"])
+    turns = [(turn.before, turn.after) for turn in transitions if turn]
+    assert turns == [
+        (Status.UNKNOWN, Status.UP),
+        (Status.UP, Status.DOWN),
+        (Status.DOWN, Status.UP),
+    ]
+
+
+def test_an_error_of_ours_says_nothing_of_the_site():
+    """It is counted by itself, shown as unknown, and neither the state nor the gauges move."""
+    state, _ = run(site(), ["up", "error"])
+    assert state.status is Status.UP
+    assert state.shown is Status.UNKNOWN
+    assert state.finished is not None
+    assert state.finished.up
+    assert (state.counters.checks, state.counters.errors) == (1, 1)
+    state, _ = advance(state, up_result(state.site), BOUNDS, MEMORY)
+    assert state.shown is Status.UP
+
+
+def test_memory_is_bounded_and_newest_first():
+    """No more results and failures are kept than configured."""
+    state, _ = run(site(), ["down", "up", "down", "down", "up"])
+    assert [past.time for past in state.recent] == [5.0, 4.0, 3.0]
+    assert [failure.observation.time for failure in state.failures] == [4.0, 3.0]
+
+
+def test_counters_and_histogram():
+    """Every finished check is counted once, in the bucket of its duration."""
+    listed = site()
+    state = begin(listed, BOUNDS, now=0.0)
+    for duration in (0.05, 0.1, 0.5, 7.0):
+        state, _ = advance(state, up_result(listed, duration=duration), BOUNDS, MEMORY)
+    state, _ = advance(state, down_result(listed, duration=0.2), BOUNDS, MEMORY)
+    counters = state.counters
+    assert counters.durations == (2, 2, 1)
+    assert counters.duration_sum == pytest.approx(7.85)
+    assert counters.checks == 5
+    assert counters.failures == {Reason.STATUS: 1}
+
+
+def test_skipped_slots_are_counted_by_cause():
+    """Each cause has its own count."""
+    state = skip(skip(begin(site(), BOUNDS, 0.0), "overrun"), "late", 3)
+    assert state.counters.skipped == {"overrun": 1, "late": 3}
+
+
+@pytest.mark.parametrize(
+    ("after", "counts"),
+    [
+        ((0.1, 1.0, 30.0), (1, 1, 1, 0)),
+        ((0.1,), (1, 2)),
+        ((0.5,), (0, 0)),
+    ],
+    ids=["appended", "dropped", "others"],
+)
+def test_other_bounds(after, counts):
+    """A longer timeout in the list adds a bucket and loses no count; other buckets start anew."""
+    listed = site()
+    state = begin(listed, BOUNDS, now=0.0)
+    for duration in (0.05, 0.5, 10.0):
+        state, _ = advance(state, up_result(listed, duration=duration), BOUNDS, MEMORY)
+    assert rebucket(state, BOUNDS, after).counters.durations == counts
+
+
+@given(
+    outcomes=st.lists(st.sampled_from(["up", "down", "error"]), max_size=40),
+    failures=st.integers(1, 4),
+    successes=st.integers(1, 4),
+)
+def test_the_state_is_what_the_last_results_support(outcomes, failures, successes):
+    """Down needs that many failures in a row before it, up a success, whatever happens between."""
+    state, transitions = run(
+        site(confirm=Confirm(failures=failures, successes=successes)), outcomes
+    )
+    told = [outcome for outcome in outcomes if outcome != "error"]
+    turns = [turn for turn in transitions if turn]
+    for turn in turns:
+        upto = [
+            outcome
+            for outcome in outcomes[: int(turn.result.observation.time)]
+            if outcome != "error"
+        ]
+        if turn.after is Status.DOWN:
+            assert upto[-failures:] == ["down"] * failures
+        elif turn.before is Status.DOWN:
+            assert upto[-successes:] == ["up"] * successes
+        else:
+            assert upto[-1] == "up"
+    assert state.counters.checks == len(told)
+    assert awaits_confirmation(state) == (
+        bool(told) and told[-1] == "down" and state.status is not Status.DOWN
+    )

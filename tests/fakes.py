@@ -1,0 +1,176 @@
+"""A world that tests turn by hand: a clock, pools that do nothing by themselves, listeners."""
+
+from dataclasses import dataclass, field
+
+from monitor.engine.pools import Batch, Judged
+from monitor.model import (
+    UP,
+    Analysis,
+    Failure,
+    HttpAnswer,
+    Observation,
+    Reason,
+    Result,
+    Site,
+    SiteState,
+    TlsSession,
+    Verdict,
+)
+
+
+class FakeClock:
+    """Both clocks stand still until advance()."""
+
+    def __init__(self, monotonic: float = 1000.0, time: float = 1_800_000_000.0) -> None:
+        self.now = monotonic
+        self._wall = time - monotonic
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now + self._wall
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class ManualProbes:
+    """Stands for the ProbePool: sites wait in ``submitted`` until the test answers for them."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.busy = 0
+        self.submitted: list[Site] = []
+
+    @property
+    def free(self) -> int:
+        return self.threads - self.busy
+
+    def submit(self, site: Site) -> None:
+        self.busy += 1
+        self.submitted.append(site)
+
+    def finished(self) -> None:
+        self.busy -= 1
+
+    def take(self) -> list[Site]:
+        taken, self.submitted = self.submitted, []
+        return taken
+
+
+class ManualAnalysis:
+    """Stands for the AnalysisPool: batches wait until the test judges them."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.decided: list[Judged] = []
+        self.jammed = False
+        self.backlog = 0
+
+    def submit(self, sites, jobs) -> None:
+        self.batches.append(Batch(tuple(sites), tuple(jobs), submitted=0.0))
+
+    def on_judged(self, event):
+        raise NotImplementedError
+
+    def tick(self):
+        decided, self.decided = self.decided, []
+        return decided
+
+    def next_tick(self):
+        return None
+
+    def judge(self, verdict: Verdict = UP) -> None:
+        """Decide every batch that waits; the engine takes it on its next turn."""
+        for batch in self.batches:
+            analyses = tuple(Analysis(verdict=verdict) for _ in batch.jobs)
+            self.decided.append(Judged(batch, analyses))
+        self.batches = []
+
+
+@dataclass
+class Listener:
+    """Stands for the publisher and the meters; remembers what it was told."""
+
+    published: dict[str, SiteState] = field(default_factory=dict)
+    lags: list[float] = field(default_factory=list)
+    restarts: int = 0
+    bounds: tuple[float, ...] = ()
+    site_count: int = 0
+
+    def publish(self, state: SiteState) -> None:
+        self.published[state.site.name] = state
+
+    def remove(self, names) -> None:
+        for name in names:
+            self.published.pop(name, None)
+
+    def bounds_changed(self, bounds) -> None:
+        self.bounds = bounds
+
+    def started(self, lag: float) -> None:
+        self.lags.append(lag)
+
+    def probing(self, busy: int, threads: int) -> None:
+        pass
+
+    def analysed(self, seconds: float, jobs: int) -> None:
+        pass
+
+    def analysis_backlog(self, batches: int) -> None:
+        pass
+
+    def sites(self, count: int) -> None:
+        self.site_count = count
+
+    def engine_restarted(self) -> None:
+        self.restarts += 1
+
+
+def site(name: str = "shop", **values) -> Site:
+    defaults = {
+        "url": f"http://{name}.test/",
+        "target": f"http://{name}.test/",
+        "scheme": "http",
+        "interval": 10.0,
+        "timeout": 5.0,
+    }
+    return Site(name=name, **(defaults | values))
+
+
+def answered(time: float = 0.0, duration: float = 0.05, **values) -> Observation:
+    answer = HttpAnswer(status=200, version="1.1", **values)
+    return Observation(time=time, duration=duration, answer=answer, address="127.0.0.1")
+
+
+def refused(time: float = 0.0, duration: float = 0.001) -> Observation:
+    failure = Failure(Reason.CONNECT_REFUSED, "connection to 127.0.0.1:80 refused")
+    return Observation(time=time, duration=duration, failure=failure)
+
+
+def hung(time: float = 0.0, duration: float = 5.0) -> Observation:
+    failure = Failure(Reason.CONNECT_TIMEOUT, "no connection to 192.0.2.1:80 within 5s")
+    return Observation(time=time, duration=duration, failure=failure)
+
+
+def untrusted(time: float = 0.0) -> Observation:
+    failure = Failure(Reason.TLS_UNTRUSTED, "self-signed certificate")
+    session = TlsSession(chain=("PEM",), verified=False)
+    return Observation(time=time, duration=0.01, failure=failure, tls=session)
+
+
+def up_result(of: Site, time: float = 0.0, duration: float = 0.05) -> Result:
+    seen = answered(time, duration)
+    return Result(site=of.name, url=of.target, observation=seen, analysis=Analysis(verdict=UP))
+
+
+def down_result(of: Site, time: float = 0.0, duration: float = 0.05) -> Result:
+    verdict = Verdict(up=False, reason=Reason.STATUS, message="status 503 is not in 2xx")
+    seen = answered(time, duration)
+    return Result(site=of.name, url=of.target, observation=seen, analysis=Analysis(verdict=verdict))
+
+
+def error_result(of: Site, time: float = 0.0) -> Result:
+    seen = Observation(time=time, duration=0.0)
+    return Result(site=of.name, url=of.target, observation=seen, error="no file descriptor is left")
