@@ -215,12 +215,15 @@ class TlsSession:
         chain: The certificates the server sent, leaf first, as PEM.
         verified: Whether the chain and the name were accepted; None when the site turned
             verification off.
+        server_name: The name that was asked for and that the certificate must cover; None where
+            it is the URL's host.
     """
 
     version: str | None = None
     cipher: str | None = None
     chain: tuple[str, ...] = ()
     verified: bool | None = None
+    server_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -432,11 +435,18 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a worker process needs to judge one observation."""
+    """
+    What a worker process needs to judge one observation.
+
+    Attributes:
+        secrets: The site's, so that no message quotes one: once a value is cut or escaped for a
+            message, a secret in it can no longer be recognised.
+    """
 
     observation: Observation
     expect: tuple[tuple[str, Any], ...] = ()
     url: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -598,6 +608,9 @@ class ExpectationKind:
         protocols: Those it makes sense for.
         defaults: What holds, by protocol, where the site says nothing.
         reads_body: Whether it needs the whole body.
+        reads_body_when: Of a row that reads the body, which values really do; see needs_body().
+        check_protocol: ``(value, protocol)``; raises ValueError, with what is wrong, for a value
+            that makes no sense for one of the protocols.
         doc: One sentence for the schema and the reference.
     """
 
@@ -607,4 +620,10 @@ class ExpectationKind:
     protocols: frozenset[str]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     reads_body: bool = False
+    reads_body_when: Callable[[Any], bool] | None = None
+    check_protocol: Callable[[Any, str], None] | None = None
     doc: str
+
+    def needs_body(self, value: Any) -> bool:
+        """Return whether the whole body is needed to check this value."""
+        return self.reads_body and (self.reads_body_when is None or self.reads_body_when(value))
