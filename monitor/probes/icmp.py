@@ -1,0 +1,463 @@
+"""
+The ICMP probe: echo requests to one host, over IPv4 or IPv6 (Linux).
+
+icmplib opens the sockets and sends. Replies are read here: its ``receive`` waits by the wall clock
+and for one packet at a time, and never looks into the kernel's error queue, which is where
+"destination unreachable" arrives on an unprivileged socket.
+"""
+
+import errno
+import os
+import select
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from icmplib import (
+    ICMPReply,
+    ICMPRequest,
+    ICMPv4Socket,
+    ICMPv6Socket,
+)
+from icmplib.exceptions import (
+    ICMPError,
+    ICMPSocketError,
+    SocketAddressError,
+    SocketPermissionError,
+)
+from icmplib.utils import unique_identifier
+
+from monitor.clock import Deadline
+from monitor.errors import ProbeError
+from monitor.model import (
+    Bytes,
+    Failure,
+    IcmpAnswer,
+    Observation,
+    Phase,
+    Reason,
+    Seconds,
+    Site,
+    Timestamp,
+)
+from monitor.options import Duration, Size, option, show_duration
+from monitor.probes.options import NetworkOptions, split_address
+from monitor.probes.resolve import Resolver
+
+_MOST_PACKETS = 100
+_LARGEST_PAYLOAD: Bytes = 65_507  # what an IPv4 packet of 65,535 bytes leaves
+_LARGEST_TTL = 255
+
+# From linux/in.h, in6.h, icmp.h, icmpv6.h, errqueue.h and asm-generic/socket.h: the socket module
+# has no names for these
+_IP_MTU_DISCOVER = 10
+_IP_RECVERR = 11
+_IP_RECVTTL = 12
+_IPV6_MTU_DISCOVER = 23
+_IPV6_RECVERR = 25
+_PMTUDISC_DO = 2
+_SO_TIMESTAMPNS = 35
+_SOL_RAW = 255
+_ICMP_FILTER = 1
+_ICMP6_FILTER = 1
+_ORIGIN_ICMP = (2, 3)  # IPv4, IPv6; anything else is this machine's own
+_EXTENDED_ERROR = struct.Struct("=IBBBxII")
+_OFFENDER = {4: (20, 4), 6: (24, 16)}  # where an error's sockaddr has its address, and how long
+_TIMESPEC = struct.Struct("@ll")
+_INT = struct.Struct("@i")
+_ANCILLARY_SPACE: Bytes = 512
+
+_ECHO_REPLY = {4: 0, 6: 129}
+_HEADER: Bytes = 8
+_LARGEST_IP_HEADER: Bytes = 60
+
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_FORBIDDEN = (
+    "this system forbids ICMP: let net.ipv4.ping_group_range cover the group of this process "
+    "(sysctl -w net.ipv4.ping_group_range='0 2147483647'), or give it CAP_NET_RAW"
+)
+
+_Socket = ICMPv4Socket | ICMPv6Socket
+_SOCKETS: Mapping[int, Callable[..., _Socket]] = {4: ICMPv4Socket, 6: ICMPv6Socket}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IcmpOptions:
+    count: int = option(3, doc="Echo requests per check, 1 to 100.")
+    interval: Duration = option(
+        0.2, doc="From one request to the next; shorter where they would not fit into the timeout."
+    )
+    size: Size = option(56, doc="Payload of each request, up to 65507B.")
+    ttl: int = option(64, doc="TTL or hop limit of each request, 1 to 255.")
+    max_loss: float = option(
+        0.0, doc="The share of packets that may be lost, from 0 to below 1: 0.2 is one of five."
+    )
+    dont_fragment: bool = option(
+        False, doc="Forbid fragmentation: a packet larger than the path's MTU is lost."
+    )
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= _MOST_PACKETS:
+            raise ValueError(f"count {self.count} is not between 1 and {_MOST_PACKETS}")
+        if self.size > _LARGEST_PAYLOAD:
+            raise ValueError(f"size {self.size}B is above {_LARGEST_PAYLOAD}B")
+        if not 1 <= self.ttl <= _LARGEST_TTL:
+            raise ValueError(f"ttl {self.ttl} is not between 1 and {_LARGEST_TTL}")
+        if not 0 <= self.max_loss < 1:
+            raise ValueError(f"max_loss {self.max_loss} is not from 0 to below 1; 20 % is 0.2")
+
+
+def check_url(url: str) -> None:
+    """
+    Accept ``icmp://HOST``.
+
+    Raises:
+        ValueError: There is no host, or more than a host.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise ValueError("an icmp URL needs a host: icmp://192.0.2.1")
+    if parts.port is not None:
+        raise ValueError(f"an icmp URL has no port, and here it is {parts.port}")
+    if parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("an icmp URL is only scheme and host: icmp://192.0.2.1")
+
+
+def forbidden(sockets: Mapping[int, Callable[..., _Socket]] = _SOCKETS) -> str | None:
+    """Return the sentence that says which setting keeps us from pinging; None when none does."""
+    try:
+        _open(sockets[4], None).close()
+    except SocketPermissionError:
+        return _FORBIDDEN
+    except ICMPSocketError:  # no IPv4 here, no file descriptor left: nothing a setting would mend
+        return None
+    return None
+
+
+def _open(make: Callable[..., _Socket], source: str | None) -> _Socket:
+    """
+    Open a socket without privileges, or else a raw one.
+
+    Raises:
+        SocketPermissionError: Neither is allowed.
+    """
+    try:
+        return make(address=source, privileged=False)
+    except SocketPermissionError:
+        return make(address=source, privileged=True)
+
+
+class IcmpProbe:
+    """
+    Sends echo requests and waits for their replies, all within the deadline.
+
+    Args:
+        sockets: By IP version, what opens a socket: called with ``address`` and ``privileged``.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver | None = None,
+        sockets: Mapping[int, Callable[..., _Socket]] = _SOCKETS,
+    ) -> None:
+        self._resolver = resolver or Resolver()
+        self._sockets = sockets
+
+    def __call__(self, site: Site, deadline: Deadline) -> Observation:
+        """
+        Ping the site's host.
+
+        Raises:
+            ProbeError: The system forbids it, has no such source address or no resources left.
+        """
+        clock = deadline.clock
+        time, begin = clock.time(), clock.monotonic()
+        network = site.section(NetworkOptions)
+        found = self._resolver.resolve(_host(site, network), deadline, _ip(network))
+        resolved = clock.monotonic()
+        phases = {Phase.RESOLVE: resolved - begin}
+        if isinstance(found, Failure):
+            return Observation(
+                time=time, duration=phases[Phase.RESOLVE], phases=phases, failure=found
+            )
+        answer, failure = None, None
+        try:
+            with self._socket(found, network.source_address) as icmp:
+                echo = _Echo(icmp, found, site.section(IcmpOptions), deadline)
+                echo.run()
+            answer, failure = echo.answer(), echo.failure()
+            phases[Phase.SETUP] = echo.first_sent - resolved
+            if answer.round_trips:
+                phases[Phase.RTT] = sum(answer.round_trips) / len(answer.round_trips)
+        except _Unreachable as error:
+            failure = Failure(Reason.CONNECT_UNREACHABLE, str(error))
+        return Observation(
+            time=time,
+            duration=clock.monotonic() - begin,
+            phases=phases,
+            address=found,
+            failure=failure,
+            answer=answer,
+        )
+
+    def _socket(self, address: str, source: str | None) -> _Socket:
+        version = _version(address)
+        try:
+            return _open(self._sockets[version], source)
+        except SocketPermissionError:
+            raise ProbeError(_FORBIDDEN) from None
+        except SocketAddressError:
+            raise ProbeError(f"source_address {source} is no address of this machine") from None
+        except ICMPSocketError as error:
+            raise _not_sent(error, address) from error
+
+
+def _version(address: str) -> int:
+    return ip_address(address.partition("%")[0]).version
+
+
+def _host(site: Site, network: NetworkOptions) -> str:
+    if network.connect_to:
+        return split_address(network.connect_to)[0]  # there is no port to reach
+    return unquote(urlsplit(site.url).hostname or "")  # a zone is written fe80::1%25eth0
+
+
+def _ip(network: NetworkOptions) -> str:
+    """Return the IP version to use; a source address can only reach its own."""
+    return str(_version(network.source_address)) if network.source_address else network.ip
+
+
+class _Unreachable(Exception):  # noqa: N818  never leaves this file
+    """A packet cannot even be sent."""
+
+
+def _not_sent(error: ICMPSocketError, address: str) -> Exception:
+    """
+    Return what to raise for a socket that could not be opened or used.
+
+    icmplib keeps the cause only as the error's context.
+    """
+    cause = error.__context__
+    if isinstance(cause, OSError) and cause.errno in _SHORTAGES:
+        return ProbeError(f"no packet could be sent: {cause.strerror}")
+    said = cause.strerror if isinstance(cause, OSError) else str(error)
+    return _Unreachable(f"{address} cannot be reached: {said}")
+
+
+class _Echo:
+    """
+    One check's packets on one socket; one thread's.
+
+    Attributes:
+        first_sent: When the first request left.
+    """
+
+    def __init__(
+        self, icmp: _Socket, address: str, options: IcmpOptions, deadline: Deadline
+    ) -> None:
+        self._icmp = icmp
+        self._sock: socket.socket = icmp.sock
+        self._version = _version(address)
+        self._address = address
+        self._options = options
+        self._deadline = deadline
+        self._payload = os.urandom(options.size)  # a reply is ours when it brings this back
+        self._id = unique_identifier()  # the kernel puts in its own on an unprivileged socket
+        # Sequence → when it left: by the monotonic clock, before the call, and by the wall clock,
+        # as icmplib noted it right before the packet left
+        self._pending: dict[int, tuple[Seconds, Timestamp]] = {}
+        self._sent = 0
+        self._round_trips: dict[int, Seconds] = {}
+        self._errors: list[str] = []
+        self._hop_limit: int | None = None
+        self.first_sent: Seconds = 0.0
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Ask the kernel for arrival times, hop limits and ICMP errors, and for nobody's else."""
+        sock = self._sock
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        fragment = _PMTUDISC_DO if self._options.dont_fragment else None
+        if self._version == 6:  # noqa: PLR2004  IPv6
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+            if fragment is not None:
+                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, fragment)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
+            if fragment is not None:
+                sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, fragment)
+        if self._icmp.is_privileged:
+            # A raw socket hears all ICMP of the machine; a set bit keeps that type away
+            blocked = bytearray(b"\xff" * 32)
+            reply = _ECHO_REPLY[self._version]
+            if self._version == 6:  # noqa: PLR2004  IPv6
+                _clear_bit(blocked, reply)
+                sock.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, bytes(blocked))
+            else:
+                _clear_bit(blocked, reply)
+                sock.setsockopt(_SOL_RAW, _ICMP_FILTER, bytes(blocked[:4]))
+
+    def run(self) -> None:
+        """
+        Send every request at its time and wait until each is answered, or the deadline passes.
+
+        100 packets with 200 ms between them and 10 s left go out every 100 ms.
+
+        Raises:
+            ProbeError: The system has no resources left.
+        """
+        clock, count = self._deadline.clock, self._options.count
+        spacing = min(self._options.interval, self._deadline.remaining() / count)
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        begin = clock.monotonic()
+        while self._sent < count or self._pending:
+            now = clock.monotonic()
+            due = begin + self._sent * spacing if self._sent < count else self._deadline.at
+            if self._sent < count and now >= due:
+                self._send()
+                continue
+            if now >= self._deadline.at:
+                return
+            # One message a turn: however many arrive, requests leave on time and the deadline holds
+            for _, event in poll.poll((due - now) * 1000):
+                if event & select.POLLERR:
+                    self._read_error()
+                if event & select.POLLIN:
+                    self._read_reply()
+
+    def _send(self) -> None:
+        sequence = self._sent
+        request = ICMPRequest(
+            self._address,
+            self._id,
+            sequence,
+            payload=self._payload,
+            payload_size=len(self._payload),
+            ttl=self._options.ttl,
+        )
+        now = self._deadline.clock.monotonic()
+        self._sent += 1
+        try:
+            self._icmp.send(request)
+        except ICMPSocketError as error:
+            problem = _not_sent(error, self._address)
+            if isinstance(problem, ProbeError):
+                raise problem from error
+            self._errors.append(str(problem))
+        else:
+            self._id = request.id
+            self._pending[sequence] = (now, request.time)
+        if not sequence:
+            self.first_sent = self._deadline.clock.monotonic()
+
+    def _read_reply(self) -> None:
+        try:
+            packet, ancillary, _, _ = self._sock.recvmsg(
+                _LARGEST_IP_HEADER + _HEADER + self._options.size,
+                _ANCILLARY_SPACE,
+                socket.MSG_DONTWAIT,
+            )
+        except OSError:  # nothing there after all, or an error that the queue tells
+            return
+        now = self._deadline.clock.monotonic()
+        if self._version == 4 and self._icmp.is_privileged:  # noqa: PLR2004  IPv4
+            packet = packet[(packet[0] & 15) * 4 :]  # raw IPv4 sockets get the IP header too
+        if len(packet) < _HEADER or packet[0] != _ECHO_REPLY[self._version]:
+            return
+        identifier, sequence = struct.unpack_from("!HH", packet, 4)
+        if identifier != self._id or packet[_HEADER:] != self._payload:
+            return
+        if sequence not in self._pending:  # a duplicate
+            return
+        left, left_by_wall_clock = self._pending.pop(sequence)
+        round_trip = now - left
+        for level, kind, value in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+                seconds, nanoseconds = _TIMESPEC.unpack(value)
+                stamped = seconds + nanoseconds / 1e9 - left_by_wall_clock
+                # Our clock was read when this thread got its turn; the kernel's stamp is exact,
+                # unless the wall clock was set between the two
+                if 0 <= stamped <= round_trip:
+                    round_trip = stamped
+            elif (level, kind) in (
+                (socket.IPPROTO_IP, socket.IP_TTL),
+                (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT),
+            ):
+                (self._hop_limit,) = _INT.unpack(value)
+        self._round_trips[sequence] = round_trip
+
+    def _read_error(self) -> None:
+        try:
+            packet, ancillary, _, _ = self._sock.recvmsg(
+                _HEADER, _ANCILLARY_SPACE, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
+            )
+        except BlockingIOError:
+            # An error that was not queued; taken away, or poll would report it for ever
+            self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            return
+        if len(packet) < _HEADER:
+            return
+        identifier, sequence = struct.unpack_from("!HH", packet, 4)
+        if identifier != self._id or sequence not in self._pending:  # another socket's packet
+            return
+        for level, kind, value in ancillary:
+            if (level, kind) in (
+                (socket.IPPROTO_IP, _IP_RECVERR),
+                (socket.IPPROTO_IPV6, _IPV6_RECVERR),
+            ):
+                del self._pending[sequence]
+                self._errors.append(self._explain(value, identifier, sequence))
+                return
+
+    def _explain(self, error: bytes, identifier: int, sequence: int) -> str:
+        """Return what an entry of the error queue says: ``destination host unreachable, …``."""
+        number, origin, kind, code, _, _ = _EXTENDED_ERROR.unpack_from(error)
+        if origin not in _ORIGIN_ICMP:
+            return f"{self._address} cannot be reached: {os.strerror(number)}"
+        offset, length = _OFFENDER[self._version]
+        source = str(ip_address(error[offset : offset + length]))
+        reply = ICMPReply(source, self._version, identifier, sequence, kind, code, 0, 0)
+        try:
+            reply.raise_for_status()
+        except ICMPError as said:
+            text = str(said)
+            return f"{text[0].lower()}{text[1:]}, according to {source}"
+        raise AssertionError("the error queue holds no echo replies")
+
+    def answer(self) -> IcmpAnswer:
+        return IcmpAnswer(
+            sent=self._sent,
+            received=len(self._round_trips),
+            round_trips=tuple(trip for _, trip in sorted(self._round_trips.items())),
+            hop_limit=self._hop_limit,
+        )
+
+    def failure(self) -> Failure | None:
+        """Return why too few packets were answered; None when enough were."""
+        if not self._round_trips:
+            if self._errors:
+                return Failure(Reason.CONNECT_UNREACHABLE, self._errors[-1])
+            timeout = show_duration(self._deadline.timeout)
+            return Failure(Reason.ICMP_TIMEOUT, f"no reply from {self._address} within {timeout}")
+        lost = self._sent - len(self._round_trips)
+        if lost - self._options.max_loss * self._sent > 1e-9:  # noqa: PLR2004  rounding of floats
+            message = f"{lost} of {self._sent} packets lost"
+            if self._errors:
+                message += f" ({self._errors[-1]})"
+            return Failure(Reason.ICMP_LOSS, message)
+        return None
+
+
+def _clear_bit(bits: bytearray, number: int) -> None:
+    """Clear a bit of an array of 32-bit words in this machine's byte order."""
+    word = number // 32 * 4
+    (value,) = struct.unpack_from("@I", bits, word)
+    struct.pack_into("@I", bits, word, value & ~(1 << number % 32) & 0xFFFFFFFF)
