@@ -463,7 +463,10 @@ _END = "# EOF\n"
 
 def negotiate(accept: str) -> tuple[str, bool]:
     """Return the content type for an Accept header, and whether it is OpenMetrics."""
-    _, content_type = choose_encoder(accept)
+    try:
+        _, content_type = choose_encoder(accept)
+    except TypeError:  # it compares versions that are no numbers
+        return CONTENT_TYPE_PLAIN_0_0_4, False
     if content_type.startswith("application/openmetrics-text"):
         return CONTENT_TYPE_OPENMETRICS, True
     return CONTENT_TYPE_PLAIN_0_0_4, False

@@ -35,11 +35,15 @@ class Internal:
     Args:
         version: Of this program.
         libcurl: Version of the transport; given, because only probes know it.
+        registry: Where they are collected; by default one of their own, never the library's.
     """
 
-    def __init__(self, *, version: str, libcurl: str, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, *, version: str, libcurl: str, registry: CollectorRegistry | None = None
+    ) -> None:
         # One gauge more for each counter and histogram, that no query of ours needs.
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        registry = registry or CollectorRegistry()
         self._registry = registry
         Info("monitor_build", "Versions that this daemon is made of", registry=registry).info(
             {"version": version, "python": platform.python_version(), "libcurl": libcurl}
@@ -87,10 +91,9 @@ class Internal:
             "Worker processes of the analysis that had to be replaced",
             registry=registry,
         )
-        Counter(
+        self._engine_restarts = Counter(
             "monitor_engine_restarts_total",
-            "Engines that had to be replaced; none while the engine is the main thread itself, "
-            "whose end is the end of the daemon",
+            "Steps of the engine that a fault of the daemon cut short, and after which it went on",
             registry=registry,
         )
         self._scrape = Histogram(
@@ -124,6 +127,10 @@ class Internal:
     def analysis_backlog(self, batches: int) -> None:
         """Say how many batches wait for a worker process."""
         self._backlog.set(batches)
+
+    def engine_restarted(self) -> None:
+        """Count a fault of the daemon that the engine survived."""
+        self._engine_restarts.inc()
 
     def sites(self, count: int) -> None:
         """Say how long the list is."""

@@ -1,0 +1,118 @@
+"""The daemon's own metrics, on a registry of the test's."""
+
+import platform
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from monitor.metrics.internal import Internal
+
+
+@pytest.fixture
+def registry():
+    return CollectorRegistry()
+
+
+@pytest.fixture(autouse=True)
+def internal(registry):
+    return Internal(version="1.2.3", libcurl="8.23.0", registry=registry)
+
+
+def test_versions(registry):
+    """The build is told by its labels."""
+    labels = {"version": "1.2.3", "python": platform.python_version(), "libcurl": "8.23.0"}
+    assert registry.get_sample_value("monitor_build_info", labels) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "samples"),
+    [
+        (lambda meters: meters.started(0.02), {"monitor_schedule_lag_seconds_sum": 0.02}),
+        (lambda meters: meters.started(0.02), {"monitor_schedule_lag_seconds_count": 1}),
+        (lambda meters: meters.analysed(0.5, 3), {"monitor_analysis_seconds_sum": 0.5}),
+        (lambda meters: meters.analysed(0.5, 3), {"monitor_analysis_answers_total": 3}),
+        (lambda meters: meters.analysis_restarted(), {"monitor_analysis_restarts_total": 1}),
+        (lambda meters: meters.analysis_backlog(7), {"monitor_analysis_queued_batches": 7}),
+        (lambda meters: meters.engine_restarted(), {"monitor_engine_restarts_total": 1}),
+        (lambda meters: meters.sites(42), {"monitor_sites": 42}),
+        (lambda meters: meters.scraped(0.25), {"monitor_scrape_duration_seconds_sum": 0.25}),
+    ],
+    ids=lambda value: "" if callable(value) else next(iter(value)),
+)
+def test_what_the_daemon_tells(internal, registry, call, samples):
+    """Each call is seen in its series."""
+    call(internal)
+    for name, value in samples.items():
+        assert registry.get_sample_value(name) == value
+
+
+def test_threads_by_what_they_do(internal, registry):
+    """Those that are not busy are idle."""
+    internal.probing(busy=3, threads=10)
+    threads = {
+        state: registry.get_sample_value("monitor_probe_threads", {"state": state})
+        for state in ("busy", "idle")
+    }
+    assert threads == {"busy": 3, "idle": 7}
+
+
+def test_a_failed_reload_keeps_the_time_of_the_last_good_one(internal, registry):
+    """One gauge says that something is wrong, the other since when."""
+    internal.reloaded(ok=True, time=1000.0)
+    internal.reloaded(ok=False, time=2000.0)
+    name = "monitor_config_last_reload_success"
+    assert registry.get_sample_value(f"{name}ful") == 0
+    assert registry.get_sample_value(f"{name}_timestamp_seconds") == 1000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "monitor_build_info",
+        "monitor_config_last_reload_successful",
+        "monitor_config_last_reload_success_timestamp_seconds",
+        "monitor_sites",
+        "monitor_schedule_lag_seconds_bucket",
+        "monitor_probe_threads",
+        "monitor_analysis_seconds_bucket",
+        "monitor_analysis_restarts_total",
+        "monitor_engine_restarts_total",
+        "monitor_scrape_duration_seconds_bucket",
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "python_info",
+        "python_gc_collections_total",
+    ],
+)
+def test_what_is_promised_is_there_from_the_start(internal, name):
+    """A series that appears with the first event hides that event from rate()."""
+    families = parse_text(internal.exposition(openmetrics=False).decode())
+    assert name in {sample.name for family in families for sample in family.samples}
+
+
+@pytest.mark.parametrize("openmetrics", [False, True], ids=["text", "openmetrics"])
+def test_no_created_series(internal, openmetrics):
+    """Counters have no second series that says since when they count."""
+    internal.started(0.1)
+    assert "_created" not in internal.exposition(openmetrics=openmetrics).decode()
+
+
+def test_openmetrics_ends(internal):
+    """Its text is the end of the whole exposition."""
+    shown = internal.exposition(openmetrics=True).decode()
+    assert shown.endswith("# EOF\n")
+    assert {family.name for family in parse_openmetrics(shown)} >= {
+        "monitor_build",
+        "process_max_fds",
+    }
+
+
+def test_a_registry_of_its_own():
+    """Two daemons in one process do not meet."""
+    first, second = CollectorRegistry(), CollectorRegistry()
+    Internal(version="1", libcurl="8", registry=first).sites(1)
+    Internal(version="1", libcurl="8", registry=second).sites(2)
+    assert first.get_sample_value("monitor_sites") == 1
