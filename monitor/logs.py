@@ -11,9 +11,11 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, TypeAlias
 
 from monitor.model import redact
+
+Form: TypeAlias = Literal["text", "json"]
 
 _PLAIN = re.compile(r"[\w.:/@%+,\[\]-]+")
 
@@ -73,7 +75,7 @@ class JsonFormatter(_Formatter):
 
 def configure(
     level: str,
-    form: Literal["text", "json"],
+    form: Form,
     secrets: Secrets,
     stream: IO[str] | None = None,
 ) -> None:

@@ -313,7 +313,8 @@ class Engine:
                 self._gathered_bytes += len(seen.answer.body)
             else:
                 seen = replace(seen, answer=replace(seen.answer, body=b""))
-        self._gathered.append((site, Job(observation=seen, expect=site.expect, url=site.target)))
+        job = Job(observation=seen, expect=site.expect, url=site.target, secrets=site.secrets)
+        self._gathered.append((site, job))
         if self._gathering_since is None:
             self._gathering_since = self._clock.monotonic()
         if len(self._gathered) >= _BATCH_SITES or self._gathered_bytes >= _BATCH_BYTES:

@@ -75,8 +75,9 @@ class ProbePool:
         """Take note of a ProbeFinished."""
         self.busy -= 1
 
-    def stop(self, *, wait: bool) -> None:
-        self._executor.shutdown(wait=wait, cancel_futures=True)
+    def stop(self) -> None:
+        """Let idle threads end; does not wait for those in a check."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, site: Site) -> None:
         outcome: Observation | Exception

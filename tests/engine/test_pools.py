@@ -279,7 +279,7 @@ def test_probe_threads_appear_as_needed():
         assert isinstance(event, ProbeFinished)
         pool.finished()
     assert threading.active_count() <= before + 2
-    pool.stop(wait=True)
+    pool.stop()
 
 
 def test_what_a_probe_raises_is_reported():
@@ -288,4 +288,4 @@ def test_what_a_probe_raises_is_reported():
     pool = ProbePool(1, lambda _: {}["bug"], inbox)
     pool.submit(site())
     assert isinstance(inbox.get(timeout=10).outcome, KeyError)
-    pool.stop(wait=True)
+    pool.stop()
