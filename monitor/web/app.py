@@ -1,0 +1,288 @@
+"""The web endpoints as a Starlette application; runs in the web thread, looks at the board only."""
+
+import asyncio
+import functools
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import TypeAlias
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from monitor.board import Entry, StatusBoard
+from monitor.clock import Clock, SystemClock
+from monitor.logs import fields
+from monitor.model import Seconds, Status
+from monitor.report import site_detail_json, site_json
+from monitor.web.answers import SAFE_HEADERS, sentence, streamed
+from monitor.web.evidence import evidence
+from monitor.web.pages import Pages
+
+log = logging.getLogger(__name__)
+
+Exposition: TypeAlias = tuple[str, Iterator[bytes]]
+"""A content type and the text in pieces."""
+
+_RELOAD_PATIENCE: Seconds = 50.0
+_LONGEST_ECHO = 200
+
+
+def create_app(
+    *,
+    board: StatusBoard,
+    scrape: Callable[[str, Sequence[str]], Exposition],
+    reload: Callable[[], Future[tuple[str, ...]]],
+    config_text: Callable[[], str],
+    version: str,
+    probe_site: Callable[[str, str], Exposition] | None = None,
+    clock: Clock | None = None,
+) -> Starlette:
+    """
+    Return the application.
+
+    Args:
+        scrape: ``(accept, sites)`` to the exposition of these sites, or of everything without any;
+            raises LookupError with the name of a site that is not listed.
+        reload: Asks the main thread to read the configuration again; the future brings the
+            problems, none of them when the new one runs.
+        config_text: The running configuration as YAML, secrets masked; called in a thread of its
+            own.
+        version: The monitor's, for the pages.
+        probe_site: ``(accept, name)`` to the exposition of one site's last result; raises
+            LookupError where there is none. Without it there is no ``/probe``.
+    """
+    endpoints = _Endpoints(
+        board,
+        scrape,
+        reload,
+        config_text,
+        Pages(version, clock or SystemClock()),
+    )
+    routes = [
+        Route("/", endpoints.status_page),
+        Route("/sites/{name:path}", endpoints.site_page),
+        Route("/metrics", endpoints.metrics),
+        Route("/logs", endpoints.logs),
+        Route("/config", endpoints.config),
+        Route("/api/v1/sites", endpoints.api_sites),
+        Route("/api/v1/sites/{name:path}", endpoints.api_site),
+        Route("/-/healthy", endpoints.healthy),
+        Route("/-/ready", endpoints.ready),
+        Route("/-/reload", endpoints.reload, methods=["POST"]),
+    ]
+    if probe_site is not None:
+        routes.append(Route("/probe", functools.partial(endpoints.probe, probe_site)))
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(_EveryAnswer)],
+        exception_handlers={HTTPException: _http_error},
+    )
+    # A site's name may end in a slash, and a redirect would be a second address for one thing
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Endpoints:
+    def __init__(
+        self,
+        board: StatusBoard,
+        scrape: Callable[[str, Sequence[str]], Exposition],
+        reload: Callable[[], Future[tuple[str, ...]]],
+        config_text: Callable[[], str],
+        pages: Pages,
+    ) -> None:
+        self._board = board
+        self._scrape = scrape
+        self._reload = reload
+        self._config_text = config_text
+        self._pages = pages
+
+    # ------------------------------------------------------------ for Prometheus
+
+    async def metrics(self, request: Request) -> Response:
+        sites = request.query_params.getlist("site")
+        try:
+            content_type, pieces = self._scrape(_accept(request), sites)
+        except LookupError as error:
+            raise _no_such_site(str(error.args[0])) from error
+        return streamed(request, content_type, pieces)
+
+    async def probe(
+        self, probe_site: Callable[[str, str], Exposition], request: Request
+    ) -> Response:
+        name = _named_site(request)
+        try:
+            content_type, pieces = probe_site(_accept(request), name)
+        except LookupError as error:
+            if self._board.get(name) is None:
+                raise _no_such_site(name) from error
+            raise HTTPException(503, "no check of this site has finished yet") from error
+        return streamed(request, content_type, pieces)
+
+    # ------------------------------------------------------------ for people
+
+    async def status_page(self, request: Request) -> Response:
+        query = request.query_params
+        state = query.get("state") or None
+        if state is not None and state not in set(Status):
+            raise HTTPException(400, f"state must be one of {', '.join(Status)}")
+        page = self._pages.status(
+            self._board.snapshot(),
+            state=Status(state) if state else None,
+            search=query.get("q", "").strip(),
+            refresh=query.get("refresh") != "0",
+        )
+        return self._page(request, page)
+
+    async def site_page(self, request: Request) -> Response:
+        # Relative links work behind a proxy that serves us under a path of its own
+        root = "../" * (request.scope["raw_path"].count(b"/") - 1)
+        return self._page(request, self._pages.site(self._entry(request).state, root=root))
+
+    def _page(self, request: Request, pieces: Iterator[bytes]) -> Response:
+        answer = streamed(request, "text/html; charset=utf-8", pieces)
+        answer.headers["Content-Security-Policy"] = self._pages.security_policy
+        return answer
+
+    async def logs(self, request: Request) -> Response:
+        name = _named_site(request)
+        entry = self._board.get(name)
+        if entry is None:
+            raise _no_such_site(name)
+        failures = entry.state.failures
+        if not failures:
+            return sentence("No failure of this site is remembered.")
+        return streamed(
+            request,
+            "text/plain; charset=utf-8",
+            ((evidence(one) + "\n").encode(errors="replace") for one in failures),
+        )
+
+    async def config(self, request: Request) -> Response:
+        text = await asyncio.to_thread(self._config_text)
+        lines = text.splitlines(keepends=True)
+        return streamed(
+            request, "text/plain; charset=utf-8", (line.encode(errors="replace") for line in lines)
+        )
+
+    # ------------------------------------------------------------ for programs
+
+    async def api_sites(self, request: Request) -> Response:
+        entries = self._board.snapshot().values()
+        return streamed(request, "application/json", _sites_json(iter(entries)))
+
+    async def api_site(self, request: Request) -> Response:
+        text = json.dumps(site_detail_json(self._entry(request).state))
+        return streamed(request, "application/json", iter([text.encode()]))
+
+    # ------------------------------------------------------------ for whoever runs the monitor
+
+    async def healthy(self, _: Request) -> Response:
+        return sentence("Healthy")
+
+    async def ready(self, _: Request) -> Response:
+        reason = self._board.unready()
+        return sentence("Ready") if reason is None else sentence(f"Not ready: {reason}", 503)
+
+    async def reload(self, _: Request) -> Response:
+        future = self._reload()
+        # wait() leaves the future alone: a client that goes away does not take the reload along
+        await asyncio.wait([asyncio.wrap_future(future)], timeout=_RELOAD_PATIENCE)
+        if future.cancelled():
+            return sentence("The monitor is stopping and reloads no more.", 503)
+        if not future.done():
+            return sentence("The reload is still under way; the log will say how it ends.", 503)
+        problems = future.result()
+        return sentence("\n".join(problems), 400) if problems else sentence("reloaded")
+
+    def _entry(self, request: Request) -> Entry:
+        name = request.path_params["name"]
+        entry = self._board.get(name)
+        if entry is None:
+            raise _no_such_site(name)
+        return entry
+
+
+def _sites_json(entries: Iterator[Entry]) -> Iterator[bytes]:
+    # Site by site: one json.dumps over 10,000 sites would hold the GIL, and with it every probe's
+    # thread, for a tenth of a second and more
+    yield b'{"sites": ['
+    for number, entry in enumerate(entries):
+        yield (", " if number else "").encode() + json.dumps(site_json(entry.state)).encode()
+    yield b"]}"
+
+
+def _accept(request: Request) -> str:
+    return ", ".join(request.headers.getlist("accept"))
+
+
+def _named_site(request: Request) -> str:
+    name = request.query_params.get("site")
+    if name is None:
+        raise HTTPException(400, f"say which site: {request.url.path}?site=NAME")
+    return name
+
+
+def _no_such_site(name: str) -> HTTPException:
+    return HTTPException(404, f"no site {_short(name)!r} is listed; /api/v1/sites lists them all")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_ECHO else text[:_LONGEST_ECHO] + "…"
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  what it is registered for
+    text = error.detail
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        methods = " or ".join(sorted(headers["Allow"].split(", ")))
+        text = f"This endpoint requires a {methods} request."
+    elif text == "Not Found":  # Starlette's own: no route
+        text = f"there is nothing at {_short(request.url.path)}; / is the status page"
+    return _error(request.url.path, text, error.status_code, headers)
+
+
+def _error(path: str, text: str, status: int, headers: dict[str, str] | None = None) -> Response:
+    if path.startswith("/api/"):
+        return Response(json.dumps({"error": text}), status, headers, media_type="application/json")
+    return sentence(text, status, headers)
+
+
+class _EveryAnswer:
+    """What holds for every answer: the headers that protect, and no traceback to a client."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                present = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *_missing(present)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, guarded)
+        except Exception:
+            if started:
+                raise  # uvicorn logs it and cuts the connection: the client sees half an answer
+            log.exception("web_request_failed", extra=fields(path=_short(scope["path"])))
+            answer = _error(scope["path"], "The monitor failed to answer; its log says why.", 500)
+            await answer(scope, receive, guarded)
+
+
+def _missing(present: set[bytes]) -> list[tuple[bytes, bytes]]:
+    safe = ((name.lower().encode(), value.encode()) for name, value in SAFE_HEADERS.items())
+    return [(name, value) for name, value in safe if name not in present]

@@ -1,0 +1,386 @@
+"""
+uvicorn in a thread of its own, behind a door that slow clients and many cannot block.
+
+uvicorn waits for ever for a request that never ends, for a TLS handshake and for a client that
+does not read, and it counts connections only once they have asked for something. Here every
+connection counts from the moment it is accepted, each of its waits has an end, and when there are
+too many, the one that has waited longest makes room for the new one.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import Enum
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from monitor.errors import StartupError
+from monitor.logs import fields
+from monitor.model import Bytes, Seconds
+from monitor.web.access import Access
+from monitor.web.tls import ServerTls
+from monitor.web.web_config import WebConfig
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 128
+_LONGEST_HEAD: Bytes = 64 * 1024
+_LARGEST_PORT = 65535
+_LISTEN = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})", re.ASCII)
+_FAREWELL: Seconds = 1.0  # for a TLS goodbye, and for cut off requests to notice
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    What one client, and all of them, may take.
+
+    Attributes:
+        connections: At once, handshakes included; each is a file descriptor that no probe has.
+        request: From the accepted connection, or a request's first byte, to the end of its head.
+        answer: From there to the last byte of the answer.
+        idle: From an answer to the next request on the same connection; above the usual scrape
+            interval, so that Prometheus need not shake hands for each.
+    """
+
+    connections: int = 256
+    request: Seconds = 10.0
+    answer: Seconds = 60.0
+    idle: Seconds = 75.0
+
+
+class WebServer:
+    """
+    Serves one application on some addresses until it is stopped.
+
+    Args:
+        listen: Each HOST:PORT, [IPV6]:PORT, or :PORT for every address of the machine; port 0
+            picks a free one.
+        web_config: TLS, users and headers; without it, plain HTTP for everybody.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listen: Sequence[str],
+        web_config: WebConfig | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._listen = listen
+        self._config = web_config or WebConfig()
+        self._access = Access(app, self._config)
+        self._server = _Server(self._access, limits or Limits())
+        self._addresses: tuple[str, ...] = ()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """HOST:PORT of every listening socket; none before the start."""
+        return self._addresses
+
+    def start(self) -> None:
+        """
+        Listen, and return once requests are answered.
+
+        Raises:
+            StartupError: An address cannot be had, or the certificate cannot be used; nothing is
+                left open.
+        """
+        self.reconfigure(self._config)
+        sockets = _bind_all(self._listen)
+        self._addresses = tuple(_address(sock) for sock in sockets)
+        # A daemon thread, so that nothing a client does can keep the process from ending
+        self._thread = threading.Thread(
+            target=self._server.run, args=(sockets,), name="web", daemon=True
+        )
+        self._thread.start()
+        self._server.serving.wait()
+
+    def reconfigure(self, web_config: WebConfig | None) -> None:
+        """
+        Use this configuration for connections and requests from now on; any thread may call it.
+
+        Raises:
+            StartupError: The certificate cannot be used; the former configuration stays.
+        """
+        config = web_config or WebConfig()
+        tls = config.tls_server_config
+        self._server.tls = ServerTls(tls) if tls else None
+        self._access.config = config
+
+    def stop(self, timeout: Seconds = 2.0) -> None:
+        """Let nobody in any more, finish the answers in hand, and cut off what is left by then."""
+        if self._thread is not None:
+            self._server.grace = timeout
+            self._server.should_exit = True
+            self._thread.join(timeout + 2 * _FAREWELL)
+
+
+class _Server(uvicorn.Server):
+    """
+    uvicorn's server with a door of its own.
+
+    The mutable state is ``tls``, which any thread may replace as a whole, what ``stop`` sets, and
+    the connections, which belong to the event loop.
+
+    Attributes:
+        serving: Set once connections are accepted.
+        grace: How long a stop waits for answers in hand.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                # Everybody gets uvicorn with h11, and h11 bounds the head of a request
+                http="h11",
+                h11_max_incomplete_event_size=_LONGEST_HEAD,
+                loop="asyncio",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                workers=1,
+                log_config=None,
+                # Its warnings are each bad request of each port scanner
+                log_level="error",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=3600,  # ours is limits.idle
+            )
+        )
+        self.limits = limits
+        self.tls: ServerTls | None = None
+        self.serving = threading.Event()
+        self.grace: Seconds = 0.0
+        self.present: set[_Connection] = set()
+        self._doors: list[asyncio.Task[None]] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._doors = [asyncio.create_task(self._admit(sock)) for sock in sockets or []]
+        self.started = True
+        self.serving.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        # 1. Close the doors first, so that a client that tries again finds another replica.
+        for door in self._doors:
+            door.cancel()
+        await asyncio.gather(*self._doors, return_exceptions=True)
+        for sock in sockets or []:
+            sock.close()
+        # 2. Whoever asked for something gets it; everybody else goes.
+        for connection in tuple(self.present):
+            connection.leave()
+        await self._empty_by(loop.time() + self.grace)
+        # 3. The rest has had its time. A cut connection ends its request by itself.
+        for connection in tuple(self.present):
+            connection.drop()
+        await self._empty_by(loop.time() + _FAREWELL)
+
+    async def _empty_by(self, end: Seconds) -> None:
+        loop = asyncio.get_running_loop()
+        while (self.present or self.server_state.tasks) and loop.time() < end:  # noqa: ASYNC110  one of them is uvicorn's
+            await asyncio.sleep(0.02)
+
+    async def _admit(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                # Others are the fault of a client that has gone already
+                if error.errno in _EXHAUSTED:
+                    log.warning("web_accept_failed", extra=fields(detail=str(error)))
+                    await asyncio.sleep(1)
+                continue
+            if len(self.present) >= self.limits.connections:
+                min(self.present, key=_Connection.usefulness).drop()
+            connection = _Connection(self)
+            self.present.add(connection)
+            connection.handshake = loop.create_task(self._receive(connection, sock))
+
+    async def _receive(self, connection: "_Connection", sock: socket.socket) -> None:
+        context = self.tls.context() if self.tls else None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
+                sock,
+                ssl=context,
+                ssl_shutdown_timeout=_FAREWELL if context else None,
+            )
+        except OSError as error:
+            log.debug("web_handshake_failed", extra=fields(detail=str(error)))
+        finally:
+            if connection.transport is None:
+                connection.forget()
+
+
+class _Wait(Enum):
+    """What a connection is waiting for."""
+
+    REQUEST = "request"
+    ANSWER = "answer"
+    IDLE = "idle"
+
+
+class _Connection(H11Protocol):
+    """
+    uvicorn's connection with an end to each of its waits.
+
+    Attributes:
+        handshake: The task that makes a connection of the accepted socket.
+    """
+
+    handshake: asyncio.Task[None]
+
+    def __init__(self, server: _Server) -> None:
+        super().__init__(server.config, server.server_state, {})
+        self._server = server
+        self._limits = {
+            _Wait.REQUEST: server.limits.request,
+            _Wait.ANSWER: server.limits.answer,
+            _Wait.IDLE: server.limits.idle,
+        }
+        self._wait_for(_Wait.REQUEST)
+
+    def usefulness(self) -> tuple[bool, Seconds]:
+        """Return the order in which connections make room for new ones."""
+        return self._wait is _Wait.ANSWER, self._since
+
+    def leave(self) -> None:
+        """Go now, or after the answer in hand."""
+        if self._wait is _Wait.ANSWER:
+            self.shutdown()
+        else:
+            self.drop()
+
+    def drop(self) -> None:
+        """Go now, and make room at once."""
+        self.forget()
+        if self.transport is None:
+            self.handshake.cancel()
+        else:
+            self.transport.abort()
+
+    def forget(self) -> None:
+        self._alarm.cancel()
+        self._server.present.discard(self)
+
+    def _wait_for(self, wait: _Wait) -> None:
+        self._wait = wait
+        self._since = self.loop.time()
+        self._alarm = self.loop.call_later(self._limits[wait], self.drop)
+
+    def _now_waiting(self) -> _Wait:
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        if cycle is not None and not cycle.response_complete:
+            return _Wait.ANSWER
+        return _Wait.REQUEST if self.conn.trailing_data[0] else _Wait.IDLE
+
+    # ------------------------------------------------------------ called by asyncio and uvicorn
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        tls = self._server.tls
+        if tls and not tls.admits(transport.get_extra_info("peercert")):
+            self.drop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.forget()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # The limit stands from a request's first byte: more bytes do not buy more time
+        wait = self._now_waiting()
+        if wait is not self._wait:
+            self._alarm.cancel()
+            self._wait_for(wait)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._alarm.cancel()
+        self._wait_for(self._now_waiting())
+
+
+def _bind_all(listen: Sequence[str]) -> list[socket.socket]:
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(sock) for text in listen for sock in _bind(text)]
+        opened.pop_all()
+    for sock in sockets:
+        sock.setblocking(False)
+    return sockets
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bind(listen: str) -> Iterator[socket.socket]:
+    found = _LISTEN.fullmatch(listen)
+    if found is None or int(found["port"]) > _LARGEST_PORT:
+        raise StartupError(
+            f"cannot listen on {listen!r}: write HOST:PORT, [IPV6]:PORT, or :PORT for every address"
+        )
+    host, port = found["six"] or found["host"], int(found["port"])
+    try:
+        yield from _bound(host, port)
+    except socket.gaierror as error:
+        raise StartupError(
+            f"cannot listen on {listen}: {host} is not an address of this machine, nor a name of it"
+        ) from error
+    except OSError as error:
+        advice = {
+            errno.EADDRINUSE: "; stop what is listening there, or choose another with --listen",
+            errno.EACCES: "; ports below 1024 are privileged, choose another with --listen",
+            errno.EADDRNOTAVAIL: f"; {host} is not an address of this machine",
+        }.get(error.errno or 0, "")
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise StartupError(f"cannot listen on {listen}: {reason}{advice}") from error
+
+
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    if not host:
+        yield _every_address(port)
+        return
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # localhost is two addresses, and where IPv6 is switched off only one of them can be had
+    refused: OSError | None = None
+    bound = 0
+    for family, address in dict.fromkeys((one[0], one[4]) for one in found):
+        try:
+            sock = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        except OSError as error:
+            if error.errno not in _NO_SUCH_ADDRESS:
+                raise
+            refused = error
+        else:
+            bound += 1
+            yield sock
+    if not bound and refused:
+        raise refused
+
+
+def _every_address(port: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(
+                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+            )
+        except OSError as error:
+            if error.errno not in _NO_SUCH_ADDRESS:
+                raise
+    return socket.create_server(("", port), backlog=_BACKLOG)
