@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import click
 from rich.console import Console
@@ -381,7 +381,7 @@ def _load_arguments(url: str, given: Mapping[str, Any]) -> Config:
 
 def _write_junit(path: Path, results: Sequence[Result]) -> None:
     """Write what CI servers read: a test case a site, its failure the reason and the sentence."""
-    suite = ElementTree.Element(
+    suite = ET.Element(
         "testsuite",
         name="monitor",
         tests=str(len(results)),
@@ -389,7 +389,7 @@ def _write_junit(path: Path, results: Sequence[Result]) -> None:
         errors=str(sum(result.up is None for result in results)),
     )
     for result in results:
-        case = ElementTree.SubElement(
+        case = ET.SubElement(
             suite,
             "testcase",
             name=_xml_text(result.site),
@@ -398,8 +398,8 @@ def _write_junit(path: Path, results: Sequence[Result]) -> None:
         )
         if not result.up:
             kind = "error" if result.up is None else "failure"
-            ElementTree.SubElement(case, kind, message=_xml_text(present.explain(result)))
-    tree = ElementTree.ElementTree(suite)
+            ET.SubElement(case, kind, message=_xml_text(present.explain(result)))
+    tree = ET.ElementTree(suite)
     try:
         tree.write(path, encoding="utf-8", xml_declaration=True)
     except OSError as error:

@@ -1,0 +1,99 @@
+"""The import rule of docs/architecture.md, held against every file."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "monitor").rglob("*.py"))
+GROUND = {"model", "options", "errors", "clock", "board", "logs", "report"}
+PACKAGES = {"config", "probes", "analysis", "engine", "metrics", "web"}
+TOP = {"daemon", "cli", "present"}
+HOMES = {
+    "requests": ("monitor/probes/",),
+    "pycurl": ("monitor/probes/",),
+    "certifi": ("monitor/probes/",),
+    "dns": ("monitor/probes/",),
+    "icmplib": ("monitor/probes/icmp.py",),
+    "grpc": ("monitor/probes/grpc.py",),
+    "yaml": ("monitor/config/",),
+    "pydantic": ("monitor/config/",),
+    "pydantic_core": ("monitor/config/",),
+    "watchfiles": ("monitor/config/",),
+    "cryptography": ("monitor/analysis/",),
+    "cel": ("monitor/analysis/",),
+    "prometheus_client": ("monitor/metrics/",),
+    "starlette": ("monitor/web/",),
+    "uvicorn": ("monitor/web/",),
+    "jinja2": ("monitor/web/",),
+    "bcrypt": ("monitor/web/",),
+    "click": ("monitor/cli.py",),
+    "rich": ("monitor/cli.py", "monitor/present.py"),
+    "re2": ("monitor/options.py",),
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Return the dotted names of all modules a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def layer(name: str) -> str:
+    """Return the first name below ``monitor``; empty for ``monitor`` itself."""
+    return name.split(".")[1] if name.startswith("monitor.") else ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_imports_only_what_lies_below_it(path):
+    """Siblings never import each other, the ground imports nothing above it."""
+    own = path.relative_to(ROOT / "monitor").parts[0].removesuffix(".py")
+    allowed = {
+        **dict.fromkeys(GROUND, GROUND),
+        **{package: GROUND | {package} for package in PACKAGES},
+        "present": GROUND,
+        "daemon": GROUND | PACKAGES,
+        "cli": GROUND | PACKAGES | {"daemon", "present"},
+        "__main__": {"cli"},
+        "__init__": set(),
+    }[own]
+    used = {layer(name) for name in imports(path) if name.startswith("monitor.")}
+    assert used - {"__version__"} <= allowed
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_library_is_used_only_at_home(path):
+    """What a library is for is done in one place."""
+    where = str(path.relative_to(ROOT))
+    for name in imports(path):
+        homes = HOMES.get(name.split(".")[0])
+        assert homes is None or where.startswith(homes), f"{name} has its home in {homes}"
+
+
+def test_every_dependency_has_a_home():
+    """A library that pyproject.toml names stands in the table above, and is imported somewhere."""
+    used = {name.split(".")[0] for path in FILES for name in imports(path)}
+    outside = used - set(sys.stdlib_module_names) - {"monitor"}
+    assert outside == set(HOMES)
+
+
+def test_a_worker_loads_no_network_library():
+    """What the forkserver preloads, and a child's look at the main module, stay light."""
+    heavy = ["requests", "pycurl", "dns", "icmplib", "yaml", "pydantic", "starlette", "uvicorn"]
+    script = (
+        "import sys, monitor.analysis.judge, monitor.__main__\n"
+        f"print([name for name in {[*heavy, 'prometheus_client', 'click']} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"
