@@ -1,0 +1,698 @@
+"""
+One connection by libcurl: a handle, its options, its phases, and what its errors mean.
+
+Every probe over TCP or TLS goes through here. ``Handles.lend`` gives a ``Transfer`` whose handle is
+set up for one route and one deadline; the probe adds what its protocol needs with ``setopt``, calls
+``perform``, and reads phases, address and handshake. Times come from libcurl's own timers, never
+from a clock around a call: the interpreter's lock would be in them.
+"""
+
+import errno
+import math
+import os
+import re
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pycurl
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from monitor.clock import Deadline
+from monitor.errors import ProbeError
+from monitor.model import Failure, Phase, Reason, Seconds, TlsSession
+from monitor.options import show_duration
+from monitor.probes.ciphers import iana_name
+from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
+from monitor.probes.resolve import Resolver, is_address
+
+# Options and error codes of libcurl that pycurl has no names for
+_QUICK_EXIT = 322
+_E_HTTP2_STREAM = 92
+_E_HTTP3 = 95
+_E_QUIC_CONNECT = 96
+_E_PROXY = 97
+_E_SSL_CLIENTCERT = 98
+_E_UNRECOVERABLE_POLL = 99
+_E_TOO_LARGE = 100
+
+_MICROSECONDS = 1_000_000
+_TIMERS = (
+    pycurl.NAMELOOKUP_TIME_T,
+    pycurl.CONNECT_TIME_T,
+    pycurl.APPCONNECT_TIME_T,
+    pycurl.STARTTRANSFER_TIME_T,
+    pycurl.TOTAL_TIME_T,
+)
+_IDLE: Seconds = 60.0
+_SAN = re.compile(r"(?:DNS|IP Address):([^,\s]+)")
+_MOST_NAMES = 3
+_LONGEST_NAME = 100
+_TLS_VERSIONS = {
+    "1.0": (pycurl.SSLVERSION_TLSv1_0, pycurl.SSLVERSION_MAX_TLSv1_0),
+    "1.1": (pycurl.SSLVERSION_TLSv1_1, pycurl.SSLVERSION_MAX_TLSv1_1),
+    "1.2": (pycurl.SSLVERSION_TLSv1_2, pycurl.SSLVERSION_MAX_TLSv1_2),
+    "1.3": (pycurl.SSLVERSION_TLSv1_3, pycurl.SSLVERSION_MAX_TLSv1_3),
+}
+_IP = {"auto": pycurl.IPRESOLVE_WHATEVER, "4": pycurl.IPRESOLVE_V4, "6": pycurl.IPRESOLVE_V6}
+
+# Where distributions keep the bundle of the authorities they trust
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # BSD, macOS
+)
+
+
+@cache
+def trust_store() -> str:
+    """Return the PEM file of the authorities the system trusts, or certifi's where it has none."""
+    # Not .cafile: that one follows SSL_CERT_FILE, and the environment is to have no effect
+    for path in (ssl.get_default_verify_paths().openssl_cafile, *_BUNDLES):
+        if Path(path).is_file():
+            return path
+    return DEFAULT_CA_BUNDLE_PATH
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """
+    A proxy, its credentials apart.
+
+    Attributes:
+        url: Scheme, host and port.
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+
+    @property
+    def peer(self) -> str:
+        """Host and port, for messages."""
+        return self.url.partition("://")[2]
+
+    @classmethod
+    def parse(cls, text: str) -> "Proxy":
+        """
+        Return the proxy of ``http://user:password@proxy.internal:3128``.
+
+        Raises:
+            ValueError: The scheme is no proxy's, or there is no host.
+        """
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h"):
+            raise ValueError("proxy must be an http, https, socks4, socks5 or socks5h URL")
+        if not parts.hostname:
+            raise ValueError("proxy has no host")
+        address = parts.netloc.rpartition("@")[2]
+        username = unquote(parts.username) if parts.username is not None else None
+        password = unquote(parts.password) if parts.password is not None else None
+        return cls(f"{parts.scheme}://{address}", username, password)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """
+    Where to connect, and how.
+
+    Attributes:
+        scheme: ``http`` for a plain connection, ``https`` for TLS.
+        host: The name or address, an IPv6 one without brackets.
+        pinned: Whether ``tls.server_name`` and ``network.connect_to`` hold here: they are about the
+            site's own host, not about one it redirects to.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    tls: TlsOptions
+    network: NetworkOptions
+    proxy: Proxy | None = None
+    pinned: bool = True
+
+    @property
+    def peer(self) -> str:
+        """The address that is connected to, for messages."""
+        return join_address(*self.destination)
+
+    @property
+    def destination(self) -> tuple[str, int]:
+        if self.pinned and self.network.connect_to:
+            return split_address(self.network.connect_to)
+        return self.host, self.port
+
+    @property
+    def name(self) -> str:
+        """What the certificate must cover."""
+        return (self.pinned and self.tls.server_name) or self.host
+
+    @property
+    def proxy_speaks_http(self) -> bool:
+        return self.proxy is not None and self.proxy.url.startswith("http")
+
+    @property
+    def trust(self) -> str | None:
+        """The file of authorities, None where none are needed."""
+        secure = self.scheme == "https" or (self.proxy and self.proxy.url.startswith("https:"))
+        return (self.tls.ca_file or trust_store()) if secure and self.tls.verify else None
+
+
+class Transfer:
+    """
+    One use of a curl handle: set up for a route, performed, read.
+
+    Attributes:
+        curl: The handle; set what the protocol needs before perform().
+        reusable: Whether the handle may serve again; a probe that keeps its connection open
+            (CONNECT_ONLY without FORBID_REUSE) sets it to False, because only closing the handle
+            closes that connection.
+    """
+
+    def __init__(
+        self, curl: pycurl.Curl, route: Route, deadline: Deadline, resolver: Resolver
+    ) -> None:
+        self.curl = curl
+        self.reusable = True
+        self._route = route
+        self._deadline = deadline
+        self._resolver = resolver
+        self._tried = ""
+        self._suite: tuple[str, str] | None = None
+        self._set_up()
+
+    def _set_up(self) -> None:
+        route, curl = self._route, self.curl
+        options = [
+            (_QUICK_EXIT, 1),  # or closing waits for the thread of a resolver that hangs
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.TIMEOUT_MS, self._milliseconds()),
+            (pycurl.CONNECTTIMEOUT_MS, self._milliseconds()),
+            (pycurl.FRESH_CONNECT, 1),
+            (pycurl.FORBID_REUSE, 1),
+            (pycurl.DNS_CACHE_TIMEOUT, 0),
+            (pycurl.IPRESOLVE, _IP[route.network.ip]),
+            # Empty is not unset: unset, libcurl asks the environment
+            (pycurl.PROXY, route.proxy.url if route.proxy else ""),
+            (pycurl.NOPROXY, ""),
+            (pycurl.VERBOSE, 1),
+            (pycurl.DEBUGFUNCTION, self._note),
+            (pycurl.WRITEFUNCTION, _ignore),
+        ]
+        if route.proxy and route.proxy.username is not None:
+            options.append((pycurl.PROXYUSERNAME, route.proxy.username))
+            options.append((pycurl.PROXYPASSWORD, route.proxy.password or ""))
+        if route.network.source_address:
+            options.append((pycurl.INTERFACE, f"host!{route.network.source_address}"))
+        if route.pinned and (route.network.connect_to or route.tls.server_name):
+            there = join_address(*route.destination)
+            options.append((pycurl.CONNECT_TO, [f"{join_address(route.name, route.port)}:{there}"]))
+        if route.scheme == "https" or route.trust:
+            options += _tls_options(route)
+        for option, value in options:
+            curl.setopt(option, value)
+
+    def _milliseconds(self) -> int:
+        # 0 would be no limit at all
+        return max(1, int(self._deadline.remaining() * 1000))
+
+    def _note(self, kind: int, line: bytes) -> None:
+        """Keep what libcurl tells only in its verbose text: the address tried, the suite."""
+        if kind != pycurl.INFOTYPE_TEXT:
+            return
+        if line.startswith(b"  Trying "):
+            self._tried = line[9:-4].decode("ascii", "replace")
+        elif line.startswith(b"SSL connection using "):
+            version, _, rest = line[21:].decode("ascii", "replace").partition(" / ")
+            self._suite = (version, rest.partition(" / ")[0].strip())
+
+    def perform(self) -> Failure | None:
+        """
+        Run the handle until the transfer ends, a callback stops it, or the deadline passes.
+
+        Raises:
+            ProbeError: The monitor's system, not the site, is at fault.
+            pycurl.error: libcurl reports what it never should; a bug.
+        """
+        try:
+            self.curl.perform()
+        except pycurl.error as error:
+            code, text = error.args
+            # A write error is a callback's own word that it has seen enough
+            return None if code == pycurl.E_WRITE_ERROR else self._failure(code, text)
+        return None
+
+    @cached_property
+    def _times(self) -> tuple[int, int, int, int, int]:
+        """
+        When, in microseconds from the start: name found, connected, TLS ready, first byte, end.
+
+        What never came is 0.
+        """
+        resolved, connected, secured, first_byte, end = map(self.curl.getinfo, _TIMERS)
+        # On an early failure libcurl sets the timers that were not reached to the end
+        if not connected or (self._route.scheme == "https" and not secured):
+            first_byte = 0
+        return resolved, connected, secured, first_byte, end
+
+    @property
+    def duration(self) -> Seconds:
+        return self._times[-1] / _MICROSECONDS
+
+    def phases(self) -> Mapping[Phase, Seconds]:
+        """
+        Return how long each phase took that was reached.
+
+        The one in which a transfer failed lasts until the failure, so that the phases always add up
+        to what was waited for; ``processing`` runs from the ready connection to the first byte.
+        """
+        resolved, connected, secured, first_byte, end = self._times
+        marks = [(Phase.RESOLVE, resolved), (Phase.CONNECT, connected)]
+        if self._route.scheme == "https":
+            marks.append((Phase.TLS, secured))
+        marks += [(Phase.PROCESSING, first_byte), (Phase.TRANSFER, end)]
+        phases: dict[Phase, Seconds] = {}
+        begin = 0
+        for phase, mark in marks:
+            phases[phase] = max(0, (mark or end) - begin) / _MICROSECONDS
+            if not mark:
+                break
+            begin = mark
+        return phases
+
+    @property
+    def address(self) -> str | None:
+        """The IP address that was connected to, or tried last."""
+        connected: str = self.curl.getinfo(pycurl.PRIMARY_IP)
+        if connected or not self._tried:
+            return connected or None
+        return split_address(self._tried)[0]
+
+    def tls(self, failure: Failure | None) -> TlsSession | None:
+        """Return what the handshake showed, None when it showed nothing."""
+        if self._route.scheme != "https":
+            return None
+        chain = tuple(one["Cert"] for one in self._certificates() if "Cert" in one)
+        if not chain and not self._suite:
+            return None
+        version, cipher = self._suite or (None, None)
+        verified = None
+        if self._route.tls.verify:
+            if failure and failure.reason in _DISTRUST:
+                verified = False
+            elif self._suite:
+                verified = True
+        return TlsSession(
+            version=_tls_version(version) if version else None,
+            cipher=iana_name(cipher) if cipher else None,
+            chain=chain,
+            verified=verified,
+        )
+
+    def _certificates(self) -> list[dict[str, str]]:
+        return [dict(one) for one in self.curl.getinfo(pycurl.INFO_CERTINFO)]
+
+    # ------------------------------------------------------------ what an error means
+
+    def _failure(self, code: int, text: str) -> Failure:
+        system = self.curl.getinfo(pycurl.OS_ERRNO)
+        connected = self._times[1] > 0
+        if code in _OUR_FAULT:
+            raise ProbeError(_OUR_FAULT[code].format(text=text, route=self._route))
+        if not connected and system in _OUR_SHORTAGES:
+            raise ProbeError(f"cannot open a connection: {os.strerror(system)}")
+        if self._route.proxy and self._is_proxys(code, text):
+            return self._proxy_failure(code, text, self._route.proxy)
+        if not connected and code in _CONNECTING:
+            return self._unconnected(text, system)
+        return self._by_code(code, text) or self._by_table(code, text)
+
+    def _by_code(self, code: int, text: str) -> Failure | None:
+        """Return the failure of a code whose meaning needs more than its text."""
+        if code == pycurl.E_OPERATION_TIMEDOUT:
+            return self._timeout(text)
+        if code == pycurl.E_COULDNT_RESOLVE_HOST:
+            host = self._route.destination[0]
+            return self._resolver.why_not(host, self._deadline, self._route.network.ip)
+        if code == pycurl.E_PEER_FAILED_VERIFICATION:
+            return self._distrust(text)
+        if code in _READING and _RESET.search(text) and not self._times[3]:
+            return Failure(Reason.CONNECT_RESET, f"{self._peer} reset the connection")
+        return None
+
+    def _by_table(self, code: int, text: str) -> Failure:
+        for row in _ROWS:
+            if code in row.codes and row.pattern.search(text):
+                return Failure(row.reason, row.message.format(peer=self._peer, text=text))
+        raise pycurl.error(code, text)
+
+    @property
+    def _peer(self) -> str:
+        return self._tried or self._route.peer
+
+    def _timeout(self, text: str) -> Failure:
+        resolved, connected, secured, first_byte, _ = self._times
+        limit = show_duration(self._deadline.timeout)
+        if not resolved and not is_address(self._route.destination[0]):
+            self.reusable = False  # its resolver thread still waits
+            name = self._route.destination[0]
+            return Failure(Reason.DNS_TIMEOUT, f"no answer to the look-up of {name} within {limit}")
+        if not connected:
+            return Failure(Reason.CONNECT_TIMEOUT, f"no connection to {self._peer} within {limit}")
+        after = f"connected after {show_duration(connected / _MICROSECONDS)}"
+        if self._route.scheme == "https" and not secured:
+            message = f"no TLS handshake with {self._peer} within {limit} ({after})"
+            return Failure(Reason.TLS_TIMEOUT, message)
+        if not first_byte:
+            message = f"no answer from {self._peer} within {limit} ({after})"
+            return Failure(Reason.READ_TIMEOUT, message)
+        got = _AMOUNT.search(text)
+        what = f"the answer from {self._peer} was not complete within {limit}"
+        begun = f"first byte after {show_duration(first_byte / _MICROSECONDS)}"
+        message = f"{what} ({begun}{f', {got[0]}' if got else ''})"
+        return Failure(Reason.READ_TIMEOUT, message)
+
+    def _unconnected(self, text: str, system: int) -> Failure:
+        if system == errno.ECONNREFUSED:
+            return Failure(Reason.CONNECT_REFUSED, f"connection to {self._peer} refused")
+        if system == errno.ECONNRESET:
+            return Failure(Reason.CONNECT_RESET, f"{self._peer} reset the connection")
+        if system == errno.ETIMEDOUT:
+            return Failure(Reason.CONNECT_TIMEOUT, f"{self._peer} did not answer")
+        why = os.strerror(system) if system else text
+        return Failure(Reason.CONNECT_UNREACHABLE, f"{self._peer} is unreachable: {why}")
+
+    def _distrust(self, text: str) -> Failure:
+        result = self.curl.getinfo(pycurl.SSL_VERIFYRESULT)
+        chain = self._certificates()
+        leaf = chain[0] if chain else {}
+        name = self._route.name
+        if result == _X509_EXPIRED:
+            day = _date(chain, "Expire date", before=self._deadline.clock.time())
+            return Failure(Reason.TLS_EXPIRED, f"a certificate of {name} has expired{day}")
+        if result == _X509_NOT_YET_VALID:
+            day = _date(chain, "Start date", after=self._deadline.clock.time())
+            return Failure(Reason.TLS_NOT_YET_VALID, f"a certificate of {name} is not valid{day}")
+        if result in (_X509_OK, _X509_HOSTNAME_MISMATCH):
+            message = f"certificate for {_names(leaf)} does not cover {name}"
+            return Failure(Reason.TLS_WRONG_HOST, message)
+        issuer = leaf.get("Issuer", "unknown")
+        why = _UNTRUSTED.get(result, _OPENSSL_VERDICT.sub("", text))
+        message = f"certificate of {name} is not trusted: {why.format(issuer=_short(issuer))}"
+        return Failure(Reason.TLS_UNTRUSTED, message)
+
+    def _is_proxys(self, code: int, text: str) -> bool:
+        """Return whether the proxy, not the site behind it, is what failed."""
+        if code in (pycurl.E_COULDNT_RESOLVE_PROXY, _E_PROXY) or "CONNECT" in text:
+            return True
+        if code == pycurl.E_COULDNT_RESOLVE_HOST:
+            return False
+        if not self._times[1] or self.curl.getinfo(pycurl.PROXY_SSL_VERIFYRESULT):
+            return True
+        tunnel = self._route.scheme == "https" and self._route.proxy_speaks_http
+        return tunnel and not self.curl.getinfo(pycurl.HTTP_CONNECTCODE)
+
+    def _proxy_failure(self, code: int, text: str, proxy: Proxy) -> Failure:
+        if code == pycurl.E_OPERATION_TIMEDOUT:
+            text = f"no answer within {show_duration(self._deadline.timeout)}"
+            # A resolver thread may still wait for the proxy's name
+            self.reusable = bool(self._times[0])
+        return Failure(Reason.PROXY_ERROR, f"proxy {proxy.peer}: {text}")
+
+
+class Handles:
+    """
+    Idle curl handles, the last used on top; used from many threads at once.
+
+    libcurl keeps the authorities it has loaded (0.8 MB, 5 ms) with the handle that loaded them, so
+    handles are stacked by the file of authorities, and there are only as many as checks were in
+    flight within the last minute. The mutable state is the stacks; deques need no lock.
+    """
+
+    def __init__(self, resolver: Resolver | None = None) -> None:
+        self._resolver = resolver or Resolver()
+        self._stacks: dict[str | None, deque[_Idle]] = {}
+
+    @contextmanager
+    def lend(self, route: Route, deadline: Deadline) -> Iterator[Transfer]:
+        """
+        Give a handle that is set up for the route, and take it back.
+
+        Raises:
+            ProbeError: The file of authorities is gone.
+        """
+        trust = route.trust
+        version = _version(trust) if trust else 0
+        stack = self._stacks.setdefault(trust, deque())
+        curl = self._take(stack, version)
+        try:
+            transfer = Transfer(curl, route, deadline, self._resolver)
+            yield transfer
+        except BaseException:
+            curl.close()
+            raise
+        if not transfer.reusable:
+            curl.close()
+            return
+        curl.reset()
+        now = time.monotonic()
+        stack.append(_Idle(curl, version, now))
+        self._trim(stack, now)
+
+    @staticmethod
+    def _take(stack: "deque[_Idle]", version: int) -> pycurl.Curl:
+        while True:
+            try:
+                idle = stack.pop()
+            except IndexError:
+                return pycurl.Curl()
+            if idle.version == version:
+                return idle.curl
+            idle.curl.close()  # has loaded what the file held before
+
+    @staticmethod
+    def _trim(stack: "deque[_Idle]", now: Seconds) -> None:
+        """Close the handle that lies lowest if nobody has needed it for a minute."""
+        if stack[0].since < now - _IDLE:
+            # Another thread may have taken it; then it is somebody else's turn
+            with suppress(IndexError):
+                idle = stack.popleft()
+                idle.curl.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    curl: pycurl.Curl
+    version: int
+    since: Seconds
+
+
+def _version(path: str) -> int:
+    """Return what changes when the file does."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError as error:
+        raise ProbeError(f"cannot read the authorities in {path}: {error.strerror}") from error
+
+
+def _ignore(_: bytes) -> None:
+    """Take what nobody reads; libcurl would write it to standard output."""
+
+
+def _tls_options(route: Route) -> list[tuple[int, Any]]:
+    tls = route.tls
+    options: list[tuple[int, Any]] = [
+        (pycurl.SSL_VERIFYPEER, tls.verify),
+        (pycurl.SSL_VERIFYHOST, 2 if tls.verify else 0),
+        (pycurl.PROXY_SSL_VERIFYPEER, tls.verify),
+        (pycurl.PROXY_SSL_VERIFYHOST, 2 if tls.verify else 0),
+        (pycurl.OPT_CERTINFO, 1),
+        (pycurl.SSL_SESSIONID_CACHE, 0),  # each check makes a full handshake
+    ]
+    if route.trust:
+        options += [(pycurl.CAINFO, route.trust), (pycurl.PROXY_CAINFO, route.trust)]
+    if tls.cert_file:
+        options += [(pycurl.SSLCERT, tls.cert_file), (pycurl.SSLKEY, tls.key_file or tls.cert_file)]
+    if tls.min_version or tls.max_version:
+        lowest = tls.min_version or ("1.0" if (tls.max_version or "") < "1.2" else "1.2")
+        highest = _TLS_VERSIONS[tls.max_version][1] if tls.max_version else 0
+        options.append((pycurl.SSLVERSION, _TLS_VERSIONS[lowest][0] | highest))
+        if lowest < "1.2":
+            # OpenSSL keeps the old versions' signatures from the levels above
+            options.append((pycurl.SSL_CIPHER_LIST, "DEFAULT:@SECLEVEL=0"))
+    return options
+
+
+def _tls_version(name: str) -> str:
+    """Return ``TLS 1.3`` for OpenSSL's ``TLSv1.3``, ``TLS 1.0`` for its ``TLSv1``."""
+    number = name.removeprefix("TLSv")
+    return f"TLS {number if '.' in number else number + '.0'}"
+
+
+# ---------------------------------------------------------------- the table of errors
+
+_X509_OK = 0
+_X509_NOT_YET_VALID = 9
+_X509_EXPIRED = 10
+_X509_HOSTNAME_MISMATCH = 62
+_UNTRUSTED = {
+    18: "it is self-signed",
+    19: "its chain ends in an authority that is not trusted",
+    20: "its issuer is not known ({issuer})",
+    21: "its issuer is not known ({issuer}); does the server send its intermediates?",
+}
+_OPENSSL_VERDICT = re.compile(r"^SSL certificate (problem: |OpenSSL verify result: )")
+_DISTRUST = {
+    Reason.TLS_EXPIRED,
+    Reason.TLS_NOT_YET_VALID,
+    Reason.TLS_WRONG_HOST,
+    Reason.TLS_UNTRUSTED,
+}
+
+_OUR_FAULT = {
+    pycurl.E_OUT_OF_MEMORY: "libcurl is out of memory",
+    pycurl.E_FAILED_INIT: "libcurl cannot start: {text}",
+    pycurl.E_NOT_BUILT_IN: "this libcurl cannot do that: {text}",
+    pycurl.E_INTERFACE_FAILED: "cannot send from {route.network.source_address}: {text}",
+    pycurl.E_SSL_CACERT_BADFILE: "cannot read the authorities in {route.trust}: {text}",
+    pycurl.E_SSL_CERTPROBLEM: "cannot use the client certificate {route.tls.cert_file}: {text}",
+    pycurl.E_SSL_ENGINE_INITFAILED: "OpenSSL cannot start: {text}",
+    _E_UNRECOVERABLE_POLL: "the system cannot wait for sockets: {text}",
+}
+_OUR_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+
+_READING = {pycurl.E_SSL_CONNECT_ERROR, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR}
+_CONNECTING = {pycurl.E_COULDNT_CONNECT, _E_QUIC_CONNECT, *_READING}
+_RESET = re.compile(r"reset by peer|Broken pipe|errno (104|32)\b")
+_AMOUNT = re.compile(r"\d+( out of \d+)? bytes received")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Which of libcurl's codes and texts mean what; the message may name peer and text."""
+
+    codes: frozenset[int]
+    pattern: re.Pattern[str]
+    reason: Reason
+    message: str
+
+
+def _row(codes: set[int], pattern: str, reason: Reason, message: str) -> _Row:
+    return _Row(frozenset(codes), re.compile(pattern), reason, message)
+
+
+# The most specific first: the first row whose code and pattern fit decides
+_ROWS = (
+    _row(
+        {*_READING, _E_SSL_CLIENTCERT},
+        r"alert (certificate required|bad certificate|unknown ca|unsupported certificate"
+        r"|certificate (revoked|expired|unknown)|access denied)|client certificate",
+        Reason.TLS_CLIENT_CERTIFICATE,
+        "{peer} did not accept our client certificate, or wants one: {text}",
+    ),
+    _row(
+        {pycurl.E_SSL_CONNECT_ERROR},
+        r"wrong version number|packet length too long|http request|record layer failure",
+        Reason.TLS_PROTOCOL,
+        "{peer} does not speak TLS: {text}",
+    ),
+    _row(
+        {pycurl.E_SSL_CONNECT_ERROR},
+        r"unexpected eof|SSL_ERROR_SYSCALL",
+        Reason.TLS_PROTOCOL,
+        "{peer} closed the connection during the TLS handshake",
+    ),
+    _row(
+        {pycurl.E_SSL_CONNECT_ERROR, pycurl.E_SSL_CIPHER, pycurl.E_SSL_INVALIDCERTSTATUS},
+        "",
+        Reason.TLS_PROTOCOL,
+        "no TLS handshake with {peer}: {text}",
+    ),
+    _row(
+        {pycurl.E_GOT_NOTHING},
+        "",
+        Reason.CONNECTION_LOST,
+        "{peer} closed the connection without an answer",
+    ),
+    _row(
+        {pycurl.E_PARTIAL_FILE, pycurl.E_SEND_ERROR, pycurl.E_SEND_FAIL_REWIND},
+        "",
+        Reason.CONNECTION_LOST,
+        "{peer} closed the connection before the end: {text}",
+    ),
+    _row(
+        {pycurl.E_RECV_ERROR},
+        r"chunk|[Hh]eader|[Tt]ransfer|[Ii]llegal|[Ii]nvalid|[Mm]alformed|[Uu]nsupported",
+        Reason.PROTOCOL_ERROR,
+        "{peer} does not keep to HTTP: {text}",
+    ),
+    _row(
+        {pycurl.E_RECV_ERROR},
+        "",
+        Reason.CONNECTION_LOST,
+        "lost the connection to {peer}: {text}",
+    ),
+    _row(
+        {pycurl.E_BAD_CONTENT_ENCODING},
+        "",
+        Reason.DECODE_ERROR,
+        "the body from {peer} cannot be decompressed: {text}",
+    ),
+    _row(
+        {
+            pycurl.E_UNSUPPORTED_PROTOCOL,  # HTTP/0.9
+            pycurl.E_FTP_WEIRD_SERVER_REPLY,  # no HTTP at all
+            pycurl.E_HTTP2,
+            _E_HTTP2_STREAM,
+            _E_HTTP3,
+            _E_QUIC_CONNECT,
+            _E_TOO_LARGE,
+            pycurl.E_URL_MALFORMAT,
+        },
+        "",
+        Reason.PROTOCOL_ERROR,
+        "{peer} does not keep to HTTP: {text}",
+    ),
+)
+
+
+def _date(
+    chain: list[dict[str, str]],
+    key: str,
+    *,
+    before: float = -math.inf,
+    after: float = math.inf,
+) -> str:
+    """Return the date of the first certificate that it makes invalid, as a clause; else nothing."""
+    for certificate in chain:
+        try:
+            moment = ssl.cert_time_to_seconds(certificate[key])
+        except (KeyError, ValueError):
+            continue
+        if moment < before or moment > after:
+            day = datetime.fromtimestamp(moment, UTC).date()
+            return f" on {day}" if key == "Expire date" else f" before {day}"
+    return ""
+
+
+def _names(leaf: Mapping[str, str]) -> str:
+    """Return what a certificate covers: its alternative names, or its common name without any."""
+    names = _SAN.findall(leaf.get("X509v3 Subject Alternative Name", ""))
+    if not names:
+        names = re.findall(r"CN ?= ?([^,]+)", leaf.get("Subject", ""))
+    shown = ", ".join(map(_short, names[:_MOST_NAMES])) or "no name"
+    more = len(names) - _MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"

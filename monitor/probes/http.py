@@ -1,0 +1,437 @@
+"""HTTP and HTTPS: one request and the redirects it leads to, in one thread, by one deadline."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urljoin, urlsplit
+
+from requests import PreparedRequest, Request, Response, Session
+from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
+from requests.hooks import default_hooks
+
+from monitor import __version__
+from monitor.clock import Deadline
+from monitor.errors import ProbeError
+from monitor.model import (
+    Bytes,
+    Failure,
+    Hop,
+    HttpAnswer,
+    Observation,
+    Phase,
+    Reason,
+    Seconds,
+    Site,
+)
+from monitor.options import FilePath, Secret, Size, option
+from monitor.probes.curl import Handles, Proxy
+from monitor.probes.oauth import OAuth2Options, Tokens
+from monitor.probes.options import NetworkOptions, TlsOptions, one_of
+from monitor.probes.transport import (
+    CurlAdapter,
+    Exchange,
+    ExchangeFailed,
+    Settings,
+    origin_of,
+    without_credentials,
+)
+
+_DEFAULT_MAX_BODY: Bytes = 1024 * 1024
+_EVIDENCE: Bytes = 1024
+_TOKEN_BODY: Bytes = 64 * 1024
+_LONGEST_PLACE = 200
+_UNAUTHORIZED = 401
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    username: str = option(doc="The user's name.")
+    password: Secret = option(doc="The user's password.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpOptions:
+    method: str = option("GET", doc="The request's method.")
+    headers: Mapping[str, str] = option(factory=dict, doc="Headers to send, by name.")
+    body: str | None = option(None, doc="The request's body, as UTF-8.")
+    body_file: FilePath | None = option(None, doc="File that holds the request's body.")
+    basic_auth: Credentials | None = option(None, doc="Log in by basic authentication.")
+    digest_auth: Credentials | None = option(None, doc="Log in by digest authentication.")
+    bearer_token: Secret | None = option(None, doc="Log in by this token.")
+    oauth2: OAuth2Options | None = option(
+        None, doc="Log in by a token that is fetched with client credentials."
+    )
+    follow_redirects: bool = option(True, doc="Whether redirects are followed.")
+    max_redirects: int = option(10, doc="How many redirects are followed before the check fails.")
+    version: Annotated[str, one_of("auto", "1.1", "2", "3")] = option(
+        "auto", doc="The HTTP version to demand: auto takes what is agreed on; 1.1, 2 or 3."
+    )
+    compression: bool = option(True, doc="Whether to ask for gzip, deflate and brotli.")
+    proxy: Secret | None = option(
+        None, doc="URL of a proxy: http, https, socks4, socks5 or socks5h; may hold credentials."
+    )
+    max_body: Size | None = option(
+        None,
+        doc="Decoded bytes after which a body is cut, 1MiB by default; where it is set, a longer "
+        "body fails.",
+    )
+    user_agent: str = option(f"website-monitor/{__version__}", doc="The User-Agent header.")
+
+    def __post_init__(self) -> None:
+        if not _TOKEN.fullmatch(self.method):
+            raise ValueError(f"method {self.method!r} is not an HTTP method")
+        for name, value in {"User-Agent": self.user_agent, **self.headers}.items():
+            _check_header(name, value)
+        if self.body is not None and self.body_file is not None:
+            raise ValueError("body and body_file exclude each other")
+        given = [name for name in _AUTHENTICATIONS if getattr(self, name) is not None]
+        given += [name for name in self.headers if name.lower() == "authorization"]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other")
+        if self.bearer_token is not None:
+            _check_header("bearer_token", self.bearer_token)
+        if self.max_redirects < 0:
+            raise ValueError("max_redirects must be at least 0")
+        if self.proxy is not None:
+            Proxy.parse(self.proxy)
+
+
+_AUTHENTICATIONS = ("basic_auth", "digest_auth", "bearer_token", "oauth2")
+
+
+def _check_header(name: str, value: str) -> None:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is not a header's name")
+    if any(char in value for char in "\r\n\0") or value != value.strip():
+        raise ValueError(f"{name} must be one line without blanks around it")
+
+
+def check_url(url: str) -> None:
+    """
+    Accept a URL that can be asked for.
+
+    Raises:
+        ValueError: What is wrong with it; the text holds no credentials.
+    """
+    try:
+        _, host, _ = origin_of(url)
+        Request("GET", url).prepare()
+    except ValueError as error:
+        raise ValueError(f"{without_credentials(url)!r} is not a URL with a host") from error
+    if not host.strip("."):
+        raise ValueError(f"{without_credentials(url)!r} has no host")
+
+
+class HttpProbe:
+    """Checks HTTP and HTTPS sites; one object for all threads."""
+
+    def __init__(self, handles: Handles | None = None, tokens: Tokens | None = None) -> None:
+        self._handles = handles or Handles()
+        self._tokens = tokens or Tokens()
+
+    def __call__(self, site: Site, deadline: Deadline) -> Observation:
+        """
+        Make one request, follow its redirects, and say what happened.
+
+        Raises:
+            ProbeError: The monitor's system is at fault, or a file of the site's cannot be read.
+        """
+        return _Check(site, deadline, self._handles, self._tokens).run()
+
+
+class _Check:
+    """One check from its first request to its observation; lives in one thread."""
+
+    def __init__(self, site: Site, deadline: Deadline, handles: Handles, tokens: Tokens) -> None:
+        self._site = site
+        self._options = site.section(HttpOptions)
+        self._deadline = deadline
+        self._handles = handles
+        self._tokens = tokens
+        self._settings = _settings(site, self._options)
+        self._adapter = CurlAdapter(handles, self._settings, deadline)
+        self._session = _Session(self._adapter)
+        self._hops: list[Hop] = []
+
+    def run(self) -> Observation:
+        started = self._deadline.clock.time()
+        try:
+            failure = self._talk()
+        except ExchangeFailed as error:
+            failure = error.failure
+        return self._observation(started, failure)
+
+    def _talk(self) -> Failure | None:
+        request = self._session.prepare_request(self._request())
+        client = self._options.oauth2
+        if client is None:
+            return self._walk(request, self._session.exchange(request))
+        grant = self._tokens.get(client, self._deadline, self._fetch_token)
+        if isinstance(grant, Failure):
+            return grant
+        request.headers["Authorization"] = f"Bearer {grant.token}"
+        response = self._session.exchange(request)
+        if response.status_code == _UNAUTHORIZED and not grant.fresh:
+            # Revoked before its time, perhaps: a fresh one decides
+            self._tokens.drop(client, grant.token)
+            grant = self._tokens.get(client, self._deadline, self._fetch_token)
+            if isinstance(grant, Failure):
+                return grant
+            request.headers["Authorization"] = f"Bearer {grant.token}"
+            response = self._session.exchange(request)
+        return self._walk(request, response)
+
+    def _request(self) -> Request:
+        options = self._options
+        headers = {"User-Agent": options.user_agent, "Accept": "*/*"}
+        given = {name.lower() for name in options.headers}
+        headers = {name: value for name, value in headers.items() if name.lower() not in given}
+        return Request(
+            options.method,
+            self._site.url,
+            headers=headers | dict(options.headers),
+            data=_body(options),
+            auth=_authentication(options),
+        )
+
+    def _fetch_token(self, request: Request) -> Response:
+        # Not among this check's exchanges: the token server's time is not the site's
+        settings = replace(
+            self._settings,
+            origin=None,
+            version="auto",
+            max_body=_TOKEN_BODY,
+            keep_body=_TOKEN_BODY,
+            follow_redirects=False,
+        )
+        session = _Session(CurlAdapter(self._handles, settings, self._deadline))
+        request.headers["User-Agent"] = self._options.user_agent
+        try:
+            return session.exchange(session.prepare_request(request))
+        except ExchangeFailed as error:
+            message = f"no token: {error.failure.message}"
+            raise ExchangeFailed(Failure(error.failure.reason, message)) from error
+
+    def _walk(self, request: PreparedRequest, response: Response) -> Failure | None:
+        """Follow the redirects; the adapter's last exchange is the final answer."""
+        while self._options.follow_redirects:
+            try:
+                following = self._session.following(request, response)
+            except ValueError:
+                place = response.headers["location"][:_LONGEST_PLACE]
+                return Failure(Reason.PROTOCOL_ERROR, f"redirect to {place!r}, which is no URL")
+            if following is None:
+                break
+            refusal = self._refusal(request, following)
+            if refusal:
+                return refusal
+            self._hops.append(_hop(self._adapter.exchanges[-1]))
+            _leave_secrets(request, following, self._site)
+            request, response = following, self._session.exchange(following)
+        return None
+
+    def _refusal(self, request: PreparedRequest, following: PreparedRequest) -> Failure | None:
+        """Return why a redirect must not be followed."""
+        url = following.url or ""
+        shown = url[:_LONGEST_PLACE]
+        if urlsplit(url).scheme not in ("http", "https"):
+            return Failure(Reason.REDIRECT_UNSAFE, f"redirect to {shown!r}, neither http nor https")
+        most = self._options.max_redirects
+        if len(self._hops) >= most:
+            message = f"more than {most} redirects, the last one to {without_credentials(shown)}"
+            return Failure(Reason.REDIRECT_LIMIT, message)
+        if following.body and _leaves(request, following):
+            body = following.body
+            text = body if isinstance(body, str) else body.decode(errors="replace")
+            if self._site.redact(text) != text:
+                message = f"redirect to {without_credentials(shown)} would take a secret there"
+                return Failure(Reason.REDIRECT_UNSAFE, message)
+        return None
+
+    def _observation(self, started: float, failure: Failure | None) -> Observation:
+        exchanges = self._adapter.exchanges
+        phases: dict[Phase, Seconds] = {}
+        for exchange in exchanges:
+            for phase, seconds in exchange.phases.items():
+                phases[phase] = phases.get(phase, 0.0) + seconds
+        last = exchanges[-1] if exchanges else None
+        if last and failure is None:
+            failure = self._fault(last)
+        return Observation(
+            time=started,
+            duration=sum(exchange.duration for exchange in exchanges),
+            phases=phases,
+            address=last.address if last else None,
+            failure=failure,
+            answer=self._answer(last) if last and last.status else None,
+            tls=last.tls if last else None,
+        )
+
+    def _fault(self, last: Exchange) -> Failure | None:
+        """Return what is wrong with a complete answer before anyone judges it."""
+        wanted = self._options.version
+        if wanted not in ("auto", last.version):
+            message = f"answered in HTTP/{last.version}, not in HTTP/{wanted}"
+            return Failure(Reason.HTTP_VERSION, message)
+        limit = self._options.max_body
+        if last.truncated and (self._site.reads_body or limit is not None):
+            message = f"the body is longer than {_show_size(self._settings.max_body)}"
+            return Failure(Reason.BODY_TOO_LARGE, message)
+        return None
+
+    def _answer(self, last: Exchange) -> HttpAnswer:
+        return HttpAnswer(
+            status=last.status,
+            version=last.version,
+            headers=last.headers,
+            body=last.body,
+            body_size=last.body_size,
+            truncated=last.truncated,
+            content_length=last.content_length,
+            url=last.url,
+            redirects=tuple(self._hops),
+        )
+
+
+class _Session(Session):
+    """A session of one check: its own cookies, one adapter, nothing from the environment."""
+
+    def __init__(self, adapter: CurlAdapter) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.headers.clear()
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
+
+    def exchange(self, request: PreparedRequest) -> Response:
+        """Send one request and whatever its authentication needs, but follow no redirect."""
+        return self.send(request, proxies={}, stream=True, allow_redirects=False)
+
+    def resolve_redirects(self, *_args: Any, **_kwargs: Any) -> Iterator[Any]:
+        # send() asks for the next request at once, and would raise for a Location that is no URL
+        return iter(())
+
+    def following(self, request: PreparedRequest, response: Response) -> PreparedRequest | None:
+        """
+        Return the request that a redirect leads to, None where there is no redirect.
+
+        Raises:
+            ValueError: Its Location is no URL.
+        """
+        redirects = super().resolve_redirects(response, request, yield_requests=True)
+        return next(redirects, None)
+
+    def get_redirect_target(self, response: Response) -> str | None:
+        """Return the Location, absolute and encoded, hosts that are not ASCII included."""
+        if not response.is_redirect:
+            return None
+        location = response.headers["location"].encode("latin-1")
+        try:
+            text = location.decode()
+        except UnicodeDecodeError:
+            text = location.decode("latin-1")
+        text = urljoin(response.url, text)
+        if urlsplit(text).scheme in ("http", "https"):
+            prepared = PreparedRequest()
+            prepared.prepare_url(text, None)
+            text = without_credentials(prepared.url or "")
+        return text
+
+
+class _Bearer(AuthBase):
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class _Digest(HTTPDigestAuth):
+    def handle_401(self, r: Response, **kwargs: Any) -> Response:
+        try:
+            answer: Response = super().handle_401(r, **kwargs)  # type: ignore[no-untyped-call]
+        except KeyError:
+            # The challenge lacks a realm or a nonce: the 401 is the answer
+            return r
+        return answer
+
+
+def _authentication(options: HttpOptions) -> AuthBase | None:
+    if options.basic_auth:
+        # As bytes, because requests takes text for Latin-1
+        return HTTPBasicAuth(*_encoded(options.basic_auth))
+    if options.digest_auth:
+        return _Digest(options.digest_auth.username, options.digest_auth.password)
+    if options.bearer_token is not None:
+        return _Bearer(options.bearer_token)
+    return None
+
+
+def _encoded(credentials: Credentials) -> tuple[bytes, bytes]:
+    return credentials.username.encode(), credentials.password.encode()
+
+
+def _body(options: HttpOptions) -> bytes | None:
+    if options.body_file is not None:
+        try:
+            return Path(options.body_file).read_bytes()
+        except OSError as error:
+            message = f"cannot read body_file {options.body_file}: {error.strerror}"
+            raise ProbeError(message) from error
+    return options.body.encode() if options.body is not None else None
+
+
+def _settings(site: Site, options: HttpOptions) -> Settings:
+    limit = _DEFAULT_MAX_BODY if options.max_body is None else options.max_body
+    _, host, port = origin_of(site.url)
+    return Settings(
+        tls=site.section(TlsOptions),
+        network=site.section(NetworkOptions),
+        proxy=Proxy.parse(options.proxy) if options.proxy else None,
+        origin=(host, port),
+        version=options.version,
+        compression=options.compression,
+        max_body=limit,
+        keep_body=limit if site.reads_body else min(limit, _EVIDENCE),
+        follow_redirects=options.follow_redirects,
+    )
+
+
+def _leaves(request: PreparedRequest, following: PreparedRequest) -> bool:
+    return urlsplit(request.url or "").hostname != urlsplit(following.url or "").hostname
+
+
+def _leave_secrets(request: PreparedRequest, following: PreparedRequest, site: Site) -> None:
+    """
+    Keep what was meant for one host from another.
+
+    requests has already dropped Authorization (also for another port or scheme) and picked the
+    cookies of the jar that are meant for the new URL.
+    """
+    if not _leaves(request, following):
+        # requests drops the site's own Cookie header for that of its jar; both are meant here
+        headers = site.section(HttpOptions).headers.items()
+        own = [value for name, value in headers if name.lower() == "cookie"]
+        cookies = [*own, following.headers.get("Cookie")]
+        if own:
+            following.headers["Cookie"] = "; ".join(filter(None, cookies))
+        return
+    following.hooks = default_hooks()  # digest authentication answers challenges by a hook
+    for name, value in list(following.headers.items()):
+        if name.lower() in ("host", "authorization") or site.redact(value) != value:
+            del following.headers[name]
+
+
+def _hop(exchange: Exchange) -> Hop:
+    return Hop(url=exchange.url, status=exchange.status, address=exchange.address, tls=exchange.tls)
+
+
+def _show_size(size: Bytes) -> str:
+    for unit, factor in (("MiB", 1024 * 1024), ("KiB", 1024)):
+        if size >= factor and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}B"

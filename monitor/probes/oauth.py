@@ -1,0 +1,155 @@
+"""
+OAuth 2.0 client credentials (RFC 6749, 4.4): fetch a token once, use it until it ends.
+
+Tokens are shared by all checks that name the same client; a token is fetched by one check at a
+time, by that check's deadline, and takes no part in its phases.
+"""
+
+import json
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from requests import Request, Response
+
+from monitor.clock import Deadline
+from monitor.model import Failure, Reason, Seconds
+from monitor.options import Secret, option, show_duration
+
+# A token is given up this long before it ends, so that it does not end on its way
+_MARGIN: Seconds = 30.0
+# How long a token is used whose server does not say when it ends
+_UNKNOWN_LIFE: Seconds = 300.0
+_MOST_TOKENS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuth2Options:
+    token_url: str = option(doc="Where the token is fetched, an http or https URL.")
+    client_id: str = option(doc="The client's name.")
+    client_secret: Secret = option(doc="The client's secret.")
+    scopes: tuple[str, ...] = option((), doc="What the token is to allow.")
+
+    def __post_init__(self) -> None:
+        if not self.token_url.startswith(("http://", "https://")):
+            raise ValueError("token_url must be an http or https URL")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """
+    What a check may use.
+
+    Attributes:
+        fresh: Whether it was fetched just now, by this check.
+    """
+
+    token: str
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str
+    ends: Seconds
+
+
+class _Client:
+    """The mutable state is the token, guarded by ``lock``."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.token: _Token | None = None
+
+
+class Tokens:
+    """
+    The tokens of all clients; used from many threads at once.
+
+    The mutable state is the table of clients, guarded by ``_lock``, and each client's own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clients: dict[OAuth2Options, _Client] = {}
+
+    def get(
+        self, options: OAuth2Options, deadline: Deadline, send: Callable[[Request], Response]
+    ) -> Grant | Failure:
+        """
+        Return a token that has not ended, fetched by ``send`` where there is none.
+
+        A token server that answers, but not with a token, is a ``protocol_error`` of its own name;
+        what keeps it from answering has the transport's reason.
+        """
+        client = self._client(options)
+        if not client.lock.acquire(timeout=deadline.remaining()):
+            waited = show_duration(deadline.timeout)
+            message = f"another check waits for a token from {options.token_url} since {waited}"
+            return Failure(Reason.READ_TIMEOUT, message)
+        try:
+            now = deadline.clock.monotonic()
+            if client.token and client.token.ends > now:
+                return Grant(client.token.text, fresh=False)
+            token = _read(send(_request(options)), options, now)
+            if isinstance(token, Failure):
+                return token
+            client.token = token
+            return Grant(token.text, fresh=True)
+        finally:
+            client.lock.release()
+
+    def drop(self, options: OAuth2Options, text: str) -> None:
+        """Forget a token that was refused, unless it has been replaced since."""
+        client = self._client(options)
+        token = client.token
+        if token and token.text == text:
+            client.token = None
+
+    def _client(self, options: OAuth2Options) -> _Client:
+        with self._lock:
+            if options not in self._clients and len(self._clients) >= _MOST_TOKENS:
+                # The oldest; reloads with changed secrets would fill the table otherwise
+                del self._clients[next(iter(self._clients))]
+            return self._clients.setdefault(options, _Client())
+
+
+def _request(options: OAuth2Options) -> Request:
+    form = {"grant_type": "client_credentials"}
+    if options.scopes:
+        form["scope"] = " ".join(options.scopes)
+    client = (options.client_id.encode(), options.client_secret.encode())
+    return Request(
+        "POST",
+        options.token_url,
+        headers={"Accept": "application/json"},
+        data=form,
+        auth=client,
+    )
+
+
+def _read(response: Response, options: OAuth2Options, now: Seconds) -> _Token | Failure:
+    where = f"token server {options.token_url}"
+    if response.status_code != 200:  # noqa: PLR2004  RFC 6749, 5.1: the only status of success
+        message = f"{where} answered with status {response.status_code}"
+        return Failure(Reason.PROTOCOL_ERROR, message)
+    try:
+        answer = json.loads(response.content)
+    except (ValueError, RecursionError):
+        answer = None
+    text = answer.get("access_token") if isinstance(answer, dict) else None
+    if not isinstance(text, str) or not text.isprintable() or not text:
+        return Failure(Reason.PROTOCOL_ERROR, f"{where} answered without an access_token")
+    return _Token(text, now + _life(answer.get("expires_in")))
+
+
+def _life(expires_in: object) -> Seconds:
+    try:
+        life = float(expires_in)  # type: ignore[arg-type]  # some servers send a text
+    except (TypeError, ValueError, OverflowError):
+        return _UNKNOWN_LIFE
+    if not math.isfinite(life):
+        return _UNKNOWN_LIFE
+    # A short-lived token is used for half its life at least
+    return max(life - _MARGIN, life / 2)

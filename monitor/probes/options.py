@@ -1,0 +1,136 @@
+"""What several probes are told in the same words: addresses, TLS, the way through the network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated, Any
+
+from monitor.options import FilePath, Parsed, option
+
+_LARGEST_PORT = 65535
+
+
+def parse_address(text: Any) -> str:
+    """
+    Return ``HOST:PORT`` as it stands, once it can be split.
+
+    Raises:
+        ValueError: There is no host, no port, or an IPv6 address without brackets.
+    """
+    split_address(text if isinstance(text, str) else "")
+    return str(text)
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """
+    Return host and port of ``db.internal:5432`` or ``[2001:db8::1]:443``; no brackets remain.
+
+    Raises:
+        ValueError: There is no host, no port, or an IPv6 address without brackets.
+    """
+    host, _, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or (":" in bare and bare == host) or not port.isdecimal():
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 192.0.2.1:8443 or [2001:db8::1]:443")
+    if not 0 < int(port) <= _LARGEST_PORT:
+        raise ValueError(f"port {port} of {text!r} is not between 1 and {_LARGEST_PORT}")
+    return bare, int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """Return ``HOST:PORT``, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def one_of(*texts: str) -> Parsed:
+    """
+    Accept one of these texts; where one is a number, YAML's number is the same.
+
+    ``version: 1.1`` and ``ip: 4`` are numbers to YAML and names to us.
+    """
+    numbers = [float(text) for text in texts if _is_number(text)]
+
+    def parse(value: Any) -> str:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        for text in texts:
+            if value == text or (number and _is_number(text) and float(text) == value):
+                return text
+        raise ValueError(f"{value!r} is none of {', '.join(texts)}")
+
+    return Parsed(parse, {"enum": [*texts, *numbers]})
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdecimal()
+
+
+def _parse_ip(value: Any) -> str:
+    try:
+        return str(ip_address(value if isinstance(value, str) else ""))
+    except ValueError:
+        raise ValueError(f"{value!r} is not an IP address") from None
+
+
+Address = Annotated[str, Parsed(parse_address, {"type": "string", "pattern": r"^.+:\d+$"})]
+"""``HOST:PORT``, an IPv6 address in brackets."""
+IpAddress = Annotated[str, Parsed(_parse_ip, {"type": "string"})]
+IpChoice = Annotated[str, one_of("auto", "4", "6")]
+TlsVersion = Annotated[str, one_of("1.0", "1.1", "1.2", "1.3")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsOptions:
+    verify: bool = option(
+        True,
+        doc="Whether the certificate and its name must be valid; without it, anyone may answer.",
+    )
+    ca_file: FilePath | None = option(
+        None, doc="PEM file of the authorities to trust, instead of the system's."
+    )
+    server_name: str | None = option(
+        None, doc="The name to ask for (SNI) and to find in the certificate, instead of the URL's."
+    )
+    cert_file: FilePath | None = option(
+        None, doc="PEM file of the client certificate, with its intermediates."
+    )
+    key_file: FilePath | None = option(
+        None, doc="PEM file of the client certificate's key; by default it is in cert_file."
+    )
+    min_version: TlsVersion | None = option(
+        None, doc="The lowest TLS version that is accepted: 1.0, 1.1, 1.2 or 1.3."
+    )
+    max_version: TlsVersion | None = option(
+        None, doc="The highest TLS version that is offered: 1.0, 1.1, 1.2 or 1.3."
+    )
+
+    def __post_init__(self) -> None:
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file needs cert_file beside it")
+        if self.min_version and self.max_version and self.min_version > self.max_version:
+            raise ValueError(
+                f"min_version {self.min_version} is above max_version {self.max_version}"
+            )
+        if self.server_name is not None and not _is_name(self.server_name):
+            raise ValueError(f"server_name {self.server_name!r} is not a host name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkOptions:
+    ip: IpChoice = option(
+        "auto", doc="The IP version to connect with: auto, 4 or 6; auto takes what answers first."
+    )
+    connect_to: Address | None = option(
+        None, doc="HOST:PORT to reach instead of the URL's, which stays the name in Host and SNI."
+    )
+    source_address: IpAddress | None = option(None, doc="The address of this machine to send from.")
+
+    def __post_init__(self) -> None:
+        if self.source_address and self.ip != "auto":
+            version = str(ip_address(self.source_address).version)
+            if version != self.ip:
+                raise ValueError(f"source_address {self.source_address} is not IPv{self.ip}")
+
+
+def _is_name(text: str) -> bool:
+    allowed: Callable[[str], bool] = lambda char: char.isalnum() or char in "-_.:"  # noqa: E731  a predicate
+    return bool(text) and all(map(allowed, text))

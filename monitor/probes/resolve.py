@@ -1,0 +1,148 @@
+"""
+Name look-up with a deadline, and why a look-up failed.
+
+The system's own look-up (``getaddrinfo``: hosts file, search list, whatever the machine is set up
+for) decides what a name means. It tells neither "no such name" from "the resolver is broken" nor
+keeps a deadline, so a look-up that failed is asked for again over DNS alone, only for the reason.
+"""
+
+import queue
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any
+
+import dns.exception
+import dns.name
+import dns.resolver
+
+from monitor.clock import Deadline
+from monitor.errors import ProbeError
+from monitor.model import Failure, Reason
+from monitor.options import show_duration
+
+# Threads that a silent resolver may hold; each ends when getaddrinfo gives up (glibc: 10 s or more)
+_MOST_LOOKUPS = 64
+_RECORDS = {"auto": ("A", "AAAA"), "4": ("A",), "6": ("AAAA",)}
+_FAMILIES = {"auto": socket.AF_UNSPEC, "4": socket.AF_INET, "6": socket.AF_INET6}
+_NoNameservers = dns.resolver.NoNameservers
+# What an answer means, the most specific first
+_ROWS: tuple[tuple[type[Exception], Reason, str], ...] = (
+    (_NoNameservers, Reason.DNS_ERROR, "the look-up of {host} failed: {said}"),
+    (dns.resolver.NXDOMAIN, Reason.DNS_NOT_FOUND, "the name {host} does not exist"),
+    (Exception, Reason.DNS_NOT_FOUND, "{host} is not a valid name"),
+)
+
+
+class Resolver:
+    """
+    Finds addresses and reasons; used from many threads at once.
+
+    The mutable state is the count of look-ups under way, guarded by ``_slots``.
+    """
+
+    def __init__(
+        self,
+        dns_client: Callable[[], dns.resolver.Resolver] = dns.resolver.Resolver,
+        getaddrinfo: Callable[..., Sequence[tuple[Any, ...]]] = socket.getaddrinfo,
+    ) -> None:
+        # Made anew for each failure, because resolv.conf may have changed since
+        self._dns_client = dns_client
+        self._getaddrinfo = getaddrinfo
+        self._slots = threading.BoundedSemaphore(_MOST_LOOKUPS)
+
+    def resolve(self, host: str, deadline: Deadline, ip: str = "auto") -> str | Failure:
+        """
+        Return the first address of a host, in the system's order, or why there is none.
+
+        Args:
+            host: A name or an address; an address is returned as it is.
+            ip: ``auto``, ``4`` or ``6``.
+
+        Raises:
+            ProbeError: So many look-ups hang that no further one may be started.
+        """
+        if is_address(host):
+            return host
+        if not self._slots.acquire(timeout=deadline.remaining()):
+            raise ProbeError(f"{_MOST_LOOKUPS} name look-ups hang; the system's resolver is silent")
+        answer: queue.SimpleQueue[str | Exception] = queue.SimpleQueue()
+        # getaddrinfo cannot be interrupted: its thread is left behind when the deadline passes
+        threading.Thread(
+            target=self._look_up, args=(host, ip, answer), name="look-up", daemon=True
+        ).start()
+        try:
+            found = answer.get(timeout=deadline.remaining())
+        except queue.Empty:
+            return _timeout(host, deadline)
+        return found if isinstance(found, str) else self.why_not(host, deadline, ip)
+
+    def _look_up(self, host: str, ip: str, answer: "queue.SimpleQueue[str | Exception]") -> None:
+        try:
+            found = self._getaddrinfo(host, None, _FAMILIES[ip], socket.SOCK_STREAM)
+            answer.put(found[0][4][0])  # (family, kind, protocol, name, (address, port, …))
+        except (OSError, UnicodeError) as error:
+            answer.put(error)
+        finally:
+            self._slots.release()
+
+    def why_not(self, host: str, deadline: Deadline, ip: str = "auto") -> Failure:
+        """
+        Return why the system could not look up this name, by asking its name servers again.
+
+        Raises:
+            ProbeError: The system has no name server, or no file descriptor to ask one with.
+        """
+        try:
+            found = self._ask(host, deadline, ip)
+        except dns.exception.Timeout:
+            return _timeout(host, deadline)
+        except dns.resolver.NoResolverConfiguration as error:
+            raise ProbeError(f"no name server is set up to look up {host}") from error
+        except OSError as error:
+            raise ProbeError(f"cannot look up {host}: {error.strerror}") from error
+        except (dns.exception.DNSException, UnicodeError) as error:
+            for kind, reason, message in _ROWS:
+                if isinstance(error, kind):
+                    text = message.format(host=host, said=_said(error))
+                    return Failure(reason, text)
+            raise
+        if found:
+            return Failure(Reason.DNS_ERROR, f"the look-up of {host} failed once, but not again")
+        return Failure(Reason.DNS_NOT_FOUND, f"{host} has no {_what(ip)}")
+
+    def _ask(self, host: str, deadline: Deadline, ip: str) -> bool:
+        client = self._dns_client()
+        for kind in _RECORDS[ip]:
+            # A name server may have the one record and fail to answer for the other
+            with suppress(dns.resolver.NoAnswer):
+                client.resolve(host, kind, lifetime=deadline.remaining(), search=True)
+                return True
+        return False
+
+
+def is_address(host: str) -> bool:
+    """Return whether this is an IP address, with or without a zone."""
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _what(ip: str) -> str:
+    return "address" if ip == "auto" else f"IPv{ip} address"
+
+
+def _timeout(host: str, deadline: Deadline) -> Failure:
+    took = show_duration(deadline.timeout)
+    return Failure(Reason.DNS_TIMEOUT, f"no answer to the look-up of {host} within {took}")
+
+
+def _said(error: Exception) -> str:
+    """Return what the name servers answered, without their addresses: ``SERVFAIL``."""
+    tries = (error.kwargs.get("errors") or []) if isinstance(error, _NoNameservers) else []
+    answers = {str(one[3]) for one in tries if one[3]}
+    return ", ".join(sorted(answers)) or "no name server answered"

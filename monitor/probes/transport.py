@@ -1,0 +1,362 @@
+"""
+libcurl behind requests: an adapter that sends one prepared request and bounds what comes back.
+
+``requests`` prepares, authenticates, keeps cookies and knows the rules of redirects; libcurl talks.
+An adapter serves one check: it knows that check's deadline and remembers each exchange.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pycurl
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
+from requests.structures import CaseInsensitiveDict
+
+from monitor.clock import Deadline
+from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
+from monitor.probes.curl import Handles, Proxy, Route, Transfer
+from monitor.probes.options import NetworkOptions, TlsOptions, join_address
+
+LIBCURL_VERSION: str = pycurl.version_info()[1]
+
+_SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
+_PORTS = {"http": 80, "https": 443}
+_REDIRECTS = {301, 302, 303, 307, 308}
+_VERSIONS = {
+    pycurl.CURL_HTTP_VERSION_1_0: "1.0",
+    pycurl.CURL_HTTP_VERSION_1_1: "1.1",
+    pycurl.CURL_HTTP_VERSION_2_0: "2",
+    pycurl.CURL_HTTP_VERSION_3: "3",
+}
+_MOST_HEADER_BYTES: Bytes = 300 * 1024
+_MOST_HEADERS = 2000
+_STOP = -1  # what a callback returns to end the transfer
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """
+    One request, and what came of it.
+
+    Attributes:
+        url: Without credentials.
+        status: 0 where no final status line came.
+        headers: The final answer's, in the order they came.
+        body: At most what the settings keep.
+        body_size: Decoded bytes that arrived.
+        truncated: Whether there was more than the limit.
+        content_length: As the server said; -1 when it did not.
+    """
+
+    url: str
+    status: int = 0
+    version: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    body_size: Bytes = 0
+    truncated: bool = False
+    content_length: int = -1
+    address: str | None = None
+    duration: Seconds = 0.0
+    phases: Mapping[Phase, Seconds] = field(default_factory=dict)
+    tls: TlsSession | None = None
+    failure: Failure | None = None
+
+
+class ExchangeFailed(RequestException):
+    """There is no complete answer; the adapter's last exchange says what came."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """
+    What the requests of one check have in common.
+
+    Attributes:
+        origin: Host and port that ``tls.server_name`` and ``network.connect_to`` are about.
+        version: ``auto``, ``1.1``, ``2`` or ``3``.
+        max_body: Decoded bytes after which an answer is cut.
+        keep_body: Of these, how many are kept.
+        follow_redirects: Whether the body of a redirect is of no interest.
+    """
+
+    tls: TlsOptions
+    network: NetworkOptions
+    proxy: Proxy | None = None
+    origin: tuple[str, int] | None = None
+    version: str = "auto"
+    compression: bool = True
+    max_body: Bytes
+    keep_body: Bytes
+    follow_redirects: bool = False
+
+    def route(self, url: str) -> Route:
+        """
+        Return the way to a prepared URL.
+
+        Raises:
+            ValueError: It has no host, or a port that is none.
+        """
+        scheme, host, port = origin_of(url)
+        pinned = self.origin == (host, port)
+        return Route(scheme, host, port, self.tls, self.network, self.proxy, pinned)
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """
+    Return scheme, host (an IPv6 address without brackets) and port.
+
+    Raises:
+        ValueError: It has no host, or a port that is none.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise ValueError(f"{url!r} has no host")
+    return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
+
+
+def without_credentials(url: str) -> str:
+    """Return the URL without user name and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+class CurlAdapter(HTTPAdapter):
+    """
+    Sends one check's requests, each over a connection of its own, by one deadline.
+
+    Attributes:
+        exchanges: Every request that was sent, those of authentication included, in order.
+    """
+
+    def __init__(self, handles: Handles, settings: Settings, deadline: Deadline) -> None:
+        super().__init__()
+        self.exchanges: list[Exchange] = []
+        self._handles = handles
+        self._settings = settings
+        self._deadline = deadline
+
+    def send(self, request: PreparedRequest, *_args: Any, **_kwargs: Any) -> Response:
+        """
+        Send it and return the answer with its body.
+
+        What requests passes beside the request (timeout, verify, proxies) is not asked: the site's
+        settings decide.
+
+        Raises:
+            ExchangeFailed: There is no complete answer.
+            ProbeError: The monitor's system is at fault.
+        """
+        url = without_credentials(request.url or "")
+        exchange = Exchange(url=url)
+        self.exchanges.append(exchange)
+        route = self._settings.route(url)
+        with self._handles.lend(route, self._deadline) as transfer:
+            intake = _Intake(self._settings)
+            _set_request(transfer.curl, request, url, route, self._settings)
+            transfer.curl.setopt(pycurl.HEADERFUNCTION, intake.take_header)
+            transfer.curl.setopt(pycurl.WRITEFUNCTION, intake.take_body)
+            failure = transfer.perform() or intake.failure(route)
+            _read(transfer, intake, exchange, failure)
+        if failure:
+            raise ExchangeFailed(failure)
+        return _response(request, exchange, self)
+
+
+class _Intake:
+    """Takes headers and body as they come, and says stop at the limits."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._limit = settings.max_body
+        self._keep = settings.keep_body
+        self._follow = settings.follow_redirects
+        self._header_bytes = 0
+        self._header_count = 0
+        self._flooded = False
+        self.status = 0
+        self.headers: list[tuple[str, str]] = []
+        self._complete = False
+        self._kept: list[bytes] = []
+        self._kept_size = 0
+        self.body_size = 0
+        self.truncated = False
+
+    def take_header(self, line: bytes) -> int | None:
+        self._header_bytes += len(line)
+        self._header_count += 1
+        if self._header_bytes > _MOST_HEADER_BYTES or self._header_count > _MOST_HEADERS:
+            self._flooded = True
+            return _STOP
+        if self._complete:
+            return None  # a trailer
+        text = line.decode("latin-1").rstrip("\r\n")
+        if not text:
+            return self._end_block()
+        if text.startswith("HTTP/"):
+            self.headers.clear()
+            self.status = _status(text)
+        elif text[0] in " \t" and self.headers:
+            name, value = self.headers[-1]
+            self.headers[-1] = (name, f"{value} {text.strip()}")
+        else:
+            name, _, value = text.partition(":")
+            self.headers.append((name.rstrip(), value.strip()))
+        return None
+
+    def _end_block(self) -> int | None:
+        # 1xx is followed by another block; 101 never comes, because no upgrade is asked for
+        self._complete = self.status >= 200  # noqa: PLR2004  RFC 9110: the first final status
+        if self._follow and self.status in _REDIRECTS and self._has_location():
+            return _STOP
+        return None
+
+    def _has_location(self) -> bool:
+        return any(name.lower() == "location" for name, _ in self.headers)
+
+    def take_body(self, chunk: bytes) -> int | None:
+        room = self._limit - self.body_size
+        if len(chunk) > room:
+            chunk = chunk[:room]
+            self.truncated = True
+        self.body_size += len(chunk)
+        if self._kept_size < self._keep:
+            part = chunk[: self._keep - self._kept_size]
+            self._kept.append(part)
+            self._kept_size += len(part)
+        return _STOP if self.truncated else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the final answer's headers are all there."""
+        return self._complete
+
+    def body(self) -> bytes:
+        return b"".join(self._kept)
+
+    def failure(self, route: Route) -> Failure | None:
+        if self._flooded:
+            limit = f"{_MOST_HEADER_BYTES // 1024}KiB or {_MOST_HEADERS} lines"
+            return Failure(Reason.PROTOCOL_ERROR, f"more than {limit} of headers from {route.peer}")
+        return None
+
+
+def _status(line: str) -> int:
+    code = line.partition(" ")[2][:3]
+    return int(code) if code.isascii() and code.isdecimal() else 0
+
+
+def _set_request(
+    curl: pycurl.Curl, request: PreparedRequest, url: str, route: Route, settings: Settings
+) -> None:
+    method = request.method or "GET"
+    headers = CaseInsensitiveDict(request.headers)
+    if route.pinned and settings.tls.server_name:
+        # The name to verify takes the host's place in the URL, and the host moves to its header
+        parts = urlsplit(url)
+        headers.setdefault("Host", parts.netloc)
+        url = urlunsplit(parts._replace(netloc=join_address(route.name, route.port)))
+    body = request.body.encode() if isinstance(request.body, str) else request.body
+    headers.pop("Content-Length", None)  # libcurl counts by itself
+    options: list[tuple[int, Any]] = [
+        (pycurl.URL, url),
+        (pycurl.PATH_AS_IS, 1),
+        (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+        (pycurl.HTTP09_ALLOWED, 0),
+        (_SUPPRESS_CONNECT_HEADERS, 1),
+        (pycurl.HTTP_VERSION, _wanted_version(settings.version, route.scheme)),
+    ]
+    if settings.compression:
+        options.append((pycurl.ACCEPT_ENCODING, "gzip, deflate, br"))
+    if body or method in ("POST", "PUT", "PATCH"):
+        options.append((pycurl.POSTFIELDS, body or b""))
+    if method == "HEAD":
+        options.append((pycurl.NOBODY, 1))
+    elif method != "GET" or body:
+        options.append((pycurl.CUSTOMREQUEST, method))
+    options.append((pycurl.HTTPHEADER, list(_header_lines(headers))))
+    for option, value in options:
+        curl.setopt(option, value)
+
+
+def _header_lines(headers: Mapping[str, Any]) -> Iterator[bytes]:
+    for name, value in headers.items():
+        text = value if isinstance(value, bytes) else str(value).encode("utf-8")
+        # "Name;" is libcurl's way to send a header without a value, "Name:" removes it
+        yield name.encode() + (b": " + text if text else b";")
+    # What libcurl would add of its own accord
+    for name in ("Accept", "Content-Type", "Expect"):
+        if name not in headers:
+            yield name.encode() + b":"
+
+
+def _wanted_version(version: str, scheme: str) -> int:
+    wanted: int = {
+        "auto": pycurl.CURL_HTTP_VERSION_2TLS,
+        "1.1": pycurl.CURL_HTTP_VERSION_1_1,
+        "2": pycurl.CURL_HTTP_VERSION_2TLS
+        if scheme == "https"
+        else pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE,
+        "3": pycurl.CURL_HTTP_VERSION_3ONLY,
+    }[version]
+    return wanted
+
+
+def _read(transfer: Transfer, intake: _Intake, exchange: Exchange, failure: Failure | None) -> None:
+    curl = transfer.curl
+    exchange.address = transfer.address
+    exchange.duration = transfer.duration
+    exchange.phases = transfer.phases()
+    exchange.tls = transfer.tls(failure)
+    exchange.failure = failure
+    if intake.complete:
+        exchange.status = intake.status
+        exchange.version = _VERSIONS.get(curl.getinfo(pycurl.INFO_HTTP_VERSION), "")
+        exchange.headers = tuple(intake.headers)
+        exchange.body = intake.body()
+        exchange.body_size = intake.body_size
+        exchange.truncated = intake.truncated
+        exchange.content_length = curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T)
+
+
+class _Raw:
+    """What requests expects beneath a response: cookies are read through it, and it is closed."""
+
+    def __init__(self, headers: tuple[tuple[str, str], ...]) -> None:
+        self._headers = headers
+        self.msg = self
+        self._original_response = self if self.get_all("Set-Cookie", []) else None
+
+    def get_all(self, name: str, default: list[str]) -> list[str]:
+        name = name.lower()
+        return [value for key, value in self._headers if key.lower() == name] or default
+
+    def close(self) -> None:
+        """Do nothing: the connection is closed already."""
+
+
+def _response(request: PreparedRequest, exchange: Exchange, adapter: CurlAdapter) -> Response:
+    response = Response()
+    response.status_code = exchange.status
+    response.url = exchange.url
+    response.request = request
+    headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
+    for name, value in exchange.headers:
+        # Repeated headers are a list (RFC 9110, 5.3); of two Locations the first is followed
+        if name not in headers:
+            headers[name] = value
+        elif name.lower() != "location":
+            headers[name] += f", {value}"
+    response.headers = headers
+    response.raw = _Raw(exchange.headers)
+    response.connection = adapter  # digest authentication sends again by it
+    response._content = exchange.body  # noqa: SLF001  as responses built by requests' own adapters
+    response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001  no stream to read
+    return response
