@@ -13,6 +13,7 @@ down for it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class MonitorError(Exception):
@@ -33,10 +34,16 @@ class Problem:
 
 
 class ConfigError(MonitorError):
-    """The configuration is wrong; carries every problem of every file, sorted by place."""
+    """
+    The configuration is wrong; carries every problem of every file, sorted by place.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    Attributes:
+        files: What was read or looked for, so that the mending of it can be seen.
+    """
+
+    def __init__(self, problems: Iterable[Problem], files: Iterable[Path] = ()) -> None:
         self.problems = tuple(sorted(problems))
+        self.files = tuple(files)
         super().__init__("\n".join(map(str, self.problems)))
 
 
