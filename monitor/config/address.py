@@ -1,0 +1,158 @@
+"""A site's URL: taken apart, held against the rules, and made fit to be shown."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from urllib.parse import urlsplit
+
+import idna
+
+from monitor.config.messages import one_of, unknown
+from monitor.config.nodes import Scalar
+from monitor.config.sensitive import credentials
+from monitor.model import ProbeKind
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_TO_AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?")
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_LONGEST_HOST = 253
+_LARGEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """
+    A URL that can be checked.
+
+    Attributes:
+        url: With credentials; scheme in lower case, host in ASCII.
+        target: Without credentials, and with ``<secret>`` for what was substituted.
+        secrets: User and password.
+    """
+
+    url: str
+    target: str
+    scheme: str
+    secrets: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The target without scheme and trailing slash."""
+        return self.target.partition("://")[2].removesuffix("/") or self.target
+
+
+def parse_address(node: Scalar, probes: Mapping[str, ProbeKind]) -> Address:
+    """
+    Return the address that a scalar holds.
+
+    Raises:
+        ValueError: It is no URL that can be checked; the message shows no credentials and nothing
+            that was substituted.
+    """
+    written = node.text
+    shown = node.substitution.shown if node.substitution else written
+    # Where a secret may hide, a part of the URL may be a part of the secret
+    quote = _Quote(hidden=shown != written or "@" in written)
+    scheme, rest = _split_scheme(written, probes, quote)
+    try:
+        split = urlsplit(f"{scheme}://{rest}")
+        host = split.hostname or ""
+    except ValueError as error:  # bad brackets, or characters that look like others
+        raise ValueError(f"the host in{quote(written) or ' it'} is not valid") from error
+    _check_port(split.netloc, quote)
+    ascii_host = _ascii_host(host, quote)
+    url = _with_host(f"{scheme}://{rest}", split.netloc, host, ascii_host)
+    target = _TO_AUTHORITY.sub(lambda match: match[1].lower(), shown, count=1)
+    address = Address(url, target, scheme, tuple(dict.fromkeys(credentials(written))))
+    _check_by_probe(address, probes[scheme], quote)
+    return address
+
+
+@dataclass(frozen=True, slots=True)
+class _Quote:
+    """Quotes a part of the URL in a message, unless secrets may be in it."""
+
+    hidden: bool
+
+    def __call__(self, part: str) -> str:
+        return "" if self.hidden else f" {part!r}"
+
+
+def _split_scheme(written: str, probes: Mapping[str, ProbeKind], quote: _Quote) -> tuple[str, str]:
+    if not written.isprintable() or " " in written:
+        raise ValueError("holds a space or a control character; write %20 for a space")
+    match = _SCHEME.match(written)
+    if not match:
+        bare = re.sub(r"^(?:[A-Za-z]+:)?/+", "", written)
+        example = "https://example.com" if quote.hidden or not bare else f"https://{bare}"
+        raise ValueError(f"has no scheme; write {example}")
+    scheme = match[1].lower()
+    if scheme not in probes:
+        if quote.hidden:
+            raise ValueError(f"unknown scheme; there is {one_of(list(probes), 'and')}")
+        raise ValueError(unknown("scheme", scheme, probes).replace("scheme", f"scheme {scheme!r}"))
+    return scheme, written[match.end() :]
+
+
+def _check_port(netloc: str, quote: _Quote) -> None:
+    _, _, host_and_port = netloc.rpartition("@")
+    after = host_and_port.rpartition("]")[2]
+    if ":" not in after:
+        return
+    port = after.partition(":")[2]
+    if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) <= _LARGEST_PORT):
+        raise ValueError(f"the port{quote(port)} must be a number from 1 to {_LARGEST_PORT}")
+
+
+def _ascii_host(host: str, quote: _Quote) -> str:
+    if not host:
+        raise ValueError("has no host; write https://example.com")
+    if ":" in host:
+        return _ipv6(host, quote)
+    try:
+        ascii_host = host if host.isascii() else idna.encode(host, uts46=True).decode()
+    except idna.IDNAError as error:
+        raise ValueError(f"the host{quote(host)} is not a valid international name") from error
+    labels = ascii_host.removesuffix(".").split(".")
+    if len(ascii_host) > _LONGEST_HOST or not all(map(_LABEL.fullmatch, labels)):
+        raise ValueError(f"the host{quote(host)} is neither a valid name nor an IP address")
+    if labels[-1].isdigit():
+        try:
+            IPv4Address(ascii_host)
+        except AddressValueError as error:
+            raise ValueError(f"the host{quote(host)} is not an IPv4 address") from error
+    return ascii_host
+
+
+def _ipv6(host: str, quote: _Quote) -> str:
+    try:
+        IPv6Address(host)
+    except AddressValueError as error:
+        raise ValueError(f"the host{quote(host)} is not an IPv6 address") from error
+    return host
+
+
+def _with_host(url: str, netloc: str, host: str, ascii_host: str) -> str:
+    if host == ascii_host:
+        return url
+    before, at, after = netloc.rpartition("@")
+    _, colon, port = after.partition(":")  # no colon in the host: it is no IPv6 address
+    start, end = url.index("://") + 3, url.index("://") + 3 + len(netloc)
+    return f"{url[:start]}{before}{at}{ascii_host}{colon}{port}{url[end:]}"
+
+
+def _check_by_probe(address: Address, kind: ProbeKind, quote: _Quote) -> None:
+    if kind.check_url is None:
+        return
+    try:
+        kind.check_url(address.url)
+    except ValueError as error:
+        if not quote.hidden:
+            raise
+        # Its message may quote anything; what it says of the shown URL is fit to be shown
+        try:
+            kind.check_url(address.target)
+        except ValueError as shown:
+            raise shown from None
+        raise ValueError(f"is not a URL that {address.scheme} checks can use") from error

@@ -1,0 +1,208 @@
+"""
+The YAML files of a configuration: which there are, in what order, and what they hold as nodes.
+
+A configuration is one file or a folder of them. Each file may include others and have
+``defaults``: these hold for its own sites and for the files it includes, whose own ``defaults``
+come on top. Files that merely lie in one folder share none. The order is: a file, then what it
+includes; the files of a folder go by name.
+"""
+
+import glob
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from monitor.config.files import is_yaml_name, list_folder, read_bytes
+from monitor.config.nodes import (
+    Composer,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    inherited,
+    is_empty,
+    overlay,
+)
+from monitor.config.problems import KeyPath, Problems, Source
+from monitor.config.substitute import Substituter
+from monitor.model import Bytes, redact
+
+_LARGEST_FILE: Bytes = 64 * 1024**2
+"""300,000 sites of 200 bytes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """
+    One file that was read.
+
+    Attributes:
+        top: Its top level.
+        defaults: Those that hold for its sites, marked as inherited.
+    """
+
+    source: Source
+    top: Mapping
+    defaults: Mapping
+
+    def own_defaults(self) -> Mapping | None:
+        """Return what the file itself says below ``defaults``."""
+        entry = self.top.entries.get("defaults")
+        return entry.value if entry and isinstance(entry.value, Mapping) else None
+
+
+class DocumentReader:
+    """
+    Reads the files of one load; the mutable state is what was found so far.
+
+    Attributes:
+        documents: In their order.
+        files: What was read, looked for, or searched for files.
+    """
+
+    def __init__(self, substituter: Substituter, problems: Problems) -> None:
+        self.documents: list[Document] = []
+        self.files: dict[Path, None] = {}
+        self._substituter = substituter
+        self._problems = problems
+        # By real path: what each file was called when it was read, and the way of includes to here
+        self._called: dict[str, str] = {}
+        self._way: list[str] = []
+
+    def read_all(self, path: Path) -> None:
+        """Read a file, or every file of a folder, and whatever they include."""
+        found = [path]
+        if path.is_dir():
+            self.files[path] = None
+            try:
+                found = list_folder(path)
+            except ValueError as error:
+                self._problems.at(str(path), str(error))
+                return
+            if not found:
+                self._problems.at(str(path), "holds no *.yaml and no *.yml file")
+        for file in found:
+            source = Source(file, str(file))
+            self._read(source, Mapping(source, 1, 1), None)
+
+    def read_one(self, source: Source, data: bytes | None = None) -> Mapping | None:
+        """
+        Return the top level of one file; None when it is empty or, with the problem reported, bad.
+
+        Args:
+            data: What the file holds, where that is known already.
+        """
+        if data is None:
+            self.files[source.path] = None
+            try:
+                data = read_bytes(source.path, _LARGEST_FILE)
+            except ValueError as error:
+                message = str(error).replace(str(source.path), source.shown)
+                self._problems.at(source.shown, message)
+                return None
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            self._problems.at(source.shown, "is not UTF-8", data.count(b"\n", 0, error.start) + 1)
+            return None
+        top = Composer(source, self._problems, self._substitute).compose(data)
+        if top is None or is_empty(top):
+            return None
+        if not isinstance(top, Mapping):
+            self._problems.add(top, (), "must be a mapping of keys such as sites:, at the top")
+            return None
+        return top
+
+    def _read(self, source: Source, outer: Mapping, included: Scalar | None) -> None:
+        real = os.path.realpath(source.path)
+        if included and real in self._called:
+            self._report_again(source, included, real)
+            return
+        if included and not source.path.exists():
+            self.files[source.path] = None
+            self._problems.add(included, ("include",), f"there is no file {source.shown}")
+            return
+        if real in self._called:
+            message = f"was read already, as {self._called[real]}"
+            self._problems.at(source.shown, message)
+            return
+        self._called[real] = source.shown
+        if top := self.read_one(source):
+            document = Document(source, top, self._defaults(top, outer))
+            self.documents.append(document)
+            self._way.append(real)
+            self._include_all(document)
+            self._way.pop()
+
+    def _report_again(self, source: Source, included: Scalar, real: str) -> None:
+        if real in self._way:
+            names = [self._called[one] for one in self._way[self._way.index(real) :]]
+            message = f"includes go in a circle: {' → '.join([*names, names[0]])}"
+        else:
+            message = f"{source.shown} was read already, as {self._called[real]}"
+        self._problems.add(included, ("include",), message)
+
+    def _defaults(self, top: Mapping, outer: Mapping) -> Mapping:
+        entry = top.entries.get("defaults")
+        if entry is None or is_empty(entry.value):
+            return outer
+        if not isinstance(entry.value, Mapping):
+            self._problems.add(entry.value, ("defaults",), "must be a mapping")
+            return outer
+        return inherited(overlay(outer, entry.value))
+
+    def _include_all(self, document: Document) -> None:
+        include = document.top.entries.get("include")
+        if include is None:
+            return
+        if not isinstance(include.value, Sequence):
+            self._problems.add(include.value, ("include",), "must be a list of paths")
+            return
+        for index, item in enumerate(include.value.items):
+            self._include(item, ("include", index), document)
+
+    def _include(self, item: Node, path: KeyPath, document: Document) -> None:
+        if not isinstance(item, Scalar) or not item.text.isprintable() or not item.text:
+            self._problems.add(item, path, "must be a path, or a pattern such as teams/*.yaml")
+            return
+        done = item.substitution
+        if done and done.broken:
+            return
+        folder = document.source.path.parent
+        for name in self._matches(item.text, folder):
+            shown = str(Path(document.source.shown).parent / name)
+            source = Source(folder / name, redact(shown, done.secrets if done else ()))
+            self._read(source, document.defaults, item)
+
+    def _matches(self, pattern: str, folder: Path) -> list[str]:
+        if not glob.has_magic(pattern):
+            return [pattern]
+        self.files.update(dict.fromkeys(_searched_folders(pattern, folder)))
+        # Not Path.glob: it knows no absolute patterns, and ** would walk a whole disk
+        found = sorted(glob.glob(pattern, root_dir=folder))  # noqa: PTH207
+        return [
+            name
+            for name in found
+            if is_yaml_name(Path(name).name)
+            and (folder / name).is_file()
+            # A pattern for its own folder does not mean the file it stands in
+            and os.path.realpath(folder / name) != self._way[-1]
+        ]
+
+    def _substitute(self, node: Scalar, path: KeyPath) -> None:
+        folder = node.source.path.parent
+        node.text, node.substitution, wrong = self._substituter.substitute(node.text, folder)
+        for message in wrong:
+            self._problems.add(node, path, message)
+
+
+def _searched_folders(pattern: str, folder: Path) -> Iterator[Path]:
+    """Yield the folders in which a new name may make the pattern match more."""
+    before = ""
+    for step in Path(pattern).parts:
+        if glob.has_magic(step):
+            magic = glob.has_magic(before)
+            names = sorted(glob.glob(before, root_dir=folder)) if magic else [before]  # noqa: PTH207  as above
+            yield from (folder / name for name in names if (folder / name).is_dir() or not magic)
+        before = str(Path(before) / step)

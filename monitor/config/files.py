@@ -1,0 +1,93 @@
+"""Reading files in bounded size, with one clear sentence where that does not work."""
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from monitor.model import Bytes
+
+_LARGEST_TEXT: Bytes = 1024**2
+_MIB: Bytes = 1024**2
+
+
+def check_readable(path: Path) -> None:
+    """
+    Return if the path leads to a regular file that may be read.
+
+    Raises:
+        ValueError: It does not; the message is a sentence for the user.
+    """
+    _open(path).close()
+
+
+def read_bytes(path: Path, largest: Bytes) -> bytes:
+    """
+    Return the content of a regular file.
+
+    Raises:
+        ValueError: There is no such file, it can not be read, or it is larger than allowed.
+    """
+    with _open(path) as file:
+        try:
+            content = file.read(largest + 1)
+        except OSError as error:
+            raise ValueError(_why(path, error)) from error
+    if len(content) > largest:
+        raise ValueError(f"{path} is larger than {largest // _MIB}MiB")
+    return content
+
+
+def read_text(path: Path) -> str:
+    """
+    Return the text of a small file such as a token, without the newline at its end.
+
+    Raises:
+        ValueError: As read_bytes, or it is not UTF-8.
+    """
+    try:
+        text = read_bytes(path, _LARGEST_TEXT).decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8") from error
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def list_folder(path: Path) -> list[Path]:
+    """
+    Return the YAML files of a folder, sorted by name.
+
+    Raises:
+        ValueError: The folder can not be read.
+    """
+    try:
+        found = sorted(path.iterdir())
+    except OSError as error:
+        raise ValueError(_why(path, error)) from error
+    return [file for file in found if is_yaml_name(file.name) and file.is_file()]
+
+
+def is_yaml_name(name: str) -> bool:
+    """Return whether a file of this name is taken from a folder; hidden ones are not."""
+    return name.endswith((".yaml", ".yml")) and not name.startswith(".")
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        # Without O_NONBLOCK, opening a pipe that nobody writes to would never return
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        raise ValueError(_why(path, error)) from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+        raise ValueError(f"{path} is {kind}, not a file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _why(path: Path, error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"there is no file {path}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{path} can not be read: {error.strerror.lower()}"
+    return f"{str(path)!r} is not a path"

@@ -1,0 +1,338 @@
+"""
+The type language of options.py: how each type is decoded, and its JSON Schema.
+
+One branch of form_of is one type, and has both. The decoding is pydantic's core: its own layer
+above would make models of our records, and those may not have fields called ``json`` or ``copy``.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+
+from pydantic_core import PydanticCustomError, SchemaValidator, core_schema
+from pydantic_core.core_schema import CoreSchema, ValidationInfo
+
+from monitor.config.files import check_readable
+from monitor.config.messages import describe, one_of
+from monitor.config.nodes import Mapping as MappingNode
+from monitor.config.nodes import Node, Scalar, Sequence, read_plain
+from monitor.config.sensitive import credentials, header_credentials, is_sensitive_header
+from monitor.model import Bytes
+from monitor.options import Marker, Parsed, parse_duration, parse_size, show_duration
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Form:
+    """
+    One type of the language.
+
+    Attributes:
+        core: How pydantic decodes it.
+        json: JSON Schema of what may be written.
+        fields: A record's, by their YAML keys.
+        item: What a list or a mapping with free keys holds.
+        secret: Is never shown.
+    """
+
+    core: CoreSchema
+    json: Json
+    fields: Mapping[str, "Form"] = field(default_factory=dict)
+    item: "Form | None" = None
+    secret: bool = False
+
+    @cached_property
+    def validator(self) -> SchemaValidator:
+        return SchemaValidator(self.core)
+
+    def below(self, step: str | int) -> "Form | None":
+        """Return the form of one key or index; None where there is none."""
+        return self.fields.get(step, self.item) if isinstance(step, str) else self.item
+
+
+# ---------------------------------------------------------------- from nodes to plain data
+
+
+class Text(str):
+    """A text of the configuration that still knows its node."""
+
+    __slots__ = ("node",)
+    node: Scalar
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What is met while a value is decoded: secrets that it holds, files that it names."""
+
+    secrets: dict[str, None] = field(default_factory=dict)
+    files: dict[Path, None] = field(default_factory=dict)
+
+
+def data_of(node: Node, gathered: Gathered, *, as_written: bool = False) -> Any:
+    """
+    Return the node as plain data: dict, list, Text, numbers, bool, None.
+
+    Args:
+        as_written: Leave ``${…}`` in the texts, so that messages about them show no secret.
+    """
+    if isinstance(node, Scalar):
+        return _scalar_data(node, gathered, as_written=as_written)
+    if isinstance(node, Sequence):
+        return [data_of(item, gathered, as_written=as_written) for item in node.items]
+    data = {}
+    for key, entry in node.entries.items():
+        data[key] = data_of(entry.value, gathered, as_written=as_written)
+        if key == "headers" and isinstance(entry.value, MappingNode):
+            _gather_headers(entry.value, gathered)
+    return data
+
+
+def _scalar_data(node: Scalar, gathered: Gathered, *, as_written: bool) -> Any:
+    done = node.substitution
+    if done is None and node.plain:
+        value = read_plain(node.text)
+        if not isinstance(value, str):
+            return value
+    written = Text(done.written if done and as_written else node.text)
+    written.node = node
+    if done:
+        gathered.secrets.update(dict.fromkeys(done.secrets))
+    if "@" in written:
+        gathered.secrets.update(dict.fromkeys(credentials(written)))
+    return written
+
+
+def _gather_headers(headers: MappingNode, gathered: Gathered) -> None:
+    for name, entry in headers.entries.items():
+        if is_sensitive_header(name) and isinstance(entry.value, Scalar):
+            gathered.secrets.update(dict.fromkeys(header_credentials(entry.value.text)))
+
+
+def _reading(value: Any) -> Any:
+    # `port: ${PORT}` is a number as `port: 80` is one; where text is wanted it stays text
+    if isinstance(value, Text) and value.node.plain and value.node.substitution:
+        return read_plain(str(value))
+    return value
+
+
+def _plain(value: Any, *, read: bool) -> Any:
+    if isinstance(value, Text):
+        return _reading(value) if read else str(value)
+    if isinstance(value, list):
+        return [_plain(item, read=read) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item, read=read) for key, item in value.items()}
+    return value
+
+
+# ---------------------------------------------------------------- one type after the other
+
+_SCALARS: Mapping[type, tuple[CoreSchema, Json]] = {
+    str: (core_schema.str_schema(strict=True), {"type": "string"}),
+    bool: (
+        core_schema.no_info_before_validator_function(
+            _reading, core_schema.bool_schema(strict=True)
+        ),
+        {"type": "boolean"},
+    ),
+    int: (
+        core_schema.no_info_before_validator_function(
+            _reading, core_schema.int_schema(strict=True)
+        ),
+        {"type": "integer"},
+    ),
+    float: (
+        core_schema.no_info_before_validator_function(
+            _reading, core_schema.float_schema(strict=True, allow_inf_nan=False)
+        ),
+        {"type": "number"},
+    ),
+}
+
+
+def form_of(annotation: Any) -> Form:  # noqa: PLR0911  a branch, a type
+    """
+    Return the form of a type.
+
+    Raises:
+        TypeError: The type is not in the language of options.py.
+    """
+    if annotation in _SCALARS:
+        core, json = _SCALARS[annotation]
+        return Form(core=core, json=json)
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        return record_form(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return _choice_form({member.value: member for member in annotation})
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _annotated_form(args[0], args[1])
+    if origin is Literal:
+        return _choice_form({str(value): value for value in args})
+    if origin in (Union, types.UnionType) and len(args) == 2 and args[1] is types.NoneType:  # noqa: PLR2004  X | None
+        return _optional_form(form_of(args[0]))
+    if origin is tuple and args[1:] == (...,):
+        item = form_of(args[0])
+        core = core_schema.tuple_schema([item.core], variadic_item_index=0, strict=False)
+        return Form(core=core, json={"type": "array", "items": item.json}, item=item)
+    if isinstance(origin, type) and issubclass(origin, Mapping) and args[0] is str:
+        item = form_of(args[1])
+        core = core_schema.dict_schema(_SCALARS[str][0], item.core)
+        return Form(
+            core=core, json={"type": "object", "additionalProperties": item.json}, item=item
+        )
+    raise TypeError(f"{annotation} is not in the language of monitor.options")
+
+
+def record_form(record: type) -> Form:
+    """Return the form of a record; a key is its field's name without a ``_`` at the end."""
+    hints = typing.get_type_hints(record, include_extras=True)
+    forms: dict[str, Form] = {}
+    cores = []
+    properties: Json = {}
+    required = []
+    for declared in dataclasses.fields(record):
+        key = declared.name.removesuffix("_")
+        form = forms[key] = form_of(hints[declared.name])
+        core = form.core
+        properties[key] = described(form.json, declared.metadata.get("doc"))
+        if declared.default is not dataclasses.MISSING:
+            core = core_schema.with_default_schema(core, default=declared.default)
+            properties[key].update(_default(hints[declared.name], declared.default))
+        elif declared.default_factory is not dataclasses.MISSING:
+            core = core_schema.with_default_schema(core, default_factory=declared.default_factory)
+        else:
+            required.append(key)
+        cores.append(
+            core_schema.dataclass_field(declared.name, core, kw_only=True, validation_alias=key)
+        )
+    core = core_schema.dataclass_schema(
+        record,
+        core_schema.dataclass_args_schema(record.__name__, cores, extra_behavior="forbid"),
+        [declared.name for declared in dataclasses.fields(record)],
+        post_init=hasattr(record, "__post_init__"),
+        slots=hasattr(record, "__slots__"),
+        strict=False,
+    )
+    json: Json = {"type": "object", "additionalProperties": False, "properties": properties}
+    if required:
+        json["required"] = required
+    return Form(core=core, json=json, fields=forms)
+
+
+def described(json: Json, doc: str | None) -> Json:
+    """Return the schema with its documentation, where editors look for it."""
+    return {"description": doc, **json} if doc else dict(json)
+
+
+def _annotated_form(base: Any, mark: Any) -> Form:
+    if isinstance(mark, Parsed):
+        core = core_schema.no_info_plain_validator_function(_decoder(mark.parse))
+        return Form(core=core, json=dict(mark.schema))
+    if mark is Marker.SECRET and base is str:
+        core = core_schema.with_info_plain_validator_function(_secret)
+        return Form(core=core, json={"type": "string"}, secret=True)
+    if mark is Marker.FILE and base is str:
+        core = core_schema.with_info_plain_validator_function(_file)
+        return Form(core=core, json={"type": "string"})
+    raise TypeError(f"{base} marked {mark} is not in the language of monitor.options")
+
+
+def _optional_form(form: Form) -> Form:
+    json: Json = {"anyOf": [form.json, {"type": "null"}]}
+    return dataclasses.replace(form, core=core_schema.nullable_schema(form.core), json=json)
+
+
+def _choice_form(choices: Mapping[str, Any]) -> Form:
+    def decode(value: Any) -> Any:
+        # `version: 2` and `min_version: 1.2` are numbers to YAML
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        text = str(value) if number or isinstance(value, str) else None
+        if text is not None and text in choices:
+            return choices[text]
+        raise _wrong(f"must be {one_of(list(choices), 'or')}, not {describe(value)}")
+
+    written: list[str | int | float] = []
+    for text in choices:
+        number = read_plain(text)
+        written.append(text)
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            written.append(number)
+    core = core_schema.no_info_plain_validator_function(decode)
+    return Form(core=core, json={"enum": written})
+
+
+def _decoder(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decode(value: Any) -> Any:
+        read = _plain(value, read=True)
+        try:
+            return parse(read)
+        except ValueError as error:
+            text = _plain(value, read=False)
+            if text != read:
+                try:
+                    return parse(text)
+                except ValueError:
+                    pass
+            raise _wrong(str(error)) from None
+
+    return decode
+
+
+def _secret(value: Any, info: ValidationInfo[Gathered]) -> str:
+    if not isinstance(value, str):
+        raise _wrong("must be text; put it in quotes")
+    info.context.secrets[str(value)] = None
+    return str(value)
+
+
+def _file(value: Any, info: ValidationInfo[Gathered]) -> str:
+    if not isinstance(value, Text) or not value:
+        raise _wrong(f"must be a path, not {describe(value)}")
+    path = value.node.source.path.parent / value
+    info.context.files[path] = None
+    try:
+        check_readable(path)
+    except ValueError as error:
+        raise _wrong(str(error)) from None
+    return str(path)
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    return PydanticCustomError("wrong", "{message}", {"message": message})
+
+
+# ---------------------------------------------------------------- defaults, as people write them
+
+
+def _default(annotation: Any, value: Any) -> Json:
+    parsers = [mark.parse for mark in _marks(annotation) if isinstance(mark, Parsed)]
+    if parse_duration in parsers and isinstance(value, int | float):
+        return {"default": show_duration(value)}
+    if parse_size in parsers and isinstance(value, int):
+        return {"default": _show_size(value)}
+    if isinstance(value, StrEnum):
+        return {"default": value.value}
+    if not parsers and isinstance(value, str | int | float) and value != "":
+        return {"default": value}
+    return {}
+
+
+def _marks(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return _marks(get_args(annotation)[0])
+    return getattr(annotation, "__metadata__", ())
+
+
+def _show_size(size: Bytes) -> str:
+    for unit, factor in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if size >= factor and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}B"

@@ -1,0 +1,203 @@
+"""
+From files to one frozen, validated Config; runs at start, and in a short thread at each reload.
+
+Every problem of all files is gathered; if there is one, nothing is loaded. Which files there are,
+and whose defaults hold where, is the business of documents.py; what a site may say, of sites.py.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from monitor.config.documents import Document, DocumentReader
+from monitor.config.forms import record_form
+from monitor.config.keys import Tables
+from monitor.config.mask import masked_lines
+from monitor.config.messages import unknown
+from monitor.config.nodes import Entry, Node, Sequence, is_empty
+from monitor.config.nodes import Mapping as MappingNode
+from monitor.config.problems import KeyPath, Problems, Source
+from monitor.config.schema import Decoder, Forms
+from monitor.config.settings import Settings
+from monitor.config.sites import SiteReader
+from monitor.config.substitute import Substituter
+from monitor.errors import ConfigError
+from monitor.model import Site
+
+__all__ = ["Config", "Tables", "load", "load_record", "load_text"]
+
+_SECTIONS = ("defaults", "include", "sites")
+
+_Record = TypeVar("_Record")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """
+    A configuration that holds.
+
+    Attributes:
+        sites: In the order of the files.
+        files: Everything whose change may change the configuration: YAML files, the folders that
+            were searched for them, and the files that options and ``${file:…}`` name.
+        masked: The configuration as YAML, one document for each file, secrets masked.
+    """
+
+    sites: tuple[Site, ...]
+    settings: Settings
+    files: tuple[Path, ...]
+    masked: str
+
+
+def load(path: Path, tables: Tables, environ: Mapping[str, str]) -> Config:
+    """
+    Return the configuration that a file, or a folder of ``*.yaml`` and ``*.yml``, describes.
+
+    Args:
+        environ: What ``${NAME}`` stands for.
+
+    Raises:
+        ConfigError: It has problems; the error has all of them, and in ``files`` what was read.
+    """
+    return _Load(tables, environ).run(str(path), lambda reader: reader.read_all(path))
+
+
+def load_text(text: str, tables: Tables, environ: Mapping[str, str]) -> Config:
+    """
+    Return the configuration that a text describes; its paths count from the working folder.
+
+    Raises:
+        ConfigError: As load does.
+    """
+    source = Source(Path("text"), "text")
+
+    def read(reader: DocumentReader) -> None:
+        if top := reader.read_one(source, text.encode()):
+            reader.documents.append(Document(source, top, MappingNode(source, 1, 1)))
+
+    return _Load(tables, environ).run(source.shown, read)
+
+
+def load_record(path: Path, record: type[_Record], environ: Mapping[str, str]) -> _Record:
+    """
+    Return one record decoded from a file of its own, as strictly as the configuration.
+
+    Raises:
+        ConfigError: As load does.
+    """
+    problems = Problems()
+    reader = DocumentReader(Substituter(environ), problems)
+    source = Source(path, str(path))
+    top = reader.read_one(source) or MappingNode(source, 1, 1)
+    decoded = Decoder(problems).decode(record_form(record), top, (), inherited=False)
+    if decoded is None or problems:
+        raise ConfigError(problems.all(), reader.files)
+    value: _Record = decoded.value
+    return value
+
+
+class _Load:
+    """One load; the mutable state is the problems, and what its parts have read."""
+
+    def __init__(self, tables: Tables, environ: Mapping[str, str]) -> None:
+        self._forms = Forms.of(tables)
+        self._problems = Problems()
+        self._substituter = Substituter(environ)
+        self._documents = DocumentReader(self._substituter, self._problems)
+        self._decoder = Decoder(self._problems)
+        self._sites = SiteReader(tables, self._forms, self._decoder, self._problems)
+        self._options_files: dict[Path, None] = {}
+
+    def run(self, shown: str, read: Callable[[DocumentReader], None]) -> Config:
+        read(self._documents)
+        for document in self._documents.documents:
+            self._check_keys(document.top)
+            if defaults := document.own_defaults():
+                self._sites.check_defaults(defaults)
+        settings = self._settings()
+        sites, masked = self._read_sites()
+        if not sites and not self._problems:
+            self._problems.at(shown, "lists no site; write at least one URL below sites:")
+        files = {**self._documents.files, **self._substituter.files, **self._options_files}
+        if self._problems:
+            raise ConfigError(self._problems.all(), files)
+        return Config(tuple(sites), settings, tuple(files), "\n".join(masked) + "\n")
+
+    def _check_keys(self, top: MappingNode) -> None:
+        settings = self._forms.settings.fields
+        for key, entry in top.entries.items():
+            if key in _SECTIONS or key in settings:
+                continue
+            message = unknown("option", key, (*_SECTIONS, *settings))
+            if self._sites.knows(key):
+                message = "belongs to a site or below defaults, not to the top level"
+            self._problems.add(entry.key, (key,), message)
+
+    def _settings(self) -> Settings:
+        entries: dict[str, Entry] = {}
+        for document in self._documents.documents:
+            for key in self._forms.settings.fields:
+                entry = document.top.entries.get(key)
+                if entry and (first := entries.get(key)):
+                    there = f"{first.key.source.shown}:{first.key.line}"
+                    message = f"is given already, at {there}; once over all files is enough"
+                    self._problems.add(entry.key, (key,), message)
+                elif entry:
+                    entries[key] = entry
+        if not entries:
+            return Settings()
+        top = self._documents.documents[0].top
+        node = MappingNode(top.source, top.line, top.column, entries)
+        decoded = self._decoder.decode(self._forms.settings, node, (), inherited=False)
+        if decoded is None:
+            return Settings()  # never seen: its problems are raised
+        self._options_files.update(dict.fromkeys(decoded.files))
+        settings: Settings = decoded.value
+        return settings
+
+    def _read_sites(self) -> tuple[list[Site], list[str]]:
+        sites: list[Site] = []
+        masked: list[str] = []
+        names: dict[str, Node] = {}
+        shown_site, shown_top = self._forms.shown_site(), self._forms.shown_top()
+        for document in self._documents.documents:
+            masked.append(f"--- # {document.source.shown}")
+            masked += masked_lines(_without_sites(document.top), shown_top)
+            if "sites" in document.top.entries:
+                masked.append("sites:")
+            for path, item in self._items(document):
+                found = self._sites.read(item, path, document.defaults)
+                if not found:
+                    continue
+                name = found.site.name
+                if other := names.get(name):
+                    there = f"{other.source.shown}:{other.line}:{other.column}"
+                    message = f"the name {name!r} is taken, at {there}; write another name"
+                    self._problems.add(found.placed, path, message)
+                    continue
+                names[name] = found.placed
+                sites.append(found.site)
+                masked += _as_item(masked_lines(item, shown_site, "    "))
+                self._options_files.update(dict.fromkeys(found.files))
+        return sites, masked
+
+    def _items(self, document: Document) -> Iterator[tuple[KeyPath, Node]]:
+        entry = document.top.entries.get("sites")
+        if entry is None or is_empty(entry.value):
+            return
+        if not isinstance(entry.value, Sequence):
+            self._problems.add(entry.value, ("sites",), "must be a list of sites")
+            return
+        for index, item in enumerate(entry.value.items):
+            yield ("sites", index), item
+
+
+def _without_sites(top: MappingNode) -> MappingNode:
+    rest = {key: entry for key, entry in top.entries.items() if key != "sites"}
+    return MappingNode(top.source, top.line, top.column, rest)
+
+
+def _as_item(lines: Iterator[str]) -> Iterator[str]:
+    yield f"  - {next(lines).lstrip(' ')}"
+    yield from lines

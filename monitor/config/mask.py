@@ -1,0 +1,91 @@
+"""
+The configuration as it was written, fit to be shown.
+
+It is written anew from the nodes, without comments: they may hold anything. ``${NAME}`` stays as
+it is; secrets, credentials in URLs and the values of telling headers become ``<secret>``.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+
+from monitor.config.forms import Form
+from monitor.config.nodes import Mapping, Node, Scalar, Sequence
+from monitor.config.sensitive import hide_credentials, is_sensitive_header
+from monitor.config.substitute import HIDDEN, is_one_reference
+
+_PLAIN_KEY = re.compile(r"[\w-]+", re.ASCII)
+_HEADERS = ("headers", "header")
+# json.dumps leaves these as they are; YAML takes them for line breaks, or forbids them
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
+def masked_lines(node: Node, form: Form | None, indent: str = "") -> Iterator[str]:
+    """
+    Yield the lines of a node's YAML text.
+
+    Args:
+        form: Tells what in it is secret.
+    """
+    if isinstance(node, Scalar):
+        yield indent + _scalar(node, form)
+    elif isinstance(node, Sequence):
+        item_form = form.item if form else None
+        for item in node.items:
+            lines = masked_lines(item, item_form, f"{indent}  ")
+            yield f"{indent}- {next(lines).lstrip(' ')}"
+            yield from lines
+        if not node.items:
+            yield f"{indent}[]"
+    else:
+        yield from _mapping(node, form, indent)
+
+
+def _mapping(node: Mapping, form: Form | None, indent: str) -> Iterator[str]:
+    for key, entry in node.entries.items():
+        shown_key = key if _PLAIN_KEY.fullmatch(key) else _quoted(key)
+        below = form.below(key) if form else None
+        value = entry.value
+        if isinstance(value, Scalar):
+            yield f"{indent}{shown_key}: {_scalar(value, below)}"
+        elif not (value.items if isinstance(value, Sequence) else value.entries):
+            yield f"{indent}{shown_key}: {'[]' if isinstance(value, Sequence) else '{}'}"
+        elif key in _HEADERS and isinstance(value, Mapping):
+            yield f"{indent}{shown_key}:"
+            yield from _headers(value, f"{indent}  ")
+        else:
+            yield f"{indent}{shown_key}:"
+            yield from masked_lines(value, below, f"{indent}  ")
+    if not node.entries and indent:
+        yield f"{indent}{{}}"
+
+
+def _headers(node: Mapping, indent: str) -> Iterator[str]:
+    for name, entry in node.entries.items():
+        part = Mapping(node.source, node.line, node.column, {name: entry})
+        if is_sensitive_header(name):
+            value = entry.value
+            one = isinstance(value, Scalar) and is_one_reference(_written(value))
+            shown = _quoted(_written(value)) if one and isinstance(value, Scalar) else HIDDEN
+            yield f"{indent}{name if _PLAIN_KEY.fullmatch(name) else _quoted(name)}: {shown}"
+        else:
+            yield from _mapping(part, None, indent)
+
+
+def _scalar(node: Scalar, form: Form | None) -> str:
+    written = _written(node)
+    if form and form.secret and not is_one_reference(written):
+        return HIDDEN
+    shown = hide_credentials(written)
+    if node.plain and "\n" not in shown and shown == shown.strip():
+        return shown
+    return _quoted(shown)
+
+
+def _written(node: Scalar) -> str:
+    return node.substitution.written if node.substitution else node.text
+
+
+def _quoted(text: str) -> str:
+    quoted = json.dumps(text, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)

@@ -1,0 +1,76 @@
+"""What pydantic finds wrong, in our words."""
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+_MUST: Mapping[str, str] = {
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "dataclass_type": "must be a mapping",
+}
+_MANY = 12
+_LONG = 60
+
+
+def explain(error: ErrorDetails, keys: Collection[str]) -> str:
+    """
+    Return the message of one error.
+
+    Args:
+        keys: Those that the record around the error has.
+    """
+    match error["type"]:
+        case "missing":
+            return "must be given"
+        case "unexpected_keyword_argument":
+            return unknown("option", str(error["loc"][-1]), keys)
+        case "value_error":  # raised by __post_init__
+            return str(error["ctx"]["error"])
+        case "wrong":  # raised by a function of forms.py
+            return error["msg"]
+        case kind:
+            return _must(_MUST[kind], error["input"])
+
+
+def unknown(what: str, name: str, known: Collection[str]) -> str:
+    """Return what to say of a key nobody knows: the one that was meant, or what there is."""
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"unknown {what}; did you mean {close[0]!r}?"
+    if 0 < len(known) <= _MANY:
+        return f"unknown {what}; there is {one_of(known, 'and')}"
+    return f"unknown {what}"
+
+
+def describe(value: Any) -> str:
+    """Return a value of the configuration as its author would name it."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, dict):
+        return "a mapping"
+    text = repr(str(value)) if isinstance(value, str) else str(value)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
+
+
+def one_of(names: Collection[str], conjunction: str) -> str:
+    """Return ``a, b or c``."""
+    *most, last = names
+    return f"{', '.join(most)} {conjunction} {last}" if most else last
+
+
+def _must(must: str, value: Any) -> str:
+    if must == _MUST["string_type"] and isinstance(value, int | float):
+        return f"{must}; put {describe(value)} in quotes"
+    return f"{must}, not {describe(value)}"

@@ -1,0 +1,77 @@
+"""Where problems gather while files are read: each with its place, and none of them twice."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from monitor.errors import Problem
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""The keys and indices that lead to a value: ``("sites", 2, "http")``."""
+
+_PLAIN_KEY = re.compile(r"[\w-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    One YAML file.
+
+    Attributes:
+        path: Where it is.
+        shown: The same as the user wrote it, secrets masked.
+    """
+
+    path: Path
+    shown: str
+
+
+class Placed(Protocol):
+    """Whatever has a place in a file; lines and columns count from 1."""
+
+    source: Source
+    line: int
+    column: int
+
+
+def show_path(path: KeyPath) -> str:
+    """Return the path as people write it: ``sites[2].http.method``."""
+    shown = ""
+    for step in path:
+        if isinstance(step, int):
+            shown += f"[{step}]"
+        elif _PLAIN_KEY.fullmatch(step):
+            shown += f".{step}" if shown else step
+        else:
+            shown += f"[{step!r}]"
+    return shown
+
+
+class Problems:
+    """The mutable state is the problems found so far; one thread adds to it."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, int, int, str], Problem] = {}
+
+    def add(self, placed: Placed, path: KeyPath, message: str) -> None:
+        """
+        Note a problem with the value or key at this place.
+
+        The same message at the same place is noted once: what stands in defaults, or at an anchor,
+        reaches many sites.
+        """
+        self.at(placed.source.shown, message, placed.line, placed.column, path)
+
+    def at(
+        self, file: str, message: str, line: int = 1, column: int = 1, path: KeyPath = ()
+    ) -> None:
+        """Note a problem by file, line and column."""
+        text = f"{show_path(path)}: {message}" if path else message
+        self._found.setdefault((file, line, column, message), Problem(file, line, column, text))
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def all(self) -> tuple[Problem, ...]:
+        return tuple(self._found.values())

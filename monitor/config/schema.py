@@ -1,0 +1,380 @@
+"""
+Strict decoding of nodes into records, and the JSON Schema of the site list.
+
+The decoder reports each problem at the place of the key or value it is about, in the words of
+messages.py, and shows nothing that was substituted.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import ErrorDetails, ValidationError, core_schema
+
+from monitor.config.forms import Form, Gathered, Json, data_of, described, form_of, record_form
+from monitor.config.keys import SiteKeys, Tables
+from monitor.config.messages import explain
+from monitor.config.nodes import Mapping as MappingNode
+from monitor.config.nodes import Node, Sequence, scalars
+from monitor.config.problems import KeyPath, Placed, Problems
+from monitor.config.settings import Settings
+
+DEFAULTS: KeyPath = ("defaults",)
+
+# ---------------------------------------------------------------- forms of the whole
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """
+    The forms of everything that may be written; made once for each load.
+
+    Attributes:
+        site: The keys of every site.
+        sections: By scheme, then by key; schemes that share a record share its form.
+        expectations: By key under ``expect``.
+        settings: The top-level keys beside the sites.
+    """
+
+    site: Form
+    sections: Mapping[str, Mapping[str, Form]]
+    expectations: Mapping[str, Form]
+    settings: Form
+
+    @classmethod
+    def of(cls, tables: Tables) -> "Forms":
+        records: dict[type, Form] = {}
+
+        def section(record: type) -> Form:
+            if record not in records:
+                records[record] = record_form(record)
+            return records[record]
+
+        return cls(
+            site=record_form(SiteKeys),
+            sections={
+                scheme: {key: section(record) for key, record in kind.sections.items()}
+                for scheme, kind in tables.probes.items()
+            },
+            expectations={key: form_of(kind.shape) for key, kind in tables.expectations.items()},
+            settings=record_form(Settings),
+        )
+
+    def sections_called(self, key: str) -> tuple[Form, ...]:
+        """Return the different forms of one section; most have one for all schemes."""
+        return tuple(dict.fromkeys(forms[key] for forms in self.sections.values() if key in forms))
+
+    def shown_site(self) -> Form:
+        """The keys of all sites together, to tell which values are secret."""
+        sections = {key: _together(self.sections_called(key)) for key in self.section_keys()}
+        expect = _keys_form(self.expectations)
+        return _keys_form({**self.site.fields, **sections, "expect": expect})
+
+    def shown_top(self) -> Form:
+        """The top level but for the sites, for the same end."""
+        return _keys_form({**self.settings.fields, "defaults": self.shown_site()})
+
+    def section_keys(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(key for forms in self.sections.values() for key in forms))
+
+
+def _keys_form(fields: Mapping[str, Form]) -> Form:
+    return Form(core=core_schema.any_schema(), json={}, fields=fields)
+
+
+def _together(forms: tuple[Form, ...]) -> Form:
+    # Where schemes differ in a section, what is secret for one of them is shown for none
+    fields: dict[str, Form] = {}
+    for form in forms:
+        for key, below in form.fields.items():
+            if key not in fields or below.secret:
+                fields[key] = below
+    return _keys_form(fields)
+
+
+# ---------------------------------------------------------------- decoding
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """
+    A value, and what was met on the way.
+
+    Attributes:
+        secrets: Whatever in it must never be shown.
+        files: Those that it names.
+    """
+
+    value: Any
+    secrets: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where an error belongs: the place, the value there, and whether defaults brought it."""
+
+    placed: Placed
+    node: Node
+    inherited: bool
+
+
+class Decoder:
+    """Decodes the nodes of one load; remembers what it made of defaults that many sites share."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        # The node is kept beside its value, so that no other can come to have its id
+        self._shared: dict[tuple[Form, int], tuple[Node, Decoded | None]] = {}
+
+    def decode(
+        self, form: Form, node: Node, path: KeyPath, *, key: str | None = None, inherited: bool
+    ) -> Decoded | None:
+        """
+        Return what the node stands for; None with every problem reported.
+
+        Args:
+            path: That of the site, or whatever else the node belongs to.
+            key: Which of its keys the node is the value of.
+            inherited: The node stands in ``defaults`` as it is here; it is decoded only once.
+        """
+        if not inherited:
+            return self._decode(form, node, path, key, inherited=False)
+        remembered = self._shared.get((form, id(node)))
+        if remembered is None:
+            remembered = (node, self._decode(form, node, path, key, inherited=True))
+            self._shared[form, id(node)] = remembered
+        return remembered[1]
+
+    def check_partial(self, form: Form, node: Node, key: str | None) -> None:
+        """
+        Report what is wrong with a piece of ``defaults``, whether or not a site will use it.
+
+        Sites may add what is missing, and so mend what does not hold between two options.
+        """
+        for error in _errors(form, data_of(node, Gathered())):
+            if error["type"] not in ("missing", "value_error"):
+                self._report(error, form, node, DEFAULTS, key, inherited=True)
+
+    def _decode(
+        self, form: Form, node: Node, path: KeyPath, key: str | None, *, inherited: bool
+    ) -> Decoded | None:
+        gathered = Gathered()
+        data = data_of(node, gathered)
+        try:
+            value = form.validator.validate_python(data, context=gathered)
+        except ValidationError as invalid:
+            for error in invalid.errors(include_url=False):
+                self._report(error, form, node, path, key, inherited=inherited)
+            return None
+        return Decoded(value, tuple(gathered.secrets), tuple(gathered.files))
+
+    def _report(
+        self,
+        error: ErrorDetails,
+        form: Form,
+        node: Node,
+        path: KeyPath,
+        key: str | None,
+        *,
+        inherited: bool,
+    ) -> None:
+        loc = error["loc"]
+        target = _locate(node, error, inherited=inherited)
+        message = explain(error, _keys_around(form, loc))
+        if error["type"] not in ("missing", "unexpected_keyword_argument"):
+            substituted = [s.substitution for s in scalars(target.node) if s.substitution]
+            if any(done.broken for done in substituted):
+                return  # reported where it was found
+            if any(done.secrets for done in substituted):
+                message = _as_written(form, node, error)
+        prefix = DEFAULTS if target.inherited else path
+        steps = (*prefix, key, *loc) if key is not None else (*prefix, *loc)
+        self._problems.add(target.placed, steps, message)
+
+
+def _errors(form: Form, data: Any) -> list[ErrorDetails]:
+    try:
+        form.validator.validate_python(data, context=Gathered())
+    except ValidationError as invalid:
+        return invalid.errors(include_url=False)
+    return []
+
+
+def _as_written(form: Form, node: Node, error: ErrorDetails) -> str:
+    # The message quotes the value. What is wrong with `${NAME}` itself is the same more often than
+    # not, and can be shown
+    for other in _errors(form, data_of(node, Gathered(), as_written=True)):
+        if other["loc"] == error["loc"] and other["type"] == error["type"]:
+            return explain(other, ())
+    return "what is substituted here is not a valid value"
+
+
+def _keys_around(form: Form, loc: tuple[int | str, ...]) -> tuple[str, ...]:
+    around: Form | None = form
+    for step in loc[:-1]:
+        around = around.below(step) if around else None
+    return tuple(around.fields) if around else ()
+
+
+def _locate(node: Node, error: ErrorDetails, *, inherited: bool) -> _Target:
+    placed: Placed = node
+    loc = error["loc"]
+    for step in loc:
+        if isinstance(node, MappingNode) and step in node.entries:
+            entry = node.entries[str(step)]
+            placed, node = entry.key, entry.value
+            inherited = inherited or entry.inherited
+        elif isinstance(node, Sequence) and isinstance(step, int):
+            placed = node = node.items[step]
+    match error["type"]:
+        case "missing" | "unexpected_keyword_argument":
+            return _Target(placed, node, inherited)
+        case "value_error" if isinstance(node, MappingNode):
+            # A rule of a whole record, whose sentence names the field
+            for word in str(error["ctx"]["error"]).split():
+                if named := node.entries.get(word):
+                    return _Target(named.value, node, inherited or named.inherited)
+    return _Target(node, node, inherited)
+
+
+# ---------------------------------------------------------------- the JSON Schema
+
+_SUBSTITUTION: Json = {
+    "description": "${NAME}, ${NAME:-default} or ${file:PATH}.",
+    "type": "string",
+    "pattern": r"\$\{[^}]*\}",
+}
+_SUBSTITUTION_REF: Json = {"$ref": "#/$defs/substitution"}
+_URL: Json = {
+    "type": "string",
+    "description": "A bare URL is a whole site.",
+}
+_ANNOTATIONS = ("title", "description", "default")
+
+
+def json_schema(tables: Tables) -> dict[str, Any]:
+    """
+    Return the JSON Schema (draft 2020-12) of a configuration file, for editors.
+
+    It lets pass what depends on the scheme or on defaults, and ``${…}`` wherever a value stands;
+    ``monitor validate`` is stricter.
+    """
+    forms = Forms.of(tables)
+    parts: Json = {key: _site_part(forms, key) for key in forms.section_keys()}
+    for key, form in forms.expectations.items():
+        parts[f"expect.{key}"] = described(form.json, tables.expectations[key].doc)
+    parts["expect"] = _object(
+        {key: {"$ref": f"#/$defs/expect.{key}"} for key in forms.expectations},
+        title="expect",
+        description="What must hold for the site to be up.",
+    )
+    own = forms.site.json["properties"]
+    common = {
+        key: _without_required(part) for key, part in own.items() if key not in ("url", "name")
+    }
+    common |= {key: {"$ref": f"#/$defs/{key}"} for key in (*forms.section_keys(), "expect")}
+    parts["site"] = {
+        **_object(
+            {"url": own["url"], "name": own["name"], **common},
+            title="site",
+            description="One site of the list.",
+        ),
+        "required": ["url"],
+    }
+    parts["defaults"] = _object(
+        common,
+        title="defaults",
+        description="Any key of a site but url and name; a site overrides it key by key.",
+    )
+    top = {
+        "defaults": {"$ref": "#/$defs/defaults"},
+        "include": {
+            "description": "More files of the same form: paths or globs, relative to this file.",
+            "type": "array",
+            "items": {"type": "string"},
+        },
+        "sites": {
+            "description": "What is checked.",
+            "type": "array",
+            "items": {"anyOf": [_URL, {"$ref": "#/$defs/site"}]},
+        },
+        **forms.settings.json["properties"],
+    }
+    definitions = {
+        key: _open(part if key == "site" else _without_required(part))
+        for key, part in parts.items()
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **_object(
+            {key: _open(schema) for key, schema in top.items()},
+            title="website-monitor site list",
+            description="The sites that are checked, and the settings of the daemon.",
+        ),
+        "$defs": {**definitions, "substitution": _SUBSTITUTION},
+    }
+
+
+def _object(properties: Json, *, title: str, description: str) -> Json:
+    return {
+        "title": title,
+        "description": description,
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def _site_part(forms: Forms, key: str) -> Json:
+    schemes = [scheme for scheme, sections in forms.sections.items() if key in sections]
+    schemas = [form.json for form in forms.sections_called(key)]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    return {"title": key, "description": f"For {', '.join(schemes)} sites.", **schema}
+
+
+def _without_required(schema: Any) -> Any:
+    """Return a section's schema without ``required``: defaults may give what a site leaves out."""
+    if not isinstance(schema, dict):
+        return schema
+    loosened = {name: part for name, part in schema.items() if name != "required"}
+    if "properties" in loosened:
+        loosened["properties"] = {
+            name: _without_required(part) for name, part in loosened["properties"].items()
+        }
+    if "anyOf" in loosened:
+        loosened["anyOf"] = [_without_required(part) for part in loosened["anyOf"]]
+    return loosened
+
+
+def _open(schema: Any) -> Any:
+    """Return the schema with ``${…}`` let in wherever a value other than free text stands."""
+    if not isinstance(schema, dict):
+        return schema
+    opened = {key: _open_below(key, part) for key, part in schema.items()}
+    if not _is_narrow_scalar(schema):
+        return opened
+    notes = {key: opened.pop(key) for key in _ANNOTATIONS if key in opened}
+    return {**notes, "anyOf": [opened, copy.deepcopy(_SUBSTITUTION_REF)]}
+
+
+def _open_below(keyword: str, part: Any) -> Any:
+    if keyword in ("properties", "patternProperties", "$defs"):
+        return {name: _open(schema) for name, schema in part.items()}
+    if keyword in ("items", "additionalProperties", "contains"):
+        return _open(part)
+    if keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        return [_open(schema) for schema in part]
+    return part
+
+
+def _is_narrow_scalar(schema: Json) -> bool:
+    if "enum" in schema or "const" in schema:
+        return True
+    kinds = schema.get("type")
+    kinds = kinds if isinstance(kinds, list) else [kinds]
+    if {"integer", "number", "boolean"} & set(kinds):
+        return True
+    return "string" in kinds and bool({"pattern", "format"} & schema.keys())

@@ -1,0 +1,322 @@
+"""From the nodes of one site to its record: defaults below it, every rule of SPEC's site list."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from monitor.config.address import Address, parse_address
+from monitor.config.forms import Form
+from monitor.config.keys import LABEL_NAME, SiteKeys, Tables
+from monitor.config.messages import one_of, unknown
+from monitor.config.nodes import (
+    Entry,
+    Node,
+    Scalar,
+    Sequence,
+    is_empty,
+    overlay,
+    read_plain,
+    scalars,
+)
+from monitor.config.nodes import Mapping as MappingNode
+from monitor.config.problems import KeyPath, Problems, Source
+from monitor.config.schema import DEFAULTS, Decoded, Decoder, Forms
+from monitor.model import Confirm, ExpectationKind, Site
+from monitor.options import show_duration
+
+_SHOWN_KEYS = ("name", "group", "labels")
+"""Keys whose values become labels, which everybody sees."""
+_NOT_IN_DEFAULTS = ("url", "name")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFound:
+    """
+    A site, and the files that its options name.
+
+    Attributes:
+        placed: Where its name stands, or else its URL.
+    """
+
+    site: Site
+    files: tuple[Path, ...]
+    placed: Node
+
+
+class SiteReader:
+    """Makes the sites of one load; a site with a problem is reported and left out."""
+
+    def __init__(self, tables: Tables, forms: Forms, decoder: Decoder, problems: Problems) -> None:
+        self._tables = tables
+        self._forms = forms
+        self._problems = problems
+        self._decoder = decoder
+        self._defaults: dict[Form, Decoded] = {}
+        self._known = (*forms.site.fields, *forms.section_keys(), "expect")
+
+    def knows(self, key: str) -> bool:
+        """Return whether some site may have this key."""
+        return key in self._known
+
+    # -- defaults
+
+    def check_defaults(self, defaults: MappingNode) -> None:
+        """Report what is wrong in a file's ``defaults``, even where no site uses it."""
+        for key, entry in defaults.entries.items():
+            path = (*DEFAULTS, key)
+            if key in _NOT_IN_DEFAULTS:
+                self._problems.add(entry.key, path, "belongs to a site, not to defaults")
+            elif key in self._forms.site.fields:
+                part = MappingNode(defaults.source, defaults.line, defaults.column, {key: entry})
+                self._decoder.check_partial(self._forms.site, part, None)
+            elif key == "expect":
+                self._check_default_expectations(entry.value)
+            elif forms := self._forms.sections_called(key):
+                # Where schemes differ in a section, it is checked with the sites that use it
+                if len(forms) == 1:
+                    self._decoder.check_partial(forms[0], entry.value, key)
+            else:
+                self._problems.add(entry.key, path, unknown("option", key, self._known))
+
+    def _check_default_expectations(self, expect: Node) -> None:
+        path = (*DEFAULTS, "expect")
+        if not isinstance(expect, MappingNode):
+            self._problems.add(expect, path, "must be a mapping")
+            return
+        for key, entry in expect.entries.items():
+            if form := self._forms.expectations.get(key):
+                if not self._report_if_empty(entry.value, (*path, key)):
+                    self._decoder.check_partial(form, entry.value, f"expect.{key}")
+            else:
+                message = unknown("expectation", key, self._forms.expectations)
+                self._problems.add(entry.key, (*path, key), message)
+
+    # -- sites
+
+    def read(self, item: Node, path: KeyPath, defaults: MappingNode) -> SiteFound | None:
+        """
+        Return the site that an item of ``sites`` describes; None with every problem reported.
+
+        Args:
+            defaults: Of its file, their entries marked as inherited.
+        """
+        before = len(self._problems)
+        if isinstance(item, Sequence):
+            self._problems.add(item, path, "must be a URL or a mapping, not a list")
+            return None
+        merged = overlay(defaults, item if isinstance(item, MappingNode) else _bare(item))
+        bare = isinstance(item, Scalar)
+        address = self._address(merged, path if bare else (*path, "url"))
+        keys = self._keys(merged, path)
+        options: list[Decoded] = []
+        expect: list[tuple[str, Decoded]] = []
+        if address:
+            options = list(self._sections(merged, address.scheme, path))
+            expect = list(self._expectations(merged, address.scheme, path))
+        self._check_known(merged, address, path)
+        if address is None or keys is None or len(self._problems) > before:
+            return None
+        return _site(merged, address, keys, options, expect, self._tables.expectations)
+
+    def _address(self, merged: MappingNode, path: KeyPath) -> Address | None:
+        entry = merged.entries.get("url")
+        if entry is None or not isinstance(entry.value, Scalar):
+            return None  # reported with the other keys
+        node = entry.value
+        if node.substitution and node.substitution.broken:
+            return None
+        if node.plain and not node.substitution and not isinstance(read_plain(node.text), str):
+            return None
+        try:
+            return parse_address(node, self._tables.probes)
+        except ValueError as error:
+            self._problems.add(node, path, str(error))
+            return None
+
+    def _keys(self, merged: MappingNode, path: KeyPath) -> Decoded | None:
+        entries = {key: e for key, e in merged.entries.items() if key in self._forms.site.fields}
+        node = MappingNode(merged.source, merged.line, merged.column, entries)
+        decoded = self._decoder.decode(self._forms.site, node, path, inherited=False)
+        self._check_shown(node, path)
+        if decoded:
+            self._check_labels(node, path)
+            self._check_times(node, decoded.value, path)
+        return decoded
+
+    def _check_shown(self, node: MappingNode, path: KeyPath) -> None:
+        for key in _SHOWN_KEYS:
+            entry = node.entries.get(key)
+            if entry is None:
+                continue
+            where = (*(DEFAULTS if entry.inherited else path), key)
+            for scalar in scalars(entry.value):
+                if scalar.substitution and scalar.substitution.secrets:
+                    message = "is shown to everybody, and what is substituted is a secret"
+                    self._problems.add(scalar, where, f"{message}; write the value here")
+                elif not scalar.text.isprintable():
+                    self._problems.add(scalar, where, "holds a control character")
+                elif key == "name" and (not scalar.text or scalar.text != scalar.text.strip()):
+                    message = "is empty" if not scalar.text else "begins or ends with a space"
+                    self._problems.add(scalar, where, message)
+
+    def _check_labels(self, node: MappingNode, path: KeyPath) -> None:
+        entry = node.entries.get("labels")
+        if entry is None or not isinstance(entry.value, MappingNode):
+            return
+        for name, label in entry.value.entries.items():
+            message = self._label_problem(name)
+            if message:
+                start = DEFAULTS if entry.inherited or label.inherited else path
+                self._problems.add(label.key, (*start, "labels", name), message)
+
+    def _label_problem(self, name: str) -> str | None:
+        if not LABEL_NAME.fullmatch(name):
+            return "is not a label name; write letters, digits and _, beginning with no digit"
+        if name.startswith("__"):
+            return "is not a label name; those beginning with __ belong to Prometheus"
+        if name in self._tables.reserved_labels:
+            return "is a label of the monitor's own; choose another name"
+        return None
+
+    def _check_times(self, node: MappingNode, keys: SiteKeys, path: KeyPath) -> None:
+        if keys.timeout is None or keys.timeout <= keys.interval:
+            return
+        timeout, interval = node.entries["timeout"], node.entries.get("interval")
+        times = [timeout, interval] if interval else [timeout]
+        secret = any(s.substitution for entry in times for s in scalars(entry.value))
+        if timeout.inherited and interval and not interval.inherited:
+            limit = "" if secret else f" of {show_duration(keys.timeout)}"
+            message = f"is shorter than the timeout{limit}, which must end before the next check"
+            self._problems.add(interval.value, (*path, "interval"), message)
+        else:
+            limit = "" if secret else f" of {show_duration(keys.interval)}"
+            message = f"is longer than the interval{limit}; a check must end before the next"
+            start = DEFAULTS if timeout.inherited else path
+            self._problems.add(timeout.value, (*start, "timeout"), message)
+
+    def _sections(self, merged: MappingNode, scheme: str, path: KeyPath) -> Iterator[Decoded]:
+        for key, form in self._forms.sections[scheme].items():
+            entry = merged.entries.get(key)
+            if entry is None and "required" not in form.json:
+                yield self._unwritten(form)
+                continue
+            node = entry.value if entry else MappingNode(*_place(merged))
+            inherited = entry is not None and entry.inherited
+            decoded = self._decoder.decode(form, node, path, key=key, inherited=inherited)
+            if decoded:
+                yield decoded
+
+    def _unwritten(self, form: Form) -> Decoded:
+        # One record for all the sites that write nothing: 10,000 sites would make 30,000
+        if form not in self._defaults:
+            self._defaults[form] = Decoded(form.validator.validate_python({}))
+        return self._defaults[form]
+
+    def _expectations(
+        self, merged: MappingNode, scheme: str, path: KeyPath
+    ) -> Iterator[tuple[str, Decoded]]:
+        expect = merged.entries.get("expect")
+        written: Mapping[str, Entry] = {}
+        if expect and isinstance(expect.value, MappingNode):
+            written = expect.value.entries
+        elif expect and not expect.inherited:
+            self._problems.add(expect.value, (*path, "expect"), "must be a mapping")
+        protocol = self._tables.protocol_of(scheme)
+        for key, kind in self._tables.expectations.items():
+            entry = written.get(key)
+            if protocol not in kind.protocols:
+                if entry and not entry.inherited:
+                    self._report_foreign_expectation(entry, key, scheme, path)
+            elif entry:
+                decoded = self._expectation(entry, key, path)
+                if decoded:
+                    yield key, decoded
+            elif protocol in kind.defaults:
+                yield key, Decoded(kind.defaults[protocol])
+
+    def _expectation(self, entry: Entry, key: str, path: KeyPath) -> Decoded | None:
+        start = DEFAULTS if entry.inherited else path
+        if self._report_if_empty(entry.value, (*start, "expect", key)):
+            return None
+        form = self._forms.expectations[key]
+        return self._decoder.decode(
+            form, entry.value, path, key=f"expect.{key}", inherited=entry.inherited
+        )
+
+    def _report_if_empty(self, node: Node, path: KeyPath) -> bool:
+        if is_empty(node):
+            message = "is empty; say what must hold, or leave the key out and the default holds"
+            self._problems.add(node, path, message)
+        return is_empty(node)
+
+    def _report_foreign_expectation(
+        self, entry: Entry, key: str, scheme: str, path: KeyPath
+    ) -> None:
+        protocol = self._tables.protocol_of(scheme)
+        kinds = self._tables.expectations.items()
+        fitting = [name for name, kind in kinds if protocol in kind.protocols]
+        there = f"; they have {one_of(fitting, 'and')}" if fitting else ""
+        message = f"does not belong to {scheme} sites{there}"
+        self._problems.add(entry.key, (*path, "expect", key), message)
+
+    def _check_known(self, merged: MappingNode, address: Address | None, path: KeyPath) -> None:
+        sections = self._forms.sections[address.scheme] if address else {}
+        for key, entry in merged.entries.items():
+            if entry.inherited or key in sections or key in self._forms.site.fields:
+                continue
+            if key == "expect":
+                self._check_known_expectations(entry.value, path)
+            elif key not in self._known:
+                self._problems.add(entry.key, (*path, key), unknown("option", key, self._known))
+            elif address:
+                there = f"; they have {', '.join(sections)}" if sections else ""
+                message = f"does not belong to {address.scheme} sites{there}"
+                self._problems.add(entry.key, (*path, key), message)
+
+    def _check_known_expectations(self, expect: Node, path: KeyPath) -> None:
+        if not isinstance(expect, MappingNode):
+            return
+        for key, entry in expect.entries.items():
+            if key not in self._forms.expectations and not entry.inherited:
+                message = unknown("expectation", key, self._forms.expectations)
+                self._problems.add(entry.key, (*path, "expect", key), message)
+
+
+def _bare(url: Scalar) -> MappingNode:
+    return MappingNode(*_place(url), {"url": Entry(url, url)})
+
+
+def _place(node: Node) -> tuple[Source, int, int]:
+    return node.source, node.line, node.column
+
+
+def _site(
+    merged: MappingNode,
+    address: Address,
+    decoded: Decoded,
+    options: list[Decoded],
+    expect: list[tuple[str, Decoded]],
+    expectations: Mapping[str, ExpectationKind],
+) -> SiteFound:
+    keys: SiteKeys = decoded.value
+    parts = [decoded, *options, *(part for _, part in expect)]
+    secrets = {secret for part in parts for secret in part.secrets}.union(address.secrets)
+    site = Site(
+        name=keys.name if keys.name is not None else address.name,
+        url=address.url,
+        target=address.target,
+        scheme=address.scheme,
+        group=keys.group,
+        labels=tuple(keys.labels.items()),
+        interval=keys.interval,
+        timeout=keys.deadline(),
+        options=tuple(part.value for part in options),
+        expect=tuple((key, part.value) for key, part in expect),
+        reads_body=any(expectations[key].reads_body for key, _ in expect),
+        confirm=Confirm(**dataclasses.asdict(keys.confirm)),
+        # The longest first: one may be a part of another
+        secrets=tuple(sorted(secrets, key=lambda secret: (-len(secret), secret))),
+    )
+    placed = merged.entries["name" if "name" in merged.entries else "url"].value
+    return SiteFound(site, tuple(file for part in parts for file in part.files), placed)

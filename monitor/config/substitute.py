@@ -1,0 +1,116 @@
+"""
+``${NAME}``, ``${NAME:-default}``, ``${file:PATH}`` and ``$$`` in the texts of the configuration.
+
+What came from the environment or a file is a secret; a default stands in the configuration for all
+to see, and is none.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from monitor.config.files import read_text
+
+HIDDEN = "<secret>"
+"""What stands for a secret wherever one would be shown."""
+
+_REFERENCE = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
+_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_ONE_REFERENCE = re.compile(r"\$\{(?:file:[^}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Substitution:
+    """
+    What was done to one text.
+
+    Attributes:
+        written: The text as it stands in the file.
+        shown: The text after substitution, ``<secret>`` in the place of each secret.
+        secrets: What came from the environment or files, empty values left out.
+        broken: A reference leads nowhere, which has been reported; the text means nothing.
+    """
+
+    written: str
+    shown: str
+    secrets: tuple[str, ...] = ()
+    broken: bool = False
+
+
+def is_one_reference(written: str) -> bool:
+    """Return whether a text is nothing but one reference, and so shows no secret itself."""
+    return _ONE_REFERENCE.fullmatch(written) is not None
+
+
+class Substituter:
+    """
+    Resolves the references of a load.
+
+    Attributes:
+        files: Those that were read or looked for.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.files: dict[Path, None] = {}
+
+    def substitute(self, written: str, folder: Path) -> tuple[str, Substitution, list[str]]:
+        """
+        Return the text with its references resolved, what was done, and what went wrong.
+
+        Args:
+            folder: That of the YAML file, from where the paths of ``${file:…}`` count.
+        """
+        secrets: list[str] = []
+        wrong: list[str] = []
+        text, shown, end = "", "", 0
+        for match in _REFERENCE.finditer(written):
+            between = written[end : match.start()]
+            end = match.end()
+            value, secret = "$", False
+            if match[0] != "$$":
+                try:
+                    value, secret = self._value(match[1], bool(match[2]), folder)
+                except ValueError as error:
+                    wrong.append(str(error))
+            text += between + value
+            shown += between + (HIDDEN if secret and value else value)
+            if secret and value:
+                secrets.append(value)
+        text += written[end:]
+        shown += written[end:]
+        done = Substitution(written, shown, tuple(secrets), broken=bool(wrong))
+        return text, done, wrong
+
+    def _value(self, inner: str, closed: bool, folder: Path) -> tuple[str, bool]:
+        if not closed:
+            raise ValueError("a ${ has no }; write $$ for a dollar sign")
+        if inner.startswith("file:"):
+            path = folder / inner.removeprefix("file:")
+            self.files[path] = None
+            return read_text(path), True
+        match = _VARIABLE.fullmatch(inner)
+        if not match:
+            raise ValueError(
+                f"${{{inner}}} is neither ${{NAME}}, ${{NAME:-default}} nor ${{file:PATH}};"
+                " write $$ for a dollar sign"
+            )
+        name, default = match[1], match[2]
+        if default is not None and "${" in default:
+            raise ValueError(f"the default of ${{{name}:-…}} can not hold another ${{…}}")
+        value = self._environ.get(name)
+        if value is None and default is None:
+            raise ValueError(f"the environment has no {name}; ${{{name}:-default}} gives a default")
+        # As in a shell, :- stands in for an empty value too
+        if value or default is None:
+            return _checked(name, value or ""), True
+        return default, False
+
+
+def _checked(name: str, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # os.environ hands bytes that are not UTF-8 through
+        raise ValueError(f"the value of {name} in the environment is not UTF-8") from error
+    return value
