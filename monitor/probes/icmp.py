@@ -6,7 +6,6 @@ and for one packet at a time, and never looks into the kernel's error queue, whi
 "destination unreachable" arrives on an unprivileged socket.
 """
 
-import errno
 import os
 import select
 import socket
@@ -14,7 +13,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from icmplib import (
@@ -45,6 +44,14 @@ from monitor.model import (
     Timestamp,
 )
 from monitor.options import Duration, Size, option, show_duration
+from monitor.probes.datagrams import (
+    ANCILLARY_SPACE,
+    SHORTAGES,
+    ip_choice,
+    ip_version,
+    request_stamps,
+    round_trip,
+)
 from monitor.probes.options import NetworkOptions, split_address
 from monitor.probes.resolve import Resolver
 
@@ -52,37 +59,68 @@ _MOST_PACKETS = 100
 _LARGEST_PAYLOAD: Bytes = 65_507  # what an IPv4 packet of 65,535 bytes leaves
 _LARGEST_TTL = 255
 
-# From linux/in.h, in6.h, icmp.h, icmpv6.h, errqueue.h and asm-generic/socket.h: the socket module
-# has no names for these
-_IP_MTU_DISCOVER = 10
-_IP_RECVERR = 11
-_IP_RECVTTL = 12
-_IPV6_MTU_DISCOVER = 23
-_IPV6_RECVERR = 25
-_PMTUDISC_DO = 2
-_SO_TIMESTAMPNS = 35
-_SOL_RAW = 255
-_ICMP_FILTER = 1
-_ICMP6_FILTER = 1
-_ORIGIN_ICMP = (2, 3)  # IPv4, IPv6; anything else is this machine's own
-_EXTENDED_ERROR = struct.Struct("=IBBBxII")
-_OFFENDER = {4: (20, 4), 6: (24, 16)}  # where an error's sockaddr has its address, and how long
-_TIMESPEC = struct.Struct("@ll")
-_INT = struct.Struct("@i")
-_ANCILLARY_SPACE: Bytes = 512
 
-_ECHO_REPLY = {4: 0, 6: 129}
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    """
+    How Linux names one IP version's options and messages; the socket module knows few of them.
+
+    Attributes:
+        offender: Where an error's address has its bytes, and how many.
+    """
+
+    level: int
+    receive_errors: int
+    receive_hop_limit: int
+    hop_limit: int
+    discover_mtu: int
+    filter_level: int
+    filter_words: int
+    echo_reply: int
+    error_origin: int
+    offender: tuple[int, int]
+
+
+# From linux/in.h, in6.h, icmp.h, icmpv6.h and errqueue.h
+_KERNEL = {
+    4: _Kernel(
+        level=socket.IPPROTO_IP,
+        receive_errors=11,
+        receive_hop_limit=12,
+        hop_limit=socket.IP_TTL,
+        discover_mtu=10,
+        filter_level=255,
+        filter_words=1,
+        echo_reply=0,
+        error_origin=2,
+        offender=(20, 4),
+    ),
+    6: _Kernel(
+        level=socket.IPPROTO_IPV6,
+        receive_errors=25,
+        receive_hop_limit=socket.IPV6_RECVHOPLIMIT,
+        hop_limit=socket.IPV6_HOPLIMIT,
+        discover_mtu=23,
+        filter_level=socket.IPPROTO_ICMPV6,
+        filter_words=8,
+        echo_reply=129,
+        error_origin=3,
+        offender=(24, 16),
+    ),
+}
+_FILTER = 1
+_PMTUDISC_DO = 2
+_EXTENDED_ERROR = struct.Struct("=IBBB")  # errno, origin, type, code; more follows
+_INT = struct.Struct("@i")
 _HEADER: Bytes = 8
 _LARGEST_IP_HEADER: Bytes = 60
-
-_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _FORBIDDEN = (
     "this system forbids ICMP: let net.ipv4.ping_group_range cover the group of this process "
     "(sysctl -w net.ipv4.ping_group_range='0 2147483647'), or give it CAP_NET_RAW"
 )
 
-_Socket = ICMPv4Socket | ICMPv6Socket
+_Socket: TypeAlias = Any  # ICMPv4Socket | ICMPv6Socket; icmplib ships no types
 _SOCKETS: Mapping[int, Callable[..., _Socket]] = {4: ICMPv4Socket, 6: ICMPv6Socket}
 
 
@@ -178,7 +216,7 @@ class IcmpProbe:
         clock = deadline.clock
         time, begin = clock.time(), clock.monotonic()
         network = site.section(NetworkOptions)
-        found = self._resolver.resolve(_host(site, network), deadline, _ip(network))
+        found = self._resolver.resolve(_host(site, network), deadline, ip_choice(network))
         resolved = clock.monotonic()
         phases = {Phase.RESOLVE: resolved - begin}
         if isinstance(found, Failure):
@@ -206,7 +244,7 @@ class IcmpProbe:
         )
 
     def _socket(self, address: str, source: str | None) -> _Socket:
-        version = _version(address)
+        version = ip_version(address)
         try:
             return _open(self._sockets[version], source)
         except SocketPermissionError:
@@ -217,19 +255,10 @@ class IcmpProbe:
             raise _not_sent(error, address) from error
 
 
-def _version(address: str) -> int:
-    return ip_address(address.partition("%")[0]).version
-
-
 def _host(site: Site, network: NetworkOptions) -> str:
     if network.connect_to:
         return split_address(network.connect_to)[0]  # there is no port to reach
     return unquote(urlsplit(site.url).hostname or "")  # a zone is written fe80::1%25eth0
-
-
-def _ip(network: NetworkOptions) -> str:
-    """Return the IP version to use; a source address can only reach its own."""
-    return str(_version(network.source_address)) if network.source_address else network.ip
 
 
 class _Unreachable(Exception):  # noqa: N818  never leaves this file
@@ -243,7 +272,7 @@ def _not_sent(error: ICMPSocketError, address: str) -> Exception:
     icmplib keeps the cause only as the error's context.
     """
     cause = error.__context__
-    if isinstance(cause, OSError) and cause.errno in _SHORTAGES:
+    if isinstance(cause, OSError) and cause.errno in SHORTAGES:
         return ProbeError(f"no packet could be sent: {cause.strerror}")
     said = cause.strerror if isinstance(cause, OSError) else str(error)
     return _Unreachable(f"{address} cannot be reached: {said}")
@@ -262,7 +291,8 @@ class _Echo:
     ) -> None:
         self._icmp = icmp
         self._sock: socket.socket = icmp.sock
-        self._version = _version(address)
+        self._version = ip_version(address)
+        self._kernel = _KERNEL[self._version]
         self._address = address
         self._options = options
         self._deadline = deadline
@@ -281,28 +311,17 @@ class _Echo:
     def _set_up(self) -> None:
         """Ask the kernel for arrival times, hop limits and ICMP errors, and for nobody's else."""
         sock = self._sock
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        fragment = _PMTUDISC_DO if self._options.dont_fragment else None
-        if self._version == 6:  # noqa: PLR2004  IPv6
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
-            if fragment is not None:
-                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, fragment)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
-            if fragment is not None:
-                sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, fragment)
+        request_stamps(sock)
+        kernel = self._kernel
+        sock.setsockopt(kernel.level, kernel.receive_errors, 1)
+        sock.setsockopt(kernel.level, kernel.receive_hop_limit, 1)
+        if self._options.dont_fragment:
+            sock.setsockopt(kernel.level, kernel.discover_mtu, _PMTUDISC_DO)
         if self._icmp.is_privileged:
-            # A raw socket hears all ICMP of the machine; a set bit keeps that type away
-            blocked = bytearray(b"\xff" * 32)
-            reply = _ECHO_REPLY[self._version]
-            if self._version == 6:  # noqa: PLR2004  IPv6
-                _clear_bit(blocked, reply)
-                sock.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, bytes(blocked))
-            else:
-                _clear_bit(blocked, reply)
-                sock.setsockopt(_SOL_RAW, _ICMP_FILTER, bytes(blocked[:4]))
+            # A raw socket hears all ICMP of the machine, but for the types whose bits are set
+            words = [0xFFFFFFFF] * kernel.filter_words
+            words[kernel.echo_reply // 32] &= ~(1 << kernel.echo_reply % 32)
+            sock.setsockopt(kernel.filter_level, _FILTER, struct.pack(f"@{len(words)}I", *words))
 
     def run(self) -> None:
         """
@@ -362,7 +381,7 @@ class _Echo:
         try:
             packet, ancillary, _, _ = self._sock.recvmsg(
                 _LARGEST_IP_HEADER + _HEADER + self._options.size,
-                _ANCILLARY_SPACE,
+                ANCILLARY_SPACE,
                 socket.MSG_DONTWAIT,
             )
         except OSError:  # nothing there after all, or an error that the queue tells
@@ -370,7 +389,7 @@ class _Echo:
         now = self._deadline.clock.monotonic()
         if self._version == 4 and self._icmp.is_privileged:  # noqa: PLR2004  IPv4
             packet = packet[(packet[0] & 15) * 4 :]  # raw IPv4 sockets get the IP header too
-        if len(packet) < _HEADER or packet[0] != _ECHO_REPLY[self._version]:
+        if len(packet) < _HEADER or packet[0] != self._kernel.echo_reply:
             return
         identifier, sequence = struct.unpack_from("!HH", packet, 4)
         if identifier != self._id or packet[_HEADER:] != self._payload:
@@ -378,26 +397,15 @@ class _Echo:
         if sequence not in self._pending:  # a duplicate
             return
         left, left_by_wall_clock = self._pending.pop(sequence)
-        round_trip = now - left
+        self._round_trips[sequence] = round_trip(ancillary, left_by_wall_clock, now - left)
         for level, kind, value in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
-                seconds, nanoseconds = _TIMESPEC.unpack(value)
-                stamped = seconds + nanoseconds / 1e9 - left_by_wall_clock
-                # Our clock was read when this thread got its turn; the kernel's stamp is exact,
-                # unless the wall clock was set between the two
-                if 0 <= stamped <= round_trip:
-                    round_trip = stamped
-            elif (level, kind) in (
-                (socket.IPPROTO_IP, socket.IP_TTL),
-                (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT),
-            ):
+            if (level, kind) == (self._kernel.level, self._kernel.hop_limit):
                 (self._hop_limit,) = _INT.unpack(value)
-        self._round_trips[sequence] = round_trip
 
     def _read_error(self) -> None:
         try:
             packet, ancillary, _, _ = self._sock.recvmsg(
-                _HEADER, _ANCILLARY_SPACE, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
+                _HEADER, ANCILLARY_SPACE, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
             )
         except BlockingIOError:
             # An error that was not queued; taken away, or poll would report it for ever
@@ -409,20 +417,17 @@ class _Echo:
         if identifier != self._id or sequence not in self._pending:  # another socket's packet
             return
         for level, kind, value in ancillary:
-            if (level, kind) in (
-                (socket.IPPROTO_IP, _IP_RECVERR),
-                (socket.IPPROTO_IPV6, _IPV6_RECVERR),
-            ):
+            if (level, kind) == (self._kernel.level, self._kernel.receive_errors):
                 del self._pending[sequence]
                 self._errors.append(self._explain(value, identifier, sequence))
                 return
 
     def _explain(self, error: bytes, identifier: int, sequence: int) -> str:
         """Return what an entry of the error queue says: ``destination host unreachable, …``."""
-        number, origin, kind, code, _, _ = _EXTENDED_ERROR.unpack_from(error)
-        if origin not in _ORIGIN_ICMP:
+        number, origin, kind, code = _EXTENDED_ERROR.unpack_from(error)
+        if origin != self._kernel.error_origin:  # this machine's own
             return f"{self._address} cannot be reached: {os.strerror(number)}"
-        offset, length = _OFFENDER[self._version]
+        offset, length = self._kernel.offender
         source = str(ip_address(error[offset : offset + length]))
         reply = ICMPReply(source, self._version, identifier, sequence, kind, code, 0, 0)
         try:
@@ -454,10 +459,3 @@ class _Echo:
                 message += f" ({self._errors[-1]})"
             return Failure(Reason.ICMP_LOSS, message)
         return None
-
-
-def _clear_bit(bits: bytearray, number: int) -> None:
-    """Clear a bit of an array of 32-bit words in this machine's byte order."""
-    word = number // 32 * 4
-    (value,) = struct.unpack_from("@I", bits, word)
-    struct.pack_into("@I", bits, word, value & ~(1 << number % 32) & 0xFFFFFFFF)

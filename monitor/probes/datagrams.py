@@ -1,0 +1,57 @@
+"""What the probes over datagrams share: where to send from, and when exactly a reply arrived."""
+
+import errno
+import socket
+import struct
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from monitor.model import Bytes, Seconds, Timestamp
+from monitor.probes.options import NetworkOptions
+
+# From asm-generic/socket.h; the socket module has no name for it
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("@ll")
+
+ANCILLARY_SPACE: Bytes = 512
+"""What recvmsg needs for everything that we ask the kernel to send along."""
+
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors that say the monitor's system is at its limit, and nothing about a site."""
+
+
+def ip_version(address: str) -> int:
+    """Return 4 or 6 for an address, with or without a zone."""
+    return ip_address(address.partition("%")[0]).version
+
+
+def ip_choice(network: NetworkOptions) -> str:
+    """Return ``auto``, ``4`` or ``6``: a source address can only reach its own version."""
+    return str(ip_version(network.source_address)) if network.source_address else network.ip
+
+
+def request_stamps(sock: socket.socket) -> None:
+    """Have the kernel note when each datagram arrives."""
+    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+
+def round_trip(
+    ancillary: Iterable[tuple[int, int, bytes]], sent: Timestamp, at_most: Seconds
+) -> Seconds:
+    """
+    Return how long a reply took, from what recvmsg brought with it.
+
+    Our clock is read when the thread gets its turn, which with many threads is milliseconds late;
+    the kernel's stamp is exact. It is by the wall clock, so it holds only where it fits into the
+    time that has passed on the monotonic clock: nobody may have set the wall clock in between.
+
+    Args:
+        sent: When the request left, by the wall clock.
+        at_most: The time since then on the monotonic clock.
+    """
+    for level, kind, value in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+            seconds, nanoseconds = _TIMESPEC.unpack(value)
+            stamped: Seconds = seconds - sent + nanoseconds / 1e9
+            return stamped if 0 <= stamped <= at_most else at_most
+    return at_most
