@@ -11,7 +11,7 @@ from calendar import timegm
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from itertools import accumulate, repeat
+from itertools import repeat
 from operator import itemgetter
 from time import strptime
 from typing import TypeAlias
@@ -68,43 +68,65 @@ def _site_labels(name: str, target: str, group: str, own: tuple[tuple[str, str],
     return ",".join(_label(*pair) for pair in (*values, *own))
 
 
+@lru_cache(maxsize=4096)
+def _label_of_few(name: str, value: str) -> str:
+    """Return the label of a value that is one of a handful, such as a TLS version."""
+    return _label(name, value)
+
+
 class _Lines:
     """
     The sample lines of one site, by family.
 
-    Attributes:
-        taken: The label names all of them carry.
+    Args:
+        site: Whose labels every line carries; without one they carry none but their own.
     """
 
-    __slots__ = ("_alone", "_before", "_texts", "taken")
+    __slots__ = ("_alone", "_before", "_site", "_texts")
 
-    def __init__(self, labels: str, taken: frozenset[str]) -> None:
+    def __init__(self, site: Site | None) -> None:
+        self._site = site
         self._texts: dict[str, str] = {}
-        self._alone = f"{{{labels}}}" if labels else ""
-        self._before = f"{{{labels}," if labels else "{"
-        self.taken = taken
+        self._alone, self._before = "", "{"
+        if site is not None:
+            labels = _site_labels(site.name, site.target, site.group, site.labels)
+            self._alone, self._before = f"{{{labels}}}", f"{{{labels},"
 
     def plain(self, values: Mapping[str, float]) -> None:
         """Add families of one sample each."""
         labels = self._alone
         for name, value in values.items():
-            self._texts[name] = f"{name}{labels} {value}\n"
+            self._texts[name] = f"{name}{labels} {value!r}\n"
 
-    def labelled(self, name: str, samples: Iterable[tuple[str, float]], suffix: str = "") -> None:
-        """Add samples of one family, each with the text of its own labels."""
-        head = f"{name}{suffix}{self._before}"
-        lines = [f"{head}{label}}} {value}\n" for label, value in samples]
-        self._texts[name] = self._texts.get(name, "") + "".join(lines)
+    def labelled(self, name: str, samples: Iterable[tuple[str, float]]) -> None:
+        """Add the samples of one family, each with the text of its own labels."""
+        head = name + self._before
+        self._texts[name] = "".join([f"{head}{label}}} {value!r}\n" for label, value in samples])
+
+    def info(self, name: str, labels: str) -> None:
+        """Add a family whose one sample says all by its labels."""
+        self._texts[name] = f"{name}{self._before}{labels}}} 1\n"
 
     def histogram(
         self, name: str, bounds: Sequence[str], counts: Sequence[int], total: float
     ) -> None:
         """Add a histogram from counts that are not cumulative; the last bound is ``+Inf``."""
-        reached = tuple(accumulate(counts))
-        self.labelled(name, zip(bounds, reached, strict=True), "_bucket")
-        self._texts[name] += (
-            f"{name}_sum{self._alone} {total}\n{name}_count{self._alone} {reached[-1]}\n"
-        )
+        head = f"{name}_bucket{self._before}"
+        lines = []
+        reached = 0
+        for bound, count in zip(bounds, counts, strict=True):
+            reached += count
+            lines.append(f"{head}{bound}}} {reached}\n")
+        lines.append(f"{name}_sum{self._alone} {total!r}\n{name}_count{self._alone} {reached}\n")
+        self._texts[name] = "".join(lines)
+
+    def free_label(self, name: str) -> str:
+        """Return a name no label of the site has: as in Prometheus, what is taken is exported_."""
+        if self._site is not None:
+            taken = {*SITE_LABELS, *dict(self._site.labels)}
+            while name in taken:
+                name = f"exported_{name}"
+        return name
 
     def series(self) -> Series:
         return tuple(map(self._texts.get, _NAMES, repeat("")))
@@ -118,8 +140,7 @@ def render(state: SiteState, bounds: tuple[Seconds, ...]) -> Series:
         bounds: Of the histogram; those that the site's counters were made with.
     """
     site = state.site
-    taken = frozenset((*SITE_LABELS, *(name for name, _ in site.labels)))
-    lines = _Lines(_site_labels(site.name, site.target, site.group, site.labels), taken)
+    lines = _Lines(site)
     if state.finished is not None:
         _show_result(lines, site, state.finished)
     _show_state(lines, state, bounds)
@@ -136,34 +157,31 @@ def _bucket_labels(bounds: tuple[Seconds, ...]) -> tuple[str, ...]:
 
 def _show_state(lines: _Lines, state: SiteState, bounds: tuple[Seconds, ...]) -> None:
     counters = state.counters
-    lines.plain(
-        {
-            "monitor_checks_total": counters.checks,
-            "monitor_check_errors_total": counters.errors,
-            "monitor_site_state_since_timestamp_seconds": state.since,
-        }
-    )
-    if counters.failures:
-        failures = counters.failures.items()
-        lines.labelled(
-            "monitor_check_failures_total",
-            [(f'reason="{reason}"', count) for reason, count in failures],
-        )
-    if counters.skipped:
-        skipped = counters.skipped.items()
-        lines.labelled(
-            "monitor_checks_skipped_total", [(_label("cause", cause), n) for cause, n in skipped]
-        )
-    buckets = _bucket_labels(bounds)
-    counts = counters.durations or (0,) * len(buckets)
-    lines.histogram("monitor_check_duration_seconds", buckets, counts, counters.duration_sum)
-    if state.status is Status.UP or state.status is Status.DOWN:
-        lines.plain({"monitor_site_up": int(state.status is Status.UP)})
+    values: dict[str, float] = {
+        "monitor_checks_total": counters.checks,
+        "monitor_check_errors_total": counters.errors,
+        "monitor_site_state_since_timestamp_seconds": state.since,
+    }
+    if state.status is Status.UP:
+        values["monitor_site_up"] = 1
+    elif state.status is Status.DOWN:
+        values["monitor_site_up"] = 0
     if state.finished is not None:
         seen = state.finished.observation
-        lines.plain({"monitor_last_check_timestamp_seconds": seen.time})
+        values["monitor_last_check_timestamp_seconds"] = seen.time
         if seen.tls is not None and seen.tls.verified is not None:
-            lines.plain({"monitor_certificate_verified": int(seen.tls.verified)})
+            values["monitor_certificate_verified"] = int(seen.tls.verified)
+    lines.plain(values)
+    for name, label, counts in (
+        ("monitor_check_failures_total", "reason", counters.failures),
+        ("monitor_checks_skipped_total", "cause", counters.skipped),
+    ):
+        if counts:
+            samples = [(_label_of_few(label, value), count) for value, count in counts.items()]
+            lines.labelled(name, samples)
+    buckets = _bucket_labels(bounds)
+    durations = counters.durations or (0,) * len(buckets)
+    lines.histogram("monitor_check_duration_seconds", buckets, durations, counters.duration_sum)
 
 
 # ---------------------------------------------------------------- what blackbox_exporter shows
@@ -191,7 +209,7 @@ def _show_result(lines: _Lines, site: Site, result: Result) -> None:
         }
     )
     broken = analysis.broken
-    if any(key == "that" for key, _ in site.expect):
+    if "that" in dict(site.expect):
         # It evaluates expressions only on answers that are right so far.
         reached = not any(key in broken for key in ("status", "header", "body"))
         lines.plain({"probe_failed_due_to_cel": int(reached and "that" in broken)})
@@ -229,7 +247,7 @@ def _http(lines: _Lines, seen: Observation, analysis: Analysis) -> None:
         values |= _NO_HTTP_ANSWER
     lines.plain(values)
     if seen.tls is not None and seen.tls.cipher is not None:
-        lines.labelled("probe_tls_cipher_info", [(_label("cipher", seen.tls.cipher), 1)])
+        lines.info("probe_tls_cipher_info", _label_of_few("cipher", seen.tls.cipher))
 
 
 def _tcp(lines: _Lines, seen: Observation, analysis: Analysis) -> None:
@@ -238,16 +256,13 @@ def _tcp(lines: _Lines, seen: Observation, analysis: Analysis) -> None:
         return
     # A dialogue expects patterns only, so bytes are never the cause.
     lines.plain({"probe_failed_due_to_regex": int(broke), "probe_failed_due_to_bytes": 0})
-    captures = seen.answer.captures if isinstance(seen.answer, TcpAnswer) else ()
-    if captures:
+    if isinstance(seen.answer, TcpAnswer) and seen.answer.captures:
         labels: dict[str, str] = {}
-        for name, value in captures:
-            free = name
-            while free in lines.taken:
-                free = f"exported_{free}"  # as Prometheus does with a name that is taken
-            if _LABEL_NAME.fullmatch(free):
-                labels[free] = value
-        lines.labelled("probe_expect_info", [(",".join(map(_label, labels, labels.values())), 1)])
+        for name, value in seen.answer.captures:
+            if _LABEL_NAME.fullmatch(name):
+                labels[lines.free_label(name)] = value
+        if labels:
+            lines.info("probe_expect_info", ",".join(map(_label, labels, labels.values())))
 
 
 def _icmp(lines: _Lines, seen: Observation, _: Analysis) -> None:
@@ -309,7 +324,7 @@ def _websocket(lines: _Lines, seen: Observation, analysis: Analysis) -> None:
     if phases:
         lines.labelled(
             "probe_websocket_duration_seconds",
-            [(f'phase="{phase}"', seconds) for phase, seconds in phases.items()],
+            [(_PHASE_LABELS[phase], seconds) for phase, seconds in phases.items()],
         )
 
 
@@ -326,6 +341,7 @@ _PROTOCOLS: Mapping[str, _Show] = {
     "grpc": _grpc,
     "grpcs": _grpc,
 }
+_PHASE_LABELS: Mapping[Phase, str] = {phase: f'phase="{phase}"' for phase in Phase}
 _HTTP_PHASES = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS, Phase.PROCESSING, Phase.TRANSFER)
 _ICMP_PHASES = (Phase.RESOLVE, Phase.SETUP, Phase.RTT)
 _DNS_PHASES = (Phase.RESOLVE, Phase.CONNECT, Phase.REQUEST)
@@ -347,9 +363,9 @@ _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 def _phases(seen: Observation, phases: Iterable[Phase]) -> list[tuple[str, Seconds]]:
-    samples = [(f'phase="{phase}"', seen.phases.get(phase, 0.0)) for phase in phases]
-    if Phase.RESOLVE not in seen.phases:
-        samples[0] = (samples[0][0], _lookup_time(seen))
+    """Return these phases, of which resolve is the first; one that was not reached is 0."""
+    samples = [(_PHASE_LABELS[phase], seen.phases.get(phase, 0.0)) for phase in phases]
+    samples[0] = (samples[0][0], _lookup_time(seen))
     return samples
 
 
@@ -419,12 +435,14 @@ def _show_tls(lines: _Lines, site: Site, seen: Observation, chain: tuple[Certifi
     WebSockets over TLS.
     """
     if seen.tls is not None and seen.tls.version is not None:
-        lines.labelled("probe_tls_version_info", [(_label("version", seen.tls.version), 1)])
+        lines.info("probe_tls_version_info", _label_of_few("version", seen.tls.version))
     if not chain:
         return
     expiries = [one.not_after for one in chain]
     lines.plain({"probe_ssl_earliest_cert_expiry": min(expiries)})
-    lines.labelled("probe_ssl_last_chain_info", [(_leaf_labels(chain[0]), 1)])
+    leaf = chain[0]
+    labels = _leaf_labels(leaf.fingerprint, leaf.subject, leaf.issuer, leaf.names, leaf.serial)
+    lines.info("probe_ssl_last_chain_info", labels)
     if seen.tls is not None and seen.tls.verified and site.scheme != "grpcs":
         # A certificate that had expired by then cannot be in the chain that was accepted: servers
         # go on sending expired cross-signed ones that nobody needs.
@@ -437,15 +455,16 @@ _NO_DNS_NAME = re.compile(r"[\d.]+|.*:.*")
 
 
 @lru_cache(maxsize=4096)
-def _leaf_labels(leaf: Certificate) -> str:
-    names = ",".join(name for name in leaf.names if not _NO_DNS_NAME.fullmatch(name))
-    digits = len(leaf.serial)
+def _leaf_labels(
+    fingerprint: str, subject: str, issuer: str, names: tuple[str, ...], serial: str
+) -> str:
+    # Strings and not the record they come from, whose own hash and comparison are slow.
     labels = {
-        "fingerprint_sha256": leaf.fingerprint,
-        "subject": leaf.subject,
-        "issuer": leaf.issuer,
-        "subjectalternative": names,
-        "serialnumber": leaf.serial.zfill(digits + digits % 2),  # it shows whole bytes
+        "fingerprint_sha256": fingerprint,
+        "subject": subject,
+        "issuer": issuer,
+        "subjectalternative": ",".join(n for n in names if not _NO_DNS_NAME.fullmatch(n)),
+        "serialnumber": serial.zfill(len(serial) + len(serial) % 2),  # it shows whole bytes
     }
     return ",".join(map(_label, labels, labels.values()))
 
@@ -545,7 +564,7 @@ def probe_exposition(site: Site, result: Result, accept: str) -> tuple[str, byte
         ValueError: The monitor could not look or judge, so that there is nothing to show.
     """
     content_type, openmetrics = negotiate(accept)
-    lines = _Lines("", frozenset())
+    lines = _Lines(None)
     _show_result(lines, site, result)
     text = "".join(expose([lines.series()], openmetrics=openmetrics))
     return content_type, (text + _END if openmetrics else text).encode()
