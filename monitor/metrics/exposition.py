@@ -9,6 +9,7 @@ out in short pieces, because whoever holds the interpreter for long makes runnin
 import re
 from calendar import timegm
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from itertools import repeat
@@ -272,7 +273,8 @@ def _icmp(lines: _Lines, seen: Observation, _: Analysis) -> None:
 
 
 def _dns(lines: _Lines, seen: Observation, _: Analysis) -> None:
-    lines.labelled("probe_dns_duration_seconds", _phases(seen, _DNS_PHASES))
+    phases = _phases(_with_tls_in(Phase.CONNECT, seen), _DNS_PHASES)
+    lines.labelled("probe_dns_duration_seconds", phases)
     answer = seen.answer if isinstance(seen.answer, DnsAnswer) else None
     lines.plain(
         {
@@ -317,10 +319,7 @@ def _websocket(lines: _Lines, seen: Observation, analysis: Analysis) -> None:
             ),
         }
     )
-    phases = dict(seen.phases)
-    if Phase.TLS in phases:
-        # Its "processing" is all of the handshake, TLS included.
-        phases[Phase.PROCESSING] = phases.get(Phase.PROCESSING, 0.0) + phases.pop(Phase.TLS)
+    phases = _with_tls_in(Phase.PROCESSING, seen).phases
     if phases:
         lines.labelled(
             "probe_websocket_duration_seconds",
@@ -367,6 +366,15 @@ def _phases(seen: Observation, phases: Iterable[Phase]) -> list[tuple[str, Secon
     samples = [(_PHASE_LABELS[phase], seen.phases.get(phase, 0.0)) for phase in phases]
     samples[0] = (samples[0][0], _lookup_time(seen))
     return samples
+
+
+def _with_tls_in(other: Phase, seen: Observation) -> Observation:
+    """Return the check with TLS as a part of another phase, where it has no series of its own."""
+    if Phase.TLS not in seen.phases:
+        return seen
+    phases = dict(seen.phases)
+    phases[other] = phases.get(other, 0.0) + phases.pop(Phase.TLS)
+    return replace(seen, phases=phases)
 
 
 def _name_failed(seen: Observation) -> bool:
@@ -440,9 +448,7 @@ def _show_tls(lines: _Lines, site: Site, seen: Observation, chain: tuple[Certifi
         return
     expiries = [one.not_after for one in chain]
     lines.plain({"probe_ssl_earliest_cert_expiry": min(expiries)})
-    leaf = chain[0]
-    labels = _leaf_labels(leaf.fingerprint, leaf.subject, leaf.issuer, leaf.names, leaf.serial)
-    lines.info("probe_ssl_last_chain_info", labels)
+    lines.info("probe_ssl_last_chain_info", _leaf_labels(chain[0]))
     if seen.tls is not None and seen.tls.verified and site.scheme != "grpcs":
         # A certificate that had expired by then cannot be in the chain that was accepted: servers
         # go on sending expired cross-signed ones that nobody needs.
@@ -454,11 +460,20 @@ def _show_tls(lines: _Lines, site: Site, seen: Observation, chain: tuple[Certifi
 _NO_DNS_NAME = re.compile(r"[\d.]+|.*:.*")
 
 
-@lru_cache(maxsize=4096)
-def _leaf_labels(
+_WORTH_KEEPING = 2000
+
+
+def _leaf_labels(leaf: Certificate) -> str:
+    # A server that shows a new certificate of 100 kB at every check must not fill the memory.
+    size = len(leaf.subject) + len(leaf.issuer) + sum(map(len, leaf.names))
+    describe = _known_leaf if size <= _WORTH_KEEPING else _describe_leaf
+    # Strings and not the record, whose own hash and comparison are slow.
+    return describe(leaf.fingerprint, leaf.subject, leaf.issuer, leaf.names, leaf.serial)
+
+
+def _describe_leaf(
     fingerprint: str, subject: str, issuer: str, names: tuple[str, ...], serial: str
 ) -> str:
-    # Strings and not the record they come from, whose own hash and comparison are slow.
     labels = {
         "fingerprint_sha256": fingerprint,
         "subject": subject,
@@ -467,6 +482,9 @@ def _leaf_labels(
         "serialnumber": serial.zfill(len(serial) + len(serial) % 2),  # it shows whole bytes
     }
     return ",".join(map(_label, labels, labels.values()))
+
+
+_known_leaf = lru_cache(maxsize=4096)(_describe_leaf)
 
 
 # ---------------------------------------------------------------- what Prometheus is answered

@@ -521,6 +521,14 @@ def test_the_leaf_is_described_as_blackbox_exporter_does():
     assert shown("probe_ssl_last_chain_info", **info) == 1
 
 
+def test_a_certificate_of_a_thousand_names():
+    """It is described whole, however long that gets."""
+    names = tuple(f"host-{number}.example.com" for number in range(1000))
+    analysis = Analysis(verdict=Verdict(up=True), chain=(replace(LEAF, names=names),))
+    shown = Samples(state(site(), HTTP, analysis))
+    assert shown.labels("probe_ssl_last_chain_info", "subjectalternative") == {",".join(names)}
+
+
 # ---------------------------------------------------------------- the other protocols
 
 
@@ -579,6 +587,14 @@ def test_dns_values():
     assert shown.labels("probe_dns_duration_seconds", "phase") == {"resolve", "connect", "request"}
     silent = Samples(state(site("dns"), failed(Reason.CONNECT_TIMEOUT)))
     assert silent("probe_dns_query_succeeded") == 0
+
+
+def test_dns_over_tls_connects_with_tls():
+    """The handshake is a part of connecting, for which blackbox_exporter has one phase."""
+    seen = replace(DNS, phases={Phase.CONNECT: 0.25, Phase.TLS: 0.5, Phase.REQUEST: 1.0})
+    shown = Samples(state(site("dns"), seen))
+    assert shown("probe_dns_duration_seconds", phase="connect") == 0.75
+    assert shown.labels("probe_dns_duration_seconds", "phase") == {"resolve", "connect", "request"}
 
 
 def test_grpc_values():
