@@ -1,0 +1,430 @@
+"""
+CEL, the expression language of ``that``: read with its mistakes named, evaluated within bounds.
+
+Expressions are read where the configuration is, and evaluated in the worker processes.
+"""
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+from typing import Any
+
+from monitor.analysis.seen import Seen, Unseen
+from monitor.analysis.text import plain, quote
+from monitor.model import (
+    DnsAnswer,
+    GrpcAnswer,
+    HttpAnswer,
+    IcmpAnswer,
+    Seconds,
+    WebSocketAnswer,
+)
+
+_DAY: Seconds = 86400
+
+_LONGEST = 8192
+"""Characters of one expression; beyond some 50,000 the library overflows its stack."""
+
+_CPU_LIMIT: Seconds = 1.0
+"""What all expressions of one site may take together; they usually take some microseconds."""
+
+# ---------------------------------------------------------------- the library
+
+
+@lru_cache(maxsize=1)
+def _library() -> Any:
+    # The package's __init__ imports its command line, and with it typer, rich and prompt_toolkit:
+    # 170 ms and 28 MB in each worker process. The extension alone takes 10 ms and 3 MB.
+    name = "cel.cel"
+    if name in sys.modules:
+        return sys.modules[name]
+    package = find_spec("cel")
+    spec = PathFinder.find_spec(name, package.submodule_search_locations) if package else None
+    if spec is None or spec.loader is None:
+        raise ImportError("common-expression-language is not installed")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    # It initialises once per process: whoever imports the whole package later finds it here
+    sys.modules[name] = module
+    return module
+
+
+_CALLABLE = """
+    size matches contains startsWith endsWith int uint double string bytes timestamp duration
+    type dyn getFullYear getMonth getDate getDayOfMonth getDayOfWeek getDayOfYear getHours
+    getMinutes getSeconds getMilliseconds none of ofNonZeroValue hasValue value or orValue
+"""
+FUNCTIONS = frozenset(_CALLABLE.split())
+"""What the library can call; the name of anything else would be noticed at evaluation only."""
+
+_NAMESPACES = frozenset({"optional"})
+
+
+# ---------------------------------------------------------------- what expressions can look at
+
+
+@dataclass(frozen=True, slots=True)
+class _Variable:
+    """
+    One name of an expression.
+
+    Attributes:
+        get: Returns its value, or raises Unseen.
+        protocols: Whose checks have it; empty for all.
+    """
+
+    get: Callable[[Seen], Any]
+    protocols: frozenset[str] = frozenset()
+
+
+def _status(seen: Seen) -> int | str:
+    match seen.observation.answer:
+        case HttpAnswer() | WebSocketAnswer() as answer:
+            return answer.status
+        case GrpcAnswer(serving_status=str() as serving):
+            return serving
+    raise Unseen("there is no status to look at")
+
+
+def _headers(seen: Seen) -> dict[str, str]:
+    joined: dict[str, list[str]] = {}
+    for name, value in seen.headers():
+        joined.setdefault(name, []).append(value)
+    return {name: ", ".join(values) for name, values in joined.items()}
+
+
+def _ip(seen: Seen) -> str:
+    if seen.observation.address is None:
+        raise Unseen("there is no address to look at")
+    return seen.observation.address
+
+
+def _certificate(seen: Seen) -> dict[str, Any]:
+    leaf = seen.leaf
+    return {
+        "not_after": datetime.fromtimestamp(leaf.not_after, UTC),
+        "days_left": (leaf.not_after - seen.observation.time) / _DAY,
+        "issuer": leaf.issuer,
+        "subject": leaf.subject,
+        "names": list(leaf.names),
+        "verified": seen.tls.verified,
+    }
+
+
+def _tls_version(seen: Seen) -> str:
+    if seen.tls.version is None:
+        raise Unseen("there was no TLS handshake")
+    return seen.tls.version
+
+
+def _rtt(seen: Seen) -> Seconds:
+    times = seen.answer(IcmpAnswer, "echo reply").round_trips
+    if not times:
+        raise Unseen("no packet was answered")
+    return sum(times) / len(times)
+
+
+_HTTP = frozenset({"http"})
+_TLS = frozenset({"http", "tcp", "tls", "dns", "ws", "grpc"})
+
+VARIABLES: Mapping[str, _Variable] = {
+    "status": _Variable(_status, frozenset({"http", "ws", "grpc"})),
+    "headers": _Variable(_headers, frozenset({"http", "ws"})),
+    "body": _Variable(lambda seen: seen.text, _HTTP),
+    "json": _Variable(lambda seen: seen.json, _HTTP),
+    "latency": _Variable(lambda seen: seen.observation.duration),
+    "url": _Variable(lambda seen: seen.final_url),
+    "redirects": _Variable(lambda seen: len(seen.http.redirects), _HTTP),
+    "ip": _Variable(_ip),
+    "http_version": _Variable(lambda seen: seen.http.version, _HTTP),
+    "certificate": _Variable(_certificate, _TLS),
+    "tls_version": _Variable(_tls_version, _TLS),
+    "rcode": _Variable(lambda seen: seen.answer(DnsAnswer, "DNS reply").rcode, frozenset({"dns"})),
+    "answers": _Variable(
+        lambda seen: list(seen.answer(DnsAnswer, "DNS reply").answer), frozenset({"dns"})
+    ),
+    "loss": _Variable(lambda seen: seen.answer(IcmpAnswer, "echo reply").loss, frozenset({"icmp"})),
+    "rtt": _Variable(_rtt, frozenset({"icmp"})),
+}
+
+
+# ---------------------------------------------------------------- reading
+
+
+def parse_expression(value: Any) -> str:
+    """
+    Return the expression, once the library and the tables above have accepted it.
+
+    Raises:
+        ValueError: It is no CEL, calls or looks at what is not there, or looks at nothing.
+    """
+    if not (isinstance(value, str) and value):
+        raise ValueError(f"{value!r} is not an expression; put it in quotes")
+    if len(value) > _LONGEST:
+        raise ValueError(f"the expression is longer than {_LONGEST} characters")
+    program = _compile(value)
+    if not program.variables:
+        raise ValueError(
+            f"{plain(value)} looks at nothing of the answer; it may use {', '.join(VARIABLES)}"
+        )
+    return value
+
+
+def uses_body(source: str) -> bool:
+    """Return whether an expression that was read needs the whole body."""
+    return not _compile(source).variables.isdisjoint({"body", "json"})
+
+
+def check_protocol(source: str, protocol: str) -> None:
+    """
+    Refuse an expression that looks at what checks of this protocol do not have.
+
+    Raises:
+        ValueError: It does.
+    """
+    for name in sorted(_compile(source).variables):
+        protocols = VARIABLES[name].protocols
+        if protocols and protocol not in protocols:
+            raise ValueError(f"{protocol} checks have no {name}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """
+    An expression that is ready to be evaluated.
+
+    Attributes:
+        run: The library's program.
+        variables: Of the ones in VARIABLES, those it looks at.
+    """
+
+    run: Any
+    variables: frozenset[str]
+
+
+@lru_cache(maxsize=2048)
+def _compile(source: str) -> _Program:
+    program = _translate(source)
+    code = _OPAQUE.sub(lambda found: " " * len(found[0]), source)
+    # The library does not tell the variables of comprehensions from the others
+    bound = {found[2] for found in _COMPREHENSION.finditer(code)}
+    names = set(program.variables()) - bound - _NAMESPACES
+    _refuse_unknown("variable", names, VARIABLES)
+    functions = {name for name in program.functions() if name.isidentifier() and name != "_"}
+    _refuse_unknown("function", functions, FUNCTIONS)
+    for found in _PATTERN.finditer(source):
+        _refuse_bad_pattern(found[1])
+    bounded = _bound_comprehensions(source, code)
+    return _Program(
+        run=program if bounded == source else _translate(bounded), variables=frozenset(names)
+    )
+
+
+def _translate(source: str) -> Any:
+    try:
+        return _library().compile(source)
+    except ValueError as error:
+        found = _SYNTAX_ERROR.search(str(error))
+        if not found:
+            raise ValueError(f"{plain(source)} is not a CEL expression") from error
+        line, column, reason = found.groups()
+        reason = plain(reason.partition(" expecting ")[0].replace("<EOF>", "the end"))
+        place = f"character {column}" if "\n" not in source else f"line {line}, character {column}"
+        raise ValueError(f"{plain(source)} is not a CEL expression: {reason} at {place}") from error
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # also a panic of a Rust library, which is no Exception
+        raise ValueError(f"{plain(source)} is not a CEL expression: {error}") from error
+
+
+_SYNTAX_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
+
+
+def _refuse_unknown(kind: str, names: set[str], known: Iterable[str]) -> None:
+    for name in sorted(names.difference(known)):
+        near = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"
+        raise ValueError(f"unknown {kind} {name!r}{hint}")
+
+
+def _refuse_bad_pattern(literal: str) -> None:
+    try:
+        _translate(f"''.matches({literal})").execute({})
+    except RuntimeError as error:
+        raise ValueError(_in_plain_words(str(error), {})) from error
+
+
+# ---------------------------------------------------------------- bounding
+#
+# Nothing in the library bounds a comprehension: over a list out of a hostile body, filter takes
+# quadratic time (10,000 elements: 14 s) and nested ones multiply. So each one is made to ask, at
+# every element, whether there is time left: ``l.all(x, x > 0)`` is evaluated as
+# ``l.all(x, _go() ? (x > 0) : false)``. Everything else in CEL takes linear time.
+
+_GO = "_go"
+
+# What is no code: comments, and strings in each of CEL's forms
+_OPAQUE = re.compile(
+    r"""
+    //[^\n]*
+    | (?<!\w) (?:[rR][bB]?|[bB][rR])
+        (?: \"{3}.*?\"{3} | '{3}.*?'{3} | "[^"\n]*" | '[^'\n]*' )
+    | \"{3}(?:\\.|[^\\])*?\"{3} | '{3}(?:\\.|[^\\])*?'{3}
+    | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_PATTERN = re.compile(rf"\.\s*matches\s*\(\s*({_OPAQUE.pattern})\s*\)", re.VERBOSE | re.DOTALL)
+_COMPREHENSION = re.compile(r"\.\s*(all|exists_one|exists|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
+
+
+def _bound_comprehensions(source: str, code: str) -> str:
+    """
+    Return the expression with the question before each element.
+
+    Args:
+        code: The expression with spaces for strings and comments.
+    """
+    inserted: list[tuple[int, str]] = []
+    for found in _COMPREHENSION.finditer(code):
+        end = _argument_end(code, found.end())
+        transforms = found[1] == "map" and code[end : end + 1] == ")"
+        inserted.append((found.end(), f" {_GO}() ? ("))
+        inserted.append((end, ") : null" if transforms else ") : false"))
+    for place, text in sorted(inserted, reverse=True):
+        source = source[:place] + text + source[place:]
+    return source
+
+
+def _argument_end(code: str, start: int) -> int:
+    depth = 0
+    for place in range(start, len(code)):
+        char = code[place]
+        if depth == 0 and char in "),":
+            return place
+        depth += (char in "([{") - (char in ")]}")
+    return len(code)
+
+
+class _Budget:
+    """The CPU time that expressions may take; CPU time, so that a busy machine breaks no site."""
+
+    def __init__(self, limit: Seconds) -> None:
+        self.spent = False
+        self._limit = limit
+        self._end = time.thread_time() + limit
+        # Reading the CPU clock is a system call; the wall clock is not, and never behind it
+        self._look = time.monotonic() + limit
+
+    def go(self) -> bool | None:
+        """Return True, or None, which ends the evaluation, once the time is spent."""
+        now = time.monotonic()
+        if now < self._look:
+            return True
+        left = self._end - time.thread_time()
+        if left > 0:
+            self._look = now + left
+            return True
+        self.spent = True
+        return None
+
+
+# ---------------------------------------------------------------- evaluating
+
+
+def why_not_all(sources: tuple[str, ...], seen: Seen, limit: Seconds = _CPU_LIMIT) -> str | None:
+    """
+    Return why the first of the expressions that is not true is not, or None if all are.
+
+    Args:
+        limit: Seconds of CPU that they may take together.
+    """
+    budget = _Budget(limit)
+    context = _library().Context(functions={_GO: budget.go})
+    given: set[str] = set()
+    unseen: dict[str, str] = {}
+    for source in sources:
+        program = _compile(source)
+        for name in program.variables - given:
+            given.add(name)
+            try:
+                context.add_variable(name, VARIABLES[name].get(seen))
+            except Unseen as error:
+                unseen[name] = str(error)
+            except ValueError:
+                unseen[name] = f"{name} holds what CEL cannot: half a character, or a huge integer"
+        why = _why_not(program, context, unseen)
+        if budget.spent:
+            why = f"took more than {limit:g}s of computing"
+        if why:
+            shown = seen.plain(" ".join(source.split()), 200)
+            values = "" if budget.spent else _show_values(source, context, seen)
+            return f"expression {shown} {why}{values}"
+    return None
+
+
+def _why_not(program: _Program, context: Any, unseen: Mapping[str, str]) -> str | None:
+    try:
+        result = program.run.execute(context)
+    except KeyError as error:
+        why = f"there is no {quote(str(error.args[0]))}"
+    except IndexError as error:
+        why = f"there is no element {str(error).rpartition(' ')[2]}"
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        why = _in_plain_words(str(error), unseen)
+    else:
+        if result is True:
+            return None
+        return "is false" if result is False else "is neither true nor false"
+    return f"cannot be evaluated: {why}"
+
+
+def _in_plain_words(message: str, unseen: Mapping[str, str]) -> str:
+    missing = _UNDEFINED.match(message)
+    if missing:
+        return unseen.get(missing[1]) or f"there is no {missing[1]!r} with these arguments"
+    if message.startswith("No such overload"):
+        return "a value has a type that the operation does not take"
+    pattern = _BAD_PATTERN.search(message)
+    if pattern:
+        return f"{plain(pattern[1])} is not a pattern: {plain(pattern[2])}"
+    return plain(message.partition(" Check function arguments")[0].partition(". ")[0])
+
+
+_UNDEFINED = re.compile(r"Undefined variable or function: '(\w+)'")
+_BAD_PATTERN = re.compile(
+    r"error: (.*) not a valid regex:\n(?:.*\nerror: )?(.*?)\.+ Check function", re.DOTALL
+)
+
+_SHOWN_VALUES = 3
+# A variable, and the fields and elements that are picked of it
+_PICKED = re.compile(
+    rf"""
+    (?P<opaque>{_OPAQUE.pattern})
+    | (?<![\w.]) (?:{"|".join(VARIABLES)}) \b (?!\s*\()
+      (?: \.[A-Za-z_]\w*\b(?!\s*\() | \[(?:\d+|"[^"\\\n]*"|'[^'\\\n]*')\] )*
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def _show_values(source: str, context: Any, seen: Seen) -> str:
+    """Return what the expression looked at: `` (status is 503, json.ok is false)``."""
+    shown: dict[str, str] = {}
+    for found in _PICKED.finditer(source):
+        picked = found[0]
+        if found["opaque"] or picked in shown or len(shown) == _SHOWN_VALUES:
+            continue
+        try:
+            value = _translate(picked).execute(context)
+        except (LookupError, TypeError, ValueError, RuntimeError):
+            continue
+        shown[picked] = f"{seen.plain(picked)} is {seen.quote(value)}"
+    return f" ({', '.join(shown.values())})" if shown else ""

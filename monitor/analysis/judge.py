@@ -1,0 +1,78 @@
+"""
+The verdict on one observation; what a worker process runs.
+
+Nothing in an observation makes these functions raise: a bug that an answer brings to light breaks
+the one expectation it was found in, and is logged.
+"""
+
+import logging
+from typing import Any
+
+from monitor.analysis.certificate import why_not_accepted
+from monitor.analysis.expectations import EXPECTATIONS
+from monitor.analysis.seen import Seen, Unseen
+from monitor.logs import fields
+from monitor.model import UP, Analysis, Failure, Job, Reason, Verdict
+
+_log = logging.getLogger(__name__)
+
+_CERTIFICATE_FAULTS = frozenset(
+    {
+        Reason.TLS_EXPIRED,
+        Reason.TLS_NOT_YET_VALID,
+        Reason.TLS_WRONG_HOST,
+        Reason.TLS_UNTRUSTED,
+    }
+)
+
+
+def judge_batch(jobs: tuple[Job, ...]) -> tuple[Analysis, ...]:
+    """Judge each job, in order; never raises for anything that is in one."""
+    return tuple(map(judge, jobs))
+
+
+def judge(job: Job) -> Analysis:
+    """
+    Judge one observation: its own failure decides, else the first expectation that is broken.
+
+    The certificates are decoded whatever the verdict.
+    """
+    seen = Seen(job)
+    failure = job.observation.failure
+    if failure:
+        return Analysis(
+            verdict=Verdict.down(_explained(failure, seen)),
+            chain=seen.chain,
+            hop_chains=seen.hop_chains,
+        )
+    failures = {key: why for key, value in job.expect if (why := _broken(key, value, seen))}
+    return Analysis(
+        verdict=Verdict.down(next(iter(failures.values()))) if failures else UP,
+        chain=seen.chain,
+        hop_chains=seen.hop_chains,
+        broken=tuple(failures),
+    )
+
+
+def _broken(key: str, value: Any, seen: Seen) -> Failure | None:
+    kind = EXPECTATIONS[key]
+    try:
+        why = kind.check(value, seen)
+    except Unseen as error:
+        why = str(error)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # also a panic of a Rust library, which is no Exception
+        _log.exception("expectation_bug", extra=fields(expectation=key))
+        why = seen.plain(f"{key} cannot be judged: {type(error).__name__}: {error}", 300)
+    return Failure(kind.reason, why) if why else None
+
+
+def _explained(failure: Failure, seen: Seen) -> Failure:
+    """Return the failure with what only the decoded certificates can tell."""
+    if failure.reason not in _CERTIFICATE_FAULTS:
+        return failure
+    message = why_not_accepted(
+        failure.reason, failure.message, seen.chain, seen.host, seen.observation.time
+    )
+    return Failure(failure.reason, message)

@@ -1,0 +1,155 @@
+"""
+What checks are given: one observation, decoded as far as they ask and no further.
+
+Runs in the worker processes.
+"""
+
+import json
+from functools import cached_property
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from monitor.analysis.body import decode_json, decode_text
+from monitor.analysis.certificate import decode_chain
+from monitor.analysis.text import plain, quote
+from monitor.model import (
+    Answer,
+    Certificate,
+    HttpAnswer,
+    Job,
+    Observation,
+    TlsSession,
+    WebSocketAnswer,
+    redact,
+)
+
+_Answer = TypeVar("_Answer", bound=Answer)
+
+
+class Unseen(Exception):  # noqa: N818  not a fault: what an expectation looks at is not there
+    """
+    What a check would look at cannot be had; the expectation fails closed.
+
+    Its text is a whole message: ``body is not JSON: …``.
+    """
+
+
+class Seen:
+    """
+    One observation for the time of its judgement.
+
+    Attributes:
+        url: The site's URL.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.observation: Observation = job.observation
+        self.url = job.url
+        # A secret that a message quotes as JSON is escaped like everything around it
+        secrets = {*job.secrets, *(json.dumps(secret)[1:-1] for secret in job.secrets)}
+        self._secrets = tuple(sorted(secrets, key=len, reverse=True))
+
+    def answer(self, kind: type[_Answer], name: str) -> _Answer:
+        """
+        Return the answer, where it is of this kind.
+
+        Args:
+            name: What is missing otherwise: ``HTTP answer``.
+
+        Raises:
+            Unseen: There is none, or one of another protocol.
+        """
+        answer = self.observation.answer
+        if not isinstance(answer, kind):
+            raise Unseen(f"there is no {name} to look at")
+        return answer
+
+    @property
+    def http(self) -> HttpAnswer:
+        """The HTTP answer; raises Unseen without one."""
+        return self.answer(HttpAnswer, "HTTP answer")
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Return the answer's header lines, names in lower case; raises Unseen without any."""
+        answer = self.observation.answer
+        if not isinstance(answer, HttpAnswer | WebSocketAnswer):
+            raise Unseen("there is no HTTP answer to look at")
+        return tuple((name.lower(), value) for name, value in answer.headers)
+
+    @cached_property
+    def text(self) -> str:
+        """The body as text; raises Unseen without an HTTP answer."""
+        answer = self.http
+        return decode_text(answer.body, next(iter(answer.header("content-type")), ""))
+
+    @cached_property
+    def json(self) -> Any:
+        """The body as JSON; raises Unseen where it is none, or was cut."""
+        answer = self.http
+        if answer.truncated:
+            raise Unseen(f"body was cut after {len(answer.body)} bytes, so it is not JSON")
+        try:
+            return decode_json(answer.body)
+        except ValueError as error:
+            excerpt = f": {self.quote(self.text)}" if answer.body else ""
+            raise Unseen(f"body {error}{excerpt}") from error
+
+    @property
+    def tls(self) -> TlsSession:
+        """The final connection's handshake; raises Unseen on a plain connection."""
+        tls = self.observation.tls
+        if tls is None:
+            raise Unseen("the connection was not over TLS")
+        return tls
+
+    @cached_property
+    def chain(self) -> tuple[Certificate, ...]:
+        """The final connection's certificates, leaf first; empty without any."""
+        tls = self.observation.tls
+        return decode_chain(tls.chain) if tls else ()
+
+    @cached_property
+    def hop_chains(self) -> tuple[tuple[Certificate, ...], ...]:
+        """The same of each redirect, in order."""
+        answer = self.observation.answer
+        if not isinstance(answer, HttpAnswer):
+            return ()
+        return tuple(decode_chain(hop.tls.chain) if hop.tls else () for hop in answer.redirects)
+
+    @property
+    def leaf(self) -> Certificate:
+        """The server's certificate; raises Unseen without one."""
+        if not self.chain:
+            raise Unseen(
+                "the server's certificate cannot be read"
+                if self.tls.chain
+                else "there is no certificate"
+            )
+        return self.chain[0]
+
+    @property
+    def final_url(self) -> str:
+        """Where the answer came from: after the redirects, the last one's."""
+        answer = self.observation.answer
+        return answer.url if isinstance(answer, HttpAnswer) and answer.url else self.url
+
+    @property
+    def host(self) -> str:
+        """The name that the final connection's certificate must cover; empty if unknown."""
+        tls = self.observation.tls
+        if tls and tls.server_name:
+            return tls.server_name
+        try:
+            return urlsplit(self.final_url).hostname or ""
+        except ValueError:
+            return ""
+
+    def quote(self, value: Any) -> str:
+        """Return a value for a message, as JSON; cut, printable, and without the site's secrets."""
+        if isinstance(value, str):
+            return quote(redact(value, self._secrets))
+        return self.plain(json.dumps(value, ensure_ascii=False, default=str))
+
+    def plain(self, text: str, longest: int = 100) -> str:
+        """Return a text for a message as quote() does, but without quotes."""
+        return plain(redact(text, self._secrets), longest)

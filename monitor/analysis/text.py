@@ -1,0 +1,37 @@
+"""How values stand in messages: on one line, printable, and no longer than one wants to read."""
+
+import json
+from collections.abc import Iterable
+
+_LONGEST = 100
+
+
+def quote(text: str) -> str:
+    """Return a text in quotes, as JSON writes it; see plain() for what else becomes of it."""
+    shown = json.dumps(text[:_LONGEST], ensure_ascii=False)
+    return _printable(shown[:-1]) + ('…"' if len(text) > _LONGEST else '"')
+
+
+def plain(text: str, longest: int = _LONGEST) -> str:
+    """
+    Return a text cut after so many characters.
+
+    What cannot be seen or would change the line (control characters, bidirectional marks, lone
+    surrogates) is escaped.
+    """
+    return _printable(text[:longest]) + ("…" if len(text) > longest else "")
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def enumerate_few(values: Iterable[str], few: int = 3) -> str:
+    """Return the first few, and how many more there are: ``a, b, c and 997 more``."""
+    listed = list(values)
+    more = len(listed) - few
+    return ", ".join(listed[:few]) + (f" and {more} more" if more > 0 else "")
