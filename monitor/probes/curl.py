@@ -28,7 +28,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from monitor.clock import Deadline
 from monitor.errors import ProbeError
-from monitor.model import Failure, Phase, Reason, Seconds, TlsSession
+from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
 from monitor.options import show_duration
 from monitor.probes.ciphers import iana_name
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
@@ -55,6 +55,7 @@ _TIMERS = (
 _IDLE: Seconds = 60.0
 _SAN = re.compile(r"(?:DNS|IP Address):([^,\s]+)")
 _MOST_NAMES = 3
+_LAST_BYTES: Bytes = 4
 _LONGEST_NAME = 100
 _TLS_VERSIONS = {
     "1.0": (pycurl.SSLVERSION_TLSv1_0, pycurl.SSLVERSION_MAX_TLSv1_0),
@@ -176,6 +177,7 @@ class Transfer:
         reusable: Whether the handle may serve again; a probe that keeps its connection open
             (CONNECT_ONLY without FORBID_REUSE) sets it to False, because only closing the handle
             closes that connection.
+        last_bytes: The end of what was received of a body, as it came over the wire.
     """
 
     def __init__(
@@ -186,7 +188,11 @@ class Transfer:
         self._route = route
         self._deadline = deadline
         self._resolver = resolver
+        self.last_bytes = b""
+        self._stopped = False
+        self._failed = False
         self._tried = ""
+        self._asked_for_certificate = False
         self._suite: tuple[str, str] | None = None
         self._set_up()
 
@@ -228,9 +234,12 @@ class Transfer:
     def _note(self, kind: int, line: bytes) -> None:
         """Keep what libcurl tells only in its verbose text: the address tried, the suite."""
         if kind != pycurl.INFOTYPE_TEXT:
-            return
-        if line.startswith(b"  Trying "):
+            if kind == pycurl.INFOTYPE_DATA_IN:
+                self.last_bytes = (self.last_bytes + line[-_LAST_BYTES:])[-_LAST_BYTES:]
+        elif line.startswith(b"  Trying "):
             self._tried = line[9:-4].decode("ascii", "replace")
+        elif line.startswith(b"TLS") and b"(IN), TLS handshake, Request CERT" in line:
+            self._asked_for_certificate = True
         elif line.startswith(b"SSL connection using "):
             version, _, rest = line[21:].decode("ascii", "replace").partition(" / ")
             self._suite = (version, rest.partition(" / ")[0].strip())
@@ -247,9 +256,24 @@ class Transfer:
             self.curl.perform()
         except pycurl.error as error:
             code, text = error.args
-            # A write error is a callback's own word that it has seen enough
-            return None if code == pycurl.E_WRITE_ERROR else self._failure(code, text)
+            if not self._stopped:
+                self._failed = True
+                return self._failure(code, text)
         return None
+
+    def stop(self) -> int:
+        """Return what a callback returns in turn, to end the transfer without a failure."""
+        self._stopped = True
+        return -1
+
+    def failure(self, error: pycurl.error) -> Failure:
+        """
+        Return what an error of the handle's own ``send`` or ``recv`` means.
+
+        Raises:
+            ProbeError, pycurl.error: As perform().
+        """
+        return self._failure(*error.args)
 
     @cached_property
     def _times(self) -> tuple[int, int, int, int, int]:
@@ -260,7 +284,7 @@ class Transfer:
         """
         resolved, connected, secured, first_byte, end = map(self.curl.getinfo, _TIMERS)
         # On an early failure libcurl sets the timers that were not reached to the end
-        if not connected or (self._route.scheme == "https" and not secured):
+        if not self.curl.getinfo(pycurl.HEADER_SIZE):
             first_byte = 0
         return resolved, connected, secured, first_byte, end
 
@@ -283,6 +307,8 @@ class Transfer:
         phases: dict[Phase, Seconds] = {}
         begin = 0
         for phase, mark in marks:
+            if not mark and not self._failed:
+                break  # a connection alone was wanted
             phases[phase] = max(0, (mark or end) - begin) / _MICROSECONDS
             if not mark:
                 break
@@ -316,6 +342,7 @@ class Transfer:
             cipher=iana_name(cipher) if cipher else None,
             chain=chain,
             verified=verified,
+            server_name=self._route.name if self._route.name != self._route.host else None,
         )
 
     def _certificates(self) -> list[dict[str, str]]:
@@ -325,6 +352,7 @@ class Transfer:
 
     def _failure(self, code: int, text: str) -> Failure:
         system = self.curl.getinfo(pycurl.OS_ERRNO)
+        text = _OPENSSL_PREFIX.sub("", text).removesuffix(", errno 0")
         connected = self._times[1] > 0
         if code in _OUR_FAULT:
             raise ProbeError(_OUR_FAULT[code].format(text=text, route=self._route))
@@ -345,6 +373,11 @@ class Transfer:
             return self._resolver.why_not(host, self._deadline, self._route.network.ip)
         if code == pycurl.E_PEER_FAILED_VERIFICATION:
             return self._distrust(text)
+        if code in _READING and self._asked_for_certificate and not self._times[3]:
+            # Whatever broke the connection off (RFC 8446 leaves the alert to the server)
+            ours = self._route.tls.cert_file
+            what = "did not accept our client certificate" if ours else "wants a client certificate"
+            return Failure(Reason.TLS_CLIENT_CERTIFICATE, f"{self._peer} {what}: {text}")
         if code in _READING and _RESET.search(text) and not self._times[3]:
             return Failure(Reason.CONNECT_RESET, f"{self._peer} reset the connection")
         return None
@@ -402,7 +435,7 @@ class Transfer:
         if result == _X509_NOT_YET_VALID:
             day = _date(chain, "Start date", after=self._deadline.clock.time())
             return Failure(Reason.TLS_NOT_YET_VALID, f"a certificate of {name} is not valid{day}")
-        if result in (_X509_OK, _X509_HOSTNAME_MISMATCH):
+        if _WRONG_NAME.search(text):
             message = f"certificate for {_names(leaf)} does not cover {name}"
             return Failure(Reason.TLS_WRONG_HOST, message)
         issuer = leaf.get("Issuer", "unknown")
@@ -467,6 +500,12 @@ class Handles:
         now = time.monotonic()
         stack.append(_Idle(curl, version, now))
         self._trim(stack, now)
+
+    def close(self) -> None:
+        """Close the handles that lie idle."""
+        for stack in self._stacks.values():
+            while stack:
+                stack.pop().curl.close()
 
     @staticmethod
     def _take(stack: "deque[_Idle]", version: int) -> pycurl.Curl:
@@ -540,10 +579,10 @@ def _tls_version(name: str) -> str:
 
 # ---------------------------------------------------------------- the table of errors
 
-_X509_OK = 0
 _X509_NOT_YET_VALID = 9
 _X509_EXPIRED = 10
-_X509_HOSTNAME_MISMATCH = 62
+_WRONG_NAME = re.compile(r"subject name|common name")  # libcurl's own check, not OpenSSL's
+_OPENSSL_PREFIX = re.compile(r"^.*error:[0-9A-F]+:[^:]*:[^:]*:")
 _UNTRUSTED = {
     18: "it is self-signed",
     19: "its chain ends in an authority that is not trusted",
@@ -564,13 +603,20 @@ _OUR_FAULT = {
     pycurl.E_NOT_BUILT_IN: "this libcurl cannot do that: {text}",
     pycurl.E_INTERFACE_FAILED: "cannot send from {route.network.source_address}: {text}",
     pycurl.E_SSL_CACERT_BADFILE: "cannot read the authorities in {route.trust}: {text}",
+    pycurl.E_BAD_FUNCTION_ARGUMENT: "libcurl refuses the site's options: {text}",
     pycurl.E_SSL_CERTPROBLEM: "cannot use the client certificate {route.tls.cert_file}: {text}",
     pycurl.E_SSL_ENGINE_INITFAILED: "OpenSSL cannot start: {text}",
     _E_UNRECOVERABLE_POLL: "the system cannot wait for sockets: {text}",
 }
 _OUR_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
-_READING = {pycurl.E_SSL_CONNECT_ERROR, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR}
+_READING = {
+    pycurl.E_SSL_CONNECT_ERROR,
+    pycurl.E_SEND_ERROR,
+    pycurl.E_RECV_ERROR,
+    pycurl.E_GOT_NOTHING,
+    _E_SSL_CLIENTCERT,
+}
 _CONNECTING = {pycurl.E_COULDNT_CONNECT, _E_QUIC_CONNECT, *_READING}
 _RESET = re.compile(r"reset by peer|Broken pipe|errno (104|32)\b")
 _AMOUNT = re.compile(r"\d+( out of \d+)? bytes received")
@@ -592,13 +638,6 @@ def _row(codes: set[int], pattern: str, reason: Reason, message: str) -> _Row:
 
 # The most specific first: the first row whose code and pattern fit decides
 _ROWS = (
-    _row(
-        {*_READING, _E_SSL_CLIENTCERT},
-        r"alert (certificate required|bad certificate|unknown ca|unsupported certificate"
-        r"|certificate (revoked|expired|unknown)|access denied)|client certificate",
-        Reason.TLS_CLIENT_CERTIFICATE,
-        "{peer} did not accept our client certificate, or wants one: {text}",
-    ),
     _row(
         {pycurl.E_SSL_CONNECT_ERROR},
         r"wrong version number|packet length too long|http request|record layer failure",
@@ -642,7 +681,8 @@ _ROWS = (
         "lost the connection to {peer}: {text}",
     ),
     _row(
-        {pycurl.E_BAD_CONTENT_ENCODING},
+        # A write error that is not a callback's comes from unpacking: garbage after the end
+        {pycurl.E_BAD_CONTENT_ENCODING, pycurl.E_WRITE_ERROR},
         "",
         Reason.DECODE_ERROR,
         "the body from {peer} cannot be decompressed: {text}",

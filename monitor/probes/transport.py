@@ -26,15 +26,8 @@ LIBCURL_VERSION: str = pycurl.version_info()[1]
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = {301, 302, 303, 307, 308}
-_VERSIONS = {
-    pycurl.CURL_HTTP_VERSION_1_0: "1.0",
-    pycurl.CURL_HTTP_VERSION_1_1: "1.1",
-    pycurl.CURL_HTTP_VERSION_2_0: "2",
-    pycurl.CURL_HTTP_VERSION_3: "3",
-}
 _MOST_HEADER_BYTES: Bytes = 300 * 1024
 _MOST_HEADERS = 2000
-_STOP = -1  # what a callback returns to end the transfer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,11 +153,11 @@ class CurlAdapter(HTTPAdapter):
         self.exchanges.append(exchange)
         route = self._settings.route(url)
         with self._handles.lend(route, self._deadline) as transfer:
-            intake = _Intake(self._settings)
+            intake = _Intake(transfer, self._settings)
             _set_request(transfer.curl, request, url, route, self._settings)
             transfer.curl.setopt(pycurl.HEADERFUNCTION, intake.take_header)
             transfer.curl.setopt(pycurl.WRITEFUNCTION, intake.take_body)
-            failure = transfer.perform() or intake.failure(route)
+            failure = transfer.perform() or intake.failure(route.peer)
             _read(transfer, intake, exchange, failure)
         if failure:
             raise ExchangeFailed(failure)
@@ -174,14 +167,17 @@ class CurlAdapter(HTTPAdapter):
 class _Intake:
     """Takes headers and body as they come, and says stop at the limits."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, transfer: Transfer, settings: Settings) -> None:
+        self._transfer = transfer
         self._limit = settings.max_body
         self._keep = settings.keep_body
         self._follow = settings.follow_redirects
+        self._unpacks = settings.compression
         self._header_bytes = 0
         self._header_count = 0
         self._flooded = False
         self.status = 0
+        self.version = ""
         self.headers: list[tuple[str, str]] = []
         self._complete = False
         self._kept: list[bytes] = []
@@ -194,7 +190,7 @@ class _Intake:
         self._header_count += 1
         if self._header_bytes > _MOST_HEADER_BYTES or self._header_count > _MOST_HEADERS:
             self._flooded = True
-            return _STOP
+            return self._transfer.stop()
         if self._complete:
             return None  # a trailer
         text = line.decode("latin-1").rstrip("\r\n")
@@ -202,7 +198,7 @@ class _Intake:
             return self._end_block()
         if text.startswith("HTTP/"):
             self.headers.clear()
-            self.status = _status(text)
+            self.version, self.status = _status(text)
         elif text[0] in " \t" and self.headers:
             name, value = self.headers[-1]
             self.headers[-1] = (name, f"{value} {text.strip()}")
@@ -215,7 +211,7 @@ class _Intake:
         # 1xx is followed by another block; 101 never comes, because no upgrade is asked for
         self._complete = self.status >= 200  # noqa: PLR2004  RFC 9110: the first final status
         if self._follow and self.status in _REDIRECTS and self._has_location():
-            return _STOP
+            return self._transfer.stop()
         return None
 
     def _has_location(self) -> bool:
@@ -231,7 +227,7 @@ class _Intake:
             part = chunk[: self._keep - self._kept_size]
             self._kept.append(part)
             self._kept_size += len(part)
-        return _STOP if self.truncated else None
+        return self._transfer.stop() if self.truncated else None
 
     @property
     def complete(self) -> bool:
@@ -241,16 +237,40 @@ class _Intake:
     def body(self) -> bytes:
         return b"".join(self._kept)
 
-    def failure(self, route: Route) -> Failure | None:
+    def failure(self, peer: str) -> Failure | None:
+        """Return what libcurl lets pass, once it has found nothing wrong."""
         if self._flooded:
             limit = f"{_MOST_HEADER_BYTES // 1024}KiB or {_MOST_HEADERS} lines"
-            return Failure(Reason.PROTOCOL_ERROR, f"more than {limit} of headers from {route.peer}")
+            return Failure(Reason.PROTOCOL_ERROR, f"more than {limit} of headers from {peer}")
+        if not self._complete:
+            message = f"{peer} closed the connection in the middle of its headers"
+            return Failure(Reason.CONNECTION_LOST, message)
+        if self._gzip_is_cut():
+            message = f"the body from {peer} cannot be decompressed: it ends too early"
+            return Failure(Reason.DECODE_ERROR, message)
         return None
 
+    def _gzip_is_cut(self) -> bool:
+        """
+        Return whether a gzip body lacks its end, where nothing else would show it.
 
-def _status(line: str) -> int:
-    code = line.partition(" ")[2][:3]
-    return int(code) if code.isascii() and code.isdecimal() else 0
+        A gzip stream ends with the size of what it unpacks to (RFC 1952). In chunks and in HTTP/2
+        the last bytes are not the body's, but there the framing tells whether it is complete.
+        """
+        headers = {name.lower(): value for name, value in self.headers}
+        if headers.get("content-encoding") not in ("gzip", "x-gzip") or not self._unpacks:
+            return False
+        if "transfer-encoding" in headers or self.version not in ("1.0", "1.1"):
+            return False
+        size = (self.body_size % 2**32).to_bytes(4, "little")
+        return self.body_size > 0 and not self.truncated and self._transfer.last_bytes != size
+
+
+def _status(line: str) -> tuple[str, int]:
+    """Return version and code of ``HTTP/1.1 200 OK``, 0 for what is none."""
+    protocol, _, rest = line.partition(" ")
+    code = rest[:3]
+    return protocol[5:], int(code) if code.isascii() and code.isdecimal() else 0
 
 
 def _set_request(
@@ -318,7 +338,7 @@ def _read(transfer: Transfer, intake: _Intake, exchange: Exchange, failure: Fail
     exchange.failure = failure
     if intake.complete:
         exchange.status = intake.status
-        exchange.version = _VERSIONS.get(curl.getinfo(pycurl.INFO_HTTP_VERSION), "")
+        exchange.version = intake.version
         exchange.headers = tuple(intake.headers)
         exchange.body = intake.body()
         exchange.body_size = intake.body_size

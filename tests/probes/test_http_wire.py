@@ -1,0 +1,274 @@
+"""What the HTTP probe makes of servers that are broken, slow or hostile; real sockets, loopback."""
+
+import gzip
+import socket
+import zlib
+
+import pytest
+
+from monitor.model import HttpAnswer, Phase, Reason
+from monitor.probes.http import HttpOptions
+from tests.probes.servers import (
+    answer,
+    drip,
+    read_request,
+    repeat,
+    reset,
+    stay_silent,
+)
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+GZIP = HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n"
+SHORT = 0.6  # the timeout of checks that must run into it
+
+# name: script, reason, part of the message
+BROKEN = {
+    "closes at once": ([read_request], "connection_lost", "without an answer"),
+    "resets after the request": ([read_request, reset], "connect_reset", "reset the connection"),
+    "resets in mid-body": (
+        [read_request, HEAD + b"Content-Length: 9\r\n\r\nok", 0.05, reset],
+        "connection_lost",
+        "lost the connection",
+    ),
+    "closes in mid-body": (
+        [read_request, HEAD + b"Content-Length: 9\r\n\r\nok"],
+        "connection_lost",
+        "7 bytes missing",
+    ),
+    "closes in mid-headers": (
+        [read_request, HEAD + b"Content-Le"],
+        "connection_lost",
+        "in the middle of its headers",
+    ),
+    "speaks HTTP/0.9": ([read_request, b"<html>hello</html>\r\n"], "protocol_error", "HTTP/0.9"),
+    "sends binary noise": (
+        [read_request, bytes(range(256)) * 20],
+        "protocol_error",
+        "does not keep to HTTP",
+    ),
+    "has no status": ([read_request, b"HTTP/1.1 abc\r\n\r\n"], "protocol_error", ""),
+    "has a contradictory length": (
+        [read_request, HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok"],
+        "protocol_error",
+        "",
+    ),
+    "has a negative length": (
+        [read_request, HEAD + b"Content-Length: -2\r\n\r\nok"],
+        "protocol_error",
+        "",
+    ),
+    "breaks its chunks": ([read_request, CHUNKED + b"xyz\r\nhello\r\n"], "protocol_error", ""),
+    "cuts its chunks off": ([read_request, CHUNKED + b"ff\r\nhello"], "connection_lost", ""),
+    "sends no gzip as gzip": ([read_request, GZIP + b"hello" * 9], "decode_error", "decompress"),
+    "cuts its gzip off": (
+        [read_request, GZIP + gzip.compress(bytes(range(256)) * 9)[:-100]],
+        "decode_error",
+        "ends too early",
+    ),
+    "sends more than its gzip": (
+        [read_request, GZIP + gzip.compress(b"hello") + b"garbage"],
+        "decode_error",
+        "cannot be decompressed",
+    ),
+    "sends a 10 MB header": (
+        [read_request, HEAD + b"X: ", repeat(b"x" * 65536, 160)],
+        "protocol_error",
+        "",
+    ),
+    "never ends its headers": (
+        [read_request, HEAD, repeat(b"X-Header: value\r\n")],
+        "protocol_error",
+        "headers from 127.0.0.1:",
+    ),
+    "answers 1xx for ever": (
+        [read_request, repeat(b"HTTP/1.1 100 Continue\r\n\r\n")],
+        "protocol_error",
+        "headers from 127.0.0.1:",
+    ),
+}
+
+# name: script, reason, part of the message; each takes all of its short timeout
+SLOW = {
+    "accepts and is silent": ([stay_silent], "read_timeout", "no answer from 127.0.0.1:"),
+    "drips its headers": (
+        [read_request, HEAD, drip(b"X-Header: value\r\n")],
+        "read_timeout",
+        "was not complete within 600ms",
+    ),
+    "drips its body": (
+        [read_request, HEAD + b"Content-Length: 9999\r\n\r\n", drip(b"x")],
+        "read_timeout",
+        "was not complete within 600ms",
+    ),
+    "stops in mid-body": (
+        [read_request, HEAD + b"Content-Length: 9999\r\n\r\nhello", stay_silent],
+        "read_timeout",
+        "5 out of 9999 bytes received",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_answer_has_an_exact_reason(serve, check, name):
+    """Each way to break HTTP has its reason, and the message names the peer."""
+    script, reason, part = BROKEN[name]
+    seen = check(serve(script).url())
+    assert seen.failure is not None
+    assert (seen.failure.reason, part in seen.failure.message) == (reason, True), seen.failure
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_the_deadline_holds_against_slow_servers(serve, check, name):
+    """However a server drips, the check ends with its timeout and says how far it came."""
+    script, reason, part = SLOW[name]
+    seen = check(serve(script).url(), timeout=SHORT)
+    assert seen.failure is not None
+    assert (seen.failure.reason, part in seen.failure.message) == (reason, True), seen.failure
+    assert SHORT * 0.9 < seen.duration < SHORT + 5
+
+
+def test_phases_add_up_to_the_duration(serve, check):
+    """The phases of a plain check are its whole time, and there is none of TLS."""
+    seen = check(serve([read_request, 0.2, *answer()[1:]]).url())
+    assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT, Phase.PROCESSING, Phase.TRANSFER]
+    assert sum(seen.phases.values()) == pytest.approx(seen.duration, abs=1e-5)
+    assert seen.phases[Phase.PROCESSING] >= 0.19
+    assert seen.address == "127.0.0.1"
+    assert seen.tls is None
+
+
+def test_a_slow_body_is_transfer_time(serve, check):
+    """What comes between the first byte and the last is the transfer."""
+    script = [read_request, HEAD + b"Content-Length: 2\r\n\r\no", 0.2, b"k"]
+    seen = check(serve(script).url())
+    assert seen.phases[Phase.TRANSFER] >= 0.19 > seen.phases[Phase.PROCESSING]
+
+
+def test_phases_are_summed_over_redirects(serve, check):
+    """A redirect's phases are part of the check's, like those of its final answer."""
+    final = serve([read_request, 0.1, *answer()[1:]])
+    first = serve([read_request, 0.1, *_redirect(final.url())[1:]])
+    seen = check(first.url())
+    assert seen.phases[Phase.PROCESSING] >= 0.19
+    assert sum(seen.phases.values()) == pytest.approx(seen.duration, abs=1e-5)
+
+
+def test_the_phase_that_failed_lasts_until_the_failure(check):
+    """A connection that is refused has no later phase than connect."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    seen = check(f"http://127.0.0.1:{port}/")
+    assert seen.failure.reason is Reason.CONNECT_REFUSED
+    assert seen.failure.message == f"connection to 127.0.0.1:{port} refused"
+    assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT]
+    assert seen.address == "127.0.0.1"
+
+
+def test_a_full_listen_queue_is_a_connect_timeout(check):
+    """A host that answers no SYN any more times out while connecting."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        try:
+            seen = check(f"http://127.0.0.1:{port}/", timeout=SHORT)
+        finally:
+            for filler in fillers:
+                filler.close()
+    assert seen.failure.reason is Reason.CONNECT_TIMEOUT
+    assert seen.failure.message == f"no connection to 127.0.0.1:{port} within 600ms"
+
+
+def test_an_unreachable_address_is_named(check):
+    """An address without a route is unreachable, and the system's words say why."""
+    seen = check("http://255.255.255.255/")
+    assert seen.failure.reason is Reason.CONNECT_UNREACHABLE
+    assert "255.255.255.255:80 is unreachable: " in seen.failure.message
+
+
+def test_a_thousand_headers_are_an_answer(serve, check):
+    """As many headers as an honest server might send are kept, in order, repeated ones too."""
+    headers = [("Set-Cookie", f"n{number}=v") for number in range(1000)]
+    seen = check(serve(answer(headers=headers)).url())
+    assert seen.failure is None
+    assert len(seen.answer.header("set-cookie")) == 1000
+
+
+def test_only_the_final_headers_count(serve, check):
+    """Interim answers and trailers leave nothing among the headers."""
+    script = [
+        read_request,
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\nA: 1\r\n\r\n2\r\nok\r\n0\r\nTrailer: 2\r\n\r\n",
+    ]
+    seen = check(serve(script).url())
+    assert seen.failure is None
+    assert seen.answer.headers == (("Transfer-Encoding", "chunked"), ("A", "1"))
+
+
+# ---------------------------------------------------------------- bodies
+
+
+def test_the_body_is_cut_at_max_body(serve, check):
+    """Of an endless body max_body is fetched, and only who reads it is failed."""
+    url = serve([read_request, HEAD + b"\r\n", repeat(b"x" * 65536)]).url()
+    seen = check(url)
+    assert seen.failure is None
+    assert (seen.answer.body_size, seen.answer.truncated) == (1024 * 1024, True)
+    assert len(seen.answer.body) == 1024
+
+    read = check(url, reads_body=True)
+    assert read.failure.reason is Reason.BODY_TOO_LARGE
+    assert read.failure.message == "the body is longer than 1MiB"
+    assert len(read.answer.body) == 1024 * 1024
+
+    limited = check(url, http=HttpOptions(max_body=2000))
+    assert limited.failure.reason is Reason.BODY_TOO_LARGE
+    assert limited.failure.message == "the body is longer than 2000B"
+    assert limited.answer.body_size == 2000
+
+
+def test_a_body_of_exactly_max_body_is_complete(serve, check):
+    """The limit itself is allowed."""
+    seen = check(serve(answer(b"x" * 2000)).url(), http=HttpOptions(max_body=2000))
+    assert seen.failure is None
+    assert (seen.answer.body_size, seen.answer.truncated) == (2000, False)
+
+
+def test_a_gzip_bomb_is_cut_after_decoding(serve, check):
+    """The limit counts what a body unpacks to."""
+    packer = zlib.compressobj(wbits=31)
+    bomb = packer.compress(bytes(64 * 1024 * 1024)) + packer.flush()
+    headers = [("Content-Encoding", "gzip")]
+    seen = check(serve(answer(bomb, headers=headers)).url(), reads_body=True)
+    assert seen.failure.reason is Reason.BODY_TOO_LARGE
+    assert len(seen.answer.body) == 1024 * 1024
+    assert seen.answer.content_length == len(bomb)
+
+
+def test_a_compressed_body_is_decoded(serve, check):
+    """Bodies are asked for and read compressed, unless the site forbids it."""
+    packed = gzip.compress(b"hello")
+    server = serve(answer(packed, headers=[("Content-Encoding", "gzip")]))
+    assert check(server.url(), reads_body=True).answer.body == b"hello"
+    plain = check(server.url(), reads_body=True, http=HttpOptions(compression=False))
+    assert plain.answer.body == packed
+    assert b"Accept-Encoding: gzip, deflate, br\r\n" in server.requests[0]
+    assert b"Accept-Encoding" not in server.requests[1]
+
+
+def test_a_partial_answer_is_kept_with_its_failure(serve, check):
+    """Status and headers that came before the failure are evidence."""
+    seen = check(serve([read_request, HEAD + b"Content-Length: 9\r\n\r\nok"]).url())
+    assert seen.failure.reason is Reason.CONNECTION_LOST
+    assert isinstance(seen.answer, HttpAnswer)
+    assert (seen.answer.status, seen.answer.body, seen.answer.content_length) == (200, b"ok", 9)
+
+
+def _redirect(location: str, status: str = "302 Found"):
+    return answer(b"", status, [("Location", location)])
