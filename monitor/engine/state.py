@@ -97,14 +97,16 @@ def rebucket(
     Bounds that were only appended or dropped at the end keep the counts: what exceeded the last
     bound by then ran into a timeout and belongs to the next one. Quite other bounds start anew.
     """
-    durations = state.counters.durations
+    counters = state.counters
+    durations = counters.durations
     if after[: len(before)] == before:
         durations = (*durations, *(0,) * (len(after) - len(before)))
     elif before[: len(after)] == after:
         durations = (*durations[: len(after)], sum(durations[len(after) :]))
     else:
+        counters = replace(counters, duration_sum=0.0)
         durations = (0,) * (len(after) + 1)
-    return replace(state, counters=replace(state.counters, durations=durations))
+    return replace(state, counters=replace(counters, durations=durations))
 
 
 def awaits_confirmation(state: SiteState) -> bool:
