@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from monitor import __version__, daemon, logs, present
 from monitor.config.load import Config, load, load_text
 from monitor.config.schema import json_schema
-from monitor.errors import ConfigError, MonitorError
+from monitor.errors import ConfigError, MonitorError, Problem
 from monitor.model import Result, Site
 from monitor.probes.transport import LIBCURL_VERSION
 from monitor.report import result_json
@@ -56,8 +56,9 @@ _config_option = click.option(
 )
 
 
-def _log_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
+def _log_options(level: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of the log; *level* is what is told where nothing is asked for."""
+    options = (
         click.option(
             "--log-format",
             type=click.Choice(["text", "json"]),
@@ -67,12 +68,17 @@ def _log_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--log-level",
             type=click.Choice(["debug", "info", "warning", "error"]),
-            default="info",
+            default=level,
             show_default=True,
         ),
-    ):
-        command = option(command)
-    return command
+    )
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in options:
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,7 +105,7 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     help="A file in exporter-toolkit's form, for TLS and basic authentication.",
 )
-@_log_options
+@_log_options("info")
 def run(
     config: Path,
     listen: tuple[str, ...],
@@ -132,7 +138,7 @@ def run(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a JUnit report to this file as well.",
 )
-@_log_options
+@_log_options("error")
 def check(
     names: tuple[str, ...],
     config: Path,
@@ -208,7 +214,7 @@ def check(
     help="Any option of a site, such as expect.latency=500ms or icmp.count=5.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@_log_options
+@_log_options("error")
 def probe(
     url: str,
     timeout: str | None,
@@ -269,7 +275,7 @@ def validate(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
 
     Exits with 0 when there is none.
     """
-    problems = []
+    problems: list[Problem] = []
     sites = 0
     for path in files or (config,):
         try:

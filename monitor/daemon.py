@@ -114,7 +114,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
                 extra=fields(
                     version=__version__,
                     sites=len(config.sites),
-                    listen=",".join(f"{host}:{port}" for host, port in server.addresses),
+                    listen=",".join(server.addresses),
                 ),
             )
             # 1. The engine starts no check any more, and records those in flight as they finish.
@@ -219,7 +219,7 @@ class _Runtime:
             analysis=self.analysis,
             publisher=publisher,
             meters=internal,
-            memory=Memory(settings.history.results, settings.history.failures),
+            memory=Memory(results=settings.history.results, failures=settings.history.failures),
             reload=reload,
             on_stopping=on_stopping,
         )
@@ -325,8 +325,7 @@ class _Reloader:
             for problem in error.problems:
                 _log.error("config_rejected", extra=fields(cause=cause, problem=str(problem)))
             # A mistake in a file that is new to the list is mended in that file
-            places = (Path(problem.file) for problem in error.problems)
-            self._watcher.update((*self.config.files, *places))
+            self._watcher.update((*self.config.files, *error.files))
             return tuple(map(str, error.problems))
         except Exception:
             self._internal.reloaded(ok=False, time=0)
