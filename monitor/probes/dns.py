@@ -1,0 +1,559 @@
+"""
+The DNS probe: one question to one server over UDP, TCP or TLS, and its answer as text.
+
+The sockets are ours, because dnspython's own queries wait by the wall clock; it makes and reads the
+messages. The records are read one by one here: dnspython's whole-message reader needs 19 s of CPU
+for the worst 64 KiB that a hostile server can send, one name of 255 bytes after the other.
+"""
+
+import errno
+import re
+import select
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.wire
+import pycurl
+from dns.rdtypes.ANY.SOA import SOA
+
+from monitor.clock import Deadline
+from monitor.errors import ProbeError
+from monitor.model import (
+    Bytes,
+    DnsAnswer,
+    Failure,
+    Observation,
+    Phase,
+    Reason,
+    Seconds,
+    Site,
+    TlsSession,
+)
+from monitor.options import Parsed, option, show_duration
+from monitor.probes.curl import Handles, Route, Transfer
+from monitor.probes.datagrams import (
+    ANCILLARY_SPACE,
+    SHORTAGES,
+    ip_choice,
+    ip_version,
+    request_stamps,
+    round_trip,
+)
+from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
+from monitor.probes.resolve import Resolver
+
+_PORT = 53
+_TLS_PORT = 853
+_LARGEST_MESSAGE: Bytes = 65_535
+_MOST_TEXT: Bytes = 512 * 1024
+"""What all records of a reply may come to as text; 64 KiB of honest records stay far below."""
+
+# dnspython looks for a module of each type and class it meets, and remembers what it did not find
+_TYPES = frozenset(map(int, dns.rdatatype.RdataType))
+_CLASSES = frozenset(map(int, (dns.rdataclass.IN, dns.rdataclass.CH, dns.rdataclass.HS)))
+
+_LENGTH = struct.Struct("!H")
+
+# Transfers of zones and what is no question at all
+_NO_QUESTION = frozenset({"AXFR", "IXFR", "OPT", "TSIG", "TKEY", "NONE"})
+
+
+def _parse_type(value: Any) -> str:
+    """
+    Return the name of a record type in upper case.
+
+    Raises:
+        ValueError: There is no such type, or it cannot be asked for.
+    """
+    try:
+        text = dns.rdatatype.to_text(
+            dns.rdatatype.from_text(value if isinstance(value, str) else "")
+        )
+    except (dns.exception.DNSException, ValueError):
+        raise ValueError(f"{value!r} is not a DNS record type such as A, AAAA, MX, TXT") from None
+    if text in _NO_QUESTION:
+        raise ValueError(f"{text} is not a record type that can be asked for")
+    return text
+
+
+def _parse_class(value: Any) -> str:
+    """
+    Return the name of a record class in upper case.
+
+    Raises:
+        ValueError: There is no such class.
+    """
+    try:
+        text = dns.rdataclass.to_text(
+            dns.rdataclass.from_text(value if isinstance(value, str) else "")
+        )
+    except (dns.exception.DNSException, ValueError):
+        raise ValueError(f"{value!r} is not a DNS class such as IN or CH") from None
+    if text in _NO_QUESTION:
+        raise ValueError(f"{text} is not a class that can be asked for")
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsOptions:
+    type: Annotated[str, Parsed(_parse_type, {"type": "string"})] = option(
+        "A", doc="The record type to ask for; ?type= in the URL wins."
+    )
+    class_: Annotated[str, Parsed(_parse_class, {"type": "string"})] = option(
+        "IN", doc="The record class to ask for; ?class= in the URL wins."
+    )
+    transport: Literal["udp", "tcp", "tls"] = option(
+        "udp", doc="How to ask; udp asks again over TCP when the reply was truncated."
+    )
+    recursion: bool = option(True, doc="Whether the server is to ask others for what it lacks.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """What a ``dns://`` URL says; None where it says nothing."""
+
+    server: str
+    port: int | None
+    name: dns.name.Name
+    type: str | None
+    class_: str | None
+
+
+def _parse_url(url: str) -> _Address:
+    """
+    Take ``dns://SERVER[:PORT]/NAME?type=TYPE&class=CLASS`` apart; ``;`` does for ``&`` (RFC 4501).
+
+    Raises:
+        ValueError: There is no name, or something that means nothing here.
+    """
+    parts = urlsplit(url)
+    if parts.username is not None or parts.fragment:
+        raise ValueError("has a user or a fragment, which mean nothing to DNS")
+    text = unquote(parts.path[1:])
+    if not text:
+        raise ValueError("has no name to ask for; write dns://192.0.2.53/example.com?type=A")
+    try:
+        name = dns.name.from_text(text)
+    except (dns.exception.DNSException, UnicodeError) as error:
+        raise ValueError(f"asks for {text!r}, which is not a domain name: {error}") from None
+    asked: dict[str, str] = {}
+    for pair in filter(None, re.split("[&;]", parts.query)):
+        key, _, value = pair.partition("=")
+        if key.lower() not in ("type", "class"):
+            raise ValueError(f"has {key!r} after the question mark; only type and class go there")
+        if key.lower() in asked:
+            raise ValueError(f"says {key} twice")
+        asked[key.lower()] = unquote(value)
+    return _Address(
+        server=unquote(parts.hostname or ""),  # a zone is written fe80::1%25eth0
+        port=parts.port,
+        name=name,
+        type=_parse_type(asked["type"]) if "type" in asked else None,
+        class_=_parse_class(asked["class"]) if "class" in asked else None,
+    )
+
+
+def check_url(url: str) -> None:
+    """
+    Accept what _parse_url does.
+
+    Raises:
+        ValueError: There is no name, or something that means nothing here.
+    """
+    _parse_url(url)
+
+
+class DnsProbe:
+    """
+    Asks one question within the deadline.
+
+    A datagram is sent once: that one got lost is what this is to find out. Replies to other
+    questions are ignored until the deadline, because anybody may send datagrams; a server that
+    stays silent is a ``read_timeout``, since ``dns_timeout`` is about the look-up of its own name.
+    """
+
+    def __init__(self, handles: Handles | None = None, resolver: Resolver | None = None) -> None:
+        self._handles = handles or Handles()
+        self._resolver = resolver or Resolver()
+
+    def __call__(self, site: Site, deadline: Deadline) -> Observation:
+        """
+        Ask the site's question.
+
+        Raises:
+            ProbeError: The system has no resources left or no such source address.
+        """
+        clock = deadline.clock
+        time, begin = clock.time(), clock.monotonic()
+        check = _Check(site, deadline, self._handles, self._resolver)
+        answer, failure = None, None
+        try:
+            answer = check.run()
+        except _Failed as failed:
+            failure = failed.failure
+        return Observation(
+            time=time,
+            duration=clock.monotonic() - begin,
+            phases=check.phases,
+            address=check.address,
+            failure=failure,
+            answer=answer,
+            tls=check.tls,
+        )
+
+
+class _Failed(Exception):  # noqa: N818  never leaves this file
+    """There is no answer."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.failure = Failure(reason, message)
+
+
+class _Truncated(Exception):  # noqa: N818  never leaves this file
+    """The answer did not fit into a datagram."""
+
+
+class _Check:
+    """One check; one thread's. The attributes tell what was seen so far."""
+
+    def __init__(
+        self, site: Site, deadline: Deadline, handles: Handles, resolver: Resolver
+    ) -> None:
+        self._site = site
+        self._deadline = deadline
+        self._handles = handles
+        self._resolver = resolver
+        self._options = site.section(DnsOptions)
+        self._network = site.section(NetworkOptions)
+        address = _parse_url(site.url)
+        secure = self._options.transport == "tls"
+        self._name = address.server
+        self._port = address.port or (_TLS_PORT if secure else _PORT)
+        self._question = _Question(
+            address.name,
+            address.type or self._options.type,
+            address.class_ or self._options.class_,
+            recursion=self._options.recursion,
+        )
+        self.phases: dict[Phase, Seconds] = {}
+        self.address: str | None = None
+        self.tls: TlsSession | None = None
+
+    def run(self) -> DnsAnswer:
+        """
+        Ask over the site's transport.
+
+        Raises:
+            _Failed: There is no answer.
+        """
+        if self._options.transport != "udp":
+            return self._ask_stream(self._name, self._port, self._network)
+        host, port = self._name, self._port
+        if self._network.connect_to:
+            host, port = split_address(self._network.connect_to)
+        address = self._resolve(host)
+        try:
+            return self._ask_datagram(address, port)
+        except _Truncated:
+            network = NetworkOptions(source_address=self._network.source_address)
+            return self._ask_stream(address, port, network)
+
+    def _resolve(self, host: str) -> str:
+        clock = self._deadline.clock
+        begin = clock.monotonic()
+        found = self._resolver.resolve(host, self._deadline, ip_choice(self._network))
+        self._took(Phase.RESOLVE, clock.monotonic() - begin)
+        if isinstance(found, Failure):
+            raise _Failed(found.reason, found.message)
+        self.address = found
+        return found
+
+    def _took(self, phase: Phase, seconds: Seconds) -> None:
+        self.phases[phase] = self.phases.get(phase, 0.0) + seconds
+
+    def _silent(self, peer: str, ignored: int = 0) -> _Failed:
+        message = f"no reply from {peer} within {show_duration(self._deadline.timeout)}"
+        if ignored:
+            message += f"; {ignored} datagrams did not answer our question"
+        return _Failed(Reason.READ_TIMEOUT, message)
+
+    # ------------------------------------------------------------ UDP
+
+    def _ask_datagram(self, address: str, port: int) -> DnsAnswer:
+        peer = join_address(address, port)
+        clock = self._deadline.clock
+        begin = clock.monotonic()
+        family = socket.AF_INET if ip_version(address) == 4 else socket.AF_INET6  # noqa: PLR2004  IPv4
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                request_stamps(sock)
+                self._connect(sock, address, port)
+                self._took(Phase.CONNECT, clock.monotonic() - begin)
+                return self._exchange(sock, peer)
+        except OSError as error:
+            raise _datagram_failed(error, peer) from error
+
+    def _connect(self, sock: socket.socket, address: str, port: int) -> None:
+        """Fix the peer: then the kernel drops what others send, and reports a closed port."""
+        source = self._network.source_address
+        if source:
+            try:
+                sock.bind((source, 0))
+            except OSError as error:
+                message = f"cannot send from {source}: {error.strerror}"
+                raise ProbeError(message) from error
+        sock.connect((address, port))
+
+    def _exchange(self, sock: socket.socket, peer: str) -> DnsAnswer:
+        clock = self._deadline.clock
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        begin, sent = clock.monotonic(), clock.time()
+        took, ignored = None, 0
+        try:
+            sock.send(self._question.wire)
+            while poll.poll(self._deadline.remaining() * 1000) and not self._deadline.passed():
+                wire, ancillary, _, _ = sock.recvmsg(_LARGEST_MESSAGE, ANCILLARY_SPACE)
+                took = round_trip(ancillary, sent, clock.monotonic() - begin)
+                answer = self._read(wire, peer)
+                if answer:
+                    return answer
+                ignored += 1
+            took = None
+            raise self._silent(peer, ignored)
+        finally:
+            self._took(Phase.REQUEST, clock.monotonic() - begin if took is None else took)
+
+    def _read(self, wire: bytes, peer: str) -> DnsAnswer | None:
+        """
+        Return what a message says; None when it does not answer our question.
+
+        Raises:
+            _Failed: It does, and is malformed.
+            _Truncated: It does, and is cut.
+        """
+        try:
+            return self._question.read(wire)
+        except (dns.exception.DNSException, ValueError) as error:
+            message = f"{peer} sent a malformed reply: {str(error).rstrip('.')}"
+            raise _Failed(Reason.PROTOCOL_ERROR, message) from error
+
+    # ------------------------------------------------------------ TCP and TLS
+
+    def _ask_stream(self, host: str, port: int, network: NetworkOptions) -> DnsAnswer:
+        secure = self._options.transport == "tls"
+        tls = self._site.section(TlsOptions) if secure else TlsOptions()
+        route = Route(
+            scheme="https" if secure else "http", host=host, port=port, tls=tls, network=network
+        )
+        with self._handles.lend(route, self._deadline) as transfer:
+            transfer.reusable = False  # its connection is closed only with it
+            for name, value in (
+                (pycurl.URL, f"{route.scheme}://{join_address(route.name, port)}/"),
+                (pycurl.CONNECT_ONLY, 1),
+                (pycurl.FORBID_REUSE, 0),
+                (pycurl.SSL_ENABLE_ALPN, 0),  # it would offer HTTP
+            ):
+                transfer.curl.setopt(name, value)
+            failure = transfer.perform()
+            self.address = transfer.address or self.address
+            self.tls = transfer.tls(failure)
+            for phase, seconds in transfer.phases().items():
+                if phase in (Phase.RESOLVE, Phase.CONNECT, Phase.TLS):
+                    self._took(phase, seconds)
+            if failure:
+                raise _Failed(failure.reason, failure.message)
+            return self._converse(transfer, route.peer)
+
+    def _converse(self, transfer: Transfer, peer: str) -> DnsAnswer:
+        clock = self._deadline.clock
+        stream = _Stream(transfer, peer, self._deadline)
+        begin = clock.monotonic()
+        try:
+            stream.send(_LENGTH.pack(len(self._question.wire)) + self._question.wire)
+            (length,) = _LENGTH.unpack(stream.receive(_LENGTH.size))
+            wire = stream.receive(length)
+        except TimeoutError:
+            raise self._silent(peer) from None
+        finally:
+            self._took(Phase.REQUEST, clock.monotonic() - begin)
+        answer = self._read(wire, peer)
+        if not answer:
+            raise _Failed(Reason.PROTOCOL_ERROR, f"{peer} did not answer the question it was asked")
+        return answer
+
+
+def _datagram_failed(error: OSError, peer: str) -> Exception:
+    """Return what to raise for a datagram that could not be sent, or came back."""
+    if error.errno in SHORTAGES:
+        return ProbeError(f"no datagram could be sent: {error.strerror}")
+    if error.errno == errno.ECONNREFUSED:
+        message = f"nothing listens at {peer} (port unreachable)"
+        return _Failed(Reason.CONNECT_REFUSED, message)
+    return _Failed(Reason.CONNECT_UNREACHABLE, f"{peer} is unreachable: {error.strerror}")
+
+
+class _Stream:
+    """Bytes over a connection that libcurl has made, by the deadline."""
+
+    def __init__(self, transfer: Transfer, peer: str, deadline: Deadline) -> None:
+        self._transfer = transfer
+        self._peer = peer
+        self._deadline = deadline
+        self._socket: int = transfer.curl.getinfo(pycurl.ACTIVESOCKET)
+
+    def send(self, data: bytes) -> None:
+        """
+        Send all of it.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+            _Failed: The connection is lost.
+        """
+        while data:
+            try:
+                data = data[self._transfer.curl.send(data) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT)
+            except pycurl.error as error:
+                raise self._lost(error) from error
+
+    def receive(self, size: Bytes) -> bytes:
+        """
+        Return so many bytes, no fewer.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+            _Failed: The connection is lost.
+        """
+        received = b""
+        while len(received) < size:
+            try:
+                some = self._transfer.curl.recv(size - len(received))
+            except BlockingIOError:
+                self._wait(select.POLLIN)
+                continue
+            except pycurl.error as error:
+                raise self._lost(error) from error
+            if not some:
+                message = f"{self._peer} closed the connection before its reply was complete"
+                raise _Failed(Reason.CONNECTION_LOST, message)
+            received += some
+        return received
+
+    def _wait(self, event: int) -> None:
+        poll = select.poll()
+        poll.register(self._socket, event)
+        if not poll.poll(self._deadline.remaining() * 1000):
+            raise TimeoutError
+
+    def _lost(self, error: pycurl.error) -> _Failed:
+        failure = self._transfer.failure(error)
+        return _Failed(failure.reason, failure.message)
+
+
+class _Question:
+    """
+    What is asked.
+
+    Attributes:
+        wire: The message to send.
+    """
+
+    def __init__(self, name: dns.name.Name, type_: str, class_: str, *, recursion: bool) -> None:
+        self._message = dns.message.make_query(name, type_, class_)
+        self._type = type_
+        if not recursion:
+            self._message.flags &= ~dns.flags.RD
+        self.wire = self._message.to_wire()
+
+    def read(self, wire: bytes) -> DnsAnswer | None:
+        """
+        Return what a message says; None when it does not answer this question.
+
+        Raises:
+            dns.exception.DNSException, ValueError: It has our id, but cannot be read.
+            _Truncated: It says of itself that it is not all.
+        """
+        if wire[:2] != self.wire[:2]:
+            return None
+        parser = dns.wire.Parser(wire)
+        _, flags, questions, *counts = parser.get_struct("!6H")
+        if questions > 1:
+            return None
+        # Only the question: see the top of this file
+        if not self._message.is_response(dns.message.from_wire(wire, question_only=True)):
+            return None
+        if flags & dns.flags.TC:
+            raise _Truncated
+        for _ in range(questions):
+            dns.name.from_wire_parser(parser)
+            parser.get_struct("!2H")
+        records = _Records(parser)
+        answer, authority, additional = map(records.section, counts)
+        if parser.remaining():
+            raise ValueError("bytes follow its last record")
+        return DnsAnswer(
+            rcode=dns.rcode.to_text(dns.rcode.from_flags(flags, 0)),
+            answer=answer,
+            authority=authority,
+            additional=additional,
+            serial=records.serial if self._type == "SOA" and answer else None,
+        )
+
+
+class _Records:
+    """
+    Reads records as text, and no more of it than is sound.
+
+    Attributes:
+        serial: Of the first SOA record.
+    """
+
+    def __init__(self, parser: dns.wire.Parser) -> None:
+        self._parser = parser
+        self._left = _MOST_TEXT
+        self.serial: int | None = None
+
+    def section(self, count: int) -> tuple[str, ...]:
+        """
+        Return the next records, one text each.
+
+        Raises:
+            dns.exception.DNSException: One is malformed.
+            ValueError: All together are too long.
+        """
+        return tuple(self._record() for _ in range(count))
+
+    def _record(self) -> str:
+        parser = self._parser
+        name = dns.name.from_wire_parser(parser)
+        type_, class_, ttl, length = parser.get_struct("!2HIH")
+        rdtype = dns.rdatatype.RdataType.make(type_)
+        rdclass = dns.rdataclass.RdataClass.make(class_)
+        with parser.restrict_to(length):
+            data: dns.rdata.Rdata
+            if type_ in _TYPES and class_ in _CLASSES:
+                data = dns.rdata.from_wire_parser(rdclass, rdtype, parser)
+            else:
+                data = dns.rdata.GenericRdata(rdclass, rdtype, parser.get_remaining())
+        if self.serial is None and isinstance(data, SOA):
+            self.serial = data.serial
+        kind = f"{dns.rdataclass.to_text(rdclass)} {dns.rdatatype.to_text(rdtype)}"
+        text = f"{name} {ttl} {kind} {data.to_text()}"
+        self._left -= len(text)
+        if self._left < 0:
+            raise ValueError(f"its records are longer than {_MOST_TEXT} characters")
+        return text
