@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import TypeAlias
 
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -67,12 +68,12 @@ def create_app(
     )
     routes = [
         Route("/", endpoints.status_page),
-        Route("/sites/{name:path}", endpoints.site_page),
+        Route("/sites/{name:name}", endpoints.site_page),
         Route("/metrics", endpoints.metrics),
         Route("/logs", endpoints.logs),
         Route("/config", endpoints.config),
         Route("/api/v1/sites", endpoints.api_sites),
-        Route("/api/v1/sites/{name:path}", endpoints.api_site),
+        Route("/api/v1/sites/{name:name}", endpoints.api_site),
         Route("/-/healthy", endpoints.healthy),
         Route("/-/ready", endpoints.ready),
         Route("/-/reload", endpoints.reload, methods=["POST"]),
@@ -87,6 +88,15 @@ def create_app(
     # A site's name may end in a slash, and a redirect would be a second address for one thing
     app.router.redirect_slashes = False
     return app
+
+
+class _Name(PathConvertor):
+    """A site's name in a path: slashes, and unlike Starlette's ``path`` line ends too."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("name", _Name())
 
 
 class _Endpoints:

@@ -1,4 +1,4 @@
-"""A result as text for people: all that ``report`` has of it, one indented line each."""
+"""A failure as text for people: all that ``report`` has of it, one indented line each."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,12 +11,12 @@ _IN_THE_HEADLINE = ("site", "up", "reason", "message", "time")
 
 def evidence(result: Result) -> str:
     """
-    Return a headline and what was seen, down to the beginning of the body.
+    Return of a failure a headline and what was seen, down to the beginning of the body.
 
     Sites write parts of this, so control characters are spelt out: they could drive a terminal.
     """
     form = result_json(result)
-    headline = " ".join(filter(None, (form["time"], form["reason"], form["message"])))
+    headline = f"{form['time']} {form['reason']}: {form['message']}"
     rest = {key: value for key, value in form.items() if key not in _IN_THE_HEADLINE}
     return "".join(f"{_printable(line)}\n" for line in (headline, *_lines(rest, "  ")))
 

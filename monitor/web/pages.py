@@ -14,6 +14,7 @@ from markupsafe import Markup
 from monitor.board import Entry
 from monitor.clock import Clock
 from monitor.model import Past, Result, Seconds, SiteState, Status, Timestamp
+from monitor.options import show_duration
 from monitor.report import moment, result_json
 from monitor.web.evidence import evidence
 
@@ -70,6 +71,7 @@ class Row:
     since: Timestamp
     span: str
     duration: str
+    reason: str
     message: str
     strip: Strip
 
@@ -120,7 +122,12 @@ class Pages:
             "icon": _icon,
         }
         environment.filters.update(
-            moment=moment, duration=show_time, in_path=_in_path, web_link=_web_link
+            moment=moment,
+            utc=show_moment,
+            duration=show_time,
+            setting=show_duration,
+            in_path=_in_path,
+            web_link=_web_link,
         )
         self._status = environment.get_template("status.html")
         self._site = environment.get_template("site.html")
@@ -205,12 +212,17 @@ class Pages:
 
 
 def show_time(seconds: Seconds | None) -> str:
-    """Return the duration as people read it: ``0.8 ms``, ``123 ms``, ``1.23 s``; nothing for none."""
+    """Return the duration as people read it: ``0.8 ms``, ``123 ms``; nothing for none."""
     if seconds is None:
         return ""
     if seconds < 0.01:  # noqa: PLR2004  below it, whole milliseconds say too little
         return f"{seconds * 1000:.1f} ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def show_moment(time: Timestamp) -> str:
+    """Return ``2026-11-22 11:20:01 UTC``."""
+    return moment(time)[:19].replace("T", " ") + " UTC"
 
 
 def show_span(seconds: Seconds) -> str:
@@ -231,7 +243,9 @@ def _groups(states: Iterable[SiteState], now: Timestamp) -> list[Group]:
     for state in states:
         members.setdefault(state.site.group, []).append(state)
     for group in members.values():
-        group.sort(key=lambda one: (_RANK[one.shown], one.site.name.casefold()))
+        # Two stable sorts: one by pairs would hold the GIL, and so the probes, three times as long
+        group.sort(key=lambda one: one.site.name.casefold())
+        group.sort(key=lambda one: _RANK[one.shown])
     ordered = sorted(
         members.items(), key=lambda item: (_RANK[item[1][0].shown], item[0].casefold())
     )
@@ -248,6 +262,7 @@ def _groups(states: Iterable[SiteState], now: Timestamp) -> list[Group]:
 
 def _row(state: SiteState, now: Timestamp) -> Row:
     last = state.last
+    reason, message = _why(last)
     return Row(
         state=state.shown,
         name=state.site.name,
@@ -255,17 +270,20 @@ def _row(state: SiteState, now: Timestamp) -> Row:
         since=state.since,
         span=show_span(now - state.since),
         duration=show_time(last.observation.duration if last else None),
-        message=_message(last) if last else "not checked yet",
+        reason=reason,
+        message=message,
         strip=_strip(state.recent),
     )
 
 
-def _message(result: Result) -> str:
-    """Return why the result is not up; nothing when it is."""
-    if result.analysis is None:
-        return f"the monitor could not tell: {result.error}"
-    verdict = result.analysis.verdict
-    return "" if verdict.up else f"{verdict.reason}: {verdict.message}"
+def _why(last: Result | None) -> tuple[str, str]:
+    """Return the reason and the message of a check that was not up; nothing of one that was."""
+    if last is None:
+        return "", "not checked yet"
+    if last.analysis is None:
+        return "", f"the monitor could not tell: {last.error}"
+    verdict = last.analysis.verdict
+    return verdict.reason or "", verdict.message
 
 
 def _strip(recent: Sequence[Past]) -> Strip:

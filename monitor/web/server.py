@@ -210,6 +210,9 @@ class _Server(uvicorn.Server):
             connection = _Connection(self)
             self.present.add(connection)
             connection.handshake = loop.create_task(self._receive(connection, sock))
+            # Others get their turn however many are at the door, and the handshake begins: from
+            # there on it closes its socket whatever happens to it
+            await asyncio.sleep(0)
 
     async def _receive(self, connection: "_Connection", sock: socket.socket) -> None:
         context = self.tls.context() if self.tls else None

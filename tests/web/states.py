@@ -1,5 +1,7 @@
 """States of sites as the engine would publish them."""
 
+from typing import Any
+
 from monitor.board import Entry, StatusBoard
 from monitor.model import (
     UP,
@@ -78,7 +80,7 @@ def past(number: int, *, up: bool | None = True) -> Past:
     return Past(time=NOW - 5 - 60 * number, duration=0.08 + 0.02 * (number % 5), up=up)
 
 
-def up(name: str, **site: object) -> SiteState:
+def up(name: str, **site: Any) -> SiteState:
     return _state(name, Status.UP, result(name), [past(one) for one in range(20)], **site)
 
 
@@ -86,7 +88,7 @@ def down(
     name: str,
     message: str = "status 503 is not in 2xx",
     excerpt: str = "<h1>Service Unavailable</h1>\n<p>Try later.</p>",
-    **site: object,
+    **site: Any,
 ) -> SiteState:
     last = result(name, reason=Reason.STATUS, message=message, status=503, excerpt=excerpt)
     earlier = result(
@@ -99,11 +101,11 @@ def down(
     return _state(name, Status.DOWN, last, recent, failures=(last, earlier), **site)
 
 
-def unchecked(name: str, **site: object) -> SiteState:
+def unchecked(name: str, **site: Any) -> SiteState:
     return SiteState(site=_site(name, **site), since=NOW - 2)
 
 
-def error(name: str, **site: object) -> SiteState:
+def error(name: str, **site: Any) -> SiteState:
     """An up site that the monitor, at the moment, cannot check."""
     last = result(name, error="no file descriptor is left for a connection")
     recent = [past(0, up=None), *(past(one) for one in range(1, 12))]
@@ -124,7 +126,7 @@ def _state(
     *,
     finished: Result | None = None,
     failures: tuple[Result, ...] = (),
-    **site: object,
+    **site: Any,
 ) -> SiteState:
     return SiteState(
         site=_site(name, **site),
@@ -135,12 +137,10 @@ def _state(
         finished=finished or last,
         recent=tuple(recent),
         failures=failures,
-        counters=Counters(
-            checks=2880, failures={one.analysis.verdict.reason: 3 for one in failures}
-        ),
+        counters=Counters(checks=2880, failures={Reason.STATUS: 3} if failures else {}),
     )
 
 
-def _site(name: str, **site: object) -> Site:
-    settings = {"target": f"https://{name}/health", "scheme": "https", **site}
-    return Site(name=name, url=str(settings["target"]), **settings)
+def _site(name: str, **site: Any) -> Site:
+    settings = {"target": f"https://{name}/health", "scheme": "https"} | site
+    return Site(name=name, url=settings["target"], **settings)

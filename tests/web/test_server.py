@@ -1,0 +1,665 @@
+"""The server over real loopback sockets: addresses, TLS, users, slow clients, the stop."""
+
+import asyncio
+import base64
+import socket
+import ssl
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import bcrypt
+import pytest
+import trustme
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+
+from monitor.errors import StartupError
+from monitor.web.app import create_app
+from monitor.web.server import Limits, WebServer
+from monitor.web.web_config import HttpServerConfig, TlsServerConfig, WebConfig
+from tests.web import states
+
+PATIENCE = 20.0
+"""Seconds after which a test gives up; nothing here takes one of them."""
+
+ASK = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def app(**given):
+    settings = {
+        "board": states.board(states.up("a/b")),
+        "scrape": lambda *_: ("text/plain", iter([b"up 1\n"])),
+        "reload": lambda: None,
+        "config_text": lambda: "",
+        "version": "1",
+    }
+    return create_app(**(settings | given))
+
+
+@contextmanager
+def serving(application=None, listen=("127.0.0.1:0",), config=None, **limits):
+    server = WebServer(application or app(), listen, config, Limits(**limits))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop(0.2)
+
+
+def connect(server, number=0, context=None, name="localhost"):
+    host, _, port = server.addresses[number].rpartition(":")
+    sock = socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
+    return context.wrap_socket(sock, server_hostname=name) if context else sock
+
+
+def read_answer(sock):
+    """Return status and text of one answer, the connection left open."""
+    with sock.makefile("rb") as stream:
+        status = int(stream.readline().split()[1])
+        size = 0
+        while line := stream.readline().strip():
+            name, _, value = line.partition(b": ")
+            if name.lower() == b"content-length":
+                size = int(value)
+        return status, stream.read(size).decode()
+
+
+def ask(server, path="/-/healthy", number=0, context=None, headers=""):
+    """Return status and the whole of one answer to a connection of its own."""
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"
+    with closing(connect(server, number, context)) as sock:
+        sock.sendall(request.encode())
+        return read_all(sock)
+
+
+def read_all(sock):
+    found = b""
+    while piece := sock.recv(65536):
+        found += piece
+    head, _, text = found.partition(b"\r\n\r\n")
+    return int(head.split()[1]), head.decode().lower(), text.decode()
+
+
+def ends(sock):
+    """Return whether the server ends the connection, without an answer."""
+    try:
+        return sock.recv(65536) == b""
+    except ConnectionError:
+        return True
+
+
+def send_again_and_again(sock, data, pause=0.0):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        sock.sendall(data)
+        time.sleep(pause)
+
+
+def until(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.01)
+
+
+# ---------------------------------------------------------------- addresses
+
+
+def test_two_addresses():
+    """One application answers on every address it listens on."""
+    with serving(listen=("127.0.0.1:0", "127.0.0.2:0")) as server:
+        assert [one.rpartition(":")[0] for one in server.addresses] == ["127.0.0.1", "127.0.0.2"]
+        assert ask(server, number=0)[2] == "Healthy\n"
+        assert ask(server, number=1)[2] == "Healthy\n"
+
+
+def test_every_address():
+    """A port alone is served over IPv4 and, where there is any, over IPv6."""
+    with serving(listen=(":0",)) as server:
+        port = int(server.addresses[0].rpartition(":")[2])
+        hosts = ["127.0.0.1", *(["::1"] if has_ipv6() else [])]
+        for host in hosts:
+            with closing(socket.create_connection((host, port), timeout=PATIENCE)) as sock:
+                sock.sendall(ASK)
+                assert read_answer(sock) == (200, "Healthy\n")
+
+
+def has_ipv6():
+    try:
+        with closing(socket.socket(socket.AF_INET6)) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_an_ipv6_address():
+    """IPv6 addresses are written in brackets, and shown so."""
+    with serving(listen=("[::1]:0",)) as server:
+        assert server.addresses[0].startswith("[::1]:")
+        assert ask(server)[2] == "Healthy\n"
+
+
+def test_a_name_of_this_machine():
+    """A host name is as good as an address."""
+    with serving(listen=("localhost:0",)) as server:
+        assert ask(server)[2] == "Healthy\n"
+
+
+def test_a_port_in_use():
+    """A port in use is one sentence, and what was opened before it is closed again."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        taken = other.getsockname()[1]
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            first = free.getsockname()[1]
+        server = WebServer(app(), [f"127.0.0.1:{first}", f"127.0.0.1:{taken}"])
+
+        with pytest.raises(StartupError) as caught:
+            server.start()
+
+    assert str(caught.value) == (
+        f"cannot listen on 127.0.0.1:{taken}: address already in use; "
+        "stop what is listening there, or choose another with --listen"
+    )
+    socket.create_server(("127.0.0.1", first)).close()
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("listen", "sentence"),
+    [
+        ("10115", "cannot listen on '10115': write HOST:PORT, [IPV6]:PORT, or :PORT for"),
+        ("::1:80", "cannot listen on '::1:80': write HOST:PORT"),
+        ("127.0.0.1:99999", "cannot listen on '127.0.0.1:99999': write HOST:PORT"),
+        ("127.0.0.1:http", "cannot listen on '127.0.0.1:http': write HOST:PORT"),
+        ("192.0.2.1:10115", "192.0.2.1 is not an address of this machine"),
+        ("[not-one]:10115", "not-one is not an address of this machine, nor a name of it"),
+    ],
+)
+def test_addresses_that_are_none(listen, sentence):
+    """What cannot be listened on is one sentence with what would be right."""
+    with pytest.raises(StartupError) as caught:
+        WebServer(app(), [listen]).start()
+
+    assert sentence in str(caught.value)
+
+
+def test_names_are_decoded_once():
+    """%252F in a path is the name %2F, not a slash."""
+    board = states.board(states.up("%2F"))
+    with serving(app(board=board)) as server:
+        assert ask(server, "/api/v1/sites/%252F")[0] == 200
+        assert ask(server, "/api/v1/sites/%2F")[0] == 404
+        assert ask(server, "/api/v1/sites/%FF%00")[0] == 404
+
+
+# ---------------------------------------------------------------- TLS
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def certificate(authority, tmp_path):
+    """Return a function that (re)writes the server's certificate and returns its options."""
+
+    def write(issuer=authority, **settings):
+        cert = issuer.issue_cert("localhost")
+        paths = {"cert_file": tmp_path / "cert.pem", "key_file": tmp_path / "key.pem"}
+        replace(paths["key_file"], cert.private_key_pem.bytes())
+        replace(paths["cert_file"], b"".join(one.bytes() for one in cert.cert_chain_pems))
+        return TlsServerConfig(**{key: str(path) for key, path in paths.items()}, **settings)
+
+    return write
+
+
+def replace(path, content):
+    """Write as certificate managers do: a new file in the old one's place."""
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(content)
+    fresh.replace(path)
+
+
+@pytest.fixture
+def trusting():
+    """Return a function from authorities, and a client's certificate, to a client's context."""
+
+    def make(*authorities, shown=None, newest=None):
+        context = ssl.create_default_context()
+        for one in authorities:
+            one.configure_trust(context)
+        if shown:
+            shown.configure_cert(context)
+        if newest:
+            context.maximum_version = newest
+        return context
+
+    return make
+
+
+def test_tls(authority, certificate, trusting):
+    """With a certificate every answer comes over TLS, and plain requests get none."""
+    with serving(config=WebConfig(tls_server_config=certificate())) as server:
+        assert ask(server, context=trusting(authority))[2] == "Healthy\n"
+        with closing(connect(server)) as sock:
+            sock.sendall(ASK)
+            assert b"200" not in sock.recv(65536)
+
+
+def test_a_renewed_certificate(certificate, trusting):
+    """A certificate that is replaced is shown to the next client; nobody reloads anything."""
+    old, new = trustme.CA(), trustme.CA()
+    with serving(config=WebConfig(tls_server_config=certificate(old))) as server:
+        assert ask(server, context=trusting(old))[0] == 200
+        certificate(new)
+
+        assert ask(server, context=trusting(new))[0] == 200
+
+
+def test_a_broken_renewal(authority, certificate, trusting, caplog):
+    """While the new files are broken the old certificate stays, and the log says why, once."""
+    config = certificate()
+    with serving(config=WebConfig(tls_server_config=config)) as server:
+        replace(Path(config.cert_file), b"nonsense")
+
+        assert ask(server, context=trusting(authority))[0] == 200
+        assert ask(server, context=trusting(authority))[0] == 200
+
+    events = [one.getMessage() for one in caplog.records]
+    assert events.count("web_certificate_kept") == 1
+
+
+@pytest.mark.parametrize("broken", ["cert_file", "key_file"])
+def test_a_certificate_that_is_none(certificate, tmp_path, broken):
+    """Files that make no certificate are one sentence at the start, and no port is taken."""
+    paths = {"cert_file": certificate().cert_file, "key_file": certificate().key_file}
+    (tmp_path / "nonsense.pem").write_text("nonsense")
+    config = TlsServerConfig(**(paths | {broken: str(tmp_path / "nonsense.pem")}))
+    server = WebServer(app(), ["127.0.0.1:0"], WebConfig(tls_server_config=config))
+
+    with pytest.raises(StartupError, match="are not a certificate and its unencrypted key"):
+        server.start()
+
+    assert server.addresses == ()
+
+
+def test_client_certificates(authority, certificate, trusting, tmp_path):
+    """Only clients with a certificate of the right authority and name get an answer."""
+    (tmp_path / "ca.pem").write_bytes(authority.cert_pem.bytes())
+    config = certificate(
+        client_auth_type="RequireAndVerifyClientCert",
+        client_ca_file=str(tmp_path / "ca.pem"),
+        client_allowed_sans=("prometheus.example",),
+    )
+
+    def answered(shown):
+        try:
+            return ask(server, context=trusting(authority, shown=shown))[0] == 200
+        except (OSError, IndexError):
+            return False
+
+    with serving(config=WebConfig(tls_server_config=config)) as server:
+        assert answered(authority.issue_cert("prometheus.example"))
+        assert not answered(authority.issue_cert("other.example"))
+        assert not answered(trustme.CA().issue_cert("prometheus.example"))
+        assert not answered(None)
+
+
+def test_tls_settings(authority, certificate, trusting):
+    """Versions and cipher suites are those of the configuration."""
+    suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+    config = certificate(max_version="TLS12", cipher_suites=(suite,))
+    with serving(config=WebConfig(tls_server_config=config)) as server:
+        with closing(connect(server, context=trusting(authority))) as sock:
+            assert sock.version() == "TLSv1.2"
+            assert sock.cipher()[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"
+        server.reconfigure(WebConfig(tls_server_config=certificate(min_version="TLS13")))
+        with pytest.raises(ssl.SSLError):
+            connect(server, context=trusting(authority, newest=ssl.TLSVersion.TLSv1_2))
+
+
+# ---------------------------------------------------------------- users
+
+
+def hashed(password):
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+
+
+def basic(user, password):
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return f"Authorization: Basic {token}\r\n"
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    users = {"alice": hashed("wonder:land"), "böb": hashed("x" * 72)}
+    with serving(config=WebConfig(basic_auth_users=users)) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (basic("alice", "wonder:land"), 200),
+        (basic("alice", "wonder:land").replace("Basic", "bAsIc"), 200),
+        (basic("böb", "x" * 80), 200),
+        (basic("alice", "wrong"), 401),
+        (basic("alice", ""), 401),
+        (basic("mallory", "wonder:land"), 401),
+        (basic("", ""), 401),
+        ("", 401),
+        ("Authorization: Basic\r\n", 401),
+        ("Authorization: Basic !!!\r\n", 401),
+        ("Authorization: Basic YWxpY2U=\r\n", 401),
+        ("Authorization: Basic /////w==\r\n", 401),
+        ("Authorization: Bearer abc\r\n", 401),
+    ],
+)
+def test_basic_authentication(guarded, headers, status):
+    """The right password, and nothing else, opens the metrics."""
+    found, head, text = ask(guarded, "/metrics", headers=headers)
+
+    assert found == status
+    assert ("up 1" in text) is (status == 200)
+    assert ('www-authenticate: basic realm="website-monitor"' in head) is (status == 401)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/api/v1/sites", "/config", "/nothing", "//-/healthy", "/-/healthy/", "/-/reload"]
+)
+def test_basic_authentication_covers_everything(guarded, path):
+    """Every path needs a password, whether there is something at it or not."""
+    assert ask(guarded, path)[0] == 401
+
+
+def test_health_needs_no_password(guarded):
+    """The health endpoints are open, for those who watch the container."""
+    assert ask(guarded, "/-/healthy")[0] == 200
+    assert ask(guarded, "/-/ready")[0] == 503
+
+
+def test_a_changed_password():
+    """After a new password the old one, remembered or not, is worth nothing."""
+    config = WebConfig(basic_auth_users={"alice": hashed("old")})
+    with serving(config=config) as server:
+        assert ask(server, "/metrics", headers=basic("alice", "old"))[0] == 200
+        server.reconfigure(WebConfig(basic_auth_users={"alice": hashed("new")}))
+
+        assert ask(server, "/metrics", headers=basic("alice", "old"))[0] == 401
+        assert ask(server, "/metrics", headers=basic("alice", "new"))[0] == 200
+        server.reconfigure(None)
+        assert ask(server, "/metrics")[0] == 200
+
+
+def test_guessing_keeps_nobody_out():
+    """While many guess passwords, who is known is answered and so is the health check."""
+    slow = bcrypt.hashpw(b"right", bcrypt.gensalt(9)).decode()
+    with serving(config=WebConfig(basic_auth_users={"alice": slow})) as server:
+        assert ask(server, "/metrics", headers=basic("alice", "right"))[0] == 200
+        statuses = []
+
+        def guess(number):
+            statuses.append(ask(server, "/metrics", headers=basic("alice", f"g{number}"))[0])
+
+        guessers = [threading.Thread(target=guess, args=(number,)) for number in range(60)]
+        for one in guessers:
+            one.start()
+        assert ask(server, "/metrics", headers=basic("alice", "right"))[0] == 200
+        assert ask(server, "/-/healthy")[0] == 200
+        for one in guessers:
+            one.join()
+
+    assert len(statuses) == 60
+    assert set(statuses) <= {401, 503}
+
+
+def test_headers_of_the_configuration():
+    """Configured headers replace ours, and an empty one takes ours away."""
+    headers = {"Strict-Transport-Security": "max-age=60", "X-Frame-Options": ""}
+    config = WebConfig(http_server_config=HttpServerConfig(headers=headers))
+    with serving(config=config) as server:
+        head = ask(server)[1]
+
+    assert "strict-transport-security: max-age=60" in head
+    assert "x-frame-options" not in head
+    assert "x-content-type-options: nosniff" in head
+
+
+# ---------------------------------------------------------------- clients that are slow, or many
+
+
+def test_one_connection_serves_many_requests():
+    """Connections are kept for the next request, pipelined ones included."""
+    with serving() as server, closing(connect(server)) as sock:
+        for _ in range(3):
+            sock.sendall(ASK)
+            assert read_answer(sock) == (200, "Healthy\n")
+        sock.sendall(ASK * 2 + ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert read_all(sock)[2].count("Healthy") == 3
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n", ASK + b"GET /"], ids=["none", "half", "next"]
+)
+def test_a_request_that_never_ends(sent):
+    """Who opens a connection and does not ask is dropped, at once or after earlier requests."""
+    with serving(request=0.2) as server, closing(connect(server)) as sock:
+        sock.sendall(sent)
+        if sent.startswith(ASK):
+            assert read_answer(sock)[0] == 200
+        assert ends(sock)
+
+
+def test_dripping_buys_no_time():
+    """A byte now and then does not prolong the time for a request."""
+    with serving(request=0.5) as server, closing(connect(server)) as sock:
+        with pytest.raises(ConnectionError):
+            send_again_and_again(sock, b"X", pause=0.02)
+
+
+def test_a_head_without_end():
+    """A request's head has a largest size; more is refused, not kept."""
+    with serving() as server, closing(connect(server)) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nX: ")
+        with pytest.raises(ConnectionError):
+            send_again_and_again(sock, b"x" * 10_000)
+
+
+def test_an_idle_connection():
+    """A connection that asks for nothing more is closed in the end."""
+    with serving(idle=0.2) as server, closing(connect(server)) as sock:
+        sock.sendall(ASK)
+        assert read_answer(sock)[0] == 200
+        assert ends(sock)
+
+
+def test_a_handshake_that_never_ends(certificate):
+    """Who connects to the TLS port and says nothing is dropped like everybody else."""
+    config = WebConfig(tls_server_config=certificate())
+    with serving(config=config, request=0.2) as server, closing(connect(server)) as sock:
+        assert ends(sock)
+
+
+def endless():
+    """Return an application whose answer does not end, and the event of its being given up."""
+    given_up = threading.Event()
+
+    async def answer(_):
+        async def pieces():
+            try:
+                while True:
+                    yield b"x" * 100_000
+                    await asyncio.sleep(0)
+            finally:
+                given_up.set()
+
+        return StreamingResponse(pieces())
+
+    return Starlette(routes=[Route("/", answer), Route("/-/healthy", healthy)]), given_up
+
+
+async def healthy(_):
+    return PlainTextResponse("Healthy\n")
+
+
+def test_a_client_that_does_not_read():
+    """An answer that nobody takes is given up."""
+    application, given_up = endless()
+    with serving(application, answer=0.3) as server, closing(connect(server)) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+        assert given_up.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_many_slow_clients(authority, certificate, trusting, tls):
+    """However many connections wait, the next client is answered, and they stay within bounds."""
+    config = WebConfig(tls_server_config=certificate()) if tls else None
+    context = trusting(authority) if tls else None
+    with serving(config=config, connections=8) as server:
+        loris = [connect(server) for _ in range(40)]
+        for sock in loris:
+            with suppress(ConnectionError):  # it has made room already
+                sock.sendall(b"\x16" if tls else b"GET / HT")
+
+        assert ask(server, context=context)[2] == "Healthy\n"
+        dropped = sum(ends(sock) for sock in loris[:30])
+
+        for sock in loris:
+            sock.close()
+    assert dropped == 30
+
+
+def test_who_is_being_answered_stays():
+    """Room is made by connections that wait, not by those in the middle of an answer."""
+    application, given_up = endless()
+    with serving(application, connections=4) as server, closing(connect(server)) as reader:
+        reader.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        reader.recv(1000)
+        loris = [connect(server) for _ in range(20)]
+        assert ask(server)[2] == "Healthy\n"
+
+        assert not given_up.is_set()
+        assert len(reader.recv(1000)) > 0
+        for sock in loris:
+            sock.close()
+
+
+@pytest.mark.parametrize("noise", [b"\x00\xff" * 100, b"GET\r\n\r\n", b"\x16\x03\x01\x02"])
+def test_noise(noise, caplog):
+    """What is not HTTP is refused, and port scanners do not fill the log."""
+    with serving(request=0.3) as server:
+        with closing(connect(server)) as sock:
+            sock.sendall(noise)
+            assert b" 200 " not in sock.recv(65536)
+        assert ask(server)[0] == 200
+    assert not caplog.records
+
+
+# ---------------------------------------------------------------- the stop
+
+
+def test_stop_lets_idle_clients_go():
+    """A stop does not wait for connections that ask for nothing."""
+    with serving() as server, closing(connect(server)) as sock:
+        sock.sendall(ASK)
+        read_answer(sock)
+        started = time.monotonic()
+        server.stop(PATIENCE)
+
+        assert time.monotonic() - started < PATIENCE / 2
+        assert ends(sock)
+        with pytest.raises(ConnectionError):
+            connect(server)
+
+
+def test_stop_finishes_answers():
+    """Who has asked before the stop is answered; nobody else gets in."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def text():
+        asked.set()
+        assert go_on.wait(PATIENCE)
+        return "the end\n"
+
+    with serving(app(config_text=text)) as server, closing(connect(server)) as sock:
+        sock.sendall(b"GET /config HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert asked.wait(PATIENCE)
+        stopping = threading.Thread(target=server.stop, args=(PATIENCE,))
+        stopping.start()
+        until(lambda: refused(server))
+        go_on.set()
+
+        assert "the end" in read_all(sock)[2]
+        stopping.join(PATIENCE)
+        assert not stopping.is_alive()
+
+
+def refused(server):
+    try:
+        connect(server).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_stop_cuts_off_what_is_left(caplog):
+    """Who does not take the answer cannot hold the stop."""
+    application, given_up = endless()
+    with serving(application) as server, closing(connect(server)) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.recv(1000)
+        server.stop(0.1)
+
+        assert given_up.is_set()
+    assert not caplog.records
+
+
+def test_stop_before_the_start():
+    """Stopping what never started, or twice, is nothing."""
+    server = WebServer(app(), ["127.0.0.1:0"])
+    server.stop()
+    server.start()
+    server.stop()
+    server.stop()
+
+
+def test_half_an_answer_is_never_whole():
+    """A bug in mid-answer ends the connection without the answer's end."""
+
+    def breaks(*_):
+        def pieces():
+            yield b"x" * 100_000
+            raise RuntimeError("in the middle")
+
+        return "text/plain", pieces()
+
+    with serving(app(scrape=breaks)) as server, closing(connect(server)) as sock:
+        sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n")
+        status, head, text = read_all(sock)
+
+    assert status == 200
+    assert "transfer-encoding: chunked" in head
+    assert not text.endswith("0\r\n\r\n")
+
+
+def open_descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_threads_and_descriptors_are_given_back():
+    """Nothing stays behind a server that has stopped."""
+    descriptors = open_descriptors()
+    threads = threading.active_count()
+    for _ in range(3):
+        with serving() as server:
+            ask(server, "/")
+
+    assert threading.active_count() == threads
+    assert open_descriptors() <= descriptors
