@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import idna
 
-from monitor.config.messages import one_of, unknown
+from monitor.config.messages import unknown
 from monitor.config.nodes import Scalar
 from monitor.config.sensitive import credentials
 from monitor.model import ProbeKind
@@ -90,7 +90,7 @@ def _split_scheme(written: str, probes: Mapping[str, ProbeKind], quote: _Quote) 
     scheme = match[1].lower()
     if scheme not in probes:
         if quote.hidden:
-            raise ValueError(f"unknown scheme; there is {one_of(list(probes), 'and')}")
+            raise ValueError(f"unknown scheme; choose from {', '.join(probes)}")
         raise ValueError(unknown("scheme", scheme, probes).replace("scheme", f"scheme {scheme!r}"))
     return scheme, written[match.end() :]
 

@@ -52,6 +52,14 @@ class Document:
         return entry.value if entry and isinstance(entry.value, Mapping) else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Include:
+    """The item of ``include`` that led to a file."""
+
+    item: Scalar
+    path: KeyPath
+
+
 class DocumentReader:
     """
     Reads the files of one load; the mutable state is what was found so far.
@@ -86,21 +94,16 @@ class DocumentReader:
             source = Source(file, str(file))
             self._read(source, Mapping(source, 1, 1), None)
 
-    def read_one(self, source: Source, data: bytes | None = None) -> Mapping | None:
-        """
-        Return the top level of one file; None when it is empty or, with the problem reported, bad.
+    def read_one(self, source: Source) -> Mapping | None:
+        """Return the top level of a file that stands alone; None as for parse."""
+        try:
+            return self.parse(source, self._content(source))
+        except ValueError as error:
+            self._problems.at(source.shown, str(error))
+            return None
 
-        Args:
-            data: What the file holds, where that is known already.
-        """
-        if data is None:
-            self.files[source.path] = None
-            try:
-                data = read_bytes(source.path, _LARGEST_FILE)
-            except ValueError as error:
-                message = str(error).replace(str(source.path), source.shown)
-                self._problems.at(source.shown, message)
-                return None
+    def parse(self, source: Source, data: bytes) -> Mapping | None:
+        """Return the top level; None when nothing is there or, with the problem reported, bad."""
         try:
             data.decode()
         except UnicodeDecodeError as error:
@@ -114,34 +117,42 @@ class DocumentReader:
             return None
         return top
 
-    def _read(self, source: Source, outer: Mapping, included: Scalar | None) -> None:
+    def _content(self, source: Source) -> bytes:
+        self.files[source.path] = None
+        try:
+            return read_bytes(source.path, _LARGEST_FILE)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(source.path), source.shown)) from error
+
+    def _read(self, source: Source, outer: Mapping, include: _Include | None) -> None:
         real = os.path.realpath(source.path)
-        if included and real in self._called:
-            self._report_again(source, included, real)
-            return
-        if included and not source.path.exists():
-            self.files[source.path] = None
-            self._problems.add(included, ("include",), f"there is no file {source.shown}")
-            return
         if real in self._called:
-            message = f"was read already, as {self._called[real]}"
-            self._problems.at(source.shown, message)
+            self._report_file(source, include, self._why_not_again(source, real))
             return
         self._called[real] = source.shown
-        if top := self.read_one(source):
+        try:
+            content = self._content(source)
+        except ValueError as error:
+            self._report_file(source, include, str(error))
+            return
+        if top := self.parse(source, content):
             document = Document(source, top, self._defaults(top, outer))
             self.documents.append(document)
             self._way.append(real)
             self._include_all(document)
             self._way.pop()
 
-    def _report_again(self, source: Source, included: Scalar, real: str) -> None:
+    def _report_file(self, source: Source, include: _Include | None, message: str) -> None:
+        if include:
+            self._problems.add(include.item, include.path, message)
+        else:
+            self._problems.at(source.shown, message)
+
+    def _why_not_again(self, source: Source, real: str) -> str:
         if real in self._way:
             names = [self._called[one] for one in self._way[self._way.index(real) :]]
-            message = f"includes go in a circle: {' → '.join([*names, names[0]])}"
-        else:
-            message = f"{source.shown} was read already, as {self._called[real]}"
-        self._problems.add(included, ("include",), message)
+            return f"includes go in a circle: {' → '.join([*names, names[0]])}"
+        return f"{source.shown} was read already, as {self._called[real]}"
 
     def _defaults(self, top: Mapping, outer: Mapping) -> Mapping:
         entry = top.entries.get("defaults")
@@ -173,7 +184,7 @@ class DocumentReader:
         for name in self._matches(item.text, folder):
             shown = str(Path(document.source.shown).parent / name)
             source = Source(folder / name, redact(shown, done.secrets if done else ()))
-            self._read(source, document.defaults, item)
+            self._read(source, document.defaults, _Include(item, path))
 
     def _matches(self, pattern: str, folder: Path) -> list[str]:
         if not glob.has_magic(pattern):

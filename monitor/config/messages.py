@@ -46,7 +46,7 @@ def unknown(what: str, name: str, known: Collection[str]) -> str:
     if close:
         return f"unknown {what}; did you mean {close[0]!r}?"
     if 0 < len(known) <= _MANY:
-        return f"unknown {what}; there is {one_of(known, 'and')}"
+        return f"unknown {what}; choose from {', '.join(known)}"
     return f"unknown {what}"
 
 
@@ -71,6 +71,8 @@ def one_of(names: Collection[str], conjunction: str) -> str:
 
 
 def _must(must: str, value: Any) -> str:
+    if value is None:
+        return f"is empty; it {must}"
     if must == _MUST["string_type"] and isinstance(value, int | float):
         return f"{must}; put {describe(value)} in quotes"
     return f"{must}, not {describe(value)}"

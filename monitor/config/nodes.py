@@ -22,6 +22,7 @@ from monitor.config.substitute import Substitution
 
 _DEEPEST = 50
 """Levels of nesting; people need six."""
+_SHOWN_LEVELS = 3
 _EXPANSION = 20
 """How many times larger than written aliases may make a document…"""
 _EXPANSION_FREE = 100_000
@@ -256,7 +257,7 @@ class Composer:
     def _open(self, event: yaml.CollectionStartEvent, node: Sequence | Mapping) -> None:
         self._check_tag(event)
         if len(self._stack) >= _DEEPEST:
-            self._abandon(event, f"is nested deeper than {_DEEPEST} levels")
+            self._abandon_too_deep(event)
         if event.anchor:
             # An alias to it that comes before its end would be endless; see _alias
             self._anchors.pop(event.anchor, None)
@@ -286,8 +287,6 @@ class Composer:
             if self._expanded > _EXPANSION_FREE + _EXPANSION * self._written:
                 self._abandon(alias, "aliases expand this file beyond all measure")
         if not self._stack:
-            if isinstance(node, Scalar):
-                self._resolve(node, ())
             self._root = node
             return
         frame = self._stack[-1]
@@ -296,11 +295,11 @@ class Composer:
             frame.key, frame.keyed = self._key(node, frame), True
             return
         if isinstance(node, Scalar):
-            self._resolve(node, self._path())
+            self._resolve(node)
         parent.weight += node.weight
         parent.height = max(parent.height, node.height + 1)
         if parent.height > _DEEPEST:
-            self._abandon(node, f"is nested deeper than {_DEEPEST} levels")
+            self._abandon_too_deep(node)
         if isinstance(parent, Sequence):
             parent.items.append(node)
             return
@@ -331,10 +330,10 @@ class Composer:
             else:
                 self._report(one, self._path(), "takes a mapping or a list of mappings")
 
-    def _resolve(self, node: Scalar, path: KeyPath) -> None:
+    def _resolve(self, node: Scalar) -> None:
         # An alias brings the same scalar again, which must not be substituted twice
-        if node.substitution is None and "$" in node.text:
-            self._substitute(node, path)
+        if "$" in node.text and node.substitution is None:
+            self._substitute(node, self._path())
 
     def _check_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         tag = event.tag
@@ -366,6 +365,10 @@ class Composer:
         else:
             self._report(where, self._path(), message)
         raise _AbandonedError
+
+    def _abandon_too_deep(self, where: yaml.Event | Node) -> NoReturn:
+        del self._stack[_SHOWN_LEVELS:]  # the whole path would be a screenful
+        self._abandon(where, f"is nested deeper than {_DEEPEST} levels")
 
     def _report_syntax(self, error: yaml.YAMLError, data: bytes) -> None:
         if isinstance(error, yaml.reader.ReaderError):

@@ -130,25 +130,25 @@ class Decoder:
         self._shared: dict[tuple[Form, int], tuple[Node, Decoded | None]] = {}
 
     def decode(
-        self, form: Form, node: Node, path: KeyPath, *, key: str | None = None, inherited: bool
+        self, form: Form, node: Node, path: KeyPath, *, keys: KeyPath = (), inherited: bool
     ) -> Decoded | None:
         """
         Return what the node stands for; None with every problem reported.
 
         Args:
             path: That of the site, or whatever else the node belongs to.
-            key: Which of its keys the node is the value of.
+            keys: Which of its keys lead from there to the node.
             inherited: The node stands in ``defaults`` as it is here; it is decoded only once.
         """
         if not inherited:
-            return self._decode(form, node, path, key, inherited=False)
+            return self._decode(form, node, path, keys, inherited=False)
         remembered = self._shared.get((form, id(node)))
         if remembered is None:
-            remembered = (node, self._decode(form, node, path, key, inherited=True))
+            remembered = (node, self._decode(form, node, path, keys, inherited=True))
             self._shared[form, id(node)] = remembered
         return remembered[1]
 
-    def check_partial(self, form: Form, node: Node, key: str | None) -> None:
+    def check_partial(self, form: Form, node: Node, keys: KeyPath) -> None:
         """
         Report what is wrong with a piece of ``defaults``, whether or not a site will use it.
 
@@ -156,10 +156,10 @@ class Decoder:
         """
         for error in _errors(form, data_of(node, Gathered())):
             if error["type"] not in ("missing", "value_error"):
-                self._report(error, form, node, DEFAULTS, key, inherited=True)
+                self._report(error, form, node, DEFAULTS, keys, inherited=True)
 
     def _decode(
-        self, form: Form, node: Node, path: KeyPath, key: str | None, *, inherited: bool
+        self, form: Form, node: Node, path: KeyPath, keys: KeyPath, *, inherited: bool
     ) -> Decoded | None:
         gathered = Gathered()
         data = data_of(node, gathered)
@@ -167,7 +167,7 @@ class Decoder:
             value = form.validator.validate_python(data, context=gathered)
         except ValidationError as invalid:
             for error in invalid.errors(include_url=False):
-                self._report(error, form, node, path, key, inherited=inherited)
+                self._report(error, form, node, path, keys, inherited=inherited)
             return None
         return Decoded(value, tuple(gathered.secrets), tuple(gathered.files))
 
@@ -177,7 +177,7 @@ class Decoder:
         form: Form,
         node: Node,
         path: KeyPath,
-        key: str | None,
+        keys: KeyPath,
         *,
         inherited: bool,
     ) -> None:
@@ -191,8 +191,7 @@ class Decoder:
             if any(done.secrets for done in substituted):
                 message = _as_written(form, node, error)
         prefix = DEFAULTS if target.inherited else path
-        steps = (*prefix, key, *loc) if key is not None else (*prefix, *loc)
-        self._problems.add(target.placed, steps, message)
+        self._problems.add(target.placed, (*prefix, *keys, *loc), message)
 
 
 def _errors(form: Form, data: Any) -> list[ErrorDetails]:

@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from monitor.config.address import Address, parse_address
 from monitor.config.forms import Form
-from monitor.config.keys import LABEL_NAME, SiteKeys, Tables
+from monitor.config.keys import LABEL_NAME, ConfirmKeys, SiteKeys, Tables
 from monitor.config.messages import one_of, unknown
 from monitor.config.nodes import (
     Entry,
@@ -25,8 +26,6 @@ from monitor.config.schema import DEFAULTS, Decoded, Decoder, Forms
 from monitor.model import Confirm, ExpectationKind, Site
 from monitor.options import show_duration
 
-_SHOWN_KEYS = ("name", "group", "labels")
-"""Keys whose values become labels, which everybody sees."""
 _NOT_IN_DEFAULTS = ("url", "name")
 
 
@@ -37,11 +36,13 @@ class SiteFound:
 
     Attributes:
         placed: Where its name stands, or else its URL.
+        path: The keys that lead there.
     """
 
     site: Site
     files: tuple[Path, ...]
     placed: Node
+    path: KeyPath
 
 
 class SiteReader:
@@ -69,13 +70,13 @@ class SiteReader:
                 self._problems.add(entry.key, path, "belongs to a site, not to defaults")
             elif key in self._forms.site.fields:
                 part = MappingNode(defaults.source, defaults.line, defaults.column, {key: entry})
-                self._decoder.check_partial(self._forms.site, part, None)
+                self._decoder.check_partial(self._forms.site, part, ())
             elif key == "expect":
                 self._check_default_expectations(entry.value)
             elif forms := self._forms.sections_called(key):
                 # Where schemes differ in a section, it is checked with the sites that use it
                 if len(forms) == 1:
-                    self._decoder.check_partial(forms[0], entry.value, key)
+                    self._decoder.check_partial(forms[0], entry.value, (key,))
             else:
                 self._problems.add(entry.key, path, unknown("option", key, self._known))
 
@@ -87,7 +88,7 @@ class SiteReader:
         for key, entry in expect.entries.items():
             if form := self._forms.expectations.get(key):
                 if not self._report_if_empty(entry.value, (*path, key)):
-                    self._decoder.check_partial(form, entry.value, f"expect.{key}")
+                    self._decoder.check_partial(form, entry.value, ("expect", key))
             else:
                 message = unknown("expectation", key, self._forms.expectations)
                 self._problems.add(entry.key, (*path, key), message)
@@ -117,7 +118,10 @@ class SiteReader:
         self._check_known(merged, address, path)
         if address is None or keys is None or len(self._problems) > before:
             return None
-        return _site(merged, address, keys, options, expect, self._tables.expectations)
+        site, files = _site(address, keys, options, expect, self._tables.expectations)
+        key = "name" if "name" in merged.entries else "url"
+        where = path if isinstance(item, Scalar) else (*path, key)
+        return SiteFound(site, files, merged.entries[key].value, where)
 
     def _address(self, merged: MappingNode, path: KeyPath) -> Address | None:
         entry = merged.entries.get("url")
@@ -139,26 +143,29 @@ class SiteReader:
         node = MappingNode(merged.source, merged.line, merged.column, entries)
         decoded = self._decoder.decode(self._forms.site, node, path, inherited=False)
         self._check_shown(node, path)
+        self._check_labels(node, path)
         if decoded:
-            self._check_labels(node, path)
             self._check_times(node, decoded.value, path)
         return decoded
 
     def _check_shown(self, node: MappingNode, path: KeyPath) -> None:
-        for key in _SHOWN_KEYS:
-            entry = node.entries.get(key)
-            if entry is None:
-                continue
-            where = (*(DEFAULTS if entry.inherited else path), key)
-            for scalar in scalars(entry.value):
-                if scalar.substitution and scalar.substitution.secrets:
-                    message = "is shown to everybody, and what is substituted is a secret"
-                    self._problems.add(scalar, where, f"{message}; write the value here")
-                elif not scalar.text.isprintable():
-                    self._problems.add(scalar, where, "holds a control character")
-                elif key == "name" and (not scalar.text or scalar.text != scalar.text.strip()):
-                    message = "is empty" if not scalar.text else "begins or ends with a space"
-                    self._problems.add(scalar, where, message)
+        for keys, entry in _shown(node):
+            scalar = entry.value
+            if not isinstance(scalar, Scalar):
+                continue  # reported with the types
+            message = None
+            if scalar.substitution and scalar.substitution.secrets:
+                message = "is shown to everybody, and what is substituted is a secret"
+                message += "; write the value here"
+            elif not scalar.text.isprintable():
+                message = "holds a control character"
+            elif keys == ("name",) and not scalar.text.strip():
+                message = "is empty"
+            elif keys == ("name",) and scalar.text != scalar.text.strip():
+                message = "begins or ends with a space"
+            if message:
+                start = DEFAULTS if entry.inherited else path
+                self._problems.add(scalar, (*start, *keys), message)
 
     def _check_labels(self, node: MappingNode, path: KeyPath) -> None:
         entry = node.entries.get("labels")
@@ -203,7 +210,7 @@ class SiteReader:
                 continue
             node = entry.value if entry else MappingNode(*_place(merged))
             inherited = entry is not None and entry.inherited
-            decoded = self._decoder.decode(form, node, path, key=key, inherited=inherited)
+            decoded = self._decoder.decode(form, node, path, keys=(key,), inherited=inherited)
             if decoded:
                 yield decoded
 
@@ -241,7 +248,7 @@ class SiteReader:
             return None
         form = self._forms.expectations[key]
         return self._decoder.decode(
-            form, entry.value, path, key=f"expect.{key}", inherited=entry.inherited
+            form, entry.value, path, keys=("expect", key), inherited=entry.inherited
         )
 
     def _report_if_empty(self, node: Node, path: KeyPath) -> bool:
@@ -283,6 +290,22 @@ class SiteReader:
                 self._problems.add(entry.key, (*path, "expect", key), message)
 
 
+@cache
+def _confirm(keys: ConfirmKeys) -> Confirm:
+    return Confirm(**dataclasses.asdict(keys))
+
+
+def _shown(node: MappingNode) -> Iterator[tuple[KeyPath, Entry]]:
+    """Yield what becomes a label, which everybody sees."""
+    for key in ("name", "group"):
+        if entry := node.entries.get(key):
+            yield (key,), entry
+    labels = node.entries.get("labels")
+    if labels and isinstance(labels.value, MappingNode):
+        for name, entry in labels.value.entries.items():
+            yield ("labels", name), entry
+
+
 def _bare(url: Scalar) -> MappingNode:
     return MappingNode(*_place(url), {"url": Entry(url, url)})
 
@@ -292,13 +315,12 @@ def _place(node: Node) -> tuple[Source, int, int]:
 
 
 def _site(
-    merged: MappingNode,
     address: Address,
     decoded: Decoded,
     options: list[Decoded],
     expect: list[tuple[str, Decoded]],
     expectations: Mapping[str, ExpectationKind],
-) -> SiteFound:
+) -> tuple[Site, tuple[Path, ...]]:
     keys: SiteKeys = decoded.value
     parts = [decoded, *options, *(part for _, part in expect)]
     secrets = {secret for part in parts for secret in part.secrets}.union(address.secrets)
@@ -314,9 +336,8 @@ def _site(
         options=tuple(part.value for part in options),
         expect=tuple((key, part.value) for key, part in expect),
         reads_body=any(expectations[key].reads_body for key, _ in expect),
-        confirm=Confirm(**dataclasses.asdict(keys.confirm)),
+        confirm=_confirm(keys.confirm),
         # The longest first: one may be a part of another
         secrets=tuple(sorted(secrets, key=lambda secret: (-len(secret), secret))),
     )
-    placed = merged.entries["name" if "name" in merged.entries else "url"].value
-    return SiteFound(site, tuple(file for part in parts for file in part.files), placed)
+    return site, tuple(file for part in parts for file in part.files)

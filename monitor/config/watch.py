@@ -1,0 +1,204 @@
+"""
+Tells when the configuration may have changed; runs in a thread of its own.
+
+The folders are watched, not the files: editors and ConfigMaps replace files by renaming, and a
+watched file would be the old one for ever. What happens in a folder is only the occasion to look;
+whether anything changed is decided by content, so that a neighbour's file causes nothing.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any, TypeAlias
+
+import watchfiles
+
+from monitor.config.files import is_yaml_name, read_bytes
+from monitor.logs import fields
+from monitor.model import Bytes
+
+_QUIET_MS = 200
+"""A burst of changes is over when nothing has happened for so long…"""
+_BURST_MS = 2000
+"""… or after this."""
+_LOOK_MS = 5000
+"""Looked for by itself: what the system does not tell, such as changes on a network drive."""
+_STOP_WAIT = 5.0
+_MOST_LINKS = 40
+"""As many as Linux follows."""
+_LARGEST: Bytes = 64 * 1024**2
+
+_log = logging.getLogger(__name__)
+
+Watch: TypeAlias = Callable[..., Iterator[Any]]
+"""watchfiles.watch, or what stands in for it in tests."""
+_Folders: TypeAlias = dict[Path, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """
+    What stood at a path.
+
+    Attributes:
+        stamp: Changes whenever the content does, and costs no reading; None where there is none.
+        content: A file's digest, a folder's names; empty where there is nothing to read.
+    """
+
+    stamp: tuple[int, ...] | None
+    content: bytes
+
+
+_Looks: TypeAlias = dict[Path, _Look]
+
+
+class Watcher:
+    """
+    Calls back, from its thread, when files of the configuration have other content.
+
+    The mutable state belongs to the thread; other threads hand it files through a queue.
+    """
+
+    def __init__(self, on_change: Callable[[], None], *, watch: Watch = watchfiles.watch) -> None:
+        self._on_change = on_change
+        self._watch = watch
+        self._wanted: SimpleQueue[_Looks] = SimpleQueue()
+        self._interrupted = Event()
+        self._stopping = False
+        self._polling = False
+        self._thread = Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self, files: Iterable[Path]) -> None:
+        """
+        Watch these files and folders; whatever changes after this call is noticed.
+
+        A file need not exist yet. Of a folder, the names of YAML files and folders count.
+        """
+        self.update(files)
+        self._thread.start()
+
+    def update(self, files: Iterable[Path]) -> None:
+        """
+        Watch these files and folders from now on, and no others.
+
+        One that was watched before is compared with what it was then, so that a change during a
+        reload is not lost.
+        """
+        self._wanted.put({path: _look(path, None) for path in files})
+        self._interrupted.set()
+
+    def stop(self) -> None:
+        """Watch no more; a callback that is under way is waited for, for a moment."""
+        self._stopping = True
+        self._interrupted.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_WAIT)
+
+    # -- in the thread
+
+    def _run(self) -> None:
+        looks: _Looks = {}
+        while not self._stopping:
+            self._interrupted.clear()
+            looks = self._take_wanted(looks)
+            folders = _folders(looks)
+            for _ in self._occasions(folders):
+                now = {path: _look(path, before) for path, before in looks.items()}
+                changed = any(now[path].content != looks[path].content for path in looks)
+                looks = now
+                if changed:
+                    self._on_change()
+                if _folders(looks) != folders:
+                    break
+
+    def _take_wanted(self, looks: _Looks) -> _Looks:
+        while not self._wanted.empty():
+            wanted = self._wanted.get()
+            looks = {path: looks.get(path, look) for path, look in wanted.items()}
+        return looks
+
+    def _occasions(self, folders: _Folders) -> Iterator[None]:
+        """Yield whenever it is time to look, until interrupted."""
+        if not self._polling:
+            try:
+                for _ in self._watch(
+                    *folders,
+                    watch_filter=None,
+                    debounce=_BURST_MS,
+                    step=_QUIET_MS,
+                    stop_event=self._interrupted,
+                    rust_timeout=_LOOK_MS,
+                    yield_on_timeout=True,
+                    raise_interrupt=False,
+                    recursive=False,
+                    ignore_permission_denied=True,
+                ):
+                    yield
+            except FileNotFoundError:  # a folder went away; the others are watched anew
+                return
+            except (OSError, RuntimeError) as error:
+                # RuntimeError is what watchfiles raises where inotify has no more to give
+                self._polling = True
+                _log.warning("watch_by_polling", extra=fields(cause=str(error)))
+            else:
+                return
+        while not self._interrupted.wait(_LOOK_MS / 1000):
+            yield
+
+
+def _look(path: Path, before: _Look | None) -> _Look:
+    try:
+        if path.is_dir():
+            names = sorted(entry.name for entry in os.scandir(path) if _counts(entry))
+            return _Look(None, "\0".join(names).encode(errors="surrogateescape"))
+        status = path.stat()
+        stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if before and before.stamp == stamp:
+            return before
+        return _Look(stamp, hashlib.sha256(read_bytes(path, _LARGEST)).digest())
+    except (OSError, ValueError):  # missing, unreadable, or not a file at all
+        return _Look(None, b"")
+
+
+def _counts(entry: os.DirEntry[str]) -> bool:
+    return is_yaml_name(entry.name) or (not entry.name.startswith(".") and entry.is_dir())
+
+
+def _folders(paths: Iterable[Path]) -> _Folders:
+    """
+    Return the folders in which something must happen for one of the paths to change.
+
+    Each comes with its identity: a folder that was itself replaced must be watched anew.
+    """
+    folders: _Folders = {}
+    for path in paths:
+        with suppress(OSError):  # gone this moment, or not ours to see
+            for folder in _on_the_way(path):
+                status = folder.stat()
+                folders[folder] = (status.st_dev, status.st_ino)
+    return folders
+
+
+def _on_the_way(path: Path) -> Iterator[Path]:
+    """Yield the folder of a path, and those of all symbolic links on the way to it."""
+    # By hand and not by realpath, because a link may be swapped at any step: a ConfigMap's file is
+    # a link to ..data/file, and ..data is a link to the version of the day
+    path = path.absolute()
+    for _ in range(_MOST_LINKS):
+        yield _nearest_folder(path)
+        link = next((step for step in (path, *path.parents) if step.is_symlink()), None)
+        if link is None:
+            break
+        yield link.parent
+        path = Path(os.path.normpath(link.parent / link.readlink() / path.relative_to(link)))
+
+
+def _nearest_folder(path: Path) -> Path:
+    """Return a folder itself, or the folder of a file; the nearest above, if it does not exist."""
+    return next(step for step in (path, *path.parents) if step.is_dir())
