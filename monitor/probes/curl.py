@@ -688,6 +688,12 @@ _ROWS = (
         "the body from {peer} cannot be decompressed: {text}",
     ),
     _row(
+        {pycurl.E_HTTP2},
+        r"expected SETTINGS|does not support HTTP/2",
+        Reason.HTTP_VERSION,
+        "{peer} does not speak HTTP/2: {text}",
+    ),
+    _row(
         {
             pycurl.E_UNSUPPORTED_PROTOCOL,  # HTTP/0.9
             pycurl.E_FTP_WEIRD_SERVER_REPLY,  # no HTTP at all

@@ -120,9 +120,12 @@ def check_url(url: str) -> None:
         _, host, _ = origin_of(url)
         Request("GET", url).prepare()
     except ValueError as error:
-        raise ValueError(f"{without_credentials(url)!r} is not a URL with a host") from error
+        # The library's own text would quote the URL with its credentials
+        raise ValueError(
+            "url has no host, or one that cannot be; such as https://a.example/"
+        ) from error
     if not host.strip("."):
-        raise ValueError(f"{without_credentials(url)!r} has no host")
+        raise ValueError("url has no host; such as https://a.example/")
 
 
 class HttpProbe:

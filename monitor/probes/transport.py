@@ -36,7 +36,7 @@ class Exchange:
     One request, and what came of it.
 
     Attributes:
-        url: Without credentials.
+        url: Without credentials and fragment.
         status: 0 where no final status line came.
         headers: The final answer's, in the order they came.
         body: At most what the settings keep.
@@ -117,9 +117,9 @@ def origin_of(url: str) -> tuple[str, str, int]:
 
 
 def without_credentials(url: str) -> str:
-    """Return the URL without user name and password."""
+    """Return the URL without user name, password and fragment: what goes over the wire."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
 
 
 class CurlAdapter(HTTPAdapter):
