@@ -55,6 +55,7 @@ from monitor.probes.resolve import Resolver
 
 _PORT = 53
 _TLS_PORT = 853
+_CONNECTING = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS)
 _LARGEST_MESSAGE: Bytes = 65_535
 _MOST_TEXT: Bytes = 512 * 1024
 """What all records of a reply may come to as text; 64 KiB of honest records stay far below."""
@@ -370,9 +371,10 @@ class _Check:
             failure = transfer.perform()
             self.address = transfer.address or self.address
             self.tls = transfer.tls(failure)
-            for phase, seconds in transfer.phases().items():
-                if phase in (Phase.RESOLVE, Phase.CONNECT, Phase.TLS):
-                    self._took(phase, seconds)
+            reached = transfer.phases()
+            for phase in _CONNECTING:
+                if phase in reached:
+                    self._took(phase, reached[phase])
             if failure:
                 raise _Failed(failure.reason, failure.message)
             return self._converse(transfer, route.peer)

@@ -159,11 +159,11 @@ def check_url(url: str) -> None:
     """
     parts = urlsplit(url)
     if not parts.hostname:
-        raise ValueError("an icmp URL needs a host: icmp://192.0.2.1")
+        raise ValueError("has no host; write icmp://192.0.2.1")
     if parts.port is not None:
-        raise ValueError(f"an icmp URL has no port, and here it is {parts.port}")
+        raise ValueError(f"has a port, {parts.port}, but ICMP has none")
     if parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("an icmp URL is only scheme and host: icmp://192.0.2.1")
+        raise ValueError("has more than a host; write icmp://192.0.2.1")
 
 
 def forbidden(sockets: Mapping[int, Callable[..., _Socket]] = _SOCKETS) -> str | None:

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 
 from monitor.model import ProbeKind
-from monitor.probes import http
+from monitor.probes import dns, grpc, http, icmp
+from monitor.probes.dns import DnsOptions, DnsProbe
+from monitor.probes.grpc import GrpcNetworkOptions, GrpcOptions, GrpcProbe, GrpcTlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
+from monitor.probes.icmp import IcmpOptions, IcmpProbe
 from monitor.probes.options import NetworkOptions, TlsOptions
 
 _HTTP = ProbeKind(
@@ -14,7 +17,28 @@ _HTTP = ProbeKind(
     check_url=http.check_url,
 )
 
+_GRPC = ProbeKind(
+    protocol="grpc",
+    build=GrpcProbe,
+    sections={"grpc": GrpcOptions, "tls": GrpcTlsOptions, "network": GrpcNetworkOptions},
+    check_url=grpc.check_url,
+)
+
 PROBES: Mapping[str, ProbeKind] = {
     "http": _HTTP,
     "https": _HTTP,
+    "icmp": ProbeKind(
+        protocol="icmp",
+        build=IcmpProbe,
+        sections={"icmp": IcmpOptions, "network": NetworkOptions},
+        check_url=icmp.check_url,
+    ),
+    "dns": ProbeKind(
+        protocol="dns",
+        build=DnsProbe,
+        sections={"dns": DnsOptions, "tls": TlsOptions, "network": NetworkOptions},
+        check_url=dns.check_url,
+    ),
+    "grpc": _GRPC,
+    "grpcs": _GRPC,
 }

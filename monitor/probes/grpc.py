@@ -1,0 +1,385 @@
+"""
+The gRPC probe: the standard health service, grpc.health.v1.Health/Check.
+
+Each check makes two connections. libcurl's comes first and only connects: it has the exact timers,
+the exact reason when it fails and the certificates, none of which grpcio shows. grpcio's then goes
+to the same address and makes the call; its own connecting is part of the phase ``check``, as in
+blackbox_exporter. grpcio is an optional extra: nothing here imports it before it is needed.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pycurl
+
+from monitor import __version__
+from monitor.clock import Deadline
+from monitor.errors import ProbeError
+from monitor.model import Bytes, Failure, GrpcAnswer, Observation, Phase, Reason, Site
+from monitor.options import option, show_duration
+from monitor.probes.curl import Handles, Route
+from monitor.probes.datagrams import ip_version
+from monitor.probes.options import NetworkOptions, TlsOptions, join_address
+
+_METHOD = "/grpc.health.v1.Health/Check"
+_SERVING_STATUSES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
+_CONNECTING: tuple[Phase, ...] = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS)
+_LARGEST_ANSWER: Bytes = 4096
+_MISSING = "needs grpcio; install website-monitor[grpc]"
+_METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcOptions:
+    service: str = option(
+        "", doc="The service to ask about; empty is the server as a whole. The URL's path wins."
+    )
+    metadata: Mapping[str, str] = option(
+        factory=dict, doc="Metadata to send, by key in lower case: what HTTP calls headers."
+    )
+
+    def __post_init__(self) -> None:
+        for key, value in self.metadata.items():
+            if not _METADATA_KEY.fullmatch(key) or key.startswith("grpc-"):
+                raise ValueError(
+                    f"metadata {key!r} is not a key: lower-case letters, digits, '_', '.' and '-', "
+                    "and grpc- is reserved"
+                )
+            if key.endswith("-bin"):
+                raise ValueError(f"metadata {key!r} would be binary, which YAML text is not")
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError(f"metadata {key!r} is not printable ASCII")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcTlsOptions(TlsOptions):
+    """What grpcio can do of it."""
+
+    def __post_init__(self) -> None:
+        TlsOptions.__post_init__(self)
+        if not self.verify:
+            raise ValueError("verify: false is not possible with gRPC; name a ca_file instead")
+        if self.min_version or self.max_version:
+            raise ValueError("min_version and max_version are not possible with gRPC")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcNetworkOptions(NetworkOptions):
+    """What grpcio can do of it."""
+
+    def __post_init__(self) -> None:
+        NetworkOptions.__post_init__(self)
+        if self.source_address:
+            raise ValueError("source_address is not possible with gRPC")
+
+
+def check_url(url: str) -> None:
+    """
+    Accept ``grpc://HOST:PORT[/SERVICE]``.
+
+    Raises:
+        ValueError: There is no port, something that means nothing here, or no grpcio.
+    """
+    parts = urlsplit(url)
+    if parts.port is None:
+        raise ValueError(f"has no port; write {parts.scheme}://{parts.hostname}:50051")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("has a user, query or fragment, which mean nothing to gRPC")
+    if not _installed():
+        raise ValueError(_MISSING)
+
+
+@cache
+def _installed() -> bool:
+    return find_spec("grpc") is not None
+
+
+@cache
+def _grpcio() -> Any:
+    # Its core writes what fails to standard error; every failure is in our observation already
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        import grpc  # noqa: PLC0415  an optional extra, 20 MB and 0.2 s
+    except ImportError as error:
+        raise ProbeError(f"gRPC {_MISSING}") from error
+    return grpc
+
+
+class GrpcProbe:
+    """Asks the health service once, within the deadline."""
+
+    def __init__(self, handles: Handles | None = None) -> None:
+        self._handles = handles or Handles()
+
+    def __call__(self, site: Site, deadline: Deadline) -> Observation:
+        """
+        Connect, then make the call.
+
+        Raises:
+            ProbeError: There is no grpcio, a file of the site is gone, or the system is at its
+                limit.
+        """
+        clock = deadline.clock
+        time, begin = clock.time(), clock.monotonic()
+        route = _route(site)
+        answer: GrpcAnswer | None = None
+        with self._handles.lend(route, deadline) as transfer:
+            for name, value in (
+                (pycurl.URL, f"{route.scheme}://{join_address(route.name, route.port)}/"),
+                (pycurl.CONNECT_ONLY, 1),
+                (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),  # a gRPC server wants it
+            ):
+                transfer.curl.setopt(name, value)
+            failure = transfer.perform()
+            address, tls = transfer.address, transfer.tls(failure)
+            reached = transfer.phases()
+        phases = {phase: reached[phase] for phase in _CONNECTING if phase in reached}
+        if not failure and address:
+            asked = clock.monotonic()
+            answer, failure = _call(site, route, address, deadline)
+            phases[Phase.CHECK] = clock.monotonic() - asked
+        return Observation(
+            time=time,
+            duration=clock.monotonic() - begin,
+            phases=phases,
+            address=address,
+            failure=failure,
+            answer=answer,
+            tls=tls,
+        )
+
+
+def _route(site: Site) -> Route:
+    parts = urlsplit(site.url)
+    return Route(
+        scheme="https" if site.scheme == "grpcs" else "http",
+        host=parts.hostname or "",
+        port=parts.port or 0,  # check_url has seen one
+        tls=site.section(TlsOptions) if site.scheme == "grpcs" else TlsOptions(),
+        network=site.section(NetworkOptions),
+    )
+
+
+def _call(
+    site: Site, route: Route, address: str, deadline: Deadline
+) -> tuple[GrpcAnswer | None, Failure | None]:
+    """
+    Make the call on a channel of its own.
+
+    Raises:
+        ProbeError: There is no grpcio, or the system is at its limit.
+    """
+    grpc = _grpcio()
+    options = site.section(GrpcOptions)
+    service = unquote(urlsplit(site.url).path.strip("/")) or options.service
+    port = route.destination[1]
+    target = f"ipv{ip_version(address)}:{join_address(address, port)}"
+    channel_options = [
+        ("grpc.default_authority", join_address(route.host, route.port)),
+        ("grpc.primary_user_agent", f"website-monitor/{__version__}"),
+        ("grpc.use_local_subchannel_pool", 1),  # or channels to one address share a connection
+        ("grpc.enable_http_proxy", 0),  # the environment's
+        ("grpc.enable_retries", 0),
+        ("grpc.max_receive_message_length", _LARGEST_ANSWER),
+    ]
+    if route.scheme == "https":
+        channel_options.append(("grpc.ssl_target_name_override", route.name))
+        channel = grpc.secure_channel(target, _credentials(grpc, route), channel_options)
+    else:
+        channel = grpc.insecure_channel(target, channel_options)
+    with channel:
+        try:
+            message = channel.unary_unary(_METHOD)(
+                _request(service),
+                timeout=deadline.remaining(),
+                metadata=tuple(options.metadata.items()),
+            )
+        except grpc.RpcError as error:
+            name, (number, _) = error.code().name, error.code().value
+            failure = _failure(name, error.details() or "", route.peer, deadline)
+            return GrpcAnswer(status_code=number), failure
+    try:
+        return GrpcAnswer(status_code=0, serving_status=_serving_status(message)), None
+    except ValueError as error:
+        failure = Failure(Reason.PROTOCOL_ERROR, f"{route.peer} sent no health status: {error}")
+        return GrpcAnswer(status_code=0), failure
+
+
+def _credentials(grpc: Any, route: Route) -> Any:
+    tls = route.tls
+    try:
+        return grpc.ssl_channel_credentials(
+            root_certificates=Path(route.trust or "").read_bytes(),
+            private_key=Path(tls.key_file or tls.cert_file).read_bytes() if tls.cert_file else None,
+            certificate_chain=Path(tls.cert_file).read_bytes() if tls.cert_file else None,
+        )
+    except OSError as error:
+        raise ProbeError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+# ---------------------------------------------------------------- what grpcio's errors mean
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Which of grpcio's own words mean what; the message may name peer and text."""
+
+    pattern: re.Pattern[str]
+    reason: Reason
+    message: str
+
+
+_UNCONNECTED = "^failed to connect to all addresses.*"
+
+# The most specific first. Details that the server wrote begin otherwise, or nearly never so
+_ROWS = (
+    _Row(
+        re.compile(_UNCONNECTED + "Connection refused"),
+        Reason.CONNECT_REFUSED,
+        "connection to {peer} refused",
+    ),
+    _Row(
+        re.compile(_UNCONNECTED + "([Uu]nreachable|No route to host)"),
+        Reason.CONNECT_UNREACHABLE,
+        "{peer} is unreachable: {text}",
+    ),
+    _Row(
+        re.compile(_UNCONNECTED + "missing selected ALPN"),
+        Reason.PROTOCOL_ERROR,
+        "{peer} does not offer HTTP/2",
+    ),
+    _Row(
+        re.compile(_UNCONNECTED + "(CERTIFICATE_VERIFY_FAILED|[Vv]erification)"),
+        Reason.TLS_UNTRUSTED,
+        "grpcio does not trust the certificate of {peer}: {text}",
+    ),
+    _Row(
+        re.compile(_UNCONNECTED + "[Hh]andshake failed"),
+        Reason.TLS_PROTOCOL,
+        "no TLS handshake with {peer}: {text}",
+    ),
+    _Row(
+        re.compile(_UNCONNECTED + "(HTTP/2|http1|[Pp]rotocol)"),
+        Reason.PROTOCOL_ERROR,
+        "{peer} does not speak gRPC: {text}",
+    ),
+    _Row(
+        re.compile("^(Received http2 header with status|CLIENT: |.*[Pp]arsing HTTP/2)"),
+        Reason.PROTOCOL_ERROR,
+        "{peer} does not speak gRPC: {text}",
+    ),
+    _Row(
+        re.compile(
+            _UNCONNECTED + "|^(Socket closed|Stream removed|.*GOAWAY|.*recvmsg|Connection reset)"
+        ),
+        Reason.CONNECTION_LOST,
+        "lost the connection to {peer}: {text}",
+    ),
+)
+_FROM_CORE = re.compile(r"^failed to connect to all addresses; last error: \w+: (ipv\d:\S+: )?")
+
+
+def _failure(code: str, details: str, peer: str, deadline: Deadline) -> Failure:
+    """
+    Return what a call's status means: grpcio's own trouble, or what the server said.
+
+    Raises:
+        ProbeError: The monitor's system is at its limit.
+    """
+    if code == "DEADLINE_EXCEEDED" and deadline.passed():
+        limit = show_duration(deadline.timeout)
+        return Failure(Reason.READ_TIMEOUT, f"no answer from {peer} within {limit}")
+    if "Too many open files" in details:
+        raise ProbeError("gRPC cannot connect: too many open files")
+    for row in _ROWS:
+        if row.pattern.search(details):
+            text = _FROM_CORE.sub("", details)
+            return Failure(row.reason, row.message.format(peer=peer, text=text))
+    return Failure(Reason.STATUS, f"gRPC status {code}{f': {details}' if details else ''}")
+
+
+# ---------------------------------------------------------------- two messages of protobuf
+
+
+def _request(service: str) -> bytes:
+    """Return HealthCheckRequest(service=…): field 1, a string."""
+    text = service.encode()
+    return b"\x0a" + _varint(len(text)) + text if text else b""
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:  # noqa: PLR2004  seven bits a byte
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def _serving_status(message: bytes) -> str:
+    """
+    Return the name of HealthCheckResponse.status: field 1, an enumeration; 0 when it is absent.
+
+    Raises:
+        ValueError: These bytes are no such message, or the number has no name.
+    """
+    status = 0
+    for field, value in _fields(message):
+        if field == 1:
+            if not isinstance(value, int):
+                raise ValueError("its first field is not a number")
+            status = value
+    if status >= len(_SERVING_STATUSES):
+        raise ValueError(f"{status} is not a serving status")
+    return _SERVING_STATUSES[status]
+
+
+_WIDTHS = {1: 8, 5: 4}
+"""Wire types of fixed width, in bytes."""
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """
+    Yield number and value of each field; those unknown to us are for newer readers.
+
+    Raises:
+        ValueError: These bytes are no protobuf message.
+    """
+    position = 0
+    while position < len(message):
+        key, position = _read_varint(message, position)
+        kind = key & 7
+        if kind == 0:
+            value, position = _read_varint(message, position)
+            yield key >> 3, value
+            continue
+        if kind == 2:  # noqa: PLR2004  length-delimited
+            width, position = _read_varint(message, position)
+        elif kind in _WIDTHS:
+            width = _WIDTHS[kind]
+        else:
+            raise ValueError("it is not protobuf")
+        if position + width > len(message):
+            raise ValueError("it is cut off")
+        yield key >> 3, message[position : position + width]
+        position += width
+
+
+def _read_varint(message: bytes, position: int) -> tuple[int, int]:
+    number = 0
+    for shift in range(0, 70, 7):
+        if position >= len(message):
+            break
+        byte = message[position]
+        position += 1
+        number |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return number, position
+    raise ValueError("it is cut off")
