@@ -192,13 +192,13 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _deeper_than(value: Any, levels: int) -> bool:
-    level = [value]
-    for _ in range(levels + 1):
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
         level = [
             child
             for node in level
-            if isinstance(node, dict | list)
             for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
         ]
         if not level:
             return False

@@ -37,6 +37,7 @@ from monitor.analysis.rules import (
     search,
 )
 from monitor.analysis.seen import Seen, Unseen
+from monitor.analysis.text import unknown
 from monitor.model import (
     DnsAnswer,
     ExpectationKind,
@@ -153,18 +154,24 @@ def parse_headers(value: Any) -> tuple[HeaderRule, ...]:
 def _parse_header(name: str, rules: Any) -> HeaderRule:
     if not _HEADER_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not the name of a header")
-    if isinstance(rules, Mapping) and "absent" in rules:
-        absent = mapping(rules, ("absent", *TEXT_SCHEMAS))["absent"]
-        if not isinstance(absent, bool):
-            raise ValueError(f"header {name}: absent is true or false, not {absent!r}")
-        others = {key: rule for key, rule in rules.items() if key != "absent"}
-        if absent and others:
-            raise ValueError(f"header {name}: absent: true leaves no value for {', '.join(others)}")
-        return HeaderRule(name.lower(), parse_text_rules(others) if others else TextRules(), absent)
     try:
-        return HeaderRule(name.lower(), parse_text_rules(rules))
+        absent, others = _split_absent(rules)
+        bare = absent is not None and not others
+        return HeaderRule(name.lower(), TextRules() if bare else parse_text_rules(others), absent)
     except ValueError as error:
         raise ValueError(f"header {name}: {error}") from error
+
+
+def _split_absent(rules: Any) -> tuple[bool | None, Any]:
+    if not (isinstance(rules, Mapping) and "absent" in rules):
+        return None, rules
+    others = dict(mapping(rules, ("absent", *TEXT_SCHEMAS)))
+    absent = others.pop("absent")
+    if absent is not True and absent is not False:
+        raise ValueError(f"absent is true or false, not {absent!r}")
+    if absent and others:
+        raise ValueError(f"absent: true leaves no value for {', '.join(others)}")
+    return absent, others
 
 
 def _check_headers(rules: tuple[HeaderRule, ...], seen: Seen) -> str | None:
@@ -489,7 +496,9 @@ def parse_rcodes(value: Any) -> tuple[str, ...]:
         ValueError: There is no such code.
     """
     codes = tuple(str(one).upper() for one in each(value))
-    mapping(dict.fromkeys(codes), _RCODES)
+    for code in codes:
+        if code not in _RCODES:
+            raise ValueError(unknown("rcode", code, _RCODES))
     return codes
 
 

@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 from monitor.analysis.seen import Seen, Unseen
-from monitor.analysis.text import plain, quote
+from monitor.analysis.text import plain, quote, unknown
 from monitor.model import (
     DnsAnswer,
     GrpcAnswer,
@@ -249,9 +248,7 @@ _SYNTAX_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)
 
 def _refuse_unknown(kind: str, names: set[str], known: Iterable[str]) -> None:
     for name in sorted(names.difference(known)):
-        near = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"
-        raise ValueError(f"unknown {kind} {name!r}{hint}")
+        raise ValueError(unknown(kind, name, sorted(known)))
 
 
 def _refuse_bad_pattern(literal: str) -> None:

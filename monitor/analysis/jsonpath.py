@@ -82,7 +82,7 @@ def _why_missing(taken: tuple[str | int, ...], step: str | int, value: Any) -> s
         return f"{parent} has no {json.dumps(step, ensure_ascii=False)}"
     if isinstance(step, int) and isinstance(value, list):
         return f"the length of {parent} is {len(value)}"
-    return f"{parent} is {type_name(value)}"
+    return f"{parent} is of type {type_name(value)}"
 
 
 def _show(step: str | int) -> str:

@@ -9,12 +9,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
 from monitor.analysis.jsonpath import type_name
-from monitor.analysis.text import enumerate_few
+from monitor.analysis.text import enumerate_few, unknown
 from monitor.options import compile_regex, parse_regex
 
 Quote = Callable[[Any], str]
@@ -55,9 +54,7 @@ def mapping(value: Any, known: Iterable[str]) -> Mapping[str, Any]:
         raise ValueError(f"{value!r} is not a mapping with some of {', '.join(keys)}")
     for key in value:
         if key not in keys:
-            near = get_close_matches(str(key), keys, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(keys)}"
-            raise ValueError(f"unknown key {key!r}; {hint}")
+            raise ValueError(unknown("key", key, keys))
     return value
 
 
@@ -361,7 +358,7 @@ def _why_not_ordered(key: str) -> Callable[[Any, JsonText, Quote], str | None]:
     def why_not(value: Any, operand: JsonText, quote: Quote) -> str | None:
         bound = operand.value
         if type_name(value) != type_name(bound):
-            return f"{quote(value)} is a {type_name(value)}, not a {type_name(bound)}"
+            return f"{quote(value)} is of type {type_name(value)}, not {type_name(bound)}"
         if compare(value, bound):
             return None
         return f"{quote(value)} is not {words} {quote(bound)}"
@@ -381,7 +378,7 @@ def _why_not_type(value: Any, wanted: tuple[str, ...], quote: Quote) -> str | No
 
 def _why_not_length(value: Any, wanted: Count, quote: Quote) -> str | None:
     if not isinstance(value, str | list | dict):
-        return f"{quote(value)} has no length, being of type {type_name(value)}"
+        return f"{quote(value)} is of type {type_name(value)}, which has no length"
     why = wanted.why_not(len(value))
     return f"length {len(value)} {why}" if why else None
 
@@ -403,7 +400,7 @@ def _why_not_in(value: Any, wanted: tuple[JsonText, ...], quote: Quote) -> str |
         elif isinstance(value, list):
             found = any(_equal(element, part) for element in value)
         else:
-            return f"{quote(value)} contains nothing, being of type {type_name(value)}"
+            return f"{quote(value)} is of type {type_name(value)}, which contains nothing"
         if not found:
             return f"{quote(value)} does not contain {quote(part)}"
     return None
@@ -424,9 +421,7 @@ def _parse_exists(value: Any) -> bool:
 def _parse_types(value: Any) -> tuple[str, ...]:
     for one in each(value):
         if one not in _TYPES:
-            near = get_close_matches(str(one), _TYPES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_TYPES)}"
-            raise ValueError(f"unknown type {one!r}; {hint}")
+            raise ValueError(unknown("type", one, _TYPES))
     return tuple(each(value))
 
 

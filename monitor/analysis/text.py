@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 _LONGEST = 100
 
@@ -35,3 +36,11 @@ def enumerate_few(values: Iterable[str], few: int = 3) -> str:
     listed = list(values)
     more = len(listed) - few
     return ", ".join(listed[:few]) + (f" and {more} more" if more > 0 else "")
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """Return the sentence about a name that is none of the known ones, with what was meant."""
+    names = [str(one) for one in known]
+    near = get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+    return f"unknown {kind} {name!r}; {hint}"
