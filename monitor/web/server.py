@@ -83,6 +83,7 @@ class WebServer:
         self._server = _Server(self._access, limits or Limits())
         self._addresses: tuple[str, ...] = ()
         self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -94,18 +95,21 @@ class WebServer:
         Listen, and return once requests are answered.
 
         Raises:
-            StartupError: An address cannot be had, or the certificate cannot be used; nothing is
-                left open.
+            StartupError: An address cannot be had, the certificate cannot be used, or the event
+                loop cannot be made; nothing is left open.
         """
         self.reconfigure(self._config)
         sockets = _bind_all(self._listen)
-        self._addresses = tuple(_address(sock) for sock in sockets)
         # A daemon thread, so that nothing a client does can keep the process from ending
-        self._thread = threading.Thread(
-            target=self._server.run, args=(sockets,), name="web", daemon=True
-        )
-        self._thread.start()
-        self._server.serving.wait()
+        thread = threading.Thread(target=self._run, args=(sockets,), name="web", daemon=True)
+        thread.start()
+        self._server.settled.wait()
+        if not self._server.started:
+            for sock in sockets:
+                sock.close()
+            raise StartupError(f"the web server cannot run: {self._failure}")
+        self._addresses = tuple(_address(sock) for sock in sockets)
+        self._thread = thread
 
     def reconfigure(self, web_config: WebConfig | None) -> None:
         """
@@ -126,6 +130,16 @@ class WebServer:
             self._server.should_exit = True
             self._thread.join(timeout + 2 * _FAREWELL)
 
+    def _run(self, sockets: list[socket.socket]) -> None:
+        try:
+            self._server.run(sockets)
+        except Exception as error:
+            self._failure = error
+            if self._server.started:
+                log.exception("web_thread_failed")
+        finally:
+            self._server.settled.set()
+
 
 class _Server(uvicorn.Server):
     """
@@ -135,7 +149,7 @@ class _Server(uvicorn.Server):
     the connections, which belong to the event loop.
 
     Attributes:
-        serving: Set once connections are accepted.
+        settled: Set once connections are accepted, or never will be.
         grace: How long a stop waits for answers in hand.
     """
 
@@ -162,7 +176,7 @@ class _Server(uvicorn.Server):
         )
         self.limits = limits
         self.tls: ServerTls | None = None
-        self.serving = threading.Event()
+        self.settled = threading.Event()
         self.grace: Seconds = 0.0
         self.present: set[_Connection] = set()
         self._doors: list[asyncio.Task[None]] = []
@@ -170,7 +184,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._doors = [asyncio.create_task(self._admit(sock)) for sock in sockets or []]
         self.started = True
-        self.serving.set()
+        self.settled.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
@@ -324,6 +338,9 @@ def _bind_all(listen: Sequence[str]) -> list[socket.socket]:
         opened.pop_all()
     for sock in sockets:
         sock.setblocking(False)
+        # Inherited by every connection. asyncio sets it by itself, but not on sockets made like
+        # these, and then each answer on a kept connection waits 40 ms for an acknowledgement
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sockets
 
 

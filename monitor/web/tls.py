@@ -89,7 +89,8 @@ def _build(config: TlsServerConfig) -> ssl.SSLContext:
 
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).lower().replace("_", " ")
+        reason: str | None = error.reason  # OpenSSL's: KEY_VALUES_MISMATCH
+        return reason.lower().replace("_", " ") if reason else "not PEM, or an encrypted key"
     return error.strerror or str(error)
 
 

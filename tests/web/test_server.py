@@ -2,6 +2,9 @@
 
 import asyncio
 import base64
+import gc
+import os
+import resource
 import socket
 import ssl
 import threading
@@ -195,6 +198,27 @@ def test_names_are_decoded_once():
         assert ask(server, "/api/v1/sites/%252F")[0] == 200
         assert ask(server, "/api/v1/sites/%2F")[0] == 404
         assert ask(server, "/api/v1/sites/%FF%00")[0] == 404
+
+
+# asyncio's loop that was made by half complains that nobody has closed it
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_file_descriptors():
+    """Where nothing is left for the event loop, the start fails with a sentence and is undone."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hoard = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                hoard.append(os.dup(0))
+        os.close(hoard.pop())
+        with pytest.raises(StartupError, match=r"the web server cannot run: .*Too many open files"):
+            WebServer(app(), ["127.0.0.1:0"]).start()
+        gc.collect()
+    finally:
+        for one in hoard:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 # ---------------------------------------------------------------- TLS
@@ -458,9 +482,12 @@ def test_a_request_that_never_ends(sent):
 
 def test_dripping_buys_no_time():
     """A byte now and then does not prolong the time for a request."""
-    with serving(request=0.5) as server, closing(connect(server)) as sock:
-        with pytest.raises(ConnectionError):
-            send_again_and_again(sock, b"X", pause=0.02)
+    with (
+        serving(request=0.5) as server,
+        closing(connect(server)) as sock,
+        pytest.raises(ConnectionError),
+    ):
+        send_again_and_again(sock, b"X", pause=0.02)
 
 
 def test_a_head_without_end():
