@@ -1,0 +1,51 @@
+import pytest
+import trustme
+
+from tests.system.processes import Daemon, Nginx, Prometheus
+
+
+@pytest.fixture(scope="session")
+def ca(tmp_path_factory):
+    """A private authority; its certificate lies in ``ca.path``."""
+    authority = trustme.CA()
+    authority.path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(authority.path)
+    return authority
+
+
+@pytest.fixture
+def nginx(real, tmp_path, ca):
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    server = Nginx(real("nginx"), folder, ca)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start daemons; those that still run at the end are killed."""
+    daemons = []
+
+    def start(sites: str, **environ: str) -> Daemon:
+        daemon = Daemon(tmp_path, sites, **environ)
+        daemons.append(daemon)
+        return daemon
+
+    yield start
+    for daemon in daemons:
+        daemon.kill()
+
+
+@pytest.fixture
+def prometheus(real, tmp_path):
+    servers = []
+
+    def start(daemon: Daemon) -> Prometheus:
+        server = Prometheus(real("prometheus"), tmp_path, daemon)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()

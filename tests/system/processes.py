@@ -1,0 +1,214 @@
+"""Programs that system tests start for real: the daemon, nginx, Prometheus; all on loopback."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+import trustme
+
+_LAST_YEAR = datetime.now(UTC) - timedelta(days=365)
+PATIENCE = 60.0
+"""Seconds until something that must happen counts as not happening; generous, machines are slow."""
+
+
+def until(check: Callable[[], Any], what: str) -> Any:
+    """Return the first true answer of a check."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            answer = check()
+        except OSError:
+            answer = None
+        if answer:
+            return answer
+        assert time.monotonic() < give_up, f"{what} did not happen"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def fetch(url: str, method: str = "GET", headers: Mapping[str, str] | None = None):
+    """Return status and text; a status of 400 and above is an answer like any other."""
+    request = Request(url, method=method, headers=dict(headers or {}))
+    try:
+        with urlopen(request, timeout=PATIENCE) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+class Daemon:
+    """``monitor run`` as a user starts it, in a folder of its own."""
+
+    def __init__(self, folder: Path, sites: str, **environ: str) -> None:
+        self.sites = folder / "sites.yaml"
+        self.sites.write_text(sites)
+        self.log = folder / "daemon.log"
+        command = [
+            *(sys.executable, "-m", "monitor", "run", "--config", self.sites),
+            *("--listen", "127.0.0.1:0"),
+        ]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, stderr=log, cwd=folder, env={**os.environ, **environ}
+            )
+        started = until(lambda: re.search(r"listen=(\S+)", self.log.read_text()), "the start")
+        self.url = f"http://{started[1]}"
+
+    def get(self, path: str):
+        return fetch(self.url + path)
+
+    def metrics(self) -> dict[str, float]:
+        """Return every sample of the text format, by its name and labels as written."""
+        _, text = self.get("/metrics")
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+    def site(self, name: str) -> dict[str, Any]:
+        return json.loads(self.get(f"/api/v1/sites/{name}")[1])
+
+    def sites_by_name(self) -> dict[str, dict[str, Any]]:
+        listed = json.loads(self.get("/api/v1/sites")[1])["sites"]
+        return {one["name"]: one for one in listed}
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def workers(self) -> list[int]:
+        """Return the analysis processes: the forkserver's children."""
+        tree: dict[int, list[int]] = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            tree.setdefault(int(fields[1]), []).append(int(path.parent.name))
+        children = tree.get(self.process.pid, [])
+        return [worker for child in children for worker in tree.get(child, [])]
+
+    def stop(self) -> int:
+        self.signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+class Nginx:
+    """A web server with the good and the bad pages of a small company."""
+
+    def __init__(self, program: str, folder: Path, ca: trustme.CA) -> None:
+        self.port = free_port()
+        self.tls_port = free_port()
+        self.expired_port = free_port()
+        for name, certificate in {
+            "good": ca.issue_cert("127.0.0.1", "localhost"),
+            "expired": ca.issue_cert("127.0.0.1", not_after=_LAST_YEAR),
+        }.items():
+            certificate.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}.pem")
+        config = folder / "nginx.conf"
+        config.write_text(self._config(folder))
+        self.process = subprocess.Popen(
+            [program, "-p", folder, "-c", config, "-e", folder / "error.log"]
+        )
+        until(lambda: socket.create_connection(("127.0.0.1", self.port)).close() or True, "nginx")
+
+    def _config(self, folder: Path) -> str:
+        tls = "ssl_certificate {0}/{1}.pem; ssl_certificate_key {0}/{1}.pem;"
+        listeners = {
+            f"{self.port}": "",
+            f"{self.tls_port} ssl": tls.format(folder, "good"),
+            f"{self.expired_port} ssl": tls.format(folder, "expired"),
+        }
+        servers = "".join(
+            f"server {{ listen 127.0.0.1:{listen}; {keys} {_PAGES} }}\n"
+            for listen, keys in listeners.items()
+        )
+        (folder / "slow.txt").write_text("slow\n" * 40)
+        return f"""
+            {"user root;" if os.geteuid() == 0 else ""}
+            daemon off; pid {folder}/nginx.pid; worker_processes 1;
+            events {{ worker_connections 1024; }}
+            http {{
+              access_log off; root {folder}; default_type text/plain;
+              client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2;
+              fastcgi_temp_path {folder}/t3; uwsgi_temp_path {folder}/t4;
+              scgi_temp_path {folder}/t5;
+              {servers}
+            }}
+        """
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+_PAGES = """
+    location = / { return 200 "all is well\\n"; }
+    location = /slow.txt { limit_rate 200; }
+    location = /500 { return 500 "sorry\\n"; }
+    location = /one { return 302 /two; }
+    location = /two { return 302 /three; }
+    location = /three { return 302 /; }
+    location = /loop { return 302 /loop; }
+    location = /maintenance { return 200 "down for maintenance\\n"; }
+"""
+
+
+class Prometheus:
+    """A Prometheus that scrapes one daemon every second."""
+
+    def __init__(self, program: str, folder: Path, daemon: Daemon) -> None:
+        self.port = free_port()
+        config = folder / "prometheus.yml"
+        config.write_text(
+            json.dumps(  # JSON is YAML
+                {
+                    "global": {"scrape_interval": "1s"},
+                    "scrape_configs": [
+                        {
+                            "job_name": "monitor",
+                            "static_configs": [{"targets": [daemon.url.removeprefix("http://")]}],
+                        }
+                    ],
+                }
+            )
+        )
+        with (folder / "prometheus.log").open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    program,
+                    f"--config.file={config}",
+                    f"--storage.tsdb.path={folder / 'data'}",
+                    f"--web.listen-address=127.0.0.1:{self.port}",
+                ],
+                stderr=log,
+                stdout=log,
+            )
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        url = f"http://127.0.0.1:{self.port}/api/v1/query?query={quote(expression)}"
+        return json.loads(fetch(url)[1])["data"]["result"]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
