@@ -23,6 +23,7 @@ from monitor.config.messages import describe, one_of
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.nodes import Node, Scalar, Sequence, read_plain
 from monitor.config.sensitive import credentials, header_credentials, is_sensitive_header
+from monitor.config.substitute import is_one_reference
 from monitor.model import Bytes
 from monitor.options import Marker, Parsed, parse_duration, parse_size, show_duration
 
@@ -116,8 +117,10 @@ def _gather_headers(headers: MappingNode, gathered: Gathered) -> None:
 
 
 def _reading(value: Any) -> Any:
-    # `port: ${PORT}` is a number as `port: 80` is one; where text is wanted it stays text
-    if isinstance(value, Text) and value.node.plain and value.node.substitution:
+    # `port: ${PORT}` is a number as `port: 80` is one, and so is `{port: "${PORT}"}`, since YAML
+    # demands the quotes between braces. Where text is wanted it stays text
+    done = value.node.substitution if isinstance(value, Text) else None
+    if done and (value.node.plain or is_one_reference(done.written)):
         return read_plain(str(value))
     return value
 

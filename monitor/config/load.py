@@ -176,7 +176,7 @@ class _Load:
                 name = found.site.name
                 if other := names.get(name):
                     there = f"{other.source.shown}:{other.line}:{other.column}"
-                    message = f"the name {name!r} is taken, at {there}; write another name"
+                    message = f"the name {name!r} is taken, at {there}; give this site another"
                     self._problems.add(found.placed, found.path, message)
                     continue
                 names[name] = found.placed

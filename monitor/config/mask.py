@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from monitor.config.forms import Form
 from monitor.config.nodes import Mapping, Node, Scalar, Sequence
 from monitor.config.sensitive import hide_credentials, is_sensitive_header
-from monitor.config.substitute import HIDDEN, is_one_reference
+from monitor.config.substitute import HIDDEN, shows_nothing
 
 _PLAIN_KEY = re.compile(r"[\w-]+", re.ASCII)
 _HEADERS = ("headers", "header")
@@ -65,7 +65,7 @@ def _headers(node: Mapping, indent: str) -> Iterator[str]:
         part = Mapping(node.source, node.line, node.column, {name: entry})
         if is_sensitive_header(name):
             value = entry.value
-            one = isinstance(value, Scalar) and is_one_reference(_written(value))
+            one = isinstance(value, Scalar) and shows_nothing(_written(value))
             shown = _quoted(_written(value)) if one and isinstance(value, Scalar) else HIDDEN
             yield f"{indent}{name if _PLAIN_KEY.fullmatch(name) else _quoted(name)}: {shown}"
         else:
@@ -74,7 +74,7 @@ def _headers(node: Mapping, indent: str) -> Iterator[str]:
 
 def _scalar(node: Scalar, form: Form | None) -> str:
     written = _written(node)
-    if form and form.secret and not is_one_reference(written):
+    if form and form.secret and not shows_nothing(written):
         return HIDDEN
     shown = hide_credentials(written)
     if node.plain and "\n" not in shown and shown == shown.strip():

@@ -105,8 +105,11 @@ _WORDS: dict[str, Reading] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _TYPED_START = frozenset("+-.0123456789")
+# Bounded, because int() refuses the numbers of jokers, and nobody means them
 _INTEGER = re.compile(r"[-+]?[0-9]{1,400}|0o[0-7]{1,400}|0x[0-9a-fA-F]{1,400}")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]{1,400}|[0-9]{1,400}(?:\.[0-9]{0,400})?)(?:[eE][-+]?[0-9]{1,4})?"
+)
 _SPECIAL_FLOAT = re.compile(r"([-+]?)\.(?:(inf|Inf|INF)|nan|NaN|NAN)")
 
 

@@ -17,7 +17,7 @@ HIDDEN = "<secret>"
 
 _REFERENCE = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
-_ONE_REFERENCE = re.compile(r"\$\{(?:file:[^}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
+_ONE_REFERENCE = re.compile(r"\$\{[^}]+\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,13 @@ class Substitution:
 
 
 def is_one_reference(written: str) -> bool:
-    """Return whether a text is nothing but one reference, and so shows no secret itself."""
+    """Return whether a text is nothing but one reference."""
     return _ONE_REFERENCE.fullmatch(written) is not None
+
+
+def shows_nothing(written: str) -> bool:
+    """Return whether a text is one reference without a default, and so no secret itself."""
+    return is_one_reference(written) and ":-" not in written
 
 
 class Substituter:

@@ -1,0 +1,49 @@
+"""URLs are taken apart strictly, and reach the probe in ASCII."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("written", "url", "target"),
+    [
+        ("https://example.com", "https://example.com", "https://example.com"),
+        ("HTTPS://Example.com/A", "https://Example.com/A", "https://Example.com/A"),
+        ("https://bücher.example/ü", "https://xn--bcher-kva.example/ü", "https://bücher.example/ü"),
+        (
+            "https://u:p@straße.example:8443/x",
+            "https://u:p@xn--strae-oqa.example:8443/x",
+            "https://straße.example:8443/x",
+        ),
+        ("https://[2001:db8::1]:443/", *["https://[2001:db8::1]:443/"] * 2),
+        ("http://192.0.2.1:65535", *["http://192.0.2.1:65535"] * 2),
+        ("https://a_b.example./", *["https://a_b.example./"] * 2),
+        ("https://example.com?x=/y#z", *["https://example.com?x=/y#z"] * 2),
+    ],
+)
+def test_a_good_url_is_taken(files, written, url, target):
+    """The host becomes ASCII for the probe and stays as written for people."""
+    (site,) = files.load(f'sites: ["{written}"]').sites
+    assert (site.url, site.target) == (url, target)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://example.com/", "example.com"),
+        ("https://example.com/a/", "example.com/a"),
+        ("ping://example.com", "example.com"),
+        ("https://u:p@example.com:8443?x=1", "example.com:8443?x=1"),
+    ],
+)
+def test_the_name_comes_from_the_url(files, url, name):
+    """Without scheme, credentials and last slash."""
+    (site,) = files.load(f"sites: [{url}]").sites
+    assert site.name == name
+
+
+def test_a_rows_own_rule_never_quotes_a_secret(files):
+    """What it says of the URL as shown is passed on; where that is no help, nothing is quoted."""
+    files.environ = {"HOST": "se/cret"}
+    assert files.problems('sites: ["ping://${HOST}"]') == [
+        "sites.yaml:1:9: sites[0]: is not a URL that ping checks can use"
+    ]

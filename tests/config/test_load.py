@@ -1,0 +1,386 @@
+"""Files become sites: defaults, includes, folders, and the places of what is wrong in them."""
+
+from pathlib import Path
+
+import pytest
+
+from monitor.config.load import load, load_record, load_text
+from monitor.config.settings import HistorySettings, Settings
+from monitor.errors import ConfigError
+from monitor.model import Confirm
+from tests.config.tables import Color, Login, NetOptions, PingOptions, Step, WebOptions
+
+
+def test_a_bare_url_is_a_whole_site(files):
+    """A URL alone has every default, and its name is the URL without scheme and last slash."""
+    (site,) = files.load("sites: [https://example.com/]").sites
+    assert (site.name, site.url, site.target) == ("example.com", *["https://example.com/"] * 2)
+    assert (site.scheme, site.group, site.labels) == ("https", "", ())
+    assert (site.interval, site.timeout, site.confirm) == (60.0, 10.0, Confirm())
+    assert site.options == (WebOptions(), NetOptions())
+    assert (site.expect, site.reads_body) == ((("status", (200,)),), False)
+    assert site.secrets == ()
+
+
+def test_every_type_is_decoded(files):
+    """Each type of the language is read as what its record declares."""
+    files.write("body.json", "{}")
+    text = """
+        sites:
+          - name: shop
+            url: https://example.com
+            group: storefront
+            labels: {team: web, tier: "1"}
+            interval: 1m30s
+            timeout: 500ms
+            confirm: {failures: 3, retry_interval: 2s}
+            web:
+              method: POST
+              headers: {Accept: "*/*", 'X-Y': z}
+              login: {username: u, password: p}
+              body_file: body.json
+              follow: false
+              hops: 0x10
+              ratio: 1
+              version: 1.1
+              color: green
+              limit: 64KiB
+              pause: 80ms
+              tags: [a, yes, 12:30]
+              steps: [{send: hi}, {expect: "^ok"}]
+              proxy: null
+            expect: {body: {contains: x}, status: [200, 204], latency: 2s}
+    """
+    (site,) = files.load(text).sites
+    assert (site.name, site.group) == ("shop", "storefront")
+    assert site.labels == (("team", "web"), ("tier", "1"))
+    assert (site.interval, site.timeout) == (90.0, 0.5)
+    assert site.confirm == Confirm(failures=3, successes=1, retry_interval=2.0)
+    assert site.section(WebOptions) == WebOptions(
+        method="POST",
+        headers={"Accept": "*/*", "X-Y": "z"},
+        login=Login(username="u", password="p"),
+        body_file=str(files.folder / "body.json"),
+        follow=False,
+        hops=16,
+        ratio=1.0,
+        version="1.1",
+        color=Color.GREEN,
+        limit=65536,
+        pause=0.08,
+        tags=("a", "yes", "12:30"),
+        steps=(Step(send="hi"), Step(expect="^ok")),
+        proxy=None,
+    )
+    assert site.expect == (
+        ("status", (200, 204)),
+        ("body", (("contains", "x"),)),
+        ("latency", 2.0),
+    )
+    assert site.reads_body
+
+
+def test_texts_are_exactly_texts(files):
+    """No type of the loader's own gets into a record, where pickling would drag it along."""
+    (site,) = files.load("sites: [{url: https://example.com, web: {method: A}}]").sites
+    texts = (site.name, site.url, site.target, site.scheme, site.section(WebOptions).method)
+    assert {type(text) for text in texts} == {str}
+
+
+def test_a_field_named_like_a_keyword_has_its_key_without_the_underscore(files):
+    """``class_`` is written ``class``."""
+    (site,) = files.load("sites: [{url: ping://example.com, ping: {class: CH}}]").sites
+    assert site.section(PingOptions).class_ == "CH"
+
+
+# ---------------------------------------------------------------- defaults
+
+
+def test_defaults_lie_below_each_site_key_by_key(files):
+    """Mappings are overlaid at every depth; scalars and lists replace."""
+    text = """
+        defaults:
+          group: all
+          labels: {team: web, tier: gold}
+          web: {headers: {A: a, B: b}, tags: [x, y], hops: 3}
+        sites:
+          - https://example.com
+          - url: https://example.org
+            labels: {tier: silver}
+            web: {headers: {B: c}, tags: [z]}
+    """
+    first, second = files.load(text).sites
+    assert first.section(WebOptions).headers == {"A": "a", "B": "b"}
+    assert second.section(WebOptions) == WebOptions(
+        headers={"A": "a", "B": "c"}, tags=("z",), hops=3
+    )
+    assert (second.group, second.labels) == ("all", (("team", "web"), ("tier", "silver")))
+
+
+def test_defaults_of_other_schemes_are_passed_over(files):
+    """A section or expectation in defaults reaches only the sites that may have it."""
+    text = """
+        defaults: {web: {hops: 3}, ping: {count: 5}, expect: {status: 404, latency: 1s}}
+        sites: [https://example.com, "ping://192.0.2.1"]
+    """
+    web, ping = files.load(text).sites
+    assert web.options == (WebOptions(hops=3), NetOptions())
+    assert ping.options == (PingOptions(count=5), NetOptions())
+    assert (web.expect, ping.expect) == (
+        (("status", (404,)), ("latency", 1.0)),
+        (("latency", 1.0),),
+    )
+
+
+def test_sites_share_the_records_of_their_defaults(files):
+    """What many sites have in common is decoded and kept once."""
+    text = "defaults: {web: {hops: 3}}\nsites: [https://a.example, https://b.example]"
+    first, second = files.load(text).sites
+    assert all(one is other for one, other in zip(first.options, second.options, strict=True))
+
+
+def test_defaults_may_be_completed_by_the_site(files):
+    """A rule that holds only for the whole is not asked of defaults alone."""
+    text = """
+        defaults: {web: {login: {username: u}}}
+        sites: [{url: https://example.com, web: {login: {password: p}}}]
+    """
+    (site,) = files.load(text).sites
+    assert site.section(WebOptions).login == Login(username="u", password="p")
+
+
+@pytest.mark.parametrize(
+    ("keys", "timeout"),
+    [("interval: 5s", 5.0), ("interval: 1h", 10.0), ("interval: 5s, timeout: 2s", 2.0)],
+)
+def test_an_unwritten_timeout_is_no_longer_than_the_interval(files, keys, timeout):
+    """10 s, or the interval where that is shorter."""
+    (site,) = files.load(f"sites: [{{url: https://example.com, {keys}}}]").sites
+    assert site.timeout == timeout
+
+
+# ---------------------------------------------------------------- YAML
+
+
+def test_anchors_aliases_and_merge_keys_work(files):
+    """What a mapping says itself wins over what is merged into it, and the first merge wins."""
+    text = """
+        sites:
+          - &shop
+            url: https://example.com
+            group: a
+            interval: 5s
+          - <<: *shop
+            url: https://example.org
+          - <<: [{interval: 7s}, *shop]
+            url: https://example.net
+    """
+    sites = files.load(text).sites
+    assert [site.interval for site in sites] == [5.0, 5.0, 7.0]
+    assert [site.name for site in sites] == ["example.com", "example.org", "example.net"]
+
+
+def test_a_quoted_merge_key_is_a_key(files):
+    """Only a plain ``<<`` merges."""
+    assert files.problems("sites: [{url: https://a.example, '<<': {group: a}}]") == [
+        (
+            "sites.yaml:1:34: sites[0]['<<']: unknown option; choose from url, name, group, labels,"
+            " interval, timeout, confirm, web, net, ping, expect"
+        )
+    ]
+
+
+def test_a_great_many_aliases_are_no_bomb(files):
+    """A list that uses an anchor for every site is read."""
+    head = "defaults: {labels: &l {a: b, c: d}}\nsites:\n"
+    sites = "".join(
+        f"  - {{url: https://{n}.example, labels: *l, web: {{headers: *l}}}}\n" for n in range(2000)
+    )
+    assert len(files.load(head + sites).sites) == 2000
+
+
+def test_bom_and_windows_newlines_are_read(files):
+    """Files from Windows editors are files too."""
+    config = files.load(b"\xef\xbb\xbfsites:\r\n  - https://example.com\r\n")
+    assert [site.name for site in config.sites] == ["example.com"]
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_included_files_add_their_sites_and_defaults(files):
+    """Defaults of the including file hold below those of the included one, and not the reverse."""
+    files.write(
+        "teams/a.yaml",
+        "defaults: {group: a}\nsites: [https://a.example]\ninclude: [deep/d.yaml]",
+    )
+    files.write("teams/deep/d.yaml", "sites: [https://d.example]")
+    files.write("teams/b.yml", "sites: [https://b.example]")
+    files.write("teams/README.md", "not: [yaml")
+    files.write("teams/.hidden.yaml", "not: [yaml")
+    config = files.load(
+        "defaults: {group: all, interval: 5s}\n"
+        "include: [teams/*, nobody/*.yaml]\n"
+        "sites: [https://main.example]"
+    )
+    assert [(site.name, site.group, site.interval) for site in config.sites] == [
+        ("main.example", "all", 5.0),
+        ("a.example", "a", 5.0),
+        ("d.example", "a", 5.0),
+        ("b.example", "all", 5.0),
+    ]
+    watched = ["sites.yaml", "teams", "teams/a.yaml", "teams/deep/d.yaml", "teams/b.yml", "nobody"]
+    assert set(config.files) == {files.folder / name for name in watched}
+
+
+def test_a_pattern_for_the_own_folder_does_not_mean_the_own_file(files):
+    """``include: ["*.yaml"]`` takes the neighbours."""
+    files.write("b.yaml", "sites: [https://b.example]")
+    config = files.load('include: ["*.yaml"]\nsites: [https://a.example]', name="a.yaml")
+    assert [site.name for site in config.sites] == ["a.example", "b.example"]
+
+
+def test_a_folder_is_read_file_by_file(files):
+    """Files come by name, share no defaults, and the folder is watched."""
+    files.write("conf/b.yaml", "sites: [https://b.example]")
+    files.write("conf/a.yml", "defaults: {group: a}\nsites: [https://a.example]")
+    files.write("conf/.c.yaml", "nonsense")
+    files.write("conf/settings.yaml", "history: {results: 7}")
+    config = files.load(name="conf")
+    assert [(site.name, site.group) for site in config.sites] == [
+        ("a.example", "a"),
+        ("b.example", ""),
+    ]
+    assert config.settings == Settings(history=HistorySettings(results=7))
+    names = ["conf", "conf/a.yml", "conf/b.yaml", "conf/settings.yaml"]
+    assert config.files == tuple(files.folder / name for name in names)
+
+
+def test_problems_of_all_files_come_in_one_run(files):
+    """Each with the path as the including file makes it, sorted by place."""
+    files.write("teams/a.yaml", "sites: [{url: https://a.example, name: x, grup: y}]")
+    files.write("teams/b.yaml", "sites: [\nhistory: {}")
+    files.write("teams/c.yaml", "sites: [{url: https://a.example, name: x}]\nhistory: {}")
+    text = (
+        "include: [teams/*.yaml]\nhistory: {}\nsites: [{url: https://c.example, name: x}, htp://a]"
+    )
+    assert files.problems(text) == [
+        "sites.yaml:3:44: sites[1]: unknown scheme 'htp'; did you mean 'http'?",
+        "teams/a.yaml:1:43: sites[0].grup: unknown option; did you mean 'group'?",
+        (
+            "teams/b.yaml:3:1: is not YAML: while parsing a flow sequence"
+            " did not find expected ',' or ']'"
+        ),
+        (
+            "teams/c.yaml:1:40: sites[0].name: the name 'x' is taken, at sites.yaml:3:40;"
+            " give this site another"
+        ),
+        (
+            "teams/c.yaml:2:1: history: is given already, at sites.yaml:2;"
+            " once over all files is enough"
+        ),
+    ]
+
+
+def test_includes_in_a_circle_are_reported(files):
+    """Also over several files, each by its name."""
+    files.write("b.yaml", "include: [c.yaml]")
+    files.write("c.yaml", "include: [sites.yaml]")
+    assert files.problems("include: [b.yaml]\nsites: [https://a.example]") == [
+        (
+            "c.yaml:1:11: include[0]: includes go in a circle: sites.yaml → b.yaml → c.yaml"
+            " → sites.yaml"
+        )
+    ]
+
+
+def test_a_file_is_read_once(files):
+    """A second include of it, under whatever name, is a mistake."""
+    files.write("b.yaml", "sites: [https://b.example]")
+    (files.folder / "c.yaml").symlink_to("b.yaml")
+    assert files.problems("include: [b.yaml, c.yaml]") == [
+        "sites.yaml:1:19: include[1]: c.yaml was read already, as b.yaml"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda _path: None, "there is no file sites.yaml"),
+        (lambda path: path.mkdir(), "holds no *.yaml and no *.yml file"),
+        (lambda path: path.symlink_to("/dev/null"), "sites.yaml is a device, pipe or socket"),
+        (lambda path: path.symlink_to("sites.yaml"), "sites.yaml can not be read: too many levels"),
+    ],
+    ids=["missing", "empty folder", "device", "loop"],
+)
+def test_what_is_no_file_is_named(files, make, message):
+    """One sentence, whatever stands there; nothing that could be waited for is opened."""
+    make(files.folder / "sites.yaml")
+    (problem,) = files.problems()
+    assert problem.startswith(f"sites.yaml:1:1: {message}")
+
+
+def test_a_failed_load_tells_what_it_read(files):
+    """So that the mending can be seen, wherever it happens."""
+    files.write("a.yaml", "sites: [}")
+    files.write("sites.yaml", "include: [a.yaml, b.yaml]\nsites: ['https://x/${file:token}']")
+    with pytest.raises(ConfigError) as caught:
+        files.load()
+    names = ["sites.yaml", "a.yaml", "b.yaml", "token"]
+    assert caught.value.files == tuple(files.folder / name for name in names)
+
+
+def test_relative_paths_stay_relative(files, monkeypatch, tables):
+    """Problems name files as the user wrote them."""
+    monkeypatch.chdir(files.folder)
+    files.write("config/sites.yaml", "include: [more/a.yaml]\nsites: [https://a.example]")
+    files.write("config/more/a.yaml", "sites: [x]")
+    with pytest.raises(ConfigError) as caught:
+        load(Path("config/sites.yaml"), tables, {})
+    assert str(caught.value) == ("config/more/a.yaml:1:9: sites[0]: has no scheme; write https://x")
+
+
+# ---------------------------------------------------------------- other front doors
+
+
+def test_a_text_is_a_configuration(tables):
+    """The command line's flags are decoded as a file would be."""
+    config = load_text('{"sites": [{"url": "https://example.com"}]}', tables, {})
+    assert [site.name for site in config.sites] == ["example.com"]
+
+
+def test_a_record_is_decoded_from_a_file_of_its_own(files):
+    """As strictly as the configuration, and with its substitution; a lone dollar stays."""
+    path = files.write("login.yaml", "username: $2y$10$u\npassword: ${P}")
+    assert load_record(path, Login, {"P": "p"}) == Login(username="$2y$10$u", password="p")
+
+
+def test_a_bad_record_is_told_what_is_wrong(files):
+    """By file, line and column."""
+    path = files.write("login.yaml", "user: u\npassword: p")
+    with pytest.raises(ConfigError) as caught:
+        load_record(path, Login, {})
+    assert [problem.message for problem in caught.value.problems] == [
+        "user: unknown option; did you mean 'username'?",
+        "username: must be given",
+    ]
+
+
+def test_an_empty_file_is_a_record_of_defaults(files):
+    """Where every field has one."""
+    assert load_record(files.write("net.yaml", ""), NetOptions, {}) == NetOptions()
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def test_the_same_files_make_equal_configurations(files):
+    """Equality is what a reload goes by."""
+    text = "defaults: {web: {tags: [a]}}\nsites: [https://example.com, {url: ping://a.example}]"
+    assert files.load(text) == files.load()
+
+
+def test_settings_are_decoded_once_over_all_files(files):
+    """Unwritten ones have their defaults."""
+    config = files.load("shutdown_grace: 3s\nhistory: {failures: 2}\nsites: [https://a.example]")
+    assert config.settings == Settings(shutdown_grace=3.0, history=HistorySettings(failures=2))

@@ -1,0 +1,280 @@
+"""What is substituted, what is secret, and that it is shown nowhere."""
+
+import pytest
+import yaml
+
+from tests.config.tables import Login, Step, WebOptions
+
+
+def test_references_are_resolved_in_every_value(files):
+    """From the environment, from a default, from a file; ``$$`` and a lone ``$`` are dollars."""
+    files.environ = {"METHOD": "PUT", "EMPTY": "", "N": "5"}
+    files.write("run/token", "t0ken\n")
+    text = """
+        sites:
+          - url: https://example.com
+            web:
+              method: ${METHOD}
+              headers: {A: "${NOBODY:-x y}", B: "${EMPTY:-empty}", C: "${EMPTY}", D: "1${N}1"}
+              token: ${file:run/token}
+              tags: ["$$", "$${METHOD}", "a$", "$x", "$$$$"]
+              steps: [{send: "${N}", expect: "${N}"}]
+    """
+    (site,) = files.load(text).sites
+    assert site.section(WebOptions) == WebOptions(
+        method="PUT",
+        headers={"A": "x y", "B": "empty", "C": "", "D": "151"},
+        token="t0ken",
+        tags=("$", "${METHOD}", "a$", "$x", "$$"),
+        steps=(Step(send="5", expect="5"),),
+    )
+    assert site.secrets == ("t0ken", "PUT", "5")
+
+
+def test_what_is_substituted_has_the_type_that_is_wanted(files):
+    """A number where a number belongs, and text where text belongs, as without substitution."""
+    files.environ = {"I": "15s", "N": "7", "B": "false", "C": "404", "V": "1.1"}
+    text = """
+        sites:
+          - url: https://example.com
+            interval: ${I}
+            confirm: {failures: "${N:-1}"}
+            web: {hops: 5, version: "${V}"}
+            expect:
+              status: ${C}
+          - url: https://example.org
+            interval: ${I}
+            web:
+              hops: ${N}
+              follow: ${B}
+              token: ${N}
+              ratio: ${V}
+    """
+    first, second = files.load(text).sites
+    assert (first.interval, first.expect[0]) == (15.0, ("status", (404,)))
+    assert first.confirm.failures == 7
+    assert first.section(WebOptions).version == "1.1"
+    assert second.section(WebOptions) == WebOptions(hops=7, follow=False, token="7", ratio=1.1)
+
+
+def test_quotes_around_more_than_a_reference_make_a_text(files):
+    """As quotes do everywhere."""
+    files.environ = {"N": "7"}
+    (problem,) = files.problems('sites: [{url: https://example.com, web: {hops: "1${N}"}}]')
+    assert problem.endswith("sites[0].web.hops: must be a whole number, not '1${N}'")
+
+
+def test_keys_are_not_substituted(files):
+    """Only values are."""
+    files.environ = {"K": "group"}
+    (problem,) = files.problems('sites: [{url: https://example.com, "${K}": x}]')
+    assert "sites[0]['${K}']: unknown option" in problem
+
+
+def test_a_reference_is_resolved_once(files):
+    """What a variable holds is not looked into, and an alias does not resolve it again."""
+    files.environ = {"A": "${B}", "D": "$$"}
+    text = """
+        sites:
+          - url: https://example.com
+            web: {tags: [&a "${A}", *a, &d "${D}", *d]}
+    """
+    (site,) = files.load(text).sites
+    assert site.section(WebOptions).tags == ("${B}", "${B}", "$$", "$$")
+
+
+def test_a_file_counts_from_the_yaml_file_that_names_it(files):
+    """Also when that file was included, and when the path stands in another file's defaults."""
+    files.write("secret", "top")
+    files.write("teams/secret", "team")
+    files.write("teams/a.yaml", 'sites: [{url: https://a.example, web: {token: "${file:secret}"}}]')
+    files.write("teams/b.yaml", "sites: [https://b.example]")
+    a, b = files.load(
+        'include: [teams/*.yaml]\ndefaults: {web: {body_file: secret, token: "${file:secret}"}}'
+    ).sites
+    assert (a.section(WebOptions).token, b.section(WebOptions).token) == ("team", "top")
+    assert a.section(WebOptions).body_file == str(files.folder / "secret")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff", "is not UTF-8"), (b"x" * 1024**2 + b"y", "is larger than 1MiB")],
+    ids=["binary", "huge"],
+)
+def test_a_file_that_holds_no_secret_is_reported(files, content, message):
+    """By its path, at the place of the reference."""
+    files.write("token", content)
+    assert files.problems('sites: ["https://example.com/${file:token}"]') == [
+        f"sites.yaml:1:9: sites[0]: token {message}"
+    ]
+
+
+def test_bytes_in_the_environment_that_are_no_text_are_reported(files):
+    """os.environ hands them through in a form that no record may get to see."""
+    files.environ = {"RAW": "a\udcff"}
+    assert files.problems('sites: ["https://example.com/${RAW}"]') == [
+        "sites.yaml:1:9: sites[0]: the value of RAW in the environment is not UTF-8"
+    ]
+
+
+# ---------------------------------------------------------------- what is secret
+
+
+def test_a_site_knows_every_secret_in_it(files):
+    """Substituted values, secret options, users and passwords, telling headers; longest first."""
+    files.environ = {"E": "from-env"}
+    text = """
+        defaults: {web: {steps: [{send: "${E}"}]}}
+        sites:
+          - url: https://us%40er:pass@example.com/
+            web:
+              login: {username: admin, password: hunter2}
+              headers: {Authorization: Bearer abcdef, X-Api-Key: kkkk, Accept: text/html}
+              proxy: http://puser:ppass@proxy.example:3128
+          - url: https://example.org
+            web: {login: {username: admin, password: hunter2}, steps: []}
+    """
+    first, second = files.load(text).sites
+    assert set(first.secrets) == {
+        *("from-env", "us%40er", "us@er", "pass", "hunter2", "puser", "ppass"),
+        *("Bearer abcdef", "abcdef", "kkkk"),
+    }
+    assert list(first.secrets) == sorted(first.secrets, key=lambda one: (-len(one), one))
+    assert second.secrets == ("hunter2",)
+
+
+def test_a_default_in_the_text_is_no_secret(files):
+    """It stands there for all to see."""
+    files.environ = {"SET": "hidden-path"}
+    text = 'sites: ["https://example.com/${NOBODY:-shown}/${SET}"]'
+    (site,) = files.load(text).sites
+    assert site.secrets == ("hidden-path",)
+    assert site.url == "https://example.com/shown/hidden-path"
+    assert site.target == "https://example.com/shown/<secret>"
+    assert site.name == "example.com/shown/<secret>"
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("https://u:p@example.com/x", "https://example.com/x"),
+        ("https://${USER}:${PASS}@example.com/", "https://example.com/"),
+        ("HTTPS://example.com/?mail=a@b", "https://example.com/?mail=a@b"),
+        ("https://${HOST}/x", "https://<secret>/x"),
+        ("${URL}", "<secret>"),
+    ],
+)
+def test_the_target_shows_no_credentials_and_nothing_substituted(files, url, target):
+    """Whatever way they came into the URL."""
+    files.environ = {"USER": "u", "PASS": "pässword", "HOST": "a.example", "URL": "https://b.c"}
+    (site,) = files.load(f'sites: ["{url}"]').sites
+    assert site.target == target
+
+
+def test_repr_and_equality(files):
+    """A site's secrets are a part of it and are not in its repr."""
+    files.environ = {"E": "one-secret"}
+    text = 'sites: [{url: "https://example.com/?k=${E}", web: {token: "tttt"}}]'
+    config = files.load(text)
+    assert "one-secret" not in repr(config.sites)
+    assert "tttt" not in repr(config)
+    files.environ = {"E": "other-secret"}
+    assert files.load().sites != config.sites
+
+
+# ---------------------------------------------------------------- the configuration as it is shown
+
+
+def test_the_configuration_can_be_shown(files):
+    """As it was written, file after file, each secret masked at its place."""
+    files.environ = {"TOKEN": "t0ken", "N": "3"}
+    files.write("b.yaml", "sites: [{url: ping://b.example, ping: {count: 1}}]")
+    text = """\
+# the old password was hunter1
+include: [b.yaml]
+defaults:
+  web: {headers: {Cookie: cc}}
+history: {results: 5}
+sites:
+  - https://u:geheim@example.com/x
+  - url: https://example.edu
+    web: {token: "${NOBODY:-geheim}"}
+  - name: "a: b"
+    url: https://example.org/?k=${TOKEN}
+    labels: {}
+    web:
+      token: ${TOKEN}
+      hops: ${N}
+      proxy: http://pu:geheim@proxy.example:1
+      headers:
+        Authorization: Bearer ${TOKEN}
+        X-Token: geheim
+        X-Secret: ${TOKEN}
+        Accept: "*/*"
+      tags: [yes, "5", "two\\nlines", "\\u2028"]
+      steps: []
+  - url: https://example.net
+    web:
+      login: {username: u, password: geheim}
+    expect: {body: {contains: a}}
+"""
+    shown = files.load(text).masked.replace(f"{files.folder}/", "")
+    assert (
+        shown
+        == """\
+--- # sites.yaml
+include:
+  - b.yaml
+defaults:
+  web:
+    headers:
+      Cookie: <secret>
+history:
+  results: 5
+sites:
+  - https://<secret>@example.com/x
+  - url: https://example.edu
+    web:
+      token: <secret>
+  - name: "a: b"
+    url: https://example.org/?k=${TOKEN}
+    labels: {}
+    web:
+      token: ${TOKEN}
+      hops: ${N}
+      proxy: http://<secret>@proxy.example:1
+      headers:
+        Authorization: <secret>
+        X-Token: <secret>
+        X-Secret: "${TOKEN}"
+        Accept: "*/*"
+      tags:
+        - yes
+        - "5"
+        - "two\\nlines"
+        - "\\u2028"
+      steps: []
+  - url: https://example.net
+    web:
+      login:
+        username: u
+        password: <secret>
+    expect:
+      body:
+        contains: a
+--- # b.yaml
+sites:
+  - url: ping://b.example
+    ping:
+      count: 1
+"""
+    )
+    assert [len(document["sites"]) for document in yaml.safe_load_all(shown)] == [4, 1]
+
+
+def test_credentials_in_a_record_are_decoded_and_not_shown(files):
+    """The record has them, its repr in a site has not."""
+    text = "sites: [{url: https://example.com, web: {login: {username: u, password: geheim}}}]"
+    (site,) = files.load(text).sites
+    assert site.section(WebOptions).login == Login(username="u", password="geheim")
+    assert "geheim" not in repr(site)
