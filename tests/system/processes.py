@@ -133,7 +133,7 @@ class Nginx:
         until(lambda: socket.create_connection(("127.0.0.1", self.port)).close() or True, "nginx")
 
     def _config(self, folder: Path) -> str:
-        tls = "ssl_certificate {0}/{1}.pem; ssl_certificate_key {0}/{1}.pem;"
+        tls = "ssl_protocols TLSv1.3; ssl_certificate {0}/{1}.pem; ssl_certificate_key {0}/{1}.pem;"
         listeners = {
             f"{self.port}": "",
             f"{self.tls_port} ssl": tls.format(folder, "good"),
