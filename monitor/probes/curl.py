@@ -174,9 +174,9 @@ class Transfer:
 
     Attributes:
         curl: The handle; set what the protocol needs before perform().
-        reusable: Whether the handle may serve again; a probe that keeps its connection open
-            (CONNECT_ONLY without FORBID_REUSE) sets it to False, because only closing the handle
-            closes that connection.
+        reusable: Whether the handle may serve again. A probe that keeps its connection open
+            (CONNECT_ONLY without FORBID_REUSE) must call hang_up() or set this to False: only
+            closing the handle closes that connection otherwise.
         last_bytes: The end of what was received of a body, as it came over the wire.
     """
 
@@ -265,6 +265,23 @@ class Transfer:
         """Return what a callback returns in turn, to end the transfer without a failure."""
         self._stopped = True
         return -1
+
+    def hang_up(self) -> None:
+        """
+        Close the connection that CONNECT_ONLY keeps open; nothing can be read of the handle then.
+
+        The handle stays, with the authorities it has loaded.
+        """
+        # libcurl has no call for this. But when a transfer ends it closes the oldest connections
+        # beyond MAXCONNECTS, and a transfer from a file needs no network.
+        self.curl.reset()
+        self.curl.setopt(pycurl.NOSIGNAL, 1)
+        self.curl.setopt(pycurl.MAXCONNECTS, 1)
+        self.curl.setopt(pycurl.URL, "file:///dev/null")
+        try:
+            self.curl.perform()
+        except pycurl.error:
+            self.reusable = False
 
     def failure(self, error: pycurl.error) -> Failure:
         """
