@@ -360,7 +360,6 @@ class _Check:
             scheme="https" if secure else "http", host=host, port=port, tls=tls, network=network
         )
         with self._handles.lend(route, self._deadline) as transfer:
-            transfer.reusable = False  # its connection is closed only with it
             for name, value in (
                 (pycurl.URL, f"{route.scheme}://{join_address(route.name, port)}/"),
                 (pycurl.CONNECT_ONLY, 1),
@@ -377,7 +376,10 @@ class _Check:
                     self._took(phase, reached[phase])
             if failure:
                 raise _Failed(failure.reason, failure.message)
-            return self._converse(transfer, route.peer)
+            try:
+                return self._converse(transfer, route.peer)
+            finally:
+                transfer.hang_up()
 
     def _converse(self, transfer: Transfer, peer: str) -> DnsAnswer:
         clock = self._deadline.clock

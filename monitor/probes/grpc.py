@@ -182,7 +182,7 @@ def _call(
     port = route.destination[1]
     target = f"ipv{ip_version(address)}:{join_address(address, port)}"
     channel_options = [
-        ("grpc.default_authority", join_address(route.host, route.port)),
+        ("grpc.default_authority", join_address(route.name, route.port)),
         ("grpc.primary_user_agent", f"website-monitor/{__version__}"),
         ("grpc.use_local_subchannel_pool", 1),  # or channels to one address share a connection
         ("grpc.enable_http_proxy", 0),  # the environment's

@@ -1,0 +1,616 @@
+"""The DNS probe against scripted name servers on loopback, and against a real unbound."""
+
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import threading
+import time
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+import pytest
+
+from monitor.clock import SystemClock
+from monitor.errors import ProbeError
+from monitor.model import DnsAnswer, Observation, Phase, Reason, Site
+from monitor.probes.curl import Handles
+from monitor.probes.dns import DnsOptions, DnsProbe, check_url
+from monitor.probes.observe import Observer
+from monitor.probes.options import NetworkOptions, TlsOptions
+from monitor.probes.resolve import Resolver
+from tests.probes.servers import Connection, drip, reset, stay_silent
+
+SHORT = 0.5  # the timeout of checks that must run into it
+NAME = "shop.example.org."
+RECORD = f"{NAME} 300 IN A 192.0.2.7"
+SOA = f"{NAME} 300 IN SOA ns.example.org. admin.example.org. 2024010101 1 2 3 4"
+
+Replies = list[bytes]
+Script = Callable[[bytes], Replies]
+
+
+class DatagramServer:
+    """
+    Answers each datagram with what a script makes of it.
+
+    Attributes:
+        queries: What came.
+        peers: From where.
+    """
+
+    def __init__(self, script: Script, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.queries: list[dns.message.Message] = []
+        self.peers: list[tuple[str, int]] = []
+        self._script = script
+        self._sock = socket.socket(
+            socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM
+        )
+        self._sock.bind((host, port))
+        self.address = f"[{host}]" if ":" in host else host
+        self.port: int = self._sock.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def url(self, question: str = f"{NAME}?type=A", host: str = "") -> str:
+        return f"dns://{host or self.address}:{self.port}/{question}"
+
+    def _serve(self) -> None:
+        while True:
+            query, peer = self._sock.recvfrom(65535)
+            if not query:
+                return
+            self.queries.append(dns.message.from_wire(query))
+            self.peers.append(peer[:2])
+            for reply in self._script(query):
+                self._sock.sendto(reply, peer)
+
+    def close(self) -> None:
+        with socket.socket(self._sock.family, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"", self._sock.getsockname())
+        self._thread.join()
+        self._sock.close()
+
+
+def respond(query: bytes, *records: str, rcode: str = "NOERROR", flags: int = 0) -> bytes:
+    """Return an honest server's reply to a query."""
+    reply = dns.message.make_response(dns.message.from_wire(query))
+    reply.set_rcode(dns.rcode.from_text(rcode))
+    reply.flags |= flags
+    for record in records:
+        name, ttl, class_, type_, data = record.split(maxsplit=4)
+        reply.answer.append(dns.rrset.from_text(name, int(ttl), class_, type_, data))
+    return reply.to_wire()
+
+
+def answering(*records: str, **options: typing.Any) -> Script:
+    return lambda query: [respond(query, *records, **options)]
+
+
+def silent(_: bytes) -> Replies:
+    return []
+
+
+def over_stream(script: Script) -> Callable[[Connection], None]:
+    """Return the step of a ScriptedServer that answers one query over TCP or TLS."""
+
+    def step(connection: Connection) -> None:
+        for reply in script(read_query(connection)):
+            connection.sock.sendall(struct.pack("!H", len(reply)) + reply)
+
+    return step
+
+
+def read_query(connection: Connection) -> bytes:
+    with connection.sock.makefile("rb") as stream:
+        length = int.from_bytes(stream.read(2))
+        return stream.read(length)
+
+
+@pytest.fixture
+def name_server() -> Iterator[Callable[..., DatagramServer]]:
+    """Return a function that starts a DatagramServer; all end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(script: Script, **options: typing.Any) -> DatagramServer:
+            server = DatagramServer(script, **options)
+            stack.callback(server.close)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def ask(handles: Handles, authority) -> Callable[..., Observation]:
+    """Return a function that makes one check; its keywords are DnsOptions and the sections."""
+
+    def run(
+        url: str,
+        *,
+        tls: TlsOptions | None = None,
+        network: NetworkOptions | None = None,
+        timeout: float = 5.0,
+        resolver: Resolver | None = None,
+        **options: typing.Any,
+    ) -> Observation:
+        sections = (
+            DnsOptions(**options),
+            tls or TlsOptions(ca_file=authority.file),
+            network or NetworkOptions(),
+        )
+        site = Site(
+            name="site", url=url, target=url, scheme="dns", timeout=timeout, options=sections
+        )
+        return Observer({"dns": DnsProbe(handles, resolver)}, SystemClock())(site)
+
+    return run
+
+
+def reason(seen: Observation) -> Reason | None:
+    return seen.failure.reason if seen.failure else None
+
+
+# ---------------------------------------------------------------- UDP
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_answer_over_udp(ask, name_server, host):
+    """Each record is one text, and the three phases are there."""
+    server = name_server(answering(RECORD, f"{NAME} 300 IN A 192.0.2.8"), host=host)
+    seen = ask(server.url())
+    assert seen.failure is None
+    assert seen.answer == DnsAnswer(rcode="NOERROR", answer=(RECORD, f"{NAME} 300 IN A 192.0.2.8"))
+    assert (seen.address, list(seen.phases)) == (
+        host,
+        [Phase.RESOLVE, Phase.CONNECT, Phase.REQUEST],
+    )
+    assert seen.tls is None
+
+
+def test_server_by_name(ask, name_server):
+    """The server's own name is looked up first."""
+    server = name_server(answering(RECORD))
+    assert ask(server.url(host="localhost"), network=NetworkOptions(ip="4")).address == "127.0.0.1"
+
+
+def test_server_name_that_does_not_exist(ask):
+    """A server whose name is unknown is dns_not_found, not an answer."""
+
+    def unknown(*_: object) -> list[tuple[object, ...]]:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    seen = ask("dns://ns.example.org/example.org", resolver=Resolver(getaddrinfo=unknown))
+    assert reason(seen) is Reason.DNS_NOT_FOUND
+    assert list(seen.phases) == [Phase.RESOLVE]
+
+
+def test_serial(ask, name_server):
+    """A question for the SOA record brings its serial."""
+    answer = ask(name_server(answering(SOA)).url(f"{NAME}?type=SOA")).answer
+    assert (answer.serial, answer.answer) == (2024010101, (SOA,))
+
+
+def test_no_serial_without_question(ask, name_server):
+    """An SOA record that nobody asked for is no serial."""
+    assert ask(name_server(answering(SOA)).url(f"{NAME}?type=ANY")).answer.serial is None
+
+
+def test_authority_and_additional(ask, name_server):
+    """The three sections stay apart."""
+
+    def referral(query: bytes) -> Replies:
+        reply = dns.message.make_response(dns.message.from_wire(query))
+        reply.authority.append(dns.rrset.from_text(NAME, 60, "IN", "NS", "ns.example.org."))
+        reply.additional.append(dns.rrset.from_text("ns.example.org.", 60, "IN", "A", "192.0.2.5"))
+        return [reply.to_wire()]
+
+    answer = ask(name_server(referral).url()).answer
+    assert answer == DnsAnswer(
+        rcode="NOERROR",
+        authority=(f"{NAME} 60 IN NS ns.example.org.",),
+        additional=("ns.example.org. 60 IN A 192.0.2.5",),
+    )
+
+
+@pytest.mark.parametrize("rcode", ["NXDOMAIN", "SERVFAIL", "REFUSED"])
+def test_rcode_is_an_answer(ask, name_server, rcode):
+    """What the server says is judged elsewhere: any rcode is an answer."""
+    seen = ask(name_server(answering(rcode=rcode)).url())
+    assert (seen.failure, seen.answer) == (None, DnsAnswer(rcode=rcode))
+
+
+def test_url_wins_over_options(ask, name_server):
+    """Type and class of the URL are asked for, whatever the options say."""
+    server = name_server(answering())
+    ask(server.url("version.bind?type=txt;class=ch"), type="MX", class_="IN")
+    assert server.queries[0].question[0].to_text() == "version.bind. CH TXT"
+
+
+def test_options_where_the_url_is_silent(ask, name_server):
+    """Type, class and recursion come from the options otherwise."""
+    server = name_server(answering())
+    ask(server.url("example.org"), type="MX", recursion=False)
+    query = server.queries[0]
+    assert query.question[0].to_text() == "example.org. IN MX"
+    assert not query.flags & dns.flags.RD
+
+
+def test_source_address(ask, name_server):
+    """The query leaves from the address that was asked for."""
+    server = name_server(answering(RECORD))
+    ask(server.url(), network=NetworkOptions(source_address="127.0.0.9"))
+    assert server.peers[0][0] == "127.0.0.9"
+
+
+def test_source_address_of_another_machine(ask, name_server):
+    """An address that is not ours is the monitor's fault, not the site's."""
+    server = name_server(answering(RECORD))
+    with pytest.raises(ProbeError, match=r"cannot send from 192\.0\.2\.1"):
+        ask(server.url(), network=NetworkOptions(source_address="192.0.2.1"))
+
+
+def test_connect_to(ask, name_server):
+    """connect_to is where the question goes, without a look-up of the URL's server."""
+    server = name_server(answering(RECORD))
+    network = NetworkOptions(connect_to=f"127.0.0.1:{server.port}")
+    assert ask(f"dns://ns.invalid/{NAME}", network=network).answer.answer == (RECORD,)
+
+
+def test_closed_port(ask):
+    """A port where nobody listens is connect_refused, at once."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    seen = ask(f"dns://127.0.0.1:{port}/{NAME}")
+    assert reason(seen) is Reason.CONNECT_REFUSED
+    assert Phase.REQUEST in seen.phases
+
+
+def test_silence(ask, name_server):
+    """A server that does not answer is a read_timeout by the site's own deadline."""
+    seen = ask(name_server(silent).url(), timeout=SHORT)
+    assert reason(seen) is Reason.READ_TIMEOUT
+    assert seen.failure.message.endswith("within 500ms")
+    assert SHORT <= seen.phases[Phase.REQUEST] < 20 * SHORT
+
+
+def _wrong_id(query: bytes) -> bytes:
+    return bytes([query[0] ^ 1]) + respond(query, "shop.example.org. 1 IN A 192.0.2.66")[1:]
+
+
+def _wrong_question(query: bytes) -> bytes:
+    other = dns.message.make_query("evil.example.org", "A")
+    other.id = dns.message.from_wire(query).id
+    return respond(other.to_wire(), "evil.example.org. 1 IN A 192.0.2.66")
+
+
+FORGED = {
+    "another id": _wrong_id,
+    "another question": _wrong_question,
+    "noise": lambda _: os.urandom(40),
+    "nothing": lambda _: b"",
+    "the question itself": lambda query: query,
+    "two questions": lambda query: query[:4] + b"\0\2" + query[6:] + query[12:],
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+def test_forged_replies_are_ignored(ask, name_server, forge):
+    """A datagram that does not answer our question changes nothing: the next one may."""
+    server = name_server(lambda query: [forge(query), respond(query, RECORD)])
+    assert ask(server.url()).answer.answer == (RECORD,)
+
+
+def test_forged_replies_alone(ask, name_server):
+    """Where nothing else comes, the message says how much was ignored."""
+    server = name_server(lambda query: [_wrong_id(query), _wrong_question(query)])
+    seen = ask(server.url(), timeout=SHORT)
+    assert reason(seen) is Reason.READ_TIMEOUT
+    assert seen.failure.message.endswith("; 2 datagrams did not answer our question")
+
+
+def test_reply_from_elsewhere_is_ignored(ask, name_server):
+    """Another sender's reply does not count, even with the right id and question."""
+    sent = threading.Event()
+
+    def from_elsewhere(query: bytes) -> Replies:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.sendto(respond(query, RECORD), server.peers[-1])
+        sent.set()
+        return []
+
+    server = name_server(from_elsewhere)
+    seen = ask(server.url(), timeout=SHORT)
+    assert sent.is_set()
+    assert reason(seen) is Reason.READ_TIMEOUT
+
+
+MALFORMED = {
+    "cut off": lambda wire: wire[:-3],
+    "with a tail": lambda wire: wire + b"tail",
+    "with a count too high": lambda wire: wire[:7] + b"\7" + wire[8:],
+    "only an id": lambda wire: wire[:2],
+    "with a name that points at itself": lambda wire: (
+        wire[:12] + wire[12:].replace(b"\xc0\x0c", b"\xc0\xff")
+    ),
+}
+
+
+@pytest.mark.parametrize("spoil", MALFORMED.values(), ids=MALFORMED)
+def test_malformed_reply(ask, name_server, spoil):
+    """A reply to our question that cannot be read is a protocol_error."""
+    server = name_server(lambda query: [spoil(respond(query, RECORD))])
+    assert reason(ask(server.url(), timeout=SHORT)) is Reason.PROTOCOL_ERROR
+
+
+def test_unknown_types_and_classes_are_text(ask, name_server):
+    """Records of types that nobody knows are shown in RFC 3597's form."""
+
+    def strange(query: bytes) -> Replies:
+        reply = bytearray(respond(query))
+        reply[7] = 1
+        return [bytes(reply) + b"\0" + struct.pack("!2HIH", 65280, 77, 5, 2) + b"\1\2"]
+
+    answer = ask(name_server(strange).url()).answer.answer
+    assert answer == (r". 5 CLASS77 TYPE65280 \# 2 0102",)
+
+
+# ---------------------------------------------------------------- TCP
+
+
+@pytest.fixture
+def truncating(name_server, serve):
+    """Return a function from a TCP script to a server that truncates every datagram."""
+
+    def start(script):
+        tcp = serve(script)
+        return name_server(answering(flags=dns.flags.TC), port=tcp.port)
+
+    return start
+
+
+def test_truncated_reply_is_asked_again_over_tcp(ask, truncating):
+    """What does not fit into a datagram comes over TCP."""
+    server = truncating([over_stream(answering(RECORD))])
+    seen = ask(server.url())
+    assert (seen.failure, seen.answer.answer) == (None, (RECORD,))
+    assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT, Phase.REQUEST]
+
+
+def test_truncated_in_mid_record(ask, name_server, serve):
+    """A reply that says it is truncated may end anywhere."""
+    tcp = serve([over_stream(answering(RECORD))])
+    server = name_server(
+        lambda query: [respond(query, RECORD, flags=dns.flags.TC)[:-3]], port=tcp.port
+    )
+    assert ask(server.url()).answer.answer == (RECORD,)
+
+
+def test_truncated_without_tcp(ask, name_server):
+    """A server that truncates and has no TCP is down."""
+    server = name_server(answering(flags=dns.flags.TC))
+    assert reason(ask(server.url())) is Reason.CONNECT_REFUSED
+
+
+BROKEN_STREAMS = {
+    "silence": ([stay_silent], Reason.READ_TIMEOUT),
+    "a dripping reply": ([drip(b"\xff")], Reason.READ_TIMEOUT),
+    "closing at once": ([read_query], Reason.CONNECTION_LOST),
+    "closing in mid-reply": ([read_query, b"\0\x40abc"], Reason.CONNECTION_LOST),
+    "a reset": ([read_query, reset], Reason.CONNECT_RESET),
+    "an HTTP answer": ([read_query, b"HTTP/1.1 400 Bad Request\r\n" * 2000], Reason.PROTOCOL_ERROR),
+    "another question's answer": (
+        [over_stream(lambda query: [_wrong_question(query)])],
+        Reason.PROTOCOL_ERROR,
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "expected"), BROKEN_STREAMS.values(), ids=BROKEN_STREAMS)
+def test_broken_streams(ask, serve, script, expected):
+    """Whatever a server does over TCP, the reason is exact and the deadline holds."""
+    server = serve(script)
+    seen = ask(f"dns://127.0.0.1:{server.port}/{NAME}", transport="tcp", timeout=SHORT)
+    assert reason(seen) is expected
+    assert seen.duration < 20 * SHORT
+
+
+# ---------------------------------------------------------------- TLS
+
+
+def test_answer_over_tls(ask, serve, authority):
+    """DNS over TLS verifies the server and keeps its certificates."""
+    server = serve([over_stream(answering(RECORD))], tls=authority.context())
+    seen = ask(f"dns://localhost:{server.port}/{NAME}", transport="tls")
+    assert (seen.failure, seen.answer.answer) == (None, (RECORD,))
+    assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT, Phase.TLS, Phase.REQUEST]
+    assert (seen.tls.verified, len(seen.tls.chain)) == (True, 1)
+
+
+DISTRUSTED = {
+    "expired": (lambda authority: authority.expired(), Reason.TLS_EXPIRED),
+    "wrong host": (lambda authority: authority.context("other.example"), Reason.TLS_WRONG_HOST),
+    "unknown issuer": (lambda authority: authority.unknown_issuer(), Reason.TLS_UNTRUSTED),
+}
+
+
+@pytest.mark.parametrize(("context", "expected"), DISTRUSTED.values(), ids=DISTRUSTED)
+def test_distrusted_server(ask, serve, authority, context, expected):
+    """A certificate that is not accepted is still shown, and nothing was asked."""
+    asked: list[bytes] = []
+    server = serve([lambda c: asked.append(read_query(c))], tls=context(authority))
+    seen = ask(f"dns://localhost:{server.port}/{NAME}", transport="tls")
+    assert reason(seen) is expected
+    assert (seen.tls.verified, len(seen.tls.chain)) == (False, 1)
+    assert not any(asked)
+
+
+def test_server_name(ask, serve, authority):
+    """tls.server_name is the name that the certificate must cover."""
+    server = serve([over_stream(answering(RECORD))], tls=authority.context("dns.example"))
+    tls = TlsOptions(ca_file=authority.file, server_name="dns.example")
+    seen = ask(f"dns://127.0.0.1:{server.port}/{NAME}", transport="tls", tls=tls)
+    assert seen.answer.answer == (RECORD,)
+
+
+def test_server_that_wants_a_client_certificate(ask, serve, authority):
+    """Under TLS 1.3 the refusal comes with the first bytes, and the reason is the same."""
+    context = authority.demand_client(authority.context())
+    server = serve([over_stream(answering(RECORD))], tls=context)
+    seen = ask(f"dns://localhost:{server.port}/{NAME}", transport="tls")
+    assert reason(seen) is Reason.TLS_CLIENT_CERTIFICATE
+
+
+def test_handshake_that_stalls(ask, serve):
+    """A server that accepts and says nothing is a tls_timeout."""
+    server = serve([stay_silent])
+    seen = ask(f"dns://localhost:{server.port}/{NAME}", transport="tls", timeout=SHORT)
+    assert reason(seen) is Reason.TLS_TIMEOUT
+
+
+# ---------------------------------------------------------------- the hostile world
+
+
+def test_longest_names_cost_little(ask, serve):
+    """64 KiB that unfold into 2 MB of names are refused without being unfolded."""
+    name = dns.name.from_text("a." * 126)
+
+    def bomb(query: bytes) -> Replies:
+        record = b"\xc0\x0c" + struct.pack("!2HIH", dns.rdatatype.NS, 1, 1, 2) + b"\xc0\x0c"
+        count = (65_535 - len(query)) // len(record)
+        return [
+            query[:2] + struct.pack("!5H", 0x8180, 1, count, 0, 0) + query[12:] + record * count
+        ]
+
+    server = serve([over_stream(bomb)])
+    begin = time.process_time()
+    seen = ask(f"dns://127.0.0.1:{server.port}/{name}", transport="tcp")
+    assert reason(seen) is Reason.PROTOCOL_ERROR
+    assert "longer than" in seen.failure.message
+    assert time.process_time() - begin < 5  # 0.3 s here; 19 s with dnspython's own reader
+
+
+def test_nothing_is_left_behind(ask, name_server, serve):
+    """After many checks, good and bad, no file descriptor or thread is left."""
+    good, bad = name_server(answering(RECORD)), serve([read_query])
+    stream = serve([over_stream(answering(RECORD)), read_query])  # until it is closed
+    before = _open_files()
+    for _ in range(50):
+        ask(good.url())
+        for port in (bad.port, stream.port):
+            ask(f"dns://127.0.0.1:{port}/{NAME}", transport="tcp")
+    while any(thread.name == "look-up" for thread in threading.enumerate()):
+        time.sleep(0.01)
+    assert _open_files() <= before + 3  # the other side's last connections
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+# ---------------------------------------------------------------- what admins write
+
+
+BAD_URLS = {
+    "dns://192.0.2.53": "has no name to ask for",
+    "dns://192.0.2.53/?type=A": "has no name to ask for",
+    "dns://192.0.2.53/a..b": "not a domain name",
+    "dns://192.0.2.53/example.org?typ=A": "has 'typ' after the question mark",
+    "dns://192.0.2.53/example.org?type=A&type=MX": "says type twice",
+    "dns://192.0.2.53/example.org?type=QQ": "'QQ' is not a DNS record type",
+    "dns://192.0.2.53/example.org?type=AXFR": "AXFR is not a record type that can be asked for",
+    "dns://192.0.2.53/example.org?class=XX": "'XX' is not a DNS class",
+    "dns://user@192.0.2.53/example.org": "has a user or a fragment",
+}
+
+
+@pytest.mark.parametrize(("url", "message"), BAD_URLS.items())
+def test_bad_urls(url, message):
+    """A URL that cannot be asked is refused with what is wrong."""
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        check_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "dns://192.0.2.53/example.org",
+        "dns://[2001:db8::53]:5353/example.org.?type=mx&class=in",
+        "dns://ns.example.org/.?TYPE=NS",
+        "dns://ns.example.org/0%2F25.2.0.192.in-addr.arpa?type=PTR",
+        "dns://ns.example.org/example.org?type=TYPE65",
+    ],
+)
+def test_good_urls(url):
+    """Names with and without a final dot, the root, escapes and numbered types are fine."""
+    check_url(url)
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "message"),
+    [
+        ("type", "IXFR", "IXFR is not a record type that can be asked for"),
+        ("type", 1, "1 is not a DNS record type"),
+        ("class_", "NONE", "NONE is not a class that can be asked for"),
+        ("class_", True, "True is not a DNS class"),
+    ],
+)
+def test_bad_options(key, written, message):
+    """Types and classes that cannot be asked for are refused."""
+    parsed = typing.get_type_hints(DnsOptions, include_extras=True)[key].__metadata__[0]
+    with pytest.raises(ValueError, match=message):
+        parsed.parse(written)
+
+
+# ---------------------------------------------------------------- a real server
+
+
+@pytest.fixture
+def unbound(real, tmp_path) -> Iterator[int]:
+    """Start unbound with one zone of its own; return its port."""
+    program = real("unbound")
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    texts = "".join(
+        f"  local-data: 'big.example.org. 60 IN TXT {'x' * 200}{n}'\n" for n in range(9)
+    )
+    (tmp_path / "unbound.conf").write_text(
+        f"server:\n"
+        f'  directory: "{tmp_path}"\n  username: ""\n  chroot: ""\n  pidfile: ""\n'
+        f"  do-daemonize: no\n  use-syslog: no\n  interface: 127.0.0.1@{port}\n"
+        f'  local-zone: "example.org." static\n  local-data: "{RECORD}"\n'
+        f'  local-data: "example.org. 300 IN SOA ns.example.org. a.example.org. 7 1 2 3 4"\n'
+        f"{texts}"
+    )
+    process = subprocess.Popen(
+        [program, "-c", "unbound.conf"], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.real
+def test_unbound(ask, unbound):
+    """A real server's answers, negative answers, truncation and TCP are understood."""
+    server = f"dns://127.0.0.1:{unbound}"
+    assert ask(f"{server}/{NAME}").answer.answer == (RECORD,)
+    assert ask(f"{server}/{NAME}", transport="tcp").answer.answer == (RECORD,)
+    assert ask(f"{server}/example.org?type=SOA").answer.serial == 7
+    assert ask(f"{server}/nobody.example.org").answer.rcode == "NXDOMAIN"
+    assert len(ask(f"{server}/big.example.org?type=TXT").answer.answer) == 9
