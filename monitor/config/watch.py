@@ -21,14 +21,15 @@ import watchfiles
 
 from monitor.config.files import is_yaml_name, read_bytes
 from monitor.logs import fields
-from monitor.model import Bytes
+from monitor.model import Bytes, Seconds
 
 _QUIET_MS = 200
 """A burst of changes is over when nothing has happened for so long…"""
 _BURST_MS = 2000
 """… or after this."""
-_LOOK_MS = 5000
-"""Looked for by itself: what the system does not tell, such as changes on a network drive."""
+_POLL: Seconds = 2.0
+"""Between looks without occasion: network drives tell nothing, and what happens before the folders
+are being watched is told to nobody."""
 _STOP_WAIT = 5.0
 _MOST_LINKS = 40
 """As many as Linux follows."""
@@ -65,9 +66,23 @@ class Watcher:
     The mutable state belongs to the thread; other threads hand it files through a queue.
     """
 
-    def __init__(self, on_change: Callable[[], None], *, watch: Watch = watchfiles.watch) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[], None],
+        *,
+        watch: Watch = watchfiles.watch,
+        poll: Seconds = _POLL,
+    ) -> None:
+        """
+        Make a watcher that is not started yet.
+
+        Args:
+            watch: watchfiles.watch, or what stands in for it.
+            poll: How long at most until a change is noticed that nobody tells of.
+        """
         self._on_change = on_change
         self._watch = watch
+        self._poll = poll
         self._wanted: SimpleQueue[_Looks] = SimpleQueue()
         self._interrupted = Event()
         self._stopping = False
@@ -76,7 +91,7 @@ class Watcher:
 
     def start(self, files: Iterable[Path]) -> None:
         """
-        Watch these files and folders; whatever changes after this call is noticed.
+        Watch these files and folders; whatever changes after this call is noticed in time.
 
         A file need not exist yet. Of a folder, the names of YAML files and folders count.
         """
@@ -108,13 +123,13 @@ class Watcher:
             self._interrupted.clear()
             looks = self._take_wanted(looks)
             folders = _folders(looks)
-            for _ in self._occasions(folders):
+            for event in self._occasions(folders):
                 now = {path: _look(path, before) for path, before in looks.items()}
                 changed = any(now[path].content != looks[path].content for path in looks)
                 looks = now
                 if changed:
                     self._on_change()
-                if _folders(looks) != folders:
+                if (event or changed) and _folders(looks) != folders:
                     break
 
     def _take_wanted(self, looks: _Looks) -> _Looks:
@@ -123,23 +138,23 @@ class Watcher:
             looks = {path: looks.get(path, look) for path, look in wanted.items()}
         return looks
 
-    def _occasions(self, folders: _Folders) -> Iterator[None]:
-        """Yield whenever it is time to look, until interrupted."""
+    def _occasions(self, folders: _Folders) -> Iterator[bool]:
+        """Yield whenever it is time to look, and whether something happened; until interrupted."""
         if not self._polling:
             try:
-                for _ in self._watch(
+                for changes in self._watch(
                     *folders,
                     watch_filter=None,
                     debounce=_BURST_MS,
                     step=_QUIET_MS,
                     stop_event=self._interrupted,
-                    rust_timeout=_LOOK_MS,
+                    rust_timeout=int(self._poll * 1000),
                     yield_on_timeout=True,
                     raise_interrupt=False,
                     recursive=False,
                     ignore_permission_denied=True,
                 ):
-                    yield
+                    yield bool(changes)
             except FileNotFoundError:  # a folder went away; the others are watched anew
                 return
             except (OSError, RuntimeError) as error:
@@ -148,8 +163,8 @@ class Watcher:
                 _log.warning("watch_by_polling", extra=fields(cause=str(error)))
             else:
                 return
-        while not self._interrupted.wait(_LOOK_MS / 1000):
-            yield
+        while not self._interrupted.wait(self._poll):
+            yield False
 
 
 def _look(path: Path, before: _Look | None) -> _Look:

@@ -3,13 +3,12 @@
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor.config.load import load_text
+from monitor.config.load import Config, load_text
 from monitor.config.nodes import Composer
 from monitor.config.problems import Problems, Source
 from monitor.errors import ConfigError
@@ -77,7 +76,7 @@ def test_any_structure_loads_or_has_problems(tree):
         assert "x-secret" not in "".join(map(str, outcome))
 
 
-def test_a_load_does_not_keep_other_threads_waiting():
+def test_a_load_does_not_keep_other_threads_waiting() -> None:
     """
     While 3,000 sites are read, another thread's turns come all the time.
 
@@ -88,10 +87,10 @@ def test_a_load_does_not_keep_other_threads_waiting():
         f"  - {{name: site {n}, url: https://{n}.example, web: {{headers: {{A: b}}}}}}\n"
         for n in range(3000)
     )
-    gaps = []
+    gaps: list[float] = []
     done = threading.Event()
 
-    def tick():
+    def tick() -> None:
         last = time.monotonic()
         while not done.is_set():
             time.sleep(0.001)
@@ -101,9 +100,10 @@ def test_a_load_does_not_keep_other_threads_waiting():
     ticker = threading.Thread(target=tick)
     ticker.start()
     began = time.monotonic()
-    config: Any = attempt(f"defaults: {{group: x}}\nsites:\n{sites}")
+    config = attempt(f"defaults: {{group: x}}\nsites:\n{sites}")
     took = time.monotonic() - began
     done.set()
     ticker.join()
+    assert isinstance(config, Config)
     assert len(config.sites) == 3000
     assert max(gaps) < max(0.25, took / 2)

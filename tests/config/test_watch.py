@@ -1,0 +1,230 @@
+"""Real files in real folders: what is noticed, and what is not."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from monitor.config.watch import Watcher
+
+SOON = 30.0
+"""What is noticed at all is noticed within a second; this is for slow machines."""
+A_WHILE = 0.6
+"""More than three times what the watcher needs to notice; for what it must not notice."""
+
+
+class Calls:
+    """Counts the callbacks of a watcher."""
+
+    def __init__(self) -> None:
+        self._called = threading.Semaphore(0)
+
+    def __call__(self) -> None:
+        self._called.release()
+
+    def come(self) -> bool:
+        """Wait for the next call."""
+        return self._called.acquire(timeout=SOON)
+
+    def stay_away(self) -> bool:
+        """Return whether no call comes for a while."""
+        return not self._called.acquire(timeout=A_WHILE)
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+@pytest.fixture
+def watcher(calls):
+    # A test writes at once, when the folders may not be watched yet
+    watcher = Watcher(calls, poll=0.1)
+    yield watcher
+    watcher.stop()
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Path:
+    path = tmp_path / "sites.yaml"
+    path.write_text("one")
+    return path
+
+
+def test_an_edit_in_place_is_noticed(watcher, calls, sites):
+    """Once for each edit."""
+    watcher.start([sites])
+    for text in ("two", "three"):
+        sites.write_text(text)
+        assert calls.come()
+    assert calls.stay_away()
+
+
+def test_the_system_tells_of_changes(calls, sites):
+    """Without any polling, once the folder is watched."""
+    watcher = Watcher(calls, poll=3600)
+    watcher.start([sites])
+    try:
+        noticed = False
+        for attempt in range(int(SOON / A_WHILE)):
+            sites.write_text(f"attempt {attempt}")
+            if noticed := not calls.stay_away():
+                break
+    finally:
+        watcher.stop()
+    assert noticed
+
+
+def test_an_atomic_rename_is_noticed(watcher, calls, sites):
+    """And the file that took the place is watched in its turn."""
+    watcher.start([sites])
+    for text in ("two", "three"):
+        new = sites.with_suffix(".tmp")
+        new.write_text(text)
+        new.rename(sites)
+        assert calls.come()
+
+
+def test_a_swapped_configmap_is_noticed(watcher, calls, tmp_path):
+    """Kubernetes replaces the link ``..data``; neither the file nor its folder changes."""
+    for version, text in (("..v1", "one"), ("..v2", "two"), ("..v3", "three")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "sites.yaml").write_text(text)
+    (tmp_path / "..data").symlink_to("..v1")
+    (tmp_path / "sites.yaml").symlink_to("..data/sites.yaml")
+    watcher.start([tmp_path / "sites.yaml"])
+    for version in ("..v2", "..v3"):
+        (tmp_path / "..data_tmp").symlink_to(version)
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+        assert calls.come()
+    assert calls.stay_away()
+
+
+def test_a_link_to_a_file_elsewhere_is_followed(watcher, calls, tmp_path, sites):
+    """An edit of the file behind the link counts."""
+    link = tmp_path / "etc" / "sites.yaml"
+    link.parent.mkdir()
+    link.symlink_to(sites)
+    watcher.start([link])
+    sites.write_text("two")
+    assert calls.come()
+
+
+def test_a_folder_tells_of_new_and_lost_yaml_files(watcher, calls, sites):
+    """Its other files are nobody's business, nor are hidden ones."""
+    watcher.start([sites.parent])
+    (sites.parent / "notes.txt").write_text("x")
+    (sites.parent / ".sites.yaml.swp").write_text("x")
+    (sites.parent / ".hidden.yaml").write_text("x")
+    assert calls.stay_away()
+    (sites.parent / "more.yaml").write_text("x")
+    assert calls.come()
+    (sites.parent / "more.yaml").unlink()
+    assert calls.come()
+
+
+def test_neighbours_and_touching_change_nothing(watcher, calls, sites):
+    """Content counts, not the time of writing."""
+    watcher.start([sites])
+    (sites.parent / "other.yaml").write_text("x")
+    sites.touch()
+    sites.write_text("one")
+    assert calls.stay_away()
+
+
+def test_a_file_that_does_not_exist_yet_is_noticed_when_it_comes(watcher, calls, tmp_path):
+    """Also in a folder that does not exist yet; and when it goes again."""
+    path = tmp_path / "a" / "b" / "token"
+    watcher.start([path])
+    path.parent.mkdir(parents=True)
+    path.write_text("x")
+    assert calls.come()
+    path.unlink()
+    assert calls.come()
+
+
+def test_a_replaced_folder_is_watched_anew(watcher, calls, tmp_path):
+    """When the whole folder was moved away and another took its name."""
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "sites.yaml").write_text("one")
+    watcher.start([folder / "sites.yaml"])
+    folder.rename(tmp_path / "old")
+    folder.mkdir()
+    (folder / "sites.yaml").write_text("two")
+    assert calls.come()
+
+
+def test_a_burst_is_hardly_more_than_one_change(watcher, calls, sites):
+    """Many writes in a row are answered when they are over; one look may fall in their midst."""
+    watcher.start([sites])
+    for number in range(50):
+        sites.write_text(f"text {number}")
+    assert calls.come()
+    assert calls.stay_away() or calls.stay_away()
+
+
+def test_other_files_can_be_watched_from_now_on(watcher, calls, tmp_path, sites):
+    """Those of the last load, and no others."""
+    other = tmp_path / "other" / "b.yaml"
+    other.parent.mkdir()
+    other.write_text("one")
+    watcher.start([sites])
+    watcher.update([other])
+    sites.write_text("two")
+    assert calls.stay_away()
+    other.write_text("two")
+    assert calls.come()
+
+
+def test_a_change_before_an_update_is_not_lost(watcher, calls, sites):
+    """A file that was watched before is compared with what it was then."""
+    watcher.start([sites])
+    sites.write_text("two")
+    watcher.update([sites])
+    assert calls.come()
+
+
+def test_what_is_no_file_does_no_harm(watcher, calls, tmp_path, sites):
+    """Links that lead to themselves, pipes, files without permission."""
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "deeper").symlink_to("deeper/still")
+    os.mkfifo(tmp_path / "pipe")
+    watcher.start([tmp_path / name for name in ("loop", "deeper/x", "pipe")] + [sites])
+    sites.write_text("two")
+    assert calls.come()
+
+
+def test_stopping_ends_the_thread(calls, sites):
+    """At once, and also when nothing was started."""
+    before = threading.active_count()
+    watcher = Watcher(calls)
+    watcher.stop()
+    watcher = Watcher(calls)
+    watcher.start([sites])
+    watcher.stop()
+    assert threading.active_count() == before
+    sites.write_text("two")
+    assert calls.stay_away()
+
+
+def test_without_inotify_files_are_polled(calls, sites, caplog):
+    """One warning, and changes are noticed all the same."""
+
+    def no_inotify(*_folders, **_settings):
+        raise OSError(24, "inotify instance limit reached")
+        yield
+
+    watcher = Watcher(calls, watch=no_inotify, poll=0.05)
+    watcher.start([sites])
+    try:
+        for text in ("two", "three"):
+            sites.write_text(text)
+            assert calls.come()
+        watcher.update([sites])
+        sites.write_text("four")
+        assert calls.come()
+    finally:
+        watcher.stop()
+    assert [record.getMessage() for record in caplog.records] == ["watch_by_polling"]
