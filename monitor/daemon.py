@@ -9,12 +9,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
 from types import FrameType
 from typing import NoReturn
 
@@ -23,15 +21,12 @@ from monitor.analysis.expectations import EXPECTATIONS
 from monitor.analysis.judge import judge_batch
 from monitor.board import Entry, StatusBoard
 from monitor.clock import SystemClock
-from monitor.config.diff import diff
-from monitor.config.load import Config, Tables, load, load_record
+from monitor.config.load import Tables
 from monitor.config.settings import Settings
-from monitor.config.watch import Watcher
 from monitor.engine.engine import Engine, Publisher
 from monitor.engine.events import Inbox, ReloadRequested, SitesChanged, StopRequested
 from monitor.engine.pools import AnalysisPool, PoolLimits, ProbePool
 from monitor.engine.state import Memory
-from monitor.errors import ConfigError
 from monitor.logs import Secrets, fields
 from monitor.metrics.exposition import Exposition, probe_exposition, render
 from monitor.metrics.families import RESERVED_LABELS
@@ -40,9 +35,9 @@ from monitor.model import Result, Seconds, Site, SiteChange, SiteState
 from monitor.probes.observe import Observer
 from monitor.probes.registry import PROBES
 from monitor.probes.transport import LIBCURL_VERSION
+from monitor.reloader import Reloader, bucket_bounds
 from monitor.web.app import create_app
 from monitor.web.server import WebServer
-from monitor.web.web_config import WebConfig
 
 _log = logging.getLogger(__name__)
 
@@ -87,9 +82,16 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
     inbox: Inbox = SimpleQueue()
     board = StatusBoard()
     internal = Internal(version=__version__, libcurl=LIBCURL_VERSION)
-    reloader = _Reloader(options.config, inbox, internal, secrets)
+    reloader = Reloader(
+        options.config,
+        options.web_config,
+        tables=TABLES,
+        inbox=inbox,
+        internal=internal,
+        secrets=secrets,
+    )
     config = reloader.config
-    server = _web_server(options, board, internal, reloader, inbox)
+    server = _web_server(options, board, internal, reloader)
     runtime = _Runtime(
         config.settings,
         inbox,
@@ -108,7 +110,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         server.start()
         try:
             runtime.analysis.start()
-            reloader.start(on_running=lambda: board.set_unready(None))
+            reloader.start(server.reconfigure, on_running=lambda: board.set_unready(None))
             _log.info(
                 "started",
                 extra=fields(
@@ -119,9 +121,9 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             )
             # 1. The engine starts no check any more, and records those in flight as they finish.
             drained = runtime.engine.run()
-            # 2. Nobody asks for a reload that nobody would apply.
-            reloader.stop()
         finally:
+            # 2. Nobody waits for a reload that nobody would apply any more.
+            reloader.stop()
             # 3. The web server goes after the last result, so that a last scrape can have it.
             server.stop(_FAREWELL)
             # 4. The workers have nothing to do any more, or the grace is over.
@@ -163,7 +165,7 @@ def check(
         runtime.analysis.start()
         try:
             change = SiteChange(added=tuple(sites))
-            runtime.engine.handle(SitesChanged(change, _bounds(sites, settings)))
+            runtime.engine.handle(SitesChanged(change, bucket_bounds(sites, settings)))
             runtime.engine.run_once()
         finally:
             runtime.analysis.stop()
@@ -263,112 +265,10 @@ class _Results:
         pass
 
 
-class _Reloader:
-    """
-    Reads the configuration whenever somebody asks, in a thread of its own.
-
-    That thread alone sets ``config``, which is the configuration that runs.
-    """
-
-    def __init__(self, path: Path, inbox: Inbox, internal: Internal, secrets: Secrets) -> None:
-        self.requests: SimpleQueue[ReloadRequested] = SimpleQueue()
-        self._path = path
-        self._inbox = inbox
-        self._internal = internal
-        self._secrets = secrets
-        self.config = self._load()
-        self._watcher = Watcher(lambda: inbox.put(ReloadRequested("file")))
-
-    def start(self, on_running: Callable[[], None]) -> None:
-        """
-        Put the first configuration in force, then wait for requests.
-
-        Args:
-            on_running: Called, in the reloader's thread, once the first one is in force.
-        """
-
-        def serve() -> None:
-            self._apply(diff(None, self.config), self.config)
-            on_running()
-            while True:
-                requests = [self.requests.get()]
-                # Whoever asked before the files are read gets the same answer
-                while not self.requests.empty():
-                    requests.append(self.requests.get())
-                problems = self._reload(requests[0].cause)
-                for request in requests:
-                    if request.reply is not None:
-                        request.reply.set_result(problems)
-
-        self._watcher.start(self.config.files)
-        Thread(target=serve, name="reload", daemon=True).start()
-
-    def stop(self) -> None:
-        """Watch no file any more; a reload under way is dropped with its thread."""
-        self._watcher.stop()
-
-    def _load(self) -> Config:
-        config = load(self._path, TABLES, os.environ)
-        # The list that runs and the new one may both be spoken of from now on
-        secrets = {secret for site in config.sites for secret in site.secrets}
-        self._secrets.values = tuple(
-            sorted(secrets.union(self._secrets.values), key=len, reverse=True)
-        )
-        return config
-
-    def _reload(self, cause: str) -> tuple[str, ...]:
-        """Return what is wrong with the files; nothing when they are in force."""
-        try:
-            config = self._load()
-        except ConfigError as error:
-            self._internal.reloaded(ok=False, time=0)
-            for problem in error.problems:
-                _log.error("config_rejected", extra=fields(cause=cause, problem=str(problem)))
-            # A mistake in a file that is new to the list is mended in that file
-            self._watcher.update((*self.config.files, *error.files))
-            return tuple(map(str, error.problems))
-        except Exception:
-            self._internal.reloaded(ok=False, time=0)
-            _log.exception("reload_failed")
-            return ("internal error; the log has the details",)
-        change = diff(self.config, config)
-        if config.settings != self.config.settings:
-            _log.warning("settings_need_a_restart", extra=fields(cause=cause))
-        self._apply(change, config)
-        _log.info(
-            "reloaded",
-            extra=fields(
-                cause=cause,
-                added=len(change.added),
-                removed=len(change.removed),
-                changed=len(change.changed),
-            ),
-        )
-        return ()
-
-    def _apply(self, change: SiteChange, config: Config) -> None:
-        applied: Future[None] = Future()
-        bounds = _bounds(config.sites, config.settings)
-        self._inbox.put(SitesChanged(change, bounds, applied))
-        applied.result()
-        self.config = config
-        self._watcher.update(config.files)
-        self._internal.reloaded(ok=True, time=SystemClock().time())
-
-
 def _web_server(
-    options: RunOptions,
-    board: StatusBoard,
-    internal: Internal,
-    reloader: _Reloader,
-    inbox: Inbox,
+    options: RunOptions, board: StatusBoard, internal: Internal, reloader: Reloader
 ) -> WebServer:
     exposition = Exposition(board, internal, SystemClock())
-
-    def request_reload() -> "Future[tuple[str, ...]]":
-        reply: Future[tuple[str, ...]] = Future()
-        inbox.put(ReloadRequested("web", reply))
-        return reply
 
     def probe_site(accept: str, name: str) -> tuple[str, Iterator[bytes]]:
         entry = board.get(name)
@@ -380,19 +280,12 @@ def _web_server(
     app = create_app(
         board=board,
         scrape=exposition.scrape,
-        reload=request_reload,
+        reload=reloader.request,
         config_text=lambda: reloader.config.masked,
         version=__version__,
         probe_site=probe_site,
     )
-    web_config = WebConfig()
-    if options.web_config is not None:
-        web_config = load_record(options.web_config, WebConfig, os.environ)
-    return WebServer(app, options.listen, web_config)
-
-
-def _bounds(sites: Iterable[Site], settings: Settings) -> tuple[Seconds, ...]:
-    return settings.bucket_bounds(max(site.timeout for site in sites))
+    return WebServer(app, options.listen, reloader.web_config)
 
 
 def _stopping(inbox: Inbox, grace: Seconds) -> Mapping[signal.Signals, Callable[[], None]]:

@@ -1,0 +1,180 @@
+"""
+The configuration that runs, and how another one takes its place; in a thread of its own.
+
+Part of the composition root: it knows the files, the engine's door and the web server's.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+
+from monitor.clock import SystemClock
+from monitor.config.diff import diff
+from monitor.config.load import Config, Tables, load, load_record
+from monitor.config.settings import Settings
+from monitor.config.watch import Watcher
+from monitor.engine.events import Inbox, ReloadRequested, SitesChanged
+from monitor.errors import ConfigError, StartupError
+from monitor.logs import Secrets, fields
+from monitor.metrics.internal import Internal
+from monitor.model import Seconds, Site, SiteChange
+from monitor.web.web_config import WebConfig
+
+_log = logging.getLogger(__name__)
+
+
+class Reloader:
+    """
+    Reads the files whenever somebody asks, and puts what is good in force.
+
+    Its thread alone sets ``config`` and ``web_config``, which are what runs; everybody may read
+    them. ``requests`` is where the engine puts what came in by its inbox.
+
+    Raises:
+        ConfigError: The files are bad as the reloader is made.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        web_path: Path | None,
+        *,
+        tables: Tables,
+        inbox: Inbox,
+        internal: Internal,
+        secrets: Secrets,
+    ) -> None:
+        self.requests: SimpleQueue[ReloadRequested] = SimpleQueue()
+        self._path = path
+        self._web_path = web_path
+        self._tables = tables
+        self._inbox = inbox
+        self._internal = internal
+        self._secrets = secrets
+        self._watcher = Watcher(lambda: inbox.put(ReloadRequested("file")))
+        self._asked: set[Future[tuple[str, ...]]] = set()
+        self.config, self.web_config = self._load()
+
+    def start(
+        self, reconfigure: Callable[[WebConfig], None], on_running: Callable[[], None]
+    ) -> None:
+        """
+        Put the first configuration in force, then watch the files and wait for requests.
+
+        Args:
+            reconfigure: Gives the web server another configuration; may raise StartupError.
+            on_running: Called, in the reloader's thread, once the sites are in force.
+        """
+
+        def serve() -> None:
+            self._apply(diff(None, self.config), self.config)
+            on_running()
+            while True:
+                requests = [self.requests.get()]
+                # Whoever asked before the files are read gets the same answer
+                while not self.requests.empty():
+                    requests.append(self.requests.get())
+                problems = self._reload(requests[0].cause, reconfigure)
+                for request in requests:
+                    if request.reply is not None and request.reply.set_running_or_notify_cancel():
+                        request.reply.set_result(problems)
+
+        self._watcher.start(self._watched(self.config.files))
+        Thread(target=serve, name="reload", daemon=True).start()
+
+    def request(self) -> "Future[tuple[str, ...]]":
+        """Ask for a reload, from any thread; the future brings the problems, none when it is good.
+
+        It is cancelled when the daemon stops before.
+        """
+        reply: Future[tuple[str, ...]] = Future()
+        self._asked.add(reply)
+        reply.add_done_callback(self._asked.discard)
+        self._inbox.put(ReloadRequested("web", reply))
+        return reply
+
+    def stop(self) -> None:
+        """Watch no file any more, and tell who asked that there will be no answer."""
+        self._watcher.stop()
+        for reply in tuple(self._asked):
+            reply.cancel()
+
+    def _load(self) -> tuple[Config, WebConfig]:
+        config = load(self._path, self._tables, os.environ)
+        web_config = WebConfig()
+        if self._web_path is not None:
+            web_config = load_record(self._web_path, WebConfig, os.environ)
+        # The list that runs and the new one may both be spoken of from now on; a secret that is
+        # part of another one is masked after it
+        secrets = {secret for site in config.sites for secret in site.secrets}
+        self._secrets.values = tuple(
+            sorted(secrets.union(self._secrets.values), key=len, reverse=True)
+        )
+        return config, web_config
+
+    def _reload(self, cause: str, reconfigure: Callable[[WebConfig], None]) -> tuple[str, ...]:
+        """Return what is wrong with the files; nothing when they are in force."""
+        try:
+            config, web_config = self._load()
+            reconfigure(web_config)
+        except ConfigError as error:
+            # A mistake in a file that is new to the list is mended in that file
+            self._watcher.update(self._watched((*self.config.files, *error.files)))
+            return self._rejected(cause, map(str, error.problems))
+        except StartupError as error:
+            return self._rejected(cause, [str(error)])
+        except Exception:
+            _log.exception("reload_failed")
+            return self._rejected(cause, ["internal error; the log has the details"])
+        change = diff(self.config, config)
+        for name in _needing_restart(self.config.settings, config.settings):
+            _log.warning("setting_needs_restart", extra=fields(setting=name))
+        self.web_config = web_config
+        self._apply(change, config)
+        _log.info(
+            "reloaded",
+            extra=fields(
+                cause=cause,
+                added=len(change.added),
+                removed=len(change.removed),
+                changed=len(change.changed),
+            ),
+        )
+        return ()
+
+    def _rejected(self, cause: str, problems: Iterable[str]) -> tuple[str, ...]:
+        self._internal.reloaded(ok=False, time=SystemClock().time())
+        problems = tuple(problems)
+        for problem in problems:
+            _log.error("config_rejected", extra=fields(cause=cause, problem=problem))
+        return problems
+
+    def _apply(self, change: SiteChange, config: Config) -> None:
+        applied: Future[None] = Future()
+        bounds = bucket_bounds(config.sites, config.settings)
+        self._inbox.put(SitesChanged(change, bounds, applied))
+        applied.result()
+        self.config = config
+        self._watcher.update(self._watched(config.files))
+        self._internal.reloaded(ok=True, time=SystemClock().time())
+
+    def _watched(self, files: Iterable[Path]) -> tuple[Path, ...]:
+        return (*files, self._web_path) if self._web_path else tuple(files)
+
+
+def bucket_bounds(sites: Iterable[Site], settings: Settings) -> tuple[Seconds, ...]:
+    """Return the duration histogram's bounds for these sites."""
+    return settings.bucket_bounds(max(site.timeout for site in sites))
+
+
+def _needing_restart(running: Settings, wanted: Settings) -> list[str]:
+    """Return the settings that are read at the start only, and differ."""
+    return [
+        name
+        for name in ("engine", "analysis", "history", "shutdown_grace")
+        if getattr(running, name) != getattr(wanted, name)
+    ]
