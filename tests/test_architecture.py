@@ -14,12 +14,11 @@ PACKAGES = {"config", "probes", "analysis", "engine", "metrics", "web"}
 HOMES = {
     "requests": ("monitor/probes/",),
     "pycurl": ("monitor/probes/",),
-    "certifi": ("monitor/probes/",),
     "dns": ("monitor/probes/",),
     "icmplib": ("monitor/probes/icmp.py",),
     "grpc": ("monitor/probes/grpc.py",),
     "yaml": ("monitor/config/",),
-    "pydantic": ("monitor/config/",),
+    "idna": ("monitor/config/",),
     "pydantic_core": ("monitor/config/",),
     "watchfiles": ("monitor/config/",),
     "cryptography": ("monitor/analysis/",),
@@ -28,6 +27,7 @@ HOMES = {
     "starlette": ("monitor/web/",),
     "uvicorn": ("monitor/web/",),
     "jinja2": ("monitor/web/",),
+    "markupsafe": ("monitor/web/",),
     "bcrypt": ("monitor/web/",),
     "click": ("monitor/cli.py",),
     "rich": ("monitor/cli.py", "monitor/present.py"),
@@ -83,7 +83,7 @@ def test_every_dependency_has_a_home():
     """A library that pyproject.toml names stands in the table above, and is imported somewhere."""
     used = {name.split(".")[0] for path in FILES for name in imports(path)}
     outside = used - set(sys.stdlib_module_names) - {"monitor"}
-    assert outside == set(HOMES)
+    assert outside | {"cel"} == set(HOMES)  # which analysis/expression.py loads by its file
 
 
 def test_a_worker_loads_no_network_library():
