@@ -1,0 +1,415 @@
+"""The ICMP probe: real packets on loopback, and in a network namespace where it takes a router."""
+
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from icmplib import ICMPv4Socket
+from icmplib.exceptions import SocketPermissionError
+
+from monitor.clock import Deadline, SystemClock
+from monitor.errors import ProbeError
+from monitor.model import Failure, IcmpAnswer, Observation, Phase, Reason, Site
+from monitor.probes.icmp import IcmpOptions, IcmpProbe, check_url, forbidden
+from monitor.probes.options import NetworkOptions
+from monitor.probes.resolve import Resolver
+
+SHORT = 0.5  # the timeout of checks that must run into it
+
+needs_permission = pytest.mark.skipif(forbidden() is not None, reason=forbidden() or "")
+
+
+def ping(
+    host: str,
+    *,
+    probe: IcmpProbe | None = None,
+    network: NetworkOptions | None = None,
+    timeout: float = 5.0,
+    **options: Any,
+) -> Observation:
+    """Check once; the keywords are IcmpOptions, with an interval that suits tests."""
+    url = f"icmp://{host}"
+    sections = (IcmpOptions(**{"interval": 0.01, **options}), network or NetworkOptions())
+    site = Site(name="site", url=url, target=url, scheme="icmp", timeout=timeout, options=sections)
+    return (probe or IcmpProbe())(site, Deadline.after(timeout, SystemClock()))
+
+
+class Lossy(ICMPv4Socket):  # type: ignore[misc]  # icmplib ships no types
+    """Loses the packets whose numbers are in ``lost``."""
+
+    lost: frozenset[int] = frozenset()
+
+    def send(self, request):
+        if request.sequence not in self.lost:
+            super().send(request)
+
+
+def losing(*lost: int) -> IcmpProbe:
+    return IcmpProbe(sockets={4: type("Losing", (Lossy,), {"lost": frozenset(lost)})})
+
+
+def refused(*, privileged: bool, **_: object) -> ICMPv4Socket:
+    """Stand for a socket that the system lets nobody open."""
+    raise SocketPermissionError(privileged)
+
+
+# ---------------------------------------------------------------- packets that come back
+
+
+@needs_permission
+@pytest.mark.parametrize(
+    ("host", "address"), [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1"), ("127.1.2.3", "127.1.2.3")]
+)
+def test_ping(host, address):
+    """Every packet is answered and measured, over IPv4 and IPv6."""
+    seen = ping(host)
+    assert seen.failure is None
+    assert (seen.answer.sent, seen.answer.received, seen.answer.loss) == (3, 3, 0)
+    assert all(0 < trip < 5 for trip in seen.answer.round_trips)
+    assert seen.answer.hop_limit == 64
+    assert seen.address == address
+    assert list(seen.phases) == [Phase.RESOLVE, Phase.SETUP, Phase.RTT]
+    assert seen.phases[Phase.RTT] == pytest.approx(sum(seen.answer.round_trips) / 3)
+
+
+@needs_permission
+def test_name():
+    """A name is looked up, for the IP version that was asked for."""
+    assert ping("localhost", network=NetworkOptions(ip="4")).address == "127.0.0.1"
+
+
+@needs_permission
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+@pytest.mark.parametrize("size", [0, 1, 1472, 20_000])
+def test_sizes(host, size):
+    """Payloads of any size come back, in fragments if need be."""
+    assert ping(host, size=size, count=1).failure is None
+
+
+@needs_permission
+def test_source_address():
+    """Packets leave from the address that was asked for."""
+    network = NetworkOptions(source_address="127.0.0.9")
+    assert ping("127.0.0.1", network=network).answer.received == 3
+
+
+@needs_permission
+def test_source_address_of_another_machine():
+    """An address that is not ours is the monitor's fault, not the site's."""
+    with pytest.raises(ProbeError, match=r"192\.0\.2\.1 is no address of this machine"):
+        ping("127.0.0.1", network=NetworkOptions(source_address="192.0.2.1"))
+
+
+@needs_permission
+def test_connect_to():
+    """connect_to names the host to ping instead; its port means nothing here."""
+    seen = ping("gateway.invalid", network=NetworkOptions(connect_to="127.0.0.1:1"))
+    assert seen.address == "127.0.0.1"
+
+
+@needs_permission
+def test_many_threads_do_not_mix_their_replies():
+    """Each of many simultaneous checks gets its own replies, each packet exactly once."""
+    hosts = [f"127.0.1.{number}" if number % 2 else "[::1]" for number in range(40)]
+    with ThreadPoolExecutor(len(hosts)) as threads:
+        seen = list(threads.map(lambda host: ping(host, count=5), hosts))
+    assert [(one.failure, one.answer.received) for one in seen] == [(None, 5)] * len(hosts)
+
+
+@needs_permission
+def test_foreign_replies_are_ignored():
+    """A reply with our id and number that does not bring our payload back is not ours."""
+    try:
+        forger = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    except PermissionError:
+        pytest.skip("forging replies takes CAP_NET_RAW")
+
+    class Forged(ICMPv4Socket):  # type: ignore[misc]  # icmplib ships no types
+        def send(self, request):
+            packet = bytearray(self._create_packet(request.id, request.sequence, b"x" * 56))
+            packet[0] = 0  # a reply, not a request; the checksum follows
+            packet[2:4] = (int.from_bytes(packet[2:4]) + 0x0800).to_bytes(2)
+            forger.sendto(packet, ("127.0.0.1", 0))
+
+    with forger:
+        seen = ping("127.0.0.1", probe=IcmpProbe(sockets={4: Forged}), timeout=SHORT)
+    assert seen.failure == Failure(Reason.ICMP_TIMEOUT, "no reply from 127.0.0.1 within 500ms")
+
+
+@needs_permission
+def test_nothing_is_left_behind():
+    """After many checks no file descriptor and no thread is left."""
+    files, threads = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    for _ in range(50):
+        ping("127.0.0.1", count=1)
+        ping("127.0.0.1", count=1, probe=losing(0), timeout=0.01)
+    assert len(list(Path("/proc/self/fd").iterdir())) == files
+    assert threading.active_count() == threads
+
+
+# ---------------------------------------------------------------- packets that do not
+
+
+@needs_permission
+def test_lost_packets():
+    """Lost packets are counted, and by default one is too many."""
+    seen = ping("127.0.0.1", probe=losing(1, 3), count=5, timeout=SHORT)
+    assert seen.failure == Failure(Reason.ICMP_LOSS, "2 of 5 packets lost")
+    assert (seen.answer.sent, seen.answer.received) == (5, 3)
+
+
+@needs_permission
+@pytest.mark.parametrize(("max_loss", "up"), [(0.4, True), (0.39, False)])
+def test_tolerated_loss(max_loss, up):
+    """A loss of exactly max_loss is fine, a larger one is not."""
+    seen = ping("127.0.0.1", probe=losing(0, 4), count=5, max_loss=max_loss, timeout=SHORT)
+    assert (seen.failure is None) is up
+
+
+@needs_permission
+def test_silence():
+    """No reply at all is an icmp_timeout, whatever loss is tolerated; there is no mean then."""
+    seen = ping("127.0.0.1", probe=losing(0, 1, 2), max_loss=0.9, timeout=SHORT)
+    assert seen.failure == Failure(Reason.ICMP_TIMEOUT, "no reply from 127.0.0.1 within 500ms")
+    assert seen.answer == IcmpAnswer(sent=3, received=0)
+    assert Phase.RTT not in seen.phases
+    assert seen.duration < 20 * SHORT
+
+
+@needs_permission
+def test_packets_fit_into_the_timeout():
+    """An interval too long for the timeout is shortened: every packet still leaves."""
+    seen = ping("127.0.0.1", count=10, interval=60, timeout=1)
+    assert (seen.failure, seen.answer.received) == (None, 10)
+
+
+def test_unknown_name():
+    """A name without an address is a failed look-up, not a lost packet."""
+
+    def unknown(*_: object) -> list[tuple[object, ...]]:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    seen = ping("gateway.example", probe=IcmpProbe(Resolver(getaddrinfo=unknown)))
+    assert (seen.failure.reason, seen.answer) == (Reason.DNS_NOT_FOUND, None)
+    assert list(seen.phases) == [Phase.RESOLVE]
+
+
+# ---------------------------------------------------------------- what the system forbids
+
+
+def test_forbidden():
+    """Where the system forbids it, one sentence says which setting to change; no site is down."""
+    probe = IcmpProbe(sockets={4: refused})
+    with pytest.raises(ProbeError, match=r"net\.ipv4\.ping_group_range.*CAP_NET_RAW"):
+        ping("127.0.0.1", probe=probe)
+
+
+def test_forbidden_at_start():
+    """The same sentence is there before the first check."""
+    assert "net.ipv4.ping_group_range" in forbidden({4: refused})
+
+
+def test_raw_sockets_are_the_second_choice():
+    """A socket without privileges is tried first."""
+    tried = []
+
+    def refusing(*, privileged: bool, **_: object) -> ICMPv4Socket:
+        tried.append(privileged)
+        return refused(privileged=privileged)
+
+    forbidden({4: refusing})
+    assert tried == [False, True]
+
+
+# ---------------------------------------------------------------- in a network of our own
+
+_IN_NAMESPACE = """
+import sys
+from tests.probes.test_icmp import forbidden, ping
+
+print(forbidden())
+for host, options in {cases!r}:
+    try:
+        seen = ping(host, timeout=2, **options)
+        print(seen.failure.reason if seen.failure else "up", seen.failure and seen.failure.message)
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+
+
+@pytest.fixture
+def in_namespace(real):
+    """
+    Return a function that runs a shell script and then pings, in a network namespace of its own.
+
+    It returns what forbidden() says there, and a line for each ping.
+    """
+    unshare, _ = real("unshare"), real("ip")
+    alone = [unshare, "--net"] if os.geteuid() == 0 else [unshare, "--map-root-user", "--net"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody make a network namespace")
+
+    def run(script: str, *cases: tuple[str, dict[str, object]], python: str = "") -> list[str]:
+        code = _IN_NAMESPACE.format(cases=cases)
+        script = f'ip link set lo up\n{textwrap.dedent(script)}\n{python} "$0" -c "$1"'
+        done = subprocess.run(
+            [*alone, "sh", "-ec", script, sys.executable, code],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            timeout=60,
+            check=False,
+        )
+        assert not done.returncode, done.stderr
+        return done.stdout.splitlines()
+
+    return run
+
+
+ALLOW = "sysctl -qw net.ipv4.ping_group_range='0 2147483647'"
+FORBID = "sysctl -qw net.ipv4.ping_group_range='1 0'"
+
+
+@pytest.mark.real
+def test_without_privileges(in_namespace):
+    """Where ping_group_range allows it, no capability is needed."""
+    lines = in_namespace(
+        ALLOW, ("127.0.0.1", {}), ("[::1]", {}), python="setpriv --bounding-set=-net_raw"
+    )
+    assert lines == ["None", "up None", "up None"]
+
+
+@pytest.mark.real
+def test_without_permission(in_namespace):
+    """Where nothing allows it, the sentence is there at start and for the site."""
+    sentence, error = in_namespace(
+        FORBID, ("127.0.0.1", {}), python="setpriv --bounding-set=-net_raw"
+    )
+    assert "net.ipv4.ping_group_range" in sentence
+    assert error == f"ProbeError {sentence}"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("sockets", [ALLOW, FORBID], ids=["unprivileged", "raw"])
+def test_unreachable(in_namespace, sockets):
+    """A missing route, a silent neighbour and a packet too large all say so, on both sockets."""
+    lines = in_namespace(
+        f"""
+        {sockets}
+        ip link add name near type veth peer name far
+        ip address add 10.9.0.1/24 dev near
+        ip link set near up
+        ip link set far up
+        sysctl -qw net.ipv4.neigh.near.mcast_solicit=1 net.ipv4.neigh.near.retrans_time_ms=50
+        ip route add prohibit 10.8.0.0/24
+        """,
+        ("192.0.2.1", {}),
+        ("10.8.0.1", {}),
+        ("10.9.0.7", {}),
+        ("10.9.0.7", {"size": 5000, "dont_fragment": True}),
+        ("[2001:db8::1]", {}),
+    )
+    assert lines[1:] == [
+        "connect_unreachable 192.0.2.1 cannot be reached: Network is unreachable",
+        "connect_unreachable 10.8.0.1 cannot be reached: Permission denied",
+        "connect_unreachable destination host unreachable, according to 10.9.0.1",
+        "connect_unreachable 10.9.0.7 cannot be reached: Message too long",
+        "connect_unreachable 2001:db8::1 cannot be reached: Network is unreachable",
+    ]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("sockets", [ALLOW, FORBID], ids=["unprivileged", "raw"])
+def test_errors_from_a_router(in_namespace, sockets):
+    """What a router sends back instead of a reply is the reason, over IPv4 and IPv6."""
+    lines = in_namespace(
+        f"""
+        {sockets}
+        unshare --net sleep 20 &
+        router=$!
+        trap "kill $router" EXIT
+        until [ "$(readlink /proc/$router/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
+        ip link add name near type veth peer name far netns $router
+        ip address add 10.9.0.1/24 dev near
+        ip address add fd09::1/64 dev near nodad
+        ip link set near up
+        nsenter --net --target $router sh -ec '
+            sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+            sysctl -qw net.ipv4.icmp_ratemask=0
+            ip address add 10.9.0.2/24 dev far
+            ip address add fd09::2/64 dev far nodad
+            ip link set far up
+            ip route add prohibit 10.8.0.0/24
+            ip route add 10.7.0.0/24 via 10.9.0.1
+            ip -6 route add prohibit fd08::/64
+            ip -6 route add fd07::/64 via fd09::1
+        '
+        ip route add default via 10.9.0.2
+        ip -6 route add default via fd09::2
+        """,
+        ("10.9.0.2", {}),
+        ("10.8.0.1", {}),
+        ("10.7.0.1", {"ttl": 1}),
+        ("[fd09::2]", {}),
+        ("[fd08::1]", {}),
+        ("[fd07::1]", {"ttl": 1}),
+    )
+    prohibited = "communication with destination administratively prohibited"
+    assert lines[1:] == [
+        "up None",
+        "connect_unreachable packet filtered, according to 10.9.0.2",
+        "connect_unreachable time to live exceeded, according to 10.9.0.2",
+        "up None",
+        f"connect_unreachable {prohibited}, according to fd09::2",
+        "connect_unreachable hop limit exceeded, according to fd09::2",
+    ]
+
+
+# ---------------------------------------------------------------- what admins write
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("icmp://", "has no host"),
+        ("icmp://192.0.2.1:80", "has a port, 80, but ICMP has none"),
+        ("icmp://192.0.2.1/path", "has more than a host"),
+        ("icmp://user@192.0.2.1", "has more than a host"),
+        ("icmp://192.0.2.1?count=3", "has more than a host"),
+    ],
+)
+def test_bad_urls(url, message):
+    """A URL is only a host."""
+    with pytest.raises(ValueError, match=message):
+        check_url(url)
+
+
+@pytest.mark.parametrize("url", ["icmp://192.0.2.1", "icmp://[2001:db8::1]", "icmp://gw.example/"])
+def test_good_urls(url):
+    """Names and addresses are fine."""
+    check_url(url)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 0}, "count 0 is not between 1 and 100"),
+        ({"count": 101}, "count 101 is not between 1 and 100"),
+        ({"size": 65_508}, "size 65508B is above 65507B"),
+        ({"ttl": 0}, "ttl 0 is not between 1 and 255"),
+        ({"ttl": 256}, "ttl 256 is not between 1 and 255"),
+        ({"max_loss": 20}, "20 % is 0.2"),
+        ({"max_loss": 1}, "max_loss 1 is not from 0 to below 1"),
+    ],
+)
+def test_bad_options(options, message):
+    """Options outside their bounds are refused with the bounds."""
+    with pytest.raises(ValueError, match=message):
+        IcmpOptions(**options)
