@@ -63,7 +63,13 @@ _CALLABLE = """
 FUNCTIONS = frozenset(_CALLABLE.split())
 """What the library can call; the name of anything else would be noticed at evaluation only."""
 
-_NAMESPACES = frozenset({"optional"})
+_MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
+"""What is no function if it is written rightly."""
+
+_CONSTANTS = frozenset(
+    {"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "optional"}
+)
+"""Names that stand for no value of the answer: ``type(json.n) == int``, ``optional.of(1)``."""
 
 
 # ---------------------------------------------------------------- what expressions can look at
@@ -214,9 +220,11 @@ def _compile(source: str) -> _Program:
     code = _OPAQUE.sub(lambda found: " " * len(found[0]), source)
     # The library does not tell the variables of comprehensions from the others
     bound = {found[2] for found in _COMPREHENSION.finditer(code)}
-    names = set(program.variables()) - bound - _NAMESPACES
+    names = set(program.variables()) - bound - _CONSTANTS
     _refuse_unknown("variable", names, VARIABLES)
     functions = {name for name in program.functions() if name.isidentifier() and name != "_"}
+    for name in sorted(functions & _MACROS):
+        raise ValueError(f"{name} takes a name and an expression, as in {name}(x, x > 0)")
     _refuse_unknown("function", functions, FUNCTIONS)
     for found in _PATTERN.finditer(source):
         _refuse_bad_pattern(found[1])
@@ -343,27 +351,24 @@ def why_not_all(sources: tuple[str, ...], seen: Seen, limit: Seconds = _CPU_LIMI
     Args:
         limit: Seconds of CPU that they may take together.
     """
-    budget = _Budget(limit)
-    context = _library().Context(functions={_GO: budget.go})
-    given: set[str] = set()
+    context = _library().Context()
     unseen: dict[str, str] = {}
+    for name in frozenset[str]().union(*(_compile(source).variables for source in sources)):
+        try:
+            context.add_variable(name, VARIABLES[name].get(seen))
+        except Unseen as error:
+            unseen[name] = str(error)
+        except ValueError:
+            unseen[name] = f"{name} holds what CEL cannot: half a character, or a huge integer"
+    budget = _Budget(limit)
+    context.add_function(_GO, budget.go)
     for source in sources:
-        program = _compile(source)
-        for name in program.variables - given:
-            given.add(name)
-            try:
-                context.add_variable(name, VARIABLES[name].get(seen))
-            except Unseen as error:
-                unseen[name] = str(error)
-            except ValueError:
-                unseen[name] = f"{name} holds what CEL cannot: half a character, or a huge integer"
-        why = _why_not(program, context, unseen)
+        why = _why_not(_compile(source), context, unseen)
+        shown = f"expression {seen.plain(' '.join(source.split()), 200)}"
         if budget.spent:
-            why = f"took more than {limit:g}s of computing"
+            return f"{shown} took more than {limit:g}s of computing"
         if why:
-            shown = seen.plain(" ".join(source.split()), 200)
-            values = "" if budget.spent else _show_values(source, context, seen)
-            return f"expression {shown} {why}{values}"
+            return f"{shown} {why}{_show_values(source, context, seen)}"
     return None
 
 
@@ -392,7 +397,7 @@ def _in_plain_words(message: str, unseen: Mapping[str, str]) -> str:
     pattern = _BAD_PATTERN.search(message)
     if pattern:
         return f"{plain(pattern[1])} is not a pattern: {plain(pattern[2])}"
-    return plain(message.partition(" Check function arguments")[0].partition(". ")[0])
+    return plain(message.partition(" Check function arguments")[0].partition(". ")[0].rstrip("."))
 
 
 _UNDEFINED = re.compile(r"Undefined variable or function: '(\w+)'")

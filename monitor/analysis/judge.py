@@ -16,6 +16,7 @@ from monitor.model import UP, Analysis, Failure, Job, Reason, Verdict
 
 _log = logging.getLogger(__name__)
 
+_LONGEST_MESSAGE = 1000
 _CERTIFICATE_FAULTS = frozenset(
     {
         Reason.TLS_EXPIRED,
@@ -39,19 +40,27 @@ def judge(job: Job) -> Analysis:
     """
     seen = Seen(job)
     failure = job.observation.failure
-    if failure:
-        return Analysis(
-            verdict=Verdict.down(_explained(failure, seen)),
-            chain=seen.chain,
-            hop_chains=seen.hop_chains,
-        )
-    failures = {key: why for key, value in job.expect if (why := _broken(key, value, seen))}
+    broken = (
+        {}
+        if failure
+        else {key: why for key, value in job.expect if (why := _broken(key, value, seen))}
+    )
+    decisive = _explained(failure, seen) if failure else next(iter(broken.values()), None)
     return Analysis(
-        verdict=Verdict.down(next(iter(failures.values()))) if failures else UP,
+        verdict=_verdict(decisive, seen),
         chain=seen.chain,
         hop_chains=seen.hop_chains,
-        broken=tuple(failures),
+        broken=tuple(broken),
     )
+
+
+def _verdict(decisive: Failure | None, seen: Seen) -> Verdict:
+    if decisive is None:
+        return UP
+    # Messages end up in logs, terminals and pages: one printable line without secrets, whatever
+    # the peer and the admin wrote
+    message = seen.plain(decisive.message, _LONGEST_MESSAGE)
+    return Verdict(up=False, reason=decisive.reason, message=message)
 
 
 def _broken(key: str, value: Any, seen: Seen) -> Failure | None:
@@ -64,7 +73,7 @@ def _broken(key: str, value: Any, seen: Seen) -> Failure | None:
         raise
     except BaseException as error:  # also a panic of a Rust library, which is no Exception
         _log.exception("expectation_bug", extra=fields(expectation=key))
-        why = seen.plain(f"{key} cannot be judged: {type(error).__name__}: {error}", 300)
+        why = f"{key} cannot be judged: {type(error).__name__}: {error}"
     return Failure(kind.reason, why) if why else None
 
 

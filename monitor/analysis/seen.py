@@ -45,8 +45,16 @@ class Seen:
     def __init__(self, job: Job) -> None:
         self.observation: Observation = job.observation
         self.url = job.url
-        # A secret that a message quotes as JSON is escaped like everything around it
-        secrets = {*job.secrets, *(json.dumps(secret)[1:-1] for secret in job.secrets)}
+        # In JSON, ours or the answer's, a secret is escaped like everything around it
+        secrets = {
+            form
+            for secret in job.secrets
+            for form in (
+                secret,
+                json.dumps(secret)[1:-1],
+                json.dumps(secret, ensure_ascii=False)[1:-1],
+            )
+        }
         self._secrets = tuple(sorted(secrets, key=len, reverse=True))
 
     def answer(self, kind: type[_Answer], name: str) -> _Answer:

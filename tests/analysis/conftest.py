@@ -1,0 +1,19 @@
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def in_new_process() -> Callable[[str], set[str]]:
+    """Return a function from code to the modules that a fresh process has loaded after it."""
+
+    def run(code: str) -> set[str]:
+        report = f"{code}\nimport sys\nprint(*sys.modules)"
+        done = subprocess.run(
+            [sys.executable, "-c", report], capture_output=True, text=True, check=True
+        )
+        return {name.partition(".")[0] for name in done.stdout.split()}
+
+    return run

@@ -1,0 +1,162 @@
+"""Certificates, well formed or not: what is read of them, and why one is not accepted."""
+
+import base64
+import ssl
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.analysis.certificate import covers, decode_chain, why_not_accepted
+from monitor.model import Reason
+from tests.analysis.answers import DAY, NOW, SHOP, pem
+
+CA = pem(common="Intermediate", issuer="Root", before=NOW - 400 * DAY, after=NOW - DAY)
+
+
+def armoured(der: bytes) -> str:
+    return (
+        "-----BEGIN CERTIFICATE-----\n"
+        + base64.encodebytes(der).decode()
+        + "-----END CERTIFICATE-----\n"
+    )
+
+
+def test_a_certificate_becomes_a_record():
+    """Names are RFC 4514 text, moments seconds, serial and fingerprint lower-case hexadecimal."""
+    (leaf,) = decode_chain((SHOP,))
+    parsed = x509.load_pem_x509_certificate(SHOP.encode())
+    assert leaf.subject == "CN=example.com"
+    assert leaf.issuer == "CN=Test CA"
+    assert leaf.names == ("*.example.com", "example.com")
+    assert leaf.serial == "ff"
+    assert leaf.not_before == (NOW - 30 * DAY).timestamp()
+    assert leaf.not_after == (NOW + 60 * DAY).timestamp()
+    assert bytes.fromhex(leaf.fingerprint) == parsed.fingerprint(parsed.signature_hash_algorithm)
+
+
+def test_without_alternative_names_the_common_name_counts():
+    """Old certificates name their host in the subject only."""
+    assert decode_chain((pem(common="old.example"),))[0].names == ("old.example",)
+    assert decode_chain((pem(),))[0].names == ()
+
+
+def test_the_last_moment_there_is_can_be_read():
+    """A certificate that never ends (RFC 5280, 4.1.2.5) has the year 9999."""
+    forever = NOW.replace(year=9999, month=12, day=31, hour=23, minute=59, second=59)
+    assert decode_chain((pem("a.example", after=forever),))[0].not_after == forever.timestamp()
+
+
+def test_a_negative_serial_number_is_no_news():
+    """What older authorities issued is read, without a warning in the log."""
+    der = ssl.PEM_cert_to_DER_cert(SHOP).replace(b"\x02\x02\x00\xff", b"\x02\x02\x80\xff", 1)
+    (leaf,) = decode_chain((armoured(der),))
+    assert leaf.serial == "-7f01"
+
+
+def test_a_chain_ends_before_what_cannot_be_read():
+    """A place in the chain keeps its meaning: the first is the leaf, or there is none."""
+    assert len(decode_chain((SHOP, CA, "junk", CA))) == 2
+    assert decode_chain(("junk", CA)) == ()
+    assert decode_chain((armoured(b"junk"),)) == ()
+
+
+@given(st.data())
+def test_no_certificate_is_too_odd(data):
+    """Whatever bytes are changed, decoding returns a usable record or nothing."""
+    der = bytearray(ssl.PEM_cert_to_DER_cert(SHOP))
+    for _ in range(data.draw(st.integers(1, 4))):
+        der[data.draw(st.integers(0, len(der) - 1))] = data.draw(st.integers(0, 255))
+    for one in decode_chain((armoured(bytes(der)),)):
+        covers(one.names, "shop.example.com")
+        for reason in Reason:
+            why_not_accepted(reason, "message", (one,), "h.example", NOW.timestamp()).encode()
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "covered"),
+    [
+        (("example.com",), "example.com", True),
+        (("example.com",), "EXAMPLE.com.", True),
+        (("Example.COM",), "example.com", True),
+        (("example.com",), "www.example.com", False),
+        (("*.example.com",), "www.example.com", True),
+        (("*.example.com",), "example.com", False),
+        (("*.example.com",), "a.b.example.com", False),
+        (("*.com",), "example.com", False),
+        (("*",), "localhost", False),
+        (("w*.example.com",), "www.example.com", False),
+        (("www.*.com",), "www.example.com", False),
+        (("xn--mnchen-3ya.example",), "münchen.example", True),
+        (("192.0.2.1",), "192.0.2.1", True),
+        (("*.0.2.1",), "192.0.2.1", False),
+        (("2001:db8::1",), "2001:DB8:0::1", True),
+        ((), "example.com", False),
+        (("a" * 80 + "é",), "a" * 80 + "é", True),
+        (("",), "", True),
+    ],
+)
+def test_names_cover_hosts_by_rfc_6125(names, host, covered):
+    """A star stands for exactly the leftmost label, and never right below the top."""
+    assert covers(names, host) is covered
+
+
+@pytest.mark.parametrize(
+    ("reason", "chain", "sentence"),
+    [
+        (
+            Reason.TLS_WRONG_HOST,
+            (SHOP, CA),
+            "certificate for *.example.com, example.com does not cover h.example",
+        ),
+        (
+            Reason.TLS_WRONG_HOST,
+            (pem(*(f"{n}.example.com" for n in range(1000))),),
+            (
+                "certificate for 0.example.com, 1.example.com, 2.example.com and 997 more "
+                "does not cover h.example"
+            ),
+        ),
+        (Reason.TLS_WRONG_HOST, (pem(),), "certificate for no name does not cover h.example"),
+        (Reason.TLS_WRONG_HOST, (pem("h.example"),), "as the probe said"),
+        (Reason.TLS_WRONG_HOST, (), "as the probe said"),
+        (
+            Reason.TLS_EXPIRED,
+            (pem("a.example", after=NOW - timedelta(hours=36)), CA),
+            "certificate for a.example expired on 2026-11-21 00:00 UTC, 1.5 days ago",
+        ),
+        (
+            Reason.TLS_EXPIRED,
+            (SHOP, CA),
+            (
+                "certificate of the authority CN=Intermediate expired on 2026-11-21 12:00 UTC, "
+                "1.0 days ago"
+            ),
+        ),
+        (Reason.TLS_EXPIRED, (SHOP,), "as the probe said"),
+        (
+            Reason.TLS_NOT_YET_VALID,
+            (pem("a.example", before=NOW + DAY),),
+            "certificate for a.example is not valid before 2026-11-23 12:00 UTC",
+        ),
+        (
+            Reason.TLS_UNTRUSTED,
+            (SHOP,),
+            "certificate for *.example.com, example.com is issued by CN=Test CA: as the probe said",
+        ),
+        (
+            Reason.TLS_UNTRUSTED,
+            (pem("a.example", common="Me", issuer="Me"),),
+            "certificate for a.example is self-signed by CN=Me",
+        ),
+        (Reason.TLS_PROTOCOL, (SHOP,), "as the probe said"),
+    ],
+)
+def test_a_rejected_certificate_is_explained_by_what_it_says(reason, chain, sentence):
+    """The message names the names, the date or the issuer; else it stays the probe's."""
+    message = why_not_accepted(
+        reason, "as the probe said", decode_chain(chain), "h.example", NOW.timestamp()
+    )
+    assert message == sentence

@@ -1,0 +1,288 @@
+"""CEL: what an expression sees, what it says when it is not true, and that nothing holds it up."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.analysis import expression
+from monitor.analysis.expression import FUNCTIONS, VARIABLES, parse_expression, why_not_all
+from monitor.analysis.seen import Seen
+from monitor.model import DnsAnswer, GrpcAnswer, IcmpAnswer, Job, WebSocketAnswer
+from tests.analysis.answers import SEEN, hops, http, message, tls
+
+SHOP = http(
+    b'{"status": "ok", "count": 3, "big": 9007199254740993, "none": null,'
+    b' "items": [{"n": 1}, {"n": 2}]}',
+    ("Content-Type", "application/json"),
+    ("Via", "a"),
+    ("via", "b"),
+    url="https://www.example.com/final",
+    redirects=hops(2),
+)
+DNS = DnsAnswer(rcode="NOERROR", answer=("example.com. 300 IN A 192.0.2.1",))
+PING = IcmpAnswer(sent=4, received=3, round_trips=(0.01, 0.02, 0.03))
+
+
+@pytest.mark.parametrize(
+    ("source", "answer"),
+    [
+        ("status == 200 && status / 100 == 2", SHOP),
+        ('headers["via"] == "a, b" && !("server" in headers)', SHOP),
+        ('body.contains("status") && body.matches("cou.t")', SHOP),
+        ('json.status == "ok" && size(json.items) == 2 && json.none == null', SHOP),
+        ("json.big == 9007199254740993 && json.big != 9007199254740992", SHOP),
+        ("json.items.all(i, i.n > 0) && json.items.exists(i, i.n == 2)", SHOP),
+        ("json.items.map(i, i.n * 2) == [2, 4]", SHOP),
+        ("json.items.map(i, i.n > 1, i.n) == [2]", SHOP),
+        ("json.items.filter(i, i.n > 1).size() == 1 && json.items.exists_one(i, i.n == 1)", SHOP),
+        ("json.items.all(i, json.items.exists(j, j.n >= i.n))", SHOP),
+        ("has(json.status) && !has(json.gone) && type(json.count) == int", SHOP),
+        ("latency < 1 && latency > 0.4 && latency == 0.5", SHOP),
+        ('url == "https://www.example.com/final" && redirects == 2', SHOP),
+        ('ip.startsWith("192.0.2.") && http_version == "1.1"', SHOP),
+        (
+            "certificate.days_left > 59.9 && certificate.days_left < 60.1 && certificate.verified",
+            SHOP,
+        ),
+        ('certificate.issuer == "CN=Test CA" && certificate.subject.endsWith("example.com")', SHOP),
+        ('"*.example.com" in certificate.names && tls_version == "TLS 1.3"', SHOP),
+        ('certificate.not_after > timestamp("2026-12-31T00:00:00Z")', SHOP),
+        ('rcode == "NOERROR" && answers[0].endsWith("192.0.2.1")', DNS),
+        ("loss == 0.25 && rtt > 0.019 && rtt < 0.021", PING),
+        (
+            'status == 101 && headers["upgrade"] == "websocket"',
+            WebSocketAnswer(status=101, upgraded=True, headers=(("Upgrade", "websocket"),)),
+        ),
+        ('status == "SERVING"', GrpcAnswer(status_code=0, serving_status="SERVING")),
+        ('url == "https://shop.example.org/health"', DNS),
+        # A variable that is not there matters only where it is looked at
+        ('status == 200 || rcode == "NOERROR"', SHOP),
+        (
+            '"all(x, " == "all(x, " && json.items.all(x, "), (" != r"\\" && x.n > 0) // .all(y, ("',
+            SHOP,
+        ),
+    ],
+)
+def test_an_expression_sees_the_answer(source, answer):
+    """Every variable has the value that the reference promises."""
+    assert message(answer, {"that": source}, tls=tls()) == ""
+
+
+def test_every_variable_and_function_is_one_the_library_knows():
+    """The names that reading accepts are exactly usable: none fails as unknown when called."""
+    calls = {
+        "size": "size(body)",
+        "matches": "body.matches('a')",
+        "contains": "body.contains('a')",
+        "startsWith": "body.startsWith('a')",
+        "endsWith": "body.endsWith('a')",
+        "int": "int(status)",
+        "uint": "uint(status)",
+        "double": "double(status)",
+        "string": "string(status)",
+        "bytes": "bytes(body)",
+        "timestamp": "timestamp('2026-01-01T00:00:00Z')",
+        "duration": "duration('1s')",
+        "type": "type(body)",
+        "dyn": "dyn(body)",
+        "none": "optional.none()",
+        "of": "optional.of(1)",
+        "ofNonZeroValue": "optional.ofNonZeroValue(1)",
+        "hasValue": "optional.of(1).hasValue()",
+        "value": "optional.of(1).value()",
+        "or": "optional.of(1).or(optional.of(2))",
+        "orValue": "optional.of(1).orValue(2)",
+        **{name: f"certificate.not_after.{name}()" for name in FUNCTIONS if name.startswith("get")},
+    }
+    assert calls.keys() == FUNCTIONS
+    for call in calls.values():
+        assert message(http(), {"that": f"status == 200 && [{call}].size() == 1"}, tls=tls()) == ""
+    assert all(parse_expression(f"dyn({name}) == 1") for name in VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ('json.status == "up"', 'is false (json.status is "ok")'),
+        ("latency < 0.1", "is false (latency is 0.5)"),
+        (
+            'status == 201 || headers["via"] == "c" || json.items[0].n > 4 || redirects > 2',
+            'is false (status is 200, headers["via"] is "a, b", json.items[0].n is 1)',
+        ),
+        ("json.items.size() > 2", 'is false (json.items is [{"n": 1}, {"n": 2}])'),
+        ("json.gone.x == 1", 'cannot be evaluated: there is no "gone"'),
+        ("json.items[7].n == 1", "cannot be evaluated: there is no element 7"),
+        (
+            "json.status > 3",
+            (
+                "cannot be evaluated: a value has a type that the operation does not take "
+                '(json.status is "ok")'
+            ),
+        ),
+        (
+            'json.status + 1 == "ok1"',
+            'cannot be evaluated: Unsupported operation: string + int (json.status is "ok")',
+        ),
+        (
+            "1 / (status - 200) == 1",
+            "cannot be evaluated: division by zero in CEL expression (status is 200)",
+        ),
+        (
+            "json.big * json.big > 1",
+            (
+                "cannot be evaluated: Arithmetic overflow in 'mul' on 9007199254740993 and "
+                "9007199254740993 (json.big is 9007199254740993)"
+            ),
+        ),
+        ("json.count", "is neither true nor false (json.count is 3)"),
+        ("rcode == 'NOERROR'", "cannot be evaluated: there is no DNS reply to look at"),
+        ("certificate.days_left > 1", "cannot be evaluated: the connection was not over TLS"),
+        (
+            "json.status.matches(json.status + '(')",
+            "cannot be evaluated: 'ok(' is not a pattern: unclosed group (json.status is \"ok\")",
+        ),
+        (
+            "size(status) == 1",
+            "cannot be evaluated: there is no 'size' with these arguments (status is 200)",
+        ),
+    ],
+)
+def test_an_expression_that_is_not_true_says_why(source, why):
+    """It is false, or cannot be evaluated; either way with the values it looked at."""
+    assert message(SHOP, {"that": source}) == f"expression {source} {why}"
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"<html>", 'body is not JSON: expecting value in line 1, column 1: "<html>"'),
+        (b'"\\ud800"', "json holds what CEL cannot: half a character, or a huge integer"),
+        (b"1" + b"0" * 400, "json holds what CEL cannot: half a character, or a huge integer"),
+        (b"[" * 600 + b"]" * 600, f'body nests deeper than 500 levels: "{"[" * 100}…"'),
+    ],
+    ids=["no JSON", "half a surrogate pair", "huge integer", "deep"],
+)
+def test_a_body_that_cannot_be_looked_at_breaks_the_expression(body, why):
+    """It never passes by accident, and never ends the worker."""
+    source = "size(json) < 5 || json != 5"
+    found = message(http(body), {"that": source})
+    assert found == f"expression {source} cannot be evaluated: {why}"
+
+
+def test_deep_json_reaches_the_library_whole():
+    """500 levels are within what it bears."""
+    assert (
+        message(http(b"[" * 500 + b"]" * 500), {"that": "json.size() == 1 && json == json"}) == ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("1 +", "1 + is not a CEL expression: mismatched input 'the end' at character 4"),
+        (
+            "status ==\n= 1",
+            "status ==\\n= 1 is not a CEL expression: token recognition error at: '= ' at line 2",
+        ),
+        (
+            "json.a.filter(x, x ==)",
+            "json.a.filter(x, x ==) is not a CEL expression: mismatched input ')'",
+        ),
+        ("stauts == 200", "unknown variable 'stauts'; did you mean 'status'?"),
+        ("json.x.all(i, j > 1)", "unknown variable 'j'; there are answers, body, certificate"),
+        ("bodi.size() > 1", "unknown variable 'bodi'; did you mean 'body'?"),
+        ("body.startWith('a')", "unknown function 'startWith'; did you mean 'startsWith'?"),
+        ("json.exists(json)", "exists takes a name and an expression, as in exists(x, x > 0)"),
+        ("1 == 1", "1 == 1 looks at nothing of the answer; it may use status, headers"),
+        ("'ok'", "'ok' looks at nothing of the answer; it may use status, headers"),
+        ("body.matches('(')", "'(' is not a pattern: unclosed group"),
+        ("body.matches(r'a{2,1}')", "'a{2,1}' is not a pattern: invalid repetition count range"),
+        ("'\ud800' == body", "'\\ud800' == body is not a CEL expression"),
+        ("status == 1 ||" * 600 + "true", "the expression is longer than 8192 characters"),
+        ("(" * 4000 + "status" + ")" * 4000, "(((((((((("),
+        ("", "'' is not an expression; put it in quotes"),
+        (None, "None is not an expression; put it in quotes"),
+    ],
+)
+def test_a_mistake_is_named_when_it_is_read(source, why):
+    """Syntax, unknown names and bad patterns are told with the configuration."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  the text is the point
+        parse_expression(source)
+    assert str(caught.value).startswith(why)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("length", [8000, 8190])
+def test_the_longest_expressions_are_harmless(length):
+    """What overflows the library's stack is far longer than what is read."""
+    for source in ("status" + "+1" * (length // 2 - 5), "json" + ".a" * (length // 2 - 3)):
+        parse_expression(f"{source}==1"[:8192])
+        assert message(http(b"{}"), {"that": f"{source}==1"[:8192]}).startswith("expression ")
+
+
+@given(st.text(max_size=40) | st.text("()[]{}.,'\"\\|&?:=+-!jsontalmpfierx 01\n", max_size=40))
+def test_any_text_is_an_expression_or_a_sentence(source):
+    """No text makes reading raise anything but ValueError, or one that is accepted then crash."""
+    try:
+        parse_expression(source)
+    except ValueError:
+        return
+    message(SHOP, {"that": source}).encode()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "json.filter(x, x.a >= 0).size() > 1",
+        "json.map(x, x).size() > 1",
+        "json.map(x, x.a >= 0, x).size() > 1",
+        "json.all(x, json.all(y, y.a >= 0))",
+        "json.exists(x, json.exists(y, y.a < 0))",
+        "json.exists_one(x, json.exists_one(y, y.a < 0))",
+        'json.all(x, !({"b": 1} in json))',
+        "json.all(x, json.map(y, y) == json)",
+        "json.all(x, json.all(y, json.all(z, z.a >= 0) || true) || true)",
+    ],
+)
+def test_no_list_holds_a_worker(source):
+    """A comprehension over a hostile list ends when its time is spent, and the check fails."""
+    body = b"[" + b'{"a":1},' * 30_000 + b'{"a":1}]'
+    seen = Seen(Job(observation=replace(SEEN, answer=http(body))))
+    started = time.thread_time()
+    found = why_not_all((parse_expression(source),), seen, limit=0.05)
+    assert found == f"expression {source} took more than 0.05s of computing"
+    # Unbounded, the cheapest of these takes half a minute
+    assert time.thread_time() - started < 10
+
+
+def test_a_long_list_is_no_fault():
+    """What takes linear time is far from the limit."""
+    body = b"[" + b"1," * 100_000 + b"1]"
+    assert message(http(body), {"that": "json.all(x, x == 1) && !json.exists(x, x < 0)"}) == ""
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)*b", "(.*)*x", "(a?){50}a{50}b"])
+def test_patterns_take_linear_time(pattern):
+    """Ten times the text takes about ten times as long, not a power of it."""
+    source = parse_expression(f'!body.matches("{pattern}")')
+    took = []
+    for size in (20_000, 200_000):
+        seen = Seen(Job(observation=replace(SEEN, answer=http(b"a" * size + b"!"))))
+        started = time.thread_time()
+        assert why_not_all((source,), seen) is None
+        took.append(time.thread_time() - started)
+    assert took[1] < 100 * took[0] + 1
+
+
+def test_only_the_extension_of_the_library_is_loaded(in_new_process):
+    """The package's command line (typer, rich, prompt_toolkit) would cost each worker 25 MB."""
+    assert "prompt_toolkit" not in in_new_process(
+        "from monitor.analysis.expression import parse_expression; parse_expression('status == 1')"
+    )
+    assert expression.parse_expression("status == 1")
+    import cel  # noqa: PLC0415  the point of the test: both can be there
+
+    assert cel.compile("1 + 1").execute({}) == 2
