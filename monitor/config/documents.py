@@ -26,10 +26,7 @@ from monitor.config.nodes import (
 )
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.substitute import Substituter
-from monitor.model import Bytes, redact
-
-_LARGEST_FILE: Bytes = 64 * 1024**2
-"""300,000 sites of 200 bytes each."""
+from monitor.model import redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +117,7 @@ class DocumentReader:
     def _content(self, source: Source) -> bytes:
         self.files[source.path] = None
         try:
-            return read_bytes(source.path, _LARGEST_FILE)
+            return read_bytes(source.path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(source.path), source.shown)) from error
 

@@ -7,6 +7,8 @@ from typing import BinaryIO
 
 from monitor.model import Bytes
 
+LARGEST: Bytes = 64 * 1024**2
+"""Of any file that is read whole: 300,000 sites of 200 bytes each."""
 _LARGEST_TEXT: Bytes = 1024**2
 _MIB: Bytes = 1024**2
 
@@ -21,7 +23,7 @@ def check_readable(path: Path) -> None:
     _open(path).close()
 
 
-def read_bytes(path: Path, largest: Bytes) -> bytes:
+def read_bytes(path: Path, largest: Bytes = LARGEST) -> bytes:
     """
     Return the content of a regular file.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args
 from monitor.model import Confirm, ExpectationKind, ProbeKind, Seconds, Site
 from monitor.options import Duration, Parsed, option, parse_duration, show_duration
 
-SHORTEST_INTERVAL: Seconds = 0.1
+_SHORTEST_INTERVAL: Seconds = 0.1
 _SHORTEST_TIMEOUT: Seconds = 0.001
 
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -50,7 +50,7 @@ def _count(value: Any) -> int:
     return value
 
 
-_Interval = Annotated[Seconds, _at_least(SHORTEST_INTERVAL)]
+_Interval = Annotated[Seconds, _at_least(_SHORTEST_INTERVAL)]
 _Timeout = Annotated[Seconds, _at_least(_SHORTEST_TIMEOUT)]
 _Count = Annotated[int, Parsed(_count, {"type": "integer", "minimum": 1})]
 

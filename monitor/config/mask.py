@@ -43,7 +43,7 @@ def masked_lines(node: Node, form: Form | None, indent: str = "") -> Iterator[st
 
 def _mapping(node: Mapping, form: Form | None, indent: str) -> Iterator[str]:
     for key, entry in node.entries.items():
-        shown_key = key if _PLAIN_KEY.fullmatch(key) else _quoted(key)
+        shown_key = _key(key)
         below = form.below(key) if form else None
         value = entry.value
         if isinstance(value, Scalar):
@@ -62,14 +62,17 @@ def _mapping(node: Mapping, form: Form | None, indent: str) -> Iterator[str]:
 
 def _headers(node: Mapping, indent: str) -> Iterator[str]:
     for name, entry in node.entries.items():
-        part = Mapping(node.source, node.line, node.column, {name: entry})
-        if is_sensitive_header(name):
-            value = entry.value
-            one = isinstance(value, Scalar) and shows_nothing(_written(value))
-            shown = _quoted(_written(value)) if one and isinstance(value, Scalar) else HIDDEN
-            yield f"{indent}{name if _PLAIN_KEY.fullmatch(name) else _quoted(name)}: {shown}"
+        value = entry.value
+        shown = isinstance(value, Scalar) and shows_nothing(_written(value))
+        if is_sensitive_header(name) and not shown:
+            yield f"{indent}{_key(name)}: {HIDDEN}"
         else:
-            yield from _mapping(part, None, indent)
+            one = Mapping(node.source, node.line, node.column, {name: entry})
+            yield from _mapping(one, None, indent)
+
+
+def _key(name: str) -> str:
+    return name if _PLAIN_KEY.fullmatch(name) else _quoted(name)
 
 
 def _scalar(node: Scalar, form: Form | None) -> str:

@@ -19,7 +19,9 @@ from monitor.config.messages import explain
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.nodes import Node, Sequence, scalars
 from monitor.config.problems import KeyPath, Placed, Problems
+from monitor.config.sensitive import hide_credentials
 from monitor.config.settings import Settings
+from monitor.model import redact
 
 DEFAULTS: KeyPath = ("defaults",)
 
@@ -113,6 +115,24 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
+class _Subject:
+    """
+    What is decoded.
+
+    Attributes:
+        path: That of the site, or whatever else the node belongs to.
+        keys: Those that lead from there to the node.
+        inherited: The node stands in ``defaults`` as it is here.
+    """
+
+    form: Form
+    node: Node
+    path: KeyPath
+    keys: KeyPath
+    inherited: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Target:
     """Where an error belongs: the place, the value there, and whether defaults brought it."""
 
@@ -137,14 +157,15 @@ class Decoder:
 
         Args:
             path: That of the site, or whatever else the node belongs to.
-            keys: Which of its keys lead from there to the node.
+            keys: Those that lead from there to the node.
             inherited: The node stands in ``defaults`` as it is here; it is decoded only once.
         """
+        subject = _Subject(form, node, path, keys, inherited)
         if not inherited:
-            return self._decode(form, node, path, keys, inherited=False)
+            return self._decode(subject)
         remembered = self._shared.get((form, id(node)))
         if remembered is None:
-            remembered = (node, self._decode(form, node, path, keys, inherited=True))
+            remembered = (node, self._decode(subject))
             self._shared[form, id(node)] = remembered
         return remembered[1]
 
@@ -154,58 +175,53 @@ class Decoder:
 
         Sites may add what is missing, and so mend what does not hold between two options.
         """
-        for error in _errors(form, data_of(node, Gathered())):
-            if error["type"] not in ("missing", "value_error"):
-                self._report(error, form, node, DEFAULTS, keys, inherited=True)
-
-    def _decode(
-        self, form: Form, node: Node, path: KeyPath, keys: KeyPath, *, inherited: bool
-    ) -> Decoded | None:
+        subject = _Subject(form, node, DEFAULTS, keys, inherited=True)
         gathered = Gathered()
-        data = data_of(node, gathered)
+        for error in _errors(form, data_of(node, gathered), gathered):
+            if error["type"] not in ("missing", "value_error"):
+                self._report(error, subject, gathered)
+
+    def _decode(self, subject: _Subject) -> Decoded | None:
+        gathered = Gathered()
+        data = data_of(subject.node, gathered)
         try:
-            value = form.validator.validate_python(data, context=gathered)
+            value = subject.form.validator.validate_python(data, context=gathered)
         except ValidationError as invalid:
             for error in invalid.errors(include_url=False):
-                self._report(error, form, node, path, keys, inherited=inherited)
+                self._report(error, subject, gathered)
             return None
         return Decoded(value, tuple(gathered.secrets), tuple(gathered.files))
 
-    def _report(
-        self,
-        error: ErrorDetails,
-        form: Form,
-        node: Node,
-        path: KeyPath,
-        keys: KeyPath,
-        *,
-        inherited: bool,
-    ) -> None:
-        loc = error["loc"]
-        target = _locate(node, error, inherited=inherited)
-        message = explain(error, _keys_around(form, loc))
+    def _report(self, error: ErrorDetails, subject: _Subject, gathered: Gathered) -> None:
+        target = _locate(subject, error)
+        message = explain(error, _keys_around(subject.form, error["loc"]))
         if error["type"] not in ("missing", "unexpected_keyword_argument"):
             substituted = [s.substitution for s in scalars(target.node) if s.substitution]
             if any(done.broken for done in substituted):
                 return  # reported where it was found
             if any(done.secrets for done in substituted):
-                message = _as_written(form, node, error)
-        prefix = DEFAULTS if target.inherited else path
-        self._problems.add(target.placed, (*prefix, *keys, *loc), message)
+                message = _as_written(subject, error)
+            message = hide_credentials(message)
+        if error["type"] == "value_error":  # a rule of a record may quote any field
+            message = redact(message, tuple(gathered.secrets))
+        prefix = DEFAULTS if target.inherited else subject.path
+        self._problems.add(target.placed, (*prefix, *subject.keys, *error["loc"]), message)
 
 
-def _errors(form: Form, data: Any) -> list[ErrorDetails]:
+def _errors(form: Form, data: Any, gathered: Gathered) -> list[ErrorDetails]:
     try:
-        form.validator.validate_python(data, context=Gathered())
+        form.validator.validate_python(data, context=gathered)
     except ValidationError as invalid:
         return invalid.errors(include_url=False)
     return []
 
 
-def _as_written(form: Form, node: Node, error: ErrorDetails) -> str:
+def _as_written(subject: _Subject, error: ErrorDetails) -> str:
     # The message quotes the value. What is wrong with `${NAME}` itself is the same more often than
     # not, and can be shown
-    for other in _errors(form, data_of(node, Gathered(), as_written=True)):
+    gathered = Gathered()
+    data = data_of(subject.node, gathered, as_written=True)
+    for other in _errors(subject.form, data, gathered):
         if other["loc"] == error["loc"] and other["type"] == error["type"]:
             return explain(other, ())
     return "what is substituted here is not a valid value"
@@ -218,7 +234,8 @@ def _keys_around(form: Form, loc: tuple[int | str, ...]) -> tuple[str, ...]:
     return tuple(around.fields) if around else ()
 
 
-def _locate(node: Node, error: ErrorDetails, *, inherited: bool) -> _Target:
+def _locate(subject: _Subject, error: ErrorDetails) -> _Target:
+    node, inherited = subject.node, subject.inherited
     placed: Placed = node
     loc = error["loc"]
     for step in loc:

@@ -21,7 +21,7 @@ import watchfiles
 
 from monitor.config.files import is_yaml_name, read_bytes
 from monitor.logs import fields
-from monitor.model import Bytes, Seconds
+from monitor.model import Seconds
 
 _QUIET_MS = 200
 """A burst of changes is over when nothing has happened for so long…"""
@@ -33,7 +33,6 @@ are being watched is told to nobody."""
 _STOP_WAIT = 5.0
 _MOST_LINKS = 40
 """As many as Linux follows."""
-_LARGEST: Bytes = 64 * 1024**2
 
 _log = logging.getLogger(__name__)
 
@@ -176,7 +175,7 @@ def _look(path: Path, before: _Look | None) -> _Look:
         stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         if before and before.stamp == stamp:
             return before
-        return _Look(stamp, hashlib.sha256(read_bytes(path, _LARGEST)).digest())
+        return _Look(stamp, hashlib.sha256(read_bytes(path)).digest())
     except (OSError, ValueError):  # missing, unreadable, or not a file at all
         return _Look(None, b"")
 

@@ -52,6 +52,8 @@ class WebOptions:
             raise ValueError("login and token exclude each other")
         if self.hops < 0:
             raise ValueError("hops must be at least 0")
+        if "forbidden" in self.tags:
+            raise ValueError(f"tags are forbidden with {self.token}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

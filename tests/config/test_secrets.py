@@ -246,7 +246,7 @@ sites:
       headers:
         Authorization: <secret>
         X-Token: <secret>
-        X-Secret: "${TOKEN}"
+        X-Secret: ${TOKEN}
         Accept: "*/*"
       tags:
         - yes
