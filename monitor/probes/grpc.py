@@ -271,7 +271,7 @@ _ROWS = (
         "{peer} does not speak gRPC: {text}",
     ),
     _Row(
-        re.compile("^(Received http2 header with status|CLIENT: |.*[Pp]arsing HTTP/2)"),
+        re.compile(r"^(Stream removed \()?(Received http2 header with status|CLIENT: )"),
         Reason.PROTOCOL_ERROR,
         "{peer} does not speak gRPC: {text}",
     ),
@@ -283,7 +283,11 @@ _ROWS = (
         "lost the connection to {peer}: {text}",
     ),
 )
-_FROM_CORE = re.compile(r"^failed to connect to all addresses; last error: \w+: (ipv\d:\S+: )?")
+_WRAPPED = re.compile(
+    r"^failed to connect to all addresses; last error: \w+: (?:ipv\d:\S+: )?(.*)$"
+    r"|^Stream removed \((.*)\)$",
+    re.DOTALL,
+)
 
 
 def _failure(code: str, details: str, peer: str, deadline: Deadline) -> Failure:
@@ -300,7 +304,8 @@ def _failure(code: str, details: str, peer: str, deadline: Deadline) -> Failure:
         raise ProbeError("gRPC cannot connect: too many open files")
     for row in _ROWS:
         if row.pattern.search(details):
-            text = _FROM_CORE.sub("", details)
+            wrapped = _WRAPPED.match(details)
+            text = (wrapped[1] or wrapped[2]) if wrapped else details
             return Failure(row.reason, row.message.format(peer=peer, text=text))
     return Failure(Reason.STATUS, f"gRPC status {code}{f': {details}' if details else ''}")
 

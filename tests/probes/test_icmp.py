@@ -131,7 +131,7 @@ def test_foreign_replies_are_ignored():
     except PermissionError:
         pytest.skip("forging replies takes CAP_NET_RAW")
 
-    class Forged(ICMPv4Socket):  # type: ignore[misc]  # icmplib ships no types
+    class Forged(ICMPv4Socket):
         def send(self, request):
             packet = bytearray(self._create_packet(request.id, request.sequence, b"x" * 56))
             packet[0] = 0  # a reply, not a request; the checksum follows
