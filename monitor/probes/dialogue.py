@@ -1,0 +1,214 @@
+"""
+What is said to a peer and expected of it, one step after the other; for TCP, TLS and WebSocket.
+
+Steps are the site's options; a ``Peer`` carries texts and bytes, lines over TCP and messages over
+WebSocket.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Protocol
+
+from monitor.clock import Deadline
+from monitor.model import Bytes, Reason, Site
+from monitor.options import Parsed, Regex, compile_regex, option, show_duration
+from monitor.probes.stream import Broken, Flooded
+
+_LONGEST_QUOTE = 100
+_LONGEST_CAPTURE = 256
+_EVIDENCE: Bytes = 1024
+# One more backslash keeps a reference from being one: \\1 is the text \1
+_REFERENCE = re.compile(rb"(\\?)\\(?:([0-9])|g<([A-Za-z_][A-Za-z0-9_]*)>)")
+
+
+def _parse_bytes(value: Any) -> bytes:
+    try:
+        data = bytes.fromhex(value) if isinstance(value, str) else b""
+    except ValueError:
+        data = b""
+    if not data:
+        raise ValueError(f'{value!r} is not bytes in hexadecimal; write "00 00 00 08", in quotes')
+    return data
+
+
+HexBytes = Annotated[
+    bytes,
+    Parsed(_parse_bytes, {"type": "string", "pattern": r"^\s*([0-9A-Fa-f]{2}\s*)+$"}),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing to do; exactly one of its fields is set."""
+
+    send: str | None = option(
+        None,
+        doc=r"Text to send; \1 and \g<name> stand for what the groups of an earlier expect matched."
+        " Over TCP a line: CRLF is added unless it ends in a line feed.",
+    )
+    send_bytes: HexBytes | None = option(
+        None, doc='Bytes to send as they are, in hexadecimal: "00 00 00 08 04 d2 16 2f".'
+    )
+    expect: Regex | None = option(
+        None,
+        doc="What must be found in a line (over WebSocket: in a message); those before it are "
+        "skipped. Named groups become labels.",
+    )
+    expect_bytes: HexBytes | None = option(
+        None,
+        doc="What the next bytes (over WebSocket: the next message) must be, in hexadecimal.",
+    )
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in fields(self)]
+        if sum(getattr(self, name) not in (None, False) for name in names) != 1:
+            raise ValueError(f"a step has exactly one of {', '.join(names)}")
+
+
+def check_steps(steps: Sequence[Step]) -> None:
+    """
+    Accept steps that refer only to groups that an earlier ``expect`` has.
+
+    Raises:
+        ValueError: Which reference leads nowhere.
+    """
+    count = -1
+    names: set[str] = set()
+    for step in steps:
+        if step.expect is not None:
+            regex = compile_regex(step.expect)
+            count = regex.groups
+            names.update(regex.groupindex)
+        for escaped, number, name in _REFERENCE.findall((step.send or "").encode()):
+            if not escaped and (int(number) > count if number else name.decode() not in names):
+                reference = f"\\{number.decode()}" if number else f"\\g<{name.decode()}>"
+                raise ValueError(
+                    f"dialogue refers to {reference}, a group that no earlier expect has;"
+                    f" a literal {reference} is written \\{reference}"
+                )
+
+
+class Peer(Protocol):
+    """Who is talked to; as Connection does, receiving raises TimeoutError, EOFError and Flooded."""
+
+    @property
+    def peer(self) -> str:
+        """Its address, for messages."""
+
+    def send_text(self, text: bytes) -> None: ...
+
+    def send_bytes(self, data: bytes) -> None: ...
+
+    def receive_text(self) -> bytes: ...
+
+    def receive_bytes(self, wanted: bytes, /) -> bytes:
+        """Return what comes where these bytes are wanted."""
+
+    def unread(self) -> bytes:
+        """Return what has come of a text that is not complete."""
+
+
+class Dialogue:
+    """One check's steps and what they matched; lives in one thread."""
+
+    def __init__(self, peer: Peer, site: Site, deadline: Deadline) -> None:
+        self._peer = peer
+        self._site = site
+        self._deadline = deadline
+        self._numbered: tuple[bytes | None, ...] = ()
+        self._named: dict[str, bytes] = {}
+
+    @property
+    def captures(self) -> tuple[tuple[str, str], ...]:
+        """Name and text of the named groups that matched so far."""
+        return tuple((name, self._shown(data)) for name, data in self._named.items())
+
+    def _shown(self, data: bytes) -> str:
+        # Masked before it is cut: half a secret is not recognised any more
+        return self._site.redact(data.decode(errors="replace"))[:_LONGEST_CAPTURE]
+
+    def take(self, step: Step) -> None:
+        """
+        Do what a step says.
+
+        Raises:
+            Broken: It failed.
+        """
+        if step.send is not None:
+            self._send(self._peer.send_text, self._filled(step.send))
+        elif step.send_bytes is not None:
+            self._send(self._peer.send_bytes, step.send_bytes)
+        elif step.expect is not None:
+            self._expect(step.expect)
+        elif step.expect_bytes is not None:
+            self._expect_bytes(step.expect_bytes)
+
+    def _filled(self, text: str) -> bytes:
+        def value(reference: re.Match[bytes]) -> bytes:
+            escaped, number, name = reference.groups()
+            if escaped:
+                return reference[0][1:]
+            if number:
+                return self._numbered[int(number)] or b""
+            return self._named.get(name.decode(), b"")
+
+        return _REFERENCE.sub(value, text.encode())
+
+    def _send(self, send: Callable[[bytes], None], data: bytes) -> None:
+        try:
+            send(data)
+        except TimeoutError as error:
+            limit = show_duration(self._deadline.timeout)
+            message = f"{self._peer.peer} did not take what was sent to it within {limit}"
+            raise Broken(Reason.READ_TIMEOUT, message) from error
+
+    def _expect(self, pattern: str) -> None:
+        regex = compile_regex(pattern, binary=True)
+        last = b""
+        try:
+            while not (match := regex.search(text := self._peer.receive_text())):
+                last = text or last
+        except (TimeoutError, EOFError, Flooded) as end:
+            raise self._missing(f'"{pattern}"', last or self._peer.unread(), end) from end
+        self._numbered = (match[0], *match.groups())
+        for name, data in match.groupdict().items():
+            if data is not None:
+                self._named[name.decode()] = data
+
+    def _expect_bytes(self, wanted: bytes) -> None:
+        expected = f"bytes {wanted.hex(' ')}"
+        try:
+            came = self._peer.receive_bytes(wanted)
+        except (TimeoutError, EOFError, Flooded) as end:
+            raise self._missing(expected, self._peer.unread(), end) from end
+        if came != wanted:
+            raise self._missing(expected, came)
+
+    def _missing(self, expected: str, got: bytes, end: Exception | None = None) -> Broken:
+        if isinstance(end, Flooded):
+            return Broken(Reason.TCP_DIALOGUE, f"expected {expected}, got {end}")
+        if got:
+            message = f"expected {expected}, got {quote(got, self._site)}"
+            return Broken(Reason.TCP_DIALOGUE, message)
+        if isinstance(end, TimeoutError):
+            limit = show_duration(self._deadline.timeout)
+            message = f"no answer from {self._peer.peer} within {limit} (expected {expected})"
+            return Broken(Reason.READ_TIMEOUT, message)
+        why = f": {end}" if end and end.args else ""
+        message = f"{self._peer.peer} closed the connection before {expected} came{why}"
+        return Broken(Reason.CONNECTION_LOST, message)
+
+
+def quote(data: bytes, site: Site) -> str:
+    """Return what a peer said, for a message: without secrets, printable, not too long."""
+    # Masked before it is cut or escaped: a changed secret is not recognised any more
+    text = site.redact(data.decode(errors="backslashreplace"))
+    shown = text[:_LONGEST_QUOTE] + ("…" if len(text) > _LONGEST_QUOTE else "")
+    return '"' + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown) + '"'
+
+
+def evidence(received: bytes, site: Site) -> bytes:
+    """Return the last KiB of what a peer said, without secrets."""
+    text = site.redact(received.decode(errors="surrogateescape"))
+    return text.encode(errors="surrogateescape")[-_EVIDENCE:]

@@ -1,0 +1,314 @@
+"""
+A connection that libcurl makes and keeps open: bytes both ways, by one deadline, in bounded memory.
+
+It may begin as plain TCP and go on under TLS, as STARTTLS wants it.
+"""
+
+import select
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from types import SimpleNamespace, TracebackType
+from typing import Self
+
+import pycurl
+
+from monitor.clock import Deadline
+from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
+from monitor.probes.curl import Handles, Route, Transfer
+from monitor.probes.options import NetworkOptions, join_address
+
+MOST_RECEIVED: Bytes = 1024 * 1024
+"""What one check takes of a peer that does not end."""
+TOO_MUCH = f"more than {MOST_RECEIVED // 1024**2}MiB"
+KEPT: Bytes = 4096
+"""How much of the end of what came is kept for evidence."""
+
+_LONGEST_LINE: Bytes = 64 * 1024
+_PIECE: Bytes = 16 * 1024
+
+
+class Broken(Exception):  # noqa: N818  an end, caught by every probe that starts a conversation
+    """The conversation cannot go on; carries why."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.failure = Failure(reason, message)
+
+
+class Flooded(Exception):  # noqa: N818  an end, as TimeoutError and EOFError are
+    """More came than is taken; the text says what, as ``a line longer than 64KiB``."""
+
+
+class Connection:
+    """
+    One check's connection; lives in one thread, between ``with`` and its end.
+
+    Receiving raises TimeoutError once the deadline has passed, EOFError once the peer has closed
+    the connection, and Flooded: only who receives knows what was waited for.
+
+    Attributes:
+        phases: Resolve, connect and TLS by libcurl's timers, and what ``timed`` was asked for.
+        address: The IP address that was connected to, or tried last.
+        tls: What the handshake showed; None as long as there was none.
+        received: The last bytes that came.
+    """
+
+    def __init__(self, handles: Handles, route: Route, deadline: Deadline) -> None:
+        self._handles = handles
+        self._route = route
+        self._deadline = deadline
+        self._stack = ExitStack()
+        self._transfer: Transfer | None = None
+        self._buffer = bytearray()
+        self._total = 0
+        self._ended = False
+        self.phases: dict[Phase, Seconds] = {}
+        self.address: str | None = None
+        self.tls: TlsSession | None = None
+        self.received = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    # ------------------------------------------------------------ connecting
+
+    def open(self) -> None:
+        """
+        Connect, with TLS where the route says so.
+
+        Raises:
+            Broken: There is no connection, or none that is trusted.
+            ProbeError: The monitor's system is at fault.
+        """
+        transfer = self._stack.enter_context(self._handles.lend(self._route, self._deadline))
+        failure = self._connect(transfer, self._route)
+        self.address = transfer.address
+        self.phases.update(transfer.phases())
+        if failure:
+            raise Broken(failure.reason, failure.message)
+
+    def upgrade(self) -> None:
+        """
+        Go on under TLS, over the same connection.
+
+        Raises:
+            Broken: The handshake failed, or its beginning could be forged.
+            ProbeError: The monitor's system is at fault.
+        """
+        if self._buffer:
+            # Whoever is between us and the peer could have put it there (CVE-2011-0411)
+            message = f"{self.peer} went on in plain text after it had agreed to TLS"
+            raise Broken(Reason.TLS_PROTOCOL, message)
+        descriptor = self._curl.getinfo(pycurl.ACTIVESOCKET)
+        route = replace(self._route, scheme="https", network=NetworkOptions(connect_to=self.peer))
+        transfer = self._stack.enter_context(self._handles.lend(route, self._deadline))
+        # pycurl duplicates the descriptor that it is given, so that each handle closes its own
+        plain = SimpleNamespace(fileno=lambda: descriptor)
+        transfer.curl.setopt(pycurl.OPENSOCKETFUNCTION, lambda _purpose, _address: plain)
+        transfer.curl.setopt(
+            pycurl.SOCKOPTFUNCTION, lambda _socket, _purpose: pycurl.SOCKOPT_ALREADY_CONNECTED
+        )
+        failure = self._connect(transfer, route)
+        self.phases[Phase.TLS] = transfer.phases().get(Phase.TLS, 0.0)
+        if failure:
+            raise Broken(failure.reason, failure.message)
+
+    def _connect(self, transfer: Transfer, route: Route) -> Failure | None:
+        for option, value in (
+            (pycurl.URL, f"{route.scheme}://{join_address(route.name, route.port)}/"),
+            (pycurl.CONNECT_ONLY, 1),
+            (pycurl.FORBID_REUSE, 0),
+            (pycurl.SSL_ENABLE_ALPN, 0),  # it would offer HTTP
+        ):
+            transfer.curl.setopt(option, value)
+        failure = transfer.perform()
+        self.tls = transfer.tls(failure)
+        if failure is None:
+            self._transfer = transfer
+            self._stack.callback(transfer.hang_up)
+        return failure
+
+    @property
+    def _standing(self) -> Transfer:
+        if self._transfer is None:
+            raise RuntimeError("there is no connection")
+        return self._transfer
+
+    @property
+    def _curl(self) -> pycurl.Curl:
+        return self._standing.curl
+
+    @property
+    def stood(self) -> bool:
+        """Whether there was a connection at all."""
+        return self._transfer is not None
+
+    @property
+    def peer(self) -> str:
+        """Address and port that were connected to."""
+        port: int = self._curl.getinfo(pycurl.PRIMARY_PORT)
+        return join_address(self._curl.getinfo(pycurl.PRIMARY_IP), port)
+
+    @property
+    def local_address(self) -> str:
+        """Our own IP address, as the peer's network sees it."""
+        address: str = self._curl.getinfo(pycurl.LOCAL_IP)
+        return address
+
+    @contextmanager
+    def timed(self, phase: Phase) -> Iterator[None]:
+        """Count what the block takes as this phase, but for a TLS handshake in it."""
+        clock = self._deadline.clock
+        begin, before = clock.monotonic(), self.phases.get(Phase.TLS, 0.0)
+        try:
+            yield
+        finally:
+            handshake = self.phases.get(Phase.TLS, 0.0) - before
+            self.phases[phase] = max(0.0, clock.monotonic() - begin - handshake)
+
+    # ------------------------------------------------------------ bytes both ways
+
+    def send_text(self, text: bytes) -> None:
+        """
+        Send a line: CRLF is added where it does not end in a line feed by itself.
+
+        Raises:
+            TimeoutError, Broken: As send_bytes().
+        """
+        self.send_bytes(text if text.endswith(b"\n") else text + b"\r\n")
+
+    def send_bytes(self, data: bytes) -> None:
+        """
+        Send all of it.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+            Broken: The connection is lost.
+        """
+        while data:
+            try:
+                data = data[self._curl.send(data) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT)
+            except pycurl.error as error:
+                raise self._lost(error) from error
+
+    def receive_text(self) -> bytes:
+        """
+        Return the next line without its end; at the end of the connection also an unfinished one.
+
+        Raises:
+            TimeoutError, EOFError, Flooded: There is none.
+            Broken: The connection is lost.
+        """
+        try:
+            return self.receive_until(b"\n")[:-1].removesuffix(b"\r")
+        except EOFError:
+            if not self._buffer:
+                raise
+            return self._take(len(self._buffer))
+
+    def receive_until(self, end: bytes) -> bytes:
+        """
+        Return what comes up to a byte, that one included.
+
+        Raises:
+            TimeoutError, EOFError, Flooded: It does not come.
+            Broken: The connection is lost.
+        """
+        begin = 0
+        while (found := self._buffer.find(end, begin)) < 0:
+            begin = len(self._buffer)
+            if begin > _LONGEST_LINE:
+                raise Flooded(f"a line longer than {_LONGEST_LINE // 1024}KiB")
+            self._fill()
+        return self._take(found + 1)
+
+    def receive_bytes(self, wanted: bytes, /) -> bytes:
+        """
+        Return the next bytes, as many as are wanted, or fewer where they differ already.
+
+        Raises:
+            TimeoutError, EOFError, Flooded: They do not come.
+            Broken: The connection is lost.
+        """
+        while len(self._buffer) < len(wanted) and wanted.startswith(self._buffer):
+            self._fill()
+        return self._take(len(wanted))
+
+    def receive(self, size: Bytes) -> bytes:
+        """
+        Return so many bytes, no fewer.
+
+        Raises:
+            TimeoutError, EOFError, Flooded, Broken: As receive_bytes().
+        """
+        while len(self._buffer) < size:
+            self._fill()
+        return self._take(size)
+
+    def unread(self) -> bytes:
+        """Return what has come and was not received, because it is not complete."""
+        return bytes(self._buffer)
+
+    def _take(self, size: Bytes) -> bytes:
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    def _fill(self) -> None:
+        """Take what has come, or wait for it."""
+        if self._ended:
+            raise EOFError
+        while not (data := self._receive()):
+            self._wait(select.POLLIN)
+        self._total += len(data)
+        if self._total > MOST_RECEIVED:
+            raise Flooded(TOO_MUCH)
+        self._buffer += data
+        self.received = (self.received + data)[-KEPT:]
+
+    def _receive(self) -> bytes:
+        """Return what is there, nothing where one must wait; TLS may hold what poll cannot see."""
+        if self._deadline.passed():
+            raise TimeoutError
+        try:
+            data: bytes = self._curl.recv(_PIECE)
+        except BlockingIOError:
+            return b""
+        except pycurl.error as error:
+            raise self._lost(error) from error
+        if not data:
+            self._ended = True
+            raise EOFError
+        return data
+
+    def _wait(self, event: int) -> None:
+        poll = select.poll()
+        poll.register(self._curl.getinfo(pycurl.ACTIVESOCKET), event)
+        if not poll.poll(self._deadline.remaining() * 1000):
+            raise TimeoutError
+
+    def _lost(self, error: pycurl.error) -> Broken:
+        return lost(self._standing, error)
+
+
+def lost(transfer: Transfer, error: pycurl.error) -> Broken:
+    """
+    Return what an error of a connection that stood means.
+
+    Raises:
+        ProbeError, pycurl.error: As Transfer.failure().
+    """
+    failure = transfer.failure(error)
+    reset = failure.reason is Reason.CONNECT_RESET
+    return Broken(Reason.CONNECTION_LOST if reset else failure.reason, failure.message)
