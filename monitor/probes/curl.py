@@ -192,6 +192,7 @@ class Transfer:
         self._stopped = False
         self._failed = False
         self._tried = ""
+        self._shortage = ""
         self._asked_for_certificate = False
         self._suite: tuple[str, str] | None = None
         self._set_up()
@@ -232,12 +233,14 @@ class Transfer:
         return max(1, int(self._deadline.remaining() * 1000))
 
     def _note(self, kind: int, line: bytes) -> None:
-        """Keep what libcurl tells only in its verbose text: the address tried, the suite."""
+        """Keep what libcurl tells in its verbose text alone: the address tried, the suite, …"""
         if kind != pycurl.INFOTYPE_TEXT:
             if kind == pycurl.INFOTYPE_DATA_IN:
                 self.last_bytes = (self.last_bytes + line[-_LAST_BYTES:])[-_LAST_BYTES:]
         elif line.startswith(b"  Trying "):
             self._tried = line[9:-4].decode("ascii", "replace")
+        elif line.startswith(b"failed to open socket: "):
+            self._shortage = line[23:-1].decode("ascii", "replace")
         elif line.startswith(b"TLS") and b"(IN), TLS handshake, Request CERT" in line:
             self._asked_for_certificate = True
         elif line.startswith(b"SSL connection using "):
@@ -373,8 +376,8 @@ class Transfer:
         connected = self._times[1] > 0
         if code in _OUR_FAULT:
             raise ProbeError(_OUR_FAULT[code].format(text=text, route=self._route))
-        if not connected and system in _OUR_SHORTAGES:
-            raise ProbeError(f"cannot open a connection: {os.strerror(system)}")
+        if not connected and self._shortage in _OUR_SHORTAGES:
+            raise ProbeError(f"cannot open a connection: {self._shortage}")
         if self._route.proxy and self._is_proxys(code, text):
             return self._proxy_failure(code, text, self._route.proxy)
         if not connected and code in _CONNECTING:
@@ -538,11 +541,10 @@ class Handles:
     @staticmethod
     def _trim(stack: "deque[_Idle]", now: Seconds) -> None:
         """Close the handle that lies lowest if nobody has needed it for a minute."""
-        if stack[0].since < now - _IDLE:
-            # Another thread may have taken it; then it is somebody else's turn
-            with suppress(IndexError):
-                idle = stack.popleft()
-                idle.curl.close()
+        # Other threads may have taken them all; then none has lain idle
+        with suppress(IndexError):
+            if stack[0].since < now - _IDLE:
+                stack.popleft().curl.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -615,7 +617,7 @@ _DISTRUST = {
 }
 
 _OUR_FAULT = {
-    pycurl.E_OUT_OF_MEMORY: "libcurl is out of memory",
+    pycurl.E_OUT_OF_MEMORY: "libcurl lacks memory or file descriptors",
     pycurl.E_FAILED_INIT: "libcurl cannot start: {text}",
     pycurl.E_NOT_BUILT_IN: "this libcurl cannot do that: {text}",
     pycurl.E_INTERFACE_FAILED: "cannot send from {route.network.source_address}: {text}",
@@ -625,7 +627,9 @@ _OUR_FAULT = {
     pycurl.E_SSL_ENGINE_INITFAILED: "OpenSSL cannot start: {text}",
     _E_UNRECOVERABLE_POLL: "the system cannot wait for sockets: {text}",
 }
-_OUR_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+_OUR_SHORTAGES = {
+    os.strerror(number) for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+}
 
 _READING = {
     pycurl.E_SSL_CONNECT_ERROR,

@@ -6,6 +6,7 @@ for) decides what a name means. It tells neither "no such name" from "the resolv
 keeps a deadline, so a look-up that failed is asked for again over DNS alone, only for the reason.
 """
 
+import errno
 import queue
 import socket
 import threading
@@ -104,6 +105,8 @@ class Resolver:
         except OSError as error:
             raise ProbeError(f"cannot look up {host}: {error.strerror}") from error
         except (dns.exception.DNSException, UnicodeError) as error:
+            if _lacks_files(error):
+                raise ProbeError(f"cannot look up {host}: no file descriptor is left") from error
             for kind, reason, message in _ROWS:
                 if isinstance(error, kind):
                     text = message.format(host=host, said=_said(error))
@@ -141,8 +144,24 @@ def _timeout(host: str, deadline: Deadline) -> Failure:
     return Failure(Reason.DNS_TIMEOUT, f"no answer to the look-up of {host} within {took}")
 
 
+def _tries(error: Exception) -> list[Any]:
+    """Return what came of each name server: an exception, or a response code as text."""
+    tries = (error.kwargs.get("errors") or []) if isinstance(error, _NoNameservers) else []
+    return [one[3] for one in tries]
+
+
+def _lacks_files(error: Exception) -> bool:
+    return any(
+        isinstance(one, OSError) and one.errno in (errno.EMFILE, errno.ENFILE)
+        for one in _tries(error)
+    )
+
+
 def _said(error: Exception) -> str:
     """Return what the name servers answered, without their addresses: ``SERVFAIL``."""
-    tries = (error.kwargs.get("errors") or []) if isinstance(error, _NoNameservers) else []
-    answers = {str(one[3]) for one in tries if one[3]}
-    return ", ".join(sorted(answers)) or "no name server answered"
+    texts = {
+        one.strerror if isinstance(one, OSError) and one.strerror else str(one)
+        for one in _tries(error)
+        if one
+    }
+    return ", ".join(sorted(texts)) or "no name server answered"

@@ -5,7 +5,7 @@ libcurl behind requests: an adapter that sends one prepared request and bounds w
 An adapter serves one check: it knows that check's deadline and remembers each exchange.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -14,7 +14,6 @@ import pycurl
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
-from requests.structures import CaseInsensitiveDict
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
@@ -28,6 +27,7 @@ _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_HEADER_BYTES: Bytes = 300 * 1024
 _MOST_HEADERS = 2000
+_MOST_COOKIES = 100  # that one answer may set; reading one takes 0.1 ms of all threads' time
 
 
 @dataclass(slots=True, kw_only=True)
@@ -277,14 +277,16 @@ def _set_request(
     curl: pycurl.Curl, request: PreparedRequest, url: str, route: Route, settings: Settings
 ) -> None:
     method = request.method or "GET"
-    headers = CaseInsensitiveDict(request.headers)
+    headers = dict(request.headers.items())
     if route.pinned and settings.tls.server_name:
         # The name to verify takes the host's place in the URL, and the host moves to its header
         parts = urlsplit(url)
-        headers.setdefault("Host", parts.netloc)
+        if "Host" not in request.headers:
+            headers["Host"] = parts.netloc
         url = urlunsplit(parts._replace(netloc=join_address(route.name, route.port)))
+    # libcurl counts the body by itself; requests writes the name in this case alone
+    headers.pop("Content-Length", None)
     body = request.body.encode() if isinstance(request.body, str) else request.body
-    headers.pop("Content-Length", None)  # libcurl counts by itself
     options: list[tuple[int, Any]] = [
         (pycurl.URL, url),
         (pycurl.PATH_AS_IS, 1),
@@ -301,20 +303,22 @@ def _set_request(
         options.append((pycurl.NOBODY, 1))
     elif method != "GET" or body:
         options.append((pycurl.CUSTOMREQUEST, method))
-    options.append((pycurl.HTTPHEADER, list(_header_lines(headers))))
+    options.append((pycurl.HTTPHEADER, _header_lines(headers)))
     for option, value in options:
         curl.setopt(option, value)
 
 
-def _header_lines(headers: Mapping[str, Any]) -> Iterator[bytes]:
+def _header_lines(headers: Mapping[str, Any]) -> list[bytes]:
+    """Return the headers in libcurl's form, and without those it would add of its own accord."""
+    unwanted = {"accept", "content-type", "expect"}
+    lines = []
     for name, value in headers.items():
-        text = value if isinstance(value, bytes) else str(value).encode("utf-8")
-        # "Name;" is libcurl's way to send a header without a value, "Name:" removes it
-        yield name.encode() + (b": " + text if text else b";")
-    # What libcurl would add of its own accord
-    for name in ("Accept", "Content-Type", "Expect"):
-        if name not in headers:
-            yield name.encode() + b":"
+        text = value if isinstance(value, bytes) else value.encode()
+        # "Name;" is libcurl's way to send a header without a value, "Name:" to remove it
+        lines.append(name.encode() + (b": " + text if text else b";"))
+        unwanted.discard(name.lower())
+    lines += [name.encode() + b":" for name in unwanted]
+    return lines
 
 
 def _wanted_version(version: str, scheme: str) -> int:
@@ -350,16 +354,25 @@ class _Raw:
     """What requests expects beneath a response: cookies are read through it, and it is closed."""
 
     def __init__(self, headers: tuple[tuple[str, str], ...]) -> None:
-        self._headers = headers
-        self.msg = self
-        self._original_response = self if self.get_all("Set-Cookie", []) else None
-
-    def get_all(self, name: str, default: list[str]) -> list[str]:
-        name = name.lower()
-        return [value for key, value in self._headers if key.lower() == name] or default
+        cookies = [value for name, value in headers if name.lower() == "set-cookie"]
+        self._original_response = _Cookies(cookies[:_MOST_COOKIES]) if cookies else None
 
     def close(self) -> None:
         """Do nothing: the connection is closed already."""
+
+
+class _Cookies:
+    """Stands for the message of http.client from which http.cookiejar takes cookies."""
+
+    def __init__(self, cookies: list[str]) -> None:
+        self._cookies = cookies
+
+    @property
+    def msg(self) -> "_Cookies":
+        return self
+
+    def get_all(self, name: str, default: list[str]) -> list[str]:
+        return self._cookies if name == "Set-Cookie" else default
 
 
 def _response(request: PreparedRequest, exchange: Exchange, adapter: CurlAdapter) -> Response:
@@ -367,16 +380,26 @@ def _response(request: PreparedRequest, exchange: Exchange, adapter: CurlAdapter
     response.status_code = exchange.status
     response.url = exchange.url
     response.request = request
-    headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
-    for name, value in exchange.headers:
-        # Repeated headers are a list (RFC 9110, 5.3); of two Locations the first is followed
-        if name not in headers:
-            headers[name] = value
-        elif name.lower() != "location":
-            headers[name] += f", {value}"
-    response.headers = headers
+    for name, value in _joined(exchange.headers).items():
+        response.headers[name] = value
     response.raw = _Raw(exchange.headers)
     response.connection = adapter  # digest authentication sends again by it
     response._content = exchange.body  # noqa: SLF001  as responses built by requests' own adapters
     response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001  no stream to read
     return response
+
+
+def _joined(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """
+    Return the headers by lower-case name, repeated ones as a list (RFC 9110, 5.3).
+
+    Of two Locations the first is followed.
+    """
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        if key not in joined:
+            joined[key] = value
+        elif key != "location":
+            joined[key] += f", {value}"
+    return joined

@@ -98,6 +98,14 @@ class Authority:
         leaf = self._ca.create_child_ca().issue_cert("localhost")
         return _context(leaf.cert_chain_pems[0], leaf.private_key_pem)
 
+    def server_files(self, *names: str) -> tuple[str, str]:
+        """Return the paths of a server's certificate and key, for servers of other programs."""
+        server = self._ca.issue_cert(*names)
+        paths = self._folder / "server.pem", self._folder / "server.key"
+        server.cert_chain_pems[0].write_to_path(paths[0])
+        server.private_key_pem.write_to_path(paths[1])
+        return str(paths[0]), str(paths[1])
+
     def client_files(self) -> tuple[str, str]:
         """Return the paths of a client's certificate and key."""
         client = self._ca.issue_cert("monitor@example.org")

@@ -1,11 +1,19 @@
 """What the HTTP probe makes of servers that are broken, slow or hostile; real sockets, loopback."""
 
 import gzip
+import os
+import resource
 import socket
+import time
+import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from monitor.errors import ProbeError
 from monitor.model import HttpAnswer, Phase, Reason
 from monitor.probes.http import HttpOptions
 from tests.probes.servers import (
@@ -258,6 +266,9 @@ def test_a_compressed_body_is_decoded(serve, check):
     assert check(server.url(), reads_body=True).answer.body == b"hello"
     plain = check(server.url(), reads_body=True, http=HttpOptions(compression=False))
     assert plain.answer.body == packed
+    # One brotli block that is not compressed (RFC 7932, 9.2)
+    brotli = serve(answer(b"\x0b\x02\x80hello\x03", headers=[("Content-Encoding", "br")]))
+    assert check(brotli.url(), reads_body=True).answer.body == b"hello"
     assert b"Accept-Encoding: gzip, deflate, br\r\n" in server.requests[0]
     assert b"Accept-Encoding" not in server.requests[1]
 
@@ -272,3 +283,74 @@ def test_a_partial_answer_is_kept_with_its_failure(serve, check):
 
 def _redirect(location: str, status: str = "302 Found"):
     return answer(b"", status, [("Location", location)])
+
+
+# ---------------------------------------------------------------- what is left behind
+
+
+def test_hostile_checks_leave_nothing_behind(serve, check, handles, authority):
+    """After hundreds of checks that failed in every way, files and threads are as before."""
+    scripts = {name: BROKEN[name][0] for name in BROKEN if "1xx" not in name}
+    urls = [serve(script).url() for script in scripts.values()]
+    urls += [serve([stay_silent]).url(), serve([reset], tls=authority.context()).url()]
+    urls += [serve([stay_silent]).url().replace("http:", "https:"), "http://nothing.invalid/"]
+    urls += [serve(answer(), tls=authority.expired()).url(), serve(answer()).url()]
+    before = _open_files(), _threads()
+    with ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(lambda url: check(url, timeout=0.2), urls * (300 // len(urls) + 1)))
+    handles.close()
+    # The servers close their side a moment after the client
+    _wait_until(lambda: _open_files() <= before[0] and _threads() <= before[1])
+    assert {one.failure is None for one in seen} == {True, False}
+
+
+def _open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def _threads() -> int:
+    """Count all threads of the process, libcurl's included."""
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
+
+
+def _wait_until(condition) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, (_open_files(), _threads())
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_lack_of_files_is_our_own_fault(serve, check, host):
+    """Without a file descriptor left no site is said to be down."""
+    url = serve(answer()).url(host=host)
+    assert check(url).failure is None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fillers = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_open_files() + 20, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                fillers.append(os.open("/dev/null", os.O_RDONLY))
+        with pytest.raises(ProbeError):
+            check(url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for filler in fillers:
+            os.close(filler)
+
+
+def test_a_drip_of_memory_is_bounded(serve, check):
+    """Headers and bodies without end cost no more memory than their limits."""
+    servers = [
+        serve([read_request, HEAD, repeat(b"X-Header: value\r\n")]),
+        serve([read_request, HEAD + b"\r\n", repeat(b"x" * 65536)]),
+    ]
+    tracemalloc.start()
+    try:
+        for server in servers:
+            check(server.url(), reads_body=True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 1024 * 1024

@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -382,3 +383,53 @@ def test_a_hanging_look_up_is_left_behind():
 def test_cipher_suites_have_their_iana_names(name, iana):
     """OpenSSL's short names become the registered ones; an unknown pattern stays."""
     assert iana_name(name) == iana
+
+
+# ---------------------------------------------------------------- a real peer
+
+
+@pytest.mark.real
+def test_nginx_answers_in_http2(check, authority, real, tmp_path):
+    """HTTP/2 is agreed on over TLS, and can be demanded or refused."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    certificate, key = authority.server_files("localhost")
+    (tmp_path / "nginx.conf").write_text(
+        f"""
+        daemon off; pid {tmp_path}/pid; error_log stderr crit; worker_processes 1;
+        events {{}}
+        http {{
+          access_log off; client_body_temp_path {tmp_path}/body;
+          proxy_temp_path {tmp_path}/proxy; fastcgi_temp_path {tmp_path}/fastcgi;
+          uwsgi_temp_path {tmp_path}/uwsgi; scgi_temp_path {tmp_path}/scgi;
+          server {{
+            listen 127.0.0.1:{port} ssl http2;
+            ssl_certificate {certificate}; ssl_certificate_key {key};
+            location / {{ return 200 "hello"; }}
+          }}
+        }}
+        """
+    )
+    command = [real("nginx"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    url = f"https://localhost:{port}/"
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as nginx:
+        try:
+            seen = _once_up(lambda: check(url, reads_body=True, http=HttpOptions(version="2")))
+            refused = check(url, http=HttpOptions(version="1.1"))
+        finally:
+            nginx.terminate()
+            nginx.communicate()
+    assert seen.failure is None
+    assert (seen.answer.version, seen.answer.body) == ("2", b"hello")
+    assert seen.phases[Phase.TLS] > 0
+    assert refused.answer.version == "1.1"
+
+
+def _once_up(ask):
+    end = time.monotonic() + 10
+    while True:
+        seen = ask()
+        started = not seen.failure or seen.failure.reason is not Reason.CONNECT_REFUSED
+        if started or time.monotonic() > end:
+            return seen
+        time.sleep(0.05)
