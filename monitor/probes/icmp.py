@@ -6,6 +6,7 @@ and for one packet at a time, and never looks into the kernel's error queue, whi
 "destination unreachable" arrives on an unprivileged socket.
 """
 
+import ctypes
 import os
 import select
 import socket
@@ -66,6 +67,7 @@ class _Kernel:
     How Linux names one IP version's options and messages; the socket module knows few of them.
 
     Attributes:
+        header_length: The instruction of a socket filter that puts it into X.
         offender: Where an error's address has its bytes, and how many.
     """
 
@@ -74,8 +76,7 @@ class _Kernel:
     receive_hop_limit: int
     hop_limit: int
     discover_mtu: int
-    filter_level: int
-    filter_words: int
+    header_length: tuple[int, int, int, int]
     echo_reply: int
     error_origin: int
     offender: tuple[int, int]
@@ -89,8 +90,7 @@ _KERNEL = {
         receive_hop_limit=12,
         hop_limit=socket.IP_TTL,
         discover_mtu=10,
-        filter_level=255,
-        filter_words=1,
+        header_length=(0xB1, 0, 0, 0),  # X = 4 * (packet[0] & 15)
         echo_reply=0,
         error_origin=2,
         offender=(20, 4),
@@ -101,14 +101,13 @@ _KERNEL = {
         receive_hop_limit=socket.IPV6_RECVHOPLIMIT,
         hop_limit=socket.IPV6_HOPLIMIT,
         discover_mtu=23,
-        filter_level=socket.IPPROTO_ICMPV6,
-        filter_words=8,
+        header_length=(0x01, 0, 0, 0),  # X = 0: raw IPv6 sockets get no IP header
         echo_reply=129,
         error_origin=3,
         offender=(24, 16),
     ),
 }
-_FILTER = 1
+_ATTACH_FILTER = 26
 _PMTUDISC_DO = 2
 _EXTENDED_ERROR = struct.Struct("=IBBB")  # errno, origin, type, code; more follows
 _INT = struct.Struct("@i")
@@ -309,7 +308,7 @@ class _Echo:
         self._set_up()
 
     def _set_up(self) -> None:
-        """Ask the kernel for arrival times, hop limits and ICMP errors, and for nobody's else."""
+        """Ask the kernel for arrival times, hop limits and ICMP errors, and only for our own."""
         sock = self._sock
         request_stamps(sock)
         kernel = self._kernel
@@ -318,10 +317,37 @@ class _Echo:
         if self._options.dont_fragment:
             sock.setsockopt(kernel.level, kernel.discover_mtu, _PMTUDISC_DO)
         if self._icmp.is_privileged:
-            # A raw socket hears all ICMP of the machine, but for the types whose bits are set
-            words = [0xFFFFFFFF] * kernel.filter_words
-            words[kernel.echo_reply // 32] &= ~(1 << kernel.echo_reply % 32)
-            sock.setsockopt(kernel.filter_level, _FILTER, struct.pack(f"@{len(words)}I", *words))
+            self._hear_own_replies_only()
+        try:
+            sock.connect((self._address, 0))  # ICMP errors of packets to elsewhere stay away too
+        except OSError as error:
+            raise _Unreachable(f"{self._address} cannot be reached: {error.strerror}") from error
+
+    def _hear_own_replies_only(self) -> None:
+        """
+        Filter what a raw socket hears: all ICMP of the machine.
+
+        Without it, each packet wakes the threads of all checks under way, and where these are
+        hundreds, their sockets overflow and packets that were answered count as lost.
+        """
+        # Classic BPF, as in linux/filter.h: code, steps to skip if true and if false, operand
+        program = [
+            self._kernel.header_length,
+            (0x50, 0, 0, 0),  # A = packet[X]: the type
+            (0x15, 0, 3, self._kernel.echo_reply),  # equal?
+            (0x48, 0, 0, 4),  # A = packet[X + 4 : X + 6]: the id
+            (0x15, 0, 1, self._id),  # equal?
+            (0x06, 0, 0, 0xFFFFFFFF),  # take all of it
+            (0x06, 0, 0, 0),  # take nothing
+        ]
+        code = ctypes.create_string_buffer(
+            b"".join(struct.pack("=HBBI", *step) for step in program)
+        )
+        self._sock.setsockopt(
+            socket.SOL_SOCKET,
+            _ATTACH_FILTER,
+            struct.pack("@HP", len(program), ctypes.addressof(code)),
+        )
 
     def run(self) -> None:
         """
