@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 
 from monitor.model import ProbeKind
-from monitor.probes import dns, grpc, http, icmp
+from monitor.probes import dns, grpc, http, icmp, tcp, ws
 from monitor.probes.dns import DnsOptions, DnsProbe
 from monitor.probes.grpc import GrpcNetworkOptions, GrpcOptions, GrpcProbe, GrpcTlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.icmp import IcmpOptions, IcmpProbe
 from monitor.probes.options import NetworkOptions, TlsOptions
+from monitor.probes.tcp import TcpOptions, TcpProbe
+from monitor.probes.tls import TlsDialogueOptions, TlsProbe, TlsProbeOptions
+from monitor.probes.ws import WsOptions, WsProbe
 
 _HTTP = ProbeKind(
     protocol="http",
@@ -22,6 +25,13 @@ _GRPC = ProbeKind(
     build=GrpcProbe,
     sections={"grpc": GrpcOptions, "tls": GrpcTlsOptions, "network": GrpcNetworkOptions},
     check_url=grpc.check_url,
+)
+
+_WEBSOCKET = ProbeKind(
+    protocol="ws",
+    build=WsProbe,
+    sections={"ws": WsOptions, "tls": TlsOptions, "network": NetworkOptions},
+    check_url=ws.check_url,
 )
 
 PROBES: Mapping[str, ProbeKind] = {
@@ -41,4 +51,18 @@ PROBES: Mapping[str, ProbeKind] = {
     ),
     "grpc": _GRPC,
     "grpcs": _GRPC,
+    "tcp": ProbeKind(
+        protocol="tcp",
+        build=TcpProbe,
+        sections={"tcp": TcpOptions, "tls": TlsOptions, "network": NetworkOptions},
+        check_url=tcp.check_url,
+    ),
+    "tls": ProbeKind(
+        protocol="tls",
+        build=TlsProbe,
+        sections={"tcp": TlsDialogueOptions, "tls": TlsProbeOptions, "network": NetworkOptions},
+        check_url=tcp.check_url,
+    ),
+    "ws": _WEBSOCKET,
+    "wss": _WEBSOCKET,
 }

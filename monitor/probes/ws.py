@@ -1,0 +1,391 @@
+"""The WebSocket probe: the upgrade, and a dialogue in messages; libcurl does frames and pings."""
+
+import base64
+import hashlib
+import re
+import secrets
+import select
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+
+import pycurl
+
+from monitor import __version__
+from monitor.clock import Deadline
+from monitor.model import (
+    Bytes,
+    Failure,
+    Observation,
+    Phase,
+    Reason,
+    Seconds,
+    Site,
+    WebSocketAnswer,
+)
+from monitor.options import Secret, option
+from monitor.probes.curl import Handles, Proxy, Route, Transfer
+from monitor.probes.dialogue import Dialogue, Step, check_steps, evidence
+from monitor.probes.http import Credentials, check_header
+from monitor.probes.options import NetworkOptions, TlsOptions, join_address
+from monitor.probes.stream import KEPT, MOST_RECEIVED, TOO_MUCH, Broken, Flooded, lost
+
+_PORTS = {"ws": 80, "wss": 443}
+_SWITCHING_PROTOCOLS = 101
+_FIRST_FINAL = 200
+_MOST_HEADER_BYTES: Bytes = 64 * 1024
+_PIECE: Bytes = 16 * 1024
+_NORMAL_CLOSURE = 1000
+_LOGINS = ("basic_auth", "bearer_token")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WsOptions:
+    headers: Mapping[str, str] = option(
+        factory=dict, doc="Headers to send with the upgrade, by name."
+    )
+    subprotocols: tuple[str, ...] = option(
+        (), doc="Subprotocols to offer, the preferred one first."
+    )
+    basic_auth: Credentials | None = option(None, doc="Log in by basic authentication.")
+    bearer_token: Secret | None = option(None, doc="Log in by this token.")
+    proxy: Secret | None = option(
+        None, doc="URL of a proxy: http, https, socks4, socks5 or socks5h; may hold credentials."
+    )
+    user_agent: str = option(f"website-monitor/{__version__}", doc="The User-Agent header.")
+    dialogue: tuple[Step, ...] = option(
+        (), doc="What is sent and expected after the upgrade, one message after the other."
+    )
+
+    def __post_init__(self) -> None:
+        for name, value in {"User-Agent": self.user_agent, **self.headers}.items():
+            check_header(name, value)
+        for name in self.headers:
+            if name.lower().startswith("sec-websocket-"):
+                raise ValueError(f"headers may not set {name}; subprotocols is a key of its own")
+        for name in self.subprotocols:
+            if not _TOKEN.fullmatch(name):
+                raise ValueError(f"subprotocols: {name!r} is not a subprotocol's name")
+        logins = [name for name in _LOGINS if getattr(self, name) is not None]
+        logins += [name for name in self.headers if name.lower() == "authorization"]
+        if len(logins) > 1:
+            raise ValueError(f"{' and '.join(logins)} exclude each other")
+        if self.bearer_token is not None:
+            check_header("bearer_token", self.bearer_token)
+        if self.proxy is not None:
+            Proxy.parse(self.proxy)
+        check_steps(self.dialogue)
+
+
+def check_url(url: str) -> None:
+    """
+    Accept ``ws://HOST[:PORT][/PATH]``.
+
+    Raises:
+        ValueError: There is no host, or a fragment.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise ValueError(f"a {parts.scheme} URL needs a host: {parts.scheme}://example.com/chat")
+    if parts.fragment:
+        raise ValueError(f"a {parts.scheme} URL has no fragment; write %23 for #")
+
+
+class WsProbe:
+    """Upgrades to WebSocket, and goes through the site's dialogue; one object for all threads."""
+
+    def __init__(self, handles: Handles | None = None) -> None:
+        self._handles = handles or Handles()
+
+    def __call__(self, site: Site, deadline: Deadline) -> Observation:
+        """
+        Ask for the upgrade and talk. Any final answer over HTTP is an answer, with its status.
+
+        Raises:
+            ProbeError: The monitor's system is at fault.
+        """
+        started = deadline.clock.time()
+        options, parts = site.section(WsOptions), urlsplit(site.url)
+        route = _route(site, options, parts)
+        with self._handles.lend(route, deadline) as transfer:
+            upgrade = _Upgrade(transfer, options, parts, route)
+            failure = transfer.perform() or upgrade.failure()
+            phases = dict(transfer.phases())
+            tls, address = transfer.tls(failure), transfer.address
+            messages = _Messages(transfer, deadline)
+            if upgrade.switched:
+                if failure is None:
+                    failure = _talk(messages, site, deadline, phases)
+                messages.close()
+                transfer.hang_up()
+        answer = None
+        if upgrade.complete:
+            answer = WebSocketAnswer(
+                status=upgrade.status,
+                upgraded=upgrade.switched,
+                headers=tuple(upgrade.headers),
+                received=evidence(messages.last, site),
+            )
+        return Observation(
+            time=started,
+            duration=sum(phases.values()),
+            phases=phases,
+            address=address,
+            failure=failure,
+            answer=answer,
+            tls=tls,
+        )
+
+
+def _route(site: Site, options: WsOptions, parts: SplitResult) -> Route:
+    return Route(
+        scheme="https" if parts.scheme == "wss" else "http",
+        host=parts.hostname or "",
+        port=parts.port or _PORTS[parts.scheme],
+        tls=site.section(TlsOptions),
+        network=site.section(NetworkOptions),
+        proxy=Proxy.parse(options.proxy) if options.proxy else None,
+    )
+
+
+def _talk(
+    messages: "_Messages", site: Site, deadline: Deadline, phases: dict[Phase, Seconds]
+) -> Failure | None:
+    clock = deadline.clock
+    dialogue = Dialogue(messages, site, deadline)
+    begin = clock.monotonic()
+    try:
+        for step in site.section(WsOptions).dialogue:
+            dialogue.take(step)
+    except Broken as broken:
+        return broken.failure
+    finally:
+        phases[Phase.TRANSFER] = phases.get(Phase.TRANSFER, 0.0) + clock.monotonic() - begin
+    return None
+
+
+class _Upgrade:
+    """
+    The request, and the head of the answer to it.
+
+    Attributes:
+        complete: Whether a final answer's headers are all there.
+        status: That answer's.
+        headers: In the order they came, names as sent.
+    """
+
+    def __init__(
+        self, transfer: Transfer, options: WsOptions, parts: SplitResult, route: Route
+    ) -> None:
+        self._transfer = transfer
+        self._peer = route.peer
+        self._offered = options.subprotocols
+        self._key = base64.b64encode(secrets.token_bytes(16)).decode()
+        self._size = 0
+        self._flooded = False
+        self.complete = False
+        self.status = 0
+        self.headers: list[tuple[str, str]] = []
+        address = parts.netloc.rpartition("@")[2]
+        own = {"Host": address, "User-Agent": options.user_agent, "Sec-WebSocket-Key": self._key}
+        if options.subprotocols:
+            own["Sec-WebSocket-Protocol"] = ", ".join(options.subprotocols)
+        login = _authorization(options, parts)
+        if login:
+            own["Authorization"] = login
+        given = {name.lower() for name in options.headers}
+        headers = {name: value for name, value in own.items() if name.lower() not in given}
+        # The name to verify takes the host's place in the URL; the host stands in its header
+        there = parts._replace(netloc=join_address(route.name, route.port))
+        settings: list[tuple[int, Any]] = [
+            (pycurl.URL, urlunsplit(there)),
+            (pycurl.PATH_AS_IS, 1),
+            (pycurl.CONNECT_ONLY, 2),  # up to the end of the upgrade
+            (pycurl.FORBID_REUSE, 0),
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+            (pycurl.HTTP09_ALLOWED, 0),
+            (pycurl.HTTPHEADER, list(_lines(headers | dict(options.headers)))),
+            (pycurl.HEADERFUNCTION, self._take),
+        ]
+        for name, value in settings:
+            transfer.curl.setopt(name, value)
+
+    @property
+    def switched(self) -> bool:
+        return self.complete and self.status == _SWITCHING_PROTOCOLS
+
+    def _take(self, line: bytes) -> int | None:
+        self._size += len(line)
+        if self._size > _MOST_HEADER_BYTES:
+            self._flooded = True
+            return self._transfer.stop()
+        text = line.decode("latin-1").rstrip("\r\n")
+        if text.startswith("HTTP/"):
+            self.headers.clear()
+            code = text.partition(" ")[2][:3]
+            self.status = int(code) if code.isascii() and code.isdecimal() else 0
+        elif text:
+            name, _, value = text.partition(":")
+            self.headers.append((name.rstrip(), value.strip()))
+        else:
+            self.complete = self.status == _SWITCHING_PROTOCOLS or self.status >= _FIRST_FINAL
+            if self.complete and not self.switched:
+                return self._transfer.stop()  # an answer, and for libcurl an error
+        return None
+
+    def failure(self) -> Failure | None:
+        """Return what libcurl lets pass, once it has found nothing wrong."""
+        if self._flooded:
+            limit = f"{_MOST_HEADER_BYTES // 1024}KiB"
+            message = f"more than {limit} of headers from {self._peer}"
+            return Failure(Reason.PROTOCOL_ERROR, message)
+        if not self.complete:
+            message = f"{self._peer} closed the connection before it answered the upgrade"
+            return Failure(Reason.CONNECTION_LOST, message)
+        if not self.switched:
+            return None
+        # RFC 6455, 4.1: a client must check both
+        digest = hashlib.sha1((self._key + _GUID).encode()).digest()  # noqa: S324  as the RFC says
+        if self._header("sec-websocket-accept") != base64.b64encode(digest).decode():
+            message = f"{self._peer} accepted the upgrade with a wrong Sec-WebSocket-Accept"
+            return Failure(Reason.PROTOCOL_ERROR, message)
+        chosen = self._header("sec-websocket-protocol")
+        if chosen is not None and chosen not in self._offered:
+            message = f"{self._peer} chose subprotocol {chosen[:100]!r}, which was not offered"
+            return Failure(Reason.PROTOCOL_ERROR, message)
+        return None
+
+    def _header(self, name: str) -> str | None:
+        values = (value for key, value in self.headers if key.lower() == name)
+        return next(values, None)
+
+
+def _authorization(options: WsOptions, parts: SplitResult) -> str | None:
+    if options.bearer_token is not None:
+        return f"Bearer {options.bearer_token}"
+    if options.basic_auth:
+        user, password = options.basic_auth.username, options.basic_auth.password
+    elif parts.username is not None:
+        user, password = unquote(parts.username), unquote(parts.password or "")
+    else:
+        return None
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _lines(headers: Mapping[str, str]) -> Iterator[bytes]:
+    for name, value in headers.items():
+        # "Name;" is libcurl's way to send a header without a value, "Name:" removes it
+        yield f"{name}: {value}".encode() if value else f"{name};".encode()
+    if not any(name.lower() == "accept" for name in headers):
+        yield b"Accept:"
+
+
+class _Messages:
+    """
+    Messages over an upgraded connection, by one deadline, in bounded memory; a dialogue's peer.
+
+    Attributes:
+        last: The end of the last message that came.
+    """
+
+    def __init__(self, transfer: Transfer, deadline: Deadline) -> None:
+        self._transfer = transfer
+        self._curl = transfer.curl
+        self._deadline = deadline
+        self._message = bytearray()
+        self._total = 0
+        self.last = b""
+
+    @property
+    def peer(self) -> str:
+        port: int = self._curl.getinfo(pycurl.PRIMARY_PORT)
+        return join_address(self._curl.getinfo(pycurl.PRIMARY_IP), port)
+
+    def send_text(self, text: bytes) -> None:
+        self._send(text, pycurl.WS_TEXT)
+
+    def send_bytes(self, data: bytes) -> None:
+        self._send(data, pycurl.WS_BINARY)
+
+    def receive_bytes(self, _wanted: bytes, /) -> bytes:
+        """Return the next message, whatever is wanted of it."""
+        return self.receive_text()
+
+    def receive_text(self) -> bytes:
+        """Return the next message, of text or bytes, put together from its fragments."""
+        while True:
+            data, frame = self._receive()
+            if frame.flags & pycurl.WS_CLOSE:
+                raise EOFError(*_why_closed(data))
+            if frame.flags & (pycurl.WS_PING | pycurl.WS_PONG):
+                continue
+            self._message += data
+            self.last = bytes(self._message[-KEPT:])
+            if not frame.bytesleft and not frame.flags & pycurl.WS_CONT:
+                message = bytes(self._message)
+                self._message.clear()
+                return message
+
+    def unread(self) -> bytes:
+        return bytes(self._message)
+
+    def close(self) -> None:
+        """Say goodbye, as far as the connection takes it at once."""
+        with suppress(pycurl.error, BlockingIOError):
+            self._curl.ws_close(_NORMAL_CLOSURE)
+
+    def _send(self, data: bytes, kind: int) -> None:
+        while True:
+            try:
+                data = data[self._curl.ws_send(data, kind) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT)
+                continue
+            except pycurl.error as error:
+                raise self._lost(error) from error
+            if not data:
+                return
+
+    def _receive(self) -> tuple[bytes, Any]:
+        """Return the next piece of a frame, and libcurl's word on that frame."""
+        while True:
+            if self._deadline.passed():
+                raise TimeoutError
+            try:
+                data, frame = self._curl.ws_recv(_PIECE)
+            except BlockingIOError:
+                self._wait(select.POLLIN)
+                continue
+            except pycurl.error as error:
+                if error.args[0] == pycurl.E_GOT_NOTHING:
+                    raise EOFError from error
+                raise self._lost(error) from error
+            self._total += len(data)
+            if self._total > MOST_RECEIVED:
+                raise Flooded(TOO_MUCH)
+            return data, frame
+
+    def _wait(self, event: int) -> None:
+        poll = select.poll()
+        poll.register(self._curl.getinfo(pycurl.ACTIVESOCKET), event)
+        if not poll.poll(self._deadline.remaining() * 1000):
+            raise TimeoutError
+
+    def _lost(self, error: pycurl.error) -> Broken:
+        text = error.args[1]
+        if text.startswith("[WS] "):
+            message = f"{self.peer} does not keep to WebSocket: {text[5:]}"
+            return Broken(Reason.PROTOCOL_ERROR, message)
+        return lost(self._transfer, error)
+
+
+def _why_closed(payload: bytes) -> tuple[str, ...]:
+    """Return code and reason of a close frame, where it has them."""
+    if len(payload) < 2:  # noqa: PLR2004  the code alone
+        return ()
+    reason = payload[2:].decode(errors="replace")
+    return (f"{int.from_bytes(payload[:2], 'big')} {reason}".strip(),)
