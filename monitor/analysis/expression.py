@@ -105,6 +105,13 @@ def _headers(seen: Seen) -> dict[str, str]:
     return {name: ", ".join(values) for name, values in joined.items()}
 
 
+def _body(seen: Seen) -> str:
+    answer = seen.http
+    if answer.truncated:
+        raise Unseen(f"body was cut after {len(answer.body)} bytes")
+    return seen.text
+
+
 def _ip(seen: Seen) -> str:
     if seen.observation.address is None:
         raise Unseen("there is no address to look at")
@@ -142,7 +149,7 @@ _TLS = frozenset({"http", "tcp", "tls", "dns", "ws", "grpc"})
 VARIABLES: Mapping[str, _Variable] = {
     "status": _Variable(_status, frozenset({"http", "ws", "grpc"})),
     "headers": _Variable(_headers, frozenset({"http", "ws"})),
-    "body": _Variable(lambda seen: seen.text, _HTTP),
+    "body": _Variable(_body, _HTTP),
     "json": _Variable(lambda seen: seen.json, _HTTP),
     "latency": _Variable(lambda seen: seen.observation.duration),
     "url": _Variable(lambda seen: seen.final_url),
@@ -222,7 +229,7 @@ def _compile(source: str) -> _Program:
     bound = {found[2] for found in _COMPREHENSION.finditer(code)}
     names = set(program.variables()) - bound - _CONSTANTS
     _refuse_unknown("variable", names, VARIABLES)
-    functions = {name for name in program.functions() if name.isidentifier() and name != "_"}
+    functions = set(filter(str.isidentifier, program.functions()))  # the others are operators
     for name in sorted(functions & _MACROS):
         raise ValueError(f"{name} takes a name and an expression, as in {name}(x, x > 0)")
     _refuse_unknown("function", functions, FUNCTIONS)
@@ -323,7 +330,6 @@ class _Budget:
 
     def __init__(self, limit: Seconds) -> None:
         self.spent = False
-        self._limit = limit
         self._end = time.thread_time() + limit
         # Reading the CPU clock is a system call; the wall clock is not, and never behind it
         self._look = time.monotonic() + limit

@@ -1,8 +1,13 @@
 """Each expectation: what holds, what does not, with which sentence, and what is no expectation."""
 
+import contextlib
+import json
 import pickle
+from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from monitor.analysis.expectations import EXPECTATIONS
 from monitor.analysis.judge import judge
@@ -386,6 +391,12 @@ def test_what_is_written_becomes_a_value_that_travels(key, written):
     assert hash(value) == hash(decoded(key, written))
 
 
+_KEY_NAMES = """
+    contains not_matches absent eq gt exists type length matches total connect valid_for issuer
+    names fingerprint min max ge count x-token
+"""
+KEYS = _KEY_NAMES.split()
+
 MISTAKES = [
     ("status", 99, "99 is not a status such as 204, 2xx, 200-299 or SERVING (gRPC)"),
     ("status", True, "True is not a status such as 204, 2xx, 200-299 or SERVING (gRPC)"),
@@ -447,6 +458,34 @@ def test_a_mistake_is_named_when_it_is_read(key, written, expected):
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the text is the point
         decoded(key, written)
     assert str(caught.value).startswith(expected)
+
+
+@given(
+    st.sampled_from(list(EXPECTATIONS)).filter(lambda key: key != "tls"),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.text("$.ab[0]", max_size=4) | st.sampled_from(KEYS), inner, max_size=3
+            )
+        ),
+        max_leaves=8,
+    ),
+)
+def test_anything_in_yaml_is_a_value_or_a_sentence(key, written):
+    """Whatever stands below a key of expect, reading it raises nothing but ValueError."""
+    with contextlib.suppress(ValueError):
+        value = decoded(key, written)
+        assert pickle.loads(pickle.dumps(value)) == value  # noqa: S301  our own
+
+
+def test_schemas_are_json():
+    """What editors are told is plain JSON, and says as much as the reference."""
+    for kind in EXPECTATIONS.values():
+        if kind.shape is not bool:
+            parsed = get_args(kind.shape)[1]
+            assert json.loads(json.dumps(parsed.schema)) == parsed.schema
 
 
 def test_fingerprints_are_compared_without_their_colons():

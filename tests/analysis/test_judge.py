@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from dataclasses import replace
 
 import pytest
@@ -182,6 +183,22 @@ def test_a_message_is_one_printable_line():
     assert message.startswith(r"no status line: \x1b[31m\r\nxxx")
     assert message.isprintable()
     assert len(message) < 1100
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)*b", "(.*)*x", "(a?){50}a{50}b"])
+@pytest.mark.parametrize("key", ["body", "that"])
+def test_patterns_take_linear_time(key, pattern):
+    """Ten times the text takes about ten times as long; backtracking would not come back."""
+    written = {"body": {"not_matches": pattern}, "that": f'!body.matches("{pattern}")'}
+    took = []
+    for size in (20_000, 200_000):
+        observation = replace(SEEN, answer=http(b"a" * size + b"!"))
+        job = Job(observation=observation, expect=((key, decoded(key, written[key])),))
+        judge(job)
+        started = time.thread_time()
+        assert judge(job).verdict == UP
+        took.append(time.thread_time() - started)
+    assert took[1] < 100 * took[0] + 1
 
 
 def test_a_worker_loads_nothing_of_the_network(in_new_process):
