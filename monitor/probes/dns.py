@@ -24,7 +24,6 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.wire
-import pycurl
 from dns.rdtypes.ANY.SOA import SOA
 
 from monitor.clock import Deadline
@@ -41,7 +40,7 @@ from monitor.model import (
     TlsSession,
 )
 from monitor.options import Parsed, option, show_duration
-from monitor.probes.curl import Handles, Route, Transfer
+from monitor.probes.curl import Handles, Route
 from monitor.probes.datagrams import (
     ANCILLARY_SPACE,
     SHORTAGES,
@@ -52,6 +51,7 @@ from monitor.probes.datagrams import (
 )
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.resolve import Resolver
+from monitor.probes.stream import Broken, Connection
 
 _PORT = 53
 _TLS_PORT = 853
@@ -201,7 +201,7 @@ class DnsProbe:
         answer, failure = None, None
         try:
             answer = check.run()
-        except _Failed as failed:
+        except Broken as failed:
             failure = failed.failure
         return Observation(
             time=time,
@@ -212,14 +212,6 @@ class DnsProbe:
             answer=answer,
             tls=check.tls,
         )
-
-
-class _Failed(Exception):  # noqa: N818  never leaves this file
-    """There is no answer."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.failure = Failure(reason, message)
 
 
 class _Truncated(Exception):  # noqa: N818  never leaves this file
@@ -257,7 +249,7 @@ class _Check:
         Ask over the site's transport.
 
         Raises:
-            _Failed: There is no answer.
+            Broken: There is no answer.
         """
         if self._options.transport != "udp":
             return self._ask_stream(self._name, self._port, self._network)
@@ -277,18 +269,18 @@ class _Check:
         found = self._resolver.resolve(host, self._deadline, ip_choice(self._network))
         self._took(Phase.RESOLVE, clock.monotonic() - begin)
         if isinstance(found, Failure):
-            raise _Failed(found.reason, found.message)
+            raise Broken(found.reason, found.message)
         self.address = found
         return found
 
     def _took(self, phase: Phase, seconds: Seconds) -> None:
         self.phases[phase] = self.phases.get(phase, 0.0) + seconds
 
-    def _silent(self, peer: str, ignored: int = 0) -> _Failed:
+    def _silent(self, peer: str, ignored: int = 0) -> Broken:
         message = f"no reply from {peer} within {show_duration(self._deadline.timeout)}"
         if ignored:
             message += f"; {ignored} datagrams did not answer our question"
-        return _Failed(Reason.READ_TIMEOUT, message)
+        return Broken(Reason.READ_TIMEOUT, message)
 
     # ------------------------------------------------------------ UDP
 
@@ -342,14 +334,14 @@ class _Check:
         Return what a message says; None when it does not answer our question.
 
         Raises:
-            _Failed: It does, and is malformed.
+            Broken: It does, and is malformed.
             _Truncated: It does, and is cut.
         """
         try:
             return self._question.read(wire)
         except (dns.exception.DNSException, ValueError) as error:
             message = f"{peer} sent a malformed reply: {str(error).rstrip('.')}"
-            raise _Failed(Reason.PROTOCOL_ERROR, message) from error
+            raise Broken(Reason.PROTOCOL_ERROR, message) from error
 
     # ------------------------------------------------------------ TCP and TLS
 
@@ -359,43 +351,34 @@ class _Check:
         route = Route(
             scheme="https" if secure else "http", host=host, port=port, tls=tls, network=network
         )
-        with self._handles.lend(route, self._deadline) as transfer:
-            for name, value in (
-                (pycurl.URL, f"{route.scheme}://{join_address(route.name, port)}/"),
-                (pycurl.CONNECT_ONLY, 1),
-                (pycurl.FORBID_REUSE, 0),
-                (pycurl.SSL_ENABLE_ALPN, 0),  # it would offer HTTP
-            ):
-                transfer.curl.setopt(name, value)
-            failure = transfer.perform()
-            self.address = transfer.address or self.address
-            self.tls = transfer.tls(failure)
-            reached = transfer.phases()
-            for phase in _CONNECTING:
-                if phase in reached:
-                    self._took(phase, reached[phase])
-            if failure:
-                raise _Failed(failure.reason, failure.message)
+        with Connection(self._handles, route, self._deadline) as connection:
             try:
-                return self._converse(transfer, route.peer)
+                connection.open()
             finally:
-                transfer.hang_up()
+                self.address = connection.address or self.address
+                self.tls = connection.tls
+                for phase in _CONNECTING:
+                    if phase in connection.phases:
+                        self._took(phase, connection.phases[phase])
+            return self._converse(connection, route.peer)
 
-    def _converse(self, transfer: Transfer, peer: str) -> DnsAnswer:
+    def _converse(self, connection: Connection, peer: str) -> DnsAnswer:
         clock = self._deadline.clock
-        stream = _Stream(transfer, peer, self._deadline)
         begin = clock.monotonic()
         try:
-            stream.send(_LENGTH.pack(len(self._question.wire)) + self._question.wire)
-            (length,) = _LENGTH.unpack(stream.receive(_LENGTH.size))
-            wire = stream.receive(length)
+            connection.send_bytes(_LENGTH.pack(len(self._question.wire)) + self._question.wire)
+            (length,) = _LENGTH.unpack(connection.receive(_LENGTH.size))
+            wire = connection.receive(length)
         except TimeoutError:
             raise self._silent(peer) from None
+        except EOFError:
+            message = f"{peer} closed the connection before its reply was complete"
+            raise Broken(Reason.CONNECTION_LOST, message) from None
         finally:
             self._took(Phase.REQUEST, clock.monotonic() - begin)
         answer = self._read(wire, peer)
         if not answer:
-            raise _Failed(Reason.PROTOCOL_ERROR, f"{peer} did not answer the question it was asked")
+            raise Broken(Reason.PROTOCOL_ERROR, f"{peer} did not answer the question it was asked")
         return answer
 
 
@@ -405,67 +388,8 @@ def _datagram_failed(error: OSError, peer: str) -> Exception:
         return ProbeError(f"no datagram could be sent: {error.strerror}")
     if error.errno == errno.ECONNREFUSED:
         message = f"nothing listens at {peer} (port unreachable)"
-        return _Failed(Reason.CONNECT_REFUSED, message)
-    return _Failed(Reason.CONNECT_UNREACHABLE, f"{peer} is unreachable: {error.strerror}")
-
-
-class _Stream:
-    """Bytes over a connection that libcurl has made, by the deadline."""
-
-    def __init__(self, transfer: Transfer, peer: str, deadline: Deadline) -> None:
-        self._transfer = transfer
-        self._peer = peer
-        self._deadline = deadline
-        self._socket: int = transfer.curl.getinfo(pycurl.ACTIVESOCKET)
-
-    def send(self, data: bytes) -> None:
-        """
-        Send all of it.
-
-        Raises:
-            TimeoutError: The deadline has passed.
-            _Failed: The connection is lost.
-        """
-        while data:
-            try:
-                data = data[self._transfer.curl.send(data) :]
-            except BlockingIOError:
-                self._wait(select.POLLOUT)
-            except pycurl.error as error:
-                raise self._lost(error) from error
-
-    def receive(self, size: Bytes) -> bytes:
-        """
-        Return so many bytes, no fewer.
-
-        Raises:
-            TimeoutError: The deadline has passed.
-            _Failed: The connection is lost.
-        """
-        received = b""
-        while len(received) < size:
-            try:
-                some = self._transfer.curl.recv(size - len(received))
-            except BlockingIOError:
-                self._wait(select.POLLIN)
-                continue
-            except pycurl.error as error:
-                raise self._lost(error) from error
-            if not some:
-                message = f"{self._peer} closed the connection before its reply was complete"
-                raise _Failed(Reason.CONNECTION_LOST, message)
-            received += some
-        return received
-
-    def _wait(self, event: int) -> None:
-        poll = select.poll()
-        poll.register(self._socket, event)
-        if not poll.poll(self._deadline.remaining() * 1000):
-            raise TimeoutError
-
-    def _lost(self, error: pycurl.error) -> _Failed:
-        failure = self._transfer.failure(error)
-        return _Failed(failure.reason, failure.message)
+        return Broken(Reason.CONNECT_REFUSED, message)
+    return Broken(Reason.CONNECT_UNREACHABLE, f"{peer} is unreachable: {error.strerror}")
 
 
 class _Question:

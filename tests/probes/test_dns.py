@@ -405,7 +405,7 @@ BROKEN_STREAMS = {
     "a dripping reply": ([drip(b"\xff")], Reason.READ_TIMEOUT),
     "closing at once": ([read_query], Reason.CONNECTION_LOST),
     "closing in mid-reply": ([read_query, b"\0\x40abc"], Reason.CONNECTION_LOST),
-    "a reset": ([read_query, reset], Reason.CONNECT_RESET),
+    "a reset": ([read_query, reset], Reason.CONNECTION_LOST),
     "an HTTP answer": ([read_query, b"HTTP/1.1 400 Bad Request\r\n" * 2000], Reason.PROTOCOL_ERROR),
     "another question's answer": (
         [over_stream(lambda query: [_wrong_question(query)])],
