@@ -57,7 +57,13 @@ class Reloader:
         self._secrets = secrets
         self._watcher = Watcher(lambda: inbox.put(ReloadRequested("file")))
         self._asked: set[Future[tuple[str, ...]]] = set()
-        self.config, self.web_config = self._load()
+        # From before the first look on, so that no edit falls between
+        self._watcher.start((path,))
+        try:
+            self.config, self.web_config = self._load()
+        except BaseException:
+            self._watcher.stop()
+            raise
 
     def start(
         self, reconfigure: Callable[[WebConfig], None], on_running: Callable[[], None]
@@ -83,7 +89,6 @@ class Reloader:
                     if request.reply is not None and request.reply.set_running_or_notify_cancel():
                         request.reply.set_result(problems)
 
-        self._watcher.start(self._watched(self.config.files))
         Thread(target=serve, name="reload", daemon=True).start()
 
     def request(self) -> "Future[tuple[str, ...]]":

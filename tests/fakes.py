@@ -1,6 +1,7 @@
 """A world that tests turn by hand: a clock, pools that do nothing by themselves, listeners."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from monitor.engine.pools import Batch, Judged
 from monitor.model import (
@@ -129,7 +130,7 @@ class Listener:
 
 
 def site(name: str = "shop", **values) -> Site:
-    defaults = {
+    defaults: dict[str, Any] = {
         "url": f"http://{name}.test/",
         "target": f"http://{name}.test/",
         "scheme": "http",

@@ -103,9 +103,11 @@ def _metrics() -> str:
 def filled(text: str) -> str:
     """Return the README with every table in its place."""
     for name, table in tables():
-        mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        assert mark.search(text), f"README.md has no place for the table {name!r}"
-        text = mark.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
+        mark = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
+        place = mark.search(text)
+        assert place, f"README.md has no place for the table {name!r}"
+        begin, end = place.span()
+        text = f"{text[:begin]}<!-- {name} -->\n{table}\n<!-- /{name} -->{text[end:]}"
     return text
 
 

@@ -37,7 +37,7 @@ HOMES = {
 
 def imports(path: Path) -> set[str]:
     """Return the dotted names of all modules a file imports, wherever in it."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)

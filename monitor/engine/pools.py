@@ -7,6 +7,7 @@ others go on, and it is known which batch was on the bench. Both report through 
 their state is the main thread's.
 """
 
+import errno
 import logging
 import multiprocessing
 import os
@@ -147,6 +148,8 @@ _QUEUED_AHEAD = 2
 _START_WITHIN: Seconds = 30.0
 _SHORTEST_PAUSE: Seconds = 0.1
 _LONGEST_PAUSE: Seconds = 10.0
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108  the place of every pool's locks, see sem_overview(7)
+_NO_SHARED_MEMORY = (errno.EROFS, errno.ENOSPC, errno.EACCES, errno.ENOENT)
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -417,10 +420,15 @@ class AnalysisPool:
             )
             pid = executor.submit(os.getpid).result(timeout=_START_WITHIN)
         except Exception as error:
-            detail = str(error) or type(error).__name__
-            self._inbox.put(WorkerStarted(number, generation, error=detail))
+            self._inbox.put(WorkerStarted(number, generation, error=_why_none(error)))
         else:
             self._inbox.put(WorkerStarted(number, generation, executor, pid))
+
+
+def _why_none(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in _NO_SHARED_MEMORY:
+        return f"{_SHARED_MEMORY} must be writable and have room ({error.strerror})"
+    return str(error) or type(error).__name__
 
 
 def _become_worker(memory: Bytes) -> None:

@@ -1,4 +1,5 @@
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -27,11 +28,11 @@ class Rig:
 
     def __init__(self, threads: int = 8) -> None:
         self.clock = FakeClock()
-        self.inbox = SimpleQueue()
-        self.probes = ManualProbes(threads)
-        self.analysis = ManualAnalysis()
+        self.inbox: Any = SimpleQueue()
+        self.probes: Any = ManualProbes(threads)
+        self.analysis: Any = ManualAnalysis()
         self.listener = Listener()
-        self.reloads = []
+        self.reloads: list[ReloadRequested] = []
         self.stopping = False
         self.engine = Engine(
             clock=self.clock,

@@ -7,11 +7,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import pytest
 
 from monitor.clock import SystemClock
-from monitor.engine.events import BatchJudged, ProbeFinished, StopRequested, WorkerStarted
+from monitor.engine.events import BatchJudged, Inbox, ProbeFinished, StopRequested, WorkerStarted
 from monitor.engine.pools import AnalysisPool, PoolLimits, ProbePool
 from monitor.errors import StartupError
 from monitor.model import Job, Reason
@@ -23,9 +24,9 @@ class Rig:
     """A real pool, and the part of the engine's loop that it needs."""
 
     def __init__(self, workers: int = 1, judge=judge, **limits) -> None:
-        self.inbox = SimpleQueue()
+        self.inbox: Inbox = SimpleQueue()
         self.restarts = 0
-        self.decided = {}
+        self.decided: dict[str, Any] = {}
         self.pool = AnalysisPool(
             workers,
             judge,
@@ -55,7 +56,7 @@ class Rig:
             case WorkerStarted():
                 self.pool.on_started(event)
         for one in decided:
-            outcome = one.outcome
+            outcome: Any = one.outcome
             if isinstance(outcome, BaseException):
                 outcome = [outcome] * len(one.batch.sites)
             for listed, analysis in zip(one.batch.sites, outcome, strict=True):
@@ -71,7 +72,7 @@ class Rig:
     def pids(self) -> list[int]:
         return [worker.pid for worker in self.pool._workers if worker.pid]
 
-    def verdicts(self) -> dict:
+    def verdicts(self) -> dict[str, Reason | None]:
         return {name: analysis.verdict.reason for name, analysis in self.decided.items()}
 
 

@@ -82,7 +82,8 @@ class Daemon:
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
     def site(self, name: str) -> dict[str, Any]:
-        return json.loads(self.get(f"/api/v1/sites/{name}")[1])
+        detail: dict[str, Any] = json.loads(self.get(f"/api/v1/sites/{name}")[1])
+        return detail
 
     def sites_by_name(self) -> dict[str, dict[str, Any]]:
         listed = json.loads(self.get("/api/v1/sites")[1])["sites"]
@@ -207,7 +208,8 @@ class Prometheus:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         url = f"http://127.0.0.1:{self.port}/api/v1/query?query={quote(expression)}"
-        return json.loads(fetch(url)[1])["data"]["result"]
+        found: list[dict[str, Any]] = json.loads(fetch(url)[1])["data"]["result"]
+        return found
 
     def stop(self) -> None:
         self.process.terminate()

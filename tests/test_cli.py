@@ -1,0 +1,256 @@
+"""The program as a shell sees it: what it prints and how it exits."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner
+
+from monitor.cli import cli
+
+
+class _Pages(BaseHTTPRequestHandler):
+    def do_GET(self):
+        status = int(self.path[1:] or 200)
+        self.send_response(status)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """A server that answers with the status that the path names; yields its URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Pages)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def monitor(*args, cwd=None, **environ):
+    command = [sys.executable, "-m", "monitor", *map(str, args)]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **environ},
+    )
+
+
+@pytest.fixture
+def listed(tmp_path, pages):
+    path = tmp_path / "sites.yaml"
+    path.write_text(f"""
+sites:
+  - {{name: good, url: "{pages}/200", group: shop, labels: {{tier: gold}}}}
+  - {{name: bad, url: "{pages}/503", group: shop}}
+  - {{name: other, url: "{pages}/200"}}
+""")
+    return path
+
+
+def test_check_prints_a_table_and_counts(listed):
+    """What is down comes first, with its reason; one down site makes the exit status 1."""
+    done = monitor("check", "--config", listed)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert re.match(r"DOWN +bad .*status: status 503 is not in 2xx", lines[1])
+    assert lines[-1] == "2 up, 1 not up, 0 not checked"
+    assert done.stderr == ""
+
+
+def test_check_takes_names_groups_and_labels(listed):
+    """Only what is asked for is checked; all up is 0."""
+    assert monitor("check", "good", "other", "--config", listed).returncode == 0
+    done = monitor("check", "--group", "shop", "--label", "tier=gold", "--json", "--config", listed)
+    document = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert [one["site"] for one in document["results"]] == ["good"]
+    assert (document["up"], document["down"]) == (1, 0)
+
+
+def test_check_knows_the_names(listed):
+    """A name that is not listed is a mistake, with the one that was meant."""
+    done = monitor("check", "goood", "--config", listed)
+    assert done.returncode == 2
+    assert "no site is named 'goood'; did you mean 'good'?" in done.stderr
+
+
+def test_check_writes_junit(listed, tmp_path):
+    """CI servers get a test case a site, and the sentence of its failure."""
+    report = tmp_path / "report.xml"
+    assert monitor("check", "--junit", report, "--config", listed).returncode == 1
+    suite = ET.parse(report).getroot()  # noqa: S314  our own file
+    assert suite.attrib["tests"] == "3"
+    assert suite.attrib["failures"] == "1"
+    (failure,) = suite.iter("failure")
+    assert failure.attrib["message"] == "status: status 503 is not in 2xx"
+
+
+def test_check_stops_at_the_first_failure(tmp_path, pages):
+    """--fail-fast does not wait for what takes longer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        path = tmp_path / "sites.yaml"
+        path.write_text(f"""
+sites:
+  - {{name: bad, url: "{pages}/503"}}
+  - {{name: slow, url: "http://127.0.0.1:{silent.getsockname()[1]}/", timeout: 50s}}
+""")
+        done = monitor("check", "--fail-fast", "--config", path)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "0 up, 1 not up, 1 not checked"
+
+
+def test_probe_shows_everything(pages):
+    """Verdict, facts and the waterfall of phases."""
+    done = monitor("probe", f"{pages}/503")
+    assert done.returncode == 1
+    assert "DOWN" in done.stdout
+    assert "status 503 is not in 2xx" in done.stdout
+    assert re.search(r"processing +[\d.]+ ms +█+", done.stdout)
+    assert "hello" in done.stdout
+
+
+def test_probe_takes_options(pages):
+    """Flags and -o are options of a site; --json is the one form of results."""
+    done = monitor("probe", f"{pages}/503", "--status", "503", "-o", "expect.latency=30s", "--json")
+    assert done.returncode == 0
+    document = json.loads(done.stdout)
+    assert (document["up"], document["status"]) == (True, 503)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["ftp://example.com"], "ftp"),
+        (["http://127.0.0.1/", "-o", "http.metod=GET"], "did you mean 'method'?"),
+        (["http://127.0.0.1/", "-o", "nonsense"], "'nonsense' is not KEY=VALUE"),
+        (["http://127.0.0.1/", "--timeout", "5"], "'5' is not a duration"),
+    ],
+    ids=["scheme", "key", "form", "unit"],
+)
+def test_probe_says_what_is_wrong(args, message):
+    """Bad arguments are one sentence and status 2."""
+    done = CliRunner().invoke(cli, ["probe", *args])
+    assert done.exit_code == 2
+    assert message in done.output
+
+
+def test_probe_shows_no_secret(pages):
+    """A password on the command line is in no output."""
+    url = pages.replace("http://", "http://admin:s3cr3t-word@")
+    done = monitor("probe", f"{url}/503", "-o", "http.headers.X-Token=another-s3cr3t")
+    assert "s3cr3t" not in done.stdout + done.stderr
+
+
+def test_validate_prints_every_problem(tmp_path):
+    """All files, all problems, each with its place; as JSON too."""
+    path = tmp_path / "sites.yaml"
+    path.write_text("sites:\n  - {url: http://a.test, metod: GET}\n  - {name: b}\n")
+    done = monitor("validate", path)
+    assert done.returncode == 2
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"{path}:2:26: sites[0].metod: unknown option")
+    assert lines[1].startswith(f"{path}:3:")
+    document = json.loads(monitor("validate", "--json", path).stdout)
+    assert document["valid"] is False
+    assert [problem["line"] for problem in document["problems"]] == [2, 3]
+
+
+def test_validate_is_silent_about_good_files(listed):
+    """A good list is counted, and the status is 0."""
+    done = monitor("validate", listed)
+    assert (done.returncode, done.stdout) == (0, "3 sites, no problem\n")
+
+
+def test_the_configuration_may_come_from_the_environment(listed):
+    """$MONITOR_CONFIG stands for --config."""
+    assert monitor("validate", MONITOR_CONFIG=str(listed)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no file"),
+        ("sites: []\n", "lists no site"),
+        ("sites: [\n", "sites.yaml:"),
+        ("sites: [{url: http://a.test, interval: 5}]\n", "5 has no unit"),
+    ],
+    ids=["missing", "empty", "syntax", "unit"],
+)
+def test_run_refuses_a_bad_configuration(tmp_path, content, message):
+    """One sentence a mistake, status 2, never a traceback."""
+    path = tmp_path / "sites.yaml"
+    if content is not None:
+        path.write_text(content)
+    done = monitor("run", "--config", path, "--listen", "127.0.0.1:0")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_says_that_a_port_is_in_use(listed):
+    """One sentence with the address, status 2."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = monitor("run", "--config", listed, "--listen", address)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert address in done.stderr
+    assert "in use" in done.stderr
+
+
+def test_run_says_that_no_worker_is_to_be_had(listed, real):
+    """Where the system has no shared memory for the pool: one sentence, status 2."""
+    script = 'mount -t tmpfs -o ro none /dev/shm && exec "$@"'
+    command = [real("unshare"), "--map-root-user", "--mount", "sh", "-c", script, "-"]
+    run = [sys.executable, "-m", "monitor", "run", "--config", listed, "--listen", "127.0.0.1:0"]
+    done = subprocess.run([*command, *run], capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip(f"this system gives no namespace of its own: {done.stderr.strip()}")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "monitor: no analysis worker can be started: "
+        "/dev/shm must be writable and have room (Read-only file system)\n"
+    )
+
+
+def test_a_full_tmp_does_not_matter(listed, real):
+    """Nothing is written there, so checks go on."""
+    script = (
+        'cp "$1" /dev/shm/$$.yaml; shift; mount -t tmpfs -o size=4k none /var/tmp;'
+        "head -c 9000 /dev/zero > /var/tmp/full; TMPDIR=/var/tmp exec "
+        '"$@" --config /dev/shm/$$.yaml'
+    )
+    command = [real("unshare"), "--map-root-user", "--mount", "sh", "-c", script, "-", listed]
+    run = [sys.executable, "-m", "monitor", "check", "good", "--json"]
+    done = subprocess.run([*command, *run], capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["up"] == 1
+
+
+def test_version_names_what_matters():
+    """Version, Python and libcurl, for bug reports."""
+    done = CliRunner().invoke(cli, ["--version"])
+    assert re.fullmatch(r"monitor \S+ \(Python 3\.\S+, libcurl \d+\.\S+\)\n", done.output)
+
+
+def test_every_command_has_a_help_text():
+    """--help of each command explains it in a sentence."""
+    for name, command in cli.commands.items():
+        done = CliRunner().invoke(cli, [name, "--help"])
+        assert done.exit_code == 0
+        assert command.get_short_help_str()
