@@ -1,7 +1,7 @@
 """
 The DNS probe: one question to one server over UDP, TCP or TLS, and its answer as text.
 
-The sockets are ours, because dnspython's own queries wait by the wall clock; it makes and reads the
+The waiting is ours, because dnspython's own queries wait by the wall clock; it makes and reads the
 messages. The records are read one by one here: dnspython's whole-message reader needs 19 s of CPU
 for the worst 64 KiB that a hostile server can send, one name of 255 bytes after the other.
 """
