@@ -1,5 +1,5 @@
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -29,16 +29,16 @@ class Rig:
     def __init__(self, threads: int = 8) -> None:
         self.clock = FakeClock()
         self.inbox: Any = SimpleQueue()
-        self.probes: Any = ManualProbes(threads)
-        self.analysis: Any = ManualAnalysis()
+        self.probes = ManualProbes(threads)
+        self.analysis = ManualAnalysis()
         self.listener = Listener()
         self.reloads: list[ReloadRequested] = []
         self.stopping = False
         self.engine = Engine(
             clock=self.clock,
             inbox=self.inbox,
-            probes=self.probes,
-            analysis=self.analysis,
+            probes=cast(Any, self.probes),
+            analysis=cast(Any, self.analysis),
             publisher=self.listener,
             meters=self.listener,
             memory=Memory(results=5, failures=3),

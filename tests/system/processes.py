@@ -61,7 +61,7 @@ class Daemon:
         self.sites = folder / "sites.yaml"
         self.sites.write_text(sites)
         self.log = folder / "daemon.log"
-        command = [
+        command: list[str | Path] = [
             *(sys.executable, "-m", "monitor", "run", "--config", self.sites),
             *("--listen", "127.0.0.1:0"),
         ]
@@ -131,7 +131,7 @@ class Nginx:
         self.process = subprocess.Popen(
             [program, "-p", folder, "-c", config, "-e", folder / "error.log"]
         )
-        until(lambda: socket.create_connection(("127.0.0.1", self.port)).close() or True, "nginx")
+        until(lambda: fetch(f"http://127.0.0.1:{self.port}/"), "nginx's start")
 
     def _config(self, folder: Path) -> str:
         tls = "ssl_protocols TLSv1.3; ssl_certificate {0}/{1}.pem; ssl_certificate_key {0}/{1}.pem;"
