@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from monitor.config.load import Tables
 from monitor.config.settings import Settings
 from monitor.engine.engine import Engine, Publisher
 from monitor.engine.events import Inbox, ReloadRequested, SitesChanged, StopRequested
-from monitor.engine.pools import AnalysisPool, PoolLimits, ProbePool
+from monitor.engine.pools import SHARED_MEMORY, AnalysisPool, PoolLimits, ProbePool
 from monitor.engine.state import Memory
 from monitor.logs import Secrets, fields
 from monitor.metrics.exposition import Exposition, probe_exposition, render
@@ -201,6 +202,9 @@ class _Runtime:
         on_stopping: Callable[[], None],
     ) -> None:
         sys.setswitchinterval(_SWITCH_INTERVAL)
+        # Where the forkserver's socket is made. The pool's locks need this place anyway, and it is
+        # writable in containers whose root is not
+        tempfile.tempdir = SHARED_MEMORY
         clock = SystemClock()
         kinds = {id(kind): kind for kind in PROBES.values()}
         built = {number: kind.build() for number, kind in kinds.items()}

@@ -585,12 +585,15 @@ class ProbeKind:
         build: Makes the probe, once for the life of the daemon.
         sections: The site's keys that hold its options, with the record each is decoded into.
         check_url: Raises ValueError, with what is wrong, for a URL this probe can not use.
+        obstacle: Says why the system does not let this probe work, and which setting to change;
+            None when it does.
     """
 
     protocol: str
     build: Callable[[], "Probe"]
     sections: Mapping[str, type]
     check_url: Callable[[str], None] | None = None
+    obstacle: Callable[[], str | None] | None = None
 
 
 Probe: TypeAlias = Callable[[Site, "Deadline"], Observation]

@@ -166,6 +166,10 @@ class Reloader:
         self.config = config
         self._watcher.update(self._watched(config.files))
         self._internal.reloaded(ok=True, time=SystemClock().time())
+        for scheme in sorted({site.scheme for site in config.sites}):
+            obstacle = self._tables.probes[scheme].obstacle
+            if obstacle is not None and (why := obstacle()):
+                _log.warning("probe_cannot_work", extra=fields(scheme=scheme, detail=why))
 
     def _watched(self, files: Iterable[Path]) -> tuple[Path, ...]:
         return (*files, self._web_path) if self._web_path else tuple(files)

@@ -140,8 +140,9 @@ def test_probe_takes_options(pages):
         (["http://127.0.0.1/", "-o", "http.metod=GET"], "did you mean 'method'?"),
         (["http://127.0.0.1/", "-o", "nonsense"], "'nonsense' is not KEY=VALUE"),
         (["http://127.0.0.1/", "--timeout", "5"], "'5' is not a duration"),
+        (["http://127.0.0.1/", "-o", 'expect.that=rcode == "A"'], "http checks have no rcode"),
     ],
-    ids=["scheme", "key", "form", "unit"],
+    ids=["scheme", "key", "form", "unit", "variable"],
 )
 def test_probe_says_what_is_wrong(args, message):
     """Bad arguments are one sentence and status 2."""

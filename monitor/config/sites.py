@@ -23,7 +23,7 @@ from monitor.config.nodes import (
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import DEFAULTS, Decoded, Decoder, Forms
-from monitor.model import Confirm, ExpectationKind, Site
+from monitor.model import Confirm, ExpectationKind, Site, redact
 from monitor.options import show_duration
 
 _NOT_IN_DEFAULTS = ("url", "name")
@@ -237,7 +237,7 @@ class SiteReader:
                     self._report_foreign_expectation(entry, key, scheme, path)
             elif entry:
                 decoded = self._expectation(entry, key, path)
-                if decoded:
+                if decoded and self._fits(decoded, entry, key, protocol, path):
                     yield key, decoded
             elif protocol in kind.defaults:
                 yield key, Decoded(kind.defaults[protocol])
@@ -250,6 +250,20 @@ class SiteReader:
         return self._decoder.decode(
             form, entry.value, path, keys=("expect", key), inherited=entry.inherited
         )
+
+    def _fits(self, decoded: Decoded, entry: Entry, key: str, protocol: str, path: KeyPath) -> bool:
+        """Tell whether the value makes sense for the protocol; report it where it was meant to."""
+        check = self._tables.expectations[key].check_protocol
+        if check is None:
+            return True
+        try:
+            check(decoded.value, protocol)
+        except ValueError as error:
+            if not entry.inherited:
+                message = redact(str(error), tuple(decoded.secrets))
+                self._problems.add(entry.value, (*path, "expect", key), message)
+            return False
+        return True
 
     def _report_if_empty(self, node: Node, path: KeyPath) -> bool:
         if is_empty(node):
@@ -335,7 +349,7 @@ def _site(
         timeout=keys.deadline(),
         options=tuple(part.value for part in options),
         expect=tuple((key, part.value) for key, part in expect),
-        reads_body=any(expectations[key].reads_body for key, _ in expect),
+        reads_body=any(expectations[key].needs_body(part.value) for key, part in expect),
         confirm=_confirm(keys.confirm),
         # The longest first: one may be a part of another
         secrets=tuple(sorted(secrets, key=lambda secret: (-len(secret), secret))),

@@ -148,7 +148,7 @@ _QUEUED_AHEAD = 2
 _START_WITHIN: Seconds = 30.0
 _SHORTEST_PAUSE: Seconds = 0.1
 _LONGEST_PAUSE: Seconds = 10.0
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108  the place of every pool's locks, see sem_overview(7)
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  the place of every pool's locks, see sem_overview(7)
 _NO_SHARED_MEMORY = (errno.EROFS, errno.ENOSPC, errno.EACCES, errno.ENOENT)
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -427,7 +427,7 @@ class AnalysisPool:
 
 def _why_none(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _NO_SHARED_MEMORY:
-        return f"{_SHARED_MEMORY} must be writable and have room ({error.strerror})"
+        return f"{SHARED_MEMORY} must be writable and have room ({error.strerror})"
     return str(error) or type(error).__name__
 
 

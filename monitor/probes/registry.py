@@ -42,6 +42,7 @@ PROBES: Mapping[str, ProbeKind] = {
         build=IcmpProbe,
         sections={"icmp": IcmpOptions, "network": NetworkOptions},
         check_url=icmp.check_url,
+        obstacle=icmp.forbidden,
     ),
     "dns": ProbeKind(
         protocol="dns",
