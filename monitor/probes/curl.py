@@ -660,6 +660,12 @@ def _row(codes: set[int], pattern: str, reason: Reason, message: str) -> _Row:
 # The most specific first: the first row whose code and pattern fit decides
 _ROWS = (
     _row(
+        {pycurl.E_HTTP2, *_READING},  # whichever comes first, the frame or the end
+        r"expected SETTINGS|does not support HTTP/2",
+        Reason.HTTP_VERSION,
+        "{peer} does not speak HTTP/2: {text}",
+    ),
+    _row(
         {pycurl.E_SSL_CONNECT_ERROR},
         r"wrong version number|packet length too long|http request|record layer failure",
         Reason.TLS_PROTOCOL,
@@ -707,12 +713,6 @@ _ROWS = (
         "",
         Reason.DECODE_ERROR,
         "the body from {peer} cannot be decompressed: {text}",
-    ),
-    _row(
-        {pycurl.E_HTTP2},
-        r"expected SETTINGS|does not support HTTP/2",
-        Reason.HTTP_VERSION,
-        "{peer} does not speak HTTP/2: {text}",
     ),
     _row(
         {
