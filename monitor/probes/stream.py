@@ -120,7 +120,7 @@ class Connection:
         failure = self._connect(transfer, route)
         self.phases[Phase.TLS] = transfer.phases().get(Phase.TLS, 0.0)
         if failure:
-            raise Broken(failure.reason, failure.message)
+            raise _broken(failure)
 
     def _connect(self, transfer: Transfer, route: Route) -> Failure | None:
         for option, value in (
@@ -309,6 +309,10 @@ def lost(transfer: Transfer, error: pycurl.error) -> Broken:
     Raises:
         ProbeError, pycurl.error: As Transfer.failure().
     """
-    failure = transfer.failure(error)
+    return _broken(transfer.failure(error))
+
+
+def _broken(failure: Failure) -> Broken:
+    # To libcurl each of these connections is a new one, which a reset keeps from being made
     reset = failure.reason is Reason.CONNECT_RESET
     return Broken(Reason.CONNECTION_LOST if reset else failure.reason, failure.message)

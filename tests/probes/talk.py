@@ -1,0 +1,93 @@
+"""Conversations for scripted servers, and checks of the probes that hold them."""
+
+import json
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any, TypeAlias
+
+from monitor.clock import SystemClock
+from monitor.config.keys import Tables
+from monitor.config.load import load_text
+from monitor.model import Observation, Site
+from monitor.probes.curl import Handles
+from monitor.probes.observe import Observer
+from monitor.probes.registry import PROBES
+from tests.probes.servers import Connection, Step
+
+Turn: TypeAlias = Step | ssl.SSLContext | None
+
+LINE = None
+"""The turn in which a line is taken and kept in the server's ``requests``."""
+
+
+def take(size: int) -> Callable[[Connection], None]:
+    """Take so many bytes, and keep them in the server's ``requests``."""
+
+    def turn(connection: Connection) -> None:
+        data = b""
+        while len(data) < size:
+            piece = connection.sock.recv(size - len(data))
+            if not piece:
+                break
+            data += piece
+        connection.server.requests.append(data)
+
+    return turn
+
+
+def talk(*turns: Turn) -> list[Step]:
+    """
+    Return the script of a conversation; a TLS context puts the connection under TLS.
+
+    Once its last turn is over the connection is closed.
+    """
+
+    def step(connection: Connection) -> None:
+        with ExitStack() as stack:
+            for turn in turns:
+                if isinstance(turn, bytes):
+                    connection.sock.sendall(turn)
+                elif isinstance(turn, ssl.SSLContext):
+                    connection.sock.settimeout(5)
+                    secured = turn.wrap_socket(connection.sock, server_side=True)
+                    connection.sock = stack.enter_context(secured)
+                elif turn is None:
+                    _take_line(connection)
+                elif callable(turn):
+                    turn(connection)
+                else:
+                    connection.wait(turn)
+
+    return [step]
+
+
+def _take_line(connection: Connection) -> None:
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = connection.sock.recv(1)
+        if not piece:
+            break
+        line += piece
+    connection.server.requests.append(line)
+
+
+def site_of(url: str, environ: Mapping[str, str] | None = None, **keys: Any) -> Site:
+    """
+    Return the site of these keys, decoded as the daemon does it.
+
+    Raises:
+        ConfigError: It is wrong.
+    """
+    text = json.dumps({"sites": [{"url": url, **keys}]})  # JSON is YAML
+    (site,) = load_text(text, Tables(PROBES, {}), environ or {}).sites
+    return site
+
+
+def observe(handles: Handles, authority: Any, url: str, **keys: Any) -> Observation:
+    """Check a site of these keys once; it trusts the test's authority."""
+    keys["tls"] = {"ca_file": authority.file, **keys.get("tls", {})}
+    site = site_of(url, **{"timeout": "5s", **keys})
+    # What the row builds has handles of its own, which no test could close
+    probe = type(PROBES[site.scheme].build())(handles)
+    return Observer({site.scheme: probe}, SystemClock())(site)

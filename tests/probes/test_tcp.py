@@ -1,0 +1,520 @@
+"""The TCP probe over real loopback sockets: connecting, dialogues, STARTTLS, hostile peers."""
+
+import os
+import resource
+import socket
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from monitor.clock import Deadline, SystemClock
+from monitor.errors import ConfigError, ProbeError
+from monitor.model import Phase, Reason
+from monitor.probes import tcp
+from tests.probes.servers import drip, repeat, reset, stay_silent
+from tests.probes.talk import LINE, observe, site_of, take, talk
+
+SHORT = "400ms"
+
+
+@pytest.fixture
+def look(handles, authority):
+    """Return a function that checks a TCP server once; ``steps`` are its dialogue."""
+
+    def run(server, *steps, **keys):
+        url = f"tcp://localhost:{server.port}"
+        return observe(handles, authority, url, tcp={"dialogue": steps}, **keys)
+
+    return run
+
+
+@pytest.fixture
+def free_port():
+    """Return a port on which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+# ---------------------------------------------------------------- connecting
+
+
+def test_a_connection_is_enough(serve, look):
+    """Without a dialogue a site is up once the connection stands, timed by phase."""
+    seen = look(serve([stay_silent]))
+    assert seen.failure is None
+    assert seen.address == "127.0.0.1"
+    assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT]
+    assert seen.duration == sum(seen.phases.values()) > 0
+    assert (seen.answer.captures, seen.answer.received) == ((), b"")
+    assert seen.tls is None
+
+
+def test_ipv6_works(serve, handles, authority):
+    """An IPv6 address stands in brackets, as in any URL."""
+    server = serve([stay_silent], host="::1")
+    seen = observe(handles, authority, f"tcp://[::1]:{server.port}")
+    assert (seen.failure, seen.address) == (None, "::1")
+
+
+def test_nobody_listens(handles, authority, free_port):
+    """A closed port refuses, and there is no answer."""
+    seen = observe(handles, authority, f"tcp://127.0.0.1:{free_port}")
+    assert seen.failure.reason is Reason.CONNECT_REFUSED
+    assert seen.failure.message == f"connection to 127.0.0.1:{free_port} refused"
+    assert seen.answer is None
+
+
+def test_a_full_queue_is_a_connect_timeout(handles, authority):
+    """A server that accepts nothing, and has no room in its queue, holds us for the deadline."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        with socket.create_connection(listener.getsockname()):
+            url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+            seen = observe(handles, authority, url, timeout=SHORT)
+    assert seen.failure.reason is Reason.CONNECT_TIMEOUT
+    assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT]
+    assert seen.phases[Phase.CONNECT] >= 0.3
+
+
+def test_the_network_section_holds(serve, handles, authority):
+    """connect_to and source_address hold for TCP as for every probe."""
+    server = serve([stay_silent])
+    network = {"connect_to": f"127.0.0.1:{server.port}", "source_address": "127.0.0.7"}
+    seen = observe(handles, authority, "tcp://db.example.org:5432", network=network)
+    assert seen.failure is None
+    assert server.peers == ["127.0.0.7"]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("tcp://db.internal", "a tcp URL needs a host and a port: tcp://db.internal:5432"),
+        ("tcp://:5432", "a tcp URL needs a host and a port: tcp://db.internal:5432"),
+        ("tcp://db:5432/path", "a tcp URL is only host and port: tcp://db.internal:5432"),
+        ("tls://db:5432?x=y", "a tls URL is only host and port: tls://db.internal:5432"),
+        ("tcp://me@db:5432", "a tcp URL is only host and port: tcp://db.internal:5432"),
+    ],
+)
+def test_a_url_is_host_and_port(url, message):
+    """Anything else in the URL would be ignored, and is an error therefore."""
+    with pytest.raises(ValueError, match="URL") as error:
+        tcp.check_url(url)
+    assert str(error.value) == message
+
+
+# ---------------------------------------------------------------- the dialogue
+
+
+def test_a_line_is_sent_with_crlf(serve, look):
+    """CRLF is added to a text, unless it ends in a line feed by itself; bytes go as they are."""
+    server = serve(talk(LINE, LINE, take(3), b"ok\r\n"))
+    seen = look(
+        server, {"send": "one"}, {"send": "two\n"}, {"send_bytes": "00 ff 0a"}, {"expect": "ok"}
+    )
+    assert seen.failure is None
+    assert server.requests == [b"one\r\n", b"two\n", b"\x00\xff\n"]
+
+
+def test_lines_are_read_until_one_matches(serve, look):
+    """Lines that do not match are skipped, however they end and however they are cut in pieces."""
+    server = serve(talk(b"* hello\n* wor", 0.05, b"ld\r\n220 rea", 0.05, b"dy\r\n", LINE))
+    seen = look(server, {"expect": "^220 ready$"}, {"send": "quit"})
+    assert seen.failure is None
+    assert seen.answer.received == b"* hello\n* world\r\n220 ready\r\n"
+    assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT, Phase.PROCESSING]
+    assert seen.phases[Phase.PROCESSING] >= 0.05
+
+
+def test_lines_that_came_together_serve_one_expect_after_the_other(serve, look):
+    """What was read beyond a match is there for the next step."""
+    server = serve(talk(b"a\nb\nc\n"))
+    assert look(server, {"expect": "^a"}, {"expect": "^b"}, {"expect": "^c"}).failure is None
+    assert look(server, {"expect": "^b"}, {"expect": "^a"}).failure is not None
+
+
+def test_the_last_line_needs_no_end(serve, look):
+    """What stands before the end of the connection is a line, too."""
+    assert look(serve(talk(b"hello\nbye")), {"expect": "^bye$"}).failure is None
+
+
+def test_groups_are_sent_back(serve, look):
+    """The groups of an expect fill in later sends, by number or name; the named are captured."""
+    server = serve(talk(b"PING :4711 x\r\n", LINE, LINE, b"end\n"))
+    seen = look(
+        server,
+        {"expect": r"^PING :(?P<token>\d+) (x)(y)?"},
+        {"send": r"PONG \1 \g<token> \2\3 \0"},
+        {"send": r"\\1 is no reference, \Seen is none"},
+        {"expect": "end"},
+    )
+    assert seen.failure is None
+    assert seen.answer.captures == (("token", "4711"),)
+    assert server.requests[0] == b"PONG 4711 4711 x PING :4711 x\r\n"
+    assert server.requests[1] == rb"\1 is no reference, \Seen is none" + b"\r\n"
+
+
+def test_captures_are_text_and_short(serve, look):
+    """A capture becomes a label, so it is cut, and what is no UTF-8 is replaced."""
+    seen = look(serve(talk(b"v=" + b"\xff" * 1000 + b"\n")), {"expect": "^v=(?P<v>.*)"})
+    assert seen.answer.captures == (("v", "\ufffd" * 256),)
+
+
+@pytest.mark.parametrize(
+    ("steps", "script", "reason", "message"),
+    [
+        (
+            [{"expect": "^220"}],
+            talk(b"554 no service\r\n", stay_silent),
+            Reason.TCP_DIALOGUE,
+            'expected "^220", got "554 no service"',
+        ),
+        (
+            [{"expect": "^220"}],
+            talk(b"554 no service\r\n"),
+            Reason.TCP_DIALOGUE,
+            'expected "^220", got "554 no service"',
+        ),
+        (
+            [{"expect": "^220 ready"}],
+            talk(b"220 rea", stay_silent),
+            Reason.TCP_DIALOGUE,
+            'expected "^220 ready", got "220 rea"',
+        ),
+        (
+            [{"expect": "^220"}],
+            [stay_silent],
+            Reason.READ_TIMEOUT,
+            'no answer from 127.0.0.1:{port} within 400ms (expected "^220")',
+        ),
+        (
+            [{"expect": "^220"}],
+            [],
+            Reason.CONNECTION_LOST,
+            '127.0.0.1:{port} closed the connection before "^220" came',
+        ),
+        (
+            [{"send": "x"}, {"expect": "^220"}],
+            talk(LINE, reset),
+            Reason.CONNECTION_LOST,
+            "127.0.0.1:{port} reset the connection",
+        ),
+        (
+            [{"expect_bytes": "53"}],
+            talk(b"N", stay_silent),
+            Reason.TCP_DIALOGUE,
+            'expected bytes 53, got "N"',
+        ),
+        (
+            [{"expect_bytes": "00 01 02"}],
+            talk(b"\x00\x02", stay_silent),
+            Reason.TCP_DIALOGUE,
+            r'expected bytes 00 01 02, got "\x00\x02"',
+        ),
+        (
+            [{"expect_bytes": "00 01 02"}],
+            talk(b"\x00", stay_silent),
+            Reason.TCP_DIALOGUE,
+            r'expected bytes 00 01 02, got "\x00"',
+        ),
+        (
+            [{"expect_bytes": "00 01"}],
+            [stay_silent],
+            Reason.READ_TIMEOUT,
+            "no answer from 127.0.0.1:{port} within 400ms (expected bytes 00 01)",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_dialogue_that_fails_says_what_came_instead(serve, look, steps, script, reason, message):
+    """The message names what was expected, and the last that came; so does the evidence."""
+    server = serve(script)
+    seen = look(server, *steps, timeout=SHORT)
+    assert seen.failure.reason is reason
+    assert seen.failure.message == message.format(port=server.port)
+    assert seen.answer is not None
+    assert Phase.PROCESSING in seen.phases
+
+
+def test_bytes_are_expected_one_after_the_other(serve, look):
+    """expect_bytes takes as many bytes as it names and leaves the next ones."""
+    server = serve(talk(b"\x00\x01\x02rest\n"))
+    seen = look(server, {"expect_bytes": "00 01"}, {"expect_bytes": "02"}, {"expect": "^rest$"})
+    assert seen.failure is None
+
+
+def test_a_secret_is_never_quoted(serve, look):
+    """A peer that sends our password back does not bring it into messages or the evidence."""
+    server = serve(talk(LINE, b"-ERR no hunter2-hunter2 here\r\n", stay_silent))
+    keys = {"environ": {"PASS": "hunter2-hunter2"}}
+    seen = look(server, {"send": "AUTH ${PASS}"}, {"expect": "^[+]OK"}, timeout=SHORT, **keys)
+    assert server.requests == [b"AUTH hunter2-hunter2\r\n"]
+    assert seen.failure.message == 'expected "^[+]OK", got "-ERR no <secret> here"'
+    assert seen.answer.received == b"-ERR no <secret> here\r\n"
+
+
+def test_what_a_peer_says_is_quoted_printable_and_short(serve, look):
+    """A message holds no control characters and no more than a line's worth of foreign text."""
+    server = serve(talk(b"\x1b[31m\xff" + "é".encode() + b"x" * 500 + b"\n", stay_silent))
+    seen = look(server, {"expect": "^220"}, timeout=SHORT)
+    head = r'expected "^220", got "\x1b[31m\xff' + "é"
+    assert seen.failure.message.startswith(head + "xxx")
+    assert seen.failure.message.endswith('x…"')
+    assert len(seen.failure.message) < 150
+
+
+# ---------------------------------------------------------------- TLS in mid-connection
+
+
+def test_starttls_goes_on_under_tls(serve, look, authority):
+    """After starttls the same connection is encrypted, verified, and its handshake reported."""
+    server = serve(
+        talk(b"220 hi\r\n", LINE, b"220 go\r\n", authority.context(), LINE, b"250 ok\r\n")
+    )
+    seen = look(
+        server,
+        {"expect": "^220 (?P<greeting>.*)"},
+        {"send": "STARTTLS"},
+        {"expect": "^220"},
+        {"starttls": True},
+        {"send": r"EHLO \g<greeting>"},
+        {"expect": "^250"},
+    )
+    assert seen.failure is None
+    assert server.requests == [b"STARTTLS\r\n", b"EHLO hi\r\n"]
+    assert len(server.peers) == 1
+    assert (seen.tls.version, seen.tls.verified, len(seen.tls.chain)) == ("TLS 1.3", True, 1)
+    assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT, Phase.TLS, Phase.PROCESSING]
+    assert seen.answer.received.endswith(b"250 ok\r\n")
+
+
+def test_starttls_verifies_and_keeps_the_chain(serve, look, authority):
+    """A certificate that is not trusted has its exact reason and is handed over all the same."""
+    seen = look(serve(talk(b"go\n", authority.expired())), {"expect": "go"}, {"starttls": True})
+    assert seen.failure.reason is Reason.TLS_EXPIRED
+    assert seen.failure.message == "a certificate of localhost has expired on 2020-01-02"
+    assert seen.tls.verified is False
+    assert len(seen.tls.chain) == 1
+    assert seen.answer.received == b"go\n"
+
+
+def test_starttls_from_a_source_address_and_to_another_name(serve, look, authority):
+    """The options of network and tls hold after starttls as before it."""
+    names = []
+    context = authority.context("mail.example.org")
+    context.sni_callback = lambda _socket, name, _context: names.append(name)
+    server = serve(talk(b"go\n", context, b"hi\n"))
+    seen = look(
+        server,
+        {"expect": "go"},
+        {"starttls": True},
+        {"expect": "hi"},
+        tls={"server_name": "mail.example.org"},
+        network={"source_address": "127.0.0.8"},
+    )
+    assert seen.failure is None
+    assert (names, server.peers) == (["mail.example.org"], ["127.0.0.8"])
+    assert seen.tls.server_name == "mail.example.org"
+
+
+def end_sending(connection):
+    """Close our side of the connection, and wait."""
+    connection.sock.shutdown(socket.SHUT_WR)
+    connection.wait()
+
+
+@pytest.mark.parametrize(
+    ("script", "reason", "part"),
+    [
+        (talk(b"go\nforged\n", stay_silent), Reason.TLS_PROTOCOL, "went on in plain text after"),
+        (talk(b"go\n", 0.05, b"plain\n" * 9), Reason.TLS_PROTOCOL, "does not speak TLS"),
+        (talk(b"go\n", stay_silent), Reason.TLS_TIMEOUT, "no TLS handshake with 127.0.0.1:"),
+        (talk(b"go\n", end_sending), Reason.TLS_PROTOCOL, "during the TLS handshake"),
+        (talk(b"go\n", 0.05, reset), Reason.CONNECTION_LOST, "reset the connection"),
+    ],
+    ids=["forged plain text", "plain text", "stalls", "closes", "resets"],
+)
+def test_starttls_that_leads_nowhere(serve, look, script, reason, part):
+    """What stands in the way of the handshake has its reason; nothing goes on in plain text."""
+    seen = look(serve(script), {"expect": "go"}, {"starttls": True}, timeout=SHORT)
+    assert (seen.failure.reason, part in seen.failure.message) == (reason, True), seen.failure
+
+
+# ---------------------------------------------------------------- hostile peers
+
+FLOOD = b"spam\n" * 4096
+HOSTILE = {
+    "drips": (talk(drip(b"x", every=0.02)), 'expected "^220", got "xx'),
+    "drips lines": (talk(drip(b"x\n", every=0.02)), 'expected "^220", got "x"'),
+    "a line without end": (talk(repeat(b"x" * 4096)), 'expected "^220", got a line longer than'),
+    "lines without end": (talk(repeat(FLOOD)), 'expected "^220", got more than 1MiB'),
+    "noise": (talk(bytes(range(256)) * 4, stay_silent), 'expected "^220", got "\\x0b'),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_peer_costs_no_more_than_the_deadline(serve, look, name):
+    """However much or little comes, time and memory are bounded."""
+    script, message = HOSTILE[name]
+    server = serve(script)
+    begin = time.monotonic()
+    seen = look(server, {"expect": "^220"}, timeout="10s" if "end" in name else SHORT)
+    assert time.monotonic() - begin < 20
+    assert seen.failure.reason is Reason.TCP_DIALOGUE
+    assert seen.failure.message.startswith(message)
+    assert len(seen.answer.received) <= 1024
+
+
+def test_a_peer_that_takes_nothing_holds_us_for_the_deadline(look):
+    """Where the peer does not read, sending ends with the deadline, too."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        peer = SimpleNamespace(port=listener.getsockname()[1])
+        seen = look(peer, {"send": "x" * 10_000_000}, timeout=SHORT)
+    assert seen.failure.reason is Reason.READ_TIMEOUT
+    assert "did not take what was sent to it within 400ms" in seen.failure.message
+
+
+def test_no_file_descriptor_is_our_own_fault(serve, handles):
+    """Where the monitor has no file descriptor left, the check says nothing about the site."""
+    site = site_of(f"tcp://127.0.0.1:{serve([stay_silent]).port}")
+    probe = tcp.TcpProbe(handles)
+    assert probe(site, Deadline.after(5, SystemClock())).failure is None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as sock:
+        lowest = sock.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(ProbeError):
+            probe(site, Deadline.after(5, SystemClock()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_connections_do_not_outlive_their_check(serve, look, authority):
+    """After each check its connection is closed, with and without TLS, good or bad."""
+    ended = []
+
+    def wait_for_end(connection):
+        while connection.sock.recv(4096):
+            pass
+        ended.append(connection)
+
+    plain = serve(talk(b"hi\n", wait_for_end))
+    secure = serve(talk(b"hi\n", authority.context(), b"there\n", wait_for_end))
+    look(plain, {"expect": "hi"})
+    look(plain, {"expect": "bye"}, timeout=SHORT)
+    look(secure, {"expect": "hi"}, {"starttls": True}, {"expect": "there"})
+    look(secure, {"expect": "hi"}, {"starttls": True}, {"expect": "bye"}, timeout=SHORT)
+    limit = time.monotonic() + 5
+    while len(ended) < 4 and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert len(ended) == 4
+
+
+# ---------------------------------------------------------------- the options
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([{"send": "a", "expect": "b"}], "exactly one of send, send_bytes, expect, expect_bytes"),
+        ([{}], "exactly one of send, send_bytes, expect, expect_bytes, starttls"),
+        ([{"starttls": False}], "exactly one of"),
+        ([{"expect": "("}], "is not an RE2 pattern"),
+        ([{"send_bytes": "0"}], 'is not bytes in hexadecimal; write "00 00 00 08", in quotes'),
+        ([{"send_bytes": 53}], "is not bytes in hexadecimal"),
+        ([{"expect_bytes": ""}], "is not bytes in hexadecimal"),
+        ([{"send": r"\1"}], r"refers to \1, a group that no earlier expect has"),
+        ([{"expect": "(a)"}, {"send": r"\2"}], r"a literal \2 is written \\2"),
+        ([{"expect": "(?P<a>b)"}, {"send": r"\g<b>"}], r"refers to \g<b>, a group"),
+        ([{"starttls": True}, {"starttls": True}], "has a second starttls"),
+        ([{"sned": "a"}], "did you mean 'send'"),
+    ],
+)
+def test_a_wrong_dialogue_is_a_configuration_error(steps, message):
+    """A mistake in a dialogue is found when the configuration is read."""
+    with pytest.raises(ConfigError) as error:
+        site_of("tcp://localhost:25", tcp={"dialogue": steps})
+    assert message in str(error.value)
+
+
+# ---------------------------------------------------------------- real peers
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that starts a program and waits until its port is open."""
+    running = []
+
+    def run(port, *command):
+        log = (tmp_path / "log").open("ab")
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path)
+        running.append((process, log))
+        limit = time.monotonic() + 10
+        while time.monotonic() < limit:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            except OSError:
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.02)
+            else:
+                return
+        raise AssertionError((tmp_path / "log").read_text())
+
+    yield run
+    for process, log in running:
+        process.terminate()
+        process.wait(10)
+        log.close()
+
+
+@pytest.fixture
+def port():
+    """Return a port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+REDIS = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port")
+
+
+@pytest.mark.real
+def test_redis_answers_ping(real, start, port, handles, authority):
+    """Redis is up when it answers PING, and down when it wants a password; with it, it is up."""
+    start(port, real("redis-server"), *REDIS, str(port), "--requirepass", "opensesame")
+    ask = partial(observe, handles, authority, f"tcp://127.0.0.1:{port}", timeout="1s")
+    ping = [{"send": "PING"}, {"expect": r"^\+PONG"}]
+    seen = ask(tcp={"dialogue": ping})
+    assert seen.failure.reason is Reason.TCP_DIALOGUE
+    assert seen.failure.message == (r'expected "^\+PONG", got "-NOAUTH Authentication required."')
+    login = [{"send": "AUTH ${PASS}"}, {"expect": r"^\+OK"}]
+    assert ask(tcp={"dialogue": [*login, *ping]}, environ={"PASS": "opensesame"}).failure is None
+
+
+@pytest.mark.real
+def test_sshd_shows_its_banner(real, start, port, handles, authority, tmp_path):
+    """sshd tells its version before anything else; a check for another one fails."""
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # as its service does
+    key = tmp_path / "host_key"
+    subprocess.run([real("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    (tmp_path / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {key}\nPidFile none\nUsePAM no\n"
+    )
+    start(port, real("sshd"), "-D", "-e", "-f", str(tmp_path / "sshd_config"))
+    ask = partial(observe, handles, authority, f"tcp://127.0.0.1:{port}", timeout="1s")
+    good = [{"expect": r"^SSH-2\.0-(?P<software>[^ ]+)"}, {"send": "SSH-2.0-monitor"}]
+    seen = ask(tcp={"dialogue": good})
+    assert seen.failure is None
+    assert seen.answer.captures[0][1].startswith("OpenSSH_")
+    seen = ask(tcp={"dialogue": [{"expect": "^SSH-1"}]})
+    assert seen.failure.message.startswith('expected "^SSH-1", got "SSH-2.0-OpenSSH_')
