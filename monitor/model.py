@@ -8,9 +8,11 @@ its name. ``None`` is "no data", never 0.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, time
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
     from monitor.clock import Deadline
@@ -112,6 +114,41 @@ class Confirm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecurringWindow:
+    """
+    Maintenance on some days of every week.
+
+    Attributes:
+        days: On which it begins; 0 is Monday.
+        start: By a clock in the zone, as ``end`` is.
+        end: At or before ``start``, it is the next day's.
+    """
+
+    days: frozenset[int] = frozenset(range(7))
+    start: time
+    end: time
+    zone: ZoneInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SingleWindow:
+    """
+    Maintenance that happens once.
+
+    Attributes:
+        start: By a clock in the zone, as ``end`` is; neither has a zone of its own.
+        end: After ``start``.
+    """
+
+    start: datetime
+    end: datetime
+    zone: ZoneInfo
+
+
+Window: TypeAlias = RecurringWindow | SingleWindow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """
     One site of the list, decoded and complete.
@@ -128,6 +165,7 @@ class Site:
         expect: What must hold, as (key of EXPECTATIONS, decoded value), in the table's order.
         reads_body: Whether an expectation looks at the body, so that more than the evidence of it
             is worth keeping.
+        maintenance: When the site's state is not to be taken at its word.
         secrets: Every value that must never be shown; see redact().
     """
 
@@ -143,6 +181,7 @@ class Site:
     expect: tuple[tuple[str, Any], ...] = ()
     reads_body: bool = False
     confirm: Confirm = Confirm()
+    maintenance: tuple[Window, ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def section(self, record: type[_Section]) -> _Section:
@@ -537,6 +576,10 @@ class SiteState:
         status: The confirmed state; unknown until a first result confirms one.
         since: When ``status`` was taken on.
         streak: How many results in a row said the same as the last one that said anything.
+        turns: A bit for each of the last finished checks, the latest lowest: whether it said
+            another thing than the one before.
+        flapping: Whether so many of these did that ``status`` alone would mislead.
+        maintenance: Whether one of the site's windows is open.
         last: The last check, errors included.
         finished: The last check that said something of the site; what gauges show.
         recent: The last checks, newest first.
@@ -547,6 +590,9 @@ class SiteState:
     status: Status = Status.UNKNOWN
     since: Timestamp
     streak: int = 0
+    turns: int = 0
+    flapping: bool = False
+    maintenance: bool = False
     last: Result | None = None
     finished: Result | None = None
     recent: tuple[Past, ...] = ()
@@ -555,7 +601,9 @@ class SiteState:
 
     @property
     def shown(self) -> Status:
-        """What people are told: unknown while the monitor itself fails to look."""
+        """What people are told: maintenance before all, unknown while the monitor fails to look."""
+        if self.maintenance:
+            return Status.MAINTENANCE
         if self.last and self.last.error is not None:
             return Status.UNKNOWN
         return self.status
