@@ -4,9 +4,20 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, time
 from typing import Annotated, Any, get_args
+from zoneinfo import ZoneInfo
 
-from monitor.model import Confirm, ExpectationKind, ProbeKind, Seconds, Site
+from monitor.model import (
+    Confirm,
+    ExpectationKind,
+    ProbeKind,
+    RecurringWindow,
+    Seconds,
+    SingleWindow,
+    Site,
+    Window,
+)
 from monitor.options import Duration, Parsed, option, parse_duration, show_duration
 
 _SHORTEST_INTERVAL: Seconds = 0.1
@@ -50,6 +61,45 @@ def _count(value: Any) -> int:
     return value
 
 
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
+
+
+def _day(value: Any) -> int:
+    if value not in _DAYS:
+        raise ValueError(f"must be one of {', '.join(_DAYS)}, not {value!r}")
+    return _DAYS.index(value)
+
+
+def _time(value: Any) -> time:
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a time of day such as 22:00, from 00:00 to 23:59")
+    return time.fromisoformat(value)
+
+
+def _moment(value: Any) -> datetime:
+    if isinstance(value, str) and _MOMENT.fullmatch(value):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is not a moment: {error}") from None
+    raise ValueError(f"{value!r} is not a moment such as 2026-12-01T22:00; the zone is timezone's")
+
+
+def _zone(value: Any) -> ZoneInfo:
+    try:
+        return ZoneInfo(value)
+    except Exception:  # whatever the name makes it do: a folder, a path, no text at all
+        raise ValueError(f"{value!r} is no time zone; write one such as Europe/Berlin") from None
+
+
+_Day = Annotated[int, Parsed(_day, {"enum": list(_DAYS)})]
+_Time = Annotated[time, Parsed(_time, {"type": "string", "pattern": f"^({_TIME.pattern})$"})]
+_Moment = Annotated[
+    datetime, Parsed(_moment, {"type": "string", "pattern": f"^{_MOMENT.pattern}$"})
+]
+_Zone = Annotated[ZoneInfo, Parsed(_zone, {"type": "string", "default": "UTC"})]
 _Interval = Annotated[Seconds, _at_least(_SHORTEST_INTERVAL)]
 _Timeout = Annotated[Seconds, _at_least(_SHORTEST_TIMEOUT)]
 _Count = Annotated[int, Parsed(_count, {"type": "integer", "minimum": 1})]
@@ -71,6 +121,42 @@ class ConfirmKeys:
         _CONFIRM.retry_interval,
         doc="How often the site is checked while a failure awaits confirmation.",
     )
+
+
+_PAIRS = ("from_", "to", "start", "end")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowKeys:
+    """A window that recurs, with ``from`` and ``to``, or one that does not: ``start``, ``end``."""
+
+    days: tuple[_Day, ...] = option((), doc="On which it begins: mon, tue …; by default on each.")
+    from_: _Time | None = option(None, doc="When it begins, such as 22:00.")
+    to: _Time | None = option(
+        None, doc="When it ends; at or before from, it is the time of the next day."
+    )
+    start: _Moment | None = option(
+        None, doc="When it begins if it happens once, such as 2026-12-01T22:00."
+    )
+    end: _Moment | None = option(None, doc="When it ends if it happens once.")
+    timezone: _Zone = option(ZoneInfo("UTC"), doc="Whose clocks these times are read from.")
+
+    def __post_init__(self) -> None:
+        given = [key for key in _PAIRS if getattr(self, key) is not None]
+        if given not in (["from_", "to"], ["start", "end"]):
+            raise ValueError("needs from and to or, for a window that happens once, start and end")
+        if self.start and self.end and self.end <= self.start:
+            raise ValueError("end must be later than start")
+        if self.start and self.days:
+            raise ValueError("days belong to from and to; a window with start happens once")
+
+    def window(self) -> Window:
+        """Return the record that the daemon works with."""
+        if self.start is not None and self.end is not None:
+            return SingleWindow(start=self.start, end=self.end, zone=self.timezone)
+        assert self.from_ is not None and self.to is not None  # noqa: S101, PT018  see __post_init__
+        days = frozenset(self.days or range(len(_DAYS)))
+        return RecurringWindow(days=days, start=self.from_, end=self.to, zone=self.timezone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +183,9 @@ class SiteKeys:
     )
     confirm: ConfirmKeys = option(
         ConfirmKeys(), doc="How many results in a row turn the confirmed state."
+    )
+    maintenance: tuple[WindowKeys, ...] = option(
+        (), doc="Windows in which the site is checked as always, but said to be in maintenance."
     )
 
     def deadline(self) -> Seconds:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monitor.config.address import Address, parse_address
 from monitor.config.forms import Form
-from monitor.config.keys import LABEL_NAME, ConfirmKeys, SiteKeys, Tables
+from monitor.config.keys import LABEL_NAME, ConfirmKeys, SiteKeys, Tables, WindowKeys
 from monitor.config.messages import one_of, unknown
 from monitor.config.nodes import (
     Entry,
@@ -23,7 +23,7 @@ from monitor.config.nodes import (
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import DEFAULTS, Decoded, Decoder, Forms
-from monitor.model import Confirm, ExpectationKind, Site, redact
+from monitor.model import Confirm, ExpectationKind, Site, Window, redact
 from monitor.options import show_duration
 
 _NOT_IN_DEFAULTS = ("url", "name")
@@ -309,6 +309,11 @@ def _confirm(keys: ConfirmKeys) -> Confirm:
     return Confirm(**dataclasses.asdict(keys))
 
 
+@cache
+def _windows(keys: tuple[WindowKeys, ...]) -> tuple[Window, ...]:
+    return tuple(window.window() for window in keys)
+
+
 def _shown(node: MappingNode) -> Iterator[tuple[KeyPath, Entry]]:
     """Yield what becomes a label, which everybody sees."""
     for key in ("name", "group"):
@@ -351,6 +356,7 @@ def _site(
         expect=tuple((key, part.value) for key, part in expect),
         reads_body=any(expectations[key].needs_body(part.value) for key, part in expect),
         confirm=_confirm(keys.confirm),
+        maintenance=_windows(keys.maintenance),
         # The longest first: one may be a part of another
         secrets=tuple(sorted(secrets, key=lambda secret: (-len(secret), secret))),
     )

@@ -1,9 +1,19 @@
 """
-What a result makes of a site's state: confirmation, counters, memory. Pure.
+What a result makes of a site's state: confirmation, flapping, counters, memory. Pure.
 
 A site's confirmed state turns to down after ``confirm.failures`` results in a row that were down,
 back to up after ``confirm.successes``. From unknown, the first result that is up suffices: it
 recovers from nothing.
+
+A site flaps once 6 of its last 20 finished checks said another thing than the one before, until
+no more than 3 did. What counts are raw results, so that confirmation does not hide a site that
+fails now and then. Some examples, with ``.`` for up and ``x`` for down:
+
+    ....................x.................... 2 turns: an outage of one check is none
+    .........xxxxx........xxxxxxx............ 4 turns: nor are two outages
+    ......x...x...x.......................... 6 turns in a row of 9: it flaps from the third return
+    on, and no longer once its first three turns lie more than 20 checks back
+    xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx no turn: it is down, and steadily so
 """
 
 from bisect import bisect_left
@@ -24,6 +34,12 @@ from monitor.model import (
 )
 
 _Key = TypeVar("_Key")
+
+_WATCHED = 20
+"""Finished checks that are looked at for flapping."""
+_FLAPS_ABOVE = 5
+_STEADY_UP_TO = 3
+"""Turns among these; the two differ, so that flapping itself does not flap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +78,15 @@ def advance(
     if verdict is None:
         return replace(state, counters=replace(counters, errors=counters.errors + 1)), None
 
-    repeats = state.finished is not None and state.finished.up == verdict.up
-    streak = state.streak + 1 if repeats else 1
+    before = state.finished
+    repeats = before is not None and before.up == verdict.up
+    turned = before is not None and before.up != verdict.up
+    turns = (state.turns << 1 | turned) & ((1 << _WATCHED) - 1)
     state = replace(
         state,
-        streak=streak,
+        streak=state.streak + 1 if repeats else 1,
+        turns=turns,
+        flapping=turns.bit_count() > (_STEADY_UP_TO if state.flapping else _FLAPS_ABOVE),
         finished=result,
         counters=_count(counters, result, bounds),
         failures=state.failures if verdict.up else (result, *state.failures)[: memory.failures],

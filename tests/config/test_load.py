@@ -185,7 +185,7 @@ def test_a_quoted_merge_key_is_a_key(files):
     assert files.problems("sites: [{url: https://a.example, '<<': {group: a}}]") == [
         (
             "sites.yaml:1:34: sites[0]['<<']: unknown option; choose from url, name, group, labels,"
-            " interval, timeout, confirm, web, net, ping, expect"
+            " interval, timeout, confirm, maintenance, web, net, ping, expect"
         )
     ]
 

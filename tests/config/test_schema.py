@@ -56,7 +56,7 @@ def test_the_top_level_and_the_site_have_their_keys(tables):
     ]
     site = schema["$defs"]["site"]
     assert list(site["properties"]) == [
-        *("url", "name", "group", "labels", "interval", "timeout", "confirm"),
+        *("url", "name", "group", "labels", "interval", "timeout", "confirm", "maintenance"),
         *("web", "net", "ping", "expect"),
     ]
     assert site["required"] == ["url"]

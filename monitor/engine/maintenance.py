@@ -1,0 +1,149 @@
+"""
+When maintenance windows open and close. Pure.
+
+A window is open while a clock on a wall in its zone shows a time in it; a window that ends at or
+before its start goes over midnight and belongs to the day it begins on. Where daylight saving
+turns that clock:
+
+    put back from 03:00 to 02:00, 02:00 to 03:00: from the first 02:00 to the last 03:00, two hours
+    put forward from 02:00 to 03:00, 01:30 to 02:30: until the clock is put forward, half an hour
+    put forward from 02:00 to 03:00, 02:15 to 02:45: not at all
+    on either night, 22:00 to 06:00: nine hours, or seven
+
+Windows that overlap, or follow each other without a gap, are one.
+"""
+
+import heapq
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from monitor.model import RecurringWindow, Timestamp, Window
+
+_DAY = timedelta(days=1)
+_AHEAD = 15
+"""Days that are looked ahead: a window a week may be skipped once, when the clock jumps over it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """
+    How things stand at a moment, and for how long.
+
+    Attributes:
+        open: Whether a window is open.
+        until: When that changes; None when it never will.
+    """
+
+    open: bool
+    until: Timestamp | None
+
+
+@lru_cache(maxsize=256)  # windows mostly stand in defaults, and many sites ask at the same moment
+def stretch(windows: tuple[Window, ...], now: Timestamp) -> Stretch:
+    """
+    Return whether one of the windows is open, and until when that is so.
+
+    Windows that never close are looked at anew every two weeks: ``until`` is then no change.
+    """
+    spans = sorted(span for window in windows for span in _spans(window, now))
+    until: Timestamp | None = None
+    for start, end in spans:
+        if end <= now:
+            continue
+        if until is None:
+            if start > now:
+                return Stretch(open=False, until=start)
+            until = end
+        elif start <= until:
+            until = max(until, end)
+    return Stretch(open=until is not None, until=until)
+
+
+class Calendar:
+    """
+    Which sites' windows open or close next.
+
+    The mutable state is the table of sites and a heap of (moment, name); only the engine has it. A
+    moment of the heap that the table does not know any more is passed over.
+    """
+
+    def __init__(self) -> None:
+        self._sites: dict[str, tuple[tuple[Window, ...], Timestamp | None]] = {}
+        self._heap: list[tuple[Timestamp, str]] = []
+
+    def put(self, name: str, windows: tuple[Window, ...], now: Timestamp) -> bool:
+        """Take a site in, in the place of one of that name; returns whether a window is open."""
+        found = stretch(windows, now)
+        self._sites[name] = windows, found.until
+        if found.until is not None:
+            heapq.heappush(self._heap, (found.until, name))
+        return found.open
+
+    def remove(self, name: str) -> None:
+        self._sites.pop(name, None)
+
+    def next_edge(self) -> Timestamp | None:
+        """Return the next moment worth looking at."""
+        while self._heap and not self._is_meant(*self._heap[0]):
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def pop(self, now: Timestamp, at_most: int) -> Iterator[tuple[str, bool]]:
+        """Yield sites whose moment has come, and whether a window of theirs is open."""
+        for _ in range(at_most):
+            edge = self.next_edge()
+            if edge is None or edge > now:
+                return
+            _, name = heapq.heappop(self._heap)
+            windows, _ = self._sites[name]
+            yield name, self.put(name, windows, now)
+
+    def _is_meant(self, moment: Timestamp, name: str) -> bool:
+        return name in self._sites and self._sites[name][1] == moment
+
+
+def _spans(window: Window, now: Timestamp) -> Iterator[tuple[Timestamp, Timestamp]]:
+    """Yield from when until when a window is open, around *now*."""
+    if isinstance(window, RecurringWindow):
+        today = datetime.fromtimestamp(now, window.zone).date()
+        length = _DAY if window.end <= window.start else timedelta()
+        # One that began the day before yesterday may still be open where a clock was put back
+        for offset in range(-2, _AHEAD + 1):
+            day = today + offset * _DAY
+            if day.weekday() in window.days:
+                start = datetime.combine(day, window.start)
+                end = datetime.combine(day + length, window.end)
+                yield from _span(start, end, window.zone)
+    else:
+        yield from _span(window.start, window.end, window.zone)
+
+
+def _span(start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[tuple[Timestamp, Timestamp]]:
+    first, last = _shown_at(start, zone)[0], _shown_at(end, zone)[1]
+    if first < last:
+        yield first, last
+
+
+def _shown_at(local: datetime, zone: ZoneInfo) -> tuple[Timestamp, Timestamp]:
+    """
+    Return when a clock in the zone shows this time, first and last.
+
+    For a time it jumps over, both are the moment of the jump.
+    """
+    first = local.replace(tzinfo=zone, fold=0).timestamp()
+    last = local.replace(tzinfo=zone, fold=1).timestamp()
+    if first <= last:
+        return first, last
+    # By PEP 495, the two lie on the two sides of the jump then, the later one first
+    before = datetime.fromtimestamp(last, zone).utcoffset()
+    moments = range(int(last), int(first) + 1)
+    jump = bisect_left(
+        moments,
+        True,
+        key=lambda moment: datetime.fromtimestamp(moment, zone).utcoffset() != before,
+    )
+    return float(moments[jump]), float(moments[jump])
