@@ -11,6 +11,7 @@ import errno
 import math
 import os
 import re
+import socket
 import ssl
 import time
 from collections import deque
@@ -31,6 +32,7 @@ from monitor.errors import ProbeError
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
 from monitor.options import show_duration
 from monitor.probes.ciphers import iana_name
+from monitor.probes.guard import GuardedNetwork, forbidden
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.resolve import Resolver, is_address
 
@@ -102,6 +104,10 @@ class Proxy:
         """Host and port, for messages."""
         return self.url.partition("://")[2]
 
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
     @classmethod
     def parse(cls, text: str) -> "Proxy":
         """
@@ -153,6 +159,11 @@ class Route:
         return self.host, self.port
 
     @property
+    def contact(self) -> str:
+        """The host whose address is looked up and connected to: the proxy's, where there is one."""
+        return self.proxy.host if self.proxy else self.destination[0]
+
+    @property
     def name(self) -> str:
         """What the certificate must cover."""
         return (self.pinned and self.tls.server_name) or self.host
@@ -193,6 +204,8 @@ class Transfer:
         self._failed = False
         self._tried = ""
         self._shortage = ""
+        self._forbidden: str | None = None
+        self._opened: list[socket.socket] = []
         self._asked_for_certificate = False
         self._suite: tuple[str, str] | None = None
         self._set_up()
@@ -223,6 +236,8 @@ class Transfer:
         if route.pinned and (route.network.connect_to or route.tls.server_name):
             there = join_address(*route.destination)
             options.append((pycurl.CONNECT_TO, [f"{join_address(route.name, route.port)}:{there}"]))
+        if isinstance(route.network, GuardedNetwork):
+            options.append((pycurl.OPENSOCKETFUNCTION, self._open_if_allowed))
         if route.scheme == "https" or route.trust:
             options += _tls_options(route)
         for option, value in options:
@@ -231,6 +246,20 @@ class Transfer:
     def _milliseconds(self) -> int:
         # 0 would be no limit at all
         return max(1, int(self._deadline.remaining() * 1000))
+
+    def _open_if_allowed(self, _purpose: int, to: Any) -> socket.socket | int:
+        """Return a socket for an address that libcurl is about to connect to, if it may."""
+        bad: int = pycurl.SOCKET_BAD
+        self._forbidden = forbidden(self._route.network, self._route.contact, to.addr[0])
+        if self._forbidden:
+            return bad
+        try:
+            opened = socket.socket(to.family, to.socktype, to.protocol)
+        except OSError as error:
+            self._shortage = os.strerror(error.errno or 0)
+            return bad
+        self._opened.append(opened)  # pycurl duplicates it
+        return opened
 
     def _note(self, kind: int, line: bytes) -> None:
         """Keep what libcurl tells in its verbose text alone: the address tried, the suite, …"""
@@ -262,6 +291,9 @@ class Transfer:
             if not self._stopped:
                 self._failed = True
                 return self._failure(code, text)
+        finally:
+            for one in self._opened:
+                one.close()
         return None
 
     def stop(self) -> int:
@@ -378,6 +410,9 @@ class Transfer:
             raise ProbeError(_OUR_FAULT[code].format(text=text, route=self._route))
         if not connected and self._shortage in _OUR_SHORTAGES:
             raise ProbeError(f"cannot open a connection: {self._shortage}")
+        if not connected and self._forbidden:
+            unsafe = Reason.CONNECT_UNREACHABLE if self._route.pinned else Reason.REDIRECT_UNSAFE
+            return Failure(unsafe, self._forbidden)
         if self._route.proxy and self._is_proxys(code, text):
             return self._proxy_failure(code, text, self._route.proxy)
         if not connected and code in _CONNECTING:

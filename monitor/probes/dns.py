@@ -49,6 +49,7 @@ from monitor.probes.datagrams import (
     request_stamps,
     round_trip,
 )
+from monitor.probes.guard import refusal
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.resolve import Resolver
 from monitor.probes.stream import Broken, Connection
@@ -270,6 +271,9 @@ class _Check:
         self._took(Phase.RESOLVE, clock.monotonic() - begin)
         if isinstance(found, Failure):
             raise Broken(found.reason, found.message)
+        refused = refusal(self._network, host, found)
+        if refused:
+            raise Broken(refused.reason, refused.message)
         self.address = found
         return found
 

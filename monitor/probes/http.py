@@ -28,6 +28,7 @@ from monitor.model import (
 )
 from monitor.options import FilePath, Secret, Size, option
 from monitor.probes.curl import Handles, Proxy
+from monitor.probes.guard import forbidden
 from monitor.probes.oauth import OAuth2Options, Tokens
 from monitor.probes.options import NetworkOptions, TlsOptions, one_of
 from monitor.probes.transport import (
@@ -250,6 +251,9 @@ class _Check:
         shown = url[:_LONGEST_PLACE]
         if urlsplit(url).scheme not in ("http", "https"):
             return Failure(Reason.REDIRECT_UNSAFE, f"redirect to {shown!r}, neither http nor https")
+        why = forbidden(self._settings.network, urlsplit(url).hostname or "")
+        if why:
+            return Failure(Reason.REDIRECT_UNSAFE, f"redirect to where it may not lead: {why}")
         most = self._options.max_redirects
         if len(self._hops) >= most:
             message = f"more than {most} redirects, the last one to {without_credentials(shown)}"

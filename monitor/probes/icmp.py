@@ -53,6 +53,7 @@ from monitor.probes.datagrams import (
     request_stamps,
     round_trip,
 )
+from monitor.probes.guard import refusal
 from monitor.probes.options import NetworkOptions, split_address
 from monitor.probes.resolve import Resolver
 
@@ -215,8 +216,11 @@ class IcmpProbe:
         clock = deadline.clock
         time, begin = clock.time(), clock.monotonic()
         network = site.section(NetworkOptions)
-        found = self._resolver.resolve(_host(site, network), deadline, ip_choice(network))
+        host = _host(site, network)
+        found = self._resolver.resolve(host, deadline, ip_choice(network))
         resolved = clock.monotonic()
+        if isinstance(found, str):
+            found = refusal(network, host, found) or found
         phases = {Phase.RESOLVE: resolved - begin}
         if isinstance(found, Failure):
             return Observation(

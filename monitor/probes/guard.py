@@ -1,0 +1,114 @@
+"""
+What a check may reach when a stranger names its target: names, and every address before it is used.
+
+A guard travels as the site's network options, which every probe hands down to where it connects.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+
+from monitor.model import Failure, Reason
+from monitor.probes.options import NetworkOptions
+from monitor.probes.resolve import is_address
+
+_UNICAST = IPv6Network("2000::/3")
+_6TO4 = IPv6Network("2002::/16")
+"""Leads to whatever IPv4 address stands in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """
+    Which hosts may be contacted.
+
+        *.example.com                 shop.example.com, as long as its address is a public one
+        *.internal, 10.0.0.0/8        db.internal at 10.1.2.3, and 10.1.2.3 itself
+        *                             every name with a public address; no address, nothing inside
+
+    Attributes:
+        names: Globs, in lower case; a name must match one of them.
+        networks: Where addresses must lie, those that names lead to included; only names may also
+            lead to public addresses.
+    """
+
+    names: tuple[str, ...] = ()
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    @classmethod
+    def of(cls, allowed: tuple[str, ...]) -> "Guard":
+        """Return the guard of a list of globs, networks and addresses."""
+        names: list[str] = []
+        networks: list[IPv4Network | IPv6Network] = []
+        for one in allowed:
+            try:
+                networks.append(ip_network(one, strict=False))
+            except ValueError:
+                names.append(one.lower())
+        return cls(tuple(names), tuple(networks))
+
+    def why_not(self, host: str, address: str | None = None) -> str | None:
+        """
+        Return why a host may not be contacted, None where it may.
+
+        Args:
+            host: A name or an address.
+            address: What a name has led to; None where it has not been looked up.
+        """
+        if is_address(host):
+            return None if self._covers(host) else f"{host} is in none of the networks allowed"
+        name = host.lower().removesuffix(".")
+        if not any(fnmatchcase(name, glob) for glob in self.names):
+            return f"the name {host} is not one of those allowed"
+        if address is None or self._covers(address) or _is_public(_unmapped(address)):
+            return None
+        return f"{host} leads to {address}, which is in none of the networks allowed"
+
+    def _covers(self, address: str) -> bool:
+        plain = _unmapped(address)
+        return any(plain in network for network in self.networks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardedNetwork(NetworkOptions):
+    """The network options of a check that a stranger asked for; no key of the configuration."""
+
+    guard: Guard
+
+    @classmethod
+    def around(cls, network: NetworkOptions, guard: Guard) -> "GuardedNetwork":
+        return cls(
+            ip=network.ip,
+            connect_to=network.connect_to,
+            source_address=network.source_address,
+            guard=guard,
+        )
+
+
+def forbidden(network: NetworkOptions, host: str, address: str | None = None) -> str | None:
+    """Return why these options forbid to contact a host; None where they do not."""
+    return network.guard.why_not(host, address) if isinstance(network, GuardedNetwork) else None
+
+
+def refusal(network: NetworkOptions, host: str, address: str) -> Failure | None:
+    """Return the failure of a check whose own host has led to a forbidden address."""
+    why = forbidden(network, host, address)
+    return Failure(Reason.CONNECT_UNREACHABLE, why) if why else None
+
+
+def _unmapped(text: str) -> IPv4Address | IPv6Address:
+    address = ip_address(text.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address):
+        return address.is_global and address in _UNICAST and address not in _6TO4
+    return address.is_global and not address.is_multicast
