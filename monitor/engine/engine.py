@@ -8,6 +8,7 @@ with a clock turned by hand and pools that do nothing by themselves.
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from queue import Empty
@@ -17,6 +18,7 @@ from monitor.clock import Clock
 from monitor.engine import result as results
 from monitor.engine.events import (
     BatchJudged,
+    CheckRequested,
     Event,
     Inbox,
     ProbeFinished,
@@ -91,6 +93,7 @@ class _Check:
         slow: Whether it was let in as one that is expected to hold its thread for long.
         started: When it got its thread, by the wall clock.
         seen: What the probe brought, body and all, while the rest is judged elsewhere.
+        reply: Where the result goes of a check that somebody asked for; its site is not listed.
     """
 
     site: Site
@@ -99,6 +102,7 @@ class _Check:
     slow: bool = False
     started: Timestamp = 0.0
     seen: Observation | None = None
+    reply: "Future[Result] | None" = None
 
 
 class Engine:
@@ -106,7 +110,8 @@ class Engine:
     The mutable state is the tables below; the main thread alone reads and writes them.
 
     A check's way: due, waiting (for a thread), probing, analysing, recorded. All the while its
-    site is in ``_under_way``, so that no second check of it begins.
+    site is in ``_under_way``, so that no second check of it begins. A check that somebody asked for
+    goes the same way, and is answered instead of recorded.
 
     Sites whose last check was down and slow wait in a line of their own and get half of the
     threads at most: however many sites hang in their timeouts, the others have the other half.
@@ -209,6 +214,8 @@ class Engine:
                 self._reload(event)
             case SitesChanged():
                 self._change_sites(event)
+            case CheckRequested():
+                self._on_requested(event)
             case StopRequested():
                 self._on_stop(event)
 
@@ -264,6 +271,14 @@ class Engine:
         slow = last is not None and last.up is False and last.observation.duration >= _SLOW
         check = self._under_way[name] = _Check(state.site, due, slow=slow)
         (self._slow if slow else self._healthy).append(check)
+
+    def _on_requested(self, event: CheckRequested) -> None:
+        if self._stop_at is not None:
+            event.reply.cancel()
+            return
+        check = _Check(event.site, self._clock.monotonic(), reply=event.reply)
+        self._under_way[event.site.name] = check
+        self._healthy.append(check)
 
     def _hand_to_threads(self, now: Seconds) -> None:
         while self._probes.free > 0 and not self._analysis.jammed:
@@ -354,6 +369,10 @@ class Engine:
 
     def _record(self, check: _Check, result: Result) -> None:
         del self._under_way[check.site.name]
+        if check.reply is not None:
+            if check.reply.set_running_or_notify_cancel():
+                check.reply.set_result(result)
+            return
         state = self._states.get(check.site.name)
         if state is None or state.site is not check.site:
             return  # it left the list, or is another one by now
@@ -399,6 +418,8 @@ class Engine:
         check = self._under_way.get(name)
         if check is not None and check.stage is _Stage.WAITING:
             del self._under_way[name]
+            if check.reply is not None:
+                check.reply.cancel()
 
     def _change_bounds(self, bounds: tuple[Seconds, ...]) -> None:
         before, self._bounds = self._bounds, bounds

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
 
-from monitor.model import Analysis, Observation, Seconds, Site, SiteChange
+from monitor.model import Analysis, Observation, Result, Seconds, Site, SiteChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,20 @@ class SitesChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckRequested:
+    """
+    Somebody wants one check, now, of a site that is not listed.
+
+    Attributes:
+        site: Its name is no other's, listed or not, while the check is under way.
+        reply: Gets the result; is cancelled where a stop comes first.
+    """
+
+    site: Site
+    reply: "Future[Result]"
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """
     Stop in order; a second one: stop at once.
@@ -97,6 +111,12 @@ class StopRequested:
 
 
 Event: TypeAlias = (
-    ProbeFinished | BatchJudged | WorkerStarted | ReloadRequested | SitesChanged | StopRequested
+    ProbeFinished
+    | BatchJudged
+    | WorkerStarted
+    | ReloadRequested
+    | SitesChanged
+    | CheckRequested
+    | StopRequested
 )
 Inbox: TypeAlias = "SimpleQueue[Event]"

@@ -1,10 +1,17 @@
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, cast
 
 import pytest
 
 from monitor.engine.engine import Engine
-from monitor.engine.events import ProbeFinished, ReloadRequested, SitesChanged, StopRequested
+from monitor.engine.events import (
+    CheckRequested,
+    ProbeFinished,
+    ReloadRequested,
+    SitesChanged,
+    StopRequested,
+)
 from monitor.engine.state import Memory
 from monitor.errors import ProbeError
 from monitor.model import Confirm, Reason, SiteChange, Status, Verdict
@@ -361,3 +368,49 @@ def test_once_checks_everything_now(rig):
         rig.inbox.put(ProbeFinished(rig.state(name).site, refused()))
     rig.engine.run_once()
     assert rig.state("a").counters.checks == rig.state("b").counters.checks == 1
+
+
+def test_a_check_that_is_asked_for(rig):
+    """It takes a thread and a batch like any other, and is answered; no site is listed by it."""
+    reply = Future()
+    rig.engine.handle(CheckRequested(site("\n1"), reply))
+    rig.engine.start_due_checks()
+    (asked,) = rig.probes.take()
+    rig.finish(asked, answered())
+    assert not reply.done()
+    rig.judge()
+    assert reply.result(timeout=0).up is True
+    assert rig.listener.published == {}
+
+
+def test_a_check_that_is_asked_for_and_spoilt(rig):
+    """What kept the monitor from looking is in the answer."""
+    reply = Future()
+    rig.engine.handle(CheckRequested(site("\n1"), reply))
+    rig.engine.start_due_checks()
+    rig.finish(rig.probes.take()[0], ProbeError("no file descriptor is left"))
+    assert reply.result(timeout=0).error == "no file descriptor is left"
+
+
+def test_nobody_waits_for_the_answer_any_more(rig):
+    """A reply that was cancelled meanwhile is no trouble."""
+    reply = Future()
+    rig.engine.handle(CheckRequested(site("\n1"), reply))
+    rig.engine.start_due_checks()
+    reply.cancel()
+    rig.finish(rig.probes.take()[0], refused())
+    assert rig.listener.restarts == 0
+
+
+def test_a_stop_answers_nobody_who_waits():
+    """Checks that wait for a thread, and those asked for later, are cancelled."""
+    rig = Rig(threads=1)
+    replies = [Future() for _ in range(3)]
+    for number in range(2):
+        rig.engine.handle(CheckRequested(site(f"\n{number}"), replies[number]))
+    rig.engine.start_due_checks()
+    rig.engine.handle(StopRequested(grace=3.0))
+    rig.engine.handle(CheckRequested(site("\n2"), replies[2]))
+    assert [reply.cancelled() for reply in replies] == [False, True, True]
+    rig.finish(rig.probes.take()[0], refused())
+    assert replies[0].result(timeout=0).up is False
