@@ -1,6 +1,7 @@
 """The program as a shell sees it: what it prints and how it exits."""
 
 import json
+import logging
 import os
 import re
 import socket
@@ -26,6 +27,16 @@ class _Pages(BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    """What a command sets of logging in this process does not reach other tests."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="module")
