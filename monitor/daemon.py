@@ -107,6 +107,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             **_stopping(inbox, config.settings.shutdown_grace),
         }
     ):
+        drained = False
         # The port first: it is what most often is not to be had
         server.start()
         try:
@@ -126,7 +127,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             # 2. Nobody waits for a reload that nobody would apply any more.
             reloader.stop()
             # 3. The web server goes after the last result, so that a last scrape can have it.
-            server.stop(_FAREWELL)
+            server.stop(_FAREWELL if drained else 0)
             # 4. The workers have nothing to do any more, or the grace is over.
             runtime.analysis.stop()
         # 5. Idle threads end; those still in a check cannot be told to leave it, see leave().
