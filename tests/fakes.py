@@ -99,6 +99,7 @@ class Listener:
     restarts: int = 0
     bounds: tuple[float, ...] = ()
     site_count: int = 0
+    connected: list[bool | None] = field(default_factory=list)
 
     def publish(self, state: SiteState) -> None:
         self.published[state.site.name] = state
@@ -124,6 +125,9 @@ class Listener:
 
     def sites(self, count: int) -> None:
         self.site_count = count
+
+    def connectivity(self, up: bool | None) -> None:
+        self.connected.append(up)
 
     def engine_restarted(self) -> None:
         self.restarts += 1

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from monitor.clock import Clock
 from monitor.engine import result as results
+from monitor.engine.connectivity import Connectivity
 from monitor.engine.events import (
     BatchJudged,
     CheckRequested,
@@ -27,6 +28,7 @@ from monitor.engine.events import (
     StopRequested,
     WorkerStarted,
 )
+from monitor.engine.maintenance import Calendar
 from monitor.engine.pools import AnalysisPool, Judged, ProbePool
 from monitor.engine.schedule import Due, Schedule
 from monitor.engine.state import Memory, advance, awaits_confirmation, begin, rebucket, skip
@@ -35,6 +37,7 @@ from monitor.logs import fields
 from monitor.model import (
     Analysis,
     Bytes,
+    Failure,
     HttpAnswer,
     Job,
     Observation,
@@ -44,7 +47,6 @@ from monitor.model import (
     SiteState,
     Status,
     Timestamp,
-    Transition,
     Verdict,
 )
 
@@ -55,6 +57,9 @@ _BATCH_BYTES: Bytes = 4 * 1024**2
 _BATCH_WAIT: Seconds = 0.01
 """A round trip to a worker costs us about the same for one observation as for a dozen, so what
 has gathered in this time travels together."""
+_EDGES = 100
+"""Maintenance windows that open or close in one turn: thousands of sites may share them, and what
+comes in meanwhile is not to wait for all."""
 _SLOW: Seconds = 1.0
 """A down check that took this long is expected to hold its next thread as long."""
 
@@ -67,6 +72,7 @@ class Meters(Protocol):
     def analysed(self, seconds: Seconds, jobs: int) -> None: ...
     def analysis_backlog(self, batches: int) -> None: ...
     def sites(self, count: int) -> None: ...
+    def connectivity(self, up: bool | None) -> None: ...
     def engine_restarted(self) -> None: ...
 
 
@@ -82,6 +88,7 @@ class _Stage(Enum):
     WAITING = auto()
     PROBING = auto()
     ANALYSING = auto()
+    HELD = auto()
 
 
 @dataclass(slots=True)
@@ -105,11 +112,21 @@ class _Check:
     reply: "Future[Result] | None" = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A failure that is the site's own only if the monitor's connection stood after ``since``."""
+
+    check: _Check
+    result: Result
+    since: Seconds
+
+
 class Engine:
     """
     The mutable state is the tables below; the main thread alone reads and writes them.
 
-    A check's way: due, waiting (for a thread), probing, analysing, recorded. All the while its
+    A check's way: due, waiting (for a thread), probing, analysing, recorded; one that failed is
+    held before that until it is known whether our own connection is at fault. All the while its
     site is in ``_under_way``, so that no second check of it begins. A check that somebody asked for
     goes the same way, and is answered instead of recorded.
 
@@ -150,6 +167,10 @@ class Engine:
         self._gathered: list[tuple[Site, Job]] = []  # the next batch
         self._gathered_bytes: Bytes = 0
         self._gathering_since: Seconds | None = None
+        self._calendar = Calendar()
+        self._connectivity = Connectivity()
+        self._held: list[_Held] = []
+        self._unproven: set[str] = set()  # sites to be checked again once our connection stands
         self._stop_at: Seconds | None = None
 
     # ------------------------------------------------------------ the loop
@@ -163,13 +184,13 @@ class Engine:
         """
         while not self._stopped():
             self.turn()
-        return not self._under_way
+        return self._idle
 
     def run_once(self) -> None:
         """Check every site once, now, and return when all are recorded or a stop is over."""
         for name in self._states:
             self._enqueue(name, self._clock.monotonic())
-        while self._under_way and not self._stopped():
+        while not self._idle and not self._stopped():
             self.turn()
 
     def turn(self) -> None:
@@ -194,6 +215,10 @@ class Engine:
         if self._stop_at is None:
             for due in self._schedule.pop_due(now):
                 self._on_due(due)
+        if self._stop_at is None or self._held:
+            self._connectivity.begin_if_due(now)
+        for name, is_open in self._calendar.pop(self._clock.time(), _EDGES):
+            self._on_edge(name, is_open=is_open)
         self._hand_to_threads(now)
         if self._gathering_since is not None and now >= self._gathering_since + _BATCH_WAIT:
             self._send_batch()
@@ -235,6 +260,11 @@ class Engine:
         moments = [self._stop_at, self._analysis.next_tick()]
         if self._stop_at is None:
             moments.append(self._schedule.next_due())
+        if self._stop_at is None or self._held:
+            moments.append(self._connectivity.next_due())
+        edge = self._calendar.next_edge()
+        if edge is not None:
+            moments.append(now + edge - self._clock.time())
         if self._gathering_since is not None:
             moments.append(self._gathering_since + _BATCH_WAIT)
         soonest = min((moment for moment in moments if moment is not None), default=None)
@@ -243,7 +273,11 @@ class Engine:
     def _stopped(self) -> bool:
         if self._stop_at is None:
             return False
-        return not self._under_way or self._clock.monotonic() >= self._stop_at
+        return self._idle or self._clock.monotonic() >= self._stop_at
+
+    @property
+    def _idle(self) -> bool:
+        return not self._under_way and not self._connectivity.busy
 
     # ------------------------------------------------------------ from due to a thread
 
@@ -281,6 +315,12 @@ class Engine:
         self._healthy.append(check)
 
     def _hand_to_threads(self, now: Seconds) -> None:
+        # Those first for whose answers failures are held
+        while self._probes.free > 0:
+            target = self._connectivity.next_target(now)
+            if target is None:
+                break
+            self._probes.submit(target)
         while self._probes.free > 0 and not self._analysis.jammed:
             check = self._next_waiting()
             if check is None:
@@ -307,6 +347,9 @@ class Engine:
     def _on_probed(self, event: ProbeFinished) -> None:
         self._probes.finished()
         site = event.site
+        if self._connectivity.is_asked(site):
+            self._on_target_asked(event)
+            return
         check = self._under_way[site.name]
         self._slow_probing -= check.slow
         if isinstance(event.outcome, Exception):
@@ -368,22 +411,98 @@ class Engine:
         return results.spoilt(check.site, check.started, duration, detail)
 
     def _record(self, check: _Check, result: Result) -> None:
-        del self._under_way[check.site.name]
+        """Enter a result, or hold it until it is known whose failure it is."""
+        state = self._states.get(check.site.name)
+        if result.up is not False or state is None or not self._connectivity.targets:
+            self._enter(check, result)
+        elif self._connectivity.up is False:
+            self._enter(check, results.unproven(result))
+        elif _is_steadily_down(state):
+            self._enter(check, result)  # it says nothing new, so it need not wait
+        else:
+            check.stage = _Stage.HELD
+            now = self._clock.monotonic()
+            self._held.append(_Held(check, result, now))
+            self._connectivity.ask(now)
+
+    def _enter(self, check: _Check, result: Result) -> None:
+        name = check.site.name
+        del self._under_way[name]
         if check.reply is not None:
             if check.reply.set_running_or_notify_cancel():
                 check.reply.set_result(result)
             return
-        state = self._states.get(check.site.name)
-        if state is None or state.site is not check.site:
+        before = self._states.get(name)
+        if before is None or before.site is not check.site:
             return  # it left the list, or is another one by now
-        state, transition = advance(state, result, self._bounds, self._memory)
-        self._states[check.site.name] = state
+        state, transition = advance(before, result, self._bounds, self._memory)
+        self._states[name] = state
         self._publisher.publish(state)
-        if result.error is not None or awaits_confirmation(state):
+        if result.error is not None and self._connectivity.up is False:
+            self._unproven.add(name)
+        elif result.error is not None or awaits_confirmation(state):
             retry = self._clock.monotonic() + state.site.confirm.retry_interval
-            self._schedule.check_early(check.site.name, retry)
+            self._schedule.check_early(name, retry)
         if transition is not None:
-            _log_transition(transition)
+            alarm = transition.after is Status.DOWN and not state.flapping
+            _tell(f"site_{transition.after}", state, transition.before, alarm=alarm)
+        if state.flapping and not before.flapping:
+            _tell("site_flapping", state, alarm=True)
+        elif before.flapping and not state.flapping:
+            _tell("site_steady", state, alarm=state.status is Status.DOWN)
+
+    # ------------------------------------------------------------ what is not the sites' fault
+
+    def _on_target_asked(self, event: ProbeFinished) -> None:
+        before = self._connectivity.up
+        seen = event.outcome
+        fault = seen.failure if isinstance(seen, Observation) else seen
+        answered = fault is None
+        if not self._connectivity.on_asked(event.site, self._clock.monotonic(), answered=answered):
+            return
+        up = self._connectivity.up
+        self._meters.connectivity(up)
+        if up is False and before is not False:
+            targets = ",".join(target.target for target in self._connectivity.targets)
+            detail = fault.message if isinstance(fault, Failure) else str(fault)
+            _log.warning("connectivity_lost", extra=fields(targets=targets, detail=detail))
+        elif up and before is False:
+            _log.info("connectivity_regained", extra=fields(unknown=len(self._unproven)))
+            self._check_unproven()
+        self._release()
+
+    def _check_unproven(self) -> None:
+        now = self._clock.monotonic()
+        for place, name in enumerate(self._unproven):
+            state = self._states.get(name)
+            if state is not None:
+                spread = state.site.confirm.retry_interval * place / len(self._unproven)
+                self._schedule.check_early(name, now + spread)
+        self._unproven.clear()
+
+    def _release(self) -> None:
+        """Enter the failures that are held, as far as it is known now whose they are."""
+        held, self._held = self._held, []
+        for one in held:
+            if self._connectivity.up is False:
+                self._enter(one.check, results.unproven(one.result))
+            elif not self._connectivity.targets or one.since <= self._connectivity.proven:
+                self._enter(one.check, one.result)
+            else:
+                self._held.append(one)
+        if self._held:
+            self._connectivity.ask(self._clock.monotonic())
+
+    def _on_edge(self, name: str, *, is_open: bool) -> None:
+        """Take note that a site's maintenance begins or ends."""
+        if self._states[name].maintenance == is_open:
+            return
+        state = self._states[name] = replace(self._states[name], maintenance=is_open)
+        self._publisher.publish(state)
+        if is_open:
+            _tell("maintenance_began", state, alarm=False)
+        else:
+            _tell("maintenance_ended", state, alarm=state.status is Status.DOWN)
 
     # ------------------------------------------------------------ the list changes, the end
 
@@ -391,14 +510,21 @@ class Engine:
         now = self._clock.monotonic()
         if event.bounds != self._bounds:
             self._change_bounds(event.bounds)
+        if event.connectivity != self._connectivity.targets:
+            self._connectivity.change(event.connectivity)
+            self._meters.connectivity(None)
+            self._release()
+        time = self._clock.time()
         for name in event.change.removed:
             del self._states[name]
             self._schedule.remove(name)
+            self._calendar.remove(name)
             self._forget_waiting(name)
         self._publisher.remove(event.change.removed)
         for site in (*event.change.added, *event.change.changed):
             self._forget_waiting(site.name)
-            state = self._inherit(site)
+            is_open = self._calendar.put(site.name, site.maintenance, time)
+            state = replace(self._inherit(site), maintenance=is_open)
             self._states[site.name] = state
             self._schedule.add(site.name, site.interval, now)
             self._publisher.publish(state)
@@ -440,20 +566,34 @@ class Engine:
         _log.info("stopping", extra=fields(in_flight=len(self._under_way), grace=event.grace))
 
 
+def _is_steadily_down(state: SiteState) -> bool:
+    return state.status is Status.DOWN and state.finished is not None and not state.finished.up
+
+
 def _series_key(site: Site) -> tuple[object, ...]:
     return site.url, site.target, site.group, site.labels
 
 
-def _log_transition(transition: Transition) -> None:
-    verdict = transition.result.analysis.verdict if transition.result.analysis else None
-    down = transition.after is Status.DOWN
+def _tell(event: str, state: SiteState, before: Status | None = None, *, alarm: bool) -> None:
+    """
+    Say in one line how a site stands.
+
+    Args:
+        before: The confirmed state that ended, where one did.
+        alarm: Whether somebody should look; nobody needs to during maintenance.
+    """
+    analysis = state.finished.analysis if state.finished else None
+    verdict = analysis.verdict if analysis else None
     _log.log(
-        logging.WARNING if down else logging.INFO,
-        f"site_{transition.after}",
+        logging.WARNING if alarm and not state.maintenance else logging.INFO,
+        event,
         extra=fields(
-            site=transition.site,
-            before=transition.before,
+            site=state.site.name,
+            before=before,
+            state=None if before else state.status,
             reason=verdict.reason if verdict else None,
             detail=(verdict.message or None) if verdict else None,
+            flapping=state.flapping or None,
+            maintenance=state.maintenance or None,
         ),
     )

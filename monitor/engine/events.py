@@ -77,11 +77,13 @@ class SitesChanged:
     Attributes:
         bounds: Of the duration histogram, for counters that begin.
         applied: Is told once the change is in force.
+        connectivity: What tells whether the monitor's own connection stands; may be nothing.
     """
 
     change: SiteChange
     bounds: tuple[Seconds, ...]
     applied: "Future[None] | None" = None
+    connectivity: tuple[Site, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

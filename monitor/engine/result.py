@@ -46,6 +46,14 @@ def spoilt(site: Site, time: Timestamp, duration: Seconds, error: str) -> Result
     )
 
 
+def unproven(result: Result) -> Result:
+    """Return the result of a check that failed while the monitor's own connection was lost."""
+    verdict = result.analysis.verdict if result.analysis else None
+    why = f": {verdict.message}" if verdict else ""
+    error = f"the monitor's own connection is lost, no connectivity target answers{why}"
+    return replace(result, analysis=None, error=error)
+
+
 def _keep(site: Site, seen: Observation) -> Observation:
     answer = seen.answer
     match answer:

@@ -59,6 +59,12 @@ class Internal:
             registry=registry,
         )
         self._sites = Gauge("monitor_sites", "Sites in the list", registry=registry)
+        self._connectivity = Gauge(
+            "monitor_connectivity_up",
+            "Whether any connectivity target answers; absent without targets and until it is known",
+            registry=None,
+        )
+        self._shows_connectivity = False
         self._lag = Histogram(
             "monitor_schedule_lag_seconds",
             "How late checks started after their slot in the schedule",
@@ -135,6 +141,17 @@ class Internal:
     def sites(self, count: int) -> None:
         """Say how long the list is."""
         self._sites.set(count)
+
+    def connectivity(self, up: bool | None) -> None:
+        """Say whether the monitor's own connection stands; None when that is not known."""
+        known = self._shows_connectivity
+        if up is not None:
+            self._connectivity.set(up)
+        if up is not None and not known:
+            self._registry.register(self._connectivity)
+        elif up is None and known:
+            self._registry.unregister(self._connectivity)
+        self._shows_connectivity = up is not None
 
     def reloaded(self, ok: bool, time: Timestamp) -> None:
         """Record an attempt to read the configuration, the first one included."""
