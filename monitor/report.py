@@ -134,6 +134,7 @@ def site_json(state: SiteState) -> dict[str, Any]:
         "labels": dict(site.labels),
         "state": state.shown,
         "since": moment(state.since),
+        "flapping": state.flapping,
         "interval_seconds": site.interval,
         "last": result_json(state.last) if state.last else None,
     }
@@ -144,6 +145,7 @@ def site_detail_json(state: SiteState) -> dict[str, Any]:
     return {
         **site_json(state),
         "timeout_seconds": state.site.timeout,
+        "confirmed_state": state.status,
         "streak": state.streak,
         "checks": state.counters.checks,
         "check_failures": {str(key): count for key, count in state.counters.failures.items()},

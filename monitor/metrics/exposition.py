@@ -162,6 +162,8 @@ def _show_state(lines: _Lines, state: SiteState, bounds: tuple[Seconds, ...]) ->
         "monitor_checks_total": counters.checks,
         "monitor_check_errors_total": counters.errors,
         "monitor_site_state_since_timestamp_seconds": state.since,
+        "monitor_site_flapping": int(state.flapping),
+        "monitor_site_maintenance": int(state.maintenance),
     }
     if state.status is Status.UP:
         values["monitor_site_up"] = 1

@@ -194,6 +194,16 @@ FAMILIES: tuple[Family, ...] = (
         "When the site took on its confirmed state, in unixtime",
     ),
     Family(
+        "monitor_site_flapping",
+        "gauge",
+        "Whether the results of the site change so often that its state alone would mislead",
+    ),
+    Family(
+        "monitor_site_maintenance",
+        "gauge",
+        "Whether a maintenance window of the site is open; its checks and its state go on in it",
+    ),
+    Family(
         "monitor_last_check_timestamp_seconds",
         "gauge",
         "When the last finished check of the site started, in unixtime; "

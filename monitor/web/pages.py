@@ -73,6 +73,7 @@ class Row:
     duration: str
     reason: str
     message: str
+    flapping: bool
     strip: Strip
 
 
@@ -272,6 +273,7 @@ def _row(state: SiteState, now: Timestamp) -> Row:
         duration=show_time(last.observation.duration if last else None),
         reason=reason,
         message=message,
+        flapping=state.flapping,
         strip=_strip(state.recent),
     )
 

@@ -828,3 +828,13 @@ def test_the_label_of_a_changed_site_changes():
     moved = replace(one, site=replace(one.site, group="other"))
     assert 'group="storefront"' in text(False, one)
     assert 'group="other"' in text(False, moved)
+
+
+def test_what_qualifies_the_confirmed_state():
+    """Flapping and maintenance are 0 or 1 for every site, and leave the state as it is."""
+    calm = Samples(state(site(), HTTP, status=Status.DOWN))
+    assert (calm("monitor_site_flapping"), calm("monitor_site_maintenance")) == (0, 0)
+    both = replace(state(site(), HTTP, status=Status.DOWN), flapping=True, maintenance=True)
+    shown = Samples(both)
+    assert (shown("monitor_site_flapping"), shown("monitor_site_maintenance")) == (1, 1)
+    assert shown("monitor_site_up") == 0

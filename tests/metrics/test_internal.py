@@ -116,3 +116,14 @@ def test_a_registry_of_its_own():
     Internal(version="1", libcurl="8", registry=first).sites(1)
     Internal(version="1", libcurl="8", registry=second).sites(2)
     assert first.get_sample_value("monitor_sites") == 1
+
+
+def test_the_connection_is_shown_while_it_is_known(internal, registry):
+    """The gauge is there with a first answer, and gone once nothing is asked any more."""
+    assert registry.get_sample_value("monitor_connectivity_up") is None
+    for up in (True, False, True):
+        internal.connectivity(up)
+        assert registry.get_sample_value("monitor_connectivity_up") == up
+    for _ in range(2):
+        internal.connectivity(None)
+        assert registry.get_sample_value("monitor_connectivity_up") is None

@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import quote
 
@@ -503,6 +504,22 @@ def test_site_page(client_of):
         "&lt;h1&gt;Service Unavailable",
     ):
         assert text in page.text
+
+
+def test_flapping_and_maintenance_are_told(client_of):
+    """A site in maintenance says so instead of its state; one that flaps says so beside it."""
+    flapping = replace(states.down("a"), flapping=True)
+    serviced = replace(states.down("b"), maintenance=True)
+    client = client_of(flapping, serviced)
+
+    assert 'down</b> <b class="badge flapping">' in client.get("/sites/a").text
+    page = client.get("/sites/b").text
+    assert "maintenance</b>" in page
+    assert "down</b>" not in page
+    rows = {row["name"]: row for row in client.get("/api/v1/sites").json()["sites"]}
+    assert (rows["a"]["state"], rows["a"]["flapping"]) == ("down", True)
+    assert (rows["b"]["state"], rows["b"]["flapping"]) == ("maintenance", False)
+    assert client.get("/api/v1/sites/b").json()["confirmed_state"] == "down"
 
 
 def test_site_page_before_the_first_check(client_of):
