@@ -23,11 +23,13 @@ from monitor.analysis.judge import judge_batch
 from monitor.board import Entry, StatusBoard
 from monitor.clock import SystemClock
 from monitor.config.load import Tables
+from monitor.config.modules import SHIPPED
 from monitor.config.settings import Settings
 from monitor.engine.engine import Engine, Publisher
 from monitor.engine.events import Inbox, ReloadRequested, SitesChanged, StopRequested
 from monitor.engine.pools import SHARED_MEMORY, AnalysisPool, PoolLimits, ProbePool
 from monitor.engine.state import Memory
+from monitor.live import LiveProbes
 from monitor.logs import Secrets, fields
 from monitor.metrics.exposition import Exposition, probe_exposition, render
 from monitor.metrics.families import RESERVED_LABELS
@@ -42,7 +44,12 @@ from monitor.web.server import WebServer
 
 _log = logging.getLogger(__name__)
 
-TABLES = Tables(probes=PROBES, expectations=EXPECTATIONS, reserved_labels=RESERVED_LABELS)
+TABLES = Tables(
+    probes=PROBES,
+    expectations=EXPECTATIONS,
+    reserved_labels=RESERVED_LABELS,
+    modules=SHIPPED,
+)
 
 _SWITCH_INTERVAL: Seconds = 0.0005
 """How long a thread may hold the interpreter while others want it. A tenth of Python's default:
@@ -92,7 +99,8 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         secrets=secrets,
     )
     config = reloader.config
-    server = _web_server(options, board, internal, reloader)
+    live = LiveProbes(lambda: reloader.config, inbox, PROBES)
+    server = _web_server(options, board, internal, reloader, live)
     runtime = _Runtime(
         config.settings,
         inbox,
@@ -271,7 +279,11 @@ class _Results:
 
 
 def _web_server(
-    options: RunOptions, board: StatusBoard, internal: Internal, reloader: Reloader
+    options: RunOptions,
+    board: StatusBoard,
+    internal: Internal,
+    reloader: Reloader,
+    live: LiveProbes,
 ) -> WebServer:
     exposition = Exposition(board, internal, SystemClock())
 
@@ -289,6 +301,7 @@ def _web_server(
         config_text=lambda: reloader.config.masked,
         version=__version__,
         probe_site=probe_site,
+        live=live,
     )
     return WebServer(app, options.listen, reloader.web_config)
 

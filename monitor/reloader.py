@@ -115,10 +115,8 @@ class Reloader:
             web_config = load_record(self._web_path, WebConfig, os.environ)
         # The list that runs and the new one may both be spoken of from now on; a secret that is
         # part of another one is masked after it
-        secrets = {secret for site in config.sites for secret in site.secrets}
-        self._secrets.values = tuple(
-            sorted(secrets.union(self._secrets.values), key=len, reverse=True)
-        )
+        secrets = config.secrets().union(self._secrets.values)
+        self._secrets.values = tuple(sorted(secrets, key=len, reverse=True))
         return config, web_config
 
     def _reload(self, cause: str, reconfigure: Callable[[WebConfig], None]) -> tuple[str, ...]:
@@ -177,7 +175,7 @@ class Reloader:
 
 def bucket_bounds(sites: Iterable[Site], settings: Settings) -> tuple[Seconds, ...]:
     """Return the duration histogram's bounds for these sites."""
-    return settings.bucket_bounds(max(site.timeout for site in sites))
+    return settings.bucket_bounds(max((site.timeout for site in sites), default=0.0))
 
 
 def _needing_restart(running: Settings, wanted: Settings) -> list[str]:

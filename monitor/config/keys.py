@@ -35,11 +35,13 @@ class Tables:
         probes: By URL scheme.
         expectations: By key under ``expect``, in the order of a transaction.
         reserved_labels: Names that a site's own labels can not have.
+        modules: Those that are there without being written, as YAML.
     """
 
     probes: Mapping[str, ProbeKind]
     expectations: Mapping[str, ExpectationKind]
     reserved_labels: frozenset[str] = frozenset()
+    modules: str = "{}"
 
     def protocol_of(self, scheme: str) -> str:
         return self.probes[scheme].protocol
@@ -101,7 +103,7 @@ _Moment = Annotated[
 ]
 _Zone = Annotated[ZoneInfo, Parsed(_zone, {"type": "string", "default": "UTC"})]
 _Interval = Annotated[Seconds, _at_least(_SHORTEST_INTERVAL)]
-_Timeout = Annotated[Seconds, _at_least(_SHORTEST_TIMEOUT)]
+Timeout = Annotated[Seconds, _at_least(_SHORTEST_TIMEOUT)]
 _Count = Annotated[int, Parsed(_count, {"type": "integer", "minimum": 1})]
 
 # Their defaults stand in the records that the daemon works with, and nowhere else
@@ -176,7 +178,7 @@ class SiteKeys:
     interval: _Interval = option(
         _SITE["interval"], doc="From the start of one check to the start of the next."
     )
-    timeout: _Timeout | None = option(
+    timeout: Timeout | None = option(
         None,
         doc="One deadline over everything a check does; by default 10s, or the interval where that"
         " is shorter.",
@@ -193,3 +195,30 @@ class SiteKeys:
         if self.timeout is not None:
             return self.timeout
         return float(min(_SITE["timeout"], self.interval))
+
+
+PLACE = "{target}"
+_TEMPLATE = re.compile(rf"[a-z]+://[^/?#]*{re.escape(PLACE)}.*")
+
+
+def _template(value: Any) -> str:
+    if not isinstance(value, str) or not _TEMPLATE.fullmatch(value) or value.count(PLACE) != 1:
+        raise ValueError(
+            f"{value!r} is not a URL with {PLACE} in the place of its host, such as tcp://{PLACE}"
+        )
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleKeys:
+    """The keys that every module has, beside the sections and ``expect`` of a site."""
+
+    url: Annotated[str, Parsed(_template, {"type": "string", "pattern": r"://.*\{target\}"})] = (
+        option(
+            f"http://{PLACE}",
+            doc="What is checked; a target without a scheme takes the place of {target}.",
+        )
+    )
+    timeout: Timeout | None = option(
+        None, doc="The longest a check may take; by default as long as Prometheus waits."
+    )

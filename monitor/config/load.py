@@ -17,6 +17,7 @@ from monitor.config.forms import record_form
 from monitor.config.keys import Tables
 from monitor.config.mask import masked_lines
 from monitor.config.messages import unknown
+from monitor.config.modules import Module, ModuleReader
 from monitor.config.nodes import Entry, Node, Sequence, is_empty
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
@@ -29,7 +30,8 @@ from monitor.model import Site
 
 __all__ = ["Config", "Tables", "load", "load_record", "load_text"]
 
-_SECTIONS = ("defaults", "include", "sites")
+_SECTIONS = ("defaults", "include", "sites", "modules", "blackbox_modules")
+_SHIPPED = Source(Path("modules"), "modules")
 
 _Record = TypeVar("_Record")
 
@@ -44,12 +46,19 @@ class Config:
         files: Everything whose change may change the configuration: YAML files, the folders that
             were searched for them, and the files that options and ``${file:…}`` name.
         masked: The configuration as YAML, one document for each file, secrets masked.
+        modules: Options for targets that are not listed, by name.
     """
 
     sites: tuple[Site, ...]
     settings: Settings
     files: tuple[Path, ...]
     masked: str
+    modules: Mapping[str, Module]
+
+    def secrets(self) -> set[str]:
+        """Return whatever in it must never be shown."""
+        found: tuple[Site | Module, ...] = (*self.sites, *self.modules.values())
+        return {secret for one in found for secret in one.secrets}
 
 
 def load(path: Path, tables: Tables, environ: Mapping[str, str]) -> Config:
@@ -110,6 +119,10 @@ class _Load:
         self._documents = DocumentReader(self._substituter, self._problems)
         self._decoder = Decoder(self._problems)
         self._sites = SiteReader(tables, self._forms, self._decoder, self._problems)
+        self._tables = tables
+        self._modules = ModuleReader(
+            tables, self._forms, self._decoder, self._problems, self._sites
+        )
         self._options_files: dict[Path, None] = {}
 
     def run(self, shown: str, read: Callable[[DocumentReader], None]) -> Config:
@@ -120,12 +133,13 @@ class _Load:
                 self._sites.check_defaults(defaults)
         settings = self._settings()
         sites, masked = self._read_sites()
-        if not sites and not self._problems:
+        modules, own = self._read_modules()
+        if not (sites or own or settings.probe_endpoint.enabled or self._problems):
             self._problems.at(shown, "lists no site; write at least one URL below sites:")
         files = {**self._documents.files, **self._substituter.files, **self._options_files}
         if self._problems:
             raise ConfigError(self._problems.all(), files)
-        return Config(tuple(sites), settings, tuple(files), "\n".join(masked) + "\n")
+        return Config(tuple(sites), settings, tuple(files), "\n".join(masked) + "\n", modules)
 
     def _check_keys(self, top: MappingNode) -> None:
         settings = self._forms.settings.fields
@@ -184,6 +198,36 @@ class _Load:
                 masked += _as_item(masked_lines(item, shown_site, "    "))
                 self._options_files.update(dict.fromkeys(found.files))
         return sites, masked
+
+    def _read_modules(self) -> tuple[dict[str, Module], bool]:
+        """Return all modules, and whether any is not one of those that are always there."""
+        reader = DocumentReader(self._substituter, self._problems)
+        shipped = reader.parse(_SHIPPED, self._tables.modules.encode())
+        modules: dict[str, Module] = {}
+        names: dict[str, Node] = {}
+        for name, entry in shipped.entries.items() if shipped else ():
+            if found := self._modules.read(name, entry.value, ("modules", name)):
+                modules[name] = found[0]
+        for document in self._documents.documents:
+            for name, entry, path in self._written_modules(document):
+                if other := names.get(name):
+                    there = f"{other.source.shown}:{other.line}:{other.column}"
+                    message = f"the name {name!r} is taken, at {there}; give this module another"
+                    self._problems.add(entry.key, path, message)
+                    continue
+                names[name] = entry.key
+                if found := self._modules.read(name, entry.value, path):
+                    modules[name] = found[0]
+                    self._options_files.update(dict.fromkeys(found[1]))
+        return modules, bool(names)
+
+    def _written_modules(self, document: Document) -> Iterator[tuple[str, Entry, KeyPath]]:
+        written = document.top.entries.get("modules")
+        if written and isinstance(written.value, MappingNode):
+            for name, entry in written.value.entries.items():
+                yield name, entry, ("modules", name)
+        elif written and not is_empty(written.value):
+            self._problems.add(written.value, ("modules",), "must be a mapping of modules by name")
 
     def _items(self, document: Document) -> Iterator[tuple[KeyPath, Node]]:
         entry = document.top.entries.get("sites")

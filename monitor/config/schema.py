@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_core import ErrorDetails, ValidationError, core_schema
 
 from monitor.config.forms import Form, Gathered, Json, data_of, described, form_of, record_form
-from monitor.config.keys import SiteKeys, Tables
+from monitor.config.keys import ModuleKeys, SiteKeys, Tables
 from monitor.config.messages import explain
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.nodes import Node, Sequence, scalars
@@ -38,12 +38,14 @@ class Forms:
         sections: By scheme, then by key; schemes that share a record share its form.
         expectations: By key under ``expect``.
         settings: The top-level keys beside the sites.
+        module: The keys of every module.
     """
 
     site: Form
     sections: Mapping[str, Mapping[str, Form]]
     expectations: Mapping[str, Form]
     settings: Form
+    module: Form
 
     @classmethod
     def of(cls, tables: Tables) -> "Forms":
@@ -62,6 +64,7 @@ class Forms:
             },
             expectations={key: form_of(kind.shape) for key, kind in tables.expectations.items()},
             settings=record_form(Settings),
+            module=record_form(ModuleKeys),
         )
 
     def sections_called(self, key: str) -> tuple[Form, ...]:
@@ -76,7 +79,9 @@ class Forms:
 
     def shown_top(self) -> Form:
         """The top level but for the sites, for the same end."""
-        return _keys_form({**self.settings.fields, "defaults": self.shown_site()})
+        site = self.shown_site()
+        modules = Form(core=core_schema.any_schema(), json={}, item=site)
+        return _keys_form({**self.settings.fields, "defaults": site, "modules": modules})
 
     def section_keys(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(key for forms in self.sections.values() for key in forms))
@@ -305,6 +310,14 @@ def json_schema(tables: Tables) -> dict[str, Any]:
         title="defaults",
         description="Any key of a site but url and name; a site overrides it key by key.",
     )
+    parts["module"] = _object(
+        {
+            **forms.module.json["properties"],
+            **{key: {"$ref": f"#/$defs/{key}"} for key in (*forms.section_keys(), "expect")},
+        },
+        title="module",
+        description="Options for targets that /probe is asked about.",
+    )
     top = {
         "defaults": {"$ref": "#/$defs/defaults"},
         "include": {
@@ -316,6 +329,15 @@ def json_schema(tables: Tables) -> dict[str, Any]:
             "description": "What is checked.",
             "type": "array",
             "items": {"anyOf": [_URL, {"$ref": "#/$defs/site"}]},
+        },
+        "modules": {
+            "description": "Options for targets that /probe is asked about, by name.",
+            "type": "object",
+            "additionalProperties": {"$ref": "#/$defs/module"},
+        },
+        "blackbox_modules": {
+            "description": "A file of blackbox_exporter's, whose modules are there too.",
+            "type": "string",
         },
         **forms.settings.json["properties"],
     }

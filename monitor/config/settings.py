@@ -6,10 +6,13 @@ Every daemon-wide default stands here and nowhere else.
 
 import math
 import os
+import re
 from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Annotated, Any
 
 from monitor.model import Seconds
-from monitor.options import Duration, option
+from monitor.options import Duration, Parsed, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,48 @@ class HistorySettings:
             raise ValueError("results and failures must be at least 1")
 
 
+_HOST_GLOB = re.compile(r"[A-Za-z0-9_*?.-]+")
+
+
+def _allowed(value: Any) -> str:
+    """
+    Return a host glob, a network or an address as it stands.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    text = value if isinstance(value, str) else ""
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        if not _HOST_GLOB.fullmatch(text) or text.replace(".", "").isdecimal():
+            raise ValueError(
+                f"{value!r} is neither a host glob such as *.example.com nor a network such as "
+                "10.0.0.0/8"
+            ) from None
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeEndpointSettings:
+    enabled: bool = option(False, doc="Whether /probe checks targets that are named in its query.")
+    allow: tuple[Annotated[str, Parsed(_allowed, {"type": "string", "minLength": 1})], ...] = (
+        option(
+            (),
+            doc="Which targets: host globs, and the networks (CIDR) in which addresses must lie.",
+        )
+    )
+    concurrent: int = option(16, doc="How many such checks may be under way at once.")
+
+    def __post_init__(self) -> None:
+        if self.enabled and not self.allow:
+            raise ValueError(
+                "allow is empty, and so admits no target; list host globs and networks"
+            )
+        if self.concurrent < 1:
+            raise ValueError("concurrent must be at least 1")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     engine: EngineSettings = option(EngineSettings(), doc="The threads that check sites.")
@@ -74,6 +119,10 @@ class Settings:
     )
     metrics: MetricsSettings = option(MetricsSettings(), doc="What Prometheus is shown.")
     history: HistorySettings = option(HistorySettings(), doc="What is remembered of each site.")
+    probe_endpoint: ProbeEndpointSettings = option(
+        ProbeEndpointSettings(),
+        doc="Checks of targets that are not listed, as blackbox_exporter's.",
+    )
     shutdown_grace: Duration = option(
         10.0, doc="How long a stop waits for the checks in flight before they are cut off."
     )

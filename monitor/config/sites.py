@@ -113,9 +113,9 @@ class SiteReader:
         options: list[Decoded] = []
         expect: list[tuple[str, Decoded]] = []
         if address:
-            options = list(self._sections(merged, address.scheme, path))
-            expect = list(self._expectations(merged, address.scheme, path))
-        self._check_known(merged, address, path)
+            options = list(self.sections(merged, address.scheme, path))
+            expect = list(self.expectations(merged, address.scheme, path))
+        self.check_known(merged, address.scheme if address else None, path)
         if address is None or keys is None or len(self._problems) > before:
             return None
         site, files = _site(address, keys, options, expect, self._tables.expectations)
@@ -202,7 +202,8 @@ class SiteReader:
             start = DEFAULTS if timeout.inherited else path
             self._problems.add(timeout.value, (*start, "timeout"), message)
 
-    def _sections(self, merged: MappingNode, scheme: str, path: KeyPath) -> Iterator[Decoded]:
+    def sections(self, merged: MappingNode, scheme: str, path: KeyPath) -> Iterator[Decoded]:
+        """Yield the options of each of the scheme's sections, written or not."""
         for key, form in self._forms.sections[scheme].items():
             entry = merged.entries.get(key)
             if entry is None and "required" not in form.json:
@@ -220,9 +221,10 @@ class SiteReader:
             self._defaults[form] = Decoded(form.validator.validate_python({}))
         return self._defaults[form]
 
-    def _expectations(
+    def expectations(
         self, merged: MappingNode, scheme: str, path: KeyPath
     ) -> Iterator[tuple[str, Decoded]]:
+        """Yield what must hold, written or by default, in the table's order."""
         expect = merged.entries.get("expect")
         written: Mapping[str, Entry] = {}
         if expect and isinstance(expect.value, MappingNode):
@@ -281,8 +283,9 @@ class SiteReader:
         message = f"does not belong to {scheme} sites{there}"
         self._problems.add(entry.key, (*path, "expect", key), message)
 
-    def _check_known(self, merged: MappingNode, address: Address | None, path: KeyPath) -> None:
-        sections = self._forms.sections[address.scheme] if address else {}
+    def check_known(self, merged: MappingNode, scheme: str | None, path: KeyPath) -> None:
+        """Report keys that mean nothing, for this scheme where it is known."""
+        sections = self._forms.sections[scheme] if scheme else {}
         for key, entry in merged.entries.items():
             if entry.inherited or key in sections or key in self._forms.site.fields:
                 continue
@@ -290,9 +293,9 @@ class SiteReader:
                 self._check_known_expectations(entry.value, path)
             elif key not in self._known:
                 self._problems.add(entry.key, (*path, key), unknown("option", key, self._known))
-            elif address:
+            elif scheme:
                 there = f"; they have {', '.join(sections)}" if sections else ""
-                message = f"does not belong to {address.scheme} sites{there}"
+                message = f"does not belong to {scheme} sites{there}"
                 self._problems.add(entry.key, (*path, key), message)
 
     def _check_known_expectations(self, expect: Node, path: KeyPath) -> None:
@@ -323,6 +326,11 @@ def _shown(node: MappingNode) -> Iterator[tuple[KeyPath, Entry]]:
     if labels and isinstance(labels.value, MappingNode):
         for name, entry in labels.value.entries.items():
             yield ("labels", name), entry
+
+
+def longest_first(secrets: set[str]) -> tuple[str, ...]:
+    """Return secrets in the order in which they are masked: one may be a part of another."""
+    return tuple(sorted(secrets, key=lambda secret: (-len(secret), secret)))
 
 
 def _bare(url: Scalar) -> MappingNode:
@@ -357,7 +365,6 @@ def _site(
         reads_body=any(expectations[key].needs_body(part.value) for key, part in expect),
         confirm=_confirm(keys.confirm),
         maintenance=_windows(keys.maintenance),
-        # The longest first: one may be a part of another
-        secrets=tuple(sorted(secrets, key=lambda secret: (-len(secret), secret))),
+        secrets=longest_first(secrets),
     )
     return site, tuple(file for part in parts for file in part.files)

@@ -25,6 +25,7 @@ from monitor.report import site_detail_json, site_json
 from monitor.web.answers import SAFE_HEADERS, sentence, streamed
 from monitor.web.evidence import evidence
 from monitor.web.pages import Pages
+from monitor.web.probe import Live, ProbeQuery, Refused, debug_text
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ Exposition: TypeAlias = tuple[str, Iterator[bytes]]
 """A content type and the text in pieces."""
 
 _RELOAD_PATIENCE: Seconds = 50.0
+_QUEUE_PATIENCE: Seconds = 5.0
+"""How long a check may take beyond its timeout: to get a thread, and to be judged."""
+_SCRAPE_TIMEOUT = "x-prometheus-scrape-timeout-seconds"
 _LONGEST_ECHO = 200
 
 
@@ -43,6 +47,7 @@ def create_app(
     config_text: Callable[[], str],
     version: str,
     probe_site: Callable[[str, str], Exposition] | None = None,
+    live: Live | None = None,
     clock: Clock | None = None,
 ) -> Starlette:
     """
@@ -58,6 +63,7 @@ def create_app(
         version: The monitor's, for the pages.
         probe_site: ``(accept, name)`` to the exposition of one site's last result; raises
             LookupError where there is none. Without it there is no ``/probe``.
+        live: Checks targets that are not listed; without it ``/probe`` shows listed sites alone.
     """
     endpoints = _Endpoints(
         board,
@@ -65,11 +71,13 @@ def create_app(
         reload,
         config_text,
         Pages(version, clock or SystemClock()),
+        live,
     )
     routes = [
         Route("/", endpoints.status_page),
         Route("/sites/{name:name}", endpoints.site_page),
         Route("/metrics", endpoints.metrics),
+        Route("/sd", endpoints.discovery),
         Route("/logs", endpoints.logs),
         Route("/config", endpoints.config),
         Route("/api/v1/sites", endpoints.api_sites),
@@ -107,12 +115,14 @@ class _Endpoints:
         reload: Callable[[], Future[tuple[str, ...]]],
         config_text: Callable[[], str],
         pages: Pages,
+        live: Live | None,
     ) -> None:
         self._board = board
         self._scrape = scrape
         self._reload = reload
         self._config_text = config_text
         self._pages = pages
+        self._live = live
 
     # ------------------------------------------------------------ for Prometheus
 
@@ -127,7 +137,11 @@ class _Endpoints:
     async def probe(
         self, probe_site: Callable[[str, str], Exposition], request: Request
     ) -> Response:
+        if self._live is not None and "site" not in request.query_params:
+            return await self._probe_target(self._live, request)
         name = _named_site(request)
+        if "target" in request.query_params:
+            raise HTTPException(400, "say either site or target: a listed site has its own")
         try:
             content_type, pieces = probe_site(_accept(request), name)
         except LookupError as error:
@@ -135,6 +149,43 @@ class _Endpoints:
                 raise _no_such_site(name) from error
             raise HTTPException(503, "no check of this site has finished yet") from error
         return streamed(request, content_type, pieces)
+
+    async def _probe_target(self, live: Live, request: Request) -> Response:
+        params = request.query_params
+        query = ProbeQuery(
+            target=params.get("target"),
+            module=params.get("module"),
+            hostname=params.get("hostname"),
+            scrape_timeout=request.headers.get(_SCRAPE_TIMEOUT),
+        )
+        try:
+            check = live.start(query)
+        except Refused as refused:
+            raise HTTPException(refused.status, refused.text) from refused
+        patience = check.site.timeout + _QUEUE_PATIENCE
+        # wait() leaves the future alone: a check is not stopped half-way by a client that goes away
+        await asyncio.wait([asyncio.wrap_future(check.reply)], timeout=patience)
+        if check.reply.cancelled():
+            raise HTTPException(503, "the monitor is stopping and checks nothing more")
+        if not check.reply.done():
+            check.reply.cancel()
+            raise HTTPException(503, "no thread was free for this check in time")
+        result = check.reply.result()
+        if result.error is not None:
+            raise HTTPException(500, f"the monitor could not check: {result.error}")
+        debug = params.get("debug") == "true"
+        content_type, text = live.expose(check.site, result, "" if debug else _accept(request))
+        if debug:
+            content_type, text = "text/plain; charset=utf-8", debug_text(check, result, text)
+        return streamed(request, content_type, iter([text]))
+
+    async def discovery(self, request: Request) -> Response:
+        entries = self._board.snapshot().values()
+        place, scheme = request.headers.get("host", ""), request.url.scheme
+        if not place:
+            raise HTTPException(400, "the request has no Host, which is what targets are made of")
+        pieces = _targets_json(iter(entries), place, scheme)
+        return streamed(request, "application/json", pieces)
 
     # ------------------------------------------------------------ for people
 
@@ -227,6 +278,30 @@ def _sites_json(entries: Iterator[Entry]) -> Iterator[bytes]:
     for number, entry in enumerate(entries):
         yield (", " if number else "").encode() + json.dumps(site_json(entry.state)).encode()
     yield b"]}"
+
+
+def _targets_json(entries: Iterator[Entry], place: str, scheme: str) -> Iterator[bytes]:
+    """
+    Yield the target groups of Prometheus' HTTP service discovery, a group for each site.
+
+    What is scraped is this monitor, at the place where it was asked, for the site's last result;
+    ``instance`` is what the site checks, as it is with blackbox_exporter.
+    """
+    yield b"["
+    for number, entry in enumerate(entries):
+        site = entry.state.site
+        labels = {
+            **dict(site.labels),
+            "site": site.name,
+            **({"group": site.group} if site.group else {}),
+            "instance": site.target,
+            "__scheme__": scheme,
+            "__metrics_path__": "/probe",
+            "__param_site": site.name,
+        }
+        group = json.dumps({"targets": [place], "labels": labels})
+        yield (", " if number else "").encode() + group.encode()
+    yield b"]"
 
 
 def _accept(request: Request) -> str:

@@ -49,14 +49,15 @@ class Limits:
     Attributes:
         connections: At once, handshakes included; each is a file descriptor that no probe has.
         request: From the accepted connection, or a request's first byte, to the end of its head.
-        answer: From there to the last byte of the answer.
+        answer: From there to the last byte of the answer; above the 2 minutes that a check by
+            ``/probe`` may take.
         idle: From an answer to the next request on the same connection; above the usual scrape
             interval, so that Prometheus need not shake hands for each.
     """
 
     connections: int = 256
     request: Seconds = 10.0
-    answer: Seconds = 60.0
+    answer: Seconds = 130.0
     idle: Seconds = 75.0
 
 
