@@ -286,7 +286,9 @@ class Connection:
         except BlockingIOError:
             return b""
         except pycurl.error as error:
-            raise self._lost(error) from error
+            if not is_end(error):
+                raise self._lost(error) from error
+            data = b""
         if not data:
             self._ended = True
             raise EOFError
@@ -300,6 +302,12 @@ class Connection:
 
     def _lost(self, error: pycurl.error) -> Broken:
         return lost(self._standing, error)
+
+
+def is_end(error: pycurl.error) -> bool:
+    """Return whether the peer closed the connection; many do not announce it to TLS."""
+    code, text = error.args
+    return code == pycurl.E_GOT_NOTHING or "unexpected eof" in text
 
 
 def lost(transfer: Transfer, error: pycurl.error) -> Broken:

@@ -25,13 +25,14 @@ from monitor.model import (
     Site,
     WebSocketAnswer,
 )
-from monitor.options import Secret, option
+from monitor.options import Secret, option, show_duration
 from monitor.probes.curl import Handles, Proxy, Route, Transfer
 from monitor.probes.dialogue import Dialogue, Step, check_steps, evidence
 from monitor.probes.http import Credentials, check_header
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
-from monitor.probes.stream import KEPT, MOST_RECEIVED, TOO_MUCH, Broken, Flooded, lost
+from monitor.probes.stream import KEPT, MOST_RECEIVED, TOO_MUCH, Broken, Flooded, is_end, lost
 
+_SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"ws": 80, "wss": 443}
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL = 200
@@ -112,9 +113,9 @@ class WsProbe:
         options, parts = site.section(WsOptions), urlsplit(site.url)
         route = _route(site, options, parts)
         with self._handles.lend(route, deadline) as transfer:
-            upgrade = _Upgrade(transfer, options, parts, route)
+            upgrade = _Upgrade(transfer, options, parts, route, deadline)
             failure = transfer.perform() or upgrade.failure()
-            phases = dict(transfer.phases())
+            phases = _phases(transfer)
             tls, address = transfer.tls(failure), transfer.address
             messages = _Messages(transfer, deadline)
             if upgrade.switched:
@@ -152,6 +153,15 @@ def _route(site: Site, options: WsOptions, parts: SplitResult) -> Route:
     )
 
 
+def _phases(transfer: Transfer) -> dict[Phase, Seconds]:
+    """Return its phases, and what was waited for an answer that did not come."""
+    phases = dict(transfer.phases())
+    waited = transfer.duration - sum(phases.values())
+    if Phase.PROCESSING not in phases and waited > 0:
+        phases[Phase.PROCESSING] = waited
+    return phases
+
+
 def _talk(
     messages: "_Messages", site: Site, deadline: Deadline, phases: dict[Phase, Seconds]
 ) -> Failure | None:
@@ -179,19 +189,27 @@ class _Upgrade:
     """
 
     def __init__(
-        self, transfer: Transfer, options: WsOptions, parts: SplitResult, route: Route
+        self,
+        transfer: Transfer,
+        options: WsOptions,
+        parts: SplitResult,
+        route: Route,
+        deadline: Deadline,
     ) -> None:
         self._transfer = transfer
+        self._deadline = deadline
         self._peer = route.peer
         self._offered = options.subprotocols
         self._key = base64.b64encode(secrets.token_bytes(16)).decode()
         self._size = 0
         self._flooded = False
+        self._asked = False
+        self._expired = False
         self.complete = False
         self.status = 0
         self.headers: list[tuple[str, str]] = []
         address = parts.netloc.rpartition("@")[2]
-        own = {"Host": address, "User-Agent": options.user_agent, "Sec-WebSocket-Key": self._key}
+        own = {"Host": address, "Sec-WebSocket-Key": self._key}
         if options.subprotocols:
             own["Sec-WebSocket-Protocol"] = ", ".join(options.subprotocols)
         login = _authorization(options, parts)
@@ -208,8 +226,16 @@ class _Upgrade:
             (pycurl.FORBID_REUSE, 0),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.HTTP09_ALLOWED, 0),
+            (_SUPPRESS_CONNECT_HEADERS, 1),
+            (pycurl.USERAGENT, options.user_agent),
             (pycurl.HTTPHEADER, list(_lines(headers | dict(options.headers)))),
             (pycurl.HEADERFUNCTION, self._take),
+            # libcurl's own timeout ends with the connecting where CONNECT_ONLY is set
+            (pycurl.PREREQFUNCTION, self._connected),
+            (pycurl.NOPROGRESS, 0),
+            # libcurl would wait for a peer that sends pings and does not take their answers
+            (pycurl.WS_OPTIONS, pycurl.WS_NOAUTOPONG),
+            (pycurl.XFERINFOFUNCTION, self._go_on),
         ]
         for name, value in settings:
             transfer.curl.setopt(name, value)
@@ -217,6 +243,16 @@ class _Upgrade:
     @property
     def switched(self) -> bool:
         return self.complete and self.status == _SWITCHING_PROTOCOLS
+
+    def _connected(self, *_addresses: object) -> int:
+        self._asked = True
+        return 0  # go on
+
+    def _go_on(self, *_amounts: object) -> int:
+        if not self._asked or not self._deadline.passed():
+            return 0
+        self._expired = True
+        return self._transfer.stop()
 
     def _take(self, line: bytes) -> int | None:
         self._size += len(line)
@@ -243,12 +279,17 @@ class _Upgrade:
             limit = f"{_MOST_HEADER_BYTES // 1024}KiB"
             message = f"more than {limit} of headers from {self._peer}"
             return Failure(Reason.PROTOCOL_ERROR, message)
+        if self._expired:
+            limit = show_duration(self._deadline.timeout)
+            message = f"no answer to the upgrade from {self._peer} within {limit}"
+            return Failure(Reason.READ_TIMEOUT, message)
         if not self.complete:
             message = f"{self._peer} closed the connection before it answered the upgrade"
             return Failure(Reason.CONNECTION_LOST, message)
-        if not self.switched:
-            return None
-        # RFC 6455, 4.1: a client must check both
+        return self._breach() if self.switched else None
+
+    def _breach(self) -> Failure | None:
+        """Return what a client must not accept of a server that switched (RFC 6455, 4.1)."""
         digest = hashlib.sha1((self._key + _GUID).encode()).digest()  # noqa: S324  as the RFC says
         if self._header("sec-websocket-accept") != base64.b64encode(digest).decode():
             message = f"{self._peer} accepted the upgrade with a wrong Sec-WebSocket-Accept"
@@ -297,6 +338,7 @@ class _Messages:
         self._curl = transfer.curl
         self._deadline = deadline
         self._message = bytearray()
+        self._ping = bytearray()
         self._total = 0
         self.last = b""
 
@@ -321,7 +363,13 @@ class _Messages:
             data, frame = self._receive()
             if frame.flags & pycurl.WS_CLOSE:
                 raise EOFError(*_why_closed(data))
-            if frame.flags & (pycurl.WS_PING | pycurl.WS_PONG):
+            if frame.flags & pycurl.WS_PING:
+                self._ping += data
+                if not frame.bytesleft:
+                    self._send(bytes(self._ping), pycurl.WS_PONG)
+                    self._ping.clear()
+                continue
+            if frame.flags & pycurl.WS_PONG:
                 continue
             self._message += data
             self.last = bytes(self._message[-KEPT:])
@@ -361,7 +409,7 @@ class _Messages:
                 self._wait(select.POLLIN)
                 continue
             except pycurl.error as error:
-                if error.args[0] == pycurl.E_GOT_NOTHING:
+                if is_end(error):
                     raise EOFError from error
                 raise self._lost(error) from error
             self._total += len(data)

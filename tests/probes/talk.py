@@ -1,9 +1,13 @@
 """Conversations for scripted servers, and checks of the probes that hold them."""
 
 import json
+import socket
 import ssl
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from monitor.clock import SystemClock
@@ -89,5 +93,36 @@ def observe(handles: Handles, authority: Any, url: str, **keys: Any) -> Observat
     keys["tls"] = {"ca_file": authority.file, **keys.get("tls", {})}
     site = site_of(url, **{"timeout": "5s", **keys})
     # What the row builds has handles of its own, which no test could close
-    probe = type(PROBES[site.scheme].build())(handles)
+    built: Any = PROBES[site.scheme].build()
+    probe = type(built)(handles)
     return Observer({site.scheme: probe}, SystemClock())(site)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 on which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(folder: Path, port: int, *command: str) -> Iterator[None]:
+    """Run a server of another program within a folder, from when its port is open."""
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+        try:
+            _wait_for(port, process, folder / "log")
+            yield
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    limit = time.monotonic() + 10
+    while process.poll() is None and time.monotonic() < limit:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.02)
+    raise AssertionError(log.read_text())

@@ -16,7 +16,7 @@ from monitor.errors import ConfigError, ProbeError
 from monitor.model import Phase, Reason
 from monitor.probes import tcp
 from tests.probes.servers import drip, repeat, reset, stay_silent
-from tests.probes.talk import LINE, observe, site_of, take, talk
+from tests.probes.talk import LINE, free_port, observe, running, site_of, take, talk
 
 SHORT = "400ms"
 
@@ -30,14 +30,6 @@ def look(handles, authority):
         return observe(handles, authority, url, tcp={"dialogue": steps}, **keys)
 
     return run
-
-
-@pytest.fixture
-def free_port():
-    """Return a port on which nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield sock.getsockname()[1]
 
 
 # ---------------------------------------------------------------- connecting
@@ -61,11 +53,12 @@ def test_ipv6_works(serve, handles, authority):
     assert (seen.failure, seen.address) == (None, "::1")
 
 
-def test_nobody_listens(handles, authority, free_port):
+def test_nobody_listens(handles, authority):
     """A closed port refuses, and there is no answer."""
-    seen = observe(handles, authority, f"tcp://127.0.0.1:{free_port}")
+    port = free_port()
+    seen = observe(handles, authority, f"tcp://127.0.0.1:{port}")
     assert seen.failure.reason is Reason.CONNECT_REFUSED
-    assert seen.failure.message == f"connection to 127.0.0.1:{free_port} refused"
+    assert seen.failure.message == f"connection to 127.0.0.1:{port} refused"
     assert seen.answer is None
 
 
@@ -250,9 +243,9 @@ def test_bytes_are_expected_one_after_the_other(serve, look):
 
 def test_a_secret_is_never_quoted(serve, look):
     """A peer that sends our password back does not bring it into messages or the evidence."""
-    server = serve(talk(LINE, b"-ERR no hunter2-hunter2 here\r\n", stay_silent))
+    server = serve(talk(LINE, b"-ERR no hunter2-hunter2 here\r\n"))
     keys = {"environ": {"PASS": "hunter2-hunter2"}}
-    seen = look(server, {"send": "AUTH ${PASS}"}, {"expect": "^[+]OK"}, timeout=SHORT, **keys)
+    seen = look(server, {"send": "AUTH ${PASS}"}, {"expect": "^[+]OK"}, **keys)
     assert server.requests == [b"AUTH hunter2-hunter2\r\n"]
     assert seen.failure.message == 'expected "^[+]OK", got "-ERR no <secret> here"'
     assert seen.answer.received == b"-ERR no <secret> here\r\n"
@@ -260,8 +253,8 @@ def test_a_secret_is_never_quoted(serve, look):
 
 def test_what_a_peer_says_is_quoted_printable_and_short(serve, look):
     """A message holds no control characters and no more than a line's worth of foreign text."""
-    server = serve(talk(b"\x1b[31m\xff" + "é".encode() + b"x" * 500 + b"\n", stay_silent))
-    seen = look(server, {"expect": "^220"}, timeout=SHORT)
+    server = serve(talk(b"\x1b[31m\xff" + "é".encode() + b"x" * 500 + b"\n"))
+    seen = look(server, {"expect": "^220"})
     head = r'expected "^220", got "\x1b[31m\xff' + "é"
     assert seen.failure.message.startswith(head + "xxx")
     assert seen.failure.message.endswith('x…"')
@@ -449,72 +442,38 @@ def test_a_wrong_dialogue_is_a_configuration_error(steps, message):
 # ---------------------------------------------------------------- real peers
 
 
-@pytest.fixture
-def start(tmp_path):
-    """Return a function that starts a program and waits until its port is open."""
-    running = []
-
-    def run(port, *command):
-        log = (tmp_path / "log").open("ab")
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path)
-        running.append((process, log))
-        limit = time.monotonic() + 10
-        while time.monotonic() < limit:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            except OSError:
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                time.sleep(0.02)
-            else:
-                return
-        raise AssertionError((tmp_path / "log").read_text())
-
-    yield run
-    for process, log in running:
-        process.terminate()
-        process.wait(10)
-        log.close()
-
-
-@pytest.fixture
-def port():
-    """Return a port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-REDIS = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port")
-
-
 @pytest.mark.real
-def test_redis_answers_ping(real, start, port, handles, authority):
-    """Redis is up when it answers PING, and down when it wants a password; with it, it is up."""
-    start(port, real("redis-server"), *REDIS, str(port), "--requirepass", "opensesame")
+def test_redis_answers_ping(real, handles, authority, tmp_path):
+    """Redis that wants a password is down for a bare PING, and up with it."""
+    port = free_port()
+    options = ("--bind", "127.0.0.1", "--port", str(port), "--save", "", "--requirepass", "sesame")
     ask = partial(observe, handles, authority, f"tcp://127.0.0.1:{port}", timeout="1s")
     ping = [{"send": "PING"}, {"expect": r"^\+PONG"}]
-    seen = ask(tcp={"dialogue": ping})
+    login = [{"send": "AUTH ${PASS}"}, {"expect": r"^\+OK"}]
+    with running(tmp_path, port, real("redis-server"), *options):
+        seen = ask(tcp={"dialogue": ping})
+        good = ask(tcp={"dialogue": [*login, *ping]}, environ={"PASS": "sesame"})
     assert seen.failure.reason is Reason.TCP_DIALOGUE
     assert seen.failure.message == (r'expected "^\+PONG", got "-NOAUTH Authentication required."')
-    login = [{"send": "AUTH ${PASS}"}, {"expect": r"^\+OK"}]
-    assert ask(tcp={"dialogue": [*login, *ping]}, environ={"PASS": "opensesame"}).failure is None
+    assert good.failure is None
 
 
 @pytest.mark.real
-def test_sshd_shows_its_banner(real, start, port, handles, authority, tmp_path):
+def test_sshd_shows_its_banner(real, handles, authority, tmp_path):
     """sshd tells its version before anything else; a check for another one fails."""
+    port = free_port()
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # as its service does
-    key = tmp_path / "host_key"
+    key, config = tmp_path / "host_key", tmp_path / "sshd_config"
     subprocess.run([real("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    (tmp_path / "sshd_config").write_text(
+    config.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {key}\nPidFile none\nUsePAM no\n"
     )
-    start(port, real("sshd"), "-D", "-e", "-f", str(tmp_path / "sshd_config"))
-    ask = partial(observe, handles, authority, f"tcp://127.0.0.1:{port}", timeout="1s")
     good = [{"expect": r"^SSH-2\.0-(?P<software>[^ ]+)"}, {"send": "SSH-2.0-monitor"}]
-    seen = ask(tcp={"dialogue": good})
+    ask = partial(observe, handles, authority, f"tcp://127.0.0.1:{port}", timeout="1s")
+    with running(tmp_path, port, real("sshd"), "-D", "-e", "-f", str(config)):
+        seen = ask(tcp={"dialogue": good})
+        other = ask(tcp={"dialogue": [{"expect": "^SSH-1"}]})
     assert seen.failure is None
     assert seen.answer.captures[0][1].startswith("OpenSSH_")
-    seen = ask(tcp={"dialogue": [{"expect": "^SSH-1"}]})
-    assert seen.failure.message.startswith('expected "^SSH-1", got "SSH-2.0-OpenSSH_')
+    assert other.failure.message.startswith('expected "^SSH-1", got "SSH-2.0-OpenSSH_')
