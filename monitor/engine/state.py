@@ -11,8 +11,8 @@ fails now and then. Some examples, with ``.`` for up and ``x`` for down:
 
     ....................x.................... 2 turns: an outage of one check is none
     .........xxxxx........xxxxxxx............ 4 turns: nor are two outages
-    ......x...x...x.......................... 6 turns in a row of 9: it flaps from the third return
-    on, and no longer once its first three turns lie more than 20 checks back
+    ......x...x...x.......................... 6 turns: it flaps from the third return on, until
+    the third turn lies more than 20 checks back
     xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx no turn: it is down, and steadily so
 """
 

@@ -1,8 +1,12 @@
 from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from monitor.engine.engine import Engine
 from monitor.engine.events import (
@@ -14,7 +18,7 @@ from monitor.engine.events import (
 )
 from monitor.engine.state import Memory
 from monitor.errors import ProbeError
-from monitor.model import Confirm, Reason, SiteChange, Status, Verdict
+from monitor.model import Confirm, Reason, SingleWindow, SiteChange, Status, Verdict
 from tests.fakes import (
     FakeClock,
     Listener,
@@ -53,8 +57,9 @@ class Rig:
             on_stopping=lambda: setattr(self, "stopping", True),
         )
 
-    def change(self, **change) -> None:
-        self.engine.handle(SitesChanged(SiteChange(**change), BOUNDS))
+    def change(self, *, connectivity=(), **change) -> None:
+        event = SitesChanged(SiteChange(**change), BOUNDS, connectivity=connectivity)
+        self.engine.handle(event)
 
     def list(self, *sites) -> None:
         self.change(added=sites)
@@ -414,3 +419,285 @@ def test_a_stop_answers_nobody_who_waits():
     assert [reply.cancelled() for reply in replies] == [False, True, True]
     rig.finish(rig.probes.take()[0], refused())
     assert replies[0].result(timeout=0).up is False
+
+
+def test_an_interval_shorter_than_the_retry_interval_is_kept(rig):
+    """While a failure awaits confirmation a site is checked no less often than otherwise."""
+    confirm = Confirm(failures=3, retry_interval=60.0)
+    rig.list(site(interval=2.0, confirm=confirm))
+    for checks in range(1, 4):
+        rig.advance(2.0)
+        rig.finish(rig.probes.take()[0], refused())
+        assert rig.state().counters.checks == checks
+    assert rig.state().status is Status.DOWN
+
+
+def test_each_failure_that_awaits_confirmation_is_followed_up_soon(rig):
+    """Not only the first one is; and once the state is confirmed, the interval holds again."""
+    confirm = Confirm(failures=4, retry_interval=1.0)
+    rig.list(site(interval=1000.0, confirm=confirm))
+    rig.advance(60.0)
+    for checks in range(1, 5):
+        rig.finish(rig.probes.take()[0], refused())
+        assert rig.state().counters.checks == checks
+        rig.advance(1.2)
+    assert rig.state().status is Status.DOWN
+    assert rig.probes.take() == []
+
+
+# ---------------------------------------------------------------- flapping and maintenance
+
+
+def events(caplog):
+    return [(record.levelname, record.message) for record in caplog.records]
+
+
+def check(rig, outcome):
+    """Let the next check of the one site come, and end in this."""
+    rig.advance(rig.state().site.interval)
+    rig.finish(rig.probes.take()[0], outcome)
+    rig.judge()
+
+
+def test_flapping_is_told_once(rig, caplog):
+    """A warning when it begins, a line when it ends; transitions in between are no warnings."""
+    caplog.set_level("INFO")
+    rig.list(site())
+    for _ in range(5):
+        check(rig, answered())
+        check(rig, refused())
+    assert rig.state().flapping
+    assert events(caplog) == [
+        ("INFO", "site_up"),
+        *[("WARNING", "site_down"), ("INFO", "site_up")] * 2,
+        ("WARNING", "site_down"),
+        ("INFO", "site_up"),
+        ("WARNING", "site_flapping"),
+        *[("INFO", "site_down"), ("INFO", "site_up")],
+        ("INFO", "site_down"),
+    ]
+    caplog.clear()
+    for _ in range(20):
+        check(rig, refused())
+    assert not rig.state().flapping
+    assert events(caplog) == [("WARNING", "site_steady")]  # for it is down now, and steadily
+
+
+def window(rig, begin, length):
+    """Return maintenance that begins so many seconds from now."""
+    start = datetime.fromtimestamp(rig.clock.time() + begin, UTC).replace(tzinfo=None)
+    end = start + timedelta(seconds=length)
+    return (SingleWindow(start=start, end=end, zone=ZoneInfo("UTC")),)
+
+
+def test_maintenance_begins_and_ends_on_time(rig, caplog):
+    """No check need happen for it; in between failures warn nobody, and afterwards they do."""
+    caplog.set_level("INFO")
+    rig.list(site(interval=1000.0, maintenance=window(rig, 100.0, 200.0)), site("other"))
+    rig.advance(99.9)
+    rig.finish(next(one for one in rig.probes.take() if one.name == "shop"), answered())
+    rig.judge()
+    assert rig.state().shown is Status.UP
+    assert rig.engine._wait_time() <= 0.1
+    rig.advance(0.2)
+    assert rig.state().shown is Status.MAINTENANCE
+    assert rig.state().status is Status.UP
+    rig.engine._schedule.check_early("shop", rig.clock.now)
+    rig.advance(0.2)
+    rig.finish(next(one for one in rig.probes.take() if one.name == "shop"), refused())
+    assert (rig.state().status, rig.state().shown) == (Status.DOWN, Status.MAINTENANCE)
+    rig.advance(199.0)
+    assert rig.state().shown is Status.MAINTENANCE
+    rig.advance(1.0)
+    assert rig.state().shown is Status.DOWN
+    assert events(caplog) == [
+        ("INFO", "site_up"),
+        ("INFO", "maintenance_began"),
+        ("INFO", "site_down"),
+        ("WARNING", "maintenance_ended"),
+    ]
+    assert caplog.records[2].fields["maintenance"] is True
+    assert rig.state("other").maintenance is False
+
+
+def test_maintenance_comes_and_goes_with_the_list(rig):
+    """A window that is open when the site is listed, or is taken off the list, holds at once."""
+    rig.list(site(maintenance=window(rig, -10.0, 100.0)))
+    assert rig.state().shown is Status.MAINTENANCE
+    rig.change(changed=(site(),))
+    assert not rig.state().maintenance
+    rig.change(removed=("shop",))
+    rig.advance(100.0)
+    assert rig.listener.published == {}
+
+
+# ---------------------------------------------------------------- the monitor's own connection
+
+TARGETS = (site("target-a", timeout=5.0), site("target-b", timeout=5.0))
+
+
+@pytest.fixture
+def tethered(rig):
+    """A rig with one site and two targets, the first of which has answered once."""
+    rig.change(added=(site(interval=1000.0),), connectivity=TARGETS)
+    targets(rig, answered())
+    rig.listener.connected.clear()
+    return rig
+
+
+def targets(rig, *outcomes):
+    """Let a round begin, and its targets come back with this; those left over come back silent."""
+    rig.engine.start_due_checks()
+    asked = [one for one in rig.probes.submitted if one in TARGETS]
+    rig.probes.submitted = [one for one in rig.probes.submitted if one not in TARGETS]
+    assert [one.name for one in asked] == ["target-a", "target-b"]
+    for target, outcome in zip(asked, [*outcomes, *[hung()] * 2], strict=False):
+        rig.finish(target, outcome)
+
+
+def shop(rig):
+    """Return the shop once its check has a thread, however long that takes."""
+    for _ in range(2000):
+        if site(interval=1000.0) in rig.probes.submitted:
+            rig.probes.submitted.remove(site(interval=1000.0))
+            return rig.state().site
+        if any(one in TARGETS for one in rig.probes.submitted):
+            targets(rig, answered())
+        rig.advance(0.1)
+    raise AssertionError("it is not checked")
+
+
+def test_a_failure_waits_for_proof(tethered):
+    """It counts once a target has answered in a round that began after it."""
+    listed = shop(tethered)
+    tethered.finish(listed, refused())
+    assert tethered.state().status is Status.UNKNOWN
+    assert tethered.state().last is None
+    tethered.advance(1.1)
+    targets(tethered, answered())
+    assert tethered.state().status is Status.DOWN
+    assert tethered.state().counters.failures == {Reason.CONNECT_REFUSED: 1}
+
+
+def test_a_failure_is_not_proven_by_a_round_under_way(tethered):
+    """The cable may have been pulled since it began."""
+    listed = shop(tethered)
+    tethered.advance(20.0)
+    asked = [one for one in tethered.probes.take() if one in TARGETS]
+    tethered.finish(listed, refused())
+    for target in asked:
+        tethered.finish(target, answered())
+    assert tethered.state().last is None
+    tethered.advance(1.1)
+    targets(tethered)
+    assert tethered.state().status is Status.UNKNOWN
+    assert tethered.state().counters.errors == 1
+
+
+def test_without_a_connection_nobody_is_down(tethered, caplog):
+    """Failures are errors of ours with the reason, and the site is checked again afterwards."""
+    caplog.set_level("INFO")
+    tethered.finish(shop(tethered), refused())
+    tethered.advance(1.1)
+    targets(tethered)
+    state = tethered.state()
+    assert (state.status, state.shown) == (Status.UNKNOWN, Status.UNKNOWN)
+    assert (state.counters.checks, state.counters.errors) == (0, 1)
+    assert "connection to 127.0.0.1:80 refused" in state.last.error
+    tethered.advance(1.8)
+    assert tethered.probes.submitted == []  # not before there is a connection
+    tethered.advance(0.4)
+    targets(tethered, answered())
+    assert tethered.listener.connected[-2:] == [False, True]
+    tethered.finish(shop(tethered), answered())
+    tethered.judge()
+    assert tethered.state().status is Status.UP
+    assert [event for event in events(caplog) if "connectivity" in event[1]] == [
+        ("WARNING", "connectivity_lost"),
+        ("INFO", "connectivity_regained"),
+    ]
+
+
+def test_a_known_loss_needs_no_further_proof(tethered):
+    """While the connection is known to be lost a failure is an error at once; a success counts."""
+    tethered.advance(10.0)
+    targets(tethered)
+    tethered.engine._schedule.check_early("shop", tethered.clock.now)
+    tethered.advance(0.1)
+    tethered.finish(tethered.probes.take()[0], refused())
+    assert tethered.state().counters.errors == 1
+    tethered.engine._schedule.check_early("shop", tethered.clock.now)
+    tethered.advance(0.1)
+    tethered.finish(tethered.probes.take()[0], answered())
+    tethered.judge()
+    assert tethered.state().status is Status.UP
+
+
+def test_a_site_that_is_down_anyway_waits_for_nothing(tethered):
+    """A failure that changes nothing asks no target, however many such sites there are."""
+    tethered.finish(shop(tethered), refused())
+    tethered.advance(1.1)
+    targets(tethered, answered())
+    tethered.engine._schedule.check_early("shop", tethered.clock.now)
+    tethered.finish(shop(tethered), refused())
+    assert tethered.state().counters.failures == {Reason.CONNECT_REFUSED: 2}
+    tethered.advance(1.1)
+    assert tethered.probes.submitted == []
+
+
+def test_a_stop_waits_for_the_proof(tethered):
+    """Failures that are held are results that were obtained; they are recorded within the grace."""
+    tethered.finish(shop(tethered), refused())
+    tethered.engine.handle(StopRequested(grace=60.0))
+    tethered.advance(1.1)
+    asked = tethered.probes.take()
+    assert asked == list(TARGETS)
+    for target in asked:
+        tethered.inbox.put(ProbeFinished(target, answered()))
+    assert tethered.engine.run() is True
+    assert tethered.state().counters.checks == 1
+
+
+def test_without_targets_failures_are_not_held_any_more(tethered):
+    """A reload that takes the targets away settles what waits for them."""
+    tethered.finish(shop(tethered), refused())
+    tethered.change()
+    assert tethered.state().status is Status.DOWN
+    assert tethered.listener.connected[-1] is None
+
+
+def test_targets_come_first(rig):
+    """They get the next thread, whatever else waits for one, and are no sites."""
+    rig = Rig(threads=1)
+    rig.change(added=tuple(site(f"site-{n}") for n in range(5)), connectivity=TARGETS[:1])
+    rig.advance(10.0)
+    assert rig.probes.take() == [TARGETS[0]]
+    rig.finish(TARGETS[0], answered())
+    rig.advance(0.1)
+    assert rig.probes.take()[0].name.startswith("site-")
+    assert "target-a" not in rig.listener.published
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_pulled_cable_takes_nobody_down(data):
+    """Whatever is under way when it is pulled: no failure of a site that is well counts."""
+    rig = Rig()
+    sites = tuple(site(f"site-{n}", interval=3.0, timeout=2.0) for n in range(3))
+    rig.change(added=sites, connectivity=TARGETS)
+    lies = True
+    begun = {}
+    for step in data.draw(st.lists(st.sampled_from(["cable", "wait", "end", "end"]), max_size=80)):
+        match step:
+            case "cable" if lies or not rig.engine._held:  # else it was over before it was noticed
+                lies = not lies
+            case "wait":
+                rig.advance(0.5)
+                begun |= {one.name: one for one in rig.probes.take()}
+            case "end" if begun:
+                one = begun.pop(data.draw(st.sampled_from(sorted(begun))))
+                rig.finish(one, answered() if lies else hung())
+                rig.judge()
+    for state in rig.listener.published.values():
+        assert state.status is not Status.DOWN
+        assert state.counters.failures == {}

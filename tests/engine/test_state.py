@@ -1,3 +1,6 @@
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,3 +151,64 @@ def test_the_state_is_what_the_last_results_support(outcomes, failures, successe
     assert awaits_confirmation(state) == (
         bool(told) and told[-1] == "down" and state.status is not Status.DOWN
     )
+
+
+def drawn(picture):
+    return ["down" if one == "x" else "up" for one in picture]
+
+
+@pytest.mark.parametrize(
+    ("picture", "flaps"),
+    [
+        ("....................x....................", None),
+        (".........xxxxx........xxxxxxx............", None),
+        (".........................................", None),
+        ("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", None),
+        # the third return is result 16; the third turn, result 11, is left behind with the 31st
+        ("......x...x...x..........................", (16, 31)),
+        ("x.x.x.x.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", (7, 26)),
+    ],
+)
+def test_flapping(picture, flaps):
+    """It begins with the sixth turn of the last 20 results, and ends with no more than three."""
+    outcomes = drawn(picture)
+    flapping = [
+        upto for upto in range(1, len(outcomes) + 1) if run(site(), outcomes[:upto])[0].flapping
+    ]
+    assert flapping == (list(range(*flaps)) if flaps else [])
+
+
+def test_errors_and_confirmation_hide_no_flapping():
+    """Raw results count: a site whose failures never get confirmed flaps all the same."""
+    state, turns = run(site(confirm=Confirm(failures=3)), ["up", "down", "error"] * 4)
+    assert state.flapping
+    assert state.status is Status.UP
+    assert len([turn for turn in turns if turn]) == 1
+
+
+@given(outcomes=st.lists(st.sampled_from(["up", "down", "error"]), max_size=80))
+def test_flapping_is_what_the_last_results_support(outcomes):
+    """With more than five turns of the last 20 it flaps, with three or fewer never."""
+    state, _ = run(site(), outcomes)
+    told = [outcome for outcome in outcomes if outcome != "error"]
+    turns = sum(one != other for one, other in pairwise(told[-21:]))
+    if turns > 5:
+        assert state.flapping
+    if turns <= 3:
+        assert not state.flapping
+
+
+@given(
+    outcomes=st.lists(st.sampled_from(["up", "down", "error"]), max_size=20),
+    maintenance=st.booleans(),
+)
+def test_what_is_shown_is_what_is_known(outcomes, maintenance):
+    """Maintenance before all, unknown after an error, else the confirmed state."""
+    state, _ = run(site(), outcomes)
+    state = replace(state, maintenance=maintenance)
+    if maintenance:
+        assert state.shown is Status.MAINTENANCE
+    elif not outcomes or outcomes[-1] == "error":
+        assert state.shown is Status.UNKNOWN
+    else:
+        assert state.shown == outcomes[-1]
