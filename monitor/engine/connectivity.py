@@ -11,8 +11,8 @@ at 0s and 10s and the cable pulled at 4s:
     9.2s  every target was silent for its timeout: the connection is lost, and the shop is unknown
     9.3s  a check of the mail server fails: unknown too, without another round
 
-Had a target answered, at 4.3s, the shop's failure would have been recorded then. A loss that is over
-before a round has begun is not noticed; ``confirm`` is for these.
+Had a target answered, at 4.3s, the shop's failure would have been recorded then. A loss that is
+over before a round has begun is not noticed; ``confirm`` is for these.
 """
 
 from collections import deque
