@@ -132,16 +132,18 @@ class HeaderRule:
     Attributes:
         name: In lower case.
         absent: Whether it must not be there; None where only its values count.
+        optional: Whether its values count only where it is there.
     """
 
     name: str
     rules: TextRules
     absent: bool | None = None
+    optional: bool = False
 
 
 def parse_headers(value: Any) -> tuple[HeaderRule, ...]:
     """
-    Read ``{NAME: rules}``; the rules are a body's, or ``{absent: true}``.
+    Read ``{NAME: rules}``; the rules are a body's, ``{absent: true}``, or have ``absent: allowed``.
 
     Raises:
         ValueError: It is anything else.
@@ -156,20 +158,26 @@ def _parse_header(name: str, rules: Any) -> HeaderRule:
         raise ValueError(f"{name!r} is not the name of a header")
     try:
         absent, others = _split_absent(rules)
-        bare = absent is not None and not others
-        return HeaderRule(name.lower(), TextRules() if bare else parse_text_rules(others), absent)
+        bare = absent in (True, False) and not others
+        texts = TextRules() if bare else parse_text_rules(others)
+        if absent == _ALLOWED:
+            return HeaderRule(name.lower(), texts, optional=True)
+        return HeaderRule(name.lower(), texts, absent)
     except ValueError as error:
         raise ValueError(f"header {name}: {error}") from error
 
 
-def _split_absent(rules: Any) -> tuple[bool | None, Any]:
+_ALLOWED = "allowed"
+
+
+def _split_absent(rules: Any) -> tuple[Any, Any]:
     if not (isinstance(rules, Mapping) and "absent" in rules):
         return None, rules
     others = dict(mapping(rules, ("absent", *TEXT_SCHEMAS)))
     absent = others.pop("absent")
-    if absent is not True and absent is not False:
-        raise ValueError(f"absent is true or false, not {absent!r}")
-    if absent and others:
+    if absent is not True and absent is not False and absent != _ALLOWED:
+        raise ValueError(f"absent is true, false or allowed, not {absent!r}")
+    if absent is True and others:
         raise ValueError(f"absent: true leaves no value for {', '.join(others)}")
     return absent, others
 
@@ -184,7 +192,9 @@ def _check_headers(rules: tuple[HeaderRule, ...], seen: Seen) -> str | None:
             why = (
                 f"{shown} must be absent" if rule.absent else rule.rules.why_not(values, seen.quote)
             )
-        elif rule.absent is False or rule.rules.contains or rule.rules.matches:
+        elif not rule.optional and (
+            rule.absent is False or rule.rules.contains or rule.rules.matches
+        ):
             why = "is missing"
         if why:
             return f"header {rule.name} {why}"
@@ -515,12 +525,14 @@ class RecordRules:
     Attributes:
         matches: Patterns each of which some record must match.
         not_matches: Patterns that no record may match.
+        all_match: Patterns that every record must match, and there must be one.
         count: Of records.
         of_success: Whether it says nothing of replies other than NOERROR, which have no records.
     """
 
     matches: tuple[str, ...] = ()
     not_matches: tuple[str, ...] = ()
+    all_match: tuple[str, ...] = ()
     count: Count | None = None
     of_success: bool = False
 
@@ -530,6 +542,7 @@ _RECORDS_SCHEMA: Mapping[str, Any] = {
     "properties": {
         "matches": one_or_list(REGEX_SCHEMA),
         "not_matches": one_or_list(REGEX_SCHEMA),
+        "all_match": one_or_list(REGEX_SCHEMA),
         "count": COUNT_SCHEMA,
     },
     "additionalProperties": False,
@@ -539,7 +552,7 @@ _RECORDS_SCHEMA: Mapping[str, Any] = {
 
 def parse_records(value: Any) -> RecordRules:
     """
-    Read a pattern or several, or ``{matches: …, not_matches: …, count: …}``.
+    Read a pattern or several, or ``{matches: …, not_matches: …, all_match: …, count: …}``.
 
     Raises:
         ValueError: It is anything else.
@@ -550,6 +563,7 @@ def parse_records(value: Any) -> RecordRules:
     return RecordRules(
         matches=patterns(rules["matches"]) if "matches" in rules else (),
         not_matches=patterns(rules["not_matches"]) if "not_matches" in rules else (),
+        all_match=patterns(rules["all_match"]) if "all_match" in rules else (),
         count=parse_count(rules["count"]) if "count" in rules else None,
     )
 
@@ -563,8 +577,13 @@ def _check_records(section: str) -> Callable[[RecordRules, Seen], str | None]:
         why = rules.count.why_not(len(records)) if rules.count else None
         if why:
             return f"{section} count {len(records)} {why}"
-        if not records and rules.matches:
-            return f"{section} is empty, so nothing matches {seen.quote(rules.matches[0])}"
+        needed = (*rules.matches, *rules.all_match)
+        if not records and needed:
+            return f"{section} is empty, so nothing matches {seen.quote(needed[0])}"
+        for record in records:
+            for pattern in rules.all_match:
+                if not search(pattern, record):
+                    return f"{section} {seen.quote(record)} does not match {seen.quote(pattern)}"
         wanted = TextRules(matches=rules.matches, not_matches=rules.not_matches)
         why = wanted.why_not(records, seen.quote)
         return f"{section} {why}" if why else None
@@ -627,7 +646,10 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
                             TEXT_RULES_SCHEMA,
                             {
                                 "type": "object",
-                                "properties": {"absent": {"type": "boolean"}, **TEXT_SCHEMAS},
+                                "properties": {
+                                    "absent": {"enum": [True, False, _ALLOWED]},
+                                    **TEXT_SCHEMAS,
+                                },
                                 "required": ["absent"],
                                 "additionalProperties": False,
                             },
@@ -640,7 +662,8 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         reason=Reason.HEADER,
         check=_check_headers,
         protocols=frozenset({"http", "ws"}),
-        doc="By name: a pattern, contains, not_contains, matches, not_matches, or absent: true.",
+        doc="By name: a pattern, contains, not_contains, matches, not_matches, or absent: true, "
+        "false or allowed.",
     ),
     "body": ExpectationKind(
         shape=Annotated[TextRules, Parsed(parse_text_rules, TEXT_RULES_SCHEMA)],
@@ -776,21 +799,21 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         check=_check_records("answer"),
         protocols=frozenset({"dns"}),
         defaults={"dns": RecordRules(count=parse_count({"ge": 1}), of_success=True)},
-        doc="Of the answer section: matches, not_matches, count; by default not empty.",
+        doc="Of the answer section: matches, not_matches, all_match, count; by default not empty.",
     ),
     "authority": ExpectationKind(
         shape=_RECORDS,
         reason=Reason.DNS_ANSWER,
         check=_check_records("authority"),
         protocols=frozenset({"dns"}),
-        doc="Of the authority section: matches, not_matches, count.",
+        doc="Of the authority section: matches, not_matches, all_match, count.",
     ),
     "additional": ExpectationKind(
         shape=_RECORDS,
         reason=Reason.DNS_ANSWER,
         check=_check_records("additional"),
         protocols=frozenset({"dns"}),
-        doc="Of the additional section: matches, not_matches, count.",
+        doc="Of the additional section: matches, not_matches, all_match, count.",
     ),
 }
 """Everything that may stand under ``expect``, in the order of a transaction (model.Reason)."""

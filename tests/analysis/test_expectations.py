@@ -79,6 +79,13 @@ EXAMPLES = [
     ("header", {"x-cache": {"absent": False}}, http(), "header x-cache is missing"),
     ("header", {"x-cache": {"absent": True}}, http(), ""),
     ("header", {"x-cache": {"not_contains": "HIT"}}, http(), ""),
+    ("header", {"x-cache": {"matches": "HIT", "absent": "allowed"}}, http(), ""),
+    (
+        "header",
+        {"x-cache": {"matches": "HIT", "absent": "allowed"}},
+        http(b"", ("X-Cache", "MISS")),
+        'header x-cache "MISS" does not match "HIT"',
+    ),
     (
         "header",
         {"server": {"absent": True}},
@@ -351,6 +358,14 @@ EXAMPLES = [
         REPLY,
         r'answer "example.com. 300 IN A 192.0.2.2" matches "\\.2$"',
     ),
+    ("answer", {"all_match": ["A", r"192\.0\.2\."]}, REPLY, ""),
+    (
+        "answer",
+        {"all_match": r"\.1$"},
+        REPLY,
+        r'answer "example.com. 300 IN A 192.0.2.2" does not match "\\.1$"',
+    ),
+    ("answer", {"all_match": "A"}, EMPTY_REPLY, 'answer is empty, so nothing matches "A"'),
     ("answer", {"matches": "A"}, EMPTY_REPLY, 'answer is empty, so nothing matches "A"'),
     ("answer", {"not_matches": "A"}, EMPTY_REPLY, ""),
     ("answer", {"count": {"ge": 1}}, NOWHERE, "answer count 0 is not at least 1"),
@@ -411,7 +426,7 @@ MISTAKES = [
     ),
     ("header", {"a": []}, "header a: the list is empty; leave the key out to expect nothing"),
     ("header", {"a": {}}, "header a: {} is not a mapping with some of contains, not_contains"),
-    ("header", {"a": {"absent": "x"}}, "header a: absent is true or false, not 'x'"),
+    ("header", {"a": {"absent": "x"}}, "header a: absent is true, false or allowed, not 'x'"),
     (
         "header",
         {"a": {"absent": True, "contains": "x"}},
