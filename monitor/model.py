@@ -163,7 +163,9 @@ class Site:
         timeout: The one deadline over everything a check does.
         options: One record per section of the probe (HttpOptions, TlsOptions, …).
         expect: What must hold, as (key of EXPECTATIONS, decoded value), in the table's order.
-        reads_body: Whether an expectation looks at the body, so that more than the evidence of it
+        extract: What is taken out of answers to be shown, by the row of that key in READINGS.
+        watch: What of answers is compared with the one before, by the row of that key.
+        reads_body: Whether one of these looks at the body, so that more than the evidence of it
             is worth keeping.
         maintenance: When the site's state is not to be taken at its word.
         secrets: Every value that must never be shown; see redact().
@@ -179,6 +181,8 @@ class Site:
     timeout: Seconds = 10.0
     options: tuple[object, ...] = field(default=(), repr=False)
     expect: tuple[tuple[str, Any], ...] = ()
+    extract: Any = None
+    watch: Any = None
     reads_body: bool = False
     confirm: Confirm = Confirm()
     maintenance: tuple[Window, ...] = ()
@@ -478,14 +482,47 @@ class Job:
     What a worker process needs to judge one observation.
 
     Attributes:
+        reference: The SHA-256 of what was watched when it was seen last; None before.
         secrets: The site's, so that no message quotes one: once a value is cut or escaped for a
             message, a secret in it can no longer be recognised.
     """
 
     observation: Observation
     expect: tuple[tuple[str, Any], ...] = ()
+    extract: Any = None
+    watch: Any = None
+    reference: str | None = None
     url: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extracted:
+    """
+    One value out of an answer.
+
+    Attributes:
+        value: A number or, for a label, a short text; None when there is none.
+        why: Why there is none, as a clause.
+    """
+
+    name: str
+    value: float | str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """
+    What was watched.
+
+    Attributes:
+        sha256: Lower-case hexadecimal; None when it was not to be had.
+        why: Why it was not, as a clause.
+    """
+
+    sha256: str | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -496,13 +533,19 @@ class Analysis:
     Attributes:
         chain: The final connection's certificates, leaf first.
         hop_chains: The same of each redirect, in order.
-        broken: The key of every expectation that does not hold, not only of the first.
+        broken: The key of every expectation that does not hold, not only of the first; ``watch``
+            among them.
+        extracted: In the order of the site's ``extract``.
+        content: Of what the site watches; None where it watches nothing, and of an answer that is
+            not as expected.
     """
 
     verdict: Verdict
     chain: tuple[Certificate, ...] = ()
     hop_chains: tuple[tuple[Certificate, ...], ...] = ()
     broken: tuple[str, ...] = ()
+    extracted: tuple[Extracted, ...] = ()
+    content: Content | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -580,6 +623,8 @@ class SiteState:
             another thing than the one before.
         flapping: Whether so many of these did that ``status`` alone would mislead.
         maintenance: Whether one of the site's windows is open.
+        content: The SHA-256 of what is watched when it was seen last.
+        content_changed: When it was first seen to be another than before; None while it was not.
         last: The last check, errors included.
         finished: The last check that said something of the site; what gauges show.
         recent: The last checks, newest first.
@@ -593,6 +638,8 @@ class SiteState:
     turns: int = 0
     flapping: bool = False
     maintenance: bool = False
+    content: str | None = None
+    content_changed: Timestamp | None = None
     last: Result | None = None
     finished: Result | None = None
     recent: tuple[Past, ...] = ()
@@ -678,3 +725,21 @@ class ExpectationKind:
     def needs_body(self, value: Any) -> bool:
         """Return whether the whole body is needed to check this value."""
         return self.reads_body and (self.reads_body_when is None or self.reads_body_when(value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingKind:
+    """
+    One row of the table of what is taken out of answers; its key is a site's.
+
+    Attributes:
+        shape: The type its value is decoded into (see options.py).
+        protocols: Those it makes sense for.
+        needs_body: Whether the whole body is needed for this value.
+        doc: One sentence for the schema and the reference.
+    """
+
+    shape: Any
+    protocols: frozenset[str]
+    needs_body: Callable[[Any], bool]
+    doc: str
