@@ -53,7 +53,7 @@ async def serve() -> None:
         return answer
 
     servers = [await asyncio.start_server(handler(delay), "127.0.0.1", 0) for delay in (0, _WAIT)]
-    print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)  # noqa: T201
+    print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
     await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
@@ -156,14 +156,14 @@ def report(checks: int, rounds: int, rate: float, fast: str, slow: str) -> None:
     for _ in range(rounds):
         for name, check in contestants.items():
             costs[name].append(cpu_per_check(check, fast, checks))
-    print(f"CPU per check, {_THREADS} threads, median of {rounds} rounds of {checks}")  # noqa: T201
+    print(f"CPU per check, {_THREADS} threads, median of {rounds} rounds of {checks}")
     for name, values in costs.items():
-        print(f"  {name:14}{statistics.median(values) * 1000:8.3f} ms")  # noqa: T201
-    print(f"Reported beyond {_WAIT * 1000:.0f} ms at {rate:g} checks/s")  # noqa: T201
+        print(f"  {name:14}{statistics.median(values) * 1000:8.3f} ms")
+    print(f"Reported beyond {_WAIT * 1000:.0f} ms at {rate:g} checks/s")
     for name, check in contestants.items():
         late = sorted(lateness(check, slow, checks, rate))
         middle, tail = late[len(late) // 2], late[int(len(late) * 0.99)]
-        print(f"  {name:14}p50 {middle * 1000:6.2f} ms   p99 {tail * 1000:6.2f} ms")  # noqa: T201
+        print(f"  {name:14}p50 {middle * 1000:6.2f} ms   p99 {tail * 1000:6.2f} ms")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ def report(daemon: Daemon, seconds: float, before: float) -> None:
         if name.startswith("monitor_check_failures_total"):
             reason = re.search('reason="(.*?)"', name)
             site = re.search('site="(.*?)"', name)
-            assert reason and site
+            assert reason
+            assert site
             print(f"failures               {site[1]} {reason[1]}: {value:.0f}")
     print(f"worker restarts        {totals['monitor_analysis_restarts_total']:.0f}")
     count = metrics["monitor_schedule_lag_seconds_count"]
@@ -111,7 +112,8 @@ def main() -> None:
 
     numbers = list(range(options.sites))
     args = (nginx.port, nginx.tls_port, ca_path, options)
-    dripping = f"  - {{name: drip, url: 'http://127.0.0.1:{listener.getsockname()[1]}/', timeout: 3s}}\n"
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    dripping = f"  - {{name: drip, url: 'http://{address}/', timeout: 3s}}\n"
     daemon = Daemon(folder, site_list(numbers, *args) + dripping)
     try:
         before, _ = usage([daemon.process.pid])

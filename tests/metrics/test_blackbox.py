@@ -64,7 +64,7 @@ def _wait_for(address: str) -> None:
 
 
 def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=_START) as answer:  # noqa: S310  our own http URL
+    with urllib.request.urlopen(url, timeout=_START) as answer:
         return str(answer.read(), "utf-8")
 
 
