@@ -174,7 +174,9 @@ def check(
         return fail_fast and not result.up
 
     with progress:
-        results, drained = daemon.check(sites, loaded.settings, on_result)
+        results, drained = daemon.check(
+            sites, loaded.settings, on_result, connectivity=loaded.connectivity
+        )
     up = sum(result.up is True for result in results)
     if junit is not None:
         _write_junit(junit, results)
@@ -310,7 +312,7 @@ def _load(path: Path, log_level: str, log_format: logs.Form) -> Config:
     secrets = logs.Secrets()
     logs.configure(log_level, log_format, secrets)
     config = load(path, daemon.TABLES, os.environ)
-    secrets.values = tuple(secret for site in config.sites for secret in site.secrets)
+    secrets.values = tuple(sorted(config.secrets(), key=len, reverse=True))
     return config
 
 

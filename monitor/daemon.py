@@ -145,7 +145,11 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
 
 
 def check(
-    sites: Sequence[Site], settings: Settings, on_result: Callable[[Result], bool]
+    sites: Sequence[Site],
+    settings: Settings,
+    on_result: Callable[[Result], bool],
+    *,
+    connectivity: tuple[Site, ...] = (),
 ) -> tuple[list[Result], bool]:
     """
     Check every site once, now, through the engine that the daemon uses.
@@ -153,6 +157,7 @@ def check(
     Args:
         on_result: Told of each result as it comes in, in the main thread; returns whether that is
             enough and the rest need not be checked.
+        connectivity: While none of these answers, sites are unknown, not down.
 
     Returns:
         The results in the order of the sites, and whether these are all: an interrupt cuts the rest
@@ -175,7 +180,8 @@ def check(
         runtime.analysis.start()
         try:
             change = SiteChange(added=tuple(sites))
-            runtime.engine.handle(SitesChanged(change, bucket_bounds(sites, settings)))
+            bounds = bucket_bounds(sites, settings)
+            runtime.engine.handle(SitesChanged(change, bounds, connectivity=connectivity))
             runtime.engine.run_once()
         finally:
             runtime.analysis.stop()

@@ -159,7 +159,7 @@ class Reloader:
     def _apply(self, change: SiteChange, config: Config) -> None:
         applied: Future[None] = Future()
         bounds = bucket_bounds(config.sites, config.settings)
-        self._inbox.put(SitesChanged(change, bounds, applied))
+        self._inbox.put(SitesChanged(change, bounds, applied, config.connectivity))
         applied.result()
         self.config = config
         self._watcher.update(self._watched(config.files))

@@ -8,7 +8,7 @@ and whose defaults hold where, is the business of documents.py; what a site may 
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from monitor.config.keys import Tables
 from monitor.config.mask import masked_lines
 from monitor.config.messages import unknown
 from monitor.config.modules import Module, ModuleReader
-from monitor.config.nodes import Entry, Node, Sequence, is_empty
+from monitor.config.nodes import Entry, Node, Scalar, Sequence, is_empty
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import Decoder, Forms
@@ -26,11 +26,13 @@ from monitor.config.settings import Settings
 from monitor.config.sites import SiteReader
 from monitor.config.substitute import Substituter
 from monitor.errors import ConfigError
-from monitor.model import Site
+from monitor.model import Seconds, Site
 
 __all__ = ["Config", "Tables", "load", "load_record", "load_text"]
 
-_SECTIONS = ("defaults", "include", "sites", "modules", "blackbox_modules")
+_SECTIONS = ("defaults", "include", "sites", "connectivity", "modules", "blackbox_modules")
+_CONNECTIVITY_TIMEOUT: Seconds = 5.0
+"""For each target: as long as it is silent, it is not known whose failures those of sites are."""
 _SHIPPED = Source(Path("modules"), "modules")
 
 _Record = TypeVar("_Record")
@@ -47,6 +49,7 @@ class Config:
             were searched for them, and the files that options and ``${file:…}`` name.
         masked: The configuration as YAML, one document for each file, secrets masked.
         modules: Options for targets that are not listed, by name.
+        connectivity: What tells whether the monitor's own connection stands.
     """
 
     sites: tuple[Site, ...]
@@ -54,10 +57,15 @@ class Config:
     files: tuple[Path, ...]
     masked: str
     modules: Mapping[str, Module]
+    connectivity: tuple[Site, ...]
 
     def secrets(self) -> set[str]:
         """Return whatever in it must never be shown."""
-        found: tuple[Site | Module, ...] = (*self.sites, *self.modules.values())
+        found: tuple[Site | Module, ...] = (
+            *self.sites,
+            *self.connectivity,
+            *self.modules.values(),
+        )
         return {secret for one in found for secret in one.secrets}
 
 
@@ -133,13 +141,21 @@ class _Load:
                 self._sites.check_defaults(defaults)
         settings = self._settings()
         sites, masked = self._read_sites()
+        connectivity = self._read_connectivity()
         modules, own = self._read_modules()
         if not (sites or own or settings.probe_endpoint.enabled or self._problems):
             self._problems.at(shown, "lists no site; write at least one URL below sites:")
         files = {**self._documents.files, **self._substituter.files, **self._options_files}
         if self._problems:
             raise ConfigError(self._problems.all(), files)
-        return Config(tuple(sites), settings, tuple(files), "\n".join(masked) + "\n", modules)
+        return Config(
+            sites=tuple(sites),
+            settings=settings,
+            files=tuple(files),
+            masked="\n".join(masked) + "\n",
+            modules=modules,
+            connectivity=connectivity,
+        )
 
     def _check_keys(self, top: MappingNode) -> None:
         settings = self._forms.settings.fields
@@ -198,6 +214,24 @@ class _Load:
                 masked += _as_item(masked_lines(item, shown_site, "    "))
                 self._options_files.update(dict.fromkeys(found.files))
         return sites, masked
+
+    def _read_connectivity(self) -> tuple[Site, ...]:
+        targets: list[Site] = []
+        for document in self._documents.documents:
+            entry = document.top.entries.get("connectivity")
+            if entry is None or is_empty(entry.value):
+                continue
+            if not isinstance(entry.value, Sequence):
+                self._problems.add(entry.value, ("connectivity",), "must be a list of URLs")
+                continue
+            no_defaults = MappingNode(document.source, 1, 1)
+            for index, item in enumerate(entry.value.items):
+                path = ("connectivity", index)
+                if not isinstance(item, Scalar):
+                    self._problems.add(item, path, "must be a URL such as tcp://192.0.2.1:443")
+                elif found := self._sites.read(item, path, no_defaults):
+                    targets.append(replace(found.site, timeout=_CONNECTIVITY_TIMEOUT))
+        return tuple(targets)
 
     def _read_modules(self) -> tuple[dict[str, Module], bool]:
         """Return all modules, and whether any is not one of those that are always there."""

@@ -330,6 +330,12 @@ def json_schema(tables: Tables) -> dict[str, Any]:
             "type": "array",
             "items": {"anyOf": [_URL, {"$ref": "#/$defs/site"}]},
         },
+        "connectivity": {
+            "description": "URLs that tell whether the monitor's own connection stands: while none"
+            " of them answers, sites whose checks fail are unknown, not down.",
+            "type": "array",
+            "items": {"type": "string"},
+        },
         "modules": {
             "description": "Options for targets that /probe is asked about, by name.",
             "type": "object",

@@ -384,3 +384,23 @@ def test_settings_are_decoded_once_over_all_files(files):
     """Unwritten ones have their defaults."""
     config = files.load("shutdown_grace: 3s\nhistory: {failures: 2}\nsites: [https://a.example]")
     assert config.settings == Settings(shutdown_grace=3.0, history=HistorySettings(failures=2))
+
+
+def test_connectivity_targets_are_sites_of_their_own(files):
+    """They take nothing of defaults but their URL's rules, have one deadline, and keep secrets."""
+    files.environ["KEY"] = "s3cr3t"
+    config = files.load("""
+        connectivity: [ping://192.0.2.1, "http://u:geheim@a.test/?k=${KEY}"]
+        defaults: {interval: 1s, expect: {status: 500}}
+        sites: [http://b.test]
+    """)
+    assert [one.scheme for one in config.connectivity] == ["ping", "http"]
+    assert {one.timeout for one in config.connectivity} == {5.0}
+    assert [one.name for one in config.sites] == ["b.test"]
+    assert {"s3cr3t", "geheim"} <= config.secrets()
+    assert "geheim" not in config.masked
+    assert "s3cr3t" not in config.masked
+    assert files.load("{connectivity: , sites: [http://b.test]}").connectivity == ()
+    assert files.problems("{connectivity: x, sites: [http://b.test]}") == [
+        "sites.yaml:1:16: connectivity: must be a list of URLs"
+    ]

@@ -52,7 +52,7 @@ def test_the_top_level_and_the_site_have_their_keys(tables):
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert list(schema["properties"]) == [
         *("defaults", "include", "sites"),
-        *("modules", "blackbox_modules"),
+        *("connectivity", "modules", "blackbox_modules"),
         *("engine", "analysis", "metrics", "history", "probe_endpoint", "shutdown_grace"),
     ]
     site = schema["$defs"]["site"]
