@@ -35,6 +35,24 @@ class Parsed:
         return hash(self.parse)
 
 
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """
+    Marks a type that has a rule beside its form.
+
+    Attributes:
+        check: Takes the decoded value; raises ValueError with a sentence that names the key it is
+            about, if there is one.
+        schema: What JSON Schema can say of the rule.
+    """
+
+    check: Callable[[Any], None]
+    schema: Mapping[str, Any]
+
+    def __hash__(self) -> int:
+        return hash(self.check)
+
+
 class Marker(Enum):
     """What config must do itself, because it depends on the file that is read."""
 

@@ -23,6 +23,8 @@ HOMES = {
     "watchfiles": ("monitor/config/",),
     "cryptography": ("monitor/analysis/",),
     "cel": ("monitor/analysis/",),
+    "lxml": ("monitor/analysis/",),
+    "cssselect": ("monitor/analysis/",),
     "prometheus_client": ("monitor/metrics/",),
     "starlette": ("monitor/web/",),
     "uvicorn": ("monitor/web/",),

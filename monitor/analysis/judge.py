@@ -10,6 +10,7 @@ from typing import Any
 
 from monitor.analysis.certificate import why_not_accepted
 from monitor.analysis.expectations import EXPECTATIONS
+from monitor.analysis.readings import extract, look, why_changed
 from monitor.analysis.seen import Seen, Unseen
 from monitor.logs import fields
 from monitor.model import UP, Analysis, Failure, Job, Reason, Verdict
@@ -36,7 +37,8 @@ def judge(job: Job) -> Analysis:
     """
     Judge one observation: its own failure decides, else the first expectation that is broken.
 
-    The certificates are decoded whatever the verdict.
+    The certificates are decoded whatever the verdict; values are taken out of every complete
+    answer, and what is watched is looked at where all is as expected.
     """
     seen = Seen(job)
     failure = job.observation.failure
@@ -45,12 +47,20 @@ def judge(job: Job) -> Analysis:
         if failure
         else {key: why for key, value in job.expect if (why := _broken(key, value, seen))}
     )
+    content = None
+    if job.watch is not None and not failure and not broken:  # an outage is no change of content
+        content = look(job.watch, seen)
+        changed = why_changed(content, job.reference) if job.watch.fail else None
+        if changed:
+            broken["watch"] = Failure(Reason.BODY, changed)
     decisive = _explained(failure, seen) if failure else next(iter(broken.values()), None)
     return Analysis(
         verdict=_verdict(decisive, seen),
         chain=seen.chain,
         hop_chains=seen.hop_chains,
         broken=tuple(broken),
+        extracted=() if job.extract is None or failure else extract(job.extract, seen),
+        content=content,
     )
 
 

@@ -155,9 +155,13 @@ class Seen:
     def quote(self, value: Any) -> str:
         """Return a value for a message, as JSON; cut, printable, and without the site's secrets."""
         if isinstance(value, str):
-            return quote(redact(value, self._secrets))
+            return quote(self.redact(value))
         return self.plain(json.dumps(value, ensure_ascii=False, default=str))
 
     def plain(self, text: str, longest: int = 100) -> str:
         """Return a text for a message as quote() does, but without quotes."""
-        return plain(redact(text, self._secrets), longest)
+        return plain(self.redact(text), longest)
+
+    def redact(self, text: str) -> str:
+        """Return a text without the site's secrets, as they are or escaped."""
+        return redact(text, self._secrets)

@@ -25,7 +25,7 @@ from monitor.config.nodes import Node, Scalar, Sequence, read_plain
 from monitor.config.sensitive import credentials, header_credentials, is_sensitive_header
 from monitor.config.substitute import is_one_reference
 from monitor.model import Bytes
-from monitor.options import Marker, Parsed, parse_duration, parse_size, show_duration
+from monitor.options import Marker, Parsed, Ruled, parse_duration, parse_size, show_duration
 
 Json: TypeAlias = dict[str, Any]
 
@@ -239,6 +239,10 @@ def _annotated_form(base: Any, mark: Any) -> Form:
     if isinstance(mark, Parsed):
         core = core_schema.no_info_plain_validator_function(_decoder(mark.parse))
         return Form(core=core, json=dict(mark.schema))
+    if isinstance(mark, Ruled):
+        form = form_of(base)
+        ruled = core_schema.no_info_after_validator_function(_checker(mark.check), form.core)
+        return dataclasses.replace(form, core=ruled, json={**form.json, **mark.schema})
     if mark is Marker.SECRET and base is str:
         core = core_schema.with_info_plain_validator_function(_secret)
         return Form(core=core, json={"type": "string"}, secret=True)
@@ -287,6 +291,14 @@ def _decoder(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
             raise _wrong(str(error)) from None
 
     return decode
+
+
+def _checker(check: Callable[[Any], None]) -> Callable[[Any], Any]:
+    def checked(value: Any) -> Any:
+        check(value)
+        return value
+
+    return checked
 
 
 def _secret(value: Any, info: ValidationInfo[Gathered]) -> str:
