@@ -307,16 +307,13 @@ class Transfer:
 
         The handle stays, with the authorities it has loaded.
         """
-        # libcurl has no call for this. But when a transfer ends it closes the oldest connections
-        # beyond MAXCONNECTS, and a transfer from a file needs no network.
+        # libcurl has no call for this. But a handle that was received from is tied to its
+        # connection, and lets it go before the next transfer, even one that has no URL.
+        with suppress(BlockingIOError, pycurl.error):
+            self.curl.recv(1)
         self.curl.reset()
-        self.curl.setopt(pycurl.NOSIGNAL, 1)
-        self.curl.setopt(pycurl.MAXCONNECTS, 1)
-        self.curl.setopt(pycurl.URL, "file:///dev/null")
-        try:
+        with suppress(pycurl.error):
             self.curl.perform()
-        except pycurl.error:
-            self.reusable = False
 
     def failure(self, error: pycurl.error) -> Failure:
         """

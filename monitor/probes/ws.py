@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 import re
 import secrets
 import select
@@ -230,7 +231,9 @@ class _Upgrade:
             (pycurl.USERAGENT, options.user_agent),
             (pycurl.HTTPHEADER, list(_lines(headers | dict(options.headers)))),
             (pycurl.HEADERFUNCTION, self._take),
-            # libcurl's own timeout ends with the connecting where CONNECT_ONLY is set
+            # libcurl's own timeout ends with the connecting where CONNECT_ONLY is set. It still
+            # wakes libcurl, which then asks _go_on: not before the deadline has passed for sure
+            (pycurl.TIMEOUT_MS, math.ceil(deadline.remaining() * 1000) + 1),
             (pycurl.PREREQFUNCTION, self._connected),
             (pycurl.NOPROGRESS, 0),
             # libcurl would wait for a peer that sends pings and does not take their answers
