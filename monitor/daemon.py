@@ -20,6 +20,7 @@ from typing import NoReturn
 from monitor import __version__
 from monitor.analysis.expectations import EXPECTATIONS
 from monitor.analysis.judge import judge_batch
+from monitor.analysis.readings import READINGS
 from monitor.board import Entry, StatusBoard
 from monitor.clock import SystemClock
 from monitor.config.load import Tables
@@ -47,6 +48,7 @@ _log = logging.getLogger(__name__)
 TABLES = Tables(
     probes=PROBES,
     expectations=EXPECTATIONS,
+    readings=READINGS,
     reserved_labels=RESERVED_LABELS,
     modules=SHIPPED,
 )

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, time
 from typing import Annotated, Any, get_args
 from zoneinfo import ZoneInfo
@@ -12,6 +12,7 @@ from monitor.model import (
     Confirm,
     ExpectationKind,
     ProbeKind,
+    ReadingKind,
     RecurringWindow,
     Seconds,
     SingleWindow,
@@ -34,12 +35,14 @@ class Tables:
     Attributes:
         probes: By URL scheme.
         expectations: By key under ``expect``, in the order of a transaction.
+        readings: By key of a site: what is taken out of answers beside the verdict.
         reserved_labels: Names that a site's own labels can not have.
         modules: Those that are there without being written, as YAML.
     """
 
     probes: Mapping[str, ProbeKind]
     expectations: Mapping[str, ExpectationKind]
+    readings: Mapping[str, ReadingKind] = field(default_factory=dict)
     reserved_labels: frozenset[str] = frozenset()
     modules: str = "{}"
 
@@ -64,8 +67,8 @@ def _count(value: Any) -> int:
 
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
+_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 
 
 def _day(value: Any) -> int:

@@ -211,7 +211,7 @@ class ModuleReader:
             if key in self._known:
                 continue
             message = unknown("option", key, self._known)
-            if key in self._forms.site.fields:
+            if key in self._forms.site.fields or key in self._forms.readings:
                 message = "belongs to a site, not to a module"
             self._problems.add(entry.key, (*path, key), message)
 

@@ -37,6 +37,7 @@ class Forms:
         site: The keys of every site.
         sections: By scheme, then by key; schemes that share a record share its form.
         expectations: By key under ``expect``.
+        readings: By key of a site.
         settings: The top-level keys beside the sites.
         module: The keys of every module.
     """
@@ -44,6 +45,7 @@ class Forms:
     site: Form
     sections: Mapping[str, Mapping[str, Form]]
     expectations: Mapping[str, Form]
+    readings: Mapping[str, Form]
     settings: Form
     module: Form
 
@@ -63,6 +65,7 @@ class Forms:
                 for scheme, kind in tables.probes.items()
             },
             expectations={key: form_of(kind.shape) for key, kind in tables.expectations.items()},
+            readings={key: form_of(kind.shape) for key, kind in tables.readings.items()},
             settings=record_form(Settings),
             module=record_form(ModuleKeys),
         )
@@ -75,7 +78,7 @@ class Forms:
         """The keys of all sites together, to tell which values are secret."""
         sections = {key: _together(self.sections_called(key)) for key in self.section_keys()}
         expect = _keys_form(self.expectations)
-        return _keys_form({**self.site.fields, **sections, "expect": expect})
+        return _keys_form({**self.site.fields, **sections, "expect": expect, **self.readings})
 
     def shown_top(self) -> Form:
         """The top level but for the sites, for the same end."""
@@ -292,11 +295,14 @@ def json_schema(tables: Tables) -> dict[str, Any]:
         title="expect",
         description="What must hold for the site to be up.",
     )
+    for key, form in forms.readings.items():
+        parts[key] = {"title": key, **described(form.json, tables.readings[key].doc)}
     own = forms.site.json["properties"]
     common = {
         key: _without_required(part) for key, part in own.items() if key not in ("url", "name")
     }
-    common |= {key: {"$ref": f"#/$defs/{key}"} for key in (*forms.section_keys(), "expect")}
+    keys = (*forms.section_keys(), "expect", *forms.readings)
+    common |= {key: {"$ref": f"#/$defs/{key}"} for key in keys}
     parts["site"] = {
         **_object(
             {"url": own["url"], "name": own["name"], **common},

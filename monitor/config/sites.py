@@ -23,7 +23,7 @@ from monitor.config.nodes import (
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import DEFAULTS, Decoded, Decoder, Forms
-from monitor.model import Confirm, ExpectationKind, Site, Window, redact
+from monitor.model import Confirm, Site, Window, redact
 from monitor.options import show_duration
 
 _NOT_IN_DEFAULTS = ("url", "name")
@@ -54,7 +54,7 @@ class SiteReader:
         self._problems = problems
         self._decoder = decoder
         self._defaults: dict[Form, Decoded] = {}
-        self._known = (*forms.site.fields, *forms.section_keys(), "expect")
+        self._known = (*forms.site.fields, *forms.section_keys(), "expect", *forms.readings)
 
     def knows(self, key: str) -> bool:
         """Return whether some site may have this key."""
@@ -73,6 +73,8 @@ class SiteReader:
                 self._decoder.check_partial(self._forms.site, part, ())
             elif key == "expect":
                 self._check_default_expectations(entry.value)
+            elif form := self._forms.readings.get(key):
+                self._decoder.check_partial(form, entry.value, (key,))
             elif forms := self._forms.sections_called(key):
                 # Where schemes differ in a section, it is checked with the sites that use it
                 if len(forms) == 1:
@@ -112,13 +114,15 @@ class SiteReader:
         keys = self._keys(merged, path)
         options: list[Decoded] = []
         expect: list[tuple[str, Decoded]] = []
+        readings: dict[str, Decoded] = {}
         if address:
             options = list(self.sections(merged, address.scheme, path))
             expect = list(self.expectations(merged, address.scheme, path))
+            readings = dict(self._readings(merged, address.scheme, path))
         self.check_known(merged, address.scheme if address else None, path)
         if address is None or keys is None or len(self._problems) > before:
             return None
-        site, files = _site(address, keys, options, expect, self._tables.expectations)
+        site, files = _site(address, keys, options, expect, readings, self._tables)
         key = "name" if "name" in merged.entries else "url"
         where = path if isinstance(item, Scalar) else (*path, key)
         return SiteFound(site, files, merged.entries[key].value, where)
@@ -283,6 +287,23 @@ class SiteReader:
         message = f"does not belong to {scheme} sites{there}"
         self._problems.add(entry.key, (*path, "expect", key), message)
 
+    def _readings(
+        self, merged: MappingNode, scheme: str, path: KeyPath
+    ) -> Iterator[tuple[str, Decoded]]:
+        """Yield what is taken out of answers; what does not fit the scheme, check_known reports."""
+        for key, form in self._forms.readings.items():
+            entry = merged.entries.get(key)
+            if entry and self._has_reading(scheme, key):
+                decoded = self._decoder.decode(
+                    form, entry.value, path, keys=(key,), inherited=entry.inherited
+                )
+                if decoded:
+                    yield key, decoded
+
+    def _has_reading(self, scheme: str, key: str) -> bool:
+        kind = self._tables.readings.get(key)
+        return kind is not None and self._tables.protocol_of(scheme) in kind.protocols
+
     def check_known(self, merged: MappingNode, scheme: str | None, path: KeyPath) -> None:
         """Report keys that mean nothing, for this scheme where it is known."""
         sections = self._forms.sections[scheme] if scheme else {}
@@ -293,7 +314,7 @@ class SiteReader:
                 self._check_known_expectations(entry.value, path)
             elif key not in self._known:
                 self._problems.add(entry.key, (*path, key), unknown("option", key, self._known))
-            elif scheme:
+            elif scheme and not self._has_reading(scheme, key):
                 there = f"; they have {', '.join(sections)}" if sections else ""
                 message = f"does not belong to {scheme} sites{there}"
                 self._problems.add(entry.key, (*path, key), message)
@@ -346,10 +367,12 @@ def _site(
     decoded: Decoded,
     options: list[Decoded],
     expect: list[tuple[str, Decoded]],
-    expectations: Mapping[str, ExpectationKind],
+    readings: Mapping[str, Decoded],
+    tables: Tables,
 ) -> tuple[Site, tuple[Path, ...]]:
     keys: SiteKeys = decoded.value
-    parts = [decoded, *options, *(part for _, part in expect)]
+    parts = [decoded, *options, *(part for _, part in expect), *readings.values()]
+    read = {key: part.value for key, part in readings.items()}
     secrets = {secret for part in parts for secret in part.secrets}.union(address.secrets)
     site = Site(
         name=keys.name if keys.name is not None else address.name,
@@ -362,7 +385,10 @@ def _site(
         timeout=keys.deadline(),
         options=tuple(part.value for part in options),
         expect=tuple((key, part.value) for key, part in expect),
-        reads_body=any(expectations[key].needs_body(part.value) for key, part in expect),
+        extract=read.get("extract"),
+        watch=read.get("watch"),
+        reads_body=any(tables.expectations[key].needs_body(part.value) for key, part in expect)
+        or any(tables.readings[key].needs_body(value) for key, value in read.items()),
         confirm=_confirm(keys.confirm),
         maintenance=_windows(keys.maintenance),
         secrets=longest_first(secrets),
