@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from monitor import __version__, daemon, logs, present
+from monitor.config.blackbox import imported
 from monitor.config.load import Config, load, load_text
 from monitor.config.schema import json_schema
 from monitor.errors import ConfigError, MonitorError, Problem
@@ -303,6 +304,18 @@ def validate(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
 def schema() -> None:
     """Print the JSON Schema of the site list, for editors."""
     click.echo(json.dumps(json_schema(daemon.TABLES), indent=2, ensure_ascii=False))
+
+
+@cli.group(name="import")
+def import_() -> None:
+    """Write what other programs' configurations say in our form."""
+
+
+@import_.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def blackbox(file: Path) -> None:
+    """Print a blackbox_exporter file as modules of ours; comments say what has no equivalent."""
+    click.echo(imported(file), nl=False)
 
 
 # ---------------------------------------------------------------- what the commands share

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from monitor.config.blackbox import BlackboxReader
 from monitor.config.documents import Document, DocumentReader
+from monitor.config.files import check_readable
 from monitor.config.forms import record_form
 from monitor.config.keys import Tables
 from monitor.config.mask import masked_lines
@@ -242,26 +244,53 @@ class _Load:
         for name, entry in shipped.entries.items() if shipped else ():
             if found := self._modules.read(name, entry.value, ("modules", name)):
                 modules[name] = found[0]
-        for document in self._documents.documents:
-            for name, entry, path in self._written_modules(document):
-                if other := names.get(name):
-                    there = f"{other.source.shown}:{other.line}:{other.column}"
-                    message = f"the name {name!r} is taken, at {there}; give this module another"
-                    self._problems.add(entry.key, path, message)
-                    continue
-                names[name] = entry.key
-                if found := self._modules.read(name, entry.value, path):
-                    modules[name] = found[0]
-                    self._options_files.update(dict.fromkeys(found[1]))
+        for name, written, node in self._written_modules():
+            path = ("modules", name)
+            if other := names.get(name):
+                there = f"{other.source.shown}:{other.line}:{other.column}"
+                message = f"the name {name!r} is taken, at {there}; give this module another"
+                self._problems.add(written, path, message)
+                continue
+            names[name] = written
+            if found := self._modules.read(name, node, path):
+                modules[name] = found[0]
+                self._options_files.update(dict.fromkeys(found[1]))
         return modules, bool(names)
 
-    def _written_modules(self, document: Document) -> Iterator[tuple[str, Entry, KeyPath]]:
-        written = document.top.entries.get("modules")
-        if written and isinstance(written.value, MappingNode):
-            for name, entry in written.value.entries.items():
-                yield name, entry, ("modules", name)
-        elif written and not is_empty(written.value):
-            self._problems.add(written.value, ("modules",), "must be a mapping of modules by name")
+    def _written_modules(self) -> Iterator[tuple[str, Node, Node]]:
+        """Yield the name of each module, where it stands, and the module."""
+        for document in self._documents.documents:
+            if foreign := document.top.entries.get("blackbox_modules"):
+                yield from self._blackbox_modules(foreign.value)
+            written = document.top.entries.get("modules")
+            if written and isinstance(written.value, MappingNode):
+                for name, entry in written.value.entries.items():
+                    yield name, entry.key, entry.value
+            elif written and not is_empty(written.value):
+                message = "must be a mapping of modules by name"
+                self._problems.add(written.value, ("modules",), message)
+
+    def _blackbox_modules(self, item: Node) -> Iterator[tuple[str, Node, Node]]:
+        key = "blackbox_modules"
+        if not isinstance(item, Scalar) or not item.text:
+            self._problems.add(item, (key,), "must be the path of a blackbox_exporter file")
+            return
+        path = item.source.path.parent / item.text
+        self._options_files[path] = None
+        try:
+            check_readable(path)
+        except ValueError as error:
+            self._problems.add(item, (key,), str(error))
+            return
+        shown = str(Path(item.source.shown).parent / item.text)
+        reader = BlackboxReader(self._decoder, self._problems)
+        for one in reader.read(Source(path, shown)):
+            for remark in one.remarks:
+                self._problems.add(remark.node, remark.path, f"is not possible: {remark.text}")
+            if one.node is not None and not one.remarks:
+                yield one.name, one.written, one.node
+            self._options_files.update(dict.fromkeys(one.files))
+        self._options_files.update(reader.files)
 
     def _items(self, document: Document) -> Iterator[tuple[KeyPath, Node]]:
         entry = document.top.entries.get("sites")

@@ -1,0 +1,66 @@
+"""The groups of a regular expression, counted and named, whatever it matches."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+SEND_TEMPLATE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
+"""``$1``, ``${name}`` and ``$$`` as Go's regexp.Expand reads them: $1x is the group called 1x."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LARGEST_REFERENCE = 9
+# What is one piece of a pattern: quoted text, an escape, a class, the beginning of a group
+_PIECES = re.compile(
+    r"(?s)\\Q.*?(?:\\E|$)|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]"
+    r"|\(\?P?<(?P<name>\w+)>|\(\?|(?P<open>\()|."
+)
+
+
+class Groups:
+    """The capturing groups of one pattern, counted from 1."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pieces = [
+            (match[0], match["name"], bool(match["open"])) for match in _pieces(pattern)
+        ]
+        self._numbers: dict[str, int] = {}
+        self._count = 0
+        for _, name, opens in self._pieces:
+            if name or opens:
+                self._count += 1
+            if name:
+                self._numbers[name] = self._count
+
+    def only_group(self, template: str) -> int | None:
+        """Return the group that a template is the text of, None where it is anything else."""
+        match = SEND_TEMPLATE.fullmatch(template)
+        if not match or match[0] == "$$":
+            return None
+        return self._number(match[1] or match[2]) or None
+
+    def can_be_named(self, name: str) -> bool:
+        return _NAME.fullmatch(name) is not None
+
+    def renamed(self, names: Mapping[int, str]) -> str:
+        """Return the pattern with these groups named, and no others."""
+        text, number = "", 0
+        for piece, name, opens in self._pieces:
+            if name or opens:
+                number += 1
+                text += f"(?P<{names[number]}>" if number in names else "("
+            else:
+                text += piece
+        return text
+
+    def reference(self, name: str) -> str:
+        """Return our reference to a group, nothing where there is none, as Go does."""
+        number = self._number(name)
+        return f"\\{number}" if number is not None and number <= _LARGEST_REFERENCE else ""
+
+    def _number(self, name: str) -> int | None:
+        if name.isdecimal():
+            return int(name) if int(name) <= self._count else None
+        return self._numbers.get(name)
+
+
+def _pieces(pattern: str) -> Iterator[re.Match[str]]:
+    return _PIECES.finditer(pattern)
