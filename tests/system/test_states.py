@@ -1,0 +1,156 @@
+"""States as a user sees them, in a real daemon: maintenance, flapping, a lost connection."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from tests.system.processes import free_port, until
+
+
+class Moody(HTTPServer):
+    """Answers with 200, or with 503 while it is told to, or with each in turn."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.mood = "well"
+        self.count = 0
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+
+
+class _Answer(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.count += 1
+        sick = self.server.mood == "sick" or (self.server.mood == "moody" and self.server.count % 2)
+        self.send_response(503 if sick else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def moody():
+    with Moody() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_a_window_that_is_open(start, moody):
+    """By the clocks of its zone: the state, the gauge and the log are those of a window."""
+    zone = "Pacific/Kiritimati"  # UTC+14, without summer time
+    there = datetime.now(UTC) + timedelta(hours=14)
+    to = there + timedelta(minutes=1 if there.second < 50 else 2)
+    moody.mood = "sick"
+    daemon = start(f"""
+sites:
+  - name: shop
+    url: {moody.url}
+    interval: 1s
+    timeout: 900ms
+    maintenance:
+      - {{from: "{there:%H:%M}", to: "{to:%H:%M}", timezone: {zone}}}
+  - name: past
+    url: {moody.url}
+    interval: 1s
+    timeout: 900ms
+    maintenance: [{{start: 2020-01-01T00:00, end: 2020-01-02T00:00, timezone: {zone}}}]
+""")
+    until(lambda: all(daemon.site(name)["checks"] for name in ("shop", "past")), "the checks")
+    shop = daemon.site("shop")
+    assert (shop["state"], shop["confirmed_state"]) == ("maintenance", "down")
+    assert sum(v for n, v in daemon.metrics().items() if "site_maintenance{" in n) == 1
+    assert daemon.site("past")["state"] == "down"
+    log = daemon.log.read_text()
+    assert "INFO site_down site=shop before=unknown reason=status" in log
+    assert "maintenance=True" in log
+    assert "WARNING site_down site=past" in log
+
+
+def test_a_window_that_closes_on_a_site_that_is_down_warns(start, moody):
+    """Nobody is told of the failures before, and everybody of the state at the end."""
+    moody.mood = "sick"
+    end = datetime.now(UTC) + timedelta(seconds=8)
+    daemon = start(f"""
+sites:
+  - name: shop
+    url: {moody.url}
+    interval: 1s
+    timeout: 900ms
+    maintenance: [{{start: 2020-01-01T00:00, end: "{end:%Y-%m-%dT%H:%M:%S}"}}]
+""")
+    until(lambda: daemon.site("shop")["state"] == "down", "the end of the window")
+    assert "WARNING maintenance_ended site=shop" in daemon.log.read_text()
+
+
+def test_a_site_that_flaps_is_told_once(start, moody):
+    """Up and down in turn: one warning, the gauge is 1, and the state goes on to be exact."""
+    moody.mood = "moody"
+    daemon = start(f"""
+sites: [{{name: shop, url: "{moody.url}", interval: 200ms, timeout: 150ms}}]
+""")
+    until(lambda: daemon.site("shop")["flapping"], "flapping")
+    assert [v for n, v in daemon.metrics().items() if "site_flapping{" in n] == [1]
+    moody.mood = "well"
+    until(lambda: not daemon.site("shop")["flapping"], "steadiness")
+    assert daemon.site("shop")["state"] == "up"
+    log = daemon.log.read_text()
+    assert log.count("WARNING site_flapping site=shop") == 1
+    assert log.count("INFO site_steady site=shop state=up") == 1
+
+
+def test_a_lost_connection_takes_nobody_down(start, moody):
+    """While no target answers failures are errors and sites unknown; afterwards they count."""
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        port = target.getsockname()[1]
+        gone = free_port()
+        daemon = start(f"""
+connectivity: [tcp://127.0.0.1:{gone}, tcp://127.0.0.1:{port}]
+sites:
+  - {{name: shop, url: "{moody.url}", interval: 500ms, timeout: 400ms}}
+  - {{name: closed, url: "http://127.0.0.1:{free_port()}/", interval: 500ms, timeout: 400ms}}
+""")
+        until(lambda: daemon.site("closed")["state"] == "down", "a failure with a connection")
+        until(lambda: daemon.site("shop")["state"] == "up", "the first check")
+        assert daemon.metrics()["monitor_connectivity_up"] == 1
+    # From here on nothing listens any more
+    moody.mood = "sick"
+    until(lambda: daemon.site("shop")["state"] == "unknown", "the loss")
+    shop = daemon.site("shop")
+    assert shop["confirmed_state"] == "up"
+    assert shop["check_failures"] == {}
+    assert shop["check_errors"] >= 1
+    assert "connection is lost" in shop["last"]["message"]
+    assert daemon.metrics()["monitor_connectivity_up"] == 0
+    with socket.create_server(("127.0.0.1", port)):
+        until(lambda: daemon.site("shop")["state"] == "down", "a failure with a connection again")
+        assert daemon.metrics()["monitor_connectivity_up"] == 1
+    log = daemon.log.read_text()
+    assert log.count("WARNING connectivity_lost") >= 1
+    assert log.count("INFO connectivity_regained") >= 1
+    assert daemon.stop() == 0
+
+
+def test_check_once_without_a_connection(tmp_path):
+    """monitor check says unknown, not down; it is not up either."""
+    (tmp_path / "sites.yaml").write_text(f"""
+connectivity: [tcp://127.0.0.1:{free_port()}]
+sites: [{{name: shop, url: "http://127.0.0.1:{free_port()}/"}}]
+""")
+    done = subprocess.run(
+        [sys.executable, "-m", "monitor", "check", "--config", tmp_path / "sites.yaml", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (result,) = json.loads(done.stdout)["results"]
+    assert result["up"] is None
+    assert "connection is lost" in result["message"]
