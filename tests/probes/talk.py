@@ -17,7 +17,7 @@ from monitor.model import Observation, Site
 from monitor.probes.curl import Handles
 from monitor.probes.observe import Observer
 from monitor.probes.registry import PROBES
-from tests.probes.servers import Connection, Step
+from tests.probes.servers import Connection, ScriptedServer, Step
 
 Turn: TypeAlias = Step | ssl.SSLContext | None
 
@@ -74,6 +74,24 @@ def _take_line(connection: Connection) -> None:
             break
         line += piece
     connection.server.requests.append(line)
+
+
+_END = b"the client has closed the connection"
+
+
+def wait_for_end(connection: Connection) -> None:
+    """Take what comes until the client closes the connection, and keep that it has."""
+    while connection.sock.recv(65536):
+        pass
+    connection.server.requests.append(_END)
+
+
+def all_ended(server: ScriptedServer, count: int) -> bool:
+    """Return whether so many connections were closed that a server waits for in wait_for_end."""
+    limit = time.monotonic() + 5
+    while server.requests.count(_END) < count and time.monotonic() < limit:
+        time.sleep(0.01)
+    return server.requests.count(_END) == count
 
 
 def site_of(url: str, environ: Mapping[str, str] | None = None, **keys: Any) -> Site:

@@ -16,7 +16,17 @@ from monitor.errors import ConfigError, ProbeError
 from monitor.model import Phase, Reason
 from monitor.probes import tcp
 from tests.probes.servers import drip, repeat, reset, stay_silent
-from tests.probes.talk import LINE, free_port, observe, running, site_of, take, talk
+from tests.probes.talk import (
+    LINE,
+    all_ended,
+    free_port,
+    observe,
+    running,
+    site_of,
+    take,
+    talk,
+    wait_for_end,
+)
 
 SHORT = "400ms"
 
@@ -375,11 +385,12 @@ def test_a_peer_that_takes_nothing_holds_us_for_the_deadline(look):
     assert "did not take what was sent to it within 400ms" in seen.failure.message
 
 
-def test_no_file_descriptor_is_our_own_fault(serve, handles):
+def test_no_file_descriptor_is_our_own_fault(handles):
     """Where the monitor has no file descriptor left, the check says nothing about the site."""
-    site = site_of(f"tcp://127.0.0.1:{serve([stay_silent]).port}")
+    site = site_of(f"tcp://127.0.0.1:{free_port()}")
     probe = tcp.TcpProbe(handles)
-    assert probe(site, Deadline.after(5, SystemClock())).failure is None
+    seen = probe(site, Deadline.after(5, SystemClock()))
+    assert seen.failure.reason is Reason.CONNECT_REFUSED
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as sock:
         lowest = sock.fileno()
@@ -393,23 +404,15 @@ def test_no_file_descriptor_is_our_own_fault(serve, handles):
 
 def test_connections_do_not_outlive_their_check(serve, look, authority):
     """After each check its connection is closed, with and without TLS, good or bad."""
-    ended = []
-
-    def wait_for_end(connection):
-        while connection.sock.recv(4096):
-            pass
-        ended.append(connection)
-
     plain = serve(talk(b"hi\n", wait_for_end))
     secure = serve(talk(b"hi\n", authority.context(), b"there\n", wait_for_end))
+    look(plain)
     look(plain, {"expect": "hi"})
     look(plain, {"expect": "bye"}, timeout=SHORT)
     look(secure, {"expect": "hi"}, {"starttls": True}, {"expect": "there"})
     look(secure, {"expect": "hi"}, {"starttls": True}, {"expect": "bye"}, timeout=SHORT)
-    limit = time.monotonic() + 5
-    while len(ended) < 4 and time.monotonic() < limit:
-        time.sleep(0.01)
-    assert len(ended) == 4
+    assert all_ended(plain, 3)
+    assert all_ended(secure, 2)
 
 
 # ---------------------------------------------------------------- the options

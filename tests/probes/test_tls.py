@@ -11,7 +11,17 @@ from monitor.errors import ConfigError, ProbeError
 from monitor.model import Phase, Reason
 from monitor.probes import tls
 from tests.probes.servers import drip, repeat, reset, stay_silent
-from tests.probes.talk import LINE, free_port, observe, running, site_of, take, talk
+from tests.probes.talk import (
+    LINE,
+    all_ended,
+    free_port,
+    observe,
+    running,
+    site_of,
+    take,
+    talk,
+    wait_for_end,
+)
 
 SHORT = "400ms"
 HANDSHAKE = [Phase.RESOLVE, Phase.CONNECT, Phase.TLS]
@@ -175,6 +185,14 @@ def test_a_dialogue_under_tls_fails_as_any(serve, look, authority, name):
     assert (seen.failure.reason, seen.failure.message[: len(message)]) == (reason, message)
     assert seen.tls.verified is True
     assert seen.answer is not None
+
+
+def test_connections_do_not_outlive_their_check(serve, look, authority):
+    """After each check its connection is closed, with and without a dialogue."""
+    server = serve(talk(b"hi\n", wait_for_end), tls=authority.context())
+    look(server)
+    look(server, tcp={"dialogue": [{"expect": "hi"}]})
+    assert all_ended(server, 2)
 
 
 # ---------------------------------------------------------------- STARTTLS by protocol

@@ -19,7 +19,7 @@ from tests.probes.servers import (
     reset,
     stay_silent,
 )
-from tests.probes.talk import observe, site_of
+from tests.probes.talk import all_ended, observe, site_of, wait_for_end
 
 SHORT = "400ms"
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
@@ -426,6 +426,25 @@ def test_a_secret_is_never_quoted(serve, look):
     seen = look(server, login, {"expect": "^ok$"}, **keys)
     assert seen.failure.message == 'expected "^ok$", got "no <secret> here"'
     assert seen.answer.received == b"no <secret> here"
+
+
+def test_connections_do_not_outlive_their_check(serve, look, authority):
+    """After each check its connection is closed, with and without a dialogue, good or bad."""
+    server = serve([upgrade(after=frame(b"hi")), wait_for_end], tls=authority.context())
+    look(server)
+    look(server, {"expect": "hi"})
+    look(server, {"expect": "ho"}, timeout=SHORT)
+    late = serve([read_request, wait_for_end])
+    look(late, timeout=SHORT)
+    assert all_ended(server, 3)
+    assert all_ended(late, 1)
+
+
+def test_a_short_deadline_is_kept_in_the_upgrade(serve, look):
+    """A deadline between libcurl's own turns ends the wait all the same."""
+    seen = look(serve([read_request, stay_silent]), timeout="30ms")
+    assert seen.failure.reason is Reason.READ_TIMEOUT
+    assert seen.duration < 0.4
 
 
 # ---------------------------------------------------------------- the options
