@@ -18,6 +18,7 @@ from types import FrameType
 from typing import NoReturn
 
 from monitor import __version__
+from monitor.analysis.body import as_text
 from monitor.analysis.expectations import EXPECTATIONS
 from monitor.analysis.judge import judge_batch
 from monitor.analysis.readings import READINGS
@@ -243,6 +244,7 @@ class _Runtime:
             publisher=publisher,
             meters=internal,
             memory=Memory(results=settings.history.results, failures=settings.history.failures),
+            as_text=as_text,
             reload=reload,
             on_stopping=on_stopping,
         )

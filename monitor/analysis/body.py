@@ -1,13 +1,14 @@
 """
 Bodies as text and as JSON, decoded as browsers and the standards do; nothing here trusts a byte.
 
-Runs in the worker processes.
+Runs in the worker processes; the evidence of a failure, a few KiB, is decoded in the main thread.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from monitor.model import Answer, Bytes, HttpAnswer, TcpAnswer, WebSocketAnswer
 from monitor.options import compile_regex
 
 _PRESCANNED = 1024
@@ -144,6 +145,22 @@ def _meta_charset(head: bytes) -> bytes:
             if found:
                 return bytes(found[1])
     return b""
+
+
+def as_text(answer: Answer, first: Bytes) -> str:
+    """
+    Return the beginning of what an answer brought; empty where its protocol brings no text.
+
+    Args:
+        first: How much of it is decoded.
+    """
+    match answer:
+        case HttpAnswer(body=body):
+            content_type = next(iter(answer.header("content-type")), "")
+            return decode_text(body[:first], content_type)
+        case TcpAnswer(received=received) | WebSocketAnswer(received=received):
+            return received[:first].decode(errors="replace")
+    return ""
 
 
 def decode_json(body: bytes) -> Any:

@@ -31,7 +31,15 @@ from monitor.engine.events import (
 from monitor.engine.maintenance import Calendar
 from monitor.engine.pools import AnalysisPool, Judged, ProbePool
 from monitor.engine.schedule import Due, Schedule
-from monitor.engine.state import Memory, advance, awaits_confirmation, begin, rebucket, skip
+from monitor.engine.state import (
+    Memory,
+    advance,
+    awaits_confirmation,
+    begin,
+    rebucket,
+    skip,
+    take_over,
+)
 from monitor.errors import ProbeError
 from monitor.logs import fields
 from monitor.model import (
@@ -144,6 +152,7 @@ class Engine:
         publisher: Publisher,
         meters: Meters,
         memory: Memory,
+        as_text: results.AsText,
         reload: Callable[[ReloadRequested], None],
         on_stopping: Callable[[], None],
     ) -> None:
@@ -154,6 +163,7 @@ class Engine:
         self._publisher = publisher
         self._meters = meters
         self._memory = memory
+        self._as_text = as_text
         self._reload = reload
         self._on_stopping = on_stopping
 
@@ -359,7 +369,7 @@ class Engine:
         failure = results.unanswered(seen)
         if failure is not None:
             analysis = Analysis(verdict=Verdict.down(failure))
-            self._record(check, results.judged(site, seen, analysis))
+            self._record(check, results.judged(site, seen, analysis, self._as_text))
             return
         check.stage = _Stage.ANALYSING
         check.seen = seen
@@ -371,7 +381,16 @@ class Engine:
                 self._gathered_bytes += len(seen.answer.body)
             else:
                 seen = replace(seen, answer=replace(seen.answer, body=b""))
-        job = Job(observation=seen, expect=site.expect, url=site.target, secrets=site.secrets)
+        state = self._states.get(site.name)
+        job = Job(
+            observation=seen,
+            expect=site.expect,
+            extract=site.extract,
+            watch=site.watch,
+            reference=state.content if state else None,
+            url=site.target,
+            secrets=site.secrets,
+        )
         self._gathered.append((site, job))
         if self._gathering_since is None:
             self._gathering_since = self._clock.monotonic()
@@ -399,7 +418,8 @@ class Engine:
         for site, analysis in zip(batch.sites, judged.outcome, strict=True):
             check = self._under_way[site.name]
             assert check.seen is not None  # noqa: S101  it is being analysed
-            self._record(check, results.judged(site, check.seen, analysis))
+            result = results.judged(site, check.seen, analysis, self._as_text)
+            self._record(check, result)
 
     def _spoilt(self, check: _Check, error: BaseException) -> Result:
         if isinstance(error, ProbeError):
@@ -536,7 +556,7 @@ class Engine:
         """Return the state that a new or changed site begins with."""
         before = self._states.get(site.name)
         if before is not None and _series_key(before.site) == _series_key(site):
-            return replace(before, site=site)
+            return take_over(before, site)
         return begin(site, self._bounds, self._clock.time())
 
     def _forget_waiting(self, name: str) -> None:

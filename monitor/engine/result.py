@@ -1,10 +1,16 @@
 """What of a finished check is kept and shown: no bodies, no PEM, secrets masked. Pure."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
+from typing import TypeAlias
 
 from monitor.model import (
     Analysis,
     Answer,
+    Bytes,
+    Certificate,
+    DnsAnswer,
     Failure,
     HttpAnswer,
     Observation,
@@ -17,17 +23,40 @@ from monitor.model import (
 )
 
 _EXCERPT = 1024
+_LONGEST_MESSAGE = 1000
+_LONGEST_URL = 2000
+_MOST_HEADERS = 50
+_HEADERS = 4096
+_LONGEST_VALUE = 1024
+_MOST_CERTIFICATES = 10
+_NAMES = 8192
+_LONGEST_NAME = 512
+_MOST_RECORDS = 100
+_SHORTEST_HALF = 4
+
+AsText: TypeAlias = Callable[[Answer, Bytes], str]
+"""Decodes the first so many bytes of what an answer brought; empty where it brings none."""
 
 
-def judged(site: Site, seen: Observation, analysis: Analysis) -> Result:
-    """Return the result of a check that was judged."""
+def judged(site: Site, seen: Observation, analysis: Analysis, as_text: AsText) -> Result:
+    """
+    Return the result of a check that was judged.
+
+    Results are remembered, so what a server can make long is cut: its own size is bounded by some
+    30 KiB, whoever wrote the answer.
+    """
     verdict = analysis.verdict
     return Result(
         site=site.name,
         url=site.target,
         observation=_keep(site, seen),
-        analysis=replace(analysis, verdict=replace(verdict, message=site.redact(verdict.message))),
-        excerpt=None if verdict.up else _excerpt(site, seen.answer),
+        analysis=replace(
+            analysis,
+            verdict=replace(verdict, message=_message(site, verdict.message)),
+            chain=_chain(analysis.chain[:_MOST_CERTIFICATES]),
+            hop_chains=tuple(_chain(chain[:1]) for chain in analysis.hop_chains),
+        ),
+        excerpt=None if verdict.up else _excerpt(site, seen.answer, as_text),
     )
 
 
@@ -55,56 +84,121 @@ def unproven(result: Result) -> Result:
 
 
 def _keep(site: Site, seen: Observation) -> Observation:
-    answer = seen.answer
+    failure = seen.failure
+    return replace(
+        seen,
+        answer=_kept_answer(site, seen.answer),
+        tls=seen.tls and replace(seen.tls, chain=()),
+        failure=failure and replace(failure, message=_message(site, failure.message)),
+    )
+
+
+def _kept_answer(site: Site, answer: Answer | None) -> Answer | None:
     match answer:
         case HttpAnswer():
-            answer = replace(
+            return replace(
                 answer,
                 body=b"",
                 headers=_shown(site, answer.headers),
+                url=_cut(answer.url, _LONGEST_URL),
                 redirects=tuple(
-                    replace(hop, tls=hop.tls and replace(hop.tls, chain=()))
+                    replace(
+                        hop,
+                        url=_cut(hop.url, _LONGEST_URL),
+                        tls=hop.tls and replace(hop.tls, chain=()),
+                    )
                     for hop in answer.redirects
                 ),
             )
         case WebSocketAnswer():
-            answer = replace(answer, received=b"", headers=_shown(site, answer.headers))
+            return replace(answer, received=b"", headers=_shown(site, answer.headers))
         case TcpAnswer():
-            answer = replace(
-                answer,
-                received=b"",
-                captures=tuple((name, site.redact(text)) for name, text in answer.captures),
+            captures = tuple(
+                (name, _cut(site.redact(text), _LONGEST_VALUE)) for name, text in answer.captures
             )
-        case _:
-            pass
-    return replace(
-        seen,
-        answer=answer,
-        tls=seen.tls and replace(seen.tls, chain=()),
-        failure=seen.failure and replace(seen.failure, message=site.redact(seen.failure.message)),
-    )
+            return replace(answer, received=b"", captures=captures)
+        case DnsAnswer():
+            return replace(
+                answer,
+                answer=_records(site, answer.answer),
+                authority=_records(site, answer.authority),
+                additional=_records(site, answer.additional),
+            )
+    return answer
+
+
+def _message(site: Site, message: str) -> str:
+    return _cut(site.redact(message), _LONGEST_MESSAGE)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def _shown(site: Site, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    # A session cookie that a check with credentials was given is as good as the credentials
-    return tuple(
-        (name, f"{value.partition('=')[0]}=<secret>")
-        if name.lower() == "set-cookie"
-        else (name, site.redact(value))
-        for name, value in headers
-    )
+    shown: list[tuple[str, str]] = []
+    left = _HEADERS
+    for name, value in headers[:_MOST_HEADERS]:
+        # A session cookie that a check with credentials was given is as good as the credentials
+        cookie = name.lower() == "set-cookie"
+        kept = f"{value.partition('=')[0]}=<secret>" if cookie else site.redact(value)
+        line = _cut(name, _LONGEST_NAME), _cut(kept, _LONGEST_VALUE)
+        left -= sum(map(len, line))
+        if left < 0:
+            break
+        shown.append(line)
+    missing = len(headers) - len(shown)
+    return (*shown, ("…", f"{missing} more")) if missing else tuple(shown)
 
 
-def _excerpt(site: Site, answer: Answer | None) -> str | None:
-    match answer:
-        case (
-            HttpAnswer(body=received)
-            | TcpAnswer(received=received)
-            | WebSocketAnswer(received=received)
-        ):
-            pass
-        case _:
-            return None
-    # Masked before it is cut, so that no half of a secret stays at the end
-    text = site.redact(received[: 2 * _EXCERPT].decode(errors="replace"))
+def _chain(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
+    """Return certificates, leaf first, whose names have some thousand characters together."""
+    left = _NAMES
+    kept = []
+    for one in chain:
+        size = sum(map(len, one.names))
+        fits = max(map(len, (one.subject, one.issuer, one.serial))) <= _LONGEST_NAME
+        if size <= left and fits:
+            kept.append(one)
+        else:
+            kept.append(
+                replace(
+                    one,
+                    subject=_cut(one.subject, _LONGEST_NAME),
+                    issuer=_cut(one.issuer, _LONGEST_NAME),
+                    serial=_cut(one.serial, _LONGEST_NAME),
+                    names=_few_names(one.names, left),
+                )
+            )
+        left = max(0, left - size)
+    return tuple(kept)
+
+
+def _few_names(names: tuple[str, ...], left: int) -> tuple[str, ...]:
+    sizes = accumulate(map(len, names))
+    fitting = sum(1 for size in sizes if size <= left)
+    missing = len(names) - fitting
+    return (*names[:fitting], f"… and {missing} more") if missing else names
+
+
+def _records(site: Site, records: tuple[str, ...]) -> tuple[str, ...]:
+    # What is not kept leaves its place: how many there were is shown, too
+    kept = [_cut(site.redact(record), _LONGEST_NAME) for record in records[:_MOST_RECORDS]]
+    return (*kept, *("…",) * (len(records) - len(kept)))
+
+
+def _excerpt(site: Site, answer: Answer | None, as_text: AsText) -> str | None:
+    if answer is None:
+        return None
+    # Masked before it is cut, so that no half of a secret stays at the end; the probe may have cut
+    # it at either end before
+    text = site.redact(as_text(answer, 4 * _EXCERPT))
+    for secret in site.secrets:
+        text = _without_halves(text, secret)
     return text[:_EXCERPT] or None
+
+
+def _without_halves(text: str, secret: str) -> str:
+    for length in range(min(len(secret), len(text)), _SHORTEST_HALF - 1, -1):
+        text = text.removesuffix(secret[:length]).removeprefix(secret[-length:])
+    return text

@@ -82,11 +82,16 @@ def advance(
     repeats = before is not None and before.up == verdict.up
     turned = before is not None and before.up != verdict.up
     turns = (state.turns << 1 | turned) & ((1 << _WATCHED) - 1)
+    watched = result.analysis.content if result.analysis else None
+    content = watched.sha256 if watched else None
+    changed = content is not None and state.content not in (None, content)
     state = replace(
         state,
         streak=state.streak + 1 if repeats else 1,
         turns=turns,
         flapping=turns.bit_count() > (_STEADY_UP_TO if state.flapping else _FLAPS_ABOVE),
+        content=content or state.content,
+        content_changed=seen.time if changed else state.content_changed,
         finished=result,
         counters=_count(counters, result, bounds),
         failures=state.failures if verdict.up else (result, *state.failures)[: memory.failures],
@@ -98,6 +103,13 @@ def advance(
         site=state.site.name, before=state.status, after=status, time=seen.time, result=result
     )
     return replace(state, status=status, since=seen.time), transition
+
+
+def take_over(state: SiteState, site: Site) -> SiteState:
+    """Return the state with which a site goes on that has the same series and other options."""
+    if site.watch != state.site.watch:  # what another part had for content is nothing to compare
+        state = replace(state, content=None, content_changed=None)
+    return replace(state, site=site)
 
 
 def skip(state: SiteState, cause: str, slots: int = 1) -> SiteState:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.analysis.body import as_text
 from monitor.engine.engine import Engine
 from monitor.engine.events import (
     CheckRequested,
@@ -53,6 +54,7 @@ class Rig:
             publisher=self.listener,
             meters=self.listener,
             memory=Memory(results=5, failures=3),
+            as_text=as_text,
             reload=self.reloads.append,
             on_stopping=lambda: setattr(self, "stopping", True),
         )
