@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from monitor.model import (
+    Analysis,
     Certificate,
     DnsAnswer,
     GrpcAnswer,
@@ -48,7 +49,19 @@ def result_json(result: Result) -> dict[str, Any]:
         "tls_cipher": seen.tls.cipher if seen.tls else None,
         "certificate": {**chain[0], "verified": seen.tls.verified} if chain and seen.tls else None,
         "chain": chain[1:] or None,
+        **_readings_json(analysis),
         "excerpt": result.excerpt,
+    }
+
+
+def _readings_json(analysis: Analysis | None) -> dict[str, Any]:
+    extracted = analysis.extracted if analysis else ()
+    content = analysis.content if analysis else None
+    return {
+        "extracted": {one.name: one.value for one in extracted} or None,
+        "not_extracted": {one.name: one.why for one in extracted if one.value is None} or None,
+        "content_sha256": content.sha256 if content else None,
+        "content_missing": (content.why or None) if content else None,
     }
 
 
@@ -63,6 +76,8 @@ def _answer_json(result: Result) -> dict[str, Any]:
             "body_bytes",
             "rcode",
             "answers",
+            "authority",
+            "additional",
             "serial",
             "loss",
             "round_trips_seconds",
@@ -88,8 +103,13 @@ def _answer_json(result: Result) -> dict[str, Any]:
         case TcpAnswer():
             found["captures"] = dict(answer.captures)
         case DnsAnswer():
-            found |= {"rcode": answer.rcode, "answers": list(answer.answer)}
-            found["serial"] = answer.serial
+            found |= {
+                "rcode": answer.rcode,
+                "answers": list(answer.answer),
+                "authority": list(answer.authority),
+                "additional": list(answer.additional),
+                "serial": answer.serial,
+            }
         case IcmpAnswer():
             found |= {"loss": answer.loss, "round_trips_seconds": list(answer.round_trips)}
         case WebSocketAnswer():
@@ -147,6 +167,8 @@ def site_detail_json(state: SiteState) -> dict[str, Any]:
         "timeout_seconds": state.site.timeout,
         "confirmed_state": state.status,
         "streak": state.streak,
+        "content_sha256": state.content,
+        "content_changed": None if state.content_changed is None else moment(state.content_changed),
         "checks": state.counters.checks,
         "check_failures": {str(key): count for key, count in state.counters.failures.items()},
         "check_errors": state.counters.errors,

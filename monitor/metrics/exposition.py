@@ -28,6 +28,7 @@ from monitor.model import (
     Analysis,
     Certificate,
     DnsAnswer,
+    Extracted,
     GrpcAnswer,
     HttpAnswer,
     IcmpAnswer,
@@ -174,6 +175,10 @@ def _show_state(lines: _Lines, state: SiteState, bounds: tuple[Seconds, ...]) ->
         values["monitor_last_check_timestamp_seconds"] = seen.time
         if seen.tls is not None and seen.tls.verified is not None:
             values["monitor_certificate_verified"] = int(seen.tls.verified)
+        if state.finished.analysis is not None and state.finished.analysis.extracted:
+            _show_extracted(lines, state.finished.analysis.extracted)
+    if state.content_changed is not None:
+        values["monitor_content_changed_timestamp_seconds"] = state.content_changed
     lines.plain(values)
     for name, label, counts in (
         ("monitor_check_failures_total", "reason", counters.failures),
@@ -185,6 +190,21 @@ def _show_state(lines: _Lines, state: SiteState, bounds: tuple[Seconds, ...]) ->
     buckets = _bucket_labels(bounds)
     durations = counters.durations or (0,) * len(buckets)
     lines.histogram("monitor_check_duration_seconds", buckets, durations, counters.duration_sum)
+
+
+def _show_extracted(lines: _Lines, extracted: tuple[Extracted, ...]) -> None:
+    numbers: list[tuple[str, float]] = []
+    texts: list[tuple[str, float]] = []
+    for one in extracted:
+        name = _label_of_few("name", one.name)
+        if isinstance(one.value, str):
+            texts.append((f"{name},{_label('value', one.value)}", 1))
+        elif one.value is not None:
+            numbers.append((name, one.value))
+    if numbers:
+        lines.labelled("monitor_extracted_value", numbers)
+    if texts:
+        lines.labelled("monitor_extracted_info", texts)
 
 
 # ---------------------------------------------------------------- what blackbox_exporter shows

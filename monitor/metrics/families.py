@@ -210,6 +210,25 @@ FAMILIES: tuple[Family, ...] = (
         "results are cached between checks, and every probe_ series of the site is of this one",
     ),
     Family(
+        "monitor_extracted_value",
+        "gauge",
+        "A number out of the last answer, by the name the site gives it; absent where it was not "
+        "found",
+        ("name",),
+    ),
+    Family(
+        "monitor_extracted_info",
+        "gauge",
+        "A text out of the last answer, by the name the site gives it; absent where it was not "
+        "found",
+        ("name", "value"),
+    ),
+    Family(
+        "monitor_content_changed_timestamp_seconds",
+        "gauge",
+        "When the watched content was last seen to change, in unixtime; absent until it does",
+    ),
+    Family(
         "monitor_certificate_verified",
         "gauge",
         "Whether the certificates and their name were accepted; "

@@ -42,6 +42,7 @@ _FACTS = {
     "Loss": "loss",
     "gRPC status": "grpc_status_code",
     "Health": "serving_status",
+    "Content": "content_sha256",
 }
 """What the site page shows of report.result_json, by its labels."""
 
@@ -205,6 +206,7 @@ class Pages:
             span=show_span(now - state.since),
             last=last,
             facts=_facts(last) if last else {},
+            extracted=last.analysis.extracted if last and last.analysis else (),
             bars=_waterfall(last) if last else [],
             certificate=chain[0] if chain else None,
             days_left=(chain[0].not_after - now) / 86400 if chain else None,
