@@ -155,8 +155,7 @@ class Connection:
     @property
     def peer(self) -> str:
         """Address and port that were connected to."""
-        port: int = self._curl.getinfo(pycurl.PRIMARY_PORT)
-        return join_address(self._curl.getinfo(pycurl.PRIMARY_IP), port)
+        return peer_of(self._curl)
 
     @property
     def local_address(self) -> str:
@@ -198,7 +197,7 @@ class Connection:
             try:
                 data = data[self._curl.send(data) :]
             except BlockingIOError:
-                self._wait(select.POLLOUT)
+                wait_for(select.POLLOUT, self._curl, self._deadline)
             except pycurl.error as error:
                 raise self._lost(error) from error
 
@@ -270,7 +269,7 @@ class Connection:
         if self._ended:
             raise EOFError
         while not (data := self._receive()):
-            self._wait(select.POLLIN)
+            wait_for(select.POLLIN, self._curl, self._deadline)
         self._total += len(data)
         if self._total > MOST_RECEIVED:
             raise Flooded(TOO_MUCH)
@@ -294,14 +293,30 @@ class Connection:
             raise EOFError
         return data
 
-    def _wait(self, event: int) -> None:
-        poll = select.poll()
-        poll.register(self._curl.getinfo(pycurl.ACTIVESOCKET), event)
-        if not poll.poll(self._deadline.remaining() * 1000):
-            raise TimeoutError
-
     def _lost(self, error: pycurl.error) -> Broken:
         return lost(self._standing, error)
+
+
+def peer_of(curl: pycurl.Curl) -> str:
+    """Return address and port that a handle is connected to."""
+    port: int = curl.getinfo(pycurl.PRIMARY_PORT)
+    return join_address(curl.getinfo(pycurl.PRIMARY_IP), port)
+
+
+def wait_for(event: int, curl: pycurl.Curl, deadline: Deadline) -> None:
+    """
+    Wait until a handle's connection can be read from or written to.
+
+    Args:
+        event: ``select.POLLIN`` or ``select.POLLOUT``.
+
+    Raises:
+        TimeoutError: The deadline has passed.
+    """
+    poll = select.poll()
+    poll.register(curl.getinfo(pycurl.ACTIVESOCKET), event)
+    if not poll.poll(deadline.remaining() * 1000):
+        raise TimeoutError
 
 
 def is_end(error: pycurl.error) -> bool:

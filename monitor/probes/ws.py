@@ -31,7 +31,17 @@ from monitor.probes.curl import Handles, Proxy, Route, Transfer
 from monitor.probes.dialogue import Dialogue, Step, check_steps, evidence
 from monitor.probes.http import Credentials, check_header
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
-from monitor.probes.stream import KEPT, MOST_RECEIVED, TOO_MUCH, Broken, Flooded, is_end, lost
+from monitor.probes.stream import (
+    KEPT,
+    MOST_RECEIVED,
+    TOO_MUCH,
+    Broken,
+    Flooded,
+    is_end,
+    lost,
+    peer_of,
+    wait_for,
+)
 
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"ws": 80, "wss": 443}
@@ -347,8 +357,7 @@ class _Messages:
 
     @property
     def peer(self) -> str:
-        port: int = self._curl.getinfo(pycurl.PRIMARY_PORT)
-        return join_address(self._curl.getinfo(pycurl.PRIMARY_IP), port)
+        return peer_of(self._curl)
 
     def send_text(self, text: bytes) -> None:
         self._send(text, pycurl.WS_TEXT)
@@ -394,7 +403,7 @@ class _Messages:
             try:
                 data = data[self._curl.ws_send(data, kind) :]
             except BlockingIOError:
-                self._wait(select.POLLOUT)
+                wait_for(select.POLLOUT, self._curl, self._deadline)
                 continue
             except pycurl.error as error:
                 raise self._lost(error) from error
@@ -409,7 +418,7 @@ class _Messages:
             try:
                 data, frame = self._curl.ws_recv(_PIECE)
             except BlockingIOError:
-                self._wait(select.POLLIN)
+                wait_for(select.POLLIN, self._curl, self._deadline)
                 continue
             except pycurl.error as error:
                 if is_end(error):
@@ -419,12 +428,6 @@ class _Messages:
             if self._total > MOST_RECEIVED:
                 raise Flooded(TOO_MUCH)
             return data, frame
-
-    def _wait(self, event: int) -> None:
-        poll = select.poll()
-        poll.register(self._curl.getinfo(pycurl.ACTIVESOCKET), event)
-        if not poll.poll(self._deadline.remaining() * 1000):
-            raise TimeoutError
 
     def _lost(self, error: pycurl.error) -> Broken:
         text = error.args[1]

@@ -406,12 +406,14 @@ def test_connections_do_not_outlive_their_check(serve, look, authority):
     """After each check its connection is closed, with and without TLS, good or bad."""
     plain = serve(talk(b"hi\n", wait_for_end))
     secure = serve(talk(b"hi\n", authority.context(), b"there\n", wait_for_end))
-    look(plain)
+    quiet = serve(talk(wait_for_end))
+    look(quiet)
     look(plain, {"expect": "hi"})
     look(plain, {"expect": "bye"}, timeout=SHORT)
     look(secure, {"expect": "hi"}, {"starttls": True}, {"expect": "there"})
     look(secure, {"expect": "hi"}, {"starttls": True}, {"expect": "bye"}, timeout=SHORT)
-    assert all_ended(plain, 3)
+    assert all_ended(quiet, 1)
+    assert all_ended(plain, 2)
     assert all_ended(secure, 2)
 
 

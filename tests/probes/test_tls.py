@@ -189,10 +189,12 @@ def test_a_dialogue_under_tls_fails_as_any(serve, look, authority, name):
 
 def test_connections_do_not_outlive_their_check(serve, look, authority):
     """After each check its connection is closed, with and without a dialogue."""
+    quiet = serve(talk(wait_for_end), tls=authority.context())
     server = serve(talk(b"hi\n", wait_for_end), tls=authority.context())
-    look(server)
+    look(quiet)
     look(server, tcp={"dialogue": [{"expect": "hi"}]})
-    assert all_ended(server, 2)
+    assert all_ended(quiet, 1)
+    assert all_ended(server, 1)
 
 
 # ---------------------------------------------------------------- STARTTLS by protocol
