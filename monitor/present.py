@@ -113,6 +113,9 @@ def _facts(result: Result) -> Table:
             rows.append(("gRPC", f"status {answer.status_code}, {answer.serving_status or '-'}"))
         case None:
             pass
+    for one in result.analysis.extracted if result.analysis else ():
+        shown = f"not found: {one.why}" if one.value is None else str(one.value)
+        rows.append((one.name, shown))
     for name, value in rows:
         if value is not None:
             facts.add_row(Text(name), Text(value))

@@ -22,6 +22,7 @@ from cssselect.parser import (
     Matching,
     Negation,
     Pseudo,
+    Relation,
     SpecificityAdjustment,
     parse_series,
 )
@@ -258,7 +259,9 @@ def _test(part: Any) -> _Test:  # noqa: PLR0911  a case, a kind
             return lambda one: any(all(test(one) for test in choice) for choice in choices)
         case Pseudo(ident=name) | Function(name=name):
             raise _refused(f":{name}")
-    raise _refused(f":{type(part).__name__.lower()}")
+        case Relation():
+            raise _refused(":has")
+    raise _refused(type(part).__name__)
 
 
 def _alone(tree: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
+from monitor.analysis.readings import READINGS
 from monitor.config.load import Tables
 from monitor.model import ExpectationKind, ProbeKind, Reason
 from monitor.options import Duration, FilePath, Parsed, Regex, Secret, Size, option
@@ -123,5 +124,6 @@ TABLES = Tables(
             shape=Duration, protocols=frozenset({"http", "ping"}), doc="The whole check."
         ),
     },
+    readings=READINGS,
     reserved_labels=frozenset({"site", "target"}),
 )

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from monitor.analysis.jsonpath import parse_path
+from monitor.analysis.readings import Extraction, Watch
 from monitor.config.load import load, load_record, load_text
 from monitor.config.settings import HistorySettings, Settings
 from monitor.errors import ConfigError
@@ -183,10 +185,7 @@ def test_anchors_aliases_and_merge_keys_work(files):
 def test_a_quoted_merge_key_is_a_key(files):
     """Only a plain ``<<`` merges."""
     assert files.problems("sites: [{url: https://a.example, '<<': {group: a}}]") == [
-        (
-            "sites.yaml:1:34: sites[0]['<<']: unknown option; choose from url, name, group, labels,"
-            " interval, timeout, confirm, maintenance, web, net, ping, expect"
-        )
+        "sites.yaml:1:34: sites[0]['<<']: unknown option"
     ]
 
 
@@ -404,3 +403,25 @@ def test_connectivity_targets_are_sites_of_their_own(files):
     assert files.problems("{connectivity: x, sites: [http://b.test]}") == [
         "sites.yaml:1:16: connectivity: must be a list of URLs"
     ]
+
+
+def test_what_is_taken_out_of_answers_is_read(files):
+    """Values and the watch are decoded, read the body where they must, and come by defaults too."""
+    text = r"""
+        defaults: {extract: {depth: {json: $.queue.depth}}}
+        sites:
+          - url: https://a.example
+            extract: {version: {matches: 'v(\d+)', label: true}}
+            watch: {content: sha256, css: "#price > b", fail: true}
+          - {url: https://b.example, extract: {depth: {json: null, header: X-Depth}}}
+          - url: ping://c.example
+    """
+    both, header, ping = files.load(text).sites
+    assert both.extract == {
+        "depth": Extraction(json=parse_path("$.queue.depth")),
+        "version": Extraction(matches=r"v(\d+)", label=True),
+    }
+    assert both.watch == Watch(content="sha256", css="#price > b", fail=True)
+    assert header.extract == {"depth": Extraction(header="x-depth")}
+    assert [one.reads_body for one in (both, header, ping)] == [True, False, False]
+    assert (ping.extract, ping.watch) == (None, None)
