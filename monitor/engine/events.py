@@ -1,10 +1,11 @@
 """Everything that can happen to the engine; all of it enters by one queue, the inbox."""
 
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
 
+from monitor.engine.worker import WorkerProcess
 from monitor.model import Analysis, Observation, Result, Seconds, Site, SiteChange
 
 
@@ -44,14 +45,12 @@ class WorkerStarted:
     A worker process is there and has answered for the first time, or could not be had.
 
     Attributes:
-        executor: The worker's own, to be shut down by whoever gets this.
-        pid: None when there is no process; ``error`` then says why.
+        process: To be ended by whoever gets this; None when there is none, ``error`` then says why.
     """
 
     worker: int
     generation: int
-    executor: ProcessPoolExecutor | None = None
-    pid: int | None = None
+    process: WorkerProcess | None = None
     error: str = ""
 
 

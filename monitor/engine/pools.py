@@ -10,24 +10,17 @@ their state is the main thread's.
 import errno
 import logging
 import multiprocessing
-import os
-import resource
-import signal
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from fcntl import F_GETFL, F_SETFL, F_SETOWN, fcntl
-from multiprocessing import resource_tracker
-from pathlib import Path
-from select import select
 from threading import Thread
 from typing import TypeAlias
 
 from monitor.clock import Clock
 from monitor.engine.events import BatchJudged, Event, Inbox, ProbeFinished, WorkerStarted
+from monitor.engine.worker import Judge, Outcome, WorkerProcess
 from monitor.errors import StartupError
 from monitor.logs import fields
 from monitor.model import (
@@ -45,7 +38,6 @@ from monitor.model import (
 _log = logging.getLogger(__name__)
 
 Observe: TypeAlias = Callable[[Site], Observation]
-Judge: TypeAlias = Callable[[tuple[Job, ...]], tuple[Analysis, ...]]
 
 
 class ProbePool:
@@ -145,22 +137,25 @@ class PoolLimits:
 
 _QUEUED_AHEAD = 2
 """Batches a worker holds: one on the bench, one at hand so that it need not wait for us."""
-_START_WITHIN: Seconds = 30.0
 _SHORTEST_PAUSE: Seconds = 0.1
 _LONGEST_PAUSE: Seconds = 10.0
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  the place of every pool's locks, see sem_overview(7)
 _NO_SHARED_MEMORY = (errno.EROFS, errno.ENOSPC, errno.EACCES, errno.ENOENT)
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(slots=True)
 class _Worker:
-    """One place for a worker process, whoever fills it at the moment."""
+    """
+    One place for a worker process, whoever fills it at the moment.
+
+    Attributes:
+        worn: The process has done its share, and goes once its bench is empty.
+    """
 
     number: int
     generation: int = 0
-    executor: ProcessPoolExecutor | None = None
-    pid: int | None = None
+    process: WorkerProcess | None = None
+    worn: bool = False
     bench: deque[Batch] = field(default_factory=deque)
     since: Seconds = 0.0
     batches: int = 0
@@ -169,7 +164,11 @@ class _Worker:
 
     @property
     def room(self) -> bool:
-        return self.pid is not None and len(self.bench) < _QUEUED_AHEAD
+        return self.process is not None and not self.worn and len(self.bench) < _QUEUED_AHEAD
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process else None
 
 
 class AnalysisPool:
@@ -211,11 +210,11 @@ class AnalysisPool:
         for worker in self._workers:
             self._launch(worker)
         later: list[Event] = []
-        while not all(worker.executor for worker in self._workers):
+        while not all(worker.process for worker in self._workers):
             event = self._inbox.get()
             if not isinstance(event, WorkerStarted):
                 later.append(event)  # a signal: the engine sees to it once it runs
-            elif event.executor is None:
+            elif event.process is None:
                 self.stop()
                 raise StartupError(f"no analysis worker can be started: {event.error}")
             else:
@@ -246,14 +245,13 @@ class AnalysisPool:
         """Take note that a place is filled, or could not be."""
         worker = self._workers[event.worker]
         if event.generation != worker.generation:
-            if event.executor is not None:
-                event.executor.shutdown(wait=False)
-        elif event.executor is None:
+            if event.process is not None:
+                event.process.end()
+        elif event.process is None:
             _log.warning("analysis_worker_not_started", extra=fields(detail=event.error))
-            self._replace(worker, kill=False)
+            self._replace(worker)
         else:
-            worker.executor = event.executor
-            worker.pid = event.pid
+            worker.process = event.process
             self._hand_out()
 
     def on_judged(self, event: BatchJudged) -> list[Judged]:
@@ -268,13 +266,20 @@ class AnalysisPool:
         worker.since = self._clock.monotonic()
         worker.deaths_in_a_row = 0
         worker.batches += 1
-        if (
+        worker.worn = (
             worker.batches >= self._limits.recycle_after
             or event.memory > self._limits.recycle_above
-        ):
-            self._retire(worker)
+        )
+        if worker.worn and not worker.bench:
+            self._vacate(worker)
+            self._launch(worker)
+        decided = [Judged(batch, event.outcome)]
+        if isinstance(event.outcome, BaseException) and len(batch.jobs) > 1:
+            # A bug, or no memory left: it may spoil one check, not those that travelled with it
+            self._waiting.extendleft(reversed(batch.singles()))
+            decided = []
         self._hand_out()
-        return [Judged(batch, event.outcome)]
+        return decided
 
     def tick(self) -> list[Judged]:
         """Replace workers that hang, start those whose pause is over."""
@@ -300,7 +305,7 @@ class AnalysisPool:
     def stop(self) -> None:
         """End the workers; what they hold is dropped."""
         for worker in self._workers:
-            self._vacate(worker, kill=bool(worker.bench))
+            self._vacate(worker)
 
     # ------------------------------------------------------------ workers come and go
 
@@ -311,16 +316,21 @@ class AnalysisPool:
                 # culprit is there when the next one dies
                 if worker.bench and (self._waiting[0].deaths or worker.bench[0].deaths):
                     break
-                self._give(worker, self._waiting.popleft())
+                if worker.process and not worker.bench and not worker.process.alive:
+                    # It died with nothing to do, and no batch is to be suspected of that
+                    _log.warning("analysis_worker_died", extra=fields(pid=worker.pid))
+                    self._replace(worker)
+                else:
+                    self._give(worker, self._waiting.popleft())
 
     def _give(self, worker: _Worker, batch: Batch) -> None:
-        assert worker.executor is not None  # noqa: S101  it has room
+        assert worker.process is not None  # noqa: S101  it has room
         if not worker.bench:
             worker.since = self._clock.monotonic()
         worker.bench.append(batch)
         number, generation = worker.number, worker.generation
 
-        def report(future: "Future[tuple[tuple[Analysis, ...], Bytes]]") -> None:
+        def report(future: "Future[Outcome]") -> None:
             if future.cancelled():
                 return
             error = future.exception()
@@ -330,7 +340,7 @@ class AnalysisPool:
                 self._inbox.put(BatchJudged(number, generation, *future.result()))
 
         try:
-            future = worker.executor.submit(_work, self._judge, batch.jobs)
+            future = worker.process.judge(self._judge, batch.jobs)
         except BrokenProcessPool as error:
             self._inbox.put(BatchJudged(number, generation, error))
         else:
@@ -339,7 +349,7 @@ class AnalysisPool:
     def _bury(self, worker: _Worker, reason: Reason) -> list[Judged]:
         """Replace a worker that died or hangs, and see to what was on its bench."""
         held = list(worker.bench)
-        self._replace(worker, kill=reason is Reason.ANALYSIS_TIMEOUT)
+        self._replace(worker)
         decided: list[Judged] = []
         again = held[1:]
         if held:
@@ -359,10 +369,10 @@ class AnalysisPool:
             message = f"analysing the answer crashed {self._limits.deaths} worker processes"
         return Analysis(verdict=Verdict.down(Failure(reason, message)))
 
-    def _replace(self, worker: _Worker, *, kill: bool) -> None:
+    def _replace(self, worker: _Worker) -> None:
         """Fill a place anew: at once, or after a pause that grows while workers keep dying."""
         self._on_restart()
-        self._vacate(worker, kill=kill)
+        self._vacate(worker)
         if worker.deaths_in_a_row:
             doublings = min(worker.deaths_in_a_row, 10)
             pause = min(_SHORTEST_PAUSE * 2**doublings, _LONGEST_PAUSE)
@@ -371,32 +381,18 @@ class AnalysisPool:
             self._launch(worker)
         worker.deaths_in_a_row += 1
 
-    def _retire(self, worker: _Worker) -> None:
-        """Replace a worker that did nothing wrong; what it holds is judged by the next."""
-        self._waiting.extendleft(reversed(worker.bench))
-        self._vacate(worker, kill=False)
-        self._launch(worker)
-
-    def _vacate(self, worker: _Worker, *, kill: bool) -> None:
-        """
-        Empty a place; what its process still answers is stale from now on.
-
-        Args:
-            kill: Do not wait for it. Only for a process known to live: another one may have the
-                number of a dead one.
-        """
+    def _vacate(self, worker: _Worker) -> None:
+        """Empty a place; what its process still answers is stale from now on."""
         worker.generation += 1
-        if kill and worker.pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGKILL)
-        if worker.executor is not None:
-            worker.executor.shutdown(wait=False, cancel_futures=True)
-        worker.executor = worker.pid = worker.start_at = None
+        if worker.process is not None:
+            worker.process.end()
+        worker.process = worker.start_at = None
         worker.bench.clear()
 
     def _launch(self, worker: _Worker) -> None:
         worker.start_at = None
         worker.batches = 0
+        worker.worn = False
         # In a thread of its own: the first process waits for the forkserver to load the judge
         Thread(
             target=self._start,
@@ -406,50 +402,15 @@ class AnalysisPool:
         ).start()
 
     def _start(self, number: int, generation: int) -> None:
-        # The signals that stop the daemon may go to its whole process group; the forkserver and
-        # the workers inherit that they are blocked, and end when the daemon tells them to. The
-        # resource tracker must be there before, as starting it unblocks signals.
-        resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         try:
-            executor = ProcessPoolExecutor(
-                max_workers=1,
-                mp_context=self._context,
-                initializer=_become_worker,
-                initargs=(self._limits.memory,),
-            )
-            pid = executor.submit(os.getpid).result(timeout=_START_WITHIN)
+            process = WorkerProcess.start(self._context, self._limits.memory)
         except Exception as error:
             self._inbox.put(WorkerStarted(number, generation, error=_why_none(error)))
         else:
-            self._inbox.put(WorkerStarted(number, generation, executor, pid))
+            self._inbox.put(WorkerStarted(number, generation, process))
 
 
 def _why_none(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _NO_SHARED_MEMORY:
         return f"{SHARED_MEMORY} must be writable and have room ({error.strerror})"
     return str(error) or type(error).__name__
-
-
-def _become_worker(memory: Bytes) -> None:
-    """
-    Prepare a worker process: bound its memory, and let it not outlive the daemon.
-
-    The daemon holds the other end of the sentinel's pipe. When it ends, however it ends, the kernel
-    sends this process SIGIO, whose default is to end it, whatever it is doing at the moment: a
-    thread that waited for the sentinel would need the interpreter's lock for that.
-    """
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    daemon = multiprocessing.parent_process()
-    assert daemon is not None  # noqa: S101  this is a worker
-    fcntl(daemon.sentinel, F_SETOWN, os.getpid())
-    fcntl(daemon.sentinel, F_SETFL, fcntl(daemon.sentinel, F_GETFL) | os.O_ASYNC)
-    if select([daemon.sentinel], [], [], 0)[0]:  # it ended before the kernel was told
-        os._exit(1)
-
-
-def _work(judge: Judge, jobs: tuple[Job, ...]) -> tuple[tuple[Analysis, ...], Bytes]:
-    """Judge a batch in the worker; returns the worker's resident memory beside the verdicts."""
-    analyses = judge(jobs)
-    resident_pages = int(Path("/proc/self/statm").read_bytes().split()[1])
-    return analyses, resident_pages * resource.getpagesize()

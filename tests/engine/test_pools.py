@@ -153,7 +153,7 @@ def test_memory_is_bounded(make):
 
 def test_a_worker_that_grew_is_replaced(make):
     """Above the limit of resident memory the next batch goes to a fresh process."""
-    rig = make(recycle_above=80 * 1024**2)
+    rig = make(recycle_above=60 * 1024**2)
     rig.submit("pid")
     rig.until_idle()
     before = rig.decided.pop("pid").broken
@@ -162,6 +162,52 @@ def test_a_worker_that_grew_is_replaced(make):
     rig.submit("pid")
     rig.until_idle()
     assert rig.decided["pid"].broken != before
+    assert rig.restarts == 0
+
+
+def test_a_worn_worker_finishes_what_it_holds(make):
+    """It is replaced once nothing is on its bench, and nothing is judged twice for that."""
+    rig = make(recycle_after=1)
+    for number in range(6):
+        rig.submit(f"a-{number}", f"b-{number}")
+    rig.until_idle()
+    assert len(rig.decided) == 12
+    assert rig.restarts == 0
+
+
+def test_a_worker_that_died_idle_makes_no_batch_a_suspect(make):
+    """However often: only who was on the bench of a dying worker can be convicted."""
+    rig = make(deaths=2)
+    for number in range(4):
+        (pid,) = rig.pids()
+        os.kill(pid, signal.SIGKILL)
+        until_dead(pid)
+        rig.submit(f"job-{number}")
+        rig.until_idle()
+    assert set(rig.verdicts().values()) == {None}
+    assert rig.restarts == 4
+
+
+def test_a_stopped_worker_is_replaced(make):
+    """One that hangs without using the processor is no other than one that does."""
+    rig = make(timeout=0.3)
+    (pid,) = rig.pids()
+    os.kill(pid, signal.SIGSTOP)
+    rig.submit("a", "b")
+    rig.submit("c")
+    rig.until_idle()
+    assert set(rig.verdicts().values()) == {None}
+    assert rig.restarts == 1
+    until_dead(pid)
+
+
+def test_a_bug_in_the_judge_spoils_one_job(make):
+    """Those that travelled with it are judged all the same."""
+    rig = make()
+    rig.submit("a", "bug", "b")
+    rig.until_idle()
+    assert isinstance(rig.decided.pop("bug"), KeyError)
+    assert rig.verdicts() == {"a": None, "b": None}
     assert rig.restarts == 0
 
 
@@ -235,30 +281,55 @@ def test_a_signal_during_the_start_is_not_lost():
 
 
 def test_workers_do_not_outlive_the_daemon(tmp_path):
-    """After kill -9 of the daemon no worker, busy or idle, is left, nor the forkserver."""
-    script = """if True:
-        import sys, time
+    """After kill -9 of the daemon no worker, busy, idle or stopped, is left, nor the forkserver."""
+    daemon, pids = daemon_of_three(tmp_path, 'rig.submit("hang")')
+    os.kill(pids[2], signal.SIGSTOP)
+    daemon.kill()
+    daemon.communicate()
+    for pid in pids:
+        until_dead(pid)
+
+
+def test_a_stop_does_not_wait_for_workers_that_hang(tmp_path):
+    """A busy one, an idle one and a stopped one: the daemon's process ends, and they with it."""
+    daemon, pids = daemon_of_three(
+        tmp_path, 'rig.submit("hang"); os.kill(rig.pids()[2], signal.SIGSTOP); rig.pool.stop()'
+    )
+    daemon.communicate(timeout=60)
+    assert daemon.returncode == 0
+    for pid in pids:
+        until_dead(pid)
+
+
+def daemon_of_three(folder, then):
+    """Start a process with three workers that does something; returns it and all below it."""
+    path = folder / "daemon.py"
+    path.write_text(f"""if True:
+        import os, signal, sys
+        from pathlib import Path
         from tests.engine.test_pools import Rig
         if __name__ == "__main__":
-            rig = Rig(workers=2)
+            rig = Rig(workers=3)
             rig.pool.start()
-            rig.submit("hang")
-            print(*rig.pids(), flush=True)
-            time.sleep(60)
-    """
-    path = tmp_path / "orphans.py"
-    path.write_text(script)
+            pids = rig.pids()
+            forkserver = Path(f"/proc/{{pids[0]}}/stat").read_text().rsplit(")", 1)[1].split()[1]
+            {then}
+            print(*pids, forkserver, flush=True)
+            sys.stdin.read()
+    """)
     environ = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    daemon = subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, env=environ)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    daemon = subprocess.Popen([sys.executable, path], env=environ, **pipes)
     pids = [int(pid) for pid in daemon.stdout.readline().split()]
-    daemon.kill()
-    daemon.wait()
-    daemon.stdout.close()
-    assert len(pids) == 2
+    assert len(pids) == 4
+    return daemon, pids
+
+
+def until_dead(pid):
     give_up = time.monotonic() + 20
-    while any(_runs(pid) for pid in pids):
-        assert time.monotonic() < give_up, "a worker outlived the daemon"
-        time.sleep(0.05)
+    while _runs(pid):
+        assert time.monotonic() < give_up, "a process was left behind"
+        time.sleep(0.02)
 
 
 def _runs(pid: int) -> bool:

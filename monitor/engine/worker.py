@@ -1,0 +1,120 @@
+"""
+One worker process of the analysis: how it is started, given work, and ended.
+
+The daemon's side, and the few lines that run in the process itself.
+"""
+
+import os
+import resource
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from fcntl import F_GETFL, F_SETFL, F_SETOWN, F_SETSIG, fcntl
+from multiprocessing import parent_process, resource_tracker
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from select import select
+from typing import TypeAlias
+
+from monitor.model import Analysis, Bytes, Job, Seconds
+
+Judge: TypeAlias = Callable[[tuple[Job, ...]], tuple[Analysis, ...]]
+Outcome: TypeAlias = tuple[tuple[Analysis, ...], Bytes]
+"""The verdicts, and the worker's resident memory after them."""
+
+_START_WITHIN: Seconds = 30.0
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """
+    A process that has answered once.
+
+    Attributes:
+        executor: Its own; when the process dies, what it holds fails with BrokenProcessPool.
+        handle: The process itself (a pidfd): another one may come to have its number.
+    """
+
+    executor: ProcessPoolExecutor
+    pid: int
+    handle: int
+
+    @classmethod
+    def start(cls, context: BaseContext, memory: Bytes) -> "WorkerProcess":
+        """
+        Start a process and wait for its first answer; blocks, so not for the main thread.
+
+        Args:
+            memory: What it may allocate; beyond it, allocating fails in the process.
+
+        Raises:
+            Exception: Whatever kept it from starting; nothing is left of it then.
+        """
+        # The signals that stop the daemon may go to its whole process group; the forkserver and
+        # the workers inherit that they are blocked, and end when the daemon tells them to. The
+        # resource tracker must be there before, as starting it unblocks signals.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        executor = ProcessPoolExecutor(
+            max_workers=1, mp_context=context, initializer=_become_worker, initargs=(memory,)
+        )
+        answer = executor.submit(os.getpid)
+        # From here on there is a process, and it may be that it never answers
+        (pid,) = executor._processes  # noqa: SLF001  there is no other way to learn it
+        worker = cls(executor, pid, os.pidfd_open(pid))
+        try:
+            answer.result(timeout=_START_WITHIN)
+        except BaseException:
+            worker.end()
+            raise
+        return worker
+
+    @property
+    def alive(self) -> bool:
+        return not select([self.handle], [], [], 0)[0]
+
+    def judge(self, judge: Judge, jobs: tuple[Job, ...]) -> "Future[Outcome]":
+        """
+        Have the process judge a batch.
+
+        Raises:
+            BrokenProcessPool: It is known to be dead.
+        """
+        return self.executor.submit(_work, judge, jobs)
+
+    def end(self) -> None:
+        """End the process now, whatever it is doing or whether it is stopped; once only."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+        os.close(self.handle)
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+
+# ---------------------------------------------------------------- in the process itself
+
+
+def _become_worker(memory: Bytes) -> None:
+    """
+    Prepare a worker process: bound its memory, and let it not outlive the daemon.
+
+    The daemon holds the other end of the sentinel's pipe. When it ends, however it ends, the kernel
+    sends this process SIGKILL, whatever it is doing at the moment, and even if it is stopped: a
+    thread that waited for the sentinel would need the interpreter's lock for that.
+    """
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    daemon = parent_process()
+    assert daemon is not None  # noqa: S101  this is a worker
+    fcntl(daemon.sentinel, F_SETOWN, os.getpid())
+    fcntl(daemon.sentinel, F_SETSIG, signal.SIGKILL)
+    fcntl(daemon.sentinel, F_SETFL, fcntl(daemon.sentinel, F_GETFL) | os.O_ASYNC)
+    if select([daemon.sentinel], [], [], 0)[0]:  # it ended before the kernel was told
+        os._exit(1)
+
+
+def _work(judge: Judge, jobs: tuple[Job, ...]) -> Outcome:
+    analyses = judge(jobs)
+    resident_pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+    return analyses, resident_pages * resource.getpagesize()
