@@ -311,12 +311,18 @@ def _dns(lines: _Lines, seen: Observation, _: Analysis) -> None:
 
 
 def _grpc(lines: _Lines, seen: Observation, _: Analysis) -> None:
-    phases = _GRPC_PHASES if Phase.CHECK in seen.phases else _GRPC_PHASES[:1]
-    lines.labelled("probe_grpc_duration_seconds", _phases(seen, phases))
     answer = seen.answer if isinstance(seen.answer, GrpcAnswer) else None
+    secure = answer is not None and seen.tls is not None
+    tried = not _name_failed(seen)
+    if answer is None and tried:
+        # To gRPC that there is no connection is a status like others
+        timed_out = seen.failure is not None and seen.failure.reason in _CONNECT_TIMEOUTS
+        answer = GrpcAnswer(status_code=_DEADLINE_EXCEEDED if timed_out else _UNAVAILABLE)
+    phases = _GRPC_PHASES if tried else _GRPC_PHASES[:1]
+    lines.labelled("probe_grpc_duration_seconds", _phases(seen, phases))
     lines.plain(
         {
-            "probe_grpc_ssl": int(answer is not None and seen.tls is not None),
+            "probe_grpc_ssl": int(secure),
             "probe_grpc_status_code": answer.status_code if answer else 0,
         }
     )
@@ -378,6 +384,9 @@ _NO_HTTP_ANSWER: Mapping[str, float] = dict.fromkeys(
     ),
     0,
 )
+_DEADLINE_EXCEEDED = 4
+_UNAVAILABLE = 14
+_CONNECT_TIMEOUTS = frozenset((Reason.CONNECT_TIMEOUT, Reason.TLS_TIMEOUT))
 _SERVING_STATUSES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 _NAME_FAILURES = frozenset((Reason.DNS_NOT_FOUND, Reason.DNS_ERROR, Reason.DNS_TIMEOUT))
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")

@@ -259,6 +259,11 @@ def test_promtool_has_nothing_to_say(real, internal):
         ("dns", DNS, _DNS_ALWAYS | {"probe_dns_serial"}),
         ("grpc", failed(Reason.DNS_NOT_FOUND), _GRPC_ALWAYS),
         ("grpc", replace(GRPC, tls=None), _GRPC_ALWAYS | {"probe_grpc_healthcheck_response"}),
+        (
+            "grpc",
+            failed(Reason.CONNECT_REFUSED),
+            _GRPC_ALWAYS | {"probe_grpc_healthcheck_response"},
+        ),
         ("ws", failed(Reason.DNS_NOT_FOUND), _WEBSOCKET_ALWAYS),
         (
             "ws",
@@ -609,6 +614,10 @@ def test_grpc_values():
         0,
         0,
     ]
+    for reason, code in ((Reason.CONNECT_REFUSED, 14), (Reason.TLS_TIMEOUT, 4)):
+        unconnected = Samples(state(site("grpc"), failed(reason, address="127.0.0.1")))
+        assert unconnected("probe_grpc_status_code") == code
+
     refused = replace(GRPC, answer=GrpcAnswer(status_code=14), tls=None)
     shown = Samples(state(site("grpc"), refused))
     assert shown("probe_grpc_status_code") == 14
