@@ -41,8 +41,8 @@ def start(tmp_path):
 def prometheus(real, tmp_path):
     servers = []
 
-    def start(daemon: Daemon) -> Prometheus:
-        server = Prometheus(real("prometheus"), tmp_path, daemon)
+    def start(daemon: Daemon, scrape_configs=None) -> Prometheus:
+        server = Prometheus(real("prometheus"), tmp_path, daemon, scrape_configs)
         servers.append(server)
         return server
 

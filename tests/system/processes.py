@@ -176,16 +176,28 @@ _PAGES = """
 
 
 class Prometheus:
-    """A Prometheus that scrapes one daemon every second."""
+    """
+    A Prometheus that scrapes one daemon every second.
 
-    def __init__(self, program: str, folder: Path, daemon: Daemon) -> None:
+    Args:
+        scrape_configs: As in its configuration; without any, it scrapes ``/metrics``.
+    """
+
+    def __init__(
+        self,
+        program: str,
+        folder: Path,
+        daemon: Daemon,
+        scrape_configs: list[dict[str, Any]] | None = None,
+    ) -> None:
         self.port = free_port()
         config = folder / "prometheus.yml"
         config.write_text(
             json.dumps(  # JSON is YAML
                 {
                     "global": {"scrape_interval": "1s"},
-                    "scrape_configs": [
+                    "scrape_configs": scrape_configs
+                    or [
                         {
                             "job_name": "monitor",
                             "static_configs": [{"targets": [daemon.url.removeprefix("http://")]}],

@@ -1,0 +1,426 @@
+"""In blackbox_exporter's place: the same probes by both, and what a real Prometheus makes of us."""
+
+import itertools
+import re
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.system.processes import fetch, free_port, until
+
+pytestmark = pytest.mark.real
+
+SHIPPED = Path("/etc/prometheus/blackbox.yml")
+DOCS = Path(__file__).parents[2] / "docs" / "blackbox.md"
+
+MORE_MODULES = """
+  http_follow_none: {{prober: http, http: {{follow_redirects: false, valid_status_codes: [302]}}}}
+  http_ca: {{prober: http, http: {{tls_config: {{ca_file: {ca}}}}}}}
+  http_any_certificate: {{prober: http, http: {{tls_config: {{insecure_skip_verify: true}}}}}}
+  http_not_ssl: {{prober: http, http: {{fail_if_ssl: true, tls_config: {{ca_file: {ca}}}}}}}
+  http_ssl: {{prober: http, http: {{fail_if_not_ssl: true}}}}
+  http_body: {{prober: http, http: {{fail_if_body_matches_regexp: [maintenance]}}}}
+  http_header:
+    prober: http
+    http:
+      fail_if_header_matches: [{{header: X-Absent, regexp: x, allow_missing: true}}]
+      fail_if_header_not_matches: [{{header: Server, regexp: nginx}}]
+  http_header_missing:
+    {{prober: http, http: {{fail_if_header_not_matches: [{{header: X-Absent, regexp: x}}]}}}}
+  http_version: {{prober: http, http: {{valid_http_versions: ["HTTP/2.0"]}}}}
+  http_gzip: {{prober: http, http: {{compression: gzip}}}}
+  tls_connect: {{prober: tcp, tcp: {{tls: true, tls_config: {{ca_file: {ca}}}}}}}
+  tls_any: {{prober: tcp, tcp: {{tls: true, tls_config: {{insecure_skip_verify: true}}}}}}
+  smtp_starttls:
+    prober: tcp
+    tcp:
+      tls_config: {{ca_file: {ca}}}
+      query_response:
+        - expect: "^220 "
+        - send: "EHLO prober\\r"
+        - expect: "^250 STARTTLS"
+        - send: "STARTTLS\\r"
+        - expect: "^220"
+        - starttls: true
+        - send: "QUIT\\r"
+        - expect: "^221"
+  dns_a: {{prober: dns, dns: {{query_name: shop.example.org, query_type: A}}}}
+  dns_tcp: {{prober: dns, dns: {{query_name: shop.example.org, transport_protocol: tcp}}}}
+  dns_soa: {{prober: dns, dns: {{query_name: example.org, query_type: SOA}}}}
+  dns_missing: {{prober: dns, dns: {{query_name: nobody.example.org, query_type: A}}}}
+  dns_missing_is_good:
+    prober: dns
+    dns: {{query_name: nobody.example.org, query_type: A, valid_rcodes: [NXDOMAIN]}}
+  dns_right:
+    prober: dns
+    dns:
+      query_name: shop.example.org
+      query_type: A
+      validate_answer_rrs:
+        fail_if_not_matches_regexp: ["org\\\\.\\t.*\\tIN\\tA\\t192\\\\.0\\\\.2\\\\.7$"]
+        fail_if_none_matches_regexp: ["192.0.2.7", "192.0.2.8"]
+  dns_wrong:
+    prober: dns
+    dns:
+      query_name: shop.example.org
+      query_type: A
+      validate_answer_rrs: {{fail_if_matches_regexp: ["192.0.2.7"]}}
+"""
+
+CASES = [
+    ("http_2xx", "http/"),
+    ("http_2xx", "plain/"),
+    ("http_2xx", "http/500"),
+    ("http_2xx", "http/one"),
+    ("http_2xx", "http/loop"),
+    ("http_2xx", "closed"),
+    ("http_2xx", "http://no-such-name.invalid/"),
+    ("http_2xx", "https/"),
+    ("http_2xx", "expired/"),
+    ("http_2xx", "banner"),
+    ("http_post_2xx", "http/"),
+    ("http_post_2xx", "http/500"),
+    ("http_follow_none", "http/one"),
+    ("http_follow_none", "http/"),
+    ("http_ca", "https/"),
+    ("http_ca", "expired/"),
+    ("http_ca", "https/one"),
+    ("http_any_certificate", "https/"),
+    ("http_any_certificate", "expired/"),
+    ("http_not_ssl", "https/"),
+    ("http_not_ssl", "http/"),
+    ("http_ssl", "http/"),
+    ("http_body", "http/maintenance"),
+    ("http_body", "http/"),
+    ("http_body", "http/500"),
+    ("http_header", "http/"),
+    ("http_header_missing", "http/"),
+    ("http_version", "http/"),
+    ("http_gzip", "http/"),
+    ("tcp_connect", "plain"),
+    ("tcp_connect", "closed"),
+    ("tls_connect", "tls"),
+    ("tls_connect", "expired-tls"),
+    ("tls_connect", "plain"),
+    ("tls_any", "expired-tls"),
+    ("pop3s_banner", "tls"),
+    ("ssh_banner", "banner"),
+    ("ssh_banner", "smtp"),
+    ("ssh_banner", "closed"),
+    ("smtp_starttls", "smtp"),
+    ("smtp_starttls", "banner"),
+    ("irc_banner", "irc"),
+    ("irc_banner", "banner"),
+    ("icmp", "127.0.0.1"),
+    ("icmp_ttl5", "127.0.0.1"),
+    ("dns_a", "dns"),
+    ("dns_a", "closed"),
+    ("dns_tcp", "dns"),
+    ("dns_tcp", "closed"),
+    ("dns_soa", "dns"),
+    ("dns_missing", "dns"),
+    ("dns_missing_is_good", "dns"),
+    ("dns_right", "dns"),
+    ("dns_wrong", "dns"),
+    ("grpc_plain", "closed"),
+    ("grpc_plain", "plain"),
+    ("grpc", "closed"),
+    ("grpc", "tls"),
+]
+
+# ---------------------------------------------------------------- what is probed
+
+
+class Talker:
+    """A server of lines: says its greeting, then answers each line by its first word."""
+
+    def __init__(self, greeting: str, answers: dict[str, str], context=None) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._greeting = greeting
+        self._answers = answers
+        self._context = context
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._talk, args=(sock,), daemon=True).start()
+
+    def _talk(self, sock: socket.socket) -> None:
+        sock.settimeout(10)
+        try:
+            with sock:
+                sock.sendall(self._greeting.encode())
+                if not self._answers:
+                    sock.shutdown(socket.SHUT_WR)
+                self._answer_lines(sock)
+        except OSError:
+            pass
+
+    def _answer_lines(self, sock: socket.socket) -> None:
+        line = b""
+        while byte := sock.recv(1):
+            line += byte
+            if byte == b"\n":
+                word = line.decode().split()[0] if line.split() else ""
+                if answer := self._answers.get(word):
+                    sock.sendall(answer.encode())
+                if word == "STARTTLS" and self._context:
+                    with self._context.wrap_socket(sock, server_side=True) as secure:
+                        self._answer_lines(secure)
+                    return
+                line = b""
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def talkers(ca) -> Iterator[dict[str, int]]:
+    """SSH, SMTP and IRC, as far as their modules go."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    started = {
+        "banner": Talker("SSH-2.0-OpenSSH_9.2p1-Debian\r\n", {}),
+        "smtp": Talker(
+            "220 mail.test ESMTP\r\n",
+            {
+                "EHLO": "250-mail.test\r\n250 STARTTLS\r\n",
+                "STARTTLS": "220 go ahead\r\n",
+                "QUIT": "221 bye\r\n",
+            },
+            context,
+        ),
+        "irc": Talker("", {"USER": "PING :42\r\n", "PONG": ":irc.test 001 prober :hello\r\n"}),
+    }
+    yield {name: talker.port for name, talker in started.items()}
+    for talker in started.values():
+        talker.close()
+
+
+@pytest.fixture
+def unbound(real, tmp_path) -> Iterator[int]:
+    folder = tmp_path / "unbound"
+    folder.mkdir()
+    port = free_port()
+    (folder / "unbound.conf").write_text(
+        f"server:\n"
+        f'  directory: "{folder}"\n  username: ""\n  chroot: ""\n  pidfile: ""\n'
+        f"  do-daemonize: no\n  use-syslog: no\n  interface: 127.0.0.1@{port}\n"
+        f'  local-zone: "example.org." static\n'
+        f'  local-data: "shop.example.org. 300 IN A 192.0.2.7"\n'
+        f'  local-data: "example.org. 300 IN SOA ns.example.org. a.example.org. 7 1 2 3 4"\n'
+    )
+    process = subprocess.Popen(
+        [real("unbound"), "-c", "unbound.conf"], cwd=folder, stderr=subprocess.DEVNULL
+    )
+    try:
+        until(lambda: _connects(port), "unbound's start")
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _connects(port: int) -> bool:
+    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    return True
+
+
+@pytest.fixture
+def modules(tmp_path, ca) -> Path:
+    """The example that is shipped, and modules for what it lacks."""
+    if not SHIPPED.exists():
+        pytest.skip(f"{SHIPPED} is not there")
+    path = tmp_path / "blackbox.yml"
+    path.write_text(SHIPPED.read_text().rstrip() + "\n" + MORE_MODULES.format(ca=ca.path))
+    return path
+
+
+@pytest.fixture
+def exporter(real, tmp_path, modules) -> Iterator[str]:
+    """A running blackbox_exporter; yields its URL."""
+    port = free_port()
+    with (tmp_path / "exporter.log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                real("prometheus-blackbox-exporter"),
+                f"--config.file={modules}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stderr=log,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: fetch(f"{url}/-/healthy"), "the exporter's start")
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def targets(nginx, talkers, unbound) -> dict[str, str]:
+    """What stands in CASES, by its first word."""
+    here = "127.0.0.1"
+    return {
+        "http": f"http://{here}:{nginx.port}",
+        "https": f"https://{here}:{nginx.tls_port}",
+        "expired": f"https://{here}:{nginx.expired_port}",
+        "plain": f"{here}:{nginx.port}",
+        "tls": f"{here}:{nginx.tls_port}",
+        "expired-tls": f"{here}:{nginx.expired_port}",
+        "closed": f"{here}:{free_port()}",
+        "dns": f"{here}:{unbound}",
+        **{name: f"{here}:{port}" for name, port in talkers.items()},
+    }
+
+
+# ---------------------------------------------------------------- how they are compared
+
+
+def probed(url: str, module: str, target: str) -> dict[str, float]:
+    """Return every sample by name and labels; empty labels are none to Prometheus."""
+    status, text = fetch(
+        f"{url}/probe?module={module}&target={quote(target, safe='')}",
+        headers={"X-Prometheus-Scrape-Timeout-Seconds": "4"},
+    )
+    assert status == 200, text
+    return {
+        sample.name + _labels(sample.labels): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def _labels(labels: dict[str, str]) -> str:
+    pairs = [f"{name}={labels[name]}" for name in sorted(labels) if labels[name]]
+    return f"{{{','.join(pair for pair in pairs if not pair.startswith('serialnumber='))}}}"
+
+
+@dataclass(frozen=True)
+class Meant:
+    """A difference that docs/blackbox.md explains: globs for module, target and series."""
+
+    module: str
+    target: str
+    series: str
+
+    def fits(self, module: str, target: str, series: str) -> bool:
+        return (
+            fnmatchcase(module, self.module)
+            and fnmatchcase(target, self.target)
+            and fnmatchcase(series, self.series)
+        )
+
+
+def documented() -> list[Meant]:
+    table = DOCS.read_text().split("<!-- differences -->")[1].split("<!-- /differences -->")[0]
+    rows = [line.split("|")[1:4] for line in table.splitlines() if line.startswith("| `")]
+    return [
+        Meant(*globs)
+        for row in rows
+        for globs in itertools.product(*(re.findall("`(.+?)`", cell) for cell in row))
+    ]
+
+
+def differences(ours: dict[str, float], theirs: dict[str, float]) -> Iterator[tuple[str, str]]:
+    """Yield each series that only one has, or with another value that time does not explain."""
+    for name in sorted({*ours, *theirs}):
+        series = name.partition("{")[0]
+        timed = series.endswith("_seconds") and not series.endswith("_timestamp_seconds")
+        mine, its = ours.get(name), theirs.get(name)
+        if mine is None or its is None or (mine != its and not timed):
+            yield series, f"{name}: {mine}, there {its}"
+
+
+def test_both_see_the_same(start, exporter, modules, targets):
+    """The same success, series, labels and values, but for what the documentation says."""
+    daemon = start(
+        f"blackbox_modules: {modules}\n"
+        "probe_endpoint: {enabled: true, allow: [127.0.0.0/8, no-such-name.invalid]}\n"
+    )
+    meant = documented()
+    used = set()
+    unexpected = []
+    for module, target in CASES:
+        word, slash, path = target.partition("/")
+        address = targets.get(word, word) + slash + path
+        ours = probed(daemon.url, module, address)
+        theirs = probed(exporter, module, address)
+        for series, text in differences(ours, theirs):
+            fitting = {one for one in meant if one.fits(module, target, series)}
+            used |= fitting
+            if not fitting:
+                unexpected.append(f"{module} {target}: {text}")
+    assert not unexpected, "\n".join(unexpected)
+    assert {(one.module, one.series) for one in meant} == {(one.module, one.series) for one in used}
+
+
+def test_prometheus_discovers_each_site(nginx, start, prometheus):
+    """With /sd as its only configuration, every site is a target with an instance of its own."""
+    good, bad = f"http://127.0.0.1:{nginx.port}/", f"http://127.0.0.1:{nginx.port}/500"
+    daemon = start(f"""
+defaults: {{interval: 500ms, timeout: 400ms}}
+sites:
+  - {{name: good, url: "{good}", group: web, labels: {{team: a}}}}
+  - {{name: bad, url: "{bad}"}}
+""")
+    server = prometheus(
+        daemon, [{"job_name": "sites", "http_sd_configs": [{"url": f"{daemon.url}/sd"}]}]
+    )
+
+    def told():
+        found = {one["metric"]["instance"]: one for one in server.query("probe_success")}
+        return found if len(found) == 2 else None
+
+    found = until(told, "Prometheus' scraping both")
+    assert {name: one["value"][1] for name, one in found.items()} == {good: "1", bad: "0"}
+    labels = found[good]["metric"]
+    assert (labels["job"], labels["site"], labels["group"], labels["team"]) == (
+        *("sites", "good"),
+        *("web", "a"),
+    )
+    assert {one["metric"]["instance"] for one in server.query("up == 1")} == {good, bad}
+
+
+def test_prometheus_asks_for_targets(nginx, start, prometheus):
+    """A scrape configuration written for blackbox_exporter works with another address in it."""
+    daemon = start("probe_endpoint: {enabled: true, allow: [127.0.0.1]}")
+    target = f"http://127.0.0.1:{nginx.port}/"
+    server = prometheus(
+        daemon,
+        [
+            {
+                "job_name": "blackbox",
+                "metrics_path": "/probe",
+                "params": {"module": ["http_2xx"]},
+                "static_configs": [{"targets": [target]}],
+                "relabel_configs": [
+                    {"source_labels": ["__address__"], "target_label": "__param_target"},
+                    {"source_labels": ["__param_target"], "target_label": "instance"},
+                    {
+                        "target_label": "__address__",
+                        "replacement": daemon.url.removeprefix("http://"),
+                    },
+                ],
+            }
+        ],
+    )
+    (found,) = until(lambda: server.query("probe_success"), "a scrape")
+    assert (found["metric"]["instance"], found["value"][1]) == (target, "1")
+    (timeout,) = server.query("probe_timeout_seconds")
+    assert timeout["value"][1] == "0.5"  # of a scrape interval, and so a timeout, of a second
