@@ -24,7 +24,7 @@ from monitor.model import (
 
 _EXCERPT = 1024
 _LONGEST_MESSAGE = 1000
-_LONGEST_URL = 2000
+_LONGEST_URL = 1000
 _MOST_HEADERS = 50
 _HEADERS = 4096
 _LONGEST_VALUE = 1024
@@ -43,7 +43,7 @@ def judged(site: Site, seen: Observation, analysis: Analysis, as_text: AsText) -
     Return the result of a check that was judged.
 
     Results are remembered, so what a server can make long is cut: its own size is bounded by some
-    30 KiB, whoever wrote the answer.
+    60 KiB, whoever wrote the answer.
     """
     verdict = analysis.verdict
     return Result(
@@ -54,7 +54,7 @@ def judged(site: Site, seen: Observation, analysis: Analysis, as_text: AsText) -
             analysis,
             verdict=replace(verdict, message=_message(site, verdict.message)),
             chain=_chain(analysis.chain[:_MOST_CERTIFICATES]),
-            hop_chains=tuple(_chain(chain[:1]) for chain in analysis.hop_chains),
+            hop_chains=_leaves(analysis.hop_chains),
         ),
         excerpt=None if verdict.up else _excerpt(site, seen.answer, as_text),
     )
@@ -172,6 +172,12 @@ def _chain(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
             )
         left = max(0, left - size)
     return tuple(kept)
+
+
+def _leaves(chains: tuple[tuple[Certificate, ...], ...]) -> tuple[tuple[Certificate, ...], ...]:
+    """Return chains cut down to their leaves, which are shown of redirects."""
+    leaves = iter(_chain(tuple(chain[0] for chain in chains if chain)))
+    return tuple((next(leaves),) if chain else () for chain in chains)
 
 
 def _few_names(names: tuple[str, ...], left: int) -> tuple[str, ...]:

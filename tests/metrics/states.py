@@ -9,6 +9,7 @@ from monitor.model import (
     Certificate,
     Counters,
     DnsAnswer,
+    Extracted,
     Failure,
     GrpcAnswer,
     Hop,
@@ -172,8 +173,22 @@ def failed(reason: Reason, seen: Observation | None = None, **values) -> Observa
 def rich() -> list[SiteState]:
     """Return a healthy site of every protocol, with everything that can be shown of it."""
     expression = (("that", ("status == 200",)),)
+    readings = Analysis(
+        verdict=UP,
+        extracted=(
+            Extracted(name="depth", value=7.5),
+            Extracted(name="on", value=1.0),
+            Extracted(name="lost", why="body is not JSON"),
+            Extracted(name="version", value='a "b" \\c'),
+        ),
+    )
     return [
-        state(site("http", expect=expression), replace(HTTP, tls=None)),
+        state(
+            site("http", expect=expression),
+            replace(HTTP, tls=None),
+            readings,
+            content_changed=NOW - 60,
+        ),
         state(site("https"), HTTP),
         state(site("tcp"), TCP),
         state(site("tls"), replace(TCP, tls=SESSION)),
