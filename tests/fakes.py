@@ -82,10 +82,10 @@ class ManualAnalysis:
     def next_tick(self):
         return None
 
-    def judge(self, verdict: Verdict = UP) -> None:
+    def judge(self, verdict: Verdict = UP, **more) -> None:
         """Decide every batch that waits; the engine takes it on its next turn."""
         for batch in self.batches:
-            analyses = tuple(Analysis(verdict=verdict) for _ in batch.jobs)
+            analyses = tuple(Analysis(verdict=verdict, **more) for _ in batch.jobs)
             self.decided.append(Judged(batch, analyses))
         self.batches = []
 

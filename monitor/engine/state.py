@@ -64,6 +64,7 @@ def advance(
     Args:
         bounds: Of the duration histogram; as many as ``state`` was begun with.
     """
+    result = _sharing(state.finished, result)
     seen = result.observation
     verdict = result.analysis.verdict if result.analysis else None
     past = Past(
@@ -103,6 +104,14 @@ def advance(
         site=state.site.name, before=state.status, after=status, time=seen.time, result=result
     )
     return replace(state, status=status, since=seen.time), transition
+
+
+def _sharing(before: Result | None, result: Result) -> Result:
+    """Return the result with the certificates of the one before, where they are the same."""
+    earlier, analysis = before.analysis if before else None, result.analysis
+    if earlier is None or analysis is None or earlier.chain != analysis.chain:
+        return result
+    return replace(result, analysis=replace(analysis, chain=earlier.chain))
 
 
 def take_over(state: SiteState, site: Site) -> SiteState:

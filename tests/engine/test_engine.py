@@ -1,4 +1,5 @@
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from typing import Any, cast
@@ -19,7 +20,7 @@ from monitor.engine.events import (
 )
 from monitor.engine.state import Memory
 from monitor.errors import ProbeError
-from monitor.model import Confirm, Reason, SingleWindow, SiteChange, Status, Verdict
+from monitor.model import UP, Confirm, Content, Reason, SingleWindow, SiteChange, Status, Verdict
 from tests.fakes import (
     FakeClock,
     Listener,
@@ -75,14 +76,11 @@ class Rig:
     def finish(self, listed, outcome) -> None:
         self.engine.handle(ProbeFinished(listed, outcome))
 
-    def judge(self, verdict: Verdict | None = None) -> None:
+    def judge(self, verdict: Verdict = UP, **more) -> None:
         """Let the batch's wait pass, judge what was sent, and let the engine take it."""
         self.clock.advance(0.02)
         self.engine.start_due_checks()
-        if verdict is None:
-            self.analysis.judge()
-        else:
-            self.analysis.judge(verdict)
+        self.analysis.judge(verdict, **more)
         self.engine.start_due_checks()
 
     def state(self, name="shop"):
@@ -238,6 +236,27 @@ def test_a_site_that_did_not_change_goes_on(rig):
     assert rig.state("a").counters.checks == 1
     assert rig.state("b").counters.checks == 0  # that result was another site's
     assert rig.listener.site_count == 3
+
+
+def test_watched_content_is_compared_with_the_one_before(rig):
+    """A job takes along what was seen last; a reload that watches another part forgets it."""
+    listed = site(watch="body", extract="values")
+    rig.list(listed)
+    references = []
+    for number in range(3):
+        rig.advance(10.0)
+        rig.finish(rig.probes.take()[0], answered())
+        rig.clock.advance(0.02)
+        rig.engine.start_due_checks()
+        ((job,),) = [batch.jobs for batch in rig.analysis.batches]
+        assert (job.watch, job.extract) == (listed.watch, "values")
+        references.append(job.reference)
+        rig.judge(content=Content(sha256=f"hash-{number}"))
+        if number == 1:
+            listed = replace(listed, watch="another part")
+            rig.change(changed=(listed,))
+    assert references == [None, "hash-0", None]
+    assert rig.state().content == "hash-2"
 
 
 def test_a_changed_site_keeps_its_counters_where_its_series_stay(rig):

@@ -12,8 +12,19 @@ from monitor.engine.state import (
     begin,
     rebucket,
     skip,
+    take_over,
 )
-from monitor.model import Confirm, Reason, Status
+from monitor.model import (
+    UP,
+    Analysis,
+    Certificate,
+    Confirm,
+    Content,
+    Failure,
+    Reason,
+    Status,
+    Verdict,
+)
 from tests.fakes import down_result, error_result, site, up_result
 
 BOUNDS = (0.1, 1.0)
@@ -212,3 +223,77 @@ def test_what_is_shown_is_what_is_known(outcomes, maintenance):
         assert state.shown is Status.UNKNOWN
     else:
         assert state.shown == outcomes[-1]
+
+
+def seeing(listed, contents, state=None):
+    """Return the state after checks with this content each; an exclamation mark is a failure."""
+    state = state or begin(listed, BOUNDS, now=0.0)
+    for number, content in enumerate(contents, start=1):
+        analysis = None
+        if content is not None:
+            failure = Failure(Reason.BODY, "content changed")
+            analysis = Analysis(
+                verdict=Verdict.down(failure) if content.endswith("!") else UP,
+                content=Content(sha256=content.strip("!") or None),
+            )
+        result = replace(up_result(listed, time=float(number)), analysis=analysis)
+        state, _ = advance(state, result, BOUNDS, MEMORY)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("contents", "content", "changed"),
+    [
+        ([], None, None),
+        (["a"], "a", None),
+        (["a", "a"], "a", None),
+        (["a", "b"], "b", 2.0),
+        (["a", "b", "b"], "b", 2.0),
+        (["a", "b!", "b"], "b", 2.0),
+        (["a", "b", "a"], "a", 3.0),
+        (["a", "", "a"], "a", None),
+        (["a", None, "a"], "a", None),
+        (["", "a"], "a", None),
+    ],
+)
+def test_content_that_changes(contents, content, changed):
+    """What was seen first is no change, nor is what could not be seen; a failure is one of it."""
+    state = seeing(site(), contents)
+    assert (state.content, state.content_changed) == (content, changed)
+
+
+def test_another_watch_has_nothing_to_compare_with():
+    """A reload that watches another part begins anew; any other change goes on."""
+    listed = site(watch="css: a")
+    state = seeing(listed, ["a", "b"])
+    same = take_over(state, replace(listed, interval=60.0))
+    assert (same.content, same.content_changed, same.site.interval) == ("b", 2.0, 60.0)
+    other = take_over(state, replace(listed, watch="css: b"))
+    assert (other.content, other.content_changed) == (None, None)
+    assert other.counters == state.counters
+
+
+def test_equal_chains_are_kept_once():
+    """The same certificates come with every check; the memory holds them one time."""
+
+    def certificate():
+        return Certificate(
+            subject="CN=a",
+            issuer="CN=b",
+            names=("a",),
+            serial="1",
+            not_before=0.0,
+            not_after=1.0,
+            fingerprint="ab" * 32,
+        )
+
+    listed = site()
+    state = begin(listed, BOUNDS, now=0.0)
+    for number in range(2):
+        result = down_result(listed, time=float(number))
+        analysis = Analysis(
+            verdict=Verdict.down(Failure(Reason.STATUS, "x")), chain=(certificate(),)
+        )
+        state, _ = advance(state, replace(result, analysis=analysis), BOUNDS, MEMORY)
+    latest, before = (one.analysis.chain[0] for one in state.failures)
+    assert latest is before
