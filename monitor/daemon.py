@@ -233,7 +233,7 @@ class _Runtime:
             judge_batch,
             inbox=inbox,
             clock=clock,
-            limits=PoolLimits(timeout=settings.analysis.timeout),
+            limits=PoolLimits(timeout=settings.analysis.timeout, memory=settings.analysis.memory),
             on_restart=internal.analysis_restarted,
         )
         self.engine = Engine(

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Annotated, Any
 
-from monitor.model import Seconds
-from monitor.options import Duration, Parsed, option
+from monitor.model import Bytes, Seconds
+from monitor.options import Duration, Parsed, Size, option
+
+_LEAST_MEMORY: Bytes = 128 * 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +37,15 @@ class AnalysisSettings:
     timeout: Duration = option(
         10.0, doc="How long one batch may take before its worker is replaced."
     )
+    memory: Size = option(
+        1024**3,
+        doc="What each process may allocate; one that still holds three eighths of it after a batch"
+        " is replaced.",
+    )
 
     def __post_init__(self) -> None:
+        if self.memory < _LEAST_MEMORY:
+            raise ValueError(f"memory must be at least {_LEAST_MEMORY // 1024**2}MiB")
         if self.workers < 1:
             raise ValueError("workers must be at least 1")
         if self.timeout <= 0:

@@ -121,7 +121,6 @@ class PoolLimits:
         timeout: How long one batch may take.
         memory: What a worker may allocate; beyond it, allocating fails in the worker.
         recycle_after: Batches after which a worker is replaced, so that no leak lasts.
-        recycle_above: Resident bytes above which it is replaced.
         deaths: How many workers a job may be on the bench of when they die; whatever kills that
             many is the culprit. More than 1, so that a worker killed from outside costs nothing.
         waiting: Batches that may wait per worker before no new check is started.
@@ -130,9 +129,13 @@ class PoolLimits:
     timeout: Seconds = 10.0
     memory: Bytes = 1024 * 1024**2
     recycle_after: int = 20_000
-    recycle_above: Bytes = 384 * 1024**2
     deaths: int = 3
     waiting: int = 64
+
+    @property
+    def recycle_above(self) -> Bytes:
+        """Resident bytes above which a worker is replaced: what is left is room for one batch."""
+        return self.memory * 3 // 8
 
 
 _QUEUED_AHEAD = 2

@@ -152,8 +152,8 @@ def test_memory_is_bounded(make):
 
 
 def test_a_worker_that_grew_is_replaced(make):
-    """Above the limit of resident memory the next batch goes to a fresh process."""
-    rig = make(recycle_above=60 * 1024**2)
+    """Above three eighths of what it may allocate the next batch goes to a fresh process."""
+    rig = make(memory=160 * 1024**2)
     rig.submit("pid")
     rig.until_idle()
     before = rig.decided.pop("pid").broken
