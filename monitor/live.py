@@ -68,6 +68,8 @@ class LiveProbes:
         if not query.target:
             raise Refused(400, "Target parameter is missing")
         target = _unescaped(query.target)
+        if "\\" in target:  # of which host this is the end, not all who read URLs agree
+            raise Refused(400, "target holds a backslash; write %5C")
         module = config.modules[query.module or default_module(target)]
         site = _with_hostname(self._site(module, target, patience), query.hostname)
         site = _guarded(site, Guard.of(settings.allow))
