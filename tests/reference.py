@@ -29,6 +29,7 @@ def tables() -> Iterator[tuple[str, str]]:
     for key, (record, _) in sections.items():
         yield key, _options(record, f"{key}.")
     yield "expect", _expectations()
+    yield "readings", _readings()
     yield "settings", _options(Settings, "")
     yield "metrics", _metrics()
 
@@ -87,6 +88,18 @@ def _expectations() -> str:
         f"| `{key}` | {', '.join(sorted(kind.protocols))} | `{kind.reason}` | {kind.doc} |"
         for key, kind in TABLES.expectations.items()
     ]
+    return "\n".join(rows)
+
+
+def _readings() -> str:
+    rows = ["| key | default | meaning |", "| --- | --- | --- |"]
+    for key, kind in TABLES.readings.items():
+        rows.append(f"| `{key}` |  | {kind.doc} |")
+        mapping = next(iter(get_args(kind.shape)), None)  # Annotated[Mapping[str, record], …]
+        if mapping is None:
+            rows += _rows(kind.shape, f"{key}.")
+        else:
+            rows += _rows(get_args(mapping)[1], f"{key}.NAME.")
     return "\n".join(rows)
 
 

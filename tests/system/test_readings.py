@@ -14,32 +14,35 @@ API = json.dumps({"queue": {"depth": 42}, "ok": True, "version": "2.5-s3cr3t"}).
 PAGE = "<html><body><p>{now}</p><b id='price'>{price} €</b></body></html>"
 
 
+class Shop(ThreadingHTTPServer):
+    """An API, and a page whose price can be changed; the page is never twice alike."""
+
+    count = 0
+    price = 10
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Shop
+
+    def do_GET(self):
+        self.server.count += 1
+        kind, body = "application/json", API
+        if self.path == "/page":
+            text = PAGE.format(now=self.server.count, price=self.server.price)
+            kind, body = "text/html; charset=iso-8859-15", text.encode("iso-8859-15")
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Build", "b-2026.11")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture
 def shop():
-    """A server with an API and a page whose price can be changed; the page is never twice alike."""
-
-    class Shop(ThreadingHTTPServer):
-        count, price = 0, 10
-
-    class Handler(BaseHTTPRequestHandler):
-        server: Shop
-
-        def do_GET(self) -> None:
-            self.server.count += 1
-            kind, body = "application/json", API
-            if self.path == "/page":
-                text = PAGE.format(now=self.server.count, price=self.server.price)
-                kind, body = "text/html; charset=iso-8859-15", text.encode("iso-8859-15")
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("X-Build", "b-2026.11")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_) -> None:
-            pass
-
     server = Shop(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
