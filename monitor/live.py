@@ -27,6 +27,8 @@ _NO_SCRAPE_TIMEOUT: Seconds = 120.0
 _OFFSET: Seconds = 0.5
 """What is left of Prometheus' patience for the way back, as in blackbox_exporter."""
 _SHORTEST: Seconds = 0.001
+_QUEUE_PATIENCE: Seconds = 5.0
+"""How long a check may take beyond its timeout: to get a thread, and to be judged."""
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 
@@ -80,7 +82,13 @@ class LiveProbes:
         self._waiting.add(reply)
         reply.add_done_callback(self._waiting.discard)
         self._inbox.put(CheckRequested(site, reply))
-        return LiveCheck(site=site, module=module.name, module_text=module.masked, reply=reply)
+        return LiveCheck(
+            site=site,
+            module=module.name,
+            module_text=module.masked,
+            reply=reply,
+            patience=site.timeout + _QUEUE_PATIENCE,
+        )
 
     def expose(self, site: Site, result: Result, accept: str) -> tuple[str, bytes]:
         """Return the content type and the text of a result's series."""

@@ -7,7 +7,7 @@ import pytest
 
 from monitor.config.load import load_text
 from monitor.daemon import TABLES
-from monitor.engine.events import CheckRequested
+from monitor.engine.events import CheckRequested, Inbox
 from monitor.live import LiveProbes
 from monitor.probes.guard import GuardedNetwork
 from monitor.probes.http import HttpOptions
@@ -34,7 +34,7 @@ class Rig:
 
     def __init__(self, text: str = CONFIG) -> None:
         self.config = load_text(text, TABLES, {"KEY": "s3cr3t"})
-        self.inbox: SimpleQueue = SimpleQueue()
+        self.inbox: Inbox = SimpleQueue()
         self.live = LiveProbes(lambda: self.config, self.inbox, PROBES)
 
     def start(self, target=None, **query):

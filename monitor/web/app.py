@@ -33,8 +33,6 @@ Exposition: TypeAlias = tuple[str, Iterator[bytes]]
 """A content type and the text in pieces."""
 
 _RELOAD_PATIENCE: Seconds = 50.0
-_QUEUE_PATIENCE: Seconds = 5.0
-"""How long a check may take beyond its timeout: to get a thread, and to be judged."""
 _SCRAPE_TIMEOUT = "x-prometheus-scrape-timeout-seconds"
 _LONGEST_ECHO = 200
 
@@ -162,9 +160,8 @@ class _Endpoints:
             check = live.start(query)
         except Refused as refused:
             raise HTTPException(refused.status, refused.text) from refused
-        patience = check.site.timeout + _QUEUE_PATIENCE
         # wait() leaves the future alone: a check is not stopped half-way by a client that goes away
-        await asyncio.wait([asyncio.wrap_future(check.reply)], timeout=patience)
+        await asyncio.wait([asyncio.wrap_future(check.reply)], timeout=check.patience)
         if check.reply.cancelled():
             raise HTTPException(503, "the monitor is stopping and checks nothing more")
         if not check.reply.done():

@@ -19,6 +19,7 @@ from monitor.model import (
     Phase,
     Reason,
     Result,
+    Seconds,
     Site,
     WebSocketAnswer,
 )
@@ -57,12 +58,14 @@ class LiveCheck:
     Attributes:
         module_text: The module as YAML, without secrets.
         reply: Brings the result; is cancelled where the monitor stops before.
+        patience: How long to wait for it: the check's timeout, and what comes before and after.
     """
 
     site: Site
     module: str
     module_text: str
     reply: "Future[Result]"
+    patience: Seconds
 
 
 class Live(Protocol):

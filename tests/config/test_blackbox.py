@@ -60,7 +60,7 @@ def section(module, record):
     return next(one for one in module.options if isinstance(one, record))
 
 
-def expected(module) -> dict:
+def expected(module):
     """Return what is expected beyond, or instead of, the defaults of the protocol."""
     protocol = TABLES.protocol_of(module.scheme)
     kinds = TABLES.expectations

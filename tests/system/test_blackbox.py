@@ -241,7 +241,7 @@ def _connects(port: int) -> bool:
 
 
 @pytest.fixture
-def modules(tmp_path, ca) -> Path:
+def modules(tmp_path, ca):
     """The example that is shipped, and modules for what it lacks."""
     if not SHIPPED.exists():
         pytest.skip(f"{SHIPPED} is not there")
@@ -424,3 +424,42 @@ def test_prometheus_asks_for_targets(nginx, start, prometheus):
     assert (found["metric"]["instance"], found["value"][1]) == (target, "1")
     (timeout,) = server.query("probe_timeout_seconds")
     assert timeout["value"][1] == "0.5"  # of a scrape interval, and so a timeout, of a second
+
+
+def test_it_does_not_reach_inside(nginx, start):
+    """No target, redirect or name leads where the list does not; nobody is connected to."""
+    daemon = start("probe_endpoint: {enabled: true, allow: [127.0.0.1, localhost, '*.test']}")
+
+    def asked(target: str, module: str = "http_2xx"):
+        query = f"target={quote(target, safe='')}&module={module}&debug=true"
+        return daemon.get(f"/probe?{query}")
+
+    with socket.create_server(("127.0.0.2", 0)) as inside:
+        there = f"127.0.0.2:{inside.getsockname()[1]}"
+        for target, module in (
+            (f"http://{there}/", "http_2xx"),
+            (there, "tcp_connect"),
+            (f"http://me@{there}/", "http_2xx"),
+            (f"http://[::ffff:127.0.0.2]:{there.rpartition(':')[2]}/", "http_2xx"),
+            ("http://example.com/", "http_2xx"),
+            ("127.0.0.2", "icmp"),
+        ):
+            status, text = asked(target, module)
+            assert (status, text.splitlines()[-1].endswith("by probe_endpoint.allow")) == (
+                403,
+                True,
+            )
+        answer = f"HTTP/1.1 302 Found\r\nLocation: http://{there}/\r\nContent-Length: 0\r\n\r\n"
+        away = Talker("", {"GET": answer})
+        status, text = asked(f"http://127.0.0.1:{away.port}/")
+        away.close()
+        assert status == 200
+        assert "\nprobe_success 0\n" in text
+        assert "reason=redirect_unsafe" in text
+        inside.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            inside.accept()
+
+    status, text = asked(f"http://localhost:{nginx.port}/")
+    assert (status, "\nprobe_success 1\n" in text) == (200, True)
+    assert daemon.stop() == 0

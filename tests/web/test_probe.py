@@ -1,0 +1,219 @@
+"""/probe of targets and /sd, asked through Starlette's test client; the checks are made by hand."""
+
+import json
+import threading
+from concurrent.futures import Future
+
+import pytest
+from starlette.testclient import TestClient
+
+from monitor.model import Result, Site
+from monitor.web.app import create_app
+from monitor.web.probe import LiveCheck, Refused
+from tests.fakes import answered, down_result, error_result, up_result
+from tests.web import states
+
+TEXT = b"probe_success 1\n"
+
+
+class HandMade:
+    """Stands for the live checks: answers with what the test gives it, and remembers the query."""
+
+    def __init__(self, outcome=None, refused=None, patience=5.0) -> None:
+        self.queries: list[object] = []
+        self.reply: Future[Result] = Future()
+        self.accepts: list[str] = []
+        self.site = Site(
+            name="\n1",
+            url="http://shop.test/",
+            target="http://shop.test/",
+            scheme="http",
+            timeout=1.0,
+        )
+        self._refused = refused
+        self._patience = patience
+        if outcome:
+            self.reply.set_result(outcome(self.site))
+
+    def start(self, query):
+        self.queries.append(query)
+        if self._refused:
+            raise self._refused
+        return LiveCheck(
+            site=self.site,
+            module="http_2xx",
+            module_text="http: {}",
+            reply=self.reply,
+            patience=self._patience,
+        )
+
+    def expose(self, site, result, accept):
+        self.accepts.append(accept)
+        assert site is self.site
+        assert result is self.reply.result()
+        return "text/plain; version=0.0.4", TEXT
+
+
+def client_of(live, *found):
+    app = create_app(
+        board=states.board(*found),
+        scrape=lambda *_: pytest.fail("nobody asked for metrics"),
+        reload=lambda: pytest.fail("nobody asked for a reload"),
+        config_text=lambda: "",
+        version="1",
+        probe_site=lambda _, name: ("text/x", iter([name.encode()])),
+        live=live,
+    )
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def test_what_was_asked_is_passed_on():
+    """Every parameter, decoded once, and Prometheus' header."""
+    live = HandMade(up_result)
+    client_of(live).get(
+        "/probe?target=http%3A%2F%2Fa.test%2F%2541&module=m&hostname=h",
+        headers={"X-Prometheus-Scrape-Timeout-Seconds": "10", "Accept": "text/x"},
+    )
+    (query,) = live.queries
+    assert (query.target, query.module, query.hostname) == ("http://a.test/%41", "m", "h")
+    assert query.scrape_timeout == "10"
+    assert live.accepts == ["text/x"]
+
+
+@pytest.mark.parametrize("outcome", [up_result, down_result])
+def test_the_answer_is_200_up_or_down(outcome):
+    """A probe that failed is an answer like any other."""
+    answer = client_of(HandMade(outcome)).get("/probe?target=a")
+    assert (answer.status_code, answer.content) == (200, TEXT)
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4"
+
+
+def test_a_refusal():
+    """Status and sentence are those of whoever refused."""
+    answer = client_of(HandMade(refused=Refused(403, "not there"))).get("/probe?target=a")
+    assert (answer.status_code, answer.text) == (403, "not there\n")
+
+
+def test_the_monitors_own_fault():
+    """500 and a sentence: it says nothing of the target."""
+    answer = client_of(HandMade(error_result)).get("/probe?target=a")
+    assert answer.status_code == 500
+    assert answer.text == "the monitor could not check: no file descriptor is left\n"
+
+
+def test_a_stop():
+    """Who waits when the monitor stops gets 503."""
+    live = HandMade()
+    live.reply.cancel()
+    answer = client_of(live).get("/probe?target=a")
+    assert (answer.status_code, "stopping" in answer.text) == (503, True)
+
+
+def test_no_thread_in_time():
+    """A check that gets no thread is given up, and its reply with it."""
+    live = HandMade(patience=0.01)
+    answer = client_of(live).get("/probe?target=a")
+    assert (answer.status_code, answer.text) == (503, "no thread was free for this check in time\n")
+    assert live.reply.cancelled()
+
+
+def test_others_are_answered_meanwhile():
+    """A slow check holds nobody up."""
+    live = HandMade()
+    client = client_of(live)
+    with client:
+        threading.Timer(0.2, lambda: live.reply.set_result(up_result(live.site))).start()
+        slow = threading.Thread(target=client.get, args=("/probe?target=a",))
+        slow.start()
+        assert client.get("/-/healthy").text == "Healthy\n"
+        slow.join(10)
+        assert not slow.is_alive()
+
+
+def test_a_listed_site_has_its_own_target():
+    """site and target together make no sense; site alone shows what is known of it."""
+    client = client_of(HandMade(up_result), states.up("a"))
+    assert client.get("/probe?site=a").text == "a"
+    answer = client.get("/probe?site=a&target=b")
+    assert (answer.status_code, answer.text) == (
+        400,
+        "say either site or target: a listed site has its own\n",
+    )
+
+
+# ---------------------------------------------------------------- debug=true
+
+
+def test_debug_has_three_blocks():
+    """Log, metrics and module, under the headings that people and scripts know."""
+    live = HandMade(up_result)
+    answer = client_of(live).get("/probe?target=a&debug=true", headers={"Accept": "application/x"})
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    logs, metrics, module = answer.text.split("\n\n\n")
+    assert logs.startswith("Logs for the probe:\n")
+    assert metrics.strip() == "\nMetrics that would have been returned:\nprobe_success 1".strip()
+    assert module.strip() == "Module configuration:\nhttp: {}"
+    assert live.accepts == [""]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "messages"),
+    [
+        (up_result, ["Received HTTP response", "Probe succeeded"]),
+        (down_result, ["Invalid HTTP response status code", "Probe failed"]),
+    ],
+)
+def test_debug_tells_the_check_step_by_step(outcome, messages):
+    """The messages are those that blackbox_exporter has; a failure has our reason and sentence."""
+    text = client_of(HandMade(outcome)).get("/probe?target=a&debug=true").text
+    found = [line.partition('msg="')[2].partition('"')[0] for line in text.splitlines()]
+    found = [message for message in found if message]
+    assert found[0] == "Beginning probe"
+    assert [one for one in found if one in messages] == messages
+    if outcome is down_result:
+        assert 'reason=status detail="status 503 is not in 2xx"' in text
+
+
+@pytest.mark.parametrize("debug", ["false", "1", ""])
+def test_debug_is_true_or_not(debug):
+    """Nothing but true asks for the report."""
+    answer = client_of(HandMade(up_result)).get(f"/probe?target=a&debug={debug}")
+    assert answer.content == TEXT
+
+
+def test_debug_shows_no_control_characters():
+    """A target may write its own headers, not our lines."""
+
+    def hostile(site):
+        result = down_result(site)
+        verdict = type(result.analysis.verdict)(up=False, message="a\nfake=1 \x1b[31m")
+        analysis = type(result.analysis)(verdict=verdict)
+        return type(result)(
+            site=site.name, url=site.target, observation=answered(), analysis=analysis
+        )
+
+    text = client_of(HandMade(hostile)).get("/probe?target=a&debug=true").text
+    assert "\x1b" not in text
+    assert "a\\nfake=1" in text
+
+
+# ---------------------------------------------------------------- service discovery
+
+
+def test_discovery_has_a_target_for_each_site():
+    """What is scraped is this monitor, as it was asked; the instance is what the site checks."""
+    client = client_of(None, states.up("shop"), states.up("a b/ü"))
+    answer = client.get("/sd", headers={"Host": "monitor.internal:10115"})
+    assert answer.headers["content-type"] == "application/json"
+    groups = json.loads(answer.text)
+    assert [group["targets"] for group in groups] == [["monitor.internal:10115"]] * 2
+    labels = groups[1]["labels"]
+    assert labels["__param_site"] == labels["site"] == "a b/ü"
+    assert labels["__metrics_path__"] == "/probe"
+    assert labels["__scheme__"] == "http"
+    assert labels["instance"] == states.board(states.up("a b/ü")).get("a b/ü").state.site.target
+
+
+def test_discovery_of_nothing():
+    """An empty list is JSON too."""
+    assert client_of(None).get("/sd").json() == []
