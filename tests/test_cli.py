@@ -266,3 +266,19 @@ def test_every_command_has_a_help_text():
         done = CliRunner().invoke(cli, [name, "--help"])
         assert done.exit_code == 0
         assert command.get_short_help_str()
+
+
+def test_import_of_a_blackbox_file(tmp_path):
+    """Modules go to standard output, ready for a file of ours; a bad file is told and exits 2."""
+    path = tmp_path / "blackbox.yml"
+    path.write_text("modules: {smtp: {prober: tcp, tcp: {query_response: [{expect: ^220}]}}}")
+    printed = CliRunner().invoke(cli, ["import", "blackbox", str(path)])
+    assert printed.exit_code == 0
+    ours = tmp_path / "ours.yaml"
+    ours.write_text(printed.output)
+    assert CliRunner().invoke(cli, ["validate", str(ours)]).exit_code == 0
+
+    path.write_text("modules: {smtp: {prober: tpc}}")
+    printed = CliRunner().invoke(cli, ["import", "blackbox", str(path)])
+    assert printed.exit_code == 2
+    assert printed.stderr.startswith(f"{path}:1:26: modules.smtp.prober: must be http, tcp,")

@@ -1,0 +1,118 @@
+"""Modules of our own, and the settings of the endpoint that they are for."""
+
+import pytest
+
+from monitor.config.load import load_text
+from monitor.config.modules import default_module
+from monitor.daemon import TABLES
+from monitor.errors import ConfigError
+from monitor.probes.http import HttpOptions
+
+
+def problems(text: str, environ=None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, TABLES, environ or {})
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("5", "modules.m: must be a mapping; a module without options is {}"),
+        ("{interval: 5s}", "modules.m.interval: belongs to a site, not to a module"),
+        ("{name: x}", "modules.m.name: belongs to a site, not to a module"),
+        ("{htp: {}}", "modules.m.htp: unknown option; did you mean 'http'?"),
+        ("{tcp: {}}", "modules.m.tcp: does not belong to http sites; they have http, tls, network"),
+        ("{http: {metod: GET}}", "modules.m.http.metod: unknown option; did you mean 'method'?"),
+        ("{expect: {stats: 200}}", "modules.m.expect.stats: unknown expectation; did you mean"),
+        ("{expect: {rcode: NOERROR}}", "modules.m.expect.rcode: does not belong to http sites"),
+        ("{timeout: 0s}", "modules.m.timeout: must be at least 1ms, not 0s"),
+        ("{url: 'htp://{target}'}", "modules.m.url: unknown scheme; did you mean 'http'?"),
+        ("{url: 'http://a.test'}", "modules.m.url: 'http://a.test' is not a URL with {target} in"),
+        ("{url: 'http://a.test/{target}'}", "modules.m.url: 'http://a.test/{target}' is not a"),
+        ("{url: '{target}'}", "modules.m.url: '{target}' is not a URL with {target} in the place"),
+    ],
+)
+def test_what_is_wrong_with_a_module(module, said):
+    """As strict as for a site, and told with its place."""
+    (problem,) = problems(f"modules:\n  m: {module}\n")
+    place, _, message = problem.partition(": ")
+    assert place.startswith("text:2:")
+    assert message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            "{enabled: true}",
+            "allow is empty, and so admits no target; list host globs and networks",
+        ),
+        (
+            "{allow: [10.0.0.0/33]}",
+            "'10.0.0.0/33' is neither a host glob such as *.example.com nor",
+        ),
+        ("{allow: [10.0.0]}", "'10.0.0' is neither a host glob"),
+        ("{allow: ['http://a.test']}", "'http://a.test' is neither a host glob"),
+        ("{allow: ['']}", "'' is neither a host glob"),
+        ("{concurrent: 0}", "concurrent must be at least 1"),
+    ],
+)
+def test_what_is_wrong_with_the_endpoint(settings, said):
+    """Whatever would admit nothing, or nothing that was meant, is told."""
+    (problem,) = problems(f"probe_endpoint: {settings}\nsites: [https://a.test]\n")
+    assert said in problem
+
+
+def test_a_module_is_given_once():
+    """Two of a name would be one too many; a shipped one may be replaced."""
+    config = load_text("modules: {http_2xx: {http: {method: HEAD}}}", TABLES, {})
+    (options,) = [o for o in config.modules["http_2xx"].options if isinstance(o, HttpOptions)]
+    assert options.method == "HEAD"
+
+
+def test_modules_are_none_of_defaults():
+    """What defaults say is for sites alone."""
+    config = load_text("defaults: {http: {method: HEAD}}\nmodules: {m: {}}", TABLES, {})
+    (options,) = [o for o in config.modules["m"].options if isinstance(o, HttpOptions)]
+    assert options.method == "GET"
+
+
+def test_a_configuration_without_sites():
+    """Modules, or the endpoint, are reason enough for a daemon; nothing at all is a mistake."""
+    assert load_text("modules: {m: {}}", TABLES, {}).sites == ()
+    assert load_text("probe_endpoint: {enabled: true, allow: ['*']}", TABLES, {}).sites == ()
+    assert "lists no site" in problems("probe_endpoint: {enabled: false}")[0]
+
+
+def test_secrets_of_a_module():
+    """They are known, and neither the page of the configuration nor debug=true shows them."""
+    text = "modules: {m: {http: {bearer_token: geheim-1, headers: {X-Token: geheim-2}}}}"
+    config = load_text(f"{text}\nsites: [https://a.test]", TABLES, {})
+    assert {"geheim-1", "geheim-2"} <= config.secrets()
+    assert "geheim" not in config.masked + config.modules["m"].masked
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("example.com", "http_2xx"),
+        ("HTTPS://example.com", "http_2xx"),
+        ("TCP://example.com:1", "tcp_connect"),
+        ("wss://example.com", "websocket"),
+        ("grpcs://example.com:1", "grpc"),
+        ("ftp://example.com", "http_2xx"),
+    ],
+)
+def test_the_module_of_who_names_none(target, name):
+    """http_2xx as in blackbox_exporter; another scheme has a module of its own."""
+    assert default_module(target) == name
+    assert name in load_text("sites: [https://a.test]", TABLES, {}).modules
+
+
+def test_every_scheme_has_a_module():
+    """A target of any scheme can be probed without naming a module."""
+    shipped = load_text("sites: [https://a.test]", TABLES, {}).modules
+    for scheme in TABLES.probes:
+        module = shipped[default_module(f"{scheme}://a.test")]
+        assert TABLES.probes[module.scheme] is TABLES.probes[scheme]
