@@ -261,7 +261,7 @@ def _http(lines: _Lines, seen: Observation, analysis: Analysis) -> None:
             "probe_http_redirects": len(answer.redirects),
             "probe_http_ssl": int(seen.tls is not None),
             "probe_http_status_code": answer.status,
-            "probe_http_version": float(answer.version),
+            "probe_http_version": _HTTP_VERSIONS.get(answer.version, 0.0),
         }
         modified = _last_modified(answer.headers)
         if modified is not None:
@@ -384,6 +384,7 @@ _NO_HTTP_ANSWER: Mapping[str, float] = dict.fromkeys(
     ),
     0,
 )
+_HTTP_VERSIONS: Mapping[str, float] = {"1.0": 1.0, "1.1": 1.1, "2": 2.0, "3": 3.0}
 _DEADLINE_EXCEEDED = 4
 _UNAVAILABLE = 14
 _CONNECT_TIMEOUTS = frozenset((Reason.CONNECT_TIMEOUT, Reason.TLS_TIMEOUT))

@@ -5,6 +5,7 @@ libcurl behind requests: an adapter that sends one prepared request and bounds w
 An adapter serves one check: it knows that check's deadline and remembers each exchange.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ LIBCURL_VERSION: str = pycurl.version_info()[1]
 
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"http": 80, "https": 443}
+# Of RFC 9112, 4, and as libcurl writes it for HTTP/2 and 3
+_STATUS_LINE = re.compile(r"HTTP/(1\.[01]|2|3) ([0-9]{3})(?: .*)?")
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_HEADER_BYTES: Bytes = 300 * 1024
 _MOST_HEADERS = 2000
@@ -57,7 +60,6 @@ class Exchange:
     duration: Seconds = 0.0
     phases: Mapping[Phase, Seconds] = field(default_factory=dict)
     tls: TlsSession | None = None
-    failure: Failure | None = None
 
 
 class ExchangeFailed(RequestException):
@@ -176,6 +178,7 @@ class _Intake:
         self._header_bytes = 0
         self._header_count = 0
         self._flooded = False
+        self._malformed = False
         self.status = 0
         self.version = ""
         self.headers: list[tuple[str, str]] = []
@@ -197,14 +200,23 @@ class _Intake:
         if not text:
             return self._end_block()
         if text.startswith("HTTP/"):
-            self.headers.clear()
-            self.version, self.status = _status(text)
-        elif text[0] in " \t" and self.headers:
+            return self._begin_block(text)
+        if text[0] in " \t" and self.headers:
             name, value = self.headers[-1]
             self.headers[-1] = (name, f"{value} {text.strip()}")
         else:
             name, _, value = text.partition(":")
             self.headers.append((name.rstrip(), value.strip()))
+        return None
+
+    def _begin_block(self, status_line: str) -> int | None:
+        # libcurl lets more pass: a tab for the blank, say
+        match = _STATUS_LINE.fullmatch(status_line)
+        if not match:
+            self._malformed = True
+            return self._transfer.stop()
+        self.headers.clear()
+        self.version, self.status = match[1], int(match[2])
         return None
 
     def _end_block(self) -> int | None:
@@ -242,6 +254,8 @@ class _Intake:
         if self._flooded:
             limit = f"{_MOST_HEADER_BYTES // 1024}KiB or {_MOST_HEADERS} lines"
             return Failure(Reason.PROTOCOL_ERROR, f"more than {limit} of headers from {peer}")
+        if self._malformed:
+            return Failure(Reason.PROTOCOL_ERROR, f"the status line from {peer} is malformed")
         if not self._complete:
             message = f"{peer} closed the connection in the middle of its headers"
             return Failure(Reason.CONNECTION_LOST, message)
@@ -264,13 +278,6 @@ class _Intake:
             return False
         size = (self.body_size % 2**32).to_bytes(4, "little")
         return self.body_size > 0 and not self.truncated and self._transfer.last_bytes != size
-
-
-def _status(line: str) -> tuple[str, int]:
-    """Return version and code of ``HTTP/1.1 200 OK``, 0 for what is none."""
-    protocol, _, rest = line.partition(" ")
-    code = rest[:3]
-    return protocol[5:], int(code) if code.isascii() and code.isdecimal() else 0
 
 
 def _set_request(
@@ -339,7 +346,6 @@ def _read(transfer: Transfer, intake: _Intake, exchange: Exchange, failure: Fail
     exchange.duration = transfer.duration
     exchange.phases = transfer.phases()
     exchange.tls = transfer.tls(failure)
-    exchange.failure = failure
     if intake.complete:
         exchange.status = intake.status
         exchange.version = intake.version

@@ -390,6 +390,15 @@ def test_http_values():
     assert shown("probe_tls_cipher_info", cipher="TLS_AES_128_GCM_SHA256") == 1
 
 
+def test_an_http_version_that_nobody_knows_is_0():
+    """Whatever an answer claims to be, its metrics are rendered."""
+    for version in ("1.1\t200", "", "nan"):
+        shown = Samples(
+            state(site(), replace(HTTP, answer=HttpAnswer(status=200, version=version)))
+        )
+        assert shown("probe_http_version") == 0
+
+
 def test_a_length_the_server_did_not_say():
     """It is -1, while 0 says that there was no answer."""
     silent = replace(HTTP, answer=HttpAnswer(status=200, version="2"))

@@ -56,6 +56,11 @@ BROKEN = {
         "does not keep to HTTP",
     ),
     "has no status": ([read_request, b"HTTP/1.1 abc\r\n\r\n"], "protocol_error", ""),
+    "has a tab in its status line": (
+        [read_request, b"HTTP/1.1\t200 200 OK\r\nContent-Length: 0\r\n\r\n"],
+        "protocol_error",
+        "the status line from 127.0.0.1:",
+    ),
     "has a contradictory length": (
         [read_request, HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok"],
         "protocol_error",
