@@ -267,7 +267,8 @@ class Transfer:
             if kind == pycurl.INFOTYPE_DATA_IN:
                 self.last_bytes = (self.last_bytes + line[-_LAST_BYTES:])[-_LAST_BYTES:]
         elif line.startswith(b"  Trying "):
-            self._tried = line[9:-4].decode("ascii", "replace")
+            # A link-local address is followed by its zone: "[fe80::1]:80 scope_id=2..."
+            self._tried = line[9:-4].decode("ascii", "replace").partition(" ")[0]
         elif line.startswith(b"failed to open socket: "):
             self._shortage = line[23:-1].decode("ascii", "replace")
         elif line.startswith(b"TLS") and b"(IN), TLS handshake, Request CERT" in line:

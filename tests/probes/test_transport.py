@@ -250,6 +250,16 @@ def test_the_ip_version_can_be_chosen(serve, check):
     assert refused.ip_version == 4
 
 
+def test_a_link_local_address_is_unreachable_where_nobody_has_it(serve, check):
+    """Its zone is no part of the address that is told; any redirect may lead there."""
+    there = "http://[fe80::1%25lo]:81/"  # the zone keeps it on loopback
+    for url in (there, serve(answer(status="302 Found", headers=[("Location", there)])).url()):
+        seen = check(url, timeout=SHORT)
+        assert seen.failure.reason is Reason.CONNECT_UNREACHABLE
+        assert seen.failure.message.startswith("[fe80::1]:81 is unreachable")
+        assert seen.address == "fe80::1"
+
+
 # ---------------------------------------------------------------- name look-up
 
 
