@@ -6,6 +6,7 @@ The daemon's side, and the few lines that run in the process itself.
 
 import os
 import resource
+import select
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,7 +16,6 @@ from fcntl import F_GETFL, F_SETFL, F_SETOWN, F_SETSIG, fcntl
 from multiprocessing import parent_process, resource_tracker
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from select import select
 from typing import TypeAlias
 
 from monitor.model import Analysis, Bytes, Job, Seconds
@@ -61,10 +61,16 @@ class WorkerProcess:
         executor = ProcessPoolExecutor(
             max_workers=1, mp_context=context, initializer=_become_worker, initargs=(memory,)
         )
-        answer = executor.submit(os.getpid)
-        # From here on there is a process, and it may be that it never answers
-        (pid,) = executor._processes  # noqa: SLF001  there is no other way to learn it
-        worker = cls(executor, pid, os.pidfd_open(pid))
+        try:
+            answer = executor.submit(os.getpid)
+            # From here on there is a process, and it may be that it never answers
+            (pid,) = executor._processes  # noqa: SLF001  there is no other way to learn it
+            worker = cls(executor, pid, os.pidfd_open(pid))
+        except BaseException:  # no thread to be had for the executor, or no descriptor
+            for process in list(executor._processes.values()):  # noqa: SLF001  as above
+                process.kill()
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
         try:
             answer.result(timeout=_START_WITHIN)
         except BaseException:
@@ -74,7 +80,7 @@ class WorkerProcess:
 
     @property
     def alive(self) -> bool:
-        return not select([self.handle], [], [], 0)[0]
+        return not _ended(self.handle)
 
     def judge(self, judge: Judge, jobs: tuple[Job, ...]) -> "Future[Outcome]":
         """
@@ -91,6 +97,14 @@ class WorkerProcess:
             signal.pidfd_send_signal(self.handle, signal.SIGKILL)
         os.close(self.handle)
         self.executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _ended(handle: int) -> bool:
+    """Return whether what a pidfd or a sentinel's pipe stands for is over; does not wait."""
+    # Not select(2), which takes no descriptor above 1023: thousands of checks go on at once
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 # ---------------------------------------------------------------- in the process itself
@@ -110,7 +124,7 @@ def _become_worker(memory: Bytes) -> None:
     fcntl(daemon.sentinel, F_SETOWN, os.getpid())
     fcntl(daemon.sentinel, F_SETSIG, signal.SIGKILL)
     fcntl(daemon.sentinel, F_SETFL, fcntl(daemon.sentinel, F_GETFL) | os.O_ASYNC)
-    if select([daemon.sentinel], [], [], 0)[0]:  # it ended before the kernel was told
+    if _ended(daemon.sentinel):  # it ended before the kernel was told
         os._exit(1)
 
 

@@ -1,10 +1,12 @@
+import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -269,6 +271,53 @@ def test_no_worker_to_be_had_is_one_sentence(monkeypatch):
 
 def _refuse() -> None:
     raise BlockingIOError(11, "Resource temporarily unavailable; try again")
+
+
+def test_a_worker_that_cannot_be_held_is_ended(monkeypatch):
+    """With no descriptor left for its handle, not even a stopped process stays behind."""
+    pids = []
+
+    def no_descriptor(pid: int) -> int:
+        os.kill(pid, signal.SIGSTOP)
+        pids.append(pid)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", no_descriptor)
+    rig = Rig()
+    with pytest.raises(StartupError, match="Too many open files"):
+        rig.pool.start()
+    for pid in pids:
+        until_dead(pid)
+    assert pids
+
+
+@pytest.fixture
+def many_descriptors():
+    """Leave only descriptors that select(2) does not take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.skip(f"no more than {hard} descriptors are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    with ExitStack() as held:
+        while held.enter_context(Path(os.devnull).open()).fileno() < 1100:
+            pass
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_thousands_of_open_descriptors_are_no_obstacle(make):
+    """Workers whose handles are above 1023 judge, and are replaced, like any other."""
+    rig = make()
+    rig.submit("a")
+    rig.until_idle()
+    (pid,) = rig.pids()
+    os.kill(pid, signal.SIGKILL)
+    until_dead(pid)
+    rig.submit("b")
+    rig.until_idle()
+    assert rig.verdicts() == {"a": None, "b": None}
+    assert rig.restarts == 1
 
 
 def test_a_signal_during_the_start_is_not_lost():
