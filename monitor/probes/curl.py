@@ -13,8 +13,8 @@ import os
 import re
 import socket
 import ssl
-import time
-from collections import deque
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -520,13 +520,16 @@ class Handles:
     Idle curl handles, the last used on top; used from many threads at once.
 
     libcurl keeps the authorities it has loaded (0.8 MB, 5 ms) with the handle that loaded them, so
-    handles are stacked by the file of authorities, and there are only as many as checks were in
-    flight within the last minute. The mutable state is the stacks; deques need no lock.
+    handles are stacked by the file of authorities. Whenever one is given back, one that has lain
+    idle for a minute is closed, in whatever stack: what a burst of checks or a former configuration
+    needed goes as the checks go on. The mutable state is the stacks, guarded by ``_lock``; none is
+    empty.
     """
 
     def __init__(self, resolver: Resolver | None = None) -> None:
         self._resolver = resolver or Resolver()
-        self._stacks: dict[str | None, deque[_Idle]] = {}
+        self._lock = threading.Lock()
+        self._stacks: OrderedDict[str | None, deque[_Idle]] = OrderedDict()
 
     @contextmanager
     def lend(self, route: Route, deadline: Deadline) -> Iterator[Transfer]:
@@ -537,9 +540,8 @@ class Handles:
             ProbeError: The file of authorities is gone.
         """
         trust = route.trust
-        version = _version(trust) if trust else 0
-        stack = self._stacks.setdefault(trust, deque())
-        curl = self._take(stack, version)
+        stamp = _stamp(trust) if trust else 0
+        curl = self._take(trust, stamp)
         try:
             transfer = Transfer(curl, route, deadline, self._resolver)
             yield transfer
@@ -550,44 +552,59 @@ class Handles:
             curl.close()
             return
         curl.reset()
-        now = time.monotonic()
-        stack.append(_Idle(curl, version, now))
-        self._trim(stack, now)
+        now = deadline.clock.monotonic()
+        with self._lock:
+            self._stacks.setdefault(trust, deque()).append(_Idle(curl, stamp, now))
+            old = self._pop_old(now)
+        if old:
+            old.curl.close()
 
     def close(self) -> None:
         """Close the handles that lie idle."""
-        for stack in self._stacks.values():
-            while stack:
-                stack.pop().curl.close()
+        with self._lock:
+            stacks = tuple(self._stacks.values())
+            self._stacks.clear()
+        for stack in stacks:
+            for idle in stack:
+                idle.curl.close()
 
-    @staticmethod
-    def _take(stack: "deque[_Idle]", version: int) -> pycurl.Curl:
-        while True:
-            try:
-                idle = stack.pop()
-            except IndexError:
-                return pycurl.Curl()
-            if idle.version == version:
+    def _take(self, trust: str | None, stamp: int) -> pycurl.Curl:
+        while idle := self._pop_newest(trust):
+            if idle.stamp == stamp:
                 return idle.curl
             idle.curl.close()  # has loaded what the file held before
+        return pycurl.Curl()
 
-    @staticmethod
-    def _trim(stack: "deque[_Idle]", now: Seconds) -> None:
-        """Close the handle that lies lowest if nobody has needed it for a minute."""
-        # Other threads may have taken them all; then none has lain idle
-        with suppress(IndexError):
-            if stack[0].since < now - _IDLE:
-                stack.popleft().curl.close()
+    def _pop_newest(self, trust: str | None) -> "_Idle | None":
+        with self._lock:
+            stack = self._stacks.get(trust)
+            if not stack:
+                return None
+            newest = stack.pop()
+            if not stack:
+                del self._stacks[trust]
+            return newest
+
+    def _pop_old(self, now: Seconds) -> "_Idle | None":
+        """Return what lies lowest in the stack whose turn it is, if nobody needed it for long."""
+        trust, stack = next(iter(self._stacks.items()))
+        if stack[0].since > now - _IDLE:
+            self._stacks.move_to_end(trust)  # it is the next one's turn
+            return None
+        old = stack.popleft()
+        if not stack:
+            del self._stacks[trust]
+        return old
 
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
     curl: pycurl.Curl
-    version: int
+    stamp: int
     since: Seconds
 
 
-def _version(path: str) -> int:
+def _stamp(path: str) -> int:
     """Return what changes when the file does."""
     try:
         return Path(path).stat().st_mtime_ns

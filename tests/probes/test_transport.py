@@ -1,17 +1,20 @@
 """The transport on its own: TLS, name look-up, routes, handles; real sockets, loopback."""
 
+import gc
 import os
 import socket
 import ssl
 import subprocess
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import dns.message
 import dns.rdatatype
 import dns.resolver
 import dns.rrset
+import pycurl
 import pytest
 import trustme
 from dns.rcode import Rcode
@@ -20,10 +23,11 @@ from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
 from monitor.model import Failure, Phase, Reason, Site
 from monitor.probes.ciphers import iana_name
-from monitor.probes.curl import Handles
+from monitor.probes.curl import Handles, Route
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.resolve import Resolver
+from tests.fakes import FakeClock
 from tests.probes.servers import answer, reset, stay_silent
 
 SHORT = 0.6
@@ -258,6 +262,38 @@ def test_a_link_local_address_is_unreachable_where_nobody_has_it(serve, check):
         assert seen.failure.reason is Reason.CONNECT_UNREACHABLE
         assert seen.failure.message.startswith("[fe80::1]:81 is unreachable")
         assert seen.address == "fe80::1"
+
+
+# ---------------------------------------------------------------- idle handles
+
+
+def test_handles_that_nobody_needs_for_a_minute_are_closed(tmp_path):
+    """Also the last of a file of authorities that no site names any more."""
+    handles, clock = Handles(), FakeClock()
+    before = _curl_handles()
+
+    def lend(number: int, together: int = 1) -> None:
+        file = tmp_path / f"{number}.pem"
+        file.touch()
+        route = Route("https", "127.0.0.1", 1, TlsOptions(ca_file=str(file)), NetworkOptions())
+        with ExitStack() as stack:
+            for _ in range(together):
+                stack.enter_context(handles.lend(route, Deadline.after(SHORT, clock)))
+
+    for number in range(20):
+        lend(number, together=3)
+    assert _curl_handles() == before + 60
+    clock.advance(61)
+    for _ in range(80):
+        lend(0)
+    assert _curl_handles() == before + 1
+    handles.close()
+    assert _curl_handles() == before
+
+
+def _curl_handles() -> int:
+    gc.collect()  # what other tests left
+    return sum(isinstance(one, pycurl.Curl) for one in gc.get_objects())
 
 
 # ---------------------------------------------------------------- name look-up
