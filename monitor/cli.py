@@ -172,25 +172,26 @@ def check(
 
     def on_result(result: Result) -> bool:
         progress.advance(task)
-        return fail_fast and not result.up
+        return fail_fast and result.up is False
 
     with progress:
         results, drained = daemon.check(
             sites, loaded.settings, on_result, connectivity=loaded.connectivity
         )
     up = sum(result.up is True for result in results)
+    down = sum(result.up is False for result in results)
     if junit is not None:
         _write_junit(junit, results)
     if as_json:
         document = {
             "up": up,
-            "down": len(results) - up,
+            "down": down,
             "results": [result_json(result) for result in results],
         }
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         _console().print(present.results_table(results))
-        click.echo(f"{up} up, {len(results) - up} not up, {len(sites) - len(results)} not checked")
+        click.echo(f"{up} up, {down} down, {len(sites) - up - down} not checked")
     _exit(OK if up == len(sites) else DOWN, drained)
 
 
@@ -391,6 +392,8 @@ def _load_arguments(url: str, given: Mapping[str, Any]) -> Config:
             node = site
             for section in sections:
                 node = node.setdefault(section, {})
+                if not isinstance(node, dict):
+                    raise click.UsageError(f"{key!r}: {section!r} has no keys below it")
             node[last] = value
     try:
         # JSON is YAML, and a dollar on the command line is the shell's business, not ours

@@ -122,7 +122,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         # The port first: it is what most often is not to be had
         server.start()
         try:
-            runtime.analysis.start()
+            runtime.start()
             reloader.start(server.reconfigure, on_running=lambda: board.set_unready(None))
             _log.info(
                 "started",
@@ -180,7 +180,7 @@ def check(
         on_stopping=lambda: None,
     )
     with _signals(_stopping(inbox, grace=0)):
-        runtime.analysis.start()
+        runtime.start()
         try:
             change = SiteChange(added=tuple(sites))
             bounds = bucket_bounds(sites, settings)
@@ -248,6 +248,16 @@ class _Runtime:
             reload=reload,
             on_stopping=on_stopping,
         )
+
+    def start(self) -> None:
+        """
+        Start what must be there before the first check.
+
+        Raises:
+            StartupError: The system gives no thread, or no worker process.
+        """
+        self.probes.start()
+        self.analysis.start()
 
 
 class _Showcase:

@@ -584,7 +584,6 @@ class Past:
     duration: Seconds
     up: bool | None
     reason: Reason | None = None
-    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -660,11 +659,8 @@ class SiteState:
 class Transition:
     """A change of the confirmed state; becomes one log line."""
 
-    site: str
     before: Status
     after: Status
-    time: Timestamp
-    result: Result
 
 
 # ---------------------------------------------------------------- the rows of the tables

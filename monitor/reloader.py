@@ -61,6 +61,7 @@ class Reloader:
         self._watcher.start((path,))
         try:
             self.config, self.web_config = self._load()
+            self._mask(self.config)
         except BaseException:
             self._watcher.stop()
             raise
@@ -113,17 +114,22 @@ class Reloader:
         web_config = WebConfig()
         if self._web_path is not None:
             web_config = load_record(self._web_path, WebConfig, os.environ)
-        # The list that runs and the new one may both be spoken of from now on; a secret that is
-        # part of another one is masked after it
-        secrets = config.secrets().union(self._secrets.values)
-        self._secrets.values = tuple(sorted(secrets, key=len, reverse=True))
         return config, web_config
+
+    def _mask(self, *configs: Config) -> None:
+        """Keep the secrets of these configurations out of the log from now on."""
+        secrets = {secret for config in configs for secret in config.secrets()}
+        # One may be part of another, which is masked first
+        self._secrets.values = tuple(sorted(secrets, key=len, reverse=True))
 
     def _reload(self, cause: str, reconfigure: Callable[[WebConfig], None]) -> tuple[str, ...]:
         """Return what is wrong with the files; nothing when they are in force."""
         try:
             config, web_config = self._load()
+            # Both lists may be spoken of until one of them is gone
+            self._mask(self.config, config)
             reconfigure(web_config)
+            self._change_to(config, web_config, cause)
         except ConfigError as error:
             # A mistake in a file that is new to the list is mended in that file
             self._watcher.update(self._watched((*self.config.files, *error.files)))
@@ -133,6 +139,11 @@ class Reloader:
         except Exception:
             _log.exception("reload_failed")
             return self._rejected(cause, ["internal error; the log has the details"])
+        finally:
+            self._mask(self.config)
+        return ()
+
+    def _change_to(self, config: Config, web_config: WebConfig, cause: str) -> None:
         change = diff(self.config, config)
         for name in _needing_restart(self.config.settings, config.settings):
             _log.warning("setting_needs_restart", extra=fields(setting=name))
@@ -147,7 +158,6 @@ class Reloader:
                 changed=len(change.changed),
             ),
         )
-        return ()
 
     def _rejected(self, cause: str, problems: Iterable[str]) -> tuple[str, ...]:
         self._internal.reloaded(ok=False, time=SystemClock().time())

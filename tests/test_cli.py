@@ -80,7 +80,7 @@ def test_check_prints_a_table_and_counts(listed):
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert re.match(r"DOWN +bad .*status: status 503 is not in 2xx", lines[1])
-    assert lines[-1] == "2 up, 1 not up, 0 not checked"
+    assert lines[-1] == "2 up, 1 down, 0 not checked"
     assert done.stderr == ""
 
 
@@ -123,7 +123,7 @@ sites:
 """)
         done = monitor("check", "--fail-fast", "--config", path)
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1] == "0 up, 1 not up, 1 not checked"
+    assert done.stdout.splitlines()[-1] == "0 up, 1 down, 1 not checked"
 
 
 def test_probe_shows_everything(pages):
@@ -152,8 +152,9 @@ def test_probe_takes_options(pages):
         (["http://127.0.0.1/", "-o", "nonsense"], "'nonsense' is not KEY=VALUE"),
         (["http://127.0.0.1/", "--timeout", "5"], "'5' is not a duration"),
         (["http://127.0.0.1/", "-o", 'expect.that=rcode == "A"'], "http checks have no rcode"),
+        (["http://127.0.0.1/", "-o", "url.x=1"], "'url' has no keys below it"),
     ],
-    ids=["scheme", "key", "form", "unit", "variable"],
+    ids=["scheme", "key", "form", "unit", "variable", "section"],
 )
 def test_probe_says_what_is_wrong(args, message):
     """Bad arguments are one sentence and status 2."""

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from queue import Empty
-from typing import Protocol
+from typing import Any, Protocol
 
 from monitor.clock import Clock
 from monitor.engine import result as results
@@ -68,6 +68,8 @@ has gathered in this time travels together."""
 _EDGES = 100
 """Maintenance windows that open or close in one turn: thousands of sites may share them, and what
 comes in meanwhile is not to wait for all."""
+_NAP: Seconds = 3600.0
+"""No wait is longer: the system refuses those of many years, and nobody needs them."""
 _SLOW: Seconds = 1.0
 """A down check that took this long is expected to hold its next thread as long."""
 
@@ -181,6 +183,7 @@ class Engine:
         self._connectivity = Connectivity()
         self._held: list[_Held] = []
         self._unproven: set[str] = set()  # sites to be checked again once our connection stands
+        self._once = False
         self._stop_at: Seconds | None = None
 
     # ------------------------------------------------------------ the loop
@@ -197,7 +200,12 @@ class Engine:
         return self._idle
 
     def run_once(self) -> None:
-        """Check every site once, now, and return when all are recorded or a stop is over."""
+        """
+        Check every site once, now, and return when all are recorded or a stop is over.
+
+        No slot is run meanwhile, and nothing is checked again, whatever comes of it.
+        """
+        self._once = True
         for name in self._states:
             self._enqueue(name, self._clock.monotonic())
         while not self._idle and not self._stopped():
@@ -209,26 +217,40 @@ class Engine:
         for event in self._wait():
             self._survive(self.handle, event)
 
-    def _survive(self, step: Callable[..., None], *args: Event) -> None:
-        """Take one step; a bug in it is logged and counted, and costs nothing but this step."""
+    def _survive(self, step: Callable[..., None], *args: Any, **kwargs: Any) -> bool:
+        """
+        Take one step; a bug in it is logged and counted, and costs nothing but this step.
+
+        Returns:
+            Whether the step was taken to its end.
+        """
         try:
-            step(*args)
+            step(*args, **kwargs)
         except Exception:
             self._meters.engine_restarted()
             _log.exception("engine_restarted")
+            return False
+        return True
+
+    def _go_on(self, step: Callable[..., None], check: _Check, *args: Any) -> None:
+        """Take a step with a check; a bug in it ends the check, so that its site is not stuck."""
+        if not self._survive(step, check, *args):
+            self._under_way.pop(check.site.name, None)
+            if check.reply is not None:
+                check.reply.cancel()
 
     def start_due_checks(self) -> None:
         """Give every site that is due a thread, as far as there are threads."""
         now = self._clock.monotonic()
         for judged in self._analysis.tick():
             self._record_batch(judged)
-        if self._stop_at is None:
+        if self._runs_slots:
             for due in self._schedule.pop_due(now):
-                self._on_due(due)
+                self._survive(self._on_due, due)
         if self._stop_at is None or self._held:
             self._connectivity.begin_if_due(now)
         for name, is_open in self._calendar.pop(self._clock.time(), _EDGES):
-            self._on_edge(name, is_open=is_open)
+            self._survive(self._on_edge, name, is_open=is_open)
         self._hand_to_threads(now)
         if self._gathering_since is not None and now >= self._gathering_since + _BATCH_WAIT:
             self._send_batch()
@@ -248,7 +270,11 @@ class Engine:
             case ReloadRequested():
                 self._reload(event)
             case SitesChanged():
-                self._change_sites(event)
+                try:
+                    self._change_sites(event)
+                finally:
+                    if event.applied is not None:
+                        event.applied.set_result(None)
             case CheckRequested():
                 self._on_requested(event)
             case StopRequested():
@@ -265,10 +291,10 @@ class Engine:
             pass
         return events
 
-    def _wait_time(self) -> Seconds | None:
+    def _wait_time(self) -> Seconds:
         now = self._clock.monotonic()
         moments = [self._stop_at, self._analysis.next_tick()]
-        if self._stop_at is None:
+        if self._runs_slots:
             moments.append(self._schedule.next_due())
         if self._stop_at is None or self._held:
             moments.append(self._connectivity.next_due())
@@ -277,8 +303,12 @@ class Engine:
             moments.append(now + edge - self._clock.time())
         if self._gathering_since is not None:
             moments.append(self._gathering_since + _BATCH_WAIT)
-        soonest = min((moment for moment in moments if moment is not None), default=None)
-        return None if soonest is None else max(0.0, soonest - now)
+        soonest = min((moment for moment in moments if moment is not None), default=now + _NAP)
+        return min(max(0.0, soonest - now), _NAP)
+
+    @property
+    def _runs_slots(self) -> bool:
+        return self._stop_at is None and not self._once
 
     def _stopped(self) -> bool:
         if self._stop_at is None:
@@ -346,11 +376,16 @@ class Engine:
         if self._slow_probing < max(1, self._probes.threads // 2):
             lines.append(self._slow)
         for line in lines:
-            while line:
-                check = line.popleft()
-                if self._under_way.get(check.site.name) is check:  # else it left while it waited
-                    return check
-        return None
+            while line and not self._still_wanted(line[0]):
+                line.popleft()
+        # Whoever is due longest, so that neither line waits for the other to be empty
+        waiting = [line for line in lines if line]
+        return min(waiting, key=lambda line: line[0].due).popleft() if waiting else None
+
+    def _still_wanted(self, check: _Check) -> bool:
+        if check.reply is not None and check.reply.cancelled():
+            self._under_way.pop(check.site.name, None)
+        return self._under_way.get(check.site.name) is check
 
     # ------------------------------------------------------------ from a thread to a worker
 
@@ -362,18 +397,21 @@ class Engine:
             return
         check = self._under_way[site.name]
         self._slow_probing -= check.slow
-        if isinstance(event.outcome, Exception):
-            self._record(check, self._spoilt(check, event.outcome))
+        self._go_on(self._take, check, event.outcome)
+
+    def _take(self, check: _Check, outcome: Observation | Exception) -> None:
+        """Judge what a probe brought, or send it to a worker."""
+        if isinstance(outcome, Exception):
+            self._spoil(check, outcome)
             return
-        seen = event.outcome
-        failure = results.unanswered(seen)
+        failure = results.unanswered(outcome)
         if failure is not None:
             analysis = Analysis(verdict=Verdict.down(failure))
-            self._record(check, results.judged(site, seen, analysis, self._as_text))
+            self._record(check, results.judged(check.site, outcome, analysis, self._as_text))
             return
         check.stage = _Stage.ANALYSING
-        check.seen = seen
-        self._gather(site, seen)
+        check.seen = outcome
+        self._gather(check.site, outcome)
 
     def _gather(self, site: Site, seen: Observation) -> None:
         if isinstance(seen.answer, HttpAnswer):
@@ -412,14 +450,25 @@ class Engine:
         if isinstance(judged.outcome, BaseException):
             _log.error("analysis_failed", exc_info=judged.outcome)
             for site in batch.sites:
-                check = self._under_way[site.name]
-                self._record(check, self._spoilt(check, judged.outcome))
+                if check := self._analysed(site):
+                    self._go_on(self._spoil, check, judged.outcome)
             return
         for site, analysis in zip(batch.sites, judged.outcome, strict=True):
-            check = self._under_way[site.name]
-            assert check.seen is not None  # noqa: S101  it is being analysed
-            result = results.judged(site, check.seen, analysis, self._as_text)
-            self._record(check, result)
+            if check := self._analysed(site):
+                self._go_on(self._conclude, check, analysis)
+
+    def _analysed(self, site: Site) -> _Check | None:
+        """Return the check that waits for this site's verdict; a bug may have ended it."""
+        check = self._under_way.get(site.name)
+        waits = check is not None and check.site is site and check.stage is _Stage.ANALYSING
+        return check if waits else None
+
+    def _conclude(self, check: _Check, analysis: Analysis) -> None:
+        assert check.seen is not None  # noqa: S101  it is being analysed
+        self._record(check, results.judged(check.site, check.seen, analysis, self._as_text))
+
+    def _spoil(self, check: _Check, error: BaseException) -> None:
+        self._record(check, self._spoilt(check, error))
 
     def _spoilt(self, check: _Check, error: BaseException) -> Result:
         if isinstance(error, ProbeError):
@@ -505,9 +554,9 @@ class Engine:
         held, self._held = self._held, []
         for one in held:
             if self._connectivity.up is False:
-                self._enter(one.check, results.unproven(one.result))
+                self._go_on(self._enter, one.check, results.unproven(one.result))
             elif not self._connectivity.targets or one.since <= self._connectivity.proven:
-                self._enter(one.check, one.result)
+                self._go_on(self._enter, one.check, one.result)
             else:
                 self._held.append(one)
         if self._held:
@@ -527,30 +576,33 @@ class Engine:
     # ------------------------------------------------------------ the list changes, the end
 
     def _change_sites(self, event: SitesChanged) -> None:
-        now = self._clock.monotonic()
         if event.bounds != self._bounds:
             self._change_bounds(event.bounds)
         if event.connectivity != self._connectivity.targets:
             self._connectivity.change(event.connectivity)
             self._meters.connectivity(None)
-            self._release()
-        time = self._clock.time()
+            self._survive(self._release)
         for name in event.change.removed:
-            del self._states[name]
-            self._schedule.remove(name)
-            self._calendar.remove(name)
-            self._forget_waiting(name)
+            self._survive(self._remove, name)
         self._publisher.remove(event.change.removed)
         for site in (*event.change.added, *event.change.changed):
-            self._forget_waiting(site.name)
-            is_open = self._calendar.put(site.name, site.maintenance, time)
-            state = replace(self._inherit(site), maintenance=is_open)
-            self._states[site.name] = state
-            self._schedule.add(site.name, site.interval, now)
-            self._publisher.publish(state)
+            self._survive(self._put, site)
         self._meters.sites(len(self._states))
-        if event.applied is not None:
-            event.applied.set_result(None)
+
+    def _remove(self, name: str) -> None:
+        del self._states[name]
+        self._schedule.remove(name)
+        self._calendar.remove(name)
+        self._forget_waiting(name)
+
+    def _put(self, site: Site) -> None:
+        """List a new site, or a changed one in the place of the old."""
+        self._forget_waiting(site.name)
+        is_open = self._calendar.put(site.name, site.maintenance, self._clock.time())
+        state = replace(self._inherit(site), maintenance=is_open)
+        self._states[site.name] = state
+        self._schedule.add(site.name, site.interval, self._clock.monotonic())
+        self._publisher.publish(state)
 
     def _inherit(self, site: Site) -> SiteState:
         """Return the state that a new or changed site begins with."""
@@ -572,7 +624,7 @@ class Engine:
         self._publisher.bounds_changed(bounds)
         for name, state in self._states.items():
             self._states[name] = rebucket(state, before, bounds)
-            self._publisher.publish(self._states[name])
+            self._survive(self._publisher.publish, self._states[name])
 
     def _on_stop(self, event: StopRequested) -> None:
         now = self._clock.monotonic()

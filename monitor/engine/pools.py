@@ -50,6 +50,20 @@ class ProbePool:
         self._inbox = inbox
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="probe")
 
+    def start(self) -> None:
+        """
+        Start the first thread; the others come as they are needed.
+
+        While the system refuses more threads, this one still takes what waits.
+
+        Raises:
+            StartupError: It refuses even this one.
+        """
+        try:
+            self._executor.submit(int)
+        except RuntimeError as error:
+            raise StartupError(f"no thread to check sites can be started: {error}") from error
+
     @property
     def free(self) -> int:
         return self.threads - self.busy
@@ -61,7 +75,7 @@ class ProbePool:
             self._executor.submit(self._run, site)
         except RuntimeError as error:
             # The system refuses another thread. The executor has queued the site before it tried,
-            # so one of the threads there are will come to it, unless this was to be the first.
+            # so one of the threads there are will come to it.
             _log.warning("no_thread", extra=fields(detail=str(error)))
 
     def finished(self) -> None:

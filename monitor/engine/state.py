@@ -19,6 +19,7 @@ fails now and then. Some examples, with ``.`` for up and ``x`` for down:
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TypeVar
 
 from monitor.model import (
@@ -72,7 +73,6 @@ def advance(
         duration=seen.duration,
         up=result.up,
         reason=verdict.reason if verdict else None,
-        message=verdict.message if verdict else result.error or "",
     )
     state = replace(state, last=result, recent=(past, *state.recent)[: memory.results])
     counters = state.counters
@@ -100,9 +100,7 @@ def advance(
     status = _confirmed(state, up=verdict.up)
     if status is state.status:
         return state, None
-    transition = Transition(
-        site=state.site.name, before=state.status, after=status, time=seen.time, result=result
-    )
+    transition = Transition(before=state.status, after=status)
     return replace(state, status=status, since=seen.time), transition
 
 
@@ -135,18 +133,25 @@ def rebucket(
     """
     Return the state with its duration histogram counted for other bounds.
 
-    Bounds that were only appended or dropped at the end keep the counts: what exceeded the last
-    bound by then ran into a timeout and belongs to the next one. Quite other bounds start anew.
+    Where only the last bound changed, came or went, the counts are kept: it follows the largest
+    timeout of all sites, and what lay above the bounds that stay ran into one. Quite other bounds
+    start anew. Some examples, each with what it makes of the counts (1, 2, 3):
+
+        (1s, 10s) → (1s, 10s, 30s)    (1, 2, 3, 0)
+        (1s, 10s) → (1s, 15s)         (1, 5, 0)
+        (1s, 10s) → (1s,)             (1, 5)
+        (1s, 10s) → (2s, 20s)         (0, 0, 0)
     """
     counters = state.counters
-    durations = counters.durations
-    if after[: len(before)] == before:
-        durations = (*durations, *(0,) * (len(after) - len(before)))
-    elif before[: len(after)] == after:
-        durations = (*durations[: len(after)], sum(durations[len(after) :]))
-    else:
+    kept = sum(
+        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False))
+    )
+    if kept < max(len(before), len(after)) - 1:
         counters = replace(counters, duration_sum=0.0)
-        durations = (0,) * (len(after) + 1)
+        durations: tuple[int, ...] = (0,) * (len(after) + 1)
+    else:
+        rest = (sum(counters.durations[kept:]), 0)[: len(after) + 1 - kept]
+        durations = (*counters.durations[:kept], *rest)
     return replace(state, counters=replace(counters, durations=durations))
 
 

@@ -722,3 +722,94 @@ def test_a_pulled_cable_takes_nobody_down(data):
     for state in rig.listener.published.values():
         assert state.status is not Status.DOWN
         assert state.counters.failures == {}
+
+
+def test_once_never_checks_twice(rig):
+    """However long the run takes, no slot and no retry begins a second check of a site."""
+    rig = Rig(threads=1)
+    rig.list(site("a", interval=1.0), site("b", interval=1.0))
+    checked = []
+
+    def submit(listed):
+        checked.append(listed.name)
+        rig.probes.busy += 1
+        rig.clock.advance(30.0)  # many slots of both pass meanwhile
+        rig.inbox.put(ProbeFinished(listed, refused()))
+
+    rig.probes.submit = submit
+    rig.engine.run_once()
+    assert sorted(checked) == ["a", "b"]
+
+
+def test_one_poisoned_result_costs_no_other(rig, caplog):
+    """A state that cannot be shown stops neither its batch, nor its site, nor a reload."""
+    rig.list(*(site(name) for name in ("a", "b", "c")))
+    rig.advance(10.0)
+    publish = rig.listener.publish
+
+    def fail_for_b(state):
+        if state.site.name == "b":
+            raise ValueError("cannot be shown")
+        publish(state)
+
+    rig.listener.publish = fail_for_b
+    for listed in rig.probes.take():
+        rig.finish(listed, answered())
+    rig.judge()
+    assert rig.state("a").counters.checks == rig.state("c").counters.checks == 1
+    assert rig.listener.restarts == 1
+    rig.advance(10.0)
+    assert {listed.name for listed in rig.probes.take()} == {"a", "b", "c"}
+    applied = Future()
+    change = SiteChange(changed=(site("b", interval=20.0), site("c", interval=20.0)))
+    rig.engine.handle(SitesChanged(change, BOUNDS, applied))
+    assert applied.done()
+    assert rig.state("c").site.interval == 20.0
+    assert "cannot be shown" in caplog.text
+
+
+def test_a_bug_while_a_probe_is_taken_ends_its_check(rig):
+    """The site is checked again at its next slot."""
+    rig.list(site())
+    rig.advance(10.0)
+    rig.finish(rig.probes.take()[0], None)  # no probe may return that
+    assert rig.listener.restarts == 1
+    rig.advance(10.0)
+    assert len(rig.probes.take()) == 1
+
+
+def test_neither_line_starves():
+    """Where threads are short, a site that was slow gets its turn when it is due the longest."""
+    rig = Rig(threads=2)
+    rig.list(site("sick", interval=10.0))
+    rig.advance(10.0)
+    rig.finish(rig.probes.take()[0], hung())
+    rig.list(*(site(f"well-{number}", interval=1.0) for number in range(10)))
+    checked = set()
+    for _ in range(60):
+        rig.advance(0.5)
+        for listed in rig.probes.take():
+            checked.add(listed.name)
+            rig.finish(listed, refused())
+    assert "sick" in checked
+
+
+def test_a_check_that_nobody_waits_for_is_not_begun(rig):
+    """Whoever asked for it went away while it waited for a thread."""
+    rig = Rig(threads=1)
+    rig.list(site())
+    rig.advance(10.0)
+    reply = Future()
+    rig.engine.handle(CheckRequested(site("live"), reply))
+    reply.cancel()
+    rig.finish(rig.probes.take()[0], refused())
+    rig.engine.start_due_checks()
+    assert rig.probes.take() == []
+
+
+def test_an_enormous_interval_is_waited_for_in_pieces(rig):
+    """The system refuses waits of many years; the loop never asks for one."""
+    rig.list(site(interval=1e15))
+    rig.advance(60.0)
+    rig.probes.take()
+    assert 0 < rig.engine._wait_time() <= 3600.0
