@@ -25,11 +25,12 @@ from monitor.model import (
     Reason,
     Seconds,
     Site,
+    Timestamp,
 )
 from monitor.options import FilePath, Secret, Size, option
 from monitor.probes.curl import Handles, Proxy
 from monitor.probes.guard import forbidden
-from monitor.probes.oauth import OAuth2Options, Tokens
+from monitor.probes.oauth import Grant, OAuth2Options, Tokens
 from monitor.probes.options import NetworkOptions, TlsOptions, one_of
 from monitor.probes.transport import (
     CurlAdapter,
@@ -160,21 +161,28 @@ class _Check:
         self._adapter = CurlAdapter(handles, self._settings, deadline)
         self._session = _Session(self._adapter)
         self._hops: list[Hop] = []
+        self._lacks_token = False
 
     def run(self) -> Observation:
-        started = self._deadline.clock.time()
+        clock = self._deadline.clock
+        started, begin = clock.time(), clock.monotonic()
         try:
             failure = self._talk()
         except ExchangeFailed as error:
             failure = error.failure
-        return self._observation(started, failure)
+        # Without a token all of the wait was for it, and the site's own exchanges do not show it
+        waited = clock.monotonic() - begin if self._lacks_token else self._exchanged()
+        return self._observation(started, waited, failure)
+
+    def _exchanged(self) -> Seconds:
+        return sum(exchange.duration for exchange in self._adapter.exchanges)
 
     def _talk(self) -> Failure | None:
         request = self._prepared()
         client = self._options.oauth2
         if client is None:
             return self._walk(request, self._session.exchange(request))
-        grant = self._tokens.get(client, self._deadline, self._fetch_token)
+        grant = self._grant(client)
         if isinstance(grant, Failure):
             return grant
         request.headers["Authorization"] = f"Bearer {grant.token}"
@@ -182,12 +190,18 @@ class _Check:
         if response.status_code == _UNAUTHORIZED and not grant.fresh:
             # Revoked before its time, perhaps: a fresh one decides
             self._tokens.drop(client, grant.token)
-            grant = self._tokens.get(client, self._deadline, self._fetch_token)
+            grant = self._grant(client)
             if isinstance(grant, Failure):
                 return grant
             request.headers["Authorization"] = f"Bearer {grant.token}"
             response = self._session.exchange(request)
         return self._walk(request, response)
+
+    def _grant(self, client: OAuth2Options) -> Grant | Failure:
+        self._lacks_token = True
+        grant = self._tokens.get(client, self._deadline, self._fetch_token)
+        self._lacks_token = isinstance(grant, Failure)
+        return grant
 
     def _prepared(self) -> PreparedRequest:
         """
@@ -233,7 +247,7 @@ class _Check:
             try:
                 following = self._session.following(request, response)
             except ValueError:
-                place = response.headers["location"][:_LONGEST_PLACE]
+                place = self._shown(_location(response))
                 return Failure(Reason.PROTOCOL_ERROR, f"redirect to {place!r}, which is no URL")
             if following is None:
                 break
@@ -248,7 +262,7 @@ class _Check:
     def _refusal(self, request: PreparedRequest, following: PreparedRequest) -> Failure | None:
         """Return why a redirect must not be followed."""
         url = following.url or ""
-        shown = url[:_LONGEST_PLACE]
+        shown = self._shown(without_credentials(url))
         if urlsplit(url).scheme not in ("http", "https"):
             return Failure(Reason.REDIRECT_UNSAFE, f"redirect to {shown!r}, neither http nor https")
         why = forbidden(self._settings.network, urlsplit(url).hostname or "")
@@ -256,17 +270,23 @@ class _Check:
             return Failure(Reason.REDIRECT_UNSAFE, f"redirect to where it may not lead: {why}")
         most = self._options.max_redirects
         if len(self._hops) >= most:
-            message = f"more than {most} redirects, the last one to {without_credentials(shown)}"
+            message = f"more than {most} redirects, the last one to {shown}"
             return Failure(Reason.REDIRECT_LIMIT, message)
         if following.body and _leaves(request, following):
             body = following.body
             text = body if isinstance(body, str) else body.decode(errors="replace")
             if self._site.redact(text) != text:
-                message = f"redirect to {without_credentials(shown)} would take a secret there"
+                message = f"redirect to {shown} would take a secret there"
                 return Failure(Reason.REDIRECT_UNSAFE, message)
         return None
 
-    def _observation(self, started: float, failure: Failure | None) -> Observation:
+    def _shown(self, place: str) -> str:
+        # Cut first, half a secret would stay at the end
+        return self._site.redact(place)[:_LONGEST_PLACE]
+
+    def _observation(
+        self, started: Timestamp, duration: Seconds, failure: Failure | None
+    ) -> Observation:
         exchanges = self._adapter.exchanges
         phases: dict[Phase, Seconds] = {}
         for exchange in exchanges:
@@ -277,7 +297,7 @@ class _Check:
             failure = self._fault(last)
         return Observation(
             time=started,
-            duration=sum(exchange.duration for exchange in exchanges),
+            duration=duration,
             phases=phases,
             address=last.address if last else None,
             failure=failure,
@@ -343,16 +363,19 @@ class _Session(Session):
         """Return the Location, absolute and encoded, hosts that are not ASCII included."""
         if not response.is_redirect:
             return None
-        location = response.headers["location"].encode("latin-1")
-        try:
-            text = location.decode()
-        except UnicodeDecodeError:
-            text = location.decode("latin-1")
-        text = urljoin(response.url, text)
+        text = urljoin(response.url, _location(response))
         if urlsplit(text).scheme in ("http", "https"):
             prepared = PreparedRequest()
             prepared.prepare_url(text, None)
             text = without_credentials(prepared.url or "")
+        return text
+
+
+def _location(response: Response) -> str:
+    text: str = response.headers["location"]
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeDecodeError:
         return text
 
 

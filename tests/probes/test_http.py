@@ -196,6 +196,16 @@ def test_a_redirect_without_a_location_is_an_answer(serve, check):
     assert (seen.failure, seen.answer.status, seen.answer.body) == (None, 302, b"hm")
 
 
+@pytest.mark.parametrize("location", ["ftp://x/{}", "http://[{}", "/{}"])
+def test_a_place_is_cut_once_its_secrets_are_masked(serve, check, location):
+    """No half of a secret stays at the end of a message."""
+    place = location.format("x" * 170 + "s3cret-\u00e9t" * 9)
+    server = serve(redirect(place))
+    secret, quoted = "s3cret-\u00e9t" * 9, "s3cret-%C3%A9t" * 9
+    seen = check(server.url(), http=HttpOptions(max_redirects=0), secrets=(quoted, secret))
+    assert "s3cr" not in seen.failure.message
+
+
 def test_a_loop_ends_at_the_limit(serve, check):
     """A redirect loop is cut after max_redirects, and the last hop is the answer."""
     server = serve(redirect("/again"))
@@ -593,6 +603,19 @@ def test_without_a_token_the_token_server_is_named(serve, check, script, reason,
     assert part in seen.failure.message
     assert f"127.0.0.1:{tokens.port}" in seen.failure.message
     assert server.requests == []
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_wait_for_a_token_that_never_comes_counts(serve, check, cached):
+    """The check has taken as long as its thread was held, though the site was not to blame."""
+    fetch = _token("old", expires_in=3600)
+    tokens = serve(lambda number: fetch if cached and number == 0 else [stay_silent])
+    server = serve(lambda number: answer(b"", "401 No" if number else "200 OK"))
+    if cached:
+        check(server.url(), http=_oauth(tokens.url()))
+    seen = check(server.url(), http=_oauth(tokens.url()), timeout=0.6)
+    assert seen.failure.reason is Reason.READ_TIMEOUT
+    assert seen.duration > 0.5
 
 
 # ---------------------------------------------------------------- options and observer
