@@ -116,7 +116,7 @@ def test_every_reason_has_its_sentence(serve, tmp_path, name_server, full_queue)
             "certificate for *.example.com does not cover 127.0.0.1",
         ),
         "tls_untrusted": (
-            serve(answer(), tls=ca.unknown_issuer()).url(),
+            serve(answer(), tls=ca.unknown_issuer()).url(host="localhost"),
             "",
             "issuer is not known",
         ),
