@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 from xml.etree import ElementTree as ET
 
 import click
@@ -36,6 +36,9 @@ _UNBOUNDED = 10_000
 class _Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, and say our errors in a sentence; click does so for its own, and exits with 2."""
+        # Closed by whoever started us; Python then has None in their place
+        sys.stdout = sys.stdout or _nowhere()
+        sys.stderr = sys.stderr or _nowhere()
         try:
             return super().main(*args, **kwargs)
         except ConfigError as error:
@@ -43,7 +46,15 @@ class _Commands(click.Group):
                 click.echo(str(problem), err=True)
         except MonitorError as error:
             click.echo(f"monitor: {error}", err=True)
+        except OSError as error:
+            click.echo(f"monitor: cannot write the output: {error.strerror}", err=True)
+            # What Python still holds of it cannot be written at the end either
+            sys.stdout = _nowhere()
         sys.exit(BAD)
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 _config_option = click.option(
@@ -442,6 +453,7 @@ def _console() -> Console:
 
 
 def _exit(code: int, drained: bool) -> NoReturn:
+    sys.stdout.flush()  # a full disk is noticed here, while it can still be said
     if not drained:
         daemon.leave(code)
     sys.exit(code)

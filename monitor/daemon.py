@@ -223,6 +223,9 @@ class _Runtime:
         # Where the forkserver's socket is made. The pool's locks need this place anyway, and it is
         # writable in containers whose root is not
         tempfile.tempdir = SHARED_MEMORY
+        # A stop that is cut off leaves locks to multiprocessing's tracker, which removes them and
+        # warns of it on our standard error; nobody needs to be told
+        os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker:UserWarning"
         clock = SystemClock()
         kinds = {id(kind): kind for kind in PROBES.values()}
         built = {number: kind.build() for number, kind in kinds.items()}
@@ -339,15 +342,17 @@ def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[
     Let each signal leave its note in the inbox for as long as the block lasts.
 
     A handler runs between any two instructions of the main thread, which may hold a lock; putting
-    into a SimpleQueue is the one thing that is safe there.
+    into a SimpleQueue is the one thing that is safe there. After the block the process is about to
+    end and to say what it found out, so a signal that comes then is ignored.
     """
 
     def handle(number: int, _: FrameType | None) -> None:
         handlers[signal.Signals(number)]()
 
-    before = {number: signal.signal(number, handle) for number in handlers}
+    for number in handlers:
+        signal.signal(number, handle)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in handlers:
+            signal.signal(number, signal.SIG_IGN)

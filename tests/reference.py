@@ -72,7 +72,7 @@ def _shown(value: Any, hint: Any) -> str:
     if (isinstance(value, float) and "parse_duration" in repr(hint)) or "_at_least" in repr(hint):
         return show_duration(value)
     if hint == Size:
-        return f"{value / 1024**2:g}MiB"
+        return f"{value // 1024**2}MiB" if value >= 1024**2 else f"{value}B"
     if isinstance(value, tuple):
         return (
             "["

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -283,3 +284,42 @@ def test_import_of_a_blackbox_file(tmp_path):
     printed = CliRunner().invoke(cli, ["import", "blackbox", str(path)])
     assert printed.exit_code == 2
     assert printed.stderr.startswith(f"{path}:1:26: modules.smtp.prober: must be http, tcp,")
+
+
+@pytest.mark.parametrize("command", ["check good", "schema", "validate"])
+def test_output_that_cannot_be_written_is_no_verdict(listed, command):
+    """A full disk is one sentence and status 2, never a traceback or "a site is down"."""
+    args = command.split()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "monitor", *args],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "MONITOR_CONFIG": str(listed)},
+        )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "monitor: cannot write the output: No space left on device\n",
+    )
+
+
+def test_closed_standard_streams_do_not_matter(listed):
+    """The exit status alone is worth something too."""
+    script = 'exec "$@" >&- 2>&-'
+    done = subprocess.run(
+        ["sh", "-c", script, "-", sys.executable, "-m", "monitor", "check", "good"],
+        check=False,
+        env={**os.environ, "MONITOR_CONFIG": str(listed)},
+    )
+    assert done.returncode == 0
+
+
+def test_a_durations_end(tmp_path, pages):
+    """What no clock of the system can hold is refused when the file is read."""
+    path = tmp_path / "sites.yaml"
+    path.write_text(f"sites: [{{url: '{pages}', interval: 999999999d, timeout: 999999999d}}]")
+    done = monitor("validate", path)
+    assert done.returncode == 2
+    assert done.stdout.count("must be at most 366d, not 999999999d") == 2

@@ -23,6 +23,8 @@ from monitor.options import Duration, Parsed, option, parse_duration, show_durat
 
 _SHORTEST_INTERVAL: Seconds = 0.1
 _SHORTEST_TIMEOUT: Seconds = 0.001
+_LONGEST: Seconds = 366 * 86400
+"""Beyond, the system's own calls overflow one after the other."""
 
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -55,6 +57,8 @@ def _at_least(least: Seconds) -> Parsed:
         seconds = parse_duration(value)
         if seconds < least:
             raise ValueError(f"must be at least {show_duration(least)}, not {value}")
+        if seconds > _LONGEST:
+            raise ValueError(f"must be at most {show_duration(_LONGEST)}, not {value}")
         return seconds
 
     return Parsed(parse, get_args(Duration)[1].schema)

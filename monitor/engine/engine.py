@@ -474,8 +474,11 @@ class Engine:
         if isinstance(error, ProbeError):
             detail = str(error)
         else:
-            _log.error("check_failed", exc_info=error, extra=fields(site=check.site.name))
             detail = f"internal error ({type(error).__name__}); the log has the details"
+            state = self._states.get(check.site.name)
+            # Once is enough: a check that a bug spoils is repeated soon, and the bug with it
+            if state is None or state.last is None or state.last.error != detail:
+                _log.error("check_failed", exc_info=error, extra=fields(site=check.site.name))
         duration = max(0.0, self._clock.time() - check.started)
         return results.spoilt(check.site, check.started, duration, detail)
 

@@ -210,6 +210,10 @@ def test_a_bug_in_a_probe_is_logged_with_its_traceback(rig, caplog):
     assert rig.state().counters.errors == 1
     assert "internal error (KeyError)" in rig.state().last.error
     assert caplog.records[0].exc_info[1].args == ("oops",)
+    rig.advance(10.0)
+    rig.finish(rig.probes.take()[0], KeyError("oops"))
+    assert rig.state().counters.errors == 2
+    assert len(caplog.records) == 1  # the same bug again says nothing new
 
 
 def test_secrets_are_masked_in_what_is_kept(rig):
