@@ -7,10 +7,12 @@ rule and documentation thus stand in one place.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, field
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import re2
 
@@ -60,6 +62,23 @@ class Marker(Enum):
     """Never shown: the value joins the site's secrets."""
     FILE = "file"
     """A path, relative to the YAML file that names it; must be readable."""
+
+
+@runtime_checkable
+class SendsSecrets(Protocol):
+    """A record of options that sends its secrets in a form of its own."""
+
+    def sent_secrets(self) -> Iterable[str]:
+        """Return that form: it joins the site's secrets."""
+
+
+def basic_credentials(username: str, password: str) -> tuple[str, ...]:
+    """Return how basic authentication sends them (RFC 7617): in UTF-8, or where it can Latin-1."""
+    text = f"{username}:{password}"
+    encoded = {text.encode(errors="replace"): None}
+    with suppress(UnicodeEncodeError):
+        encoded[text.encode("latin-1")] = None
+    return tuple(b64encode(one).decode() for one in encoded)
 
 
 def option(default: Any = MISSING, *, doc: str, factory: Any = MISSING) -> Any:

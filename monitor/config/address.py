@@ -28,7 +28,7 @@ class Address:
     Attributes:
         url: With credentials; scheme in lower case, host in ASCII.
         target: Without credentials, and with ``<secret>`` for what was substituted.
-        secrets: User and password.
+        secrets: User and password, as written, decoded and as they are sent.
     """
 
     url: str

@@ -25,7 +25,15 @@ from monitor.config.nodes import Node, Scalar, Sequence, read_plain
 from monitor.config.sensitive import credentials, header_credentials, is_sensitive_header
 from monitor.config.substitute import is_one_reference
 from monitor.model import Bytes
-from monitor.options import Marker, Parsed, Ruled, parse_duration, parse_size, show_duration
+from monitor.options import (
+    Marker,
+    Parsed,
+    Ruled,
+    SendsSecrets,
+    parse_duration,
+    parse_size,
+    show_duration,
+)
 
 Json: TypeAlias = dict[str, Any]
 
@@ -224,6 +232,8 @@ def record_form(record: type) -> Form:
         slots=hasattr(record, "__slots__"),
         strict=False,
     )
+    if issubclass(record, SendsSecrets):
+        core = core_schema.with_info_after_validator_function(_sent, core)
     json: Json = {"type": "object", "additionalProperties": False, "properties": properties}
     if required:
         json["required"] = required
@@ -306,6 +316,11 @@ def _secret(value: Any, info: ValidationInfo[Gathered]) -> str:
         raise _wrong("must be text; put it in quotes")
     info.context.secrets[str(value)] = None
     return str(value)
+
+
+def _sent(record: SendsSecrets, info: ValidationInfo[Gathered]) -> SendsSecrets:
+    info.context.secrets.update(dict.fromkeys(record.sent_secrets()))
+    return record
 
 
 def _file(value: Any, info: ValidationInfo[Gathered]) -> str:

@@ -20,7 +20,8 @@ from monitor.config.nodes import Entry, Node, Scalar
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import Decoder, Forms
-from monitor.config.sites import SiteReader, longest_first
+from monitor.config.sensitive import every_form, longest_first
+from monitor.config.sites import SiteReader
 from monitor.config.substitute import Substitution
 from monitor.model import ProbeKind, Seconds, Site
 
@@ -137,7 +138,7 @@ class Module:
             options=self.options,
             expect=self.expect,
             reads_body=self.reads_body,
-            secrets=longest_first({*self.secrets, *address.secrets}),
+            secrets=longest_first({*self.secrets, *every_form(address.secrets)}),
         )
 
 
@@ -201,7 +202,7 @@ class ModuleReader:
             expect=tuple((key, part.value) for key, part in expect),
             reads_body=any(kinds[key].needs_body(part.value) for key, part in expect),
             timeout=keys.value.timeout,
-            secrets=longest_first({secret for part in parts for secret in part.secrets}),
+            secrets=every_form(secret for part in parts for secret in part.secrets),
             masked="\n".join(masked_lines(item, self._forms.shown_site())) or "{}",
         )
         return module, tuple(file for part in parts for file in part.files)

@@ -23,6 +23,7 @@ from monitor.config.nodes import (
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import DEFAULTS, Decoded, Decoder, Forms
+from monitor.config.sensitive import every_form
 from monitor.model import Confirm, Site, Window, redact
 from monitor.options import show_duration
 
@@ -349,11 +350,6 @@ def _shown(node: MappingNode) -> Iterator[tuple[KeyPath, Entry]]:
             yield ("labels", name), entry
 
 
-def longest_first(secrets: set[str]) -> tuple[str, ...]:
-    """Return secrets in the order in which they are masked: one may be a part of another."""
-    return tuple(sorted(secrets, key=lambda secret: (-len(secret), secret)))
-
-
 def _bare(url: Scalar) -> MappingNode:
     return MappingNode(*_place(url), {"url": Entry(url, url)})
 
@@ -391,6 +387,6 @@ def _site(
         or any(tables.readings[key].needs_body(value) for key, value in read.items()),
         confirm=_confirm(keys.confirm),
         maintenance=_windows(keys.maintenance),
-        secrets=longest_first(secrets),
+        secrets=every_form(secrets),
     )
     return site, tuple(file for part in parts for file in part.files)

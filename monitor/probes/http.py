@@ -27,7 +27,7 @@ from monitor.model import (
     Site,
     Timestamp,
 )
-from monitor.options import FilePath, Secret, Size, option
+from monitor.options import FilePath, Secret, Size, basic_credentials, option
 from monitor.probes.curl import Handles, Proxy
 from monitor.probes.guard import forbidden
 from monitor.probes.oauth import Grant, OAuth2Options, Tokens
@@ -53,6 +53,9 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 class Credentials:
     username: str = option(doc="The user's name.")
     password: Secret = option(doc="The user's password.")
+
+    def sent_secrets(self) -> tuple[str, ...]:
+        return basic_credentials(self.username, self.password)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from requests import Request, Response
 
 from monitor.clock import Deadline
 from monitor.model import Failure, Reason, Seconds
-from monitor.options import Secret, option, show_duration
+from monitor.options import Secret, basic_credentials, option, show_duration
 
 # A token is given up this long before it ends, so that it does not end on its way
 _MARGIN: Seconds = 30.0
@@ -34,6 +34,9 @@ class OAuth2Options:
     def __post_init__(self) -> None:
         if not self.token_url.startswith(("http://", "https://")):
             raise ValueError("token_url must be an http or https URL")
+
+    def sent_secrets(self) -> tuple[str, ...]:
+        return basic_credentials(self.client_id, self.client_secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,11 +136,39 @@ def test_a_site_knows_every_secret_in_it(files):
     """
     first, second = files.load(text).sites
     assert set(first.secrets) == {
-        *("from-env", "us%40er", "us@er", "pass", "hunter2", "puser", "ppass"),
-        *("Bearer abcdef", "abcdef", "kkkk"),
+        *("from-env", "us%2540er", "us%40er", "us@er", "pass", "hunter2", "puser", "ppass"),
+        *("Bearer abcdef", "Bearer%20abcdef", "Bearer+abcdef", "abcdef", "kkkk"),
+        *("dXNAZXI6cGFzcw==", "dXNAZXI6cGFzcw%3D%3D"),  # us@er:pass
+        *("cHVzZXI6cHBhc3M=", "cHVzZXI6cHBhc3M%3D"),  # puser:ppass
     }
     assert list(first.secrets) == sorted(first.secrets, key=lambda one: (-len(one), one))
     assert second.secrets == ("hunter2",)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        's3c["é%t',
+        "s3c%5B%22%C3%A9%25t",
+        "s3c[%22%C3%A9%t",
+        "s3c%5B%22%C3%A9%t",
+        's3c[\\"é%t',
+        's3c[\\"\\u00e9%t',
+        "s3c[&quot;é%t",
+    ],
+    ids=["plain", "quoted", "requests", "urllib3", "JSON", "ASCII JSON", "HTML"],
+)
+def test_a_secret_is_known_in_every_form_it_is_shown_in(files, shown):
+    """Encoded for a URL, escaped in a page: nothing of it is left."""
+    files.environ = {"E": 's3c["é%t'}
+    (site,) = files.load("sites: [{url: https://example.com, web: {token: '${E}'}}]").sites
+    assert site.redact(shown) == "<secret>"
+
+
+def test_a_short_secret_is_searched_for_in_no_form(files):
+    """Its forms would be long enough, and tear holes into every text."""
+    (site,) = files.load("sites: [{url: https://example.com, web: {token: é}}]").sites
+    assert site.secrets == ("é",)
 
 
 def test_a_default_in_the_text_is_no_secret(files):

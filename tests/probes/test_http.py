@@ -13,12 +13,13 @@ from monitor import __version__
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
 from monitor.model import Failure, HttpAnswer, Observation, Reason, Site
-from monitor.probes.http import Credentials, HttpOptions, check_url
+from monitor.probes.http import Credentials, HttpOptions, HttpProbe, check_url
 from monitor.probes.oauth import OAuth2Options
 from monitor.probes.observe import Observer
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.registry import PROBES
 from tests.probes.servers import answer, read_request, reset, stay_silent
+from tests.probes.talk import site_of
 
 
 def redirect(location: str, status: str = "302 Found", headers=()):
@@ -675,6 +676,42 @@ def test_a_url_without_a_host_is_refused(url):
     with pytest.raises(ValueError, match="host"):
         check_url(url)
     check_url("https://user:pw@[::1]:8443/x?y#z")
+
+
+@pytest.mark.parametrize(
+    ("keys", "sent"),
+    [
+        ({"http": {"basic_auth": {"username": "joe", "password": "p\u00e4ss"}}}, "joe:p\u00e4ss"),
+        (
+            {
+                "http": {
+                    "oauth2": {
+                        "token_url": "http://x/",
+                        "client_id": "joe",
+                        "client_secret": "p\u00e4ss",
+                    }
+                }
+            },
+            "joe:p\u00e4ss",
+        ),
+    ],
+    ids=["basic_auth", "oauth2"],
+)
+def test_credentials_are_secret_as_they_are_sent(keys, sent):
+    """A page that shows the request's headers shows none of them."""
+    site = site_of("http://x/", **keys)
+    assert site.redact(_basic(sent)) == "Basic <secret>"
+
+
+def test_a_secret_in_the_url_is_masked_as_it_is_asked_for(serve, handles, authority):
+    """Whatever had to be encoded in it, in hops and in the final URL alike."""
+    server = serve(lambda number: answer() if number else redirect("/b?t=s3cr%22%C3%A9t[token"))
+    url = server.url("/a?t=${T}")
+    keys = {"tls": {"ca_file": authority.file}}
+    site = site_of(url, environ={"T": 's3cr"\u00e9t[token'}, **keys)
+    seen = Observer({"http": HttpProbe(handles)}, SystemClock())(site)
+    assert seen.answer.url == server.url("/b?t=<secret>")
+    assert seen.answer.redirects[0].url == server.url("/a?t=<secret>")
 
 
 def test_the_observer_masks_secrets_and_sets_the_deadline():
