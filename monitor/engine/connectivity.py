@@ -93,7 +93,8 @@ class Connectivity:
     def on_asked(self, target: Site, now: Seconds, *, answered: bool) -> bool:
         """Take note of what a target did; returns whether that decided the round."""
         _, since = self._asked.pop(id(target))
-        if not self._undecided or target not in self.targets:
+        # By identity: a target that was changed and is still asked may equal its successor
+        if not self._undecided or all(target is not one for one in self.targets):
             return False
         if not answered:
             self._silent.add(id(target))

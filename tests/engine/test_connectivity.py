@@ -70,6 +70,19 @@ def test_an_answer_to_an_earlier_round_is_asked_for_again(two):
     assert two.up is False
 
 
+def test_a_target_of_an_earlier_list_has_no_say(two):
+    """Its silence counts once, for whoever is like it now; each of the new ones is waited for."""
+    begin(two, 5.0)
+    again, other = site("a"), site("c")
+    two.change((again, other))
+    assert begin(two, 6.0) == [again, other]
+    assert not two.on_asked(A, 10.0, answered=False)
+    assert not two.on_asked(again, 11.0, answered=False)
+    assert two.up is None
+    assert two.on_asked(other, 11.1, answered=True)
+    assert two.up is True
+
+
 def test_other_targets_are_asked_at_once(two):
     """What former targets answer does not count any more."""
     begin(two, 5.0)
