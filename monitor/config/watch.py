@@ -118,8 +118,10 @@ class Watcher:
 
     def _run(self) -> None:
         looks: _Looks = {}
-        while not self._stopping:
+        while True:
             self._interrupted.clear()
+            if self._stopping:  # asked after clearing, which may have hidden the interruption
+                return
             looks = self._take_wanted(looks)
             folders = _folders(looks)
             for event in self._occasions(folders):

@@ -209,6 +209,32 @@ def test_stopping_ends_the_thread(calls, sites):
     assert calls.stay_away()
 
 
+def test_stopping_is_never_overlooked(calls, sites):
+    """Also not in the moment in which the thread takes note of other files."""
+    watcher = Watcher(calls, poll=3600)
+    stopper = threading.Thread(target=watcher.stop)
+
+    class StoppedMeanwhile(threading.Event):
+        """Somebody stops the watcher just before the thread's first clear()."""
+
+        def clear(self) -> None:
+            super().clear()
+            if stopper.ident is None:
+                stopper.start()
+                self.wait()
+            super().clear()
+
+    watcher._interrupted = StoppedMeanwhile()
+    before = threading.active_count()
+    watcher.start([sites])
+    watcher._thread.join(SOON)
+    stopped = not watcher._thread.is_alive()
+    watcher._interrupted.set()
+    stopper.join()
+    assert stopped
+    assert threading.active_count() == before
+
+
 def test_without_inotify_files_are_polled(calls, sites, caplog):
     """One warning, and changes are noticed all the same."""
 
