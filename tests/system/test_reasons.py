@@ -210,8 +210,7 @@ _SYSTEM = """
     "$2" "$3" &
     helper=$!
     shift 3
-    "$@"
-    status=$?
+    "$@" && status=0 || status=$?
     kill $helper
     exit $status
 """
