@@ -35,6 +35,10 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         self.now += seconds
 
+    def set_back(self, seconds: float) -> None:
+        """Set the wall clock back, as somebody does who finds it wrong."""
+        self._wall -= seconds
+
 
 class ManualProbes:
     """Stands for the ProbePool: sites wait in ``submitted`` until the test answers for them."""

@@ -21,11 +21,15 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from monitor.model import RecurringWindow, Timestamp, Window
+from monitor.model import RecurringWindow, Seconds, Timestamp, Window
 
 _DAY = timedelta(days=1)
 _AHEAD = 15
 """Days that are looked ahead: a window a week may be skipped once, when the clock jumps over it."""
+_LOOK_AGAIN: Seconds = 60.0
+"""At the latest: the machine's clock may be set forward, and no edge tells of that."""
+_SET_BACK: Seconds = 1.0
+"""Beyond it the machine's clock was set back; less is how NTP keeps it right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +69,28 @@ def stretch(windows: tuple[Window, ...], now: Timestamp) -> Stretch:
 
 class Calendar:
     """
-    Which sites' windows open or close next.
+    Which sites' windows open or close next, by a clock that may be set.
 
-    The mutable state is the table of sites and a heap of (moment, name); only the engine has it. A
-    moment of the heap that the table does not know any more is passed over.
+    The mutable state is the table of sites, a heap of (moment, name) and the latest time the clock
+    has shown; only the engine has it. A moment of the heap that the table does not know any
+    more is passed over.
+
+    A site's moment is the first change after the time it was found at. When the clock is set
+    forward, it is still that, only sooner; when the clock is set back, changes may lie before it,
+    and every site is looked at anew:
+
+        2036-05-01  the clock is wrong; the next window opens at 2036-05-02T02:00
+        2026-11-20  it was put right; every site is due, and the window opens at 2026-11-21T02:00
     """
 
     def __init__(self) -> None:
+        self._latest: Timestamp = float("-inf")
         self._sites: dict[str, tuple[tuple[Window, ...], Timestamp | None]] = {}
         self._heap: list[tuple[Timestamp, str]] = []
 
     def put(self, name: str, windows: tuple[Window, ...], now: Timestamp) -> bool:
         """Take a site in, in the place of one of that name; returns whether a window is open."""
+        self._latest = max(self._latest, now)
         found = stretch(windows, now)
         self._sites[name] = windows, found.until
         if found.until is not None:
@@ -87,20 +101,39 @@ class Calendar:
         self._sites.pop(name, None)
 
     def next_edge(self) -> Timestamp | None:
-        """Return the next moment worth looking at."""
-        while self._heap and not self._is_meant(*self._heap[0]):
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        """Return the next moment worth looking at: an edge, or a minute after the last look."""
+        edge = self._first_edge()
+        return None if edge is None else min(edge, self._latest + _LOOK_AGAIN)
 
     def pop(self, now: Timestamp, at_most: int) -> Iterator[tuple[str, bool]]:
-        """Yield sites whose moment has come, and whether a window of theirs is open."""
+        """
+        Yield sites whose moment has come, and whether a window of theirs is open.
+
+        After the clock was set back, that is every site with windows, changed or not.
+        """
+        if now < self._latest - _SET_BACK:
+            self._latest = now
+            self._look_at_all(now)
+        self._latest = max(self._latest, now)
         for _ in range(at_most):
-            edge = self.next_edge()
+            edge = self._first_edge()
             if edge is None or edge > now:
                 return
             _, name = heapq.heappop(self._heap)
             windows, _ = self._sites[name]
             yield name, self.put(name, windows, now)
+
+    def _look_at_all(self, now: Timestamp) -> None:
+        """Have the moment of every site with windows come, those whose windows were over too."""
+        due = sorted(name for name, (windows, _) in self._sites.items() if windows)
+        for name in due:
+            self._sites[name] = self._sites[name][0], now
+        self._heap = [(now, name) for name in due]  # sorted, and so a heap
+
+    def _first_edge(self) -> Timestamp | None:
+        while self._heap and not self._is_meant(*self._heap[0]):
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
 
     def _is_meant(self, moment: Timestamp, name: str) -> bool:
         return name in self._sites and self._sites[name][1] == moment

@@ -545,6 +545,20 @@ def test_maintenance_begins_and_ends_on_time(rig, caplog):
     assert rig.state("other").maintenance is False
 
 
+def test_maintenance_holds_by_a_clock_that_was_set_back(rig):
+    """Years, even: what had opened closes, and opens when its time has come."""
+    years = 10 * 365 * 86_400.0
+    rig.list(
+        site("wrong", maintenance=window(rig, -10.0, 100.0)),
+        site("right", maintenance=window(rig, 100.0 - years, 100.0)),
+    )
+    rig.clock.set_back(years)
+    rig.advance(50.0)
+    assert not rig.state("wrong").maintenance
+    rig.advance(50.0)
+    assert rig.state("right").maintenance
+
+
 def test_maintenance_comes_and_goes_with_the_list(rig):
     """A window that is open when the site is listed, or is taken off the list, holds at once."""
     rig.list(site(maintenance=window(rig, -10.0, 100.0)))

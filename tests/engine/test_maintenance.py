@@ -211,13 +211,51 @@ def test_the_calendar_yields_each_edge_once():
     calendar.put("never", (), at("2026-11-20T11:00"))
     calendar.put("a", windows, at("2026-11-20T11:30"))  # once more, in its place
     calendar.remove("b")
-    assert calendar.next_edge() == at("2026-11-20T12:00")
     assert list(calendar.pop(at("2026-11-20T11:59:59"), at_most=9)) == []
+    assert calendar.next_edge() == at("2026-11-20T12:00")
     noon = at("2026-11-20T12:00")
     first, second = calendar.pop(noon, at_most=1), calendar.pop(noon, at_most=9)
     assert [*first, *second] == [("a", True), ("c", True)]
+    assert list(calendar.pop(at("2026-11-20T12:59:59"), at_most=9)) == []
     assert calendar.next_edge() == at("2026-11-20T13:00")
     assert dict(calendar.pop(at("2026-11-20T13:00"), at_most=9)) == {"a": False, "c": False}
     calendar.remove("a")
     calendar.remove("c")
     assert calendar.next_edge() is None
+
+
+DAILY = (weekly("12:00", "13:00", zone=ZoneInfo("UTC")),)
+
+
+def test_a_clock_that_is_set_back_has_every_site_looked_at_anew():
+    """No more at a time than asked for; windows that were long over come again."""
+    calendar = Calendar()
+    calendar.put("daily", DAILY, at("2036-05-01T12:30"))
+    calendar.put("once", (once("2026-11-20T11:00", "2026-11-20T14:00"),), at("2036-05-01T12:30"))
+    calendar.put("never", (), at("2036-05-01T12:30"))
+    morning = at("2026-11-20T11:30")
+    assert list(calendar.pop(morning, at_most=1)) == [("daily", False)]
+    assert calendar.next_edge() == morning
+    assert list(calendar.pop(morning + 1, at_most=9)) == [("once", True)]
+    assert list(calendar.pop(morning + 2, at_most=9)) == []
+    assert list(calendar.pop(at("2026-11-20T12:00"), at_most=9)) == [("daily", True)]
+
+
+def test_a_clock_that_is_set_right_by_little_changes_nothing():
+    """Within a second; but many such steps in a row count as what they add up to."""
+    calendar = Calendar()
+    noon = at("2026-11-20T12:00")
+    calendar.put("a", DAILY, noon)
+    for step in range(1, 11):
+        assert list(calendar.pop(noon - step / 10, at_most=9)) == []
+    assert list(calendar.pop(noon - 1.1, at_most=9)) == [("a", False)]
+
+
+def test_a_clock_that_is_set_forward_is_noticed_within_a_minute():
+    """However far off the next edge is; it comes once the clock has passed it."""
+    calendar = Calendar()
+    assert calendar.next_edge() is None
+    calendar.put("a", DAILY, at("2026-11-20T02:00"))
+    assert calendar.next_edge() == at("2026-11-20T02:01")
+    assert list(calendar.pop(at("2026-11-20T12:15"), at_most=9)) == [("a", True)]
+    assert calendar.next_edge() == at("2026-11-20T12:16")
