@@ -29,6 +29,7 @@ class StatusBoard:
         self._lock = Lock()
         self._entries: dict[str, Entry] = {}
         self._unready: str | None = "starting"
+        self._stopping = False
 
     def publish(self, entries: Iterable[Entry]) -> None:
         """Show these states; each replaces the one of the same site."""
@@ -52,10 +53,15 @@ class StatusBoard:
             return self._entries.get(name)
 
     def set_unready(self, reason: str | None) -> None:
-        """Say why the daemon is not ready, or None when it is."""
+        """Say why the daemon is not ready, or None when it is; of no effect once it stops."""
         with self._lock:
             self._unready = reason
 
+    def stopping(self) -> None:
+        """Say that the daemon stops: for good, even if its start is only now over."""
+        with self._lock:
+            self._stopping = True
+
     def unready(self) -> str | None:
         with self._lock:
-            return self._unready
+            return "stopping" if self._stopping else self._unready

@@ -110,7 +110,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         publisher=_Showcase(board),
         internal=internal,
         reload=reloader.requests.put,
-        on_stopping=lambda: board.set_unready("stopping"),
+        on_stopping=board.stopping,
     )
     with _signals(
         {

@@ -174,7 +174,7 @@ def test_no_probe_unless_given(client_of):
 
 
 def test_health_and_readiness(client_of):
-    """Healthy while the process lives; ready once the board says so, and until it says why not."""
+    """Healthy while the process lives; ready once the board says so, and until it stops."""
     board = states.board()
     client = client_of(board)
 
@@ -185,7 +185,8 @@ def test_health_and_readiness(client_of):
     before = client.get("/-/ready")
     board.set_unready(None)
     during = client.get("/-/ready")
-    board.set_unready("stopping")
+    board.stopping()
+    board.set_unready(None)  # by a start that is over only now
     after = client.get("/-/ready")
 
     assert (before.status_code, before.text) == (503, "Not ready: starting\n")
