@@ -38,16 +38,24 @@ class _Formatter(logging.Formatter):
         self._secrets = secrets
 
     def _parts(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return what the line says, masked: once quoted, a secret may not be found any more."""
         moment = datetime.fromtimestamp(record.created, UTC)
         return {
             "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname,
-            "event": record.getMessage(),
-            **getattr(record, "fields", {}),
+            "event": self._masked(record.getMessage()),
+            **{key: self._masked(value) for key, value in getattr(record, "fields", {}).items()},
         }
 
-    def _redact(self, text: str) -> str:
-        return redact(text, self._secrets.values)
+    def _traceback(self, record: logging.LogRecord) -> str:
+        """Return the masked traceback; empty when there is none."""
+        return self._masked(self.formatException(record.exc_info)) if record.exc_info else ""
+
+    def _masked(self, value: Any) -> Any:
+        """Return a number as it is, and anything else as its text without secrets."""
+        if isinstance(value, int | float):
+            return value
+        return redact(str(value), self._secrets.values)
 
 
 class TextFormatter(_Formatter):
@@ -58,9 +66,8 @@ class TextFormatter(_Formatter):
         head = [parts.pop("time"), parts.pop("level"), parts.pop("event")]
         pairs = [f"{key}={_quoted(str(value))}" for key, value in parts.items()]
         line = " ".join([*head, *pairs])
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return self._redact(line)
+        traceback = self._traceback(record)
+        return f"{line}\n{traceback}" if traceback else line
 
 
 class JsonFormatter(_Formatter):
@@ -68,9 +75,9 @@ class JsonFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         parts = self._parts(record)
-        if record.exc_info:
-            parts["traceback"] = self.formatException(record.exc_info)
-        return self._redact(json.dumps(parts, default=str, ensure_ascii=False))
+        if traceback := self._traceback(record):
+            parts["traceback"] = traceback
+        return json.dumps(parts, ensure_ascii=False)
 
 
 def configure(
