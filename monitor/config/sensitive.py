@@ -49,7 +49,7 @@ _UNQUOTED = ("", "!*'()", "!$&'()*+,;=:@/?", "!$&'()*+,;=:@/?%", "!#$%&'()*+,/:;
 
 def every_form(secrets: Iterable[str]) -> tuple[str, ...]:
     """
-    Return the secrets, and what becomes of them in URLs, in JSON and in HTML; longest first.
+    Return the secrets, and what becomes of them in URLs, headers, JSON and HTML; longest first.
 
     One may be a part of another, so they are masked in this order.
     """
@@ -59,6 +59,8 @@ def every_form(secrets: Iterable[str]) -> tuple[str, ...]:
         if redact(plain, (plain,)) == plain:
             continue  # too short to be looked for in free text, and so are its forms
         forms.update((quote_plus(plain, errors="replace"), escape(plain)))
+        # Headers are read as Latin-1, whatever the server took for their character set
+        forms.add(plain.encode(errors="replace").decode("latin-1"))
         forms.update(quote(plain, safe=safe, errors="replace") for safe in _UNQUOTED)
         forms.update(json.dumps(plain, ensure_ascii=escaped)[1:-1] for escaped in (True, False))
     return longest_first(forms)

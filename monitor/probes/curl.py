@@ -32,6 +32,7 @@ from monitor.errors import ProbeError
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
 from monitor.options import show_duration
 from monitor.probes.ciphers import iana_name
+from monitor.probes.datagrams import ip_version
 from monitor.probes.guard import GuardedNetwork, forbidden
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.resolve import Resolver, is_address
@@ -241,7 +242,8 @@ class Transfer:
         if route.scheme == "https" or route.trust:
             options += _tls_options(route)
         for option, value in options:
-            curl.setopt(option, value)
+            # Credentials of a proxy may hold any character; pycurl's own encoding is ASCII
+            curl.setopt(option, value.encode() if isinstance(value, str) else value)
 
     def _milliseconds(self) -> int:
         # 0 would be no limit at all
@@ -285,6 +287,8 @@ class Transfer:
             ProbeError: The monitor's system, not the site, is at fault.
             pycurl.error: libcurl reports what it never should; a bug.
         """
+        if failure := self._family_failure():
+            return failure
         try:
             self.curl.perform()
         except pycurl.error as error:
@@ -296,6 +300,16 @@ class Transfer:
             for one in self._opened:
                 one.close()
         return None
+
+    def _family_failure(self) -> Failure | None:
+        """Return why an address cannot be reached by the IP version that is asked for."""
+        ip, host = self._route.network.ip, self._route.destination[0]
+        if self._route.proxy or ip == "auto" or not is_address(host):
+            return None  # libcurl chooses among the addresses of names alone
+        if ip_version(host) == int(ip):
+            return None
+        self._failed = True
+        return Failure(Reason.CONNECT_UNREACHABLE, f"{host} is no IPv{ip} address")
 
     def stop(self) -> int:
         """Return what a callback returns in turn, to end the transfer without a failure."""

@@ -3,6 +3,8 @@
 import pytest
 import yaml
 
+from monitor.config.sensitive import every_form
+from monitor.model import redact
 from tests.config.tables import Login, Step, WebOptions
 
 
@@ -306,3 +308,9 @@ def test_credentials_in_a_record_are_decoded_and_not_shown(files):
     (site,) = files.load(text).sites
     assert site.section(WebOptions).login == Login(username="u", password="geheim")
     assert "geheim" not in repr(site)
+
+
+def test_a_header_that_echoes_a_secret_is_masked():
+    """Its UTF-8 bytes are read as Latin-1, as headers are."""
+    shown = redact("pw=" + "Pässw0rd".encode().decode("latin-1"), every_form(["Pässw0rd"]))
+    assert shown == "pw=<secret>"

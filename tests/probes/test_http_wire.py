@@ -1,5 +1,6 @@
 """What the HTTP probe makes of servers that are broken, slow or hostile; real sockets, loopback."""
 
+import base64
 import gzip
 import os
 import resource
@@ -16,6 +17,7 @@ import pytest
 from monitor.errors import ProbeError
 from monitor.model import HttpAnswer, Phase, Reason
 from monitor.probes.http import HttpOptions
+from monitor.probes.options import NetworkOptions
 from tests.probes.servers import (
     answer,
     drip,
@@ -359,3 +361,20 @@ def test_a_drip_of_memory_is_bounded(serve, check):
     finally:
         tracemalloc.stop()
     assert peak < 8 * 1024 * 1024
+
+
+def test_an_address_of_the_other_ip_version_is_not_asked(serve, check):
+    """Where IPv6 is demanded an IPv4 address cannot be reached, and nothing is sent to it."""
+    server = serve(answer())
+    seen = check(server.url(), network=NetworkOptions(ip="6"))
+    assert seen.failure.reason is Reason.CONNECT_UNREACHABLE
+    assert seen.failure.message == "127.0.0.1 is no IPv6 address"
+    assert server.requests == []
+
+
+def test_a_proxys_credentials_may_hold_any_character(serve, check):
+    """They are sent as UTF-8."""
+    proxy = serve(answer())
+    seen = check("http://a.test/", http=HttpOptions(proxy=proxy.url().replace("//", "//a:wörd@")))
+    assert seen.failure is None
+    assert base64.b64encode("a:wörd".encode()) in proxy.requests[0]
