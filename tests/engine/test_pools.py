@@ -384,7 +384,7 @@ def until_dead(pid):
 def _runs(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"  # dead, and only not waited for by whoever runs as process 1 here
 
