@@ -38,6 +38,7 @@ from monitor.probes.options import NetworkOptions, TlsOptions, join_address, spl
 from monitor.probes.resolve import Resolver, is_address
 
 # Options and error codes of libcurl that pycurl has no names for
+_QUIC_NOT_SENT = b"sendmsg() returned -1 (errno "
 _QUICK_EXIT = 322
 _E_HTTP2_STREAM = 92
 _E_HTTP3 = 95
@@ -208,6 +209,8 @@ class Transfer:
         self._forbidden: str | None = None
         self._opened: list[socket.socket] = []
         self._asked_for_certificate = False
+        self._tls_words = ""
+        self._quic_errno = 0
         self._suite: tuple[str, str] | None = None
         self._set_up()
 
@@ -275,6 +278,10 @@ class Transfer:
             self._shortage = line[23:-1].decode("ascii", "replace")
         elif line.startswith(b"TLS") and b"(IN), TLS handshake, Request CERT" in line:
             self._asked_for_certificate = True
+        elif line.startswith(b"SSL: "):  # of a failure over QUIC, the error itself says less
+            self._tls_words = line[5:-1].decode("ascii", "replace")
+        elif line.startswith(_QUIC_NOT_SENT):
+            self._quic_errno = int(line[len(_QUIC_NOT_SENT) :].partition(b")")[0])
         elif line.startswith(b"SSL connection using "):
             version, _, rest = line[21:].decode("ascii", "replace").partition(" / ")
             self._suite = (version, rest.partition(" / ")[0].strip())
@@ -415,7 +422,7 @@ class Transfer:
     # ------------------------------------------------------------ what an error means
 
     def _failure(self, code: int, text: str) -> Failure:
-        system = self.curl.getinfo(pycurl.OS_ERRNO)
+        system = self.curl.getinfo(pycurl.OS_ERRNO) or self._quic_errno
         text = _OPENSSL_PREFIX.sub("", text).removesuffix(", errno 0")
         connected = self._times[1] > 0
         if code in _OUR_FAULT:
@@ -502,7 +509,7 @@ class Transfer:
         if result == _X509_NOT_YET_VALID:
             day = _date(chain, "Start date", after=self._deadline.clock.time())
             return Failure(Reason.TLS_NOT_YET_VALID, f"a certificate of {name} is not valid{day}")
-        if _WRONG_NAME.search(text):
+        if _WRONG_NAME.search(text) or _WRONG_NAME.search(self._tls_words):
             message = f"certificate for {_names(leaf)} does not cover {name}"
             return Failure(Reason.TLS_WRONG_HOST, message)
         issuer = leaf.get("Issuer", "unknown")

@@ -31,8 +31,9 @@ def serve():
     servers = []
 
     def start(script, **values) -> ScriptedServer:
-        servers.append(ScriptedServer(script, **values))
-        return servers[-1]
+        server = ScriptedServer(script, **values)
+        servers.append(server)
+        return server
 
     yield start
     for server in servers:

@@ -1,0 +1,97 @@
+"""HTTP/3 against a server of its own, over QUIC on loopback."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.asyncio.server import serve
+from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.events import HeadersReceived
+from aioquic.quic.configuration import QuicConfiguration
+
+from monitor.model import Phase, Reason
+from monitor.probes.http import HttpOptions
+from monitor.probes.options import TlsOptions
+
+
+class _Hello(QuicConnectionProtocol):
+    """Answers every request with a few words."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._http = None
+
+    def quic_event_received(self, event):
+        self._http = self._http or H3Connection(self._quic)
+        for one in self._http.handle_event(event):
+            if isinstance(one, HeadersReceived):
+                self._http.send_headers(one.stream_id, [(b":status", b"200"), (b"x-peer", b"h3")])
+                self._http.send_data(one.stream_id, b"hello over QUIC", end_stream=True)
+        self.transmit()
+
+
+@pytest.fixture
+def http3(authority):
+    """Serve on a port of UDP; yields a function from a certificate's names to the URL."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    servers = []
+
+    def start(*names: str) -> str:
+        configuration = QuicConfiguration(is_client=False, alpn_protocols=H3_ALPN)
+        configuration.load_cert_chain(*authority.server_files(*names))
+        begun = serve("127.0.0.1", 0, configuration=configuration, create_protocol=_Hello)
+        server = asyncio.run_coroutine_threadsafe(begun, loop).result(timeout=30)
+        servers.append(server)
+        transport: Any = server._transport
+        port = transport.get_extra_info("sockname")[1]
+        return f"https://127.0.0.1:{port}/"
+
+    yield start
+
+    async def end():
+        for server in servers:
+            server.close()
+        await asyncio.sleep(0.1)  # transports close in their next turn
+
+    asyncio.run_coroutine_threadsafe(end(), loop).result(timeout=30)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def test_an_answer_over_http3(check, http3, authority):
+    """Version, body, phases and certificate are those of the QUIC connection."""
+    url = http3("127.0.0.1")
+    seen = check(url, http=HttpOptions(version="3"), tls=TlsOptions(ca_file=authority.file))
+    assert seen.failure is None
+    assert (seen.answer.version, seen.answer.body) == ("3", b"hello over QUIC")
+    assert seen.answer.header("x-peer") == ("h3",)
+    assert set(seen.phases) >= {Phase.CONNECT, Phase.TLS, Phase.PROCESSING}
+    assert seen.tls.version == "TLS 1.3"
+    assert seen.tls.verified
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted", "reason"),
+    [
+        ("shop.example.org", True, Reason.TLS_WRONG_HOST),
+        ("127.0.0.1", False, Reason.TLS_UNTRUSTED),
+    ],
+)
+def test_a_bad_certificate_over_http3(check, http3, authority, name, trusted, reason):
+    """It is refused as over TCP, for the same reason, and its chain is kept."""
+    tls = TlsOptions(ca_file=authority.file if trusted else None)
+    seen = check(http3(name), http=HttpOptions(version="3"), tls=tls)
+    assert seen.failure.reason is reason
+    assert seen.tls.verified is False
+    assert seen.tls.chain
+
+
+def test_nobody_at_the_port_over_http3(check):
+    """Where nothing listens, that is the reason, not a timeout."""
+    seen = check("https://127.0.0.1:9/", http=HttpOptions(version="3"))
+    assert seen.failure.reason is Reason.CONNECT_REFUSED
