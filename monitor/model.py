@@ -326,10 +326,12 @@ class TcpAnswer:
     Attributes:
         captures: Named groups of the dialogue's ``expect`` lines.
         received: The last bytes that came, for evidence.
+        bytes_differ: Whether what failed was a step that expected bytes, not a pattern.
     """
 
     captures: tuple[tuple[str, str], ...] = ()
     received: bytes = b""
+    bytes_differ: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

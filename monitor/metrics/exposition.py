@@ -275,13 +275,20 @@ def _http(lines: _Lines, seen: Observation, analysis: Analysis) -> None:
 
 def _tcp(lines: _Lines, seen: Observation, analysis: Analysis) -> None:
     broke = analysis.verdict.reason is Reason.TCP_DIALOGUE
-    if not broke and not isinstance(seen.answer, TcpAnswer):
+    answer = seen.answer if isinstance(seen.answer, TcpAnswer) else None
+    if not broke and answer is None:
         return
-    # A dialogue expects patterns only, so bytes are never the cause.
-    lines.plain({"probe_failed_due_to_regex": int(broke), "probe_failed_due_to_bytes": 0})
-    if isinstance(seen.answer, TcpAnswer) and seen.answer.captures:
+    by_bytes = broke and answer is not None and answer.bytes_differ
+    by_pattern = broke and not by_bytes
+    lines.plain(
+        {
+            "probe_failed_due_to_regex": int(by_pattern),
+            "probe_failed_due_to_bytes": int(by_bytes),
+        }
+    )
+    if answer is not None and answer.captures:
         labels: dict[str, str] = {}
-        for name, value in seen.answer.captures:
+        for name, value in answer.captures:
             if _LABEL_NAME.fullmatch(name):
                 labels[lines.free_label(name)] = value
         if labels:

@@ -110,7 +110,12 @@ class Peer(Protocol):
 
 
 class Dialogue:
-    """One check's steps and what they matched; lives in one thread."""
+    """
+    One check's steps and what they matched; lives in one thread.
+
+    Attributes:
+        bytes_differ: Whether bytes that a step expected did not come.
+    """
 
     def __init__(self, peer: Peer, site: Site, deadline: Deadline) -> None:
         self._peer = peer
@@ -118,6 +123,7 @@ class Dialogue:
         self._deadline = deadline
         self._numbered: tuple[bytes | None, ...] = ()
         self._named: dict[str, bytes] = {}
+        self.bytes_differ = False
 
     @property
     def captures(self) -> tuple[tuple[str, str], ...]:
@@ -178,12 +184,14 @@ class Dialogue:
 
     def _expect_bytes(self, wanted: bytes) -> None:
         expected = f"bytes {wanted.hex(' ')}"
+        self.bytes_differ = True  # until they have come
         try:
             came = self._peer.receive_bytes(wanted)
         except (TimeoutError, EOFError, Flooded) as end:
             raise self._missing(expected, self._peer.unread(), end) from end
         if came != wanted:
             raise self._missing(expected, came)
+        self.bytes_differ = False
 
     def _missing(self, expected: str, got: bytes, end: Exception | None = None) -> Broken:
         if isinstance(end, Flooded):

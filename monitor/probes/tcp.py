@@ -114,7 +114,11 @@ def converse(
             failure = broken.failure
     if connection.stood:
         received = evidence(connection.received, site)
-        answer = TcpAnswer(captures=dialogue.captures, received=received)
+        answer = TcpAnswer(
+            captures=dialogue.captures,
+            received=received,
+            bytes_differ=dialogue.bytes_differ,
+        )
     return Observation(
         time=started,
         duration=sum(connection.phases.values()),

@@ -555,6 +555,14 @@ def test_a_dialogue_that_went_wrong():
         assert shown("probe_failed_due_to_bytes") == 0
 
 
+def test_a_dialogue_whose_bytes_did_not_come():
+    """Where a step expected bytes, they are to blame and no pattern is."""
+    seen = failed(Reason.TCP_DIALOGUE, TCP, answer=TcpAnswer(received=b"N", bytes_differ=True))
+    shown = Samples(state(site("tcp"), seen))
+    assert shown("probe_failed_due_to_regex") == 0
+    assert shown("probe_failed_due_to_bytes") == 1
+
+
 def test_captures_become_an_info_series():
     """Each named group of the dialogue is a label."""
     shown = Samples(state(site("tcp"), TCP))

@@ -241,6 +241,7 @@ def test_a_dialogue_that_fails_says_what_came_instead(serve, look, steps, script
     assert seen.failure.reason is reason
     assert seen.failure.message == message.format(port=server.port)
     assert seen.answer is not None
+    assert seen.answer.bytes_differ == ("expect_bytes" in steps[-1])
     assert Phase.PROCESSING in seen.phases
 
 
