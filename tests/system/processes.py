@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -220,7 +221,10 @@ class Prometheus:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         url = f"http://127.0.0.1:{self.port}/api/v1/query?query={quote(expression)}"
-        found: list[dict[str, Any]] = json.loads(fetch(url)[1])["data"]["result"]
+        status, text = fetch(url)
+        if status != HTTPStatus.OK:
+            return []  # it says so in words while it starts
+        found: list[dict[str, Any]] = json.loads(text)["data"]["result"]
         return found
 
     def stop(self) -> None:
