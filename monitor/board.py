@@ -1,8 +1,8 @@
 """
 Where the engine and the web meet: the last known state of every site.
 
-The engine (main thread) publishes; the web thread takes snapshots. The lock here is the only one
-of ours.
+The engine (main thread) publishes; the web thread takes snapshots. Nothing else is shared between
+the two, and the lock here guards it.
 """
 
 from collections.abc import Iterable, Mapping
