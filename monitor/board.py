@@ -28,7 +28,7 @@ class StatusBoard:
     def __init__(self) -> None:
         self._lock = Lock()
         self._entries: dict[str, Entry] = {}
-        self._unready: str | None = "starting"
+        self._ready = False
         self._stopping = False
 
     def publish(self, entries: Iterable[Entry]) -> None:
@@ -52,10 +52,10 @@ class StatusBoard:
         with self._lock:
             return self._entries.get(name)
 
-    def set_unready(self, reason: str | None) -> None:
-        """Say why the daemon is not ready, or None when it is; of no effect once it stops."""
+    def ready(self) -> None:
+        """Say that everything runs; of no effect once the daemon stops."""
         with self._lock:
-            self._unready = reason
+            self._ready = True
 
     def stopping(self) -> None:
         """Say that the daemon stops: for good, even if its start is only now over."""
@@ -63,5 +63,8 @@ class StatusBoard:
             self._stopping = True
 
     def unready(self) -> str | None:
+        """Return why the daemon is not ready, or None when it is."""
         with self._lock:
-            return "stopping" if self._stopping else self._unready
+            if self._stopping:
+                return "stopping"
+            return None if self._ready else "starting"

@@ -19,7 +19,7 @@ from monitor.config.blackbox import imported
 from monitor.config.load import Config, load, load_text
 from monitor.config.schema import json_schema
 from monitor.errors import ConfigError, MonitorError, Problem
-from monitor.model import Result, Site
+from monitor.model import Result, Site, longest_first
 from monitor.probes.transport import LIBCURL_VERSION
 from monitor.report import result_json
 
@@ -337,7 +337,7 @@ def _load(path: Path, log_level: str, log_format: logs.Form) -> Config:
     secrets = logs.Secrets()
     logs.configure(log_level, log_format, secrets)
     config = load(path, daemon.TABLES, os.environ)
-    secrets.values = tuple(sorted(config.secrets(), key=len, reverse=True))
+    secrets.values = longest_first(config.secrets())
     return config
 
 

@@ -123,7 +123,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         server.start()
         try:
             runtime.start()
-            reloader.start(server.reconfigure, on_running=lambda: board.set_unready(None))
+            reloader.start(server.reconfigure, on_running=board.ready)
             _log.info(
                 "started",
                 extra=fields(

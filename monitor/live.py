@@ -23,6 +23,7 @@ from monitor.probes.http import HttpOptions, check_header
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.web.probe import LiveCheck, ProbeQuery, Refused
 
+_LONGEST_ECHO = 200
 _NO_SCRAPE_TIMEOUT: Seconds = 120.0
 _OFFSET: Seconds = 0.5
 """What is left of Prometheus' patience for the way back, as in blackbox_exporter."""
@@ -107,9 +108,6 @@ class LiveProbes:
             raise Refused(400, f"target {error}") from error
 
 
-_LONGEST_ECHO = 200
-
-
 def _patience(header: str | None) -> Seconds:
     """Return how long Prometheus waits, by its header X-Prometheus-Scrape-Timeout-Seconds."""
     if not header:
@@ -119,8 +117,10 @@ def _patience(header: str | None) -> Seconds:
         text = f"Failed to parse timeout from Prometheus header: {shown!r} is not a number"
         raise Refused(500, text)
     seconds = float(header)
+    if not seconds or not math.isfinite(seconds):
+        return _NO_SCRAPE_TIMEOUT
     # Nobody is answered later than that: the web server ends its answers
-    return min(seconds, _NO_SCRAPE_TIMEOUT) if seconds and math.isfinite(seconds) else 120.0
+    return min(seconds, _NO_SCRAPE_TIMEOUT)
 
 
 def _timeout(of_module: Seconds | None, patience: Seconds) -> Seconds:

@@ -6,7 +6,7 @@ processes hand each other. Times are seconds and sizes bytes; whatever has anoth
 its name. ``None`` is "no data", never 0.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from enum import StrEnum
@@ -206,6 +206,11 @@ class Site:
 
 
 _SHORTEST_SECRET = 4
+
+
+def longest_first(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Return secrets in the order in which they are masked: one may be a part of another."""
+    return tuple(sorted(set(secrets), key=lambda secret: (-len(secret), secret)))
 
 
 def redact(text: str, secrets: tuple[str, ...]) -> str:

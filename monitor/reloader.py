@@ -21,7 +21,7 @@ from monitor.engine.events import Inbox, ReloadRequested, SitesChanged
 from monitor.errors import ConfigError, StartupError
 from monitor.logs import Secrets, fields
 from monitor.metrics.internal import Internal
-from monitor.model import Seconds, Site, SiteChange
+from monitor.model import Seconds, Site, SiteChange, longest_first
 from monitor.web.web_config import WebConfig
 
 _log = logging.getLogger(__name__)
@@ -119,8 +119,7 @@ class Reloader:
     def _mask(self, *configs: Config) -> None:
         """Keep the secrets of these configurations out of the log from now on."""
         secrets = {secret for config in configs for secret in config.secrets()}
-        # One may be part of another, which is masked first
-        self._secrets.values = tuple(sorted(secrets, key=len, reverse=True))
+        self._secrets.values = longest_first(secrets)
 
     def _reload(self, cause: str, reconfigure: Callable[[WebConfig], None]) -> tuple[str, ...]:
         """Return what is wrong with the files; nothing when they are in force."""

@@ -20,6 +20,7 @@ from monitor.model import (
     Observation,
     TlsSession,
     WebSocketAnswer,
+    longest_first,
     redact,
 )
 
@@ -55,7 +56,7 @@ class Seen:
                 json.dumps(secret, ensure_ascii=False)[1:-1],
             )
         }
-        self._secrets = tuple(sorted(secrets, key=len, reverse=True))
+        self._secrets = longest_first(secrets)
 
     def answer(self, kind: type[_Answer], name: str) -> _Answer:
         """

@@ -7,7 +7,7 @@ from html import escape
 from urllib.parse import quote, quote_plus, unquote
 
 from monitor.config.substitute import HIDDEN
-from monitor.model import redact
+from monitor.model import longest_first, redact
 from monitor.options import basic_credentials
 
 _USERINFO = re.compile(r"(?<=://)([^/?#\s]*)@")
@@ -64,11 +64,6 @@ def every_form(secrets: Iterable[str]) -> tuple[str, ...]:
         forms.update(quote(plain, safe=safe, errors="replace") for safe in _UNQUOTED)
         forms.update(json.dumps(plain, ensure_ascii=escaped)[1:-1] for escaped in (True, False))
     return longest_first(forms)
-
-
-def longest_first(secrets: Iterable[str]) -> tuple[str, ...]:
-    """Return secrets in the order in which they are masked: one may be a part of another."""
-    return tuple(sorted(secrets, key=lambda secret: (-len(secret), secret)))
 
 
 def hide_credentials(text: str) -> str:

@@ -183,10 +183,10 @@ def test_health_and_readiness(client_of):
         "Healthy\n",
     )
     before = client.get("/-/ready")
-    board.set_unready(None)
+    board.ready()
     during = client.get("/-/ready")
     board.stopping()
-    board.set_unready(None)  # by a start that is over only now
+    board.ready()  # by a start that is over only now
     after = client.get("/-/ready")
 
     assert (before.status_code, before.text) == (503, "Not ready: starting\n")
@@ -563,7 +563,7 @@ GETS = [
 @pytest.fixture
 def complete(client_of):
     board = states.board(states.down("a"))
-    board.set_unready(None)
+    board.ready()
     return client_of(board, probe_site=lambda *_: ("text/x", iter([b"x"])))
 
 
