@@ -11,7 +11,6 @@ import asyncio
 import errno
 import logging
 import os
-import re
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from monitor.errors import StartupError
 from monitor.logs import fields
 from monitor.model import Bytes, Seconds
 from monitor.web.access import Access
+from monitor.web.listen import parse_listen
 from monitor.web.tls import ServerTls
 from monitor.web.web_config import WebConfig
 
@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 
 _BACKLOG = 128
 _LONGEST_HEAD: Bytes = 64 * 1024
-_LARGEST_PORT = 65535
-_LISTEN = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})", re.ASCII)
 _FAREWELL: Seconds = 1.0  # for a TLS goodbye, and for cut off requests to notice
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -351,12 +349,7 @@ def _address(sock: socket.socket) -> str:
 
 
 def _bind(listen: str) -> Iterator[socket.socket]:
-    found = _LISTEN.fullmatch(listen)
-    if found is None or int(found["port"]) > _LARGEST_PORT:
-        raise StartupError(
-            f"cannot listen on {listen!r}: write HOST:PORT, [IPV6]:PORT, or :PORT for every address"
-        )
-    host, port = found["six"] or found["host"], int(found["port"])
+    host, port = parse_listen(listen)
     try:
         yield from _bound(host, port)
     except socket.gaierror as error:
