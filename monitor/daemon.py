@@ -39,7 +39,7 @@ from monitor.metrics.internal import Internal
 from monitor.model import Result, Seconds, Site, SiteChange, SiteState
 from monitor.probes.observe import Observer
 from monitor.probes.registry import PROBES
-from monitor.probes.transport import LIBCURL_VERSION
+from monitor.probes.version import LIBCURL_VERSION
 from monitor.reloader import Reloader, bucket_bounds
 from monitor.web.app import create_app
 from monitor.web.server import WebServer

@@ -1,6 +1,7 @@
 """The import rule of docs/architecture.md, held against every file."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,8 +32,8 @@ HOMES = {
     "jinja2": ("monitor/web/",),
     "markupsafe": ("monitor/web/",),
     "bcrypt": ("monitor/web/",),
-    "click": ("monitor/cli.py",),
-    "rich": ("monitor/cli.py", "monitor/present.py"),
+    "click": ("monitor/cli.py", "monitor/commands/"),
+    "rich": ("monitor/commands/", "monitor/present.py"),
     "re2": ("monitor/options.py",),
 }
 
@@ -65,7 +66,8 @@ def test_a_file_imports_only_what_lies_below_it(path):
         "reloader": GROUND | PACKAGES,
         "live": GROUND | PACKAGES,
         "daemon": GROUND | PACKAGES | {"live", "reloader"},
-        "cli": GROUND | PACKAGES | {"daemon", "present"},
+        "commands": GROUND | PACKAGES | {"commands", "daemon", "present"},
+        "cli": {"commands", "errors", "probes"},
         "__main__": {"cli"},
         "__init__": set(),
     }[own]
@@ -100,3 +102,23 @@ def test_a_worker_loads_no_network_library():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", ["--version", "healthcheck"])
+def test_a_light_command_loads_nothing_of_the_daemon(command):
+    """What is run in seconds' time, or by hand to see what there is, costs next to nothing."""
+    heavy = ["requests", "yaml", "pydantic_core", "starlette", "uvicorn", "rich", "http", "ssl"]
+    script = (
+        "import sys, monitor.cli\n"
+        f"try: monitor.cli.cli([{command!r}])\n"
+        f"except SystemExit: print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "MONITOR_LISTEN": "127.0.0.1:1"},
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

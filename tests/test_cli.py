@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -264,10 +265,18 @@ def test_version_names_what_matters():
 
 def test_every_command_has_a_help_text():
     """--help of each command explains it in a sentence."""
-    for name, command in cli.commands.items():
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
         done = CliRunner().invoke(cli, [name, "--help"])
         assert done.exit_code == 0
-        assert command.get_short_help_str()
+        assert cli.get_command(context, name).get_short_help_str()
+
+
+def test_a_command_is_known_by_its_name():
+    """A mistyped one is a mistake, with the one that was meant."""
+    done = CliRunner().invoke(cli, ["chek"])
+    assert done.exit_code == 2
+    assert "there is no command 'chek'; did you mean 'check'?" in done.stderr
 
 
 def test_import_of_a_blackbox_file(tmp_path):

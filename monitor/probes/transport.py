@@ -21,8 +21,6 @@ from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
 from monitor.probes.curl import Handles, Proxy, Route, Transfer
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 
-LIBCURL_VERSION: str = pycurl.version_info()[1]
-
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"http": 80, "https": 443}
 # Of RFC 9112, 4, and as libcurl writes it for HTTP/2 and 3

@@ -1,0 +1,132 @@
+"""``monitor check``: every site once, now."""
+
+import json
+import os
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from monitor import daemon, logs, present
+from monitor.commands import DOWN, OK
+from monitor.commands.junit import write_junit
+from monitor.commands.options import config_option, log_options
+from monitor.commands.output import console, exit_after
+from monitor.config.load import Config, load
+from monitor.model import Result, Site, longest_first
+from monitor.report import result_json
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[SITE]...")
+@config_option
+@click.option("--group", multiple=True, help="Only sites of this group; may be repeated.")
+@click.option(
+    "--label",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Only sites with this label; several must all fit.",
+)
+@click.option("--fail-fast", is_flag=True, help="Stop at the first site that is down.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a JUnit report to this file as well.",
+)
+@log_options("error")
+def check(
+    names: tuple[str, ...],
+    config: Path,
+    group: tuple[str, ...],
+    label: tuple[str, ...],
+    fail_fast: bool,
+    as_json: bool,
+    junit: Path | None,
+    log_level: str,
+    log_format: logs.Form,
+) -> None:
+    """
+    Check every site, or each named one, once and now.
+
+    Exits with 0 when all are up, with 1 when one is down or could not be checked.
+    """
+    loaded = _load(config, log_level, log_format)
+    sites = _pick(loaded.sites, names, group, label)
+    terminal = Console(stderr=True)
+    progress = Progress(
+        TextColumn("checking"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=terminal,
+        transient=True,
+        disable=as_json or not terminal.is_terminal,
+    )
+    task = progress.add_task("checking", total=len(sites))
+
+    def on_result(result: Result) -> bool:
+        progress.advance(task)
+        return fail_fast and result.up is False
+
+    with progress:
+        results, drained = daemon.check(
+            sites, loaded.settings, on_result, connectivity=loaded.connectivity
+        )
+    up = sum(result.up is True for result in results)
+    down = sum(result.up is False for result in results)
+    if junit is not None:
+        write_junit(junit, results)
+    if as_json:
+        document = {
+            "up": up,
+            "down": down,
+            "results": [result_json(result) for result in results],
+        }
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        console().print(present.results_table(results))
+        click.echo(f"{up} up, {down} down, {len(sites) - up - down} not checked")
+    exit_after(OK if up == len(sites) else DOWN, drained)
+
+
+def _load(path: Path, log_level: str, log_format: logs.Form) -> Config:
+    secrets = logs.Secrets()
+    logs.configure(log_level, log_format, secrets)
+    config = load(path, daemon.TABLES, os.environ)
+    secrets.values = longest_first(config.secrets())
+    return config
+
+
+def _pick(
+    sites: Sequence[Site], names: Sequence[str], groups: Sequence[str], labels: Sequence[str]
+) -> list[Site]:
+    """Return the sites that are asked for; without any wish, all."""
+    known = [site.name for site in sites]
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"no site is named {name!r}{hint}")
+    for group in groups:
+        if group not in {site.group for site in sites}:
+            raise click.UsageError(f"no site is in group {group!r}")
+    wanted = set()
+    for label in labels:
+        name, equals, value = label.partition("=")
+        if not equals:
+            raise click.UsageError(f"{label!r} is not NAME=VALUE")
+        wanted.add((name, value))
+    picked = [
+        site
+        for site in sites
+        if (not names or site.name in names)
+        and (not groups or site.group in groups)
+        and wanted.issubset(site.labels)
+    ]
+    if not picked:
+        raise click.UsageError("no site fits all of these conditions")
+    return picked

@@ -1,0 +1,56 @@
+"""Options that several commands have; light, because each of them loads this."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+_DEFAULT_CONFIG = "config/sites.yaml"
+_DEFAULT_LISTEN = ":10115"
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=_DEFAULT_CONFIG,
+    envvar="MONITOR_CONFIG",
+    show_default=True,
+    show_envvar=True,
+    help="The site list: a file, or a folder of *.yaml.",
+)
+
+
+listen_option = click.option(
+    "--listen",
+    multiple=True,
+    default=[_DEFAULT_LISTEN],
+    envvar="MONITOR_LISTEN",
+    show_default=True,
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="Where metrics and pages are served; may be given several times.",
+)
+
+
+def log_options(level: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of the log; *level* is what is told where nothing is asked for."""
+    options = (
+        click.option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+        ),
+        click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            default=level,
+            show_default=True,
+        ),
+    )
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in options:
+            command = option(command)
+        return command
+
+    return decorate

@@ -1,0 +1,23 @@
+"""How commands that check print, and end."""
+
+import sys
+from typing import NoReturn
+
+from rich.console import Console
+
+from monitor import daemon
+
+_UNBOUNDED = 10_000
+
+
+def console() -> Console:
+    # Into a file or a pipe no line is cut to the width that a terminal happens to have
+    width = None if sys.stdout.isatty() else _UNBOUNDED
+    return Console(highlight=False, width=width)
+
+
+def exit_after(code: int, drained: bool) -> NoReturn:
+    sys.stdout.flush()  # a full disk is noticed here, while it can still be said
+    if not drained:
+        daemon.leave(code)
+    sys.exit(code)

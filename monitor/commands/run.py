@@ -1,0 +1,33 @@
+"""``monitor run``: the daemon."""
+
+from pathlib import Path
+
+import click
+
+from monitor import daemon, logs
+from monitor.commands import OK
+from monitor.commands.options import config_option, listen_option, log_options
+
+
+@click.command()
+@config_option
+@listen_option
+@click.option(
+    "--web-config",
+    type=click.Path(path_type=Path),
+    help="A file in exporter-toolkit's form, for TLS and basic authentication.",
+)
+@log_options("info")
+def run(
+    config: Path,
+    listen: tuple[str, ...],
+    web_config: Path | None,
+    log_level: str,
+    log_format: logs.Form,
+) -> None:
+    """Check every site on its interval and serve the results, until told to stop."""
+    secrets = logs.Secrets()
+    logs.configure(log_level, log_format, secrets)
+    options = daemon.RunOptions(config=config, listen=listen, web_config=web_config)
+    if not daemon.run(options, secrets):
+        daemon.leave(OK)

@@ -1,0 +1,14 @@
+"""``monitor schema``: the site list's JSON Schema."""
+
+import json
+
+import click
+
+from monitor import daemon
+from monitor.config.schema import json_schema
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the site list, for editors."""
+    click.echo(json.dumps(json_schema(daemon.TABLES), indent=2, ensure_ascii=False))

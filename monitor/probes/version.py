@@ -1,0 +1,5 @@
+"""Which libcurl there is; light, because ``monitor --version`` says it."""
+
+import pycurl
+
+LIBCURL_VERSION: str = pycurl.version_info()[1]
