@@ -1,0 +1,127 @@
+"""
+Which of several daemons checks a site; pure.
+
+Every shard reads the same list and works out by itself which sites are its own, so shards need
+neither each other nor anybody who tells them.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from struct import Struct
+
+from monitor.errors import StartupError
+from monitor.model import SiteChange
+
+AUTO = "auto"
+
+_MOST_SHARDS = 1000
+"""Each eight cost every site a hash."""
+_WORDS = Struct("<8Q")
+_hash = partial(blake2b, digest_size=_WORDS.size, person=b"monitor shards")
+_NUMBER = "[0-9]{1,9}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """
+    One part of the sites: shard 2 of 5, say; the only one where nothing is divided.
+
+    Attributes:
+        number: From 1 to ``total``.
+    """
+
+    number: int = 1
+    total: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+    def owns(self, name: str) -> bool:
+        """Return whether the site of this name belongs here."""
+        return self.total == 1 or owner(name, self.total) == self.number
+
+    def own(self, change: SiteChange) -> SiteChange:
+        """Return what of a change concerns this shard; a site never moves to another by one."""
+        if self.total == 1:
+            return change
+        return SiteChange(
+            added=tuple(site for site in change.added if self.owns(site.name)),
+            removed=tuple(name for name in change.removed if self.owns(name)),
+            changed=tuple(site for site in change.changed if self.owns(site.name)),
+        )
+
+
+def owner(name: str, total: int) -> int:
+    """
+    Return the number, from 1, of the shard that a site belongs to.
+
+    Each shard has a weight for each name, which depends on nothing else, and the heaviest has the
+    site. So a sixth shard takes a sixth of the sites, some from each of the five, and none moves
+    between those; and where the last shard goes, its sites alone move. The weights are promised to
+    stay what they are: shards of different versions run side by side during an upgrade.
+    """
+    data = name.encode(errors="surrogatepass")
+    weights: tuple[int, ...] = ()
+    for block in range(0, total, 8):
+        digest = _hash(data, salt=block.to_bytes(blake2b.SALT_SIZE, "little")).digest()
+        weights += _WORDS.unpack(digest)
+    weights = weights[:total]
+    return weights.index(max(weights)) + 1
+
+
+def parse_shard(text: str, environ: Mapping[str, str]) -> Shard:
+    """
+    Return the shard that the command line asks for.
+
+    Args:
+        text: ``2/5``, or ``auto`` in a pod of a StatefulSet: its place is in its name, which is
+            ``POD_NAME``, else ``HOSTNAME``, and the number of shards is ``MONITOR_SHARDS``.
+
+    Raises:
+        StartupError: It is none, or cannot be found out.
+    """
+    if text == AUTO:
+        return _from_pod(environ)
+    form = re.fullmatch(f"({_NUMBER})/({_NUMBER})", text)
+    if form is None:
+        raise StartupError(f"{text!r} is not a shard; write 2/5 for the second of five, or auto")
+    number, total = int(form[1]), _total(form[2])
+    if not 1 <= number <= total:
+        raise StartupError(
+            f"there is no shard {text}; they are numbered from 1/{total} to {total}/{total}"
+        )
+    return Shard(number, total)
+
+
+def _from_pod(environ: Mapping[str, str]) -> Shard:
+    shards = environ.get("MONITOR_SHARDS", "")
+    if not re.fullmatch(_NUMBER, shards):
+        raise StartupError(
+            f"MONITOR_SHARDS is {shards!r}; for shard auto it must say how many shards there are,"
+            " which is the StatefulSet's replicas"
+        )
+    total = _total(shards)
+    pod = environ.get("POD_NAME") or environ.get("HOSTNAME", "")
+    form = re.fullmatch(f".+-({_NUMBER})", pod)
+    if form is None:
+        raise StartupError(
+            f"shard auto finds no place in the pod's name {pod!r}; a StatefulSet's pods are named"
+            " monitor-0, monitor-1 …"
+        )
+    place = int(form[1])
+    if place >= total:
+        raise StartupError(
+            f"pod {pod} has the place {place}, counted from 0, but MONITOR_SHARDS is {total};"
+            " set it to the StatefulSet's replicas"
+        )
+    return Shard(place + 1, total)
+
+
+def _total(text: str) -> int:
+    total = int(text)
+    if not 1 <= total <= _MOST_SHARDS:
+        raise StartupError(f"{total} shards are not possible; there may be 1 to {_MOST_SHARDS}")
+    return total
