@@ -54,6 +54,15 @@ def _problem(address: Listen) -> str | None:
 
 
 def _connect(address: Listen) -> socket.socket:
+    if address.path:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(_PATIENCE)
+        try:
+            sock.connect(address.path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
     host = _LOOPBACK.get(address.host, address.host)
     return socket.create_connection((host, address.port), _PATIENCE)
 

@@ -26,7 +26,7 @@ listen_option = click.option(
     envvar="MONITOR_LISTEN",
     show_default=True,
     show_envvar=True,
-    metavar="HOST:PORT",
+    metavar="HOST:PORT|unix:PATH",
     help="Where metrics and pages are served; may be given several times.",
 )
 

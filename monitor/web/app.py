@@ -46,6 +46,7 @@ def create_app(
     version: str,
     probe_site: Callable[[str, str], Exposition] | None = None,
     live: Live | None = None,
+    elsewhere: Callable[[str], str | None] = lambda _: None,
     clock: Clock | None = None,
 ) -> Starlette:
     """
@@ -62,6 +63,7 @@ def create_app(
         probe_site: ``(accept, name)`` to the exposition of one site's last result; raises
             LookupError where there is none. Without it there is no ``/probe``.
         live: Checks targets that are not listed; without it ``/probe`` shows listed sites alone.
+        elsewhere: From a name that this daemon has not to who has the site; None for nobody.
     """
     endpoints = _Endpoints(
         board,
@@ -70,6 +72,7 @@ def create_app(
         config_text,
         Pages(version, clock or SystemClock()),
         live,
+        elsewhere,
     )
     routes = [
         Route("/", endpoints.status_page),
@@ -114,6 +117,7 @@ class _Endpoints:
         config_text: Callable[[], str],
         pages: Pages,
         live: Live | None,
+        elsewhere: Callable[[str], str | None],
     ) -> None:
         self._board = board
         self._scrape = scrape
@@ -121,6 +125,7 @@ class _Endpoints:
         self._config_text = config_text
         self._pages = pages
         self._live = live
+        self._elsewhere = elsewhere
 
     # ------------------------------------------------------------ for Prometheus
 
@@ -129,7 +134,7 @@ class _Endpoints:
         try:
             content_type, pieces = self._scrape(_accept(request), sites)
         except LookupError as error:
-            raise _no_such_site(str(error.args[0])) from error
+            raise self._no_such_site(str(error.args[0])) from error
         return streamed(request, content_type, pieces)
 
     async def probe(
@@ -144,7 +149,7 @@ class _Endpoints:
             content_type, pieces = probe_site(_accept(request), name)
         except LookupError as error:
             if self._board.get(name) is None:
-                raise _no_such_site(name) from error
+                raise self._no_such_site(name) from error
             raise HTTPException(503, "no check of this site has finished yet") from error
         return streamed(request, content_type, pieces)
 
@@ -213,7 +218,7 @@ class _Endpoints:
         name = _named_site(request)
         entry = self._board.get(name)
         if entry is None:
-            raise _no_such_site(name)
+            raise self._no_such_site(name)
         failures = entry.state.failures
         if not failures:
             return sentence("No failure of this site is remembered.")
@@ -264,8 +269,15 @@ class _Endpoints:
         name = request.path_params["name"]
         entry = self._board.get(name)
         if entry is None:
-            raise _no_such_site(name)
+            raise self._no_such_site(name)
         return entry
+
+    def _no_such_site(self, name: str) -> HTTPException:
+        where = self._elsewhere(name)
+        if where is not None:
+            return HTTPException(404, f"site {_short(name)!r} is not checked here, but by {where}")
+        lists = "/api/v1/sites lists them all"
+        return HTTPException(404, f"no site {_short(name)!r} is listed; {lists}")
 
 
 def _sites_json(entries: Iterator[Entry]) -> Iterator[bytes]:
@@ -310,10 +322,6 @@ def _named_site(request: Request) -> str:
     if name is None:
         raise HTTPException(400, f"say which site: {request.url.path}?site=NAME")
     return name
-
-
-def _no_such_site(name: str) -> HTTPException:
-    return HTTPException(404, f"no site {_short(name)!r} is listed; /api/v1/sites lists them all")
 
 
 def _short(text: str) -> str:

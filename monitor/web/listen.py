@@ -1,5 +1,6 @@
 """The addresses that ``--listen`` names; light, because ``monitor healthcheck`` reads them too."""
 
+import os
 import re
 from typing import NamedTuple
 
@@ -7,25 +8,44 @@ from monitor.errors import StartupError
 
 _HOST_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})", re.ASCII)
 _LARGEST_PORT = 65535
+_UNIX = "unix:"
+_LONGEST_PATH = 107  # what struct sockaddr_un has room for, its final zero aside
 
 
 class Listen(NamedTuple):
-    """A host, which is empty for every address of the machine, and a port; 0 picks a free one."""
+    """
+    A place to listen on.
 
-    host: str
-    port: int
+    Attributes:
+        host: Empty for every address of the machine.
+        port: 0 picks a free one.
+        path: Of a Unix socket, which has neither host nor port; otherwise empty.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
 
 
 def parse_listen(text: str) -> Listen:
     """
-    Read HOST:PORT, [IPV6]:PORT or :PORT.
+    Read HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH.
 
     Raises:
         StartupError: It is none of these.
     """
+    if text.startswith(_UNIX):
+        path = text.removeprefix(_UNIX)
+        if not 0 < len(os.fsencode(path)) <= _LONGEST_PATH or "\0" in path:
+            raise StartupError(
+                f"cannot listen on {text!r}: write {_UNIX}PATH with a path of 1 to "
+                f"{_LONGEST_PATH} bytes"
+            )
+        return Listen(path=path)
     found = _HOST_PORT.fullmatch(text)
     if found is None or int(found["port"]) > _LARGEST_PORT:
         raise StartupError(
-            f"cannot listen on {text!r}: write HOST:PORT, [IPV6]:PORT, or :PORT for every address"
+            f"cannot listen on {text!r}: write HOST:PORT, [IPV6]:PORT, :PORT for every address, "
+            f"or {_UNIX}PATH for a Unix socket"
         )
     return Listen(found["six"] or found["host"], int(found["port"]))

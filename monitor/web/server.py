@@ -10,11 +10,9 @@ too many, the one that has waited longest makes room for the new one.
 import asyncio
 import errno
 import logging
-import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -26,17 +24,15 @@ from monitor.errors import StartupError
 from monitor.logs import fields
 from monitor.model import Bytes, Seconds
 from monitor.web.access import Access
-from monitor.web.listen import parse_listen
+from monitor.web.doors import Listener, listen_on
 from monitor.web.tls import ServerTls
 from monitor.web.web_config import WebConfig
 
 log = logging.getLogger(__name__)
 
-_BACKLOG = 128
 _LONGEST_HEAD: Bytes = 64 * 1024
 _FAREWELL: Seconds = 1.0  # for a TLS goodbye, and for cut off requests to notice
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +60,8 @@ class WebServer:
     Serves one application on some addresses until it is stopped.
 
     Args:
-        listen: Each HOST:PORT, [IPV6]:PORT, or :PORT for every address of the machine; port 0
-            picks a free one.
+        listen: Each HOST:PORT, [IPV6]:PORT, :PORT for every address of the machine, or unix:PATH;
+            port 0 picks a free one.
         web_config: TLS, users and headers; without it, plain HTTP for everybody.
     """
 
@@ -80,14 +76,14 @@ class WebServer:
         self._config = web_config or WebConfig()
         self._access = Access(app, self._config)
         self._server = _Server(self._access, limits or Limits())
-        self._addresses: tuple[str, ...] = ()
+        self._listeners: tuple[Listener, ...] = ()
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """HOST:PORT of every listening socket; none before the start."""
-        return self._addresses
+        """What every socket listens on, with its real port; none before the start."""
+        return tuple(one.address for one in self._listeners)
 
     def start(self) -> None:
         """
@@ -98,16 +94,17 @@ class WebServer:
                 loop cannot be made; nothing is left open.
         """
         self.reconfigure(self._config)
-        sockets = _bind_all(self._listen)
+        listeners = listen_on(self._listen)
+        sockets = [one.socket for one in listeners]
         # A daemon thread, so that nothing a client does can keep the process from ending
         thread = threading.Thread(target=self._run, args=(sockets,), name="web", daemon=True)
         thread.start()
         self._server.settled.wait()
         if not self._server.started:
-            for sock in sockets:
-                sock.close()
+            for one in listeners:
+                one.close()
             raise StartupError(f"the web server cannot run: {self._failure}")
-        self._addresses = tuple(_address(sock) for sock in sockets)
+        self._listeners = listeners
         self._thread = thread
 
     def reconfigure(self, web_config: WebConfig | None) -> None:
@@ -125,6 +122,8 @@ class WebServer:
     def stop(self, timeout: Seconds = 2.0) -> None:
         """Let nobody in any more, finish the answers in hand, and cut off what is left by then."""
         if self._thread is not None:
+            for listener in self._listeners:
+                listener.remove()
             self._server.grace = timeout
             self._server.should_exit = True
             self._thread.join(timeout + 2 * _FAREWELL)
@@ -329,72 +328,3 @@ class _Connection(H11Protocol):
         super().on_response_complete()
         self._alarm.cancel()
         self._wait_for(self._now_waiting())
-
-
-def _bind_all(listen: Sequence[str]) -> list[socket.socket]:
-    with ExitStack() as opened:
-        sockets = [opened.enter_context(sock) for text in listen for sock in _bind(text)]
-        opened.pop_all()
-    for sock in sockets:
-        sock.setblocking(False)
-        # Inherited by every connection. asyncio sets it by itself, but not on sockets made like
-        # these, and then each answer on a kept connection waits 40 ms for an acknowledgement
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sockets
-
-
-def _address(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _bind(listen: str) -> Iterator[socket.socket]:
-    host, port = parse_listen(listen)
-    try:
-        yield from _bound(host, port)
-    except socket.gaierror as error:
-        raise StartupError(
-            f"cannot listen on {listen}: {host} is not an address of this machine, nor a name of it"
-        ) from error
-    except OSError as error:
-        advice = {
-            errno.EADDRINUSE: "; stop what is listening there, or choose another with --listen",
-            errno.EACCES: "; ports below 1024 are privileged, choose another with --listen",
-            errno.EADDRNOTAVAIL: f"; {host} is not an address of this machine",
-        }.get(error.errno or 0, "")
-        reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise StartupError(f"cannot listen on {listen}: {reason}{advice}") from error
-
-
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    if not host:
-        yield _every_address(port)
-        return
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    # localhost is two addresses, and where IPv6 is switched off only one of them can be had
-    refused: OSError | None = None
-    bound = 0
-    for family, address in dict.fromkeys((one[0], one[4]) for one in found):
-        try:
-            sock = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-        except OSError as error:
-            if error.errno not in _NO_SUCH_ADDRESS:
-                raise
-            refused = error
-        else:
-            bound += 1
-            yield sock
-    if not bound and refused:
-        raise refused
-
-
-def _every_address(port: int) -> socket.socket:
-    if socket.has_dualstack_ipv6():
-        try:
-            return socket.create_server(
-                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
-            )
-        except OSError as error:
-            if error.errno not in _NO_SUCH_ADDRESS:
-                raise
-    return socket.create_server(("", port), backlog=_BACKLOG)

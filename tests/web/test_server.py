@@ -175,7 +175,7 @@ def test_a_port_in_use():
 @pytest.mark.parametrize(
     ("listen", "sentence"),
     [
-        ("10115", "cannot listen on '10115': write HOST:PORT, [IPV6]:PORT, or :PORT for"),
+        ("10115", "cannot listen on '10115': write HOST:PORT, [IPV6]:PORT, :PORT for every"),
         ("::1:80", "cannot listen on '::1:80': write HOST:PORT"),
         ("127.0.0.1:99999", "cannot listen on '127.0.0.1:99999': write HOST:PORT"),
         ("127.0.0.1:http", "cannot listen on '127.0.0.1:http': write HOST:PORT"),

@@ -1,0 +1,172 @@
+"""Unix sockets to listen on; those of TCP are in test_server.py."""
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from monitor.errors import StartupError
+from monitor.web.doors import listen_on
+from monitor.web.server import WebServer
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """Where the socket is to be; relative, for pytest's folders have long names."""
+    monkeypatch.chdir(tmp_path)
+    return Path("web.sock")
+
+
+def refusal(*addresses):
+    with pytest.raises(StartupError) as caught:
+        listen_on(addresses)
+    return str(caught.value)
+
+
+def ask(path):
+    with closing(socket.socket(socket.AF_UNIX)) as sock:
+        sock.settimeout(PATIENCE)
+        sock.connect(str(path))
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        found = b""
+        while piece := sock.recv(65536):
+            found += piece
+        return found
+
+
+def test_it_answers_beside_a_port(path):
+    """One application answers on a Unix socket and a port; the file goes with the stop."""
+
+    async def hello(_):
+        return PlainTextResponse("hello")
+
+    server = WebServer(Starlette(routes=[Route("/", hello)]), [f"unix:{path}", "127.0.0.1:0"])
+    server.start()
+    try:
+        assert server.addresses[0] == "unix:web.sock"
+        assert server.addresses[1].startswith("127.0.0.1:")
+        assert ask(path).endswith(b"hello")
+    finally:
+        server.stop()
+
+    assert not path.exists()
+
+
+def test_the_health_check_finds_it(path):
+    """``monitor healthcheck`` asks at a Unix socket as at a port."""
+    ask_health = [*(sys.executable, "-m", "monitor"), "healthcheck", "--listen", f"unix:{path}"]
+    gone = subprocess.run(ask_health, check=False, capture_output=True, text=True)
+    assert (gone.returncode, gone.stderr) == (
+        1,
+        f"monitor: the daemon on unix:{path} is not healthy: No such file or directory\n",
+    )
+
+    async def healthy(_):
+        return PlainTextResponse("Healthy")
+
+    app = Starlette(routes=[Route("/-/healthy", healthy)])
+    server = WebServer(app, [f"unix:{path}"])
+    server.start()
+    try:
+        subprocess.run(ask_health, check=True)
+    finally:
+        server.stop()
+
+
+def test_permissions(path):
+    """Its owner and group may connect, whatever the umask says, and nobody else."""
+    before = os.umask(0)
+    try:
+        (listener,) = listen_on([f"unix:{path}"])
+    finally:
+        os.umask(before)
+    with closing(listener):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+def test_the_file_of_a_dead_daemon(path):
+    """What a daemon left that was killed is replaced."""
+    (left,) = listen_on([f"unix:{path}"])
+    left.socket.close()
+    assert path.is_socket()
+
+    (listener,) = listen_on([f"unix:{path}"])
+    with closing(listener), closing(socket.socket(socket.AF_UNIX)) as sock:
+        sock.connect(str(path))
+
+
+def test_a_living_daemon(path):
+    """While another program listens there the start fails with a sentence, and it goes on."""
+    with closing(listen_on([f"unix:{path}"])[0]):
+        assert refusal(f"unix:{path}") == (
+            f"cannot listen on unix:{path}: another program does; stop it, or choose another with "
+            "--listen"
+        )
+        with closing(socket.socket(socket.AF_UNIX)) as sock:
+            sock.connect(str(path))
+
+
+def test_a_living_daemon_that_is_busy(path):
+    """A queue that is full belongs to somebody."""
+    with closing(socket.socket(socket.AF_UNIX)) as busy:
+        busy.bind(str(path))
+        busy.listen(0)
+        with closing(socket.socket(socket.AF_UNIX)) as waiting:
+            waiting.connect(str(path))
+            assert "another program does" in refusal(f"unix:{path}")
+
+
+def test_a_file_that_is_no_socket(path):
+    """Nobody's file is overwritten."""
+    path.write_text("precious")
+
+    assert refusal(f"unix:{path}") == (
+        f"cannot listen on unix:{path}: {path} is there and is not a socket; remove it, or choose "
+        "another with --listen"
+    )
+    assert path.read_text() == "precious"
+
+
+def test_our_successor_keeps_its_file(path):
+    """A stop leaves the socket alone that a daemon started meanwhile put in the same place."""
+    (old,) = listen_on([f"unix:{path}"])
+    path.unlink()
+    with closing(listen_on([f"unix:{path}"])[0]):
+        old.close()
+        assert path.is_socket()
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("unix:", "write unix:PATH with a path of 1 to 107 bytes"),
+        ("unix:" + "ü" * 54, "write unix:PATH with a path of 1 to 107 bytes"),
+        ("unix:a\0b", "write unix:PATH with a path of 1 to 107 bytes"),
+        ("unix:no/web.sock", "no such file or directory; make the folder no first"),
+        (
+            "unix:.",
+            "cannot listen on unix:.: . is there and is not a socket",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("path")
+def test_paths_that_are_none(address, sentence):
+    """What cannot be listened on is one sentence with what would be right."""
+    assert sentence in refusal(address)
+
+
+def test_all_or_nothing(path):
+    """Where one address cannot be had the others are given back, files included."""
+    assert "unix:no/web.sock" in refusal(f"unix:{path}", "unix:no/web.sock")
+
+    assert not path.exists()
