@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from monitor.config.modules import SHIPPED
 from monitor.config.settings import Settings
 from monitor.engine.engine import Engine, Publisher
 from monitor.engine.events import Inbox, ReloadRequested, SitesChanged, StopRequested
-from monitor.engine.pools import SHARED_MEMORY, AnalysisPool, PoolLimits, ProbePool
+from monitor.engine.pools import AnalysisPool, PoolLimits, ProbePool
 from monitor.engine.state import Memory
 from monitor.live import LiveProbes
 from monitor.logs import Secrets, fields
@@ -220,12 +219,6 @@ class _Runtime:
         on_stopping: Callable[[], None],
     ) -> None:
         sys.setswitchinterval(_SWITCH_INTERVAL)
-        # Where the forkserver's socket is made. The pool's locks need this place anyway, and it is
-        # writable in containers whose root is not
-        tempfile.tempdir = SHARED_MEMORY
-        # A stop that is cut off leaves locks to multiprocessing's tracker, which removes them and
-        # warns of it on our standard error; nobody needs to be told
-        os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker:UserWarning"
         clock = SystemClock()
         kinds = {id(kind): kind for kind in PROBES.values()}
         built = {number: kind.build() for number, kind in kinds.items()}

@@ -7,9 +7,7 @@ others go on, and it is known which batch was on the bench. Both report through 
 their state is the main thread's.
 """
 
-import errno
 import logging
-import multiprocessing
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +17,7 @@ from threading import Thread
 from typing import TypeAlias
 
 from monitor.clock import Clock
+from monitor.engine.context import SOCKET_FOLDERS, worker_context
 from monitor.engine.events import BatchJudged, Event, Inbox, ProbeFinished, WorkerStarted
 from monitor.engine.worker import Judge, Outcome, WorkerProcess
 from monitor.errors import StartupError
@@ -156,8 +155,6 @@ _QUEUED_AHEAD = 2
 """Batches a worker holds: one on the bench, one at hand so that it need not wait for us."""
 _SHORTEST_PAUSE: Seconds = 0.1
 _LONGEST_PAUSE: Seconds = 10.0
-SHARED_MEMORY = "/dev/shm"  # noqa: S108  the place of every pool's locks, see sem_overview(7)
-_NO_SHARED_MEMORY = (errno.EROFS, errno.ENOSPC, errno.EACCES, errno.ENOENT)
 
 
 @dataclass(slots=True)
@@ -205,6 +202,7 @@ class AnalysisPool:
         clock: Clock,
         limits: PoolLimits,
         on_restart: Callable[[], None],
+        folders: tuple[str, ...] = SOCKET_FOLDERS,
     ) -> None:
         self._judge = judge
         self._inbox = inbox
@@ -213,9 +211,7 @@ class AnalysisPool:
         self._on_restart = on_restart
         self._waiting: deque[Batch] = deque()
         self._workers = [_Worker(number) for number in range(workers)]
-        self._context = multiprocessing.get_context("forkserver")
-        # The forkserver loads the judge once; each worker is a fork of it and starts in no time
-        self._context.set_forkserver_preload([judge.__module__])
+        self._context = worker_context(judge.__module__, folders)
 
     def start(self) -> None:
         """
@@ -420,14 +416,10 @@ class AnalysisPool:
 
     def _start(self, number: int, generation: int) -> None:
         try:
-            process = WorkerProcess.start(self._context, self._limits.memory)
+            process = WorkerProcess.start(self._context, self._judge, self._limits.memory)
         except Exception as error:
-            self._inbox.put(WorkerStarted(number, generation, error=_why_none(error)))
+            self._inbox.put(
+                WorkerStarted(number, generation, error=str(error) or type(error).__name__)
+            )
         else:
             self._inbox.put(WorkerStarted(number, generation, process))
-
-
-def _why_none(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in _NO_SHARED_MEMORY:
-        return f"{SHARED_MEMORY} must be writable and have room ({error.strerror})"
-    return str(error) or type(error).__name__

@@ -43,11 +43,12 @@ class WorkerProcess:
     handle: int
 
     @classmethod
-    def start(cls, context: BaseContext, memory: Bytes) -> "WorkerProcess":
+    def start(cls, context: BaseContext, judge: Judge, memory: Bytes) -> "WorkerProcess":
         """
         Start a process and wait for its first answer; blocks, so not for the main thread.
 
         Args:
+            judge: What it will do; loaded before it answers, so that no batch waits for that.
             memory: What it may allocate; beyond it, allocating fails in the process.
 
         Raises:
@@ -59,7 +60,7 @@ class WorkerProcess:
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         executor = ProcessPoolExecutor(
-            max_workers=1, mp_context=context, initializer=_become_worker, initargs=(memory,)
+            max_workers=1, mp_context=context, initializer=_become_worker, initargs=(judge, memory)
         )
         try:
             answer = executor.submit(os.getpid)
@@ -110,9 +111,11 @@ def _ended(handle: int) -> bool:
 # ---------------------------------------------------------------- in the process itself
 
 
-def _become_worker(memory: Bytes) -> None:
+def _become_worker(_judge: Judge, memory: Bytes) -> None:
     """
     Prepare a worker process: bound its memory, and let it not outlive the daemon.
+
+    The judge is an argument for the sake of its module, which it takes to hand it over.
 
     The daemon holds the other end of the sentinel's pipe. When it ends, however it ends, the kernel
     sends this process SIGKILL, whatever it is doing at the moment, and even if it is stopped: a

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from monitor.clock import SystemClock
+from monitor.engine.context import SOCKET_FOLDERS
 from monitor.engine.events import BatchJudged, Inbox, ProbeFinished, StopRequested, WorkerStarted
 from monitor.engine.pools import AnalysisPool, PoolLimits, ProbePool
 from monitor.errors import StartupError
@@ -25,7 +26,7 @@ from tests.fakes import answered, refused, site
 class Rig:
     """A real pool, and the part of the engine's loop that it needs."""
 
-    def __init__(self, workers: int = 1, judge=judge, **limits) -> None:
+    def __init__(self, workers: int = 1, judge=judge, folders=SOCKET_FOLDERS, **limits) -> None:
         self.inbox: Inbox = SimpleQueue()
         self.restarts = 0
         self.decided: dict[str, Any] = {}
@@ -36,6 +37,7 @@ class Rig:
             clock=SystemClock(),
             limits=PoolLimits(**limits),
             on_restart=self.count,
+            folders=folders,
         )
 
     def count(self) -> None:
@@ -78,12 +80,18 @@ class Rig:
         return {name: analysis.verdict.reason for name, analysis in self.decided.items()}
 
 
+@pytest.fixture(params=[SOCKET_FOLDERS, ()], ids=["forkserver", "spawn"])
+def folders(request):
+    """Places for the forkserver's socket, or none: then each worker is a Python of its own."""
+    return request.param
+
+
 @pytest.fixture
-def make():
+def make(folders):
     rigs = []
 
     def start(**values) -> Rig:
-        rig = Rig(**values)
+        rig = Rig(folders=folders, **values)
         rigs.append(rig)
         rig.pool.start()
         return rig
@@ -237,6 +245,7 @@ def test_a_pool_that_keeps_dying_keeps_judging(make):
     assert rig.restarts >= 6
 
 
+@pytest.mark.parametrize("folders", [SOCKET_FOLDERS], ids=["forkserver"])
 def test_the_forkserver_may_be_killed(make):
     """All workers go with it, and all are replaced."""
     rig = make(workers=2)
@@ -273,7 +282,7 @@ def _refuse() -> None:
     raise BlockingIOError(11, "Resource temporarily unavailable; try again")
 
 
-def test_a_worker_that_cannot_be_held_is_ended(monkeypatch):
+def test_a_worker_that_cannot_be_held_is_ended(monkeypatch, folders):
     """With no descriptor left for its handle, not even a stopped process stays behind."""
     pids = []
 
@@ -283,7 +292,7 @@ def test_a_worker_that_cannot_be_held_is_ended(monkeypatch):
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(os, "pidfd_open", no_descriptor)
-    rig = Rig()
+    rig = Rig(folders=folders)
     with pytest.raises(StartupError, match="Too many open files"):
         rig.pool.start()
     for pid in pids:
@@ -329,9 +338,9 @@ def test_a_signal_during_the_start_is_not_lost():
     assert rig.inbox.get(timeout=1) == StopRequested(1.0)
 
 
-def test_workers_do_not_outlive_the_daemon(tmp_path):
-    """After kill -9 of the daemon no worker, busy, idle or stopped, is left, nor the forkserver."""
-    daemon, pids = daemon_of_three(tmp_path, 'rig.submit("hang")')
+def test_workers_do_not_outlive_the_daemon(tmp_path, folders):
+    """After kill -9 of the daemon nothing is left: no worker, busy, idle or stopped, no helper."""
+    daemon, pids = daemon_of_three(tmp_path, folders, 'rig.submit("hang")')
     os.kill(pids[2], signal.SIGSTOP)
     daemon.kill()
     daemon.communicate()
@@ -339,10 +348,12 @@ def test_workers_do_not_outlive_the_daemon(tmp_path):
         until_dead(pid)
 
 
-def test_a_stop_does_not_wait_for_workers_that_hang(tmp_path):
+def test_a_stop_does_not_wait_for_workers_that_hang(tmp_path, folders):
     """A busy one, an idle one and a stopped one: the daemon's process ends, and they with it."""
     daemon, pids = daemon_of_three(
-        tmp_path, 'rig.submit("hang"); os.kill(rig.pids()[2], signal.SIGSTOP); rig.pool.stop()'
+        tmp_path,
+        folders,
+        'rig.submit("hang"); os.kill(rig.pids()[2], signal.SIGSTOP); rig.pool.stop()',
     )
     daemon.communicate(timeout=60)
     assert daemon.returncode == 0
@@ -350,28 +361,36 @@ def test_a_stop_does_not_wait_for_workers_that_hang(tmp_path):
         until_dead(pid)
 
 
-def daemon_of_three(folder, then):
-    """Start a process with three workers that does something; returns it and all below it."""
+def daemon_of_three(folder, folders, then):
+    """Start a process with three workers that does something; return it, and all below it."""
     path = folder / "daemon.py"
     path.write_text(f"""if True:
         import os, signal, sys
-        from pathlib import Path
-        from tests.engine.test_pools import Rig
+        from tests.engine.test_pools import Rig, below
         if __name__ == "__main__":
-            rig = Rig(workers=3)
+            rig = Rig(workers=3, folders={folders!r})
             rig.pool.start()
-            pids = rig.pids()
-            forkserver = Path(f"/proc/{{pids[0]}}/stat").read_text().rsplit(")", 1)[1].split()[1]
+            pids = rig.pids() + sorted(below(os.getpid()) - set(rig.pids()))
             {then}
-            print(*pids, forkserver, flush=True)
+            print(*pids, flush=True)
             sys.stdin.read()
     """)
     environ = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     daemon = subprocess.Popen([sys.executable, path], env=environ, **pipes)
     pids = [int(pid) for pid in daemon.stdout.readline().split()]
-    assert len(pids) == 4
+    assert len(pids) >= 4
     return daemon, pids
+
+
+def below(pid: int) -> set[int]:
+    """Return all processes that come of one: children, and theirs."""
+    children = {
+        int(child)
+        for path in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in path.read_text().split()
+    }
+    return children.union(*map(below, children))
 
 
 def until_dead(pid):

@@ -1,0 +1,98 @@
+"""
+How worker processes are started: multiprocessing's contexts, fit for any container.
+
+Python's own need POSIX semaphores, and so a writable ``/dev/shm``, and a folder for a socket. Ours
+need no semaphore at all, and where there is no folder, they do without the socket.
+"""
+
+import tempfile
+from contextlib import suppress
+from multiprocessing.context import BaseContext, ForkServerContext, SpawnContext
+from multiprocessing.util import get_temp_dir
+from types import TracebackType
+
+SOCKET_FOLDERS = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108  in it, a folder of our own is made
+"""The first is writable in containers whose root is not; $TMPDIR may be too deep for a socket."""
+
+
+def worker_context(preload: str, folders: tuple[str, ...] = SOCKET_FOLDERS) -> BaseContext:
+    """
+    Return the context for pools of one process each.
+
+    A forkserver loads a module once, and each worker is a fork of it: it starts in no time, and
+    shares memory with the others. It listens on a socket in a folder that only we may enter. In
+    none of the places there may be room for one: an abstract socket needs none, but everybody in
+    the network namespace, as all containers of a Kubernetes pod, could have the forkserver run
+    what they like. Then each worker is a Python of its own.
+
+    Args:
+        preload: The module with the workers' work.
+    """
+    if _socket_folder(folders) is None:
+        return _Spawn()
+    context = _ForkServer()
+    context.set_forkserver_preload([preload])
+    return context
+
+
+def _socket_folder(folders: tuple[str, ...]) -> str | None:
+    """Have multiprocessing make its folder, which it keeps to, and removes when we end."""
+    before = tempfile.tempdir
+    try:
+        for folder in folders:
+            tempfile.tempdir = folder
+            with suppress(OSError):
+                return get_temp_dir()
+    finally:
+        tempfile.tempdir = before
+    return None
+
+
+class _Unshared:
+    """
+    Stands for a lock that nobody else wants, and for a count that is kept elsewhere.
+
+    A pool of one process has one thread at each end of each of its queues, so there is nobody to
+    keep out. That not too much is put into them is the AnalysisPool's doing.
+    """
+
+    @property
+    def _semlock(self) -> "_Unshared":
+        """Where multiprocessing looks whether a queue is full."""
+        return self
+
+    def _is_zero(self) -> bool:
+        return False
+
+    def acquire(self, _block: bool = True, _timeout: float | None = None) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+
+class _OfOne(BaseContext):
+    def Lock(self) -> _Unshared:  # type: ignore[override]  # noqa: N802  multiprocessing's name
+        return _Unshared()
+
+    def BoundedSemaphore(self, value: int = 1) -> _Unshared:  # type: ignore[override]  # noqa: ARG002, N802  likewise
+        return _Unshared()
+
+
+class _ForkServer(_OfOne, ForkServerContext):
+    pass
+
+
+class _Spawn(_OfOne, SpawnContext):
+    pass
