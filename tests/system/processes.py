@@ -70,8 +70,17 @@ class Daemon:
             self.process = subprocess.Popen(
                 command, stderr=log, cwd=folder, env={**os.environ, **environ}
             )
-        started = until(lambda: re.search(r"listen=(\S+)", self.log.read_text()), "the start")
-        self.url = f"http://{started[1]}"
+        try:
+            self.url = f"http://{until(self._address, 'the start')}"
+        except BaseException:
+            self.kill()
+            raise
+
+    def _address(self) -> str:
+        said = self.log.read_text()
+        assert self.process.poll() is None, f"the daemon ended: {said}"
+        started = re.search(r"listen=(\S+)", said)
+        return started[1] if started else ""
 
     def get(self, path: str):
         return fetch(self.url + path)
@@ -135,7 +144,10 @@ class Nginx:
         until(lambda: fetch(f"http://127.0.0.1:{self.port}/"), "nginx's start")
 
     def _config(self, folder: Path) -> str:
-        tls = "ssl_protocols TLSv1.3; ssl_certificate {0}/{1}.pem; ssl_certificate_key {0}/{1}.pem;"
+        tls = (
+            "ssl_protocols TLSv1.3; ssl_certificate {0}/{1}.pem; ssl_certificate_key {0}/{1}.pem;"
+            "ssl_session_cache off; ssl_session_tickets off;"  # each check is a full handshake
+        )
         listeners = {
             f"{self.port}": "",
             f"{self.tls_port} ssl": tls.format(folder, "good"),
@@ -173,6 +185,7 @@ _PAGES = """
     location = /three { return 302 /; }
     location = /loop { return 302 /loop; }
     location = /maintenance { return 200 "down for maintenance\\n"; }
+    location = /status { stub_status; }
 """
 
 

@@ -1,0 +1,219 @@
+"""What rows measure with: the daemon, blackbox_exporter, and the servers that both check."""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+
+import trustme
+
+from monitor.model import Seconds
+from tests.bench.blackbox import PROGRAM as BLACKBOX
+from tests.bench.blackbox import Blackbox
+from tests.bench.figures import BenchError
+from tests.bench.fleet import Fleet, site_list
+from tests.bench.proc import cpu_time, tree
+from tests.system.processes import Daemon, Nginx, fetch
+
+_ROOTS = 140
+_SETTLE: Seconds = 2.0
+"""From the last thing that a start does until the first that is measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """
+    How much is measured.
+
+    Attributes:
+        rounds: Of which the median is taken.
+        window: Seconds of one measurement.
+        rates: Checks per second at which the cost of one is measured.
+        tls_rate: Likewise for HTTPS.
+        true_rate: Checks per second while the truth of durations is looked at.
+        interval: Seconds between checks of a site, where its rate is what counts.
+        sites: In the list of those rows that are about many.
+        many_interval: Seconds between checks of these, where nothing else is said.
+        fleets: Sites whose memory is measured.
+        steps: Checks per second that are tried, rising.
+        sustain: Seconds for which the highest rate must hold.
+    """
+
+    rounds: int = 5
+    window: Seconds = 30
+    rates: tuple[int, ...] = (100, 400)
+    tls_rate: int = 100
+    true_rate: int = 400
+    interval: int = 10
+    sites: int = 10_000
+    many_interval: int = 60
+    fleets: tuple[int, ...] = (1_000, 10_000, 100_000)
+    steps: tuple[int, ...] = (
+        *(400, 600, 800, 1000, 1200, 1350, 1500, 1600),
+        *(1700, 1800, 1900, 2000, 2200, 2400, 2700, 3000),
+    )
+    sustain: Seconds = 60
+
+
+FULL = Effort()
+QUICK = Effort(rounds=1, window=5, fleets=(1_000,), sustain=5)
+
+
+class DelayServer:
+    """``delay.c``, which answers each request after exactly so long."""
+
+    def __init__(self, compiler: str, folder: Path, delay: Seconds) -> None:
+        program = folder / "delay"
+        source = Path(__file__).with_name("delay.c")
+        subprocess.run([compiler, "-O2", "-o", program, source], check=True)
+        self.delay = delay
+        self._process = subprocess.Popen(
+            [program, str(round(delay * 1_000_000))], stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout
+        self._output = self._process.stdout
+        port, self.priority = self._output.readline().split()
+        self.url = f"http://127.0.0.1:{port}/"
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._output.close()
+
+    def exactness(self) -> str:
+        """End it, and return what it says of itself."""
+        self._process.terminate()
+        answers, *late = self._output.readline().split()
+        middle, tail, largest = (int(microseconds) / 1000 for microseconds in late)
+        return (
+            f"{answers} answers, late by {middle:.2f} ms p50, {tail:.2f} ms p99,"
+            f" {largest:.2f} ms at most; {self.priority} priority"
+        )
+
+
+class Lab:
+    """
+    Everything that one row starts; all of it ends with the block.
+
+    Servers are started when they are first asked for.
+    """
+
+    def __init__(self, effort: Effort) -> None:
+        self.effort = effort
+        self._stack = ExitStack()
+        self._numbers = count()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def folder(self) -> Path:
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+
+    def new_folder(self) -> Path:
+        folder = self.folder / str(next(self._numbers))
+        folder.mkdir()
+        return folder
+
+    @cached_property
+    def ca(self) -> trustme.CA:
+        return trustme.CA()  # ECDSA P-256, and so are its certificates
+
+    @cached_property
+    def roots(self) -> Path:
+        """A file of as many authorities as browsers trust; the one that counts is the last."""
+        path = self.folder / "roots.pem"
+        authorities = [*(trustme.CA() for _ in range(_ROOTS - 1)), self.ca]
+        path.write_bytes(b"".join(one.cert_pem.bytes() for one in authorities))
+        return path
+
+    @cached_property
+    def nginx(self) -> Nginx:
+        return self.new_nginx()
+
+    def new_nginx(self) -> Nginx:
+        server = Nginx(program("nginx"), self.new_folder(), self.ca)
+        self._stack.callback(server.stop)
+        return server
+
+    @property
+    def url(self) -> str:
+        """A small page."""
+        return f"http://127.0.0.1:{self.nginx.port}/"
+
+    @property
+    def tls_url(self) -> str:
+        return f"https://127.0.0.1:{self.nginx.tls_port}/"
+
+    def answered(self) -> int:
+        """Return how many requests nginx has answered, this one included."""
+        _, text = fetch(f"{self.url}status")
+        return int(text.splitlines()[2].split()[2])
+
+    def delay_server(self, delay: Seconds) -> DelayServer:
+        server = DelayServer(program("cc"), self.new_folder(), delay)
+        self._stack.callback(server.stop)
+        return server
+
+    @contextmanager
+    def blackbox(self, **http: Any) -> Iterator[Blackbox]:
+        exporter = Blackbox(program(BLACKBOX), self.new_folder(), http)
+        try:
+            yield exporter
+        finally:
+            exporter.stop()
+
+    @contextmanager
+    def daemon(self, *fleets: Fleet) -> Iterator[Daemon]:
+        """Start a daemon as users do, with every setting as it comes."""
+        daemon = Daemon(self.new_folder(), site_list(*fleets))
+        try:
+            yield daemon
+        finally:
+            daemon.kill()
+
+    def until_all_checked(self, daemon: Daemon, *fleets: Fleet) -> None:
+        """Wait until every site of a daemon was checked once, without asking it."""
+        log = daemon.log
+        wanted = sum(fleet.count for fleet in fleets)
+        give_up = time.monotonic() + 60 + 3 * max(fleet.interval for fleet in fleets)
+        # The first result of each site is a line of the log
+        while (seen := log.read_bytes().count(b" site_up ")) < wanted:
+            if time.monotonic() > give_up:
+                raise BenchError(f"only {seen} of {wanted} sites were checked in time and up")
+            time.sleep(0.5)
+        time.sleep(_SETTLE)
+
+
+def program(name: str) -> str:
+    """
+    Return the path of a program.
+
+    Raises:
+        LookupError: It is not installed.
+    """
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if path is None:
+        raise LookupError(f"{name} is not installed")
+    return path
+
+
+def cpu_per_check(pid: int, answered: Callable[[], int], window: Seconds) -> Seconds:
+    """Return the CPU time of a process and all below it, per request that a server answered."""
+    requests, used = answered(), cpu_time(tree(pid))
+    time.sleep(window)
+    used = cpu_time(tree(pid)) - used
+    requests = answered() - requests - 1  # the count of requests is a request too
+    if not requests:
+        raise BenchError("the server was asked for nothing")
+    return used / requests

@@ -1,0 +1,119 @@
+"""How true reported durations are, under load and while Prometheus scrapes."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+from monitor.model import Seconds, Timestamp
+from tests.bench.blackbox import Asker, Blackbox
+from tests.bench.figures import BenchError, Figure, milliseconds, percentile, ratio
+from tests.bench.fleet import Fleet
+from tests.bench.lab import Lab
+from tests.bench.scrape import AS_PROMETHEUS, Scrape
+from tests.system.processes import Daemon
+
+_DELAY: Seconds = 0.05
+_SCRAPE_INTERVAL: Seconds = 5.0
+_WARM: Seconds = 2.0
+
+
+class _Prometheus:
+    """Scrapes the daemon regularly for as long as the block lasts, and keeps every scrape."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.scrapes: list[Scrape] = []
+        self._daemon = daemon
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._over.wait(max(0.0, due - time.monotonic())):
+            self.scrapes.append(Scrape(self._daemon, AS_PROMETHEUS))
+            due += _SCRAPE_INTERVAL
+
+
+def durations(lab: Lab) -> Iterator[Figure]:
+    """Measure what is reported beyond the server's delay, and what a scrape adds to it."""
+    ours: list[list[Seconds]] = []
+    theirs: list[list[Seconds]] = []
+    growth: list[Seconds] = []
+    server = lab.delay_server(_DELAY)
+    fleet = Fleet(
+        count=lab.effort.sites,
+        url=server.url,
+        interval=max(1, lab.effort.sites // lab.effort.true_rate),
+    )
+    with lab.blackbox() as exporter:
+        for _ in range(lab.effort.rounds):
+            during, between = _daemon(lab, fleet)
+            ours.append([*during, *between])
+            if during:
+                growth.append(percentile(during, 0.99) - percentile(between, 0.99))
+            theirs.append(_exporter(lab, exporter, fleet))
+    exactness = f"the server: {server.exactness()}"
+    for name, share in (("p50", 0.5), ("p99", 0.99)):
+        yield ratio(
+            name,
+            [percentile(errors, share) for errors in ours],
+            [percentile(errors, share) for errors in theirs],
+        )
+    yield milliseconds("p99 added by a scrape", growth, exactness)
+
+
+def _daemon(lab: Lab, fleet: Fleet) -> tuple[list[Seconds], list[Seconds]]:
+    """Return the errors of checks that a scrape overlapped, and of all others."""
+    with lab.daemon(fleet) as daemon:
+        lab.until_all_checked(daemon, fleet)
+        began = time.time()
+        with _Prometheus(daemon) as prometheus:
+            time.sleep(lab.effort.window)
+        prometheus.scrapes.append(Scrape(daemon))
+    during: list[Seconds] = []
+    between: list[Seconds] = []
+    for started, duration in _checks(prometheus.scrapes):
+        if started < began:
+            continue
+        overlapped = any(
+            scrape.began < started + duration and started < scrape.ended
+            for scrape in prometheus.scrapes
+        )
+        (during if overlapped else between).append(duration - _DELAY)
+    if not between:
+        raise BenchError("no check was seen")
+    return during, between
+
+
+def _checks(scrapes: Sequence[Scrape]) -> set[tuple[Timestamp, Seconds]]:
+    """Return start and duration of every check that was some site's last when it was scraped."""
+    found = set()
+    for scrape in scrapes:
+        started = scrape.by_site("monitor_last_check_timestamp_seconds")
+        if scrape.total("probe_success") != len(started):
+            raise BenchError("not every check succeeded")
+        for name, duration in scrape.by_site("probe_duration_seconds").items():
+            found.add((started[name], duration))
+    return found
+
+
+def _exporter(lab: Lab, exporter: Blackbox, fleet: Fleet) -> list[Seconds]:
+    with Asker(exporter, fleet) as asker:
+        time.sleep(_WARM)
+        began = time.time()
+        time.sleep(lab.effort.window)
+    for answer in asker.answers:
+        answer.require_success()
+    return [
+        answer.value("probe_duration_seconds") - _DELAY
+        for answer in asker.answers
+        if answer.asked >= began
+    ]
