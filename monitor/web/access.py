@@ -4,18 +4,22 @@ import asyncio
 import base64
 import hmac
 import secrets
+from collections.abc import Callable, Mapping
 
-import bcrypt
+from bcrypt import checkpw
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from monitor.options import Secret
 from monitor.web.answers import SAFE_HEADERS, sentence
+from monitor.web.intake import RETRY_LATER, Places, address_of
 from monitor.web.web_config import WebConfig
 
 _OPEN_PATHS = frozenset({"/-/healthy", "/-/ready"})
 _CHALLENGE = {**SAFE_HEADERS, "WWW-Authenticate": 'Basic realm="website-monitor", charset="UTF-8"'}
 _MOST_WAITING = 32
+_MOST_WAITING_OF_ONE = 4
 _BCRYPT_MAX = 72
 
 
@@ -24,60 +28,89 @@ class Access:
     An ASGI application that lets through to another one whoever the web configuration admits.
 
     bcrypt costs 50 ms and more on purpose, so one password at a time is compared, in a thread
-    beside the event loop, and those that proved right are remembered.
+    beside the event loop, and those that proved right are remembered. After a wrong one there is a
+    pause, so that guessing costs a third of a core at most; and one address has few of the places
+    in the queue, so that whoever else comes for the first time has a turn soon.
 
     The mutable state is ``config``, which any thread may replace as a whole, and what belongs to
-    the event loop: the digests of the credentials that proved right, and how many wait.
+    the event loop: the digests of the credentials that proved right, and who waits.
     """
 
-    def __init__(self, app: ASGIApp, config: WebConfig) -> None:
+    def __init__(
+        self, app: ASGIApp, config: WebConfig, check: Callable[[bytes, bytes], bool] = checkpw
+    ) -> None:
         self.config = config
+        self._check = check
         self._app = app
         self._key = secrets.token_bytes(32)
         self._proved: set[bytes] = set()
         self._turn = asyncio.Semaphore(1)
-        self._waiting = 0
+        self._waiting = Places(_MOST_WAITING, of_one=_MOST_WAITING_OF_ONE)
+        self._comparisons: dict[bytes, asyncio.Future[bool]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         config = self.config
         refusal = None
         if config.basic_auth_users and scope["path"] not in _OPEN_PATHS:
-            refusal = await self._refusal(Headers(scope=scope).get("authorization"), config)
+            header = Headers(scope=scope).get("authorization")
+            refusal = await self._refusal(header, config.basic_auth_users, address_of(scope))
         await (refusal or self._app)(scope, receive, _with_headers(send, config))
 
-    async def _refusal(self, header: str | None, config: WebConfig) -> Response | None:
+    async def _refusal(
+        self, header: str | None, users: Mapping[str, Secret], address: str
+    ) -> Response | None:
         """Return the answer to somebody who may not come in, or None."""
         credentials = _decoded(header)
         if credentials is None:
             return sentence("This monitor asks for a user name and a password.", 401, _CHALLENGE)
         user, password = credentials
-        users = config.basic_auth_users
-        # An unknown user is compared with somebody's hash too, so that time tells nobody apart
-        known = users.get(user)
-        expected = (known or next(iter(users.values()))).encode()
+        expected = (users.get(user) or self._substitute(user, users)).encode()
         # The hash is part of what is remembered: a new password makes the old one worthless.
         # Keyed, so that how long the look-up takes says nothing about the password
-        digest = hmac.digest(self._key, b"\0".join((user.encode(), expected, password)), "sha256")
+        digest = self._digest(b"\0".join((user.encode(), expected, password)))
         if digest in self._proved:
             return None
-        if self._waiting >= _MOST_WAITING:
-            return sentence(
-                "Too many passwords are being checked; try again in a moment.",
-                503,
-                {**SAFE_HEADERS, "Retry-After": "5"},
-            )
-        self._waiting += 1
-        try:
-            async with self._turn:
-                same = await asyncio.to_thread(bcrypt.checkpw, password, expected)
-        finally:
-            self._waiting -= 1
-        if known is None or not same:
+        # Whoever brings the same as somebody who waits already, waits with them
+        comparison = self._comparisons.get(digest)
+        if comparison is not None:
+            same = await comparison
+        elif self._waiting.free_for(address):
+            with self._waiting.take(address):
+                comparison = asyncio.ensure_future(self._compare(password, expected))
+                self._comparisons[digest] = comparison
+                comparison.add_done_callback(lambda _: self._comparisons.pop(digest))
+                same = await comparison
+        else:
+            text = "Too many passwords are being checked; try again in a moment."
+            return sentence(text, 503, {**SAFE_HEADERS, **RETRY_LATER})
+        if not same or user not in users:
             return sentence("The user name or the password is wrong.", 401, _CHALLENGE)
         if len(self._proved) >= len(users):
             self._proved.clear()  # what is left of former passwords
         self._proved.add(digest)
         return None
+
+    def _substitute(self, user: str, users: Mapping[str, Secret]) -> Secret:
+        """
+        Return the hash that an unknown user's password is compared with.
+
+        Always the same one of the users', who may have hashes of different cost: so how long it
+        takes tells nobody which names there are.
+        """
+        number = int.from_bytes(self._digest(user.encode()))
+        return list(users.values())[number % len(users)]
+
+    def _digest(self, text: bytes) -> bytes:
+        return hmac.digest(self._key, text, "sha256")
+
+    async def _compare(self, password: bytes, expected: bytes) -> bool:
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            begun = loop.time()
+            same = await asyncio.to_thread(self._check, password, expected)
+            if not same:
+                await asyncio.sleep(2 * (loop.time() - begun))
+        return same
 
 
 def _decoded(header: str | None) -> tuple[str, bytes] | None:

@@ -22,6 +22,8 @@ SAFE_HEADERS: Mapping[str, str] = {
 """What keeps a browser from doing anything with an answer but show it."""
 
 _PIECE: Bytes = 32 * 1024
+_LARGEST_PIECE: Bytes = 128 * 1024
+"""What a connection holds for a client that does not read, about twice; larger saves nothing."""
 _GZIP_LEVEL = 1  # three times as fast as zlib's usual 6, and metrics shrink to a tenth all the same
 _GZIP_FORMAT = 31  # zlib's code for the gzip container with the largest window
 _QUALITY = re.compile(r"(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
@@ -50,8 +52,8 @@ def streamed(
         headers["Content-Encoding"] = "gzip"
     if request.method == "HEAD":
         return StreamingResponse(_in_turns(()), headers=headers)
-    pieces = gathered(_gzipped(pieces) if packed else pieces)
-    return StreamingResponse(_in_turns(pieces), headers=headers)
+    writes = in_writes(_gzipped(pieces) if packed else pieces)
+    return StreamingResponse(_in_turns(writes), headers=headers)
 
 
 def wants_gzip(accept_encoding: Iterable[str]) -> bool:
@@ -75,8 +77,19 @@ def wants_gzip(accept_encoding: Iterable[str]) -> bool:
     return gzip > 0 and gzip >= qualities.get("identity", 0.0)
 
 
+def in_writes(pieces: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+    """Yield what is worth a write each: small pieces joined, large ones cut."""
+    for text in gathered(pieces):
+        if len(text) <= _LARGEST_PIECE:
+            yield text
+        else:
+            view = memoryview(text)
+            for start in range(0, len(view), _LARGEST_PIECE):
+                yield view[start : start + _LARGEST_PIECE]
+
+
 def gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Join small pieces until they are worth a write."""
+    """Join small pieces until they are worth the work."""
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -96,7 +109,7 @@ def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield packer.flush()
 
 
-async def _in_turns(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+async def _in_turns(pieces: Iterable[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
     for piece in pieces:
         yield piece
         # A write that the socket takes at once suspends nothing, so others get their turn here

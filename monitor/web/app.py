@@ -24,6 +24,7 @@ from monitor.model import Seconds, Status
 from monitor.report import site_detail_json, site_json
 from monitor.web.answers import SAFE_HEADERS, sentence, streamed
 from monitor.web.evidence import evidence
+from monitor.web.intake import AtMost, Intake
 from monitor.web.pages import Pages
 from monitor.web.probe import Live, ProbeQuery, Refused, debug_text
 
@@ -48,6 +49,8 @@ def create_app(
     live: Live | None = None,
     elsewhere: Callable[[str], str | None] = lambda _: None,
     clock: Clock | None = None,
+    scrapes: int = 40,
+    on_scrape_refused: Callable[[], None] = lambda: None,
 ) -> Starlette:
     """
     Return the application.
@@ -64,6 +67,8 @@ def create_app(
             LookupError where there is none. Without it there is no ``/probe``.
         live: Checks targets that are not listed; without it ``/probe`` shows listed sites alone.
         elsewhere: From a name that this daemon has not to who has the site; None for nobody.
+        scrapes: Of ``/metrics`` at a time; as many as other exporters allow by default.
+        on_scrape_refused: Called, in the web thread, for each one above that.
     """
     endpoints = _Endpoints(
         board,
@@ -77,7 +82,11 @@ def create_app(
     routes = [
         Route("/", endpoints.status_page),
         Route("/sites/{name:name}", endpoints.site_page),
-        Route("/metrics", endpoints.metrics),
+        Route(
+            "/metrics",
+            endpoints.metrics,
+            middleware=[Middleware(AtMost, most=scrapes, on_refused=on_scrape_refused)],
+        ),
         Route("/sd", endpoints.discovery),
         Route("/logs", endpoints.logs),
         Route("/config", endpoints.config),
@@ -91,7 +100,7 @@ def create_app(
         routes.append(Route("/probe", functools.partial(endpoints.probe, probe_site)))
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(_EveryAnswer)],
+        middleware=[Middleware(_EveryAnswer), Middleware(Intake)],
         exception_handlers={HTTPException: _http_error},
     )
     # A site's name may end in a slash, and a redirect would be a second address for one thing
@@ -336,7 +345,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
         methods = " or ".join(sorted(headers["Allow"].split(", ")))
         text = f"This endpoint requires a {methods} request."
     elif text == "Not Found":  # Starlette's own: no route
-        text = f"there is nothing at {_short(request.url.path)}; / is the status page"
+        text = f"there is nothing at {_short(request.scope['path'])!r}; / is the status page"
     return _error(request.url.path, text, error.status_code, headers)
 
 

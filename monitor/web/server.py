@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -24,6 +25,7 @@ from monitor.errors import StartupError
 from monitor.logs import fields
 from monitor.model import Bytes, Seconds
 from monitor.web.access import Access
+from monitor.web.answers import SAFE_HEADERS
 from monitor.web.doors import Listener, listen_on
 from monitor.web.tls import ServerTls
 from monitor.web.web_config import WebConfig
@@ -45,6 +47,7 @@ class Limits:
         request: From the accepted connection, or a request's first byte, to the end of its head.
         answer: From there to the last byte of the answer; above the 2 minutes that a check by
             ``/probe`` may take.
+        stall: Until a client that is slow to read takes the next piece of an answer.
         idle: From an answer to the next request on the same connection; above the usual scrape
             interval, so that Prometheus need not shake hands for each.
     """
@@ -52,6 +55,7 @@ class Limits:
     connections: int = 256
     request: Seconds = 10.0
     answer: Seconds = 130.0
+    stall: Seconds = 10.0
     idle: Seconds = 75.0
 
 
@@ -263,6 +267,7 @@ class _Connection(H11Protocol):
     def __init__(self, server: _Server) -> None:
         super().__init__(server.config, server.server_state, {})
         self._server = server
+        self._stalled: asyncio.TimerHandle | None = None
         self._limits = {
             _Wait.REQUEST: server.limits.request,
             _Wait.ANSWER: server.limits.answer,
@@ -291,6 +296,8 @@ class _Connection(H11Protocol):
 
     def forget(self) -> None:
         self._alarm.cancel()
+        if self._stalled is not None:
+            self._stalled.cancel()
         self._server.present.discard(self)
 
     def _wait_for(self, wait: _Wait) -> None:
@@ -302,7 +309,9 @@ class _Connection(H11Protocol):
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         if cycle is not None and not cycle.response_complete:
             return _Wait.ANSWER
-        return _Wait.REQUEST if self.conn.trailing_data[0] else _Wait.IDLE
+        # Nobody reads the rest of a request that is answered, so it has a request's time to end
+        more = self.conn.trailing_data[0] or self.conn.their_state is h11.SEND_BODY
+        return _Wait.REQUEST if more else _Wait.IDLE
 
     # ------------------------------------------------------------ called by asyncio and uvicorn
 
@@ -323,6 +332,30 @@ class _Connection(H11Protocol):
         if wait is not self._wait:
             self._alarm.cancel()
             self._wait_for(wait)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self._server.limits.stall, self.drop)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+
+    def send_400_response(self, msg: str) -> None:
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.drop()  # the rubbish is in a request's body, and its answer has begun
+            return
+        if self._now_waiting() is _Wait.ANSWER:
+            self.cycle.disconnected = True  # what the application answers comes too late
+        headers = {**SAFE_HEADERS, "Content-Type": "text/plain", "Connection": "close"}
+        for event in (
+            h11.Response(status_code=400, reason=b"Bad Request", headers=list(headers.items())),
+            h11.Data(data=msg.encode() + b"\n"),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

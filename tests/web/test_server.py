@@ -3,13 +3,14 @@
 import asyncio
 import base64
 import gc
+import itertools
 import os
 import resource
 import socket
 import ssl
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import bcrypt
@@ -52,9 +53,9 @@ def serving(application=None, listen=("127.0.0.1:0",), config=None, **limits):
         server.stop(0.2)
 
 
-def connect(server, number=0, context=None, name="localhost"):
+def connect(server, number=0, context=None, name="localhost", source=""):
     host, _, port = server.addresses[number].rpartition(":")
-    sock = socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
+    sock = socket.create_connection((host.strip("[]"), int(port)), PATIENCE, (source, 0))
     return context.wrap_socket(sock, server_hostname=name) if context else sock
 
 
@@ -70,10 +71,10 @@ def read_answer(sock):
         return status, stream.read(size).decode()
 
 
-def ask(server, path="/-/healthy", number=0, context=None, headers=""):
+def ask(server, path="/-/healthy", number=0, context=None, headers="", source=""):
     """Return status and the whole of one answer to a connection of its own."""
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"
-    with closing(connect(server, number, context)) as sock:
+    with closing(connect(server, number, context, source=source)) as sock:
         sock.sendall(request.encode())
         return read_all(sock)
 
@@ -443,6 +444,47 @@ def test_guessing_keeps_nobody_out():
     assert set(statuses) <= {401, 503}
 
 
+def test_guessing_leaves_others_a_turn():
+    """While one address guesses passwords, somebody new at another one is let in."""
+    slow = bcrypt.hashpw(b"right", bcrypt.gensalt(8)).decode()
+    over = threading.Event()
+    with serving(config=WebConfig(basic_auth_users={"alice": slow})) as server:
+
+        def guess(number):
+            while not over.is_set():
+                ask(server, "/metrics", headers=basic("alice", f"{number} {time.monotonic()}"))
+
+        guessers = [threading.Thread(target=guess, args=(number,)) for number in range(8)]
+        for one in guessers:
+            one.start()
+        until(lambda: ask(server, "/metrics", headers=basic("alice", "wrong"))[0] == 503)
+        headers = basic("alice", "right")
+        status = ask(server, "/metrics", headers=headers, source="127.0.0.2")[0]
+        over.set()
+        for one in guessers:
+            one.join()
+
+    assert status == 200
+
+
+def test_one_password_many_times_at_once():
+    """Who comes with many connections at once, as Prometheus may at its start, has all let in."""
+    slow = bcrypt.hashpw(b"right", bcrypt.gensalt(9)).decode()
+    statuses = []
+    with serving(config=WebConfig(basic_auth_users={"alice": slow})) as server:
+
+        def scrape():
+            statuses.append(ask(server, "/metrics", headers=basic("alice", "right"))[0])
+
+        scrapers = [threading.Thread(target=scrape) for _ in range(15)]
+        for one in scrapers:
+            one.start()
+        for one in scrapers:
+            one.join()
+
+    assert statuses == [200] * 15
+
+
 def test_headers_of_the_configuration():
     """Configured headers replace ours, and an empty one takes ours away."""
     headers = {"Strict-Transport-Security": "max-age=60", "X-Frame-Options": ""}
@@ -544,6 +586,54 @@ def test_a_client_that_does_not_read():
         assert given_up.wait(PATIENCE)
 
 
+def test_a_client_that_reads_a_byte_at_a_time():
+    """Reading ever so little buys no time: the next piece must be taken within the limit."""
+    application, given_up = endless()
+    with serving(application, stall=0.5) as server, closing(connect(server)) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        end = time.monotonic() + PATIENCE
+        while not given_up.wait(0.02):
+            sock.recv(1)
+            assert time.monotonic() < end, "it was never given up"
+
+
+def test_a_client_that_reads_on():
+    """Who takes piece after piece is not given up, however long the whole takes."""
+    application, given_up = endless()
+    with serving(application, stall=0.5) as server, closing(connect(server)) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            assert sock.recv(1_000_000)
+        assert not given_up.is_set()
+
+
+def test_slow_scrapes_leave_room():
+    """Slow scrapes delay no other; one address gets half of the places, and loses them in time."""
+    refused = []
+
+    def scrape(_, sites):
+        return "text/plain", iter([b"up 1\n"]) if sites else itertools.repeat(b"x" * 100_000)
+
+    application = app(scrape=scrape, scrapes=4, on_scrape_refused=lambda: refused.append(1))
+    with ExitStack() as opened, serving(application, stall=2.0) as server:
+        for _ in range(2):
+            slow = opened.enter_context(closing(connect(server)))
+            slow.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert slow.recv(1000)
+
+        status, head, text = ask(server, "/metrics?site=a")
+        assert (status, text) == (
+            503,
+            "2 such requests are being answered; try again in a moment.\n",
+        )
+        assert "retry-after: 5" in head
+        assert refused == [1]
+        assert ask(server, "/metrics?site=a", source="127.0.0.2")[0] == 200
+        assert ask(server)[0] == 200
+        until(lambda: ask(server, "/metrics?site=a")[0] == 200)
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_many_slow_clients(authority, certificate, trusting, tls):
     """However many connections wait, the next client is answered, and they stay within bounds."""
@@ -586,6 +676,106 @@ def test_noise(noise, caplog):
             sock.sendall(noise)
             assert b" 200 " not in sock.recv(65536)
         assert ask(server)[0] == 200
+    assert not caplog.records
+
+
+@pytest.fixture(scope="module")
+def open_server():
+    with serving() as server:
+        yield server
+
+
+@pytest.mark.parametrize("sent", [b"ZZ\r\n", b"5\r\nhelloXX\r\n", b"F" * 30 + b"\r\n"])
+@pytest.mark.parametrize("answered", [False, True], ids=["before the answer", "after the answer"])
+@pytest.mark.parametrize("path", ["/-/healthy", "/metrics"])
+def test_noise_for_a_body(open_server, sent, answered, path, caplog):
+    """A body that is not what it says ends the connection, and is nothing for the log."""
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    with closing(connect(open_server)) as sock:
+        sock.sendall(head if answered else head + sent)
+        found = sock.recv(65536)
+        if answered:
+            sock.sendall(sent)
+        with suppress(ConnectionError):
+            while piece := sock.recv(65536):
+                found += piece
+    assert ask(open_server)[0] == 200
+    assert found.startswith(b"HTTP/1.1 200" if answered else b"HTTP/1.1 400")
+    assert b"x-content-type-options: nosniff" in found.lower()
+    assert not caplog.records
+
+
+def test_a_large_body():
+    """A body that says it is large is refused, whatever it is for."""
+    head = "Content-Length: 100000\r\n"
+    with serving() as server:
+        status, found, text = ask(server, "/metrics", headers=head)
+
+    assert (status, "connection: close" in found) == (413, True)
+    assert text == "No endpoint takes a body, and none above 65536 bytes is even let in.\n"
+
+
+def test_a_body_without_end():
+    """After the answer the rest of a request is not taken for ever."""
+    head = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with serving(request=0.3) as server, closing(connect(server)) as sock:
+        sock.sendall(head)
+        assert read_answer(sock)[0] == 200
+        with pytest.raises(ConnectionError):
+            send_again_and_again(sock, b"5\r\nhello\r\n", pause=0.01)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET http://x:1/-/healthy HTTP/1.1\r\nHost: x", 200),
+        (b"GET HTTPS://x/sites/a%2Fb?y HTTP/1.1\r\nHost: x", 200),
+        (b"GET http://x HTTP/1.1\r\nHost: x", 200),
+        (b"GET http://x/metrics/http://x/-/healthy HTTP/1.1\r\nHost: x", 404),
+        (b"GET ftp://x/metrics HTTP/1.1\r\nHost: x", 404),
+        (b"GET http://[::1/metrics HTTP/1.1\r\nHost: [::1", 200),
+        (b"GET metrics HTTP/1.1\r\nHost: x", 404),
+        (b"GET ?x HTTP/1.1\r\nHost: x", 404),
+        (b"GET //x/metrics HTTP/1.1\r\nHost: x", 404),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x", 404),
+        (b"CONNECT x:443 HTTP/1.1\r\nHost: x", 404),
+        (b"OPTIONS /metrics HTTP/1.1\r\nHost: x", 405),
+        (b"BREW /metrics HTTP/1.1\r\nHost: x", 405),
+        (b"get /metrics HTTP/1.1\r\nHost: x", 405),
+        (b"HEAD /-/reload HTTP/1.1\r\nHost: x", 405),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1", 200),
+        (b"GET /metrics HTTP/1.0", 200),
+        (b"GET /metrics HTTP/1.1", 400),
+        (b"GET /metrics", 400),
+        (b"GET /%00 HTTP/1.1\r\nHost: x", 404),
+        (b"GET /sites/%ED%A0%80%00 HTTP/1.1\r\nHost: x", 404),
+        (b"GET /logs?site=%FF%00 HTTP/1.1\r\nHost: x", 404),
+        (b"GET /?q=%ED%A0%80%00%FF&state=up HTTP/1.1\r\nHost: x", 200),
+        (b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: x", 404),
+        (b"GET /sites/../../../../etc/passwd HTTP/1.1\r\nHost: x", 404),
+        (b"GET /metrics?" + b"a=b&" * 15_000 + b" HTTP/1.1\r\nHost: x", 200),
+        (b"GET /?q=" + b"x" * 60_000 + b" HTTP/1.1\r\nHost: x", 200),
+        (b"GET /nothing HTTP/1.1\r\nHost: [::1@:99999999/ \xff", 404),
+        (b"GET /sd HTTP/1.1\r\nHost: \xff[", 200),
+        (b"GET /sd HTTP/1.1\r\nHost:", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade", 200),
+        (b"PRI * HTTP/2.0\r\n\r\nSM", 404),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: " + b"a/b;q=x," * 5000, 200),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: -1", 400),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1, 2", 400),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 30, 400),
+    ],
+    ids=lambda value: value[:40].decode("latin-1") if isinstance(value, bytes) else str(value),
+)
+def test_odd_requests(open_server, request_, status, caplog):
+    """Whatever is asked, the answer is the client's fault or none: no traceback, no 500."""
+    with closing(connect(open_server)) as sock:
+        sock.sendall(request_ + b"\r\n\r\n")
+        stream = sock.makefile("rb")
+        assert int(stream.readline().split()[1]) == status
+        head = b"".join(iter(stream.readline, b"\r\n")).lower()
+        assert b"\nx-content-type-options: nosniff" in b"\n" + head
+        assert (b"\nallow: " in b"\n" + head) is (status == 405)
     assert not caplog.records
 
 
