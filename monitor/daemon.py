@@ -40,6 +40,7 @@ from monitor.probes.observe import Observer
 from monitor.probes.registry import PROBES
 from monitor.probes.version import LIBCURL_VERSION
 from monitor.reloader import Reloader, bucket_bounds
+from monitor.shard import WHOLE, Shard, owner
 from monitor.web.app import create_app
 from monitor.web.server import WebServer
 
@@ -68,11 +69,13 @@ class RunOptions:
     Attributes:
         listen: ``HOST:PORT`` of each address to serve on.
         web_config: A file in exporter-toolkit's form, for TLS and basic authentication.
+        shard: Which of the sites are checked.
     """
 
     config: Path
     listen: tuple[str, ...]
     web_config: Path | None = None
+    shard: Shard = WHOLE
 
 
 def run(options: RunOptions, secrets: Secrets) -> bool:
@@ -91,7 +94,10 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
     """
     inbox: Inbox = SimpleQueue()
     board = StatusBoard()
-    internal = Internal(version=__version__, libcurl=LIBCURL_VERSION)
+    shard = options.shard
+    internal = Internal(
+        version=__version__, libcurl=LIBCURL_VERSION, shard=(shard.number, shard.total)
+    )
     reloader = Reloader(
         options.config,
         options.web_config,
@@ -99,6 +105,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         inbox=inbox,
         internal=internal,
         secrets=secrets,
+        shard=shard,
     )
     config = reloader.config
     live = LiveProbes(lambda: reloader.config, inbox, PROBES)
@@ -127,7 +134,8 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
                 "started",
                 extra=fields(
                     version=__version__,
-                    sites=len(config.sites),
+                    sites=sites,
+                    shard=shard if shard.total > 1 else None,
                     listen=",".join(server.addresses),
                 ),
             )
@@ -309,6 +317,12 @@ def _web_server(
             raise LookupError(name)
         content_type, text = probe_exposition(entry.state.site, entry.state.finished, accept)
         return content_type, iter((text,))
+
+    def elsewhere(name: str) -> str | None:
+        total = options.shard.total
+        its = Shard(owner(name, total), total)
+        listed = any(site.name == name for site in reloader.config.sites)
+        return f"shard {its}" if listed and its != options.shard else None
 
     app = create_app(
         board=board,

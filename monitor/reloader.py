@@ -22,6 +22,7 @@ from monitor.errors import ConfigError, StartupError
 from monitor.logs import Secrets, fields
 from monitor.metrics.internal import Internal
 from monitor.model import Seconds, Site, SiteChange, longest_first
+from monitor.shard import Shard
 from monitor.web.web_config import WebConfig
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ class Reloader:
     Reads the files whenever somebody asks, and puts what is good in force.
 
     Its thread alone sets ``config`` and ``web_config``, which are what runs; everybody may read
-    them. ``requests`` is where the engine puts what came in by its inbox.
+    them. ``requests`` is where the engine puts what came in by its inbox. The configuration is the
+    whole one; only what is the shard's own of its sites goes to the engine.
 
     Raises:
         ConfigError: The files are bad as the reloader is made.
@@ -47,6 +49,7 @@ class Reloader:
         inbox: Inbox,
         internal: Internal,
         secrets: Secrets,
+        shard: Shard,
     ) -> None:
         self.requests: SimpleQueue[ReloadRequested] = SimpleQueue()
         self._path = path
@@ -55,6 +58,7 @@ class Reloader:
         self._inbox = inbox
         self._internal = internal
         self._secrets = secrets
+        self._shard = shard
         self._watcher = Watcher(lambda: inbox.put(ReloadRequested("file")))
         self._asked: set[Future[tuple[str, ...]]] = set()
         # From before the first look on, so that no edit falls between
@@ -68,17 +72,21 @@ class Reloader:
 
     def start(
         self, reconfigure: Callable[[WebConfig], None], on_running: Callable[[], None]
-    ) -> None:
+    ) -> int:
         """
         Put the first configuration in force, then watch the files and wait for requests.
 
         Args:
             reconfigure: Gives the web server another configuration; may raise StartupError.
             on_running: Called, in the reloader's thread, once the sites are in force.
+
+        Returns:
+            How many sites that will be.
         """
+        first = self._shard.own(diff(None, self.config))
 
         def serve() -> None:
-            self._apply(diff(None, self.config), self.config)
+            self._apply(first, self.config)
             on_running()
             while True:
                 requests = [self.requests.get()]
@@ -91,6 +99,7 @@ class Reloader:
                         request.reply.set_result(problems)
 
         Thread(target=serve, name="reload", daemon=True).start()
+        return len(first.added)
 
     def request(self) -> "Future[tuple[str, ...]]":
         """Ask for a reload, from any thread; the future brings the problems, none when it is good.
@@ -143,7 +152,7 @@ class Reloader:
         return ()
 
     def _change_to(self, config: Config, web_config: WebConfig, cause: str) -> None:
-        change = diff(self.config, config)
+        change = self._shard.own(diff(self.config, config))
         for name in _needing_restart(self.config.settings, config.settings):
             _log.warning("setting_needs_restart", extra=fields(setting=name))
         self.web_config = web_config
@@ -167,6 +176,7 @@ class Reloader:
 
     def _apply(self, change: SiteChange, config: Config) -> None:
         applied: Future[None] = Future()
+        # Of all sites: histograms of several shards can be added up only if their bounds are equal
         bounds = bucket_bounds(config.sites, config.settings)
         self._inbox.put(SitesChanged(change, bounds, applied, config.connectivity))
         applied.result()

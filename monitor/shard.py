@@ -27,14 +27,14 @@ _NUMBER = "[0-9]{1,9}"
 @dataclass(frozen=True, slots=True)
 class Shard:
     """
-    One part of the sites: shard 2 of 5, say; the only one where nothing is divided.
+    One part of the sites: shard 2 of 5, say.
 
     Attributes:
         number: From 1 to ``total``.
     """
 
-    number: int = 1
-    total: int = 1
+    number: int
+    total: int
 
     def __str__(self) -> str:
         return f"{self.number}/{self.total}"
@@ -52,6 +52,10 @@ class Shard:
             removed=tuple(name for name in change.removed if self.owns(name)),
             changed=tuple(site for site in change.changed if self.owns(site.name)),
         )
+
+
+WHOLE = Shard(1, 1)
+"""Of sites that are not divided."""
 
 
 def owner(name: str, total: int) -> int:

@@ -218,6 +218,14 @@ def test_run_refuses_a_bad_configuration(tmp_path, content, message):
     assert "Traceback" not in done.stderr
 
 
+def test_run_refuses_what_is_no_shard(listed):
+    """With a sentence that says what would be one, status 2."""
+    done = monitor("run", "--config", listed, "--shard", "6/5")
+    assert done.returncode == 2
+    sentence = "there is no shard 6/5; they are numbered from 1/5 to 5/5"
+    assert done.stderr == f"monitor: {sentence}\n"
+
+
 def test_run_says_that_a_port_is_in_use(listed):
     """One sentence with the address, status 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from monitor.errors import StartupError
 from monitor.model import SiteChange
-from monitor.shard import Shard, owner, parse_shard
+from monitor.shard import WHOLE, Shard, owner, parse_shard
 from tests.fakes import site
 
 NAMES = [f"site-{number}.example.com" for number in range(6000)]
@@ -78,7 +78,7 @@ def test_a_change_is_narrowed_to_the_shards_own_sites():
 def test_what_is_not_divided_is_left_alone():
     """A single daemon has every change as it stands."""
     change = SiteChange(added=(site("shop"),))
-    assert Shard().own(change) is change
+    assert WHOLE.own(change) is change
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """``monitor run``: the daemon."""
 
+import os
 from pathlib import Path
 
 import click
@@ -7,6 +8,7 @@ import click
 from monitor import daemon, logs
 from monitor.commands import OK
 from monitor.commands.options import config_option, listen_option, log_options
+from monitor.shard import parse_shard
 
 
 @click.command()
@@ -17,17 +19,29 @@ from monitor.commands.options import config_option, listen_option, log_options
     type=click.Path(path_type=Path),
     help="A file in exporter-toolkit's form, for TLS and basic authentication.",
 )
+@click.option(
+    "--shard",
+    default="1/1",
+    metavar="NUMBER/TOTAL|auto",
+    help="Check only one part of the sites; auto: by the name of a StatefulSet's pod.",
+)
 @log_options("info")
 def run(
     config: Path,
     listen: tuple[str, ...],
     web_config: Path | None,
+    shard: str,
     log_level: str,
     log_format: logs.Form,
 ) -> None:
     """Check every site on its interval and serve the results, until told to stop."""
     secrets = logs.Secrets()
     logs.configure(log_level, log_format, secrets)
-    options = daemon.RunOptions(config=config, listen=listen, web_config=web_config)
+    options = daemon.RunOptions(
+        config=config,
+        listen=listen,
+        web_config=web_config,
+        shard=parse_shard(shard, os.environ),
+    )
     if not daemon.run(options, secrets):
         daemon.leave(OK)

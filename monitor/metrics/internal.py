@@ -35,11 +35,18 @@ class Internal:
     Args:
         version: Of this program.
         libcurl: Version of the transport; given, because only probes know it.
+        shard: The number of this daemon's part of the sites, and of how many; one of one where
+            they are not divided.
         registry: Where they are collected; by default one of their own, never the library's.
     """
 
     def __init__(
-        self, *, version: str, libcurl: str, registry: CollectorRegistry | None = None
+        self,
+        *,
+        version: str,
+        libcurl: str,
+        shard: tuple[int, int] = (1, 1),
+        registry: CollectorRegistry | None = None,
     ) -> None:
         # One gauge more for each counter and histogram, that no query of ours needs.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -47,6 +54,9 @@ class Internal:
         self._registry = registry
         Info("monitor_build", "Versions that this daemon is made of", registry=registry).info(
             {"version": version, "python": platform.python_version(), "libcurl": libcurl}
+        )
+        Info("monitor_shard", "Which part of the sites is checked here", registry=registry).info(
+            {"shard": str(shard[0]), "shards": str(shard[1])}
         )
         self._reload_successful = Gauge(
             "monitor_config_last_reload_successful",

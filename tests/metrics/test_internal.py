@@ -26,6 +26,15 @@ def test_versions(registry):
     assert registry.get_sample_value("monitor_build_info", labels) == 1
 
 
+@pytest.mark.parametrize("shard", [(1, 1), (2, 5)])
+def test_which_part_of_the_sites(shard):
+    """The shard is told by labels, also where there is only one."""
+    registry = CollectorRegistry()
+    Internal(version="1", libcurl="8", shard=shard, registry=registry)
+    labels = {"shard": str(shard[0]), "shards": str(shard[1])}
+    assert registry.get_sample_value("monitor_shard_info", labels) == 1
+
+
 @pytest.mark.parametrize(
     ("call", "samples"),
     [

@@ -98,6 +98,15 @@ def test_metrics_of_an_unknown_site(client_of):
     assert answer.text == "no site 'no-such' is listed; /api/v1/sites lists them all\n"
 
 
+@pytest.mark.parametrize("path", ["/metrics?site=no-x", "/logs?site=x", "/api/v1/sites/x"])
+def test_a_site_that_another_daemon_has(client_of, path):
+    """Is a 404 that says who has it."""
+    answer = client_of(elsewhere={"x": "shard 3/5", "no-x": "shard 3/5"}.get).get(path)
+
+    assert answer.status_code == 404
+    assert "is not checked here, but by shard 3/5" in answer.text
+
+
 def test_many_parameters(client_of):
     """Thousands of query parameters are no trouble."""
     names = [f"s{number}" for number in range(5000)]
