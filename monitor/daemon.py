@@ -129,7 +129,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         server.start()
         try:
             runtime.start()
-            reloader.start(server.reconfigure, on_running=board.ready)
+            sites = reloader.start(server.reconfigure, on_running=board.ready)
             _log.info(
                 "started",
                 extra=fields(
@@ -332,6 +332,7 @@ def _web_server(
         version=__version__,
         probe_site=probe_site,
         live=live,
+        elsewhere=elsewhere,
     )
     return WebServer(app, options.listen, reloader.web_config)
 
