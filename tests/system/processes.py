@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -56,15 +56,18 @@ def fetch(url: str, method: str = "GET", headers: Mapping[str, str] | None = Non
 
 
 class Daemon:
-    """``monitor run`` as a user starts it, in a folder of its own."""
+    """``monitor run`` as a user starts it, in a folder of its own, with *arguments* in addition."""
 
-    def __init__(self, folder: Path, sites: str, **environ: str) -> None:
+    def __init__(
+        self, folder: Path, sites: str, *, arguments: Sequence[str] = (), **environ: str
+    ) -> None:
         self.sites = folder / "sites.yaml"
         self.sites.write_text(sites)
         self.log = folder / "daemon.log"
         command: list[str | Path] = [
             *(sys.executable, "-m", "monitor", "run", "--config", self.sites),
             *("--listen", "127.0.0.1:0"),
+            *arguments,
         ]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
