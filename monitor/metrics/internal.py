@@ -118,6 +118,16 @@ class Internal:
             buckets=_SCRAPE_BUCKETS,
             registry=registry,
         )
+        self._scrapes_refused = Counter(
+            "monitor_scrapes_refused_total",
+            "Scrapes that were told to come back because too many were under way",
+            registry=registry,
+        )
+        self._log_lines_dropped = Counter(
+            "monitor_log_lines_dropped_total",
+            "Lines of the log that were lost because nobody read it fast enough",
+            registry=registry,
+        )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -172,6 +182,14 @@ class Internal:
     def scraped(self, seconds: Seconds) -> None:
         """Count a scrape of all sites."""
         self._scrape.observe(seconds)
+
+    def scrape_refused(self) -> None:
+        """Count a scrape that was told to come back."""
+        self._scrapes_refused.inc()
+
+    def log_line_dropped(self) -> None:
+        """Count a line of the log that was lost."""
+        self._log_lines_dropped.inc()
 
     def exposition(self, *, openmetrics: bool) -> bytes:
         """Return these metrics as text; in OpenMetrics with the end of the exposition."""

@@ -47,6 +47,8 @@ def test_which_part_of_the_sites(shard):
         (lambda meters: meters.engine_restarted(), {"monitor_engine_restarts_total": 1}),
         (lambda meters: meters.sites(42), {"monitor_sites": 42}),
         (lambda meters: meters.scraped(0.25), {"monitor_scrape_duration_seconds_sum": 0.25}),
+        (lambda meters: meters.scrape_refused(), {"monitor_scrapes_refused_total": 1}),
+        (lambda meters: meters.log_line_dropped(), {"monitor_log_lines_dropped_total": 1}),
     ],
     ids=lambda value: "" if callable(value) else next(iter(value)),
 )
@@ -89,6 +91,8 @@ def test_a_failed_reload_keeps_the_time_of_the_last_good_one(internal, registry)
         "monitor_analysis_restarts_total",
         "monitor_engine_restarts_total",
         "monitor_scrape_duration_seconds_bucket",
+        "monitor_scrapes_refused_total",
+        "monitor_log_lines_dropped_total",
         "process_cpu_seconds_total",
         "process_resident_memory_bytes",
         "process_open_fds",
