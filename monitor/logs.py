@@ -3,17 +3,26 @@ What the daemon says while it runs: an event and its fields, as text or JSON, se
 
     2026-11-22T11:20:01.123Z WARNING site_down site=shop reason=status detail="status 503 …"
 
-Log with ``log.warning("site_down", extra=fields(site="shop", reason="status"))``.
+Log with ``log.warning("site_down", extra=fields(site="shop", reason="status"))``. Commands write
+their lines at once; the daemon has a thread for that, see write_in_background().
 """
 
 import json
 import logging
+import os
 import re
+import select
 import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import IO, Any, Literal, TypeAlias
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Literal, TextIO, TypeAlias
 
-from monitor.model import redact
+from monitor.clock import SystemClock
+from monitor.model import Seconds, Timestamp, redact
 
 Form: TypeAlias = Literal["text", "json"]
 
@@ -37,25 +46,34 @@ class _Formatter(logging.Formatter):
         super().__init__()
         self._secrets = secrets
 
+    def keep(self, record: logging.LogRecord) -> None:
+        """Fix what may be something else by the time the record is formatted."""
+        if record.args:
+            record.msg, record.args = record.getMessage(), None
+        record.secrets = self._secrets.values
+
+    def _secrets_of(self, record: logging.LogRecord) -> tuple[str, ...]:
+        kept: tuple[str, ...] = getattr(record, "secrets", self._secrets.values)
+        return kept
+
     def _parts(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return what the line says, masked: once quoted, a secret may not be found any more."""
+        secrets = self._secrets_of(record)
         moment = datetime.fromtimestamp(record.created, UTC)
         return {
             "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname,
-            "event": self._masked(record.getMessage()),
-            **{key: self._masked(value) for key, value in getattr(record, "fields", {}).items()},
+            "event": _masked(record.getMessage(), secrets),
+            **{
+                key: _masked(value, secrets) for key, value in getattr(record, "fields", {}).items()
+            },
         }
 
     def _traceback(self, record: logging.LogRecord) -> str:
         """Return the masked traceback; empty when there is none."""
-        return self._masked(self.formatException(record.exc_info)) if record.exc_info else ""
-
-    def _masked(self, value: Any) -> Any:
-        """Return a number as it is, and anything else as its text without secrets."""
-        if isinstance(value, int | float):
-            return value
-        return redact(str(value), self._secrets.values)
+        if not record.exc_info:
+            return ""
+        return redact(self.formatException(record.exc_info), self._secrets_of(record))
 
 
 class TextFormatter(_Formatter):
@@ -84,16 +102,223 @@ def configure(
     level: str,
     form: Form,
     secrets: Secrets,
-    stream: IO[str] | None = None,
+    stream: TextIO | None = None,
 ) -> None:
-    """Send all log records of the process to one stream (default: standard error)."""
+    """Write all log records of the process to one stream (default: standard error), at once."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter((JsonFormatter if form == "json" else TextFormatter)(secrets))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # These log each request or file event at INFO, which is noise beside one line per transition
-    for name in ("uvicorn", "uvicorn.error", "watchfiles", "urllib3"):
+    # These log each request, file event or wait, which is noise beside one line per transition
+    for name in ("uvicorn", "uvicorn.error", "watchfiles", "urllib3", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
+    """Return a number as it is, and anything else as its text without secrets."""
+    return value if isinstance(value, int | float) else redact(str(value), secrets)
 
 
 def _quoted(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+# ---------------------------------------------------------------- very many lines
+
+_MANY = 20
+_CALM: Seconds = 1.0
+_FLOOD: Seconds = 10.0
+
+
+@dataclass(slots=True)
+class _Spell:
+    """
+    The lines of one event within some seconds.
+
+    Attributes:
+        last: The last one that was counted and not written.
+    """
+
+    until: Seconds
+    written: int = 0
+    counted: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    last: logging.LogRecord | None = None
+
+
+class Floods:
+    """
+    Which lines about sites are written when there are very many, and what is said of the rest.
+
+    Of each event the first 20 lines within a second are written, and the rest is counted by
+    reason. A summary tells after that second, and then every ten, until there are few again: 9,000
+    sites that go down at once are 20 lines, and
+
+        site_down_more count=8980 reasons=connect_timeout:8000,dns_timeout:980
+
+    Pure: it is told the time, in seconds of any one clock that does not go back.
+    """
+
+    def __init__(self) -> None:
+        self._spells: dict[str, _Spell] = {}
+
+    def take(self, record: logging.LogRecord, now: Seconds) -> list[logging.LogRecord]:
+        """Return what is to be written now that this was logged."""
+        lines = self.tick(now)
+        values = getattr(record, "fields", {})
+        if "site" not in values or record.levelno <= logging.DEBUG:
+            return [*lines, record]
+        spell = self._spells.setdefault(record.msg, _Spell(now + _CALM))
+        if spell.written < _MANY:
+            spell.written += 1
+            return [*lines, record]
+        spell.counted += 1
+        spell.last = record
+        if "reason" in values:
+            spell.reasons[values["reason"]] += 1
+        return lines
+
+    def tick(self, now: Seconds) -> list[logging.LogRecord]:
+        """Return the summaries that are due."""
+        over = [event for event, spell in self._spells.items() if spell.until <= now]
+        lines = []
+        for event in over:
+            spell = self._spells.pop(event)
+            if spell.last is not None:
+                lines.append(_summary(spell, spell.last))
+            if spell.counted > _MANY:
+                self._spells[event] = _Spell(now + _FLOOD, written=_MANY)
+        return lines
+
+    def next_due(self) -> Seconds | None:
+        """Return when tick() has something to say; None while nothing is counted."""
+        return min((one.until for one in self._spells.values() if one.last), default=None)
+
+    def end(self) -> list[logging.LogRecord]:
+        """Return the summaries of what was counted and not told yet."""
+        return [_summary(one, one.last) for one in self._spells.values() if one.last]
+
+
+def _summary(spell: _Spell, last: logging.LogRecord) -> logging.LogRecord:
+    reasons = ",".join(f"{reason}:{count}" for reason, count in spell.reasons.most_common())
+    values = fields(count=spell.counted, reasons=reasons or None)
+    return _line(f"{last.msg}_more", last.levelno, last.created, values)
+
+
+def _line(
+    event: str, level: int, created: Timestamp, values: Mapping[str, Any]
+) -> logging.LogRecord:
+    head = {"msg": event, "levelno": level, "levelname": logging.getLevelName(level)}
+    return logging.makeLogRecord({**head, "created": created, **values})
+
+
+# ---------------------------------------------------------------- in the background
+
+_MOST_WAITING = 5000
+"""Lines, of about 1.5 KiB each; a reader that stands still for that long loses some."""
+_LAST_WORDS: Seconds = 1.0
+"""How long the end of the process waits for a reader."""
+
+
+def write_in_background(on_dropped: Callable[[], None]) -> None:
+    """
+    Have the lines written by a thread from now on, so that nobody who logs waits for a reader.
+
+    When the reader of standard error stands still, 5,000 lines are kept for it. Those that come
+    then are dropped, and when it goes on a line tells how many they were. Very many lines about
+    sites become a few, see Floods. The end of the process waits a second for what is left.
+
+    Args:
+        on_dropped: Called for each line that is dropped, in any thread; must be short.
+    """
+    root = logging.getLogger()
+    root.handlers = [_in_background(handler, on_dropped) for handler in root.handlers]
+
+
+def _in_background(handler: logging.Handler, on_dropped: Callable[[], None]) -> logging.Handler:
+    match handler:
+        case logging.StreamHandler(formatter=_Formatter() as formatter, stream=stream):
+            return Background(formatter, stream, on_dropped)
+        case _:
+            return handler  # not made by configure()
+
+
+class Background(logging.Handler):
+    """
+    Writes lines from a thread of its own.
+
+    Those who log share with the thread the queue, the records in it, and how many were dropped:
+    that they alone count, under the lock which logging has for each handler. Python's own stream
+    is left alone, because a thread that waits in it holds its lock, and the process could not end.
+
+    Args:
+        on_dropped: As for write_in_background.
+        most_waiting: How many lines are kept for a reader that stands still.
+    """
+
+    def __init__(
+        self,
+        formatter: _Formatter,
+        stream: TextIO,
+        on_dropped: Callable[[], None],
+        most_waiting: int = _MOST_WAITING,
+    ) -> None:
+        super().__init__()
+        self._form = formatter
+        self._descriptor = stream.fileno()
+        self._encoding = stream.encoding
+        self._on_dropped = on_dropped
+        self._most_waiting = most_waiting
+        self._queue: SimpleQueue[logging.LogRecord | None] = SimpleQueue()
+        self._dropped = 0
+        self._thread = Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._queue.qsize() >= self._most_waiting:
+            self._dropped += 1
+            self._on_dropped()
+        else:
+            self._form.keep(record)
+            self._queue.put(record)
+
+    def close(self) -> None:
+        """Write what is left, if it is read within a second."""
+        self._queue.put(None)
+        self._thread.join(_LAST_WORDS)
+        super().close()
+
+    def _run(self) -> None:
+        clock = SystemClock()
+        floods = Floods()
+        told = 0
+        ended = False
+        while not ended:
+            due = floods.next_due()
+            wait = None if due is None else max(0.0, due - clock.monotonic())
+            try:
+                record = self._queue.get(timeout=wait)
+            except Empty:
+                lines = floods.tick(clock.monotonic())
+            else:
+                ended = record is None
+                lines = floods.take(record, clock.monotonic()) if record else floods.end()
+            dropped = self._dropped
+            if dropped > told:
+                values = fields(count=dropped - told)
+                lines.append(_line("log_lines_dropped", logging.WARNING, clock.time(), values))
+            told = dropped
+            for line in lines:
+                try:
+                    self._write(f"{self._form.format(line)}\n")
+                except Exception:  # the reader is gone, the disk is full; the next may do better
+                    self._on_dropped()
+
+    def _write(self, text: str) -> None:
+        left = text.encode(self._encoding, errors="backslashreplace")
+        while left:
+            try:
+                left = left[os.write(self._descriptor, left) :]
+            except BlockingIOError:  # whoever shares the terminal with us has made it so
+                poll = select.poll()
+                poll.register(self._descriptor, select.POLLOUT)
+                poll.poll()
