@@ -31,7 +31,7 @@ from monitor.engine.events import Inbox, ReloadRequested, SitesChanged, StopRequ
 from monitor.engine.pools import AnalysisPool, PoolLimits, ProbePool
 from monitor.engine.state import Memory
 from monitor.live import LiveProbes
-from monitor.logs import Secrets, fields
+from monitor.logs import Secrets, fields, write_in_background
 from monitor.metrics.exposition import Exposition, probe_exposition, render
 from monitor.metrics.families import RESERVED_LABELS
 from monitor.metrics.internal import Internal
@@ -67,7 +67,7 @@ class RunOptions:
     What the command line says of a daemon.
 
     Attributes:
-        listen: ``HOST:PORT`` of each address to serve on.
+        listen: Each address to serve on, as ``--listen`` has it.
         web_config: A file in exporter-toolkit's form, for TLS and basic authentication.
         shard: Which of the sites are checked.
     """
@@ -98,6 +98,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
     internal = Internal(
         version=__version__, libcurl=LIBCURL_VERSION, shard=(shard.number, shard.total)
     )
+    write_in_background(internal.log_line_dropped)
     reloader = Reloader(
         options.config,
         options.web_config,
@@ -333,6 +334,7 @@ def _web_server(
         probe_site=probe_site,
         live=live,
         elsewhere=elsewhere,
+        on_scrape_refused=internal.scrape_refused,
     )
     return WebServer(app, options.listen, reloader.web_config)
 

@@ -500,6 +500,8 @@ class Engine:
     def _enter(self, check: _Check, result: Result) -> None:
         name = check.site.name
         del self._under_way[name]
+        if _log.isEnabledFor(logging.DEBUG):
+            _tell_check(result)
         if check.reply is not None:
             if check.reply.set_running_or_notify_cancel():
                 check.reply.set_result(result)
@@ -647,6 +649,20 @@ def _is_steadily_down(state: SiteState) -> bool:
 
 def _series_key(site: Site) -> tuple[object, ...]:
     return site.url, site.target, site.group, site.labels
+
+
+def _tell_check(result: Result) -> None:
+    verdict = result.analysis.verdict if result.analysis else None
+    _log.debug(
+        "checked",
+        extra=fields(
+            site=result.site,
+            up=result.up,
+            reason=verdict.reason if verdict else None,
+            error=result.error,
+            duration=round(result.observation.duration, 6),
+        ),
+    )
 
 
 def _tell(event: str, state: SiteState, before: Status | None = None, *, alarm: bool) -> None:
