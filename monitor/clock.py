@@ -18,6 +18,9 @@ class Clock(Protocol):
     def time(self) -> Timestamp:
         """Return seconds since 1970 in UTC."""
 
+    def sleep(self, seconds: Seconds) -> None:
+        """Do nothing for so long."""
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -27,6 +30,9 @@ class SystemClock:
 
     def time(self) -> Timestamp:
         return time.time()
+
+    def sleep(self, seconds: Seconds) -> None:
+        time.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True)

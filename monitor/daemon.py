@@ -8,7 +8,9 @@ import logging
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +29,17 @@ from monitor.config.load import Tables
 from monitor.config.modules import SHIPPED
 from monitor.config.settings import Settings
 from monitor.engine.engine import Engine, Publisher
-from monitor.engine.events import Inbox, ReloadRequested, SitesChanged, StopRequested
-from monitor.engine.pools import AnalysisPool, PoolLimits, ProbePool
+from monitor.engine.events import Inbox, Pinged, ReloadRequested, SitesChanged, StopRequested
+from monitor.engine.pools import AnalysisPool, PoolLimits
 from monitor.engine.state import Memory
+from monitor.engine.threads import ProbePool
 from monitor.live import LiveProbes
 from monitor.logs import Secrets, fields, write_in_background
 from monitor.metrics.exposition import Exposition, probe_exposition, render
 from monitor.metrics.families import RESERVED_LABELS
 from monitor.metrics.internal import Internal
-from monitor.model import Result, Seconds, Site, SiteChange, SiteState
+from monitor.model import Result, Seconds, Site, SiteChange, SiteState, Status
+from monitor.notify import ServiceManager
 from monitor.probes.observe import Observer
 from monitor.probes.registry import PROBES
 from monitor.probes.version import LIBCURL_VERSION
@@ -94,6 +98,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
     """
     inbox: Inbox = SimpleQueue()
     board = StatusBoard()
+    manager = ServiceManager(os.environ)
     shard = options.shard
     internal = Internal(
         version=__version__, libcurl=LIBCURL_VERSION, shard=(shard.number, shard.total)
@@ -106,18 +111,29 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         inbox=inbox,
         internal=internal,
         secrets=secrets,
+        manager=manager,
         shard=shard,
     )
     config = reloader.config
     live = LiveProbes(lambda: reloader.config, inbox, PROBES)
     server = _web_server(options, board, internal, reloader, live)
+
+    def running() -> None:
+        board.ready()
+        manager.ready()
+        manager.watch(lambda: _ping(inbox), lambda: _summary(board, reloader))
+
+    def stopping() -> None:
+        board.stopping()
+        manager.stopping()
+
     runtime = _Runtime(
         config.settings,
         inbox,
         publisher=_Showcase(board),
         internal=internal,
         reload=reloader.requests.put,
-        on_stopping=board.stopping,
+        on_stopping=stopping,
     )
     with _signals(
         {
@@ -130,7 +146,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         server.start()
         try:
             runtime.start()
-            sites = reloader.start(server.reconfigure, on_running=board.ready)
+            sites = reloader.start(server.reconfigure, on_running=running)
             _log.info(
                 "started",
                 extra=fields(
@@ -149,8 +165,8 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             server.stop(_FAREWELL if drained else 0)
             # 4. The workers have nothing to do any more, or the grace is over.
             runtime.analysis.stop()
-        # 5. Idle threads end; those still in a check cannot be told to leave it, see leave().
-        runtime.probes.stop()
+            # 5. Idle threads end; those still in a check cannot be told to leave it, see leave().
+            runtime.probes.stop()
         _log.info("stopped", extra=fields(drained=drained))
     return drained
 
@@ -196,7 +212,7 @@ def check(
             runtime.engine.run_once()
         finally:
             runtime.analysis.stop()
-        runtime.probes.stop()
+            runtime.probes.stop()
     found = [results.by_site[site.name] for site in sites if site.name in results.by_site]
     return found, len(found) == len(sites)
 
@@ -232,7 +248,9 @@ class _Runtime:
         kinds = {id(kind): kind for kind in PROBES.values()}
         built = {number: kind.build() for number, kind in kinds.items()}
         probes = {scheme: built[id(kind)] for scheme, kind in PROBES.items()}
-        self.probes = ProbePool(settings.engine.probe_threads, Observer(probes, clock), inbox)
+        self.probes = ProbePool(
+            settings.engine.probe_threads, Observer(probes, clock), inbox=inbox, clock=clock
+        )
         self.analysis = AnalysisPool(
             settings.analysis.workers,
             judge_batch,
@@ -337,6 +355,20 @@ def _web_server(
         on_scrape_refused=internal.scrape_refused,
     )
     return WebServer(app, options.listen, reloader.web_config)
+
+
+def _ping(inbox: Inbox) -> "Future[None]":
+    reply: Future[None] = Future()
+    inbox.put(Pinged(reply))
+    return reply
+
+
+def _summary(board: StatusBoard, reloader: Reloader) -> str:
+    """Return one line on how things are, for whoever asks the service manager."""
+    counts = Counter(entry.state.shown for entry in board.snapshot().values())
+    shown = (f"{counts[status]} {status}" for status in Status if counts[status])
+    sites = ", ".join(shown) or "no sites"
+    return f"{sites}; the last reload was rejected" if reloader.rejected else sites
 
 
 def _stopping(inbox: Inbox, grace: Seconds) -> Mapping[signal.Signals, Callable[[], None]]:

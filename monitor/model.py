@@ -148,7 +148,7 @@ class SingleWindow:
 Window: TypeAlias = RecurringWindow | SingleWindow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Site:
     """
     One site of the list, decoded and complete.
@@ -187,6 +187,11 @@ class Site:
     confirm: Confirm = Confirm()
     maintenance: tuple[Window, ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def __hash__(self) -> int:
+        # Not of every field, as a dataclass would have it: options hold mappings, and what a site
+        # needs at each check is kept by the site
+        return hash(self.name)
 
     def section(self, record: type[_Section]) -> _Section:
         """

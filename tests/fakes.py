@@ -32,6 +32,9 @@ class FakeClock:
     def time(self) -> float:
         return self.now + self._wall
 
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
     def advance(self, seconds: float) -> None:
         self.now += seconds
 

@@ -22,6 +22,7 @@ from monitor.engine.events import (
     CheckRequested,
     Event,
     Inbox,
+    Pinged,
     ProbeFinished,
     ReloadRequested,
     SitesChanged,
@@ -29,7 +30,7 @@ from monitor.engine.events import (
     WorkerStarted,
 )
 from monitor.engine.maintenance import Calendar
-from monitor.engine.pools import AnalysisPool, Judged, ProbePool
+from monitor.engine.pools import AnalysisPool, Judged
 from monitor.engine.schedule import Due, Schedule
 from monitor.engine.state import (
     Memory,
@@ -40,6 +41,7 @@ from monitor.engine.state import (
     skip,
     take_over,
 )
+from monitor.engine.threads import ProbePool
 from monitor.errors import ProbeError
 from monitor.logs import fields
 from monitor.model import (
@@ -62,9 +64,17 @@ _log = logging.getLogger(__name__)
 
 _BATCH_SITES = 32
 _BATCH_BYTES: Bytes = 4 * 1024**2
-_BATCH_WAIT: Seconds = 0.01
+_BATCH_WAIT: Seconds = 0.1
+_BATCH_SHARE = 0.01
 """A round trip to a worker costs us about the same for one observation as for a dozen, so what
-has gathered in this time travels together."""
+has gathered in this time, or this share of a site's interval, travels together."""
+_AT_ONCE: Seconds = 0.005
+"""What somebody waits for gathers no longer."""
+_DOZE: Seconds = 0.02
+"""Up to this long the loop sleeps until the next slot, whatever comes in meanwhile: being woken
+costs more than most events do, and nobody is kept waiting by so little."""
+_MOST_EVENTS = 32
+"""Taken out of the inbox in one turn, before it is looked again what is due."""
 _EDGES = 100
 """Maintenance windows that open or close in one turn: thousands of sites may share them, and what
 comes in meanwhile is not to wait for all."""
@@ -178,7 +188,7 @@ class Engine:
         self._slow_probing = 0
         self._gathered: list[tuple[Site, Job]] = []  # the next batch
         self._gathered_bytes: Bytes = 0
-        self._gathering_since: Seconds | None = None
+        self._send_at: Seconds | None = None
         self._calendar = Calendar()
         self._connectivity = Connectivity()
         self._held: list[_Held] = []
@@ -252,7 +262,7 @@ class Engine:
         for name, is_open in self._calendar.pop(self._clock.time(), _EDGES):
             self._survive(self._on_edge, name, is_open=is_open)
         self._hand_to_threads(now)
-        if self._gathering_since is not None and now >= self._gathering_since + _BATCH_WAIT:
+        if self._send_at is not None and now >= self._send_at:
             self._send_batch()
         self._meters.probing(self._probes.busy, self._probes.threads)
         self._meters.analysis_backlog(self._analysis.backlog)
@@ -277,23 +287,35 @@ class Engine:
                         event.applied.set_result(None)
             case CheckRequested():
                 self._on_requested(event)
+            case Pinged():
+                event.reply.set_result(None)
             case StopRequested():
                 self._on_stop(event)
 
     def _wait(self) -> Iterable[Event]:
         """Return what has happened: at least one event, or none when something else is due."""
         events: list[Event] = []
+        wait = self._wait_time()
+        if 0 < wait <= _DOZE and not self._is_awaited:
+            self._clock.sleep(wait)
+            wait = 0
         try:
-            events.append(self._inbox.get(timeout=self._wait_time()))
-            while len(events) < _BATCH_SITES:
+            if wait:
+                events.append(self._inbox.get(timeout=wait))
+            while len(events) < _MOST_EVENTS:
                 events.append(self._inbox.get_nowait())
         except Empty:
             pass
         return events
 
+    @property
+    def _is_awaited(self) -> bool:
+        """Whether somebody waits for the next event: a check for a thread, a person for the end."""
+        return bool(self._healthy or self._slow or self._once or self._stop_at is not None)
+
     def _wait_time(self) -> Seconds:
         now = self._clock.monotonic()
-        moments = [self._stop_at, self._analysis.next_tick()]
+        moments = [self._stop_at, self._send_at, self._analysis.next_tick()]
         if self._runs_slots:
             moments.append(self._schedule.next_due())
         if self._stop_at is None or self._held:
@@ -301,8 +323,6 @@ class Engine:
         edge = self._calendar.next_edge()
         if edge is not None:
             moments.append(now + edge - self._clock.time())
-        if self._gathering_since is not None:
-            moments.append(self._gathering_since + _BATCH_WAIT)
         soonest = min((moment for moment in moments if moment is not None), default=now + _NAP)
         return min(max(0.0, soonest - now), _NAP)
 
@@ -399,9 +419,9 @@ class Engine:
         self._slow_probing -= check.slow
         self._go_on(self._take, check, event.outcome)
 
-    def _take(self, check: _Check, outcome: Observation | Exception) -> None:
+    def _take(self, check: _Check, outcome: Observation | BaseException) -> None:
         """Judge what a probe brought, or send it to a worker."""
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             self._spoil(check, outcome)
             return
         failure = results.unanswered(outcome)
@@ -411,9 +431,10 @@ class Engine:
             return
         check.stage = _Stage.ANALYSING
         check.seen = outcome
-        self._gather(check.site, outcome)
+        self._gather(check, outcome)
 
-    def _gather(self, site: Site, seen: Observation) -> None:
+    def _gather(self, check: _Check, seen: Observation) -> None:
+        site = check.site
         if isinstance(seen.answer, HttpAnswer):
             if site.reads_body:
                 self._gathered_bytes += len(seen.answer.body)
@@ -430,8 +451,10 @@ class Engine:
             secrets=site.secrets,
         )
         self._gathered.append((site, job))
-        if self._gathering_since is None:
-            self._gathering_since = self._clock.monotonic()
+        awaited = self._once or check.reply is not None
+        wait = _AT_ONCE if awaited else min(_BATCH_WAIT, site.interval * _BATCH_SHARE)
+        send_at = self._clock.monotonic() + wait
+        self._send_at = send_at if self._send_at is None else min(self._send_at, send_at)
         if len(self._gathered) >= _BATCH_SITES or self._gathered_bytes >= _BATCH_BYTES:
             self._send_batch()
 
@@ -439,7 +462,7 @@ class Engine:
         sites, jobs = zip(*self._gathered, strict=True)
         self._gathered = []
         self._gathered_bytes = 0
-        self._gathering_since = None
+        self._send_at = None
         self._analysis.submit(sites, jobs)
 
     # ------------------------------------------------------------ from a worker to the state

@@ -19,7 +19,7 @@ class ProbeFinished:
     """
 
     site: Site
-    outcome: Observation | Exception
+    outcome: Observation | BaseException
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,18 @@ class CheckRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class Pinged:
+    """
+    Somebody wants to know whether the loop turns.
+
+    Attributes:
+        reply: Is told by the main thread.
+    """
+
+    reply: "Future[None]"
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """
     Stop in order; a second one: stop at once.
@@ -118,6 +130,7 @@ Event: TypeAlias = (
     | ReloadRequested
     | SitesChanged
     | CheckRequested
+    | Pinged
     | StopRequested
 )
 Inbox: TypeAlias = "SimpleQueue[Event]"

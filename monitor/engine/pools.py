@@ -1,24 +1,22 @@
 """
-The two pools: threads that probe, processes that judge.
+The worker processes that judge: ``AnalysisPool`` is one ProcessPoolExecutor *per worker process*.
 
-``ProbePool`` is one ThreadPoolExecutor. ``AnalysisPool`` is one ProcessPoolExecutor *per worker
-process*: when a process dies, a ProcessPoolExecutor fails all that it holds, so with one each, the
-others go on, and it is known which batch was on the bench. Both report through the inbox; all
-their state is the main thread's.
+When a process dies, a ProcessPoolExecutor fails all that it holds, so with one each, the others go
+on, and it is known which batch was on the bench. The pool reports through the inbox; all its state
+is the main thread's.
 """
 
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from threading import Thread
-from typing import TypeAlias
 
 from monitor.clock import Clock
 from monitor.engine.context import SOCKET_FOLDERS, worker_context
-from monitor.engine.events import BatchJudged, Event, Inbox, ProbeFinished, WorkerStarted
+from monitor.engine.events import BatchJudged, Event, Inbox, WorkerStarted
 from monitor.engine.worker import Judge, Outcome, WorkerProcess
 from monitor.errors import StartupError
 from monitor.logs import fields
@@ -27,7 +25,6 @@ from monitor.model import (
     Bytes,
     Failure,
     Job,
-    Observation,
     Reason,
     Seconds,
     Site,
@@ -35,63 +32,6 @@ from monitor.model import (
 )
 
 _log = logging.getLogger(__name__)
-
-Observe: TypeAlias = Callable[[Site], Observation]
-
-
-class ProbePool:
-    """The I/O threads; they appear as they are needed, up to a number."""
-
-    def __init__(self, threads: int, observe: Observe, inbox: Inbox) -> None:
-        self.threads = threads
-        self.busy = 0
-        self._observe = observe
-        self._inbox = inbox
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="probe")
-
-    def start(self) -> None:
-        """
-        Start the first thread; the others come as they are needed.
-
-        While the system refuses more threads, this one still takes what waits.
-
-        Raises:
-            StartupError: It refuses even this one.
-        """
-        try:
-            self._executor.submit(int)
-        except RuntimeError as error:
-            raise StartupError(f"no thread to check sites can be started: {error}") from error
-
-    @property
-    def free(self) -> int:
-        return self.threads - self.busy
-
-    def submit(self, site: Site) -> None:
-        """Probe a site; a ProbeFinished follows."""
-        self.busy += 1
-        try:
-            self._executor.submit(self._run, site)
-        except RuntimeError as error:
-            # The system refuses another thread. The executor has queued the site before it tried,
-            # so one of the threads there are will come to it.
-            _log.warning("no_thread", extra=fields(detail=str(error)))
-
-    def finished(self) -> None:
-        """Take note of a ProbeFinished."""
-        self.busy -= 1
-
-    def stop(self) -> None:
-        """Let idle threads end; does not wait for those in a check."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
-
-    def _run(self, site: Site) -> None:
-        outcome: Observation | Exception
-        try:
-            outcome = self._observe(site)
-        except Exception as error:
-            outcome = error
-        self._inbox.put(ProbeFinished(site, outcome))
 
 
 @dataclass(frozen=True, slots=True)

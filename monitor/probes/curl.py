@@ -129,10 +129,10 @@ class Proxy:
         return cls(f"{parts.scheme}://{address}", username, password)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
     """
-    Where to connect, and how.
+    Where to connect, and how; what follows from that is worked out once for each record.
 
     Attributes:
         scheme: ``http`` for a plain connection, ``https`` for TLS.
@@ -149,12 +149,12 @@ class Route:
     proxy: Proxy | None = None
     pinned: bool = True
 
-    @property
+    @cached_property
     def peer(self) -> str:
         """The address that is connected to, for messages."""
         return join_address(*self.destination)
 
-    @property
+    @cached_property
     def destination(self) -> tuple[str, int]:
         if self.pinned and self.network.connect_to:
             return split_address(self.network.connect_to)
@@ -174,11 +174,51 @@ class Route:
     def proxy_speaks_http(self) -> bool:
         return self.proxy is not None and self.proxy.url.startswith("http")
 
-    @property
+    @cached_property
     def trust(self) -> str | None:
         """The file of authorities, None where none are needed."""
         secure = self.scheme == "https" or (self.proxy and self.proxy.url.startswith("https:"))
         return (self.tls.ca_file or trust_store()) if secure and self.tls.verify else None
+
+    @cached_property
+    def misfit(self) -> str:
+        """Why its address cannot be reached by the IP version asked for; empty where it can."""
+        ip, host = self.network.ip, self.destination[0]
+        if self.proxy or ip == "auto" or not is_address(host):
+            return ""  # libcurl chooses among the addresses of names alone
+        return "" if ip_version(host) == int(ip) else f"{host} is no IPv{ip} address"
+
+    @cached_property
+    def options(self) -> tuple[tuple[int, Any], ...]:
+        """What is set on a handle for this route, whatever is sent over it."""
+        options = [
+            (_QUICK_EXIT, 1),  # or closing waits for the thread of a resolver that hangs
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.FRESH_CONNECT, 1),
+            (pycurl.FORBID_REUSE, 1),
+            (pycurl.DNS_CACHE_TIMEOUT, 0),
+            (pycurl.IPRESOLVE, _IP[self.network.ip]),
+            # Empty is not unset: unset, libcurl asks the environment
+            (pycurl.PROXY, self.proxy.url if self.proxy else ""),
+            (pycurl.NOPROXY, ""),
+            (pycurl.VERBOSE, 1),
+            (pycurl.WRITEFUNCTION, _ignore),
+        ]
+        if self.proxy and self.proxy.username is not None:
+            options.append((pycurl.PROXYUSERNAME, self.proxy.username))
+            options.append((pycurl.PROXYPASSWORD, self.proxy.password or ""))
+        if self.network.source_address:
+            options.append((pycurl.INTERFACE, f"host!{self.network.source_address}"))
+        if self.pinned and (self.network.connect_to or self.tls.server_name):
+            there = join_address(*self.destination)
+            options.append((pycurl.CONNECT_TO, [f"{join_address(self.name, self.port)}:{there}"]))
+        if self.scheme == "https" or self.trust:
+            options += _tls_options(self)
+        # Credentials of a proxy may hold any character; pycurl's own encoding is ASCII
+        return tuple(
+            (option, value.encode() if isinstance(value, str) else value)
+            for option, value in options
+        )
 
 
 class Transfer:
@@ -215,38 +255,15 @@ class Transfer:
         self._set_up()
 
     def _set_up(self) -> None:
-        route, curl = self._route, self.curl
-        options = [
-            (_QUICK_EXIT, 1),  # or closing waits for the thread of a resolver that hangs
-            (pycurl.NOSIGNAL, 1),
-            (pycurl.TIMEOUT_MS, self._milliseconds()),
-            (pycurl.CONNECTTIMEOUT_MS, self._milliseconds()),
-            (pycurl.FRESH_CONNECT, 1),
-            (pycurl.FORBID_REUSE, 1),
-            (pycurl.DNS_CACHE_TIMEOUT, 0),
-            (pycurl.IPRESOLVE, _IP[route.network.ip]),
-            # Empty is not unset: unset, libcurl asks the environment
-            (pycurl.PROXY, route.proxy.url if route.proxy else ""),
-            (pycurl.NOPROXY, ""),
-            (pycurl.VERBOSE, 1),
-            (pycurl.DEBUGFUNCTION, self._note),
-            (pycurl.WRITEFUNCTION, _ignore),
-        ]
-        if route.proxy and route.proxy.username is not None:
-            options.append((pycurl.PROXYUSERNAME, route.proxy.username))
-            options.append((pycurl.PROXYPASSWORD, route.proxy.password or ""))
-        if route.network.source_address:
-            options.append((pycurl.INTERFACE, f"host!{route.network.source_address}"))
-        if route.pinned and (route.network.connect_to or route.tls.server_name):
-            there = join_address(*route.destination)
-            options.append((pycurl.CONNECT_TO, [f"{join_address(route.name, route.port)}:{there}"]))
-        if isinstance(route.network, GuardedNetwork):
-            options.append((pycurl.OPENSOCKETFUNCTION, self._open_if_allowed))
-        if route.scheme == "https" or route.trust:
-            options += _tls_options(route)
-        for option, value in options:
-            # Credentials of a proxy may hold any character; pycurl's own encoding is ASCII
-            curl.setopt(option, value.encode() if isinstance(value, str) else value)
+        setopt = self.curl.setopt
+        for option, value in self._route.options:
+            setopt(option, value)
+        left = self._milliseconds()
+        setopt(pycurl.TIMEOUT_MS, left)
+        setopt(pycurl.CONNECTTIMEOUT_MS, left)
+        setopt(pycurl.DEBUGFUNCTION, self._note)
+        if isinstance(self._route.network, GuardedNetwork):
+            setopt(pycurl.OPENSOCKETFUNCTION, self._open_if_allowed)
 
     def _milliseconds(self) -> int:
         # 0 would be no limit at all
@@ -294,8 +311,9 @@ class Transfer:
             ProbeError: The monitor's system, not the site, is at fault.
             pycurl.error: libcurl reports what it never should; a bug.
         """
-        if failure := self._family_failure():
-            return failure
+        if self._route.misfit:
+            self._failed = True
+            return Failure(Reason.CONNECT_UNREACHABLE, self._route.misfit)
         try:
             self.curl.perform()
         except pycurl.error as error:
@@ -307,16 +325,6 @@ class Transfer:
             for one in self._opened:
                 one.close()
         return None
-
-    def _family_failure(self) -> Failure | None:
-        """Return why an address cannot be reached by the IP version that is asked for."""
-        ip, host = self._route.network.ip, self._route.destination[0]
-        if self._route.proxy or ip == "auto" or not is_address(host):
-            return None  # libcurl chooses among the addresses of names alone
-        if ip_version(host) == int(ip):
-            return None
-        self._failed = True
-        return Failure(Reason.CONNECT_UNREACHABLE, f"{host} is no IPv{ip} address")
 
     def stop(self) -> int:
         """Return what a callback returns in turn, to end the transfer without a failure."""

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urljoin, urlsplit
+from weakref import WeakKeyDictionary
 
 from requests import PreparedRequest, Request, Response, Session
 from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
@@ -36,6 +37,7 @@ from monitor.probes.transport import (
     CurlAdapter,
     Exchange,
     ExchangeFailed,
+    Order,
     Settings,
     origin_of,
     without_credentials,
@@ -140,6 +142,7 @@ class HttpProbe:
     def __init__(self, handles: Handles | None = None, tokens: Tokens | None = None) -> None:
         self._handles = handles or Handles()
         self._tokens = tokens or Tokens()
+        self._plans: WeakKeyDictionary[Site, _Plan] = WeakKeyDictionary()
 
     def __call__(self, site: Site, deadline: Deadline) -> Observation:
         """
@@ -148,21 +151,49 @@ class HttpProbe:
         Raises:
             ProbeError: The monitor's system is at fault, or a file of the site's cannot be read.
         """
-        return _Check(site, deadline, self._handles, self._tokens).run()
+        plan = self._plans.get(site)
+        if plan is None:
+            plan = self._plans[site] = _Plan.of(site)
+        return _Check(site, plan, deadline, self._handles, self._tokens).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """
+    What every check of a site begins with, worked out once.
+
+    Attributes:
+        first: The site's request; None where each check makes one of its own, with a body that is
+            read from a file, a token, or the answer to a challenge.
+    """
+
+    settings: Settings
+    first: Order | None
+
+    @classmethod
+    def of(cls, site: Site) -> "_Plan":
+        options = site.section(HttpOptions)
+        settings = _settings(site, options)
+        changes = (options.body_file, options.oauth2, options.digest_auth)
+        if any(one is not None for one in changes):
+            return cls(settings, None)
+        return cls(settings, Order.of(_prepared(site, options), settings))
 
 
 class _Check:
     """One check from its first request to its observation; lives in one thread."""
 
-    def __init__(self, site: Site, deadline: Deadline, handles: Handles, tokens: Tokens) -> None:
+    def __init__(
+        self, site: Site, plan: _Plan, deadline: Deadline, handles: Handles, tokens: Tokens
+    ) -> None:
         self._site = site
         self._options = site.section(HttpOptions)
+        self._plan = plan
+        self._settings = plan.settings
         self._deadline = deadline
         self._handles = handles
         self._tokens = tokens
-        self._settings = _settings(site, self._options)
-        self._adapter = CurlAdapter(handles, self._settings, deadline)
-        self._session = _Session(self._adapter)
+        self._adapter = CurlAdapter(handles, plan.settings, deadline, known=plan.first)
         self._hops: list[Hop] = []
         self._lacks_token = False
 
@@ -180,8 +211,16 @@ class _Check:
     def _exchanged(self) -> Seconds:
         return sum(exchange.duration for exchange in self._adapter.exchanges)
 
+    @cached_property
+    def _session(self) -> "_Session":
+        return _Session(self._adapter)
+
     def _talk(self) -> Failure | None:
-        request = self._prepared()
+        if self._plan.first is not None:
+            # No session before there is a redirect: it takes as long as all else but libcurl
+            request = self._plan.first.request
+            return self._walk(request, self._adapter.send(request))
+        request = _prepared(self._site, self._options)
         client = self._options.oauth2
         if client is None:
             return self._walk(request, self._session.exchange(request))
@@ -206,26 +245,6 @@ class _Check:
         self._lacks_token = isinstance(grant, Failure)
         return grant
 
-    def _prepared(self) -> PreparedRequest:
-        """
-        Return the site's request.
-
-        Step by step, because ``Session.prepare_request`` merges it with settings that this session
-        has none of, which takes twice as long.
-        """
-        options = self._options
-        request = PreparedRequest()
-        request.prepare_method(options.method)
-        request.url = _prepared_url(self._site.url)
-        headers = {"User-Agent": options.user_agent, "Accept": "*/*"}
-        request.prepare_headers(headers)
-        request.headers.update(options.headers)
-        request.prepare_cookies({})
-        request.body = _body(options)
-        request.prepare_hooks(None)
-        request.prepare_auth(_authentication(options), self._site.url)
-        return request
-
     def _fetch_token(self, request: Request) -> Response:
         # Not among this check's exchanges: the token server's time is not the site's
         settings = replace(
@@ -246,7 +265,7 @@ class _Check:
 
     def _walk(self, request: PreparedRequest, response: Response) -> Failure | None:
         """Follow the redirects; the adapter's last exchange is the final answer."""
-        while self._options.follow_redirects:
+        while self._options.follow_redirects and response.is_redirect:
             try:
                 following = self._session.following(request, response)
             except ValueError:
@@ -401,12 +420,26 @@ class _Digest(HTTPDigestAuth):
         return answer
 
 
-@lru_cache(maxsize=16384)
-def _prepared_url(url: str) -> str:
-    """Return the URL as it is asked for: encoded, its host in ASCII."""
+def _prepared(site: Site, options: HttpOptions) -> PreparedRequest:
+    """
+    Return the site's request.
+
+    Step by step, because ``Session.prepare_request`` merges it with settings that our sessions have
+    none of.
+
+    Raises:
+        ProbeError: A file of the site's cannot be read.
+    """
     request = PreparedRequest()
-    request.prepare_url(url, None)
-    return request.url or ""
+    request.prepare_method(options.method)
+    request.prepare_url(site.url, None)
+    request.prepare_headers({"User-Agent": options.user_agent, "Accept": "*/*"})
+    request.headers.update(options.headers)
+    request.prepare_cookies({})
+    request.body = _body(options)
+    request.prepare_hooks(None)
+    request.prepare_auth(_authentication(options), site.url)
+    return request
 
 
 def _authentication(options: HttpOptions) -> AuthBase | None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pycurl
 from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter
 from requests.exceptions import RequestException
 
 from monitor.clock import Deadline
@@ -122,20 +122,58 @@ def without_credentials(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
 
 
-class CurlAdapter(HTTPAdapter):
+@dataclass(frozen=True, slots=True)
+class Order:
+    """
+    A prepared request as libcurl takes it; worked out once, it may be sent any number of times.
+
+    Attributes:
+        url: Without credentials and fragment.
+        options: What is set on a handle beside those of the route.
+    """
+
+    request: PreparedRequest
+    url: str
+    route: Route
+    options: tuple[tuple[int, Any], ...]
+
+    @classmethod
+    def of(cls, request: PreparedRequest, settings: Settings) -> "Order":
+        """
+        Return what a request comes to under these settings.
+
+        Raises:
+            ValueError: Its URL has no host, or a port that is none.
+        """
+        url = without_credentials(request.url or "")
+        route = settings.route(url)
+        return cls(request, url, route, tuple(_request_options(request, url, route, settings)))
+
+
+class CurlAdapter(BaseAdapter):
     """
     Sends one check's requests, each over a connection of its own, by one deadline.
+
+    Args:
+        known: A request that was worked out before.
 
     Attributes:
         exchanges: Every request that was sent, those of authentication included, in order.
     """
 
-    def __init__(self, handles: Handles, settings: Settings, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        handles: Handles,
+        settings: Settings,
+        deadline: Deadline,
+        known: Order | None = None,
+    ) -> None:
         super().__init__()
         self.exchanges: list[Exchange] = []
         self._handles = handles
         self._settings = settings
         self._deadline = deadline
+        self._known = known
 
     def send(self, request: PreparedRequest, *_args: Any, **_kwargs: Any) -> Response:
         """
@@ -148,20 +186,25 @@ class CurlAdapter(HTTPAdapter):
             ExchangeFailed: There is no complete answer.
             ProbeError: The monitor's system is at fault.
         """
-        url = without_credentials(request.url or "")
-        exchange = Exchange(url=url)
+        order = self._known
+        if order is None or request is not order.request:
+            order = Order.of(request, self._settings)
+        exchange = Exchange(url=order.url)
         self.exchanges.append(exchange)
-        route = self._settings.route(url)
-        with self._handles.lend(route, self._deadline) as transfer:
+        with self._handles.lend(order.route, self._deadline) as transfer:
             intake = _Intake(transfer, self._settings)
-            _set_request(transfer.curl, request, url, route, self._settings)
+            for option, value in order.options:
+                transfer.curl.setopt(option, value)
             transfer.curl.setopt(pycurl.HEADERFUNCTION, intake.take_header)
             transfer.curl.setopt(pycurl.WRITEFUNCTION, intake.take_body)
-            failure = transfer.perform() or intake.failure(route.peer)
+            failure = transfer.perform() or intake.failure(order.route.peer)
             _read(transfer, intake, exchange, failure)
         if failure:
             raise ExchangeFailed(failure)
         return _response(request, exchange, self)
+
+    def close(self) -> None:
+        """Do nothing: handles are the lender's."""
 
 
 class _Intake:
@@ -278,9 +321,9 @@ class _Intake:
         return self.body_size > 0 and not self.truncated and self._transfer.last_bytes != size
 
 
-def _set_request(
-    curl: pycurl.Curl, request: PreparedRequest, url: str, route: Route, settings: Settings
-) -> None:
+def _request_options(
+    request: PreparedRequest, url: str, route: Route, settings: Settings
+) -> list[tuple[int, Any]]:
     method = request.method or "GET"
     headers = dict(request.headers.items())
     if route.pinned and settings.tls.server_name:
@@ -309,8 +352,7 @@ def _set_request(
     elif method != "GET" or body:
         options.append((pycurl.CUSTOMREQUEST, method))
     options.append((pycurl.HTTPHEADER, _header_lines(headers)))
-    for option, value in options:
-        curl.setopt(option, value)
+    return options
 
 
 def _header_lines(headers: Mapping[str, Any]) -> list[bytes]:
@@ -387,7 +429,8 @@ def _response(request: PreparedRequest, exchange: Exchange, adapter: CurlAdapter
     for name, value in _joined(exchange.headers).items():
         response.headers[name] = value
     response.raw = _Raw(exchange.headers)
-    response.connection = adapter  # digest authentication sends again by it
+    # Digest authentication sends again by it, and any adapter will do
+    response.connection = adapter  # type: ignore[assignment]
     response._content = exchange.body  # noqa: SLF001  as responses built by requests' own adapters
     response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001  no stream to read
     return response

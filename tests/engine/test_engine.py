@@ -78,7 +78,7 @@ class Rig:
 
     def judge(self, verdict: Verdict = UP, **more) -> None:
         """Let the batch's wait pass, judge what was sent, and let the engine take it."""
-        self.clock.advance(0.02)
+        self.clock.advance(0.1)
         self.engine.start_due_checks()
         self.analysis.judge(verdict, **more)
         self.engine.start_due_checks()
@@ -114,12 +114,49 @@ def test_a_failure_without_an_answer_is_judged_at_once(rig):
     assert rig.analysis.batches == []
 
 
+def test_the_loop_sleeps_until_the_next_slot(rig):
+    """What comes in within a moment of the next slot wakes nobody, and is taken with it."""
+    rig.list(site(interval=10.0))
+    until = rig.engine._wait_time()
+    rig.clock.advance(until - 0.01)
+    rig.inbox.put(ReloadRequested("signal"))
+    before = rig.clock.now
+    rig.engine.turn()
+    assert rig.clock.now == pytest.approx(before + 0.01)
+    assert len(rig.reloads) == 1
+
+
+def test_the_loop_does_not_sleep_while_somebody_waits():
+    """A check that waits for a thread is begun when one is free, not at the next slot."""
+    rig = Rig(threads=1)
+    rig.list(site("a", interval=10.0), site("b", interval=10.0))
+    rig.advance(10.0)
+    (first,) = rig.probes.take()
+    rig.clock.advance(rig.engine._wait_time() - 0.01)
+    rig.inbox.put(ProbeFinished(first, refused()))
+    before = rig.clock.now
+    rig.engine.turn()
+    assert rig.clock.now == before
+    rig.engine.start_due_checks()
+    assert len(rig.probes.take()) == 1
+
+
+def test_a_short_interval_does_not_wait_for_company(rig):
+    """An answer travels to its worker within a hundredth of its site's interval."""
+    rig.list(site(interval=1.0))
+    rig.advance(1.0)
+    rig.finish(rig.probes.take()[0], answered())
+    rig.clock.advance(0.01)
+    rig.engine.start_due_checks()
+    assert len(rig.analysis.batches) == 1
+
+
 def test_a_failure_with_a_certificate_is_analysed(rig):
     """The chain of a handshake that failed is decoded by a worker."""
     rig.list(site())
     rig.advance(10.0)
     rig.finish(rig.probes.take()[0], untrusted())
-    rig.clock.advance(0.02)
+    rig.clock.advance(0.1)
     rig.engine.start_due_checks()
     assert len(rig.analysis.batches) == 1
 
@@ -250,7 +287,7 @@ def test_watched_content_is_compared_with_the_one_before(rig):
     for number in range(3):
         rig.advance(10.0)
         rig.finish(rig.probes.take()[0], answered())
-        rig.clock.advance(0.02)
+        rig.clock.advance(0.1)
         rig.engine.start_due_checks()
         ((job,),) = [batch.jobs for batch in rig.analysis.batches]
         assert (job.watch, job.extract) == (listed.watch, "values")
@@ -305,7 +342,7 @@ def test_the_body_travels_only_where_it_is_read(rig):
     rig.advance(10.0)
     for listed in rig.probes.take():
         rig.finish(listed, answered(body=b"hello"))
-    rig.clock.advance(0.02)
+    rig.clock.advance(0.1)
     rig.engine.start_due_checks()
     bodies = {
         one.name: job.observation.answer.body
@@ -519,11 +556,11 @@ def test_maintenance_begins_and_ends_on_time(rig, caplog):
     """No check need happen for it; in between failures warn nobody, and afterwards they do."""
     caplog.set_level("INFO")
     rig.list(site(interval=1000.0, maintenance=window(rig, 100.0, 200.0)), site("other"))
-    rig.advance(99.9)
+    rig.advance(99.8)
     rig.finish(next(one for one in rig.probes.take() if one.name == "shop"), answered())
     rig.judge()
     assert rig.state().shown is Status.UP
-    assert rig.engine._wait_time() <= 0.1
+    assert rig.engine._wait_time() <= 0.11
     rig.advance(0.2)
     assert rig.state().shown is Status.MAINTENANCE
     assert rig.state().status is Status.UP

@@ -16,7 +16,8 @@ import pytest
 from monitor.clock import SystemClock
 from monitor.engine.context import SOCKET_FOLDERS
 from monitor.engine.events import BatchJudged, Inbox, ProbeFinished, StopRequested, WorkerStarted
-from monitor.engine.pools import AnalysisPool, PoolLimits, ProbePool
+from monitor.engine.pools import AnalysisPool, PoolLimits
+from monitor.engine.threads import ProbePool
 from monitor.errors import StartupError
 from monitor.model import Job, Reason
 from tests.engine.judges import judge
@@ -411,7 +412,7 @@ def _runs(pid: int) -> bool:
 def test_probe_threads_appear_as_needed():
     """A pool of many threads starts none before there is something to do."""
     inbox = SimpleQueue()
-    pool = ProbePool(100, lambda _: refused(), inbox)
+    pool = ProbePool(100, lambda _: refused(), inbox=inbox, clock=SystemClock())
     before = threading.active_count()
     for _ in range(5):
         pool.submit(site())
@@ -425,7 +426,7 @@ def test_probe_threads_appear_as_needed():
 def test_what_a_probe_raises_is_reported():
     """No exception is lost in a thread."""
     inbox = SimpleQueue()
-    pool = ProbePool(1, lambda _: {}["bug"], inbox)
+    pool = ProbePool(1, lambda _: {}["bug"], inbox=inbox, clock=SystemClock())
     pool.submit(site())
     assert isinstance(inbox.get(timeout=10).outcome, KeyError)
     pool.stop()
