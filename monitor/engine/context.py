@@ -5,8 +5,12 @@ Python's own need POSIX semaphores, and so a writable ``/dev/shm``, and a folder
 need no semaphore at all, and where there is no folder, they do without the socket.
 """
 
+import os
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
+from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext, ForkServerContext, SpawnContext
 from multiprocessing.util import get_temp_dir
 from types import TracebackType
@@ -15,27 +19,42 @@ SOCKET_FOLDERS = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108  in it, a folder
 """The first is writable in containers whose root is not; $TMPDIR may be too deep for a socket."""
 
 
-def worker_context(preload: str, folders: tuple[str, ...] = SOCKET_FOLDERS) -> BaseContext:
+def worker_context(preload: Sequence[str], folders: Sequence[str]) -> BaseContext:
     """
     Return the context for pools of one process each.
 
-    A forkserver loads a module once, and each worker is a fork of it: it starts in no time, and
+    A forkserver loads modules once, and each worker is a fork of it: it starts in no time, and
     shares memory with the others. It listens on a socket in a folder that only we may enter. In
     none of the places there may be room for one: an abstract socket needs none, but everybody in
     the network namespace, as all containers of a Kubernetes pod, could have the forkserver run
     what they like. Then each worker is a Python of its own.
 
     Args:
-        preload: The module with the workers' work.
+        preload: The modules with the workers' work.
+        folders: Where a folder for the socket may be made, best first.
     """
+    _do_without_tracker()
     if _socket_folder(folders) is None:
         return _Spawn()
     context = _ForkServer()
-    context.set_forkserver_preload([preload])
+    context.set_forkserver_preload(list(preload))
     return context
 
 
-def _socket_folder(folders: tuple[str, ...]) -> str | None:
+@cache
+def _do_without_tracker() -> None:
+    """
+    Keep multiprocessing from starting its resource tracker.
+
+    The tracker is a process of 7 MB that removes semaphores and shared memory which others leave
+    behind; here there are none.
+    """
+    nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    resource_tracker.getfd = lambda: nothing
+    resource_tracker.ensure_running = lambda: None
+
+
+def _socket_folder(folders: Sequence[str]) -> str | None:
     """Have multiprocessing make its folder, which it keeps to, and removes when we end."""
     before = tempfile.tempdir
     try:

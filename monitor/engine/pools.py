@@ -142,7 +142,7 @@ class AnalysisPool:
         clock: Clock,
         limits: PoolLimits,
         on_restart: Callable[[], None],
-        folders: tuple[str, ...] = SOCKET_FOLDERS,
+        folders: Sequence[str] = SOCKET_FOLDERS,
     ) -> None:
         self._judge = judge
         self._inbox = inbox
@@ -151,7 +151,7 @@ class AnalysisPool:
         self._on_restart = on_restart
         self._waiting: deque[Batch] = deque()
         self._workers = [_Worker(number) for number in range(workers)]
-        self._context = worker_context(judge.__module__, folders)
+        self._context = worker_context((judge.__module__, WorkerProcess.__module__), folders)
 
     def start(self) -> None:
         """

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import F_GETFL, F_SETFL, F_SETOWN, F_SETSIG, fcntl
-from multiprocessing import parent_process, resource_tracker
+from multiprocessing import parent_process
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TypeAlias
@@ -55,9 +55,7 @@ class WorkerProcess:
             Exception: Whatever kept it from starting; nothing is left of it then.
         """
         # The signals that stop the daemon may go to its whole process group; the forkserver and
-        # the workers inherit that they are blocked, and end when the daemon tells them to. The
-        # resource tracker must be there before, as starting it unblocks signals.
-        resource_tracker.ensure_running()
+        # the workers inherit that they are blocked, and end when the daemon tells them to.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         executor = ProcessPoolExecutor(
             max_workers=1, mp_context=context, initializer=_become_worker, initargs=(judge, memory)
