@@ -29,6 +29,7 @@ HOMES = {
     "prometheus_client": ("monitor/metrics/",),
     "starlette": ("monitor/web/",),
     "uvicorn": ("monitor/web/",),
+    "h11": ("monitor/web/",),
     "jinja2": ("monitor/web/",),
     "markupsafe": ("monitor/web/",),
     "bcrypt": ("monitor/web/",),
