@@ -41,8 +41,8 @@ def start(tmp_path):
 def prometheus(real, tmp_path):
     servers = []
 
-    def start(daemon: Daemon, scrape_configs=None) -> Prometheus:
-        server = Prometheus(real("prometheus"), tmp_path, daemon, scrape_configs)
+    def start(daemon: Daemon, scrape_configs=None, sections=None) -> Prometheus:
+        server = Prometheus(real("prometheus"), tmp_path, daemon, scrape_configs, sections)
         servers.append(server)
         return server
 

@@ -198,6 +198,7 @@ class Prometheus:
 
     Args:
         scrape_configs: As in its configuration; without any, it scrapes ``/metrics``.
+        sections: More of its configuration: rule files, Alertmanagers.
     """
 
     def __init__(
@@ -206,13 +207,14 @@ class Prometheus:
         folder: Path,
         daemon: Daemon,
         scrape_configs: list[dict[str, Any]] | None = None,
+        sections: Mapping[str, Any] | None = None,
     ) -> None:
         self.port = free_port()
         config = folder / "prometheus.yml"
         config.write_text(
             json.dumps(  # JSON is YAML
                 {
-                    "global": {"scrape_interval": "1s"},
+                    "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
                     "scrape_configs": scrape_configs
                     or [
                         {
@@ -220,6 +222,7 @@ class Prometheus:
                             "static_configs": [{"targets": [daemon.url.removeprefix("http://")]}],
                         }
                     ],
+                    **(sections or {}),
                 }
             )
         )
@@ -241,6 +244,35 @@ class Prometheus:
         if status != HTTPStatus.OK:
             return []  # it says so in words while it starts
         found: list[dict[str, Any]] = json.loads(text)["data"]["result"]
+        return found
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+class Alertmanager:
+    """An Alertmanager by itself, with a configuration as it is written in a file."""
+
+    def __init__(self, program: str, folder: Path, config: Path) -> None:
+        self.port = free_port()
+        with (folder / "alertmanager.log").open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    program,
+                    f"--config.file={config}",
+                    f"--storage.path={folder / 'alerts'}",
+                    f"--web.listen-address=127.0.0.1:{self.port}",
+                    "--cluster.listen-address=",
+                ],
+                stderr=log,
+                stdout=log,
+            )
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts that fire, those that are silenced or inhibited too."""
+        status, text = fetch(f"http://127.0.0.1:{self.port}/api/v2/alerts")
+        found: list[dict[str, Any]] = json.loads(text) if status == HTTPStatus.OK else []
         return found
 
     def stop(self) -> None:

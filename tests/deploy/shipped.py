@@ -1,0 +1,115 @@
+"""What config/ ships for Prometheus and Grafana, as data: rules, expressions, names in them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from monitor.metrics.families import FAMILIES
+from monitor.metrics.internal import Internal
+
+ROOT = Path(__file__).parent.parent.parent
+PROMETHEUS = ROOT / "config" / "prometheus"
+GRAFANA = ROOT / "config" / "grafana"
+COMPOSE = ROOT / "config" / "compose"
+DASHBOARD = GRAFANA / "dashboards" / "website-monitor.json"
+RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
+
+_PROMETHEUS_OWN = frozenset({"up", "scrape_duration_seconds"})
+"""What Prometheus itself adds to every target."""
+
+
+def rules() -> list[dict[str, Any]]:
+    """Return every rule of every group."""
+    return [
+        rule
+        for path in RULE_FILES
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+
+
+def alerts() -> list[dict[str, Any]]:
+    return [rule for rule in rules() if "alert" in rule]
+
+
+def dashboard() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    return found
+
+
+def panels() -> list[dict[str, Any]]:
+    """Return the dashboard's panels, those of closed rows too; rows themselves are none."""
+    found: list[dict[str, Any]] = []
+    for panel in dashboard()["panels"]:
+        found += panel["panels"] if panel["type"] == "row" else [panel]
+    return found
+
+
+def expressions() -> list[tuple[str, str]]:
+    """Return where each expression of the dashboard stands, and the expression."""
+    return [
+        (f"{panel['title']} {target['refId']}", target["expr"])
+        for panel in panels()
+        for target in panel["targets"]
+    ]
+
+
+# ---------------------------------------------------------------- names in expressions
+
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
+_NAMED_BY = re.compile(r"""__name__\s*(=~?)\s*"([^"]*)\"""")
+_BRACES = re.compile(r"\{[^}]*\}")
+_LABEL_LIST = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
+_BRACKETS = re.compile(r"\[[^]]*\]")
+_OFFSET = re.compile(r"\boffset\s+\w+")
+_NAME = re.compile(r"(?<![\w:$])[a-zA-Z_:][\w:]*(?!\s*\(|[\w:])")
+_WORDS = frozenset({"and", "or", "unless", "bool"})
+
+
+def metrics_in(expression: str) -> set[str]:
+    """
+    Return the names of the metrics that an expression asks for.
+
+    Enough of PromQL for what we ship: ``__name__=~`` gives the pattern, in slashes.
+    """
+    found = {
+        f"/{name}/" if operator == "=~" else name
+        for operator, name in _NAMED_BY.findall(expression)
+    }
+    for noise in (_TEXT, _BRACES, _LABEL_LIST, _BRACKETS, _OFFSET):
+        expression = noise.sub(" ", expression)
+    return found | (set(_NAME.findall(expression)) - _WORDS)
+
+
+def exposed() -> set[str]:
+    """Return the name of everything that a Prometheus with our rules has of a monitor."""
+    internal = Internal(version="1", libcurl="8")
+    internal.connectivity(True)
+    own = {
+        re.split(r"[{ ]", line)[0]
+        for line in internal.exposition(openmetrics=False).decode().splitlines()
+        if not line.startswith("#")
+    }
+    sites = {
+        family.name + suffix
+        for family in FAMILIES
+        for suffix in (("_bucket", "_sum", "_count") if family.type == "histogram" else ("",))
+    }
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    return own | sites | recorded | _PROMETHEUS_OWN
+
+
+def unknown(names: set[str]) -> set[str]:
+    """Return those names that nothing exposes; of a pattern, each alternative must be there."""
+    known = exposed()
+    missing = set()
+    for name in names:
+        if not name.startswith("/"):
+            missing |= {name} - known
+            continue
+        before, alternatives, after = re.split(r"[()]", name.strip("/"))
+        missing |= {before + one + after for one in alternatives.split("|")} - known
+    return missing

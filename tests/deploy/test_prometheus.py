@@ -1,0 +1,180 @@
+"""What config/prometheus ships, by Prometheus' and Alertmanager's own tools."""
+
+import re
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.shipped import (
+    PROMETHEUS,
+    ROOT,
+    RULE_FILES,
+    alerts,
+    exposed,
+    metrics_in,
+    rules,
+    unknown,
+)
+
+TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
+CONFIGS = ["prometheus.yml", "scrape-metrics.yml", "scrape-sd.yml"]
+RUNBOOK = (ROOT / "docs" / "prometheus.md").read_text()
+
+
+def cases() -> list[dict[str, Any]]:
+    """Return every case of every alert."""
+    return [
+        case
+        for path in TESTS
+        for test in yaml.safe_load(path.read_text())["tests"]
+        for case in test.get("alert_rule_test", ())
+    ]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", CONFIGS)
+def test_configurations_are_good(real, name):
+    """promtool has nothing to say to the example and to each fragment, rules included."""
+    subprocess.run([real("promtool"), "check", "config", PROMETHEUS / name], check=True)
+
+
+@pytest.mark.real
+def test_rules_are_good(real):
+    """promtool finds no mistake and no rule that is there twice."""
+    command = [real("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES]
+    subprocess.run(command, check=True)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_rules_do_what_they_say(real, path):
+    """Each case of the rules' own unit tests holds."""
+    done = subprocess.run(
+        [real("promtool"), "test", "rules", path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.real
+def test_alertmanager_takes_its_configuration(real):
+    """Amtool has nothing to say to the routes and inhibitions."""
+    subprocess.run([real("amtool"), "check-config", PROMETHEUS / "alertmanager.yml"], check=True)
+
+
+@pytest.mark.parametrize("alert", sorted({rule["alert"] for rule in alerts()}))
+def test_alerts_have_cases(alert):
+    """Each alert is shown firing and not firing."""
+    seen = [bool(case["exp_alerts"]) for case in cases() if case["alertname"] == alert]
+    assert set(seen) == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("alert", "severity", "window"),
+    [
+        (rule["alert"], rule["labels"]["severity"], rule["labels"].get("window"))
+        for rule in alerts()
+    ],
+)
+def test_each_form_of_an_alert_fires_in_a_case(alert, severity, window):
+    """Severities and windows of one alert are rules of their own, so each has its case."""
+    fired = [
+        one["exp_labels"]
+        for case in cases()
+        for one in case["exp_alerts"]
+        if case["alertname"] == alert
+    ]
+    assert any((one["severity"], one.get("window")) == (severity, window) for one in fired)
+
+
+@pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
+def test_alerts_say_what_to_do(rule):
+    """Each has a severity, texts, and a section of the same name in the docs."""
+    assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook"}
+    page, _, anchor = rule["annotations"]["runbook"].partition("#")
+    assert page == "docs/prometheus.md"
+    assert anchor == rule["alert"].lower()
+    assert re.search(rf"^### {rule['alert']}$", RUNBOOK, re.MULTILINE)
+
+
+def test_the_docs_know_no_other_alerts():
+    """An alert that is gone leaves no section behind."""
+    sections = set(re.findall(r"^### ((?:Site|Monitor)\w+)$", RUNBOOK, re.MULTILINE))
+    assert sections == {rule["alert"] for rule in alerts()}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [rule for rule in alerts() if rule["alert"].startswith("Site")],
+    ids=lambda rule: rule["alert"],
+)
+def test_alerts_about_sites_are_silent_in_maintenance(rule):
+    """Each leaves out the sites whose window is open."""
+    assert "unless on (job, site) monitor_site_maintenance == 1" in rule["expr"]
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
+def test_rules_ask_for_metrics_that_there_are(rule):
+    """Every name in a rule is a family of ours, another rule's, or Prometheus' own."""
+    assert metrics_in(rule["expr"])
+    assert unknown(metrics_in(rule["expr"])) == set()
+
+
+def test_names_are_found_in_expressions():
+    """What the tests of names rest on: functions, labels, texts and words are no metrics."""
+    expression = """
+        histogram_quantile(0.9, sum by (le, job) (rate(a_bucket{site=~"b|c", x="d{e"}[5m])))
+        and on (job) last_over_time(site:f:avg5m[1d] offset 10m) > bool 2
+        unless absent({__name__=~"probe_(http|dns)_seconds", k="v"}) or time() - g_total * 1e3
+    """
+    assert metrics_in(expression) == {
+        "a_bucket",
+        "site:f:avg5m",
+        "/probe_(http|dns)_seconds/",
+        "g_total",
+    }
+    assert unknown({"/probe_(http|dns)_duration_seconds/", "up"}) == set()
+    assert unknown({"/probe_(http|no)_duration_seconds/", "nor_this"}) == {
+        "probe_no_duration_seconds",
+        "nor_this",
+    }
+    assert "monitor_connectivity_up" in exposed()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "block", re.findall(r"^```yaml rules\n(.*?)^```", RUNBOOK, re.DOTALL | re.MULTILINE)
+)
+def test_rules_in_the_docs_are_good(real, block, tmp_path):
+    """What readers copy is taken by promtool."""
+    path = tmp_path / "rules.yml"
+    path.write_text(block)
+    subprocess.run([real("promtool"), "check", "rules", path], check=True)
+
+
+def test_the_docs_name_every_recorded_series():
+    """The table has each, windows of one kind in one row."""
+    table = RUNBOOK.split("| recorded |")[1].split("\n\n")[0]
+    for rule in rules():
+        if "record" in rule:
+            level_and_metric, _, operation = rule["record"].rpartition(":")
+            window = operation.removeprefix("avg")
+            assert level_and_metric + ":" in table
+            assert re.search(rf"\b({operation}|{window})\b", table), rule["record"]
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", RUNBOOK))
+def test_links_of_the_docs_lead_somewhere(link):
+    """Every file that docs/prometheus.md points to is there."""
+    assert (ROOT / "docs" / link).exists()
+
+
+def test_the_example_scrapes_as_the_fragment_does():
+    """prometheus.yml holds scrape-metrics.yml, which Prometheus before 2.43 cannot include."""
+    example, fragment = (
+        yaml.safe_load((PROMETHEUS / name).read_text())["scrape_configs"]
+        for name in ("prometheus.yml", "scrape-metrics.yml")
+    )
+    assert example == fragment

@@ -1,0 +1,187 @@
+"""
+What config/ ships, run for real: rules and scraping by Prometheus, alerts to an Alertmanager.
+
+Only waiting is shortened: groups are evaluated each second, and what holds ``for`` minutes in the
+shipped rules holds for one. Expressions, labels and routes are those of the files.
+"""
+
+import math
+import re
+import signal
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.shipped import PROMETHEUS, RULE_FILES, dashboard, expressions
+from tests.system.processes import Alertmanager, until
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def hurried_rules(tmp_path) -> str:
+    """Return a glob of the shipped rules, copied so that they need not be waited for."""
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    for path in RULE_FILES:
+        groups = yaml.safe_load(path.read_text())
+        for group in groups["groups"]:
+            group["interval"] = "1s"
+            for rule in group["rules"]:
+                if "for" in rule:
+                    rule["for"] = "1s"
+        (folder / path.name).write_text(yaml.safe_dump(groups))
+    return str(folder / "*.yml")
+
+
+@pytest.fixture
+def alertmanager(real, tmp_path):
+    server = Alertmanager(
+        real("prometheus-alertmanager"), tmp_path, PROMETHEUS / "alertmanager.yml"
+    )
+    yield server
+    server.stop()
+
+
+def shipped_scrapes(name: str, daemon) -> list[dict[str, Any]]:
+    """Return the scrape configurations of a shipped file, with this daemon for ``monitor``."""
+    text = (PROMETHEUS / name).read_text()
+    place = daemon.url.removeprefix("http://")
+    configs: list[dict[str, Any]] = yaml.safe_load(text.replace("monitor:10115", place))[
+        "scrape_configs"
+    ]
+    return configs
+
+
+@pytest.mark.parametrize(
+    ("scrapes", "instances"),
+    [
+        ("scrape-metrics.yml", ["{monitor}"]),
+        ("scrape-sd.yml", ["{site}/500", "{site}/page.txt"]),
+    ],
+)
+def test_an_outage_reaches_alertmanager_and_ends_there(
+    nginx, start, prometheus, alertmanager, hurried_rules, tmp_path, scrapes, instances
+):
+    """
+    A site goes down and its alert fires; it comes back and the alert is over.
+
+    Both ways to scrape have each series once, under the right instance.
+    """
+    page = tmp_path / "nginx" / "page.txt"
+    page.write_text("all is well\n")
+    base = f"http://127.0.0.1:{nginx.port}"
+    daemon = start(f"""
+defaults: {{interval: 500ms, timeout: 400ms}}
+sites:
+  - {{name: shop, url: "{base}/page.txt", group: web, labels: {{team: a}}}}
+  - {{name: closed, url: "{base}/500", maintenance: [{{from: "00:00", to: "00:00"}}]}}
+""")
+    server = prometheus(
+        daemon,
+        shipped_scrapes(scrapes, daemon),
+        {
+            "rule_files": [hurried_rules],
+            "alerting": {
+                "alertmanagers": [
+                    {"static_configs": [{"targets": [f"127.0.0.1:{alertmanager.port}"]}]}
+                ]
+            },
+        },
+    )
+
+    def told() -> dict[str, dict[str, Any]]:
+        alerts = alertmanager.alerts()
+        return {
+            one["labels"]["site"]: one for one in alerts if one["labels"]["alertname"] == "SiteDown"
+        }
+
+    up = 'site:probe_success:counted{site="shop"} == 1 and on (job, site) monitor_site_up == 1'
+    until(lambda: server.query(up), "the site's being up")
+    assert told() == {}
+    results = [one["metric"] for one in server.query("probe_success")]
+    place = daemon.url.removeprefix("http://")
+    expected = {instance.format(monitor=place, site=base) for instance in instances}
+    assert {one["instance"] for one in results} == expected
+    assert sorted(one["site"] for one in results) == ["closed", "shop"]
+    assert {one["metric"]["instance"] for one in server.query("monitor_site_up")} == {place}
+
+    page.unlink()
+    alert = until(told, "the alert")["shop"]
+    assert (
+        alert["labels"].items()
+        >= {
+            "alertname": "SiteDown",
+            "severity": "critical",
+            "job": "monitor",
+            "target": f"{base}/page.txt",
+            "group": "web",
+            "team": "a",
+        }.items()
+    )
+    assert alert["annotations"]["summary"] == "shop is down"
+    # The one in maintenance was down all the time, and nobody was told
+    assert server.query('monitor_site_up{site="closed"} == 0')
+    assert set(told()) == {"shop"}
+    assert not server.query('ALERTS{site="closed"}')
+    assert not server.query('site:probe_success:counted{site="closed"}')
+
+    page.write_text("all is well again\n")
+    until(lambda: not told(), "the alert's end")
+
+
+# ---------------------------------------------------------------- the dashboard
+
+
+def substituted(expression: str, values: dict[str, str]) -> str:
+    return re.sub(r"\$(\w+)", lambda found: values[found[1]], expression)
+
+
+def test_every_panel_of_the_dashboard_has_data(nginx, ca, start, prometheus, hurried_rules):
+    """
+    Each expression and each variable's query returns data, as Grafana would send it.
+
+    The values: job ``monitor``, group all (``.*``), site ``broken``, which fails over HTTPS and
+    gives a value, instance the daemon's address, and ``$__rate_interval`` 4s, which is what Grafana
+    makes of a scrape interval of 1s.
+    """
+    tls = f"https://127.0.0.1:{nginx.tls_port}"
+    daemon = start(f"""
+defaults: {{interval: 500ms, timeout: 400ms}}
+connectivity: ["tcp://127.0.0.1:{nginx.port}"]
+sites:
+  - {{name: good, url: "http://127.0.0.1:{nginx.port}/", group: web}}
+  - name: broken
+    url: "{tls}/500"
+    group: web
+    tls: {{ca_file: "{ca.path}"}}
+    extract: {{size: {{header: content-length}}}}
+""")
+    server = prometheus(
+        daemon, shipped_scrapes("scrape-metrics.yml", daemon), {"rule_files": [hurried_rules]}
+    )
+    until(lambda: len(server.query("monitor_site_up")) == 2, "a check of both sites")
+    # Slots that pass while the daemon stands still are skipped; Prometheus notices after a second
+    daemon.signal(signal.SIGSTOP)
+    until(lambda: server.query("up == 0"), "a scrape without an answer")
+    daemon.signal(signal.SIGCONT)
+    values = {
+        "job": "monitor",
+        "group": ".*",
+        "site": "broken",
+        "instance": re.escape(daemon.url.removeprefix("http://")).replace("\\", "\\\\"),
+        "__rate_interval": "4s",
+    }
+
+    def has_data(expression: str) -> bool:
+        return any(not math.isnan(float(one["value"][1])) for one in server.query(expression))
+
+    for place, expression in expressions():
+        query = substituted(expression, values)
+        until(lambda query=query: has_data(query), f"data for {place}: {query}")
+    for variable in dashboard()["templating"]["list"]:
+        if variable["type"] == "query":
+            asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"])
+            found = server.query(substituted(asked[1], values))
+            assert any(asked[2] in one["metric"] for one in found), variable["name"]
