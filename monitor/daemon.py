@@ -30,6 +30,7 @@ from monitor.config.modules import SHIPPED
 from monitor.config.settings import Settings
 from monitor.engine.engine import Engine, Publisher
 from monitor.engine.events import Inbox, Pinged, ReloadRequested, SitesChanged, StopRequested
+from monitor.engine.orphans import start_reaping
 from monitor.engine.pools import AnalysisPool, PoolLimits
 from monitor.engine.state import Memory
 from monitor.engine.threads import ProbePool
@@ -281,6 +282,7 @@ class _Runtime:
         """
         self.probes.start()
         self.analysis.start()
+        start_reaping()
 
 
 class _Showcase:
