@@ -15,6 +15,9 @@ from monitor.model import Bytes, Seconds
 from monitor.options import Duration, Parsed, Size, option
 
 _LEAST_MEMORY: Bytes = 128 * 1024**2
+_MOST_WORKERS = 4
+"""By default: each takes some 10 MB, and a container on a large node may have little memory and no
+limit of cores. Four judge more than one engine checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +34,8 @@ class EngineSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisSettings:
     workers: int = option(
-        factory=lambda: os.cpu_count() or 1,
-        doc="How many processes analyse answers; by default one per core.",
+        factory=lambda: min(len(os.sched_getaffinity(0)), _MOST_WORKERS),
+        doc="How many processes analyse answers; by default one per core, and at most 4.",
     )
     timeout: Duration = option(
         10.0, doc="How long one batch may take before its worker is replaced."
