@@ -11,8 +11,10 @@ import asyncio
 import errno
 import logging
 import socket
+import struct
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_HEAD: Bytes = 64 * 1024
 _FAREWELL: Seconds = 1.0  # for a TLS goodbye, and for cut off requests to notice
+_NO_LINGER = struct.pack("ii", 1, 0)  # struct linger: on, no second
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -294,6 +297,13 @@ class _Connection(H11Protocol):
         else:
             self.transport.abort()
 
+    def reset(self) -> None:
+        """Go now, and have the kernel forget what the client has not taken."""
+        with suppress(OSError):  # it is gone
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self.drop()
+
     def forget(self) -> None:
         self._alarm.cancel()
         if self._stalled is not None:
@@ -335,7 +345,7 @@ class _Connection(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stalled = self.loop.call_later(self._server.limits.stall, self.drop)
+        self._stalled = self.loop.call_later(self._server.limits.stall, self.reset)
 
     def resume_writing(self) -> None:
         super().resume_writing()

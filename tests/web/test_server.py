@@ -593,7 +593,8 @@ def test_a_client_that_reads_a_byte_at_a_time():
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         end = time.monotonic() + PATIENCE
         while not given_up.wait(0.02):
-            sock.recv(1)
+            with suppress(ConnectionError):  # in the moment before
+                sock.recv(1)
             assert time.monotonic() < end, "it was never given up"
 
 
