@@ -22,6 +22,7 @@ from monitor.errors import ConfigError, StartupError
 from monitor.logs import Secrets, fields
 from monitor.metrics.internal import Internal
 from monitor.model import Seconds, Site, SiteChange, longest_first
+from monitor.notify import ServiceManager
 from monitor.shard import Shard
 from monitor.web.web_config import WebConfig
 
@@ -34,7 +35,8 @@ class Reloader:
 
     Its thread alone sets ``config`` and ``web_config``, which are what runs; everybody may read
     them. ``requests`` is where the engine puts what came in by its inbox. The configuration is the
-    whole one; only what is the shard's own of its sites goes to the engine.
+    whole one; only what is the shard's own of its sites goes to the engine. ``rejected`` says
+    whether the last attempt to change it failed.
 
     Raises:
         ConfigError: The files are bad as the reloader is made.
@@ -49,6 +51,7 @@ class Reloader:
         inbox: Inbox,
         internal: Internal,
         secrets: Secrets,
+        manager: ServiceManager,
         shard: Shard,
     ) -> None:
         self.requests: SimpleQueue[ReloadRequested] = SimpleQueue()
@@ -58,7 +61,9 @@ class Reloader:
         self._inbox = inbox
         self._internal = internal
         self._secrets = secrets
+        self._manager = manager
         self._shard = shard
+        self.rejected = False
         self._watcher = Watcher(lambda: inbox.put(ReloadRequested("file")))
         self._asked: set[Future[tuple[str, ...]]] = set()
         # From before the first look on, so that no edit falls between
@@ -132,6 +137,7 @@ class Reloader:
 
     def _reload(self, cause: str, reconfigure: Callable[[WebConfig], None]) -> tuple[str, ...]:
         """Return what is wrong with the files; nothing when they are in force."""
+        self._manager.reloading()
         try:
             config, web_config = self._load()
             # Both lists may be spoken of until one of them is gone
@@ -149,6 +155,7 @@ class Reloader:
             return self._rejected(cause, ["internal error; the log has the details"])
         finally:
             self._mask(self.config)
+            self._manager.ready()
         return ()
 
     def _change_to(self, config: Config, web_config: WebConfig, cause: str) -> None:
@@ -168,6 +175,7 @@ class Reloader:
         )
 
     def _rejected(self, cause: str, problems: Iterable[str]) -> tuple[str, ...]:
+        self.rejected = True
         self._internal.reloaded(ok=False, time=SystemClock().time())
         problems = tuple(problems)
         for problem in problems:
@@ -181,6 +189,7 @@ class Reloader:
         self._inbox.put(SitesChanged(change, bounds, applied, config.connectivity))
         applied.result()
         self.config = config
+        self.rejected = False
         self._watcher.update(self._watched(config.files))
         self._internal.reloaded(ok=True, time=SystemClock().time())
         for scheme in sorted({site.scheme for site in config.sites}):

@@ -1,0 +1,161 @@
+"""What the service manager is told, over real sockets that the tests listen on in its place."""
+
+import logging
+import os
+import socket
+import time
+from concurrent.futures import Future
+from contextlib import ExitStack
+from queue import SimpleQueue
+
+import pytest
+
+from monitor.notify import ServiceManager
+
+PATIENCE = 20.0
+QUICK = {"WATCHDOG_USEC": "20000"}
+"""Twenty milliseconds: two messages in each."""
+
+
+@pytest.fixture
+def systemd(tmp_path):
+    """Return a function that listens on an address; by default on a path."""
+    with ExitStack() as stack:
+
+        def listen(address=str(tmp_path / "notify")):
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            listener.bind(address.replace("@", "\0"))
+            listener.settimeout(PATIENCE)
+            return Systemd(address, listener)
+
+        yield listen
+
+
+class Systemd:
+    def __init__(self, address, listener):
+        self.listener = listener
+        self.environ = {"NOTIFY_SOCKET": address}
+
+    def read(self):
+        """Return the lines of the next message."""
+        return self.listener.recv(4096).decode().split("\n")
+
+    def is_silent(self):
+        self.listener.setblocking(False)
+        try:
+            return not self.listener.recv(4096)
+        except BlockingIOError:
+            return True
+
+
+def alive():
+    future = Future()
+    future.set_result(None)
+    return future
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_the_states_of_a_daemon(systemd, kind):
+    """Ready, reloading with the moment it began, ready again, stopping; nothing after that."""
+    there = systemd() if kind == "path" else systemd(f"@monitor-test-{os.getpid()}")
+    manager = ServiceManager(there.environ)
+
+    manager.ready()
+    assert there.read() == ["READY=1"]
+    before = time.monotonic_ns() // 1000
+    manager.reloading()
+    reloading, moment = there.read()
+    assert reloading == "RELOADING=1"
+    name, _, value = moment.partition("=")
+    assert name == "MONOTONIC_USEC"
+    assert before <= int(value) <= time.monotonic_ns() // 1000
+    manager.ready()
+    assert there.read() == ["READY=1"]
+    manager.stopping()
+    assert there.read() == ["STOPPING=1", "STATUS=stopping"]
+    manager.ready()
+    manager.reloading()
+    assert there.is_silent()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [QUICK, {**QUICK, "WATCHDOG_PID": str(os.getpid())}],
+    ids=["anybody", "this process"],
+)
+def test_a_watchdog_hears_that_the_loop_turns(systemd, environ):
+    """Regularly, and each time with how things are."""
+    there = systemd()
+    manager = ServiceManager({**there.environ, **environ})
+    manager.watch(alive, lambda: "3 up, 1 down")
+    for _ in range(3):
+        assert there.read() == ["WATCHDOG=1", "STATUS=3 up, 1 down"]
+    manager.stopping()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"WATCHDOG_USEC": "0"},
+        {"WATCHDOG_USEC": "soon"},
+        {**QUICK, "WATCHDOG_PID": str(os.getppid())},
+    ],
+    ids=["none", "off", "broken", "another process"],
+)
+def test_without_a_watchdog_the_status_is_told(systemd, environ):
+    """Where nobody, or another process, is watched."""
+    there = systemd()
+    manager = ServiceManager({**there.environ, **environ})
+    manager.watch(alive, lambda: "4 up")
+    assert there.read() == ["STATUS=4 up"]
+    manager.stopping()
+
+
+def test_a_watchdog_hears_nothing_of_a_loop_that_is_stuck(systemd):
+    """The sign of life is the main thread's, not that of a thread that goes on beside it."""
+    there = systemd()
+    asked = SimpleQueue()
+
+    def ask():
+        future = Future()
+        asked.put(future)
+        return future
+
+    manager = ServiceManager({**there.environ, **QUICK})
+    manager.watch(ask, lambda: "4 up")
+    asked.get(timeout=PATIENCE).set_result(None)
+    assert there.read() == ["WATCHDOG=1", "STATUS=4 up"]
+    stuck = asked.get(timeout=PATIENCE)
+    assert there.is_silent()
+    assert asked.empty()
+    manager.stopping()
+    stuck.set_result(None)
+
+
+def test_nobody_listens():
+    """Started by hand, the daemon says nothing and starts no thread for it."""
+    manager = ServiceManager(QUICK)
+    manager.watch(lambda: pytest.fail("nobody asked"), lambda: pytest.fail("nobody asked"))
+    manager.ready()
+    manager.stopping()
+
+
+def test_a_manager_that_is_not_there_is_no_trouble(tmp_path, caplog):
+    """The log says once that it cannot be reached."""
+    with caplog.at_level(logging.WARNING):
+        manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "nobody")})
+        manager.ready()
+        manager.stopping()
+    assert [record.message for record in caplog.records] == ["notify_failed"]
+
+
+def test_a_manager_that_went_away_is_no_trouble(systemd, caplog):
+    """Each message that is lost is logged, and the daemon stops all the same."""
+    there = systemd()
+    manager = ServiceManager(there.environ)
+    there.listener.close()
+    with caplog.at_level(logging.WARNING):
+        manager.ready()
+        manager.stopping()
+    assert [record.message for record in caplog.records] == ["notify_failed"] * 2
