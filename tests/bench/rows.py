@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.bench import cost, load, truth
+from tests.bench import cost, load, outage, size, truth
 from tests.bench.blackbox import PROGRAM as BLACKBOX
 from tests.bench.figures import Figure, Goal
 from tests.bench.lab import Lab
@@ -54,10 +54,60 @@ ROWS = (
         measure=truth.durations,
     ),
     Row(
+        name="lag",
+        what="start of a check behind its slot, 10,000 sites every 60 s, by the daemon's histogram",
+        needs=("nginx",),
+        goals={"p99": Goal("under", 10)},
+        measure=load.punctuality,
+    ),
+    Row(
         name="max_rate",
         what="most checks per second with lag p99 under 100 ms and nothing skipped, nginx included",
         needs=("nginx",),
         goals={"sustained": Goal("at least", 1700)},
         measure=load.most_checks,
+    ),
+    Row(
+        name="memory",
+        what="what all processes hold once every site was checked",
+        needs=("nginx",),
+        goals={
+            "1,000 sites": Goal("under", 120),
+            "10,000 sites": Goal("under", 250),
+            "100,000 sites": Goal("under", 1200),
+        },
+        measure=size.resident,
+    ),
+    Row(
+        name="scrape",
+        what="a scrape of 10,000 sites; what it adds to durations stands in the row truth",
+        needs=("nginx",),
+        goals={"plain": Goal("under", 100), "gzip": Goal("under", 250)},
+        measure=size.scrapes,
+    ),
+    Row(
+        name="start",
+        what="from the start to ready with 10,000 sites; the smallest command, beside bare Python",
+        needs=("nginx",),
+        goals={"ready": Goal("under", 3000), "monitor --version": Goal("under", 250)},
+        measure=size.starts,
+    ),
+    Row(
+        name="reload",
+        what="one of 10,000 sites changed: from the write to in force, and what is held up by it",
+        needs=("nginx",),
+        goals={"applied": Goal("under", 3000), "longest pause": Goal("under", 20)},
+        measure=size.reloads,
+    ),
+    Row(
+        name="outage",
+        what="9,000 of 10,000 sites accept nothing from one moment on: the 1,000 that are well",
+        needs=("nginx",),
+        goals={
+            "lag p99, first round": Goal("under", 100),
+            "lag p99, afterwards": Goal("under", 100),
+            "not checked": Goal("at most", 0),
+        },
+        measure=outage.healthy_sites,
     ),
 )

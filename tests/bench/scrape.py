@@ -48,10 +48,17 @@ class Scrape:
         """Bytes on the wire."""
         return len(self._content)
 
+    def count(self, series: str) -> int:
+        """Return how many samples a series has, without reading them."""
+        return self._plain.count(f"\n{series}{{".encode())
+
+    @property
+    def _plain(self) -> bytes:
+        return gzip.decompress(self._content) if self._packed else self._content
+
     @cached_property
     def text(self) -> str:
-        content = gzip.decompress(self._content) if self._packed else self._content
-        return content.decode()
+        return self._plain.decode()
 
     def by_site(self, series: str) -> dict[str, float]:
         """Return the values of a series that each site has once."""
