@@ -436,10 +436,7 @@ class Engine:
     def _gather(self, check: _Check, seen: Observation) -> None:
         site = check.site
         if isinstance(seen.answer, HttpAnswer):
-            if site.reads_body:
-                self._gathered_bytes += len(seen.answer.body)
-            else:
-                seen = replace(seen, answer=replace(seen.answer, body=b""))
+            self._gathered_bytes += len(seen.answer.body)
         state = self._states.get(site.name)
         job = Job(
             observation=seen,

@@ -336,22 +336,6 @@ def test_a_site_that_returns_waits_for_its_old_check(rig):
     assert len(rig.probes.take()) == 1
 
 
-def test_the_body_travels_only_where_it_is_read(rig):
-    """A worker is sent the body only of sites with an expectation that looks at it."""
-    rig.list(site("a"), site("b", reads_body=True))
-    rig.advance(10.0)
-    for listed in rig.probes.take():
-        rig.finish(listed, answered(body=b"hello"))
-    rig.clock.advance(0.1)
-    rig.engine.start_due_checks()
-    bodies = {
-        one.name: job.observation.answer.body
-        for batch in rig.analysis.batches
-        for one, job in zip(batch.sites, batch.jobs, strict=True)
-    }
-    assert bodies == {"a": b"", "b": b"hello"}
-
-
 def test_a_jammed_pool_starts_no_check(rig):
     """Back-pressure: while too much waits to be judged nothing new is probed, and it is counted."""
     rig.analysis.jammed = True
