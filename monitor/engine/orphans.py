@@ -19,7 +19,7 @@ from monitor.model import Seconds
 
 _log = logging.getLogger(__name__)
 
-_EVERY: Seconds = 10.0
+_EVERY: Seconds = 5.0
 
 
 def start_reaping(every: Seconds = _EVERY) -> None:
