@@ -252,6 +252,7 @@ class Transfer:
         self._tls_words = ""
         self._quic_errno = 0
         self._suite: tuple[str, str] | None = None
+        self._times = (0, 0, 0, 0, 0)
         self._set_up()
 
     def _set_up(self) -> None:
@@ -285,10 +286,11 @@ class Transfer:
 
     def _note(self, kind: int, line: bytes) -> None:
         """Keep what libcurl tells in its verbose text alone: the address tried, the suite, …"""
+        if kind == pycurl.INFOTYPE_DATA_IN:
+            self.last_bytes = (self.last_bytes + line[-_LAST_BYTES:])[-_LAST_BYTES:]
         if kind != pycurl.INFOTYPE_TEXT:
-            if kind == pycurl.INFOTYPE_DATA_IN:
-                self.last_bytes = (self.last_bytes + line[-_LAST_BYTES:])[-_LAST_BYTES:]
-        elif line.startswith(b"  Trying "):
+            return
+        if line.startswith(b"  Trying "):
             # A link-local address is followed by its zone: "[fe80::1]:80 scope_id=2..."
             self._tried = line[9:-4].decode("ascii", "replace").partition(" ")[0]
         elif line.startswith(b"failed to open socket: "):
@@ -317,13 +319,14 @@ class Transfer:
         try:
             self.curl.perform()
         except pycurl.error as error:
-            code, text = error.args
             if not self._stopped:
                 self._failed = True
-                return self._failure(code, text)
+                self._times = self._read_times()
+                return self._failure(*error.args)
         finally:
             for one in self._opened:
                 one.close()
+        self._times = self._read_times()
         return None
 
     def stop(self) -> int:
@@ -354,10 +357,9 @@ class Transfer:
         """
         return self._failure(*error.args)
 
-    @cached_property
-    def _times(self) -> tuple[int, int, int, int, int]:
+    def _read_times(self) -> tuple[int, int, int, int, int]:
         """
-        When, in microseconds from the start: name found, connected, TLS ready, first byte, end.
+        Return when name, connection, TLS, first byte and end came, in microseconds from the start.
 
         What never came is 0.
         """

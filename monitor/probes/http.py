@@ -1,7 +1,7 @@
 """HTTP and HTTPS: one request and the redirects it leads to, in one thread, by one deadline."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -193,7 +193,7 @@ class _Check:
         self._deadline = deadline
         self._handles = handles
         self._tokens = tokens
-        self._adapter = CurlAdapter(handles, plan.settings, deadline, known=plan.first)
+        self._adapter = CurlAdapter(handles, plan.settings, deadline)
         self._hops: list[Hop] = []
         self._lacks_token = False
 
@@ -216,10 +216,13 @@ class _Check:
         return _Session(self._adapter)
 
     def _talk(self) -> Failure | None:
-        if self._plan.first is not None:
-            # No session before there is a redirect: it takes as long as all else but libcurl
-            request = self._plan.first.request
-            return self._walk(request, self._adapter.send(request))
+        first = self._plan.first
+        if first is not None:
+            exchange = self._adapter.exchange(first)
+            # A session takes as long to make as all else but libcurl, and most have no redirect
+            if not (self._options.follow_redirects and exchange.is_redirect):
+                return None
+            return self._walk(first.request, self._adapter.answer(first.request, exchange))
         request = _prepared(self._site, self._options)
         client = self._options.oauth2
         if client is None:
@@ -310,17 +313,13 @@ class _Check:
         self, started: Timestamp, duration: Seconds, failure: Failure | None
     ) -> Observation:
         exchanges = self._adapter.exchanges
-        phases: dict[Phase, Seconds] = {}
-        for exchange in exchanges:
-            for phase, seconds in exchange.phases.items():
-                phases[phase] = phases.get(phase, 0.0) + seconds
         last = exchanges[-1] if exchanges else None
         if last and failure is None:
             failure = self._fault(last)
         return Observation(
             time=started,
             duration=duration,
-            phases=phases,
+            phases=last.phases if last and len(exchanges) == 1 else _together(exchanges),
             address=last.address if last else None,
             failure=failure,
             answer=self._answer(last) if last and last.status else None,
@@ -506,6 +505,15 @@ def _leave_secrets(request: PreparedRequest, following: PreparedRequest, site: S
     for name, value in list(following.headers.items()):
         if name.lower() in ("host", "authorization") or site.redact(value) != value:
             del following.headers[name]
+
+
+def _together(exchanges: Iterable[Exchange]) -> Mapping[Phase, Seconds]:
+    """Return how long each phase took over all exchanges."""
+    phases: dict[Phase, Seconds] = {}
+    for exchange in exchanges:
+        for phase, seconds in exchange.phases.items():
+            phases[phase] = phases.get(phase, 0.0) + seconds
+    return phases
 
 
 def _hop(exchange: Exchange) -> Hop:

@@ -6,7 +6,7 @@ An adapter serves one check: it knows that check's deadline and remembers each e
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -24,7 +24,7 @@ from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"http": 80, "https": 443}
 # Of RFC 9112, 4, and as libcurl writes it for HTTP/2 and 3
-_STATUS_LINE = re.compile(r"HTTP/(1\.[01]|2|3) ([0-9]{3})(?: .*)?")
+_STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2|3) ([0-9]{3})(?: .*)?", re.DOTALL)
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_HEADER_BYTES: Bytes = 300 * 1024
 _MOST_HEADERS = 2000
@@ -58,6 +58,15 @@ class Exchange:
     duration: Seconds = 0.0
     phases: Mapping[Phase, Seconds] = field(default_factory=dict)
     tls: TlsSession | None = None
+
+    @property
+    def is_redirect(self) -> bool:
+        """Whether the answer says where to go on."""
+        return self.status in _REDIRECTS and _leads_somewhere(self.headers)
+
+
+def _leads_somewhere(headers: Sequence[tuple[str, str]]) -> bool:
+    return any(name.lower() == "location" for name, _ in headers)
 
 
 class ExchangeFailed(RequestException):
@@ -154,26 +163,16 @@ class CurlAdapter(BaseAdapter):
     """
     Sends one check's requests, each over a connection of its own, by one deadline.
 
-    Args:
-        known: A request that was worked out before.
-
     Attributes:
         exchanges: Every request that was sent, those of authentication included, in order.
     """
 
-    def __init__(
-        self,
-        handles: Handles,
-        settings: Settings,
-        deadline: Deadline,
-        known: Order | None = None,
-    ) -> None:
+    def __init__(self, handles: Handles, settings: Settings, deadline: Deadline) -> None:
         super().__init__()
         self.exchanges: list[Exchange] = []
         self._handles = handles
         self._settings = settings
         self._deadline = deadline
-        self._known = known
 
     def send(self, request: PreparedRequest, *_args: Any, **_kwargs: Any) -> Response:
         """
@@ -186,9 +185,15 @@ class CurlAdapter(BaseAdapter):
             ExchangeFailed: There is no complete answer.
             ProbeError: The monitor's system is at fault.
         """
-        order = self._known
-        if order is None or request is not order.request:
-            order = Order.of(request, self._settings)
+        return self.answer(request, self.exchange(Order.of(request, self._settings)))
+
+    def exchange(self, order: Order) -> Exchange:
+        """
+        Send a request that was worked out before; as send(), without what a session needs.
+
+        Raises:
+            ExchangeFailed, ProbeError: As send().
+        """
         exchange = Exchange(url=order.url)
         self.exchanges.append(exchange)
         with self._handles.lend(order.route, self._deadline) as transfer:
@@ -201,7 +206,22 @@ class CurlAdapter(BaseAdapter):
             _read(transfer, intake, exchange, failure)
         if failure:
             raise ExchangeFailed(failure)
-        return _response(request, exchange, self)
+        return exchange
+
+    def answer(self, request: PreparedRequest, exchange: Exchange) -> Response:
+        """Return what came of a request in the form that a session goes on with."""
+        response = Response()
+        response.status_code = exchange.status
+        response.url = exchange.url
+        response.request = request
+        for name, value in _joined(exchange.headers).items():
+            response.headers[name] = value
+        response.raw = _Raw(exchange.headers)
+        # Digest authentication sends again by it, and any adapter will do
+        response.connection = self  # type: ignore[assignment]
+        response._content = exchange.body  # noqa: SLF001  as requests' own adapters do
+        response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001  no stream to read
+        return response
 
     def close(self) -> None:
         """Do nothing: handles are the lender's."""
@@ -222,7 +242,8 @@ class _Intake:
         self._malformed = False
         self.status = 0
         self.version = ""
-        self.headers: list[tuple[str, str]] = []
+        self._lines: list[bytes] = []
+        self._headers: tuple[tuple[str, str], ...] | None = None
         self._complete = False
         self._kept: list[bytes] = []
         self._kept_size = 0
@@ -237,38 +258,48 @@ class _Intake:
             return self._transfer.stop()
         if self._complete:
             return None  # a trailer
-        text = line.decode("latin-1").rstrip("\r\n")
-        if not text:
+        if line[:5] == b"HTTP/":
+            return self._begin_block(line)
+        if not line.rstrip(b"\r\n"):
             return self._end_block()
-        if text.startswith("HTTP/"):
-            return self._begin_block(text)
-        if text[0] in " \t" and self.headers:
-            name, value = self.headers[-1]
-            self.headers[-1] = (name, f"{value} {text.strip()}")
-        else:
-            name, _, value = text.partition(":")
-            self.headers.append((name.rstrip(), value.strip()))
+        self._lines.append(line)
         return None
 
-    def _begin_block(self, status_line: str) -> int | None:
+    def _begin_block(self, line: bytes) -> int | None:
         # libcurl lets more pass: a tab for the blank, say
-        match = _STATUS_LINE.fullmatch(status_line)
+        match = _STATUS_LINE.fullmatch(line.rstrip(b"\r\n"))
         if not match:
             self._malformed = True
             return self._transfer.stop()
-        self.headers.clear()
-        self.version, self.status = match[1], int(match[2])
+        self._lines.clear()
+        self.version, self.status = match[1].decode(), int(match[2])
         return None
 
     def _end_block(self) -> int | None:
         # 1xx is followed by another block; 101 never comes, because no upgrade is asked for
         self._complete = self.status >= 200  # noqa: PLR2004  RFC 9110: the first final status
-        if self._follow and self.status in _REDIRECTS and self._has_location():
+        if self._follow and self.status in _REDIRECTS and _leads_somewhere(self.headers):
             return self._transfer.stop()
         return None
 
-    def _has_location(self) -> bool:
-        return any(name.lower() == "location" for name, _ in self.headers)
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The final answer's; to be asked for once they are complete."""
+        if self._headers is None:
+            self._headers = tuple(self._parsed())
+        return self._headers
+
+    def _parsed(self) -> list[tuple[str, str]]:
+        headers: list[tuple[str, str]] = []
+        for line in self._lines:
+            text = line.decode("latin-1").rstrip("\r\n")
+            if text[0] in " \t" and headers:
+                name, value = headers[-1]
+                headers[-1] = (name, f"{value} {text.strip()}")
+            else:
+                name, _, value = text.partition(":")
+                headers.append((name.rstrip(), value.strip()))
+        return headers
 
     def take_body(self, chunk: bytes) -> int | None:
         room = self._limit - self.body_size
@@ -312,10 +343,12 @@ class _Intake:
         A gzip stream ends with the size of what it unpacks to (RFC 1952). In chunks and in HTTP/2
         the last bytes are not the body's, but there the framing tells whether it is complete.
         """
-        headers = {name.lower(): value for name, value in self.headers}
-        if headers.get("content-encoding") not in ("gzip", "x-gzip") or not self._unpacks:
+        if not self._unpacks or self.version not in ("1.0", "1.1"):
             return False
-        if "transfer-encoding" in headers or self.version not in ("1.0", "1.1"):
+        headers = {name.lower(): value for name, value in self.headers}
+        if headers.get("content-encoding") not in ("gzip", "x-gzip"):
+            return False
+        if "transfer-encoding" in headers:
             return False
         size = (self.body_size % 2**32).to_bytes(4, "little")
         return self.body_size > 0 and not self.truncated and self._transfer.last_bytes != size
@@ -389,7 +422,7 @@ def _read(transfer: Transfer, intake: _Intake, exchange: Exchange, failure: Fail
     if intake.complete:
         exchange.status = intake.status
         exchange.version = intake.version
-        exchange.headers = tuple(intake.headers)
+        exchange.headers = intake.headers
         exchange.body = intake.body()
         exchange.body_size = intake.body_size
         exchange.truncated = intake.truncated
@@ -419,21 +452,6 @@ class _Cookies:
 
     def get_all(self, name: str, default: list[str]) -> list[str]:
         return self._cookies if name == "Set-Cookie" else default
-
-
-def _response(request: PreparedRequest, exchange: Exchange, adapter: CurlAdapter) -> Response:
-    response = Response()
-    response.status_code = exchange.status
-    response.url = exchange.url
-    response.request = request
-    for name, value in _joined(exchange.headers).items():
-        response.headers[name] = value
-    response.raw = _Raw(exchange.headers)
-    # Digest authentication sends again by it, and any adapter will do
-    response.connection = adapter  # type: ignore[assignment]
-    response._content = exchange.body  # noqa: SLF001  as responses built by requests' own adapters
-    response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001  no stream to read
-    return response
 
 
 def _joined(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
