@@ -1,0 +1,47 @@
+"""What a benchmark ran on: figures of another machine cannot be compared."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import pycurl
+
+from tests.bench.blackbox import PROGRAM as BLACKBOX
+from tests.bench.lab import program
+
+_VERSIONS = {"nginx": "-v", BLACKBOX: "--version", "cc": "--version"}
+
+
+def machine() -> dict[str, str]:
+    """Return what is known of this machine and of the programs that take part."""
+    return {
+        "processors": f"{os.cpu_count()} x {_processor()}",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB",
+        "kernel": platform.release(),
+        "load at the start": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+        "Python": platform.python_version(),
+        "libcurl": pycurl.version_info()[1],
+        **{name: _version(name, option) for name, option in _VERSIONS.items()},
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _version(name: str, option: str) -> str:
+    try:
+        said = subprocess.run(
+            [program(name), option],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+        )
+    except LookupError as error:
+        return str(error)
+    return said.stdout.splitlines()[0]

@@ -1,0 +1,98 @@
+"""What a run of the benchmark found, for people and as JSON."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from monitor.model import Seconds
+from tests.bench.figures import Figure, Goal
+from tests.bench.lab import Effort
+from tests.bench.rows import Row
+
+_WIDTH = 160  # where the output is no terminal
+_MARKS = {True: "met", False: "short", None: ""}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """
+    What became of a row.
+
+    Attributes:
+        skipped: Why it was not measured; empty where it was.
+        failed: Why there are not all of its figures.
+    """
+
+    row: Row
+    figures: tuple[Figure, ...] = ()
+    skipped: str = ""
+    failed: str = ""
+    took: Seconds = 0
+
+
+def as_json(
+    outcomes: Iterable[Outcome], machine: Mapping[str, str], effort: Effort
+) -> dict[str, Any]:
+    """Return a run in the form of ``--json``; ``met`` is null where nothing is asked."""
+    return {
+        "machine": dict(machine),
+        "effort": asdict(effort),
+        "rows": [_row_json(outcome) for outcome in outcomes],
+    }
+
+
+def _row_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "name": outcome.row.name,
+        "what": outcome.row.what,
+        "skipped": outcome.skipped or None,
+        "failed": outcome.failed or None,
+        "took_seconds": outcome.took,
+        "figures": [
+            {
+                **asdict(figure),
+                "goal": asdict(goal) if goal else None,
+                "met": goal.met(figure.value) if goal else None,
+            }
+            for figure in outcome.figures
+            for goal in (outcome.row.goals.get(figure.name),)
+        ],
+    }
+
+
+def show(outcomes: Iterable[Outcome], machine: Mapping[str, str]) -> None:
+    """Print a run as a table, the goals beside the figures."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
+    for name, value in machine.items():
+        console.print(f"{name:26}{value}", highlight=False)
+    table = Table("row", "figure", "measured", "goal", "", "detail")
+    for outcome in outcomes:
+        table.add_section()
+        lines = [_line(figure, outcome.row.goals.get(figure.name)) for figure in outcome.figures]
+        if outcome.skipped:
+            lines.append(("", "", "", "skipped", outcome.skipped))
+        if outcome.failed:
+            lines.append(("", "", "", "failed", outcome.failed))
+        for number, line in enumerate(lines):
+            table.add_row("" if number else outcome.row.name, *line)
+    console.print(table)
+
+
+def _line(figure: Figure, goal: Goal | None) -> tuple[str, str, str, str, str]:
+    wanted = f"{goal.sense} {_number(goal.limit)}" if goal else ""
+    mark = _MARKS[goal.met(figure.value) if goal else None]
+    measured = f"{_number(figure.value)} {figure.unit}".rstrip()
+    return figure.name, measured, wanted, mark, figure.detail
+
+
+def _number(value: float) -> str:
+    """Return three digits that count, and never an exponent: 0.413, 12.6, 1,734."""
+    if value == 0:
+        return "0"
+    whole = len(str(int(abs(value))))
+    return f"{value:,.{max(0, 3 - whole)}f}" if abs(value) >= 1 else f"{value:.3f}"
