@@ -11,8 +11,6 @@ from tests.bench.fleet import Fleet
 from tests.bench.lab import Lab, cpu_per_check
 from tests.bench.scrape import Scrape
 
-_WARM: Seconds = 2.0
-
 
 def http(lab: Lab) -> Iterator[Figure]:
     """Measure checks of a small page, at each rate."""
@@ -54,7 +52,7 @@ def _daemon(lab: Lab, fleet: Fleet, proof: str) -> Seconds:
     with lab.daemon(fleet) as daemon:
         lab.until_all_checked(daemon, fleet)
         cost = cpu_per_check(daemon.process.pid, lab.answered, lab.effort.window)
-        scrape = Scrape(daemon)
+        scrape = Scrape(daemon.url)
         if not fleet.count == len(scrape.by_site(proof)) == scrape.total("probe_success"):
             raise BenchError(f"not every site is up and has {proof}")
         return cost
@@ -62,7 +60,7 @@ def _daemon(lab: Lab, fleet: Fleet, proof: str) -> Seconds:
 
 def _exporter(lab: Lab, exporter: Blackbox, fleet: Fleet, proof: str) -> Seconds:
     with Asker(exporter, fleet) as asker:
-        time.sleep(_WARM)
+        time.sleep(lab.effort.settle)
         cost = cpu_per_check(exporter.process.pid, lab.answered, lab.effort.window)
     for answer in asker.answers:
         answer.require_success()

@@ -27,8 +27,6 @@ _ROOTS = 140
 _FIRST_CHECK: Seconds = 60.0
 """However long their interval, the daemon checks new sites once within this time."""
 _PATIENCE: Seconds = 120.0
-_SETTLE: Seconds = 2.0
-"""From the last thing that a start does until the first that is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +37,7 @@ class Effort:
     Attributes:
         rounds: Of which the median is taken.
         window: Seconds of one measurement.
+        settle: Seconds from what is begun or done until what comes of it is measured.
         rates: Checks per second at which the cost of one is measured.
         tls_rate: Likewise for HTTPS.
         true_rate: Checks per second while the truth of durations is looked at.
@@ -53,6 +52,7 @@ class Effort:
 
     rounds: int = 5
     window: Seconds = 30
+    settle: Seconds = 2
     rates: tuple[int, ...] = (100, 400)
     tls_rate: int = 100
     true_rate: int = 400
@@ -199,13 +199,13 @@ class Lab:
         # Until then nobody asks the daemon anything
         time.sleep(min(_FIRST_CHECK, max(fleet.interval for fleet in fleets)))
         give_up = time.monotonic() + _PATIENCE
-        while (scrape := Scrape(daemon)).count("probe_success") < wanted:
+        while (scrape := Scrape(daemon.url)).count("probe_success") < wanted:
             if time.monotonic() > give_up:
                 raise BenchError(f"not all of {wanted} sites were checked in time")
-            time.sleep(_SETTLE)
+            time.sleep(self.effort.settle)
         if scrape.total("probe_success") != wanted:
             raise BenchError("not every site is up")
-        time.sleep(_SETTLE)
+        time.sleep(self.effort.settle)
 
 
 def program(name: str) -> str:

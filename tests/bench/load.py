@@ -23,10 +23,10 @@ def punctuality(lab: Lab) -> Iterator[Figure]:
     seen: list[Seconds] = []
     with lab.daemon(fleet) as daemon:
         lab.until_all_checked(daemon, fleet)
-        before = Scrape(daemon)
+        before = Scrape(daemon.url)
         for _ in range(lab.effort.rounds):
             time.sleep(lab.effort.sustain)
-            after = Scrape(daemon)
+            after = Scrape(daemon.url)
             bounds.append(lag_between(before, after, _TAIL))
             seen.append(percentile(last_lags(fleet, after, before.ended, after.began), _TAIL))
             before = after
@@ -71,9 +71,9 @@ def _obstacle(lab: Lab, rate: int, window: Seconds) -> str:
     fleet = Fleet(count=rate * lab.effort.interval, url=lab.url, interval=lab.effort.interval)
     with lab.daemon(fleet) as daemon:
         lab.until_all_checked(daemon, fleet)
-        before = Scrape(daemon)
+        before = Scrape(daemon.url)
         time.sleep(window)
-        after = Scrape(daemon)
+        after = Scrape(daemon.url)
     skipped, done = (
         after.total(series) - before.total(series)
         for series in ("monitor_checks_skipped_total", "monitor_checks_total")

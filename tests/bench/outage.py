@@ -21,7 +21,7 @@ from tests.bench.scrape import Scrape
 from tests.system.processes import Daemon, Nginx
 
 _HEALTHY = 0.1  # of all sites
-_OPTIONS = "timeout: 10s"
+_TIMEOUT = 1 / 6  # of the interval
 _MOMENT: Seconds = 1.0
 
 
@@ -36,15 +36,16 @@ class _Check:
 def healthy_sites(lab: Lab) -> Iterator[Figure]:
     """Let nine of ten sites accept nothing from one moment on, and look at the others."""
     interval = lab.effort.many_interval
+    options = f"timeout: {max(1, round(interval * _TIMEOUT))}s"
     well = max(1, int(lab.effort.sites * _HEALTHY))
     victim = lab.new_nginx()
     place = f"http://127.0.0.1:{victim.port}/"
-    healthy = Fleet(count=well, url=lab.url, interval=interval, options=_OPTIONS, prefix="healthy")
+    healthy = Fleet(count=well, url=lab.url, interval=interval, options=options, prefix="healthy")
     hanging = Fleet(
         count=lab.effort.sites - well,
         url=place,
         interval=interval,
-        options=_OPTIONS,
+        options=options,
         prefix="hanging",
     )
     with lab.daemon(healthy, hanging) as daemon:
@@ -53,7 +54,7 @@ def healthy_sites(lab: Lab) -> Iterator[Figure]:
             began = time.time()
             time.sleep(lab.effort.outage)
             ended = time.time() - _MOMENT
-            waiting = Scrape(daemon).value('monitor_probe_threads{state="busy"}')
+            waiting = Scrape(daemon.url).value('monitor_probe_threads{state="busy"}')
             checks, skipped = _history(daemon, healthy)
     checks = [check for check in checks if began <= check.due < ended]
     # A site that hangs is known as such once its first check of the outage has timed out

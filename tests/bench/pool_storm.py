@@ -20,26 +20,9 @@ from pathlib import Path
 
 import trustme
 
-from tests.bench.thousand_sites import report, site_list, usage
+from tests.bench.proc import cpu_time, descendants, runs
+from tests.bench.thousand_sites import report, site_list
 from tests.system.processes import Daemon, Nginx, until
-
-
-def descendants(pid: int) -> dict[int, int]:
-    """Return every process below one, with its parent."""
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if fields[0] != "Z":
-            parents[int(path.parent.name)] = int(fields[1])
-    found: dict[int, int] = {}
-    news = {pid}
-    while news:
-        news = {child for child, parent in parents.items() if parent in news}
-        found |= {child: parents[child] for child in news}
-    return found
 
 
 def strike(daemon: Daemon, number: int) -> str:
@@ -78,7 +61,7 @@ def main() -> None:
     sites = site_list(list(range(options.sites)), nginx.port, nginx.tls_port, ca_path, options)
     daemon = Daemon(folder, f"analysis: {{timeout: 3s}}\n{sites}")
     try:
-        before, _ = usage([daemon.process.pid])
+        before = cpu_time([daemon.process.pid])
         began = time.monotonic()
         time.sleep(options.interval)
         blows: Counter[str] = Counter()
@@ -103,13 +86,6 @@ def main() -> None:
         daemon.kill()
         nginx.stop()
         shutil.rmtree(folder)
-
-
-def runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

@@ -46,6 +46,12 @@ def tree(pid: int) -> list[int]:
     return [pid, *descendants(pid)]
 
 
+def runs(pid: int) -> bool:
+    """Return whether a process is there, and not only waited for by its parent."""
+    fields = _fields(pid)
+    return bool(fields) and fields[_STATE] != "Z"
+
+
 def cpu_time(pids: Iterable[int]) -> Seconds:
     """Return the CPU time of processes, each with its children that ended."""
     return sum(sum(map(int, fields[_TIMES])) for pid in pids if (fields := _fields(pid))) * _TICK

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from monitor.model import Seconds
@@ -79,12 +80,12 @@ def show(outcomes: Iterable[Outcome], machine: Mapping[str, str]) -> None:
         if outcome.failed:
             lines.append(("", "", "", "failed", outcome.failed))
         for number, line in enumerate(lines):
-            table.add_row("" if number else outcome.row.name, *line)
+            table.add_row("" if number else outcome.row.name, *map(escape, line))
     console.print(table)
 
 
 def _line(figure: Figure, goal: Goal | None) -> tuple[str, str, str, str, str]:
-    wanted = f"{goal.sense} {_number(goal.limit)}" if goal else ""
+    wanted = f"{goal.sense} {goal.limit:,g}" if goal else ""
     mark = _MARKS[goal.met(figure.value) if goal else None]
     measured = f"{_number(figure.value)} {figure.unit}".rstrip()
     return figure.name, measured, wanted, mark, figure.detail

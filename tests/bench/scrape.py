@@ -10,7 +10,6 @@ from functools import cached_property
 
 from monitor.model import Seconds
 from tests.bench.figures import BenchError
-from tests.system.processes import Daemon
 
 AS_PROMETHEUS = {
     "Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5",
@@ -22,7 +21,7 @@ _PIECE = 1024**2
 
 class Scrape:
     """
-    One answer of ``/metrics``.
+    One answer of ``/metrics``, of a daemon by its URL.
 
     It is read from the bare socket and taken apart later: on a machine of two cores, a client that
     is busy with itself keeps the daemon waiting.
@@ -32,8 +31,8 @@ class Scrape:
         size: Bytes on the wire.
     """
 
-    def __init__(self, daemon: Daemon, headers: Mapping[str, str] | None = None) -> None:
-        host, port = daemon.url.removeprefix("http://").split(":")
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        host, port = url.removeprefix("http://").rstrip("/").split(":")
         wanted = {"Host": host, "Connection": "close", **(headers or {})}
         lines = ["GET /metrics HTTP/1.1", *(f"{name}: {value}" for name, value in wanted.items())]
         self.began = time.time()

@@ -15,7 +15,6 @@ from tests.bench.scrape import Scrape
 from tests.system.processes import Daemon, fetch, until
 
 _MB = 1_000_000
-_PAUSE: Seconds = 1.0
 _POLL: Seconds = 0.005
 
 
@@ -48,8 +47,8 @@ def scrapes(lab: Lab) -> Iterator[Figure]:
         lab.until_all_checked(daemon, fleet)
         for _ in range(lab.effort.rounds):
             for kind, headers in ((plain, {}), (packed, {"Accept-Encoding": "gzip"})):
-                time.sleep(_PAUSE)
-                kind.append(Scrape(daemon, headers))
+                time.sleep(lab.effort.settle)
+                kind.append(Scrape(daemon.url, headers))
     for name, kind in (("plain", plain), ("gzip", packed)):
         if kind[-1].total("probe_success") != fleet.count:
             raise BenchError("not every site is up in the scrape")
@@ -106,7 +105,7 @@ def reloads(lab: Lab) -> Iterator[Figure]:
         lab.until_all_checked(daemon, fleet)
         for number in range(lab.effort.rounds):
             before = time.time()
-            time.sleep(_PAUSE)
+            time.sleep(lab.effort.settle)
             sites = _with_one_changed(fleet, number)
             began = time.time()
             daemon.sites.write_text(sites)
@@ -115,8 +114,8 @@ def reloads(lab: Lab) -> Iterator[Figure]:
             if status != 200:
                 raise BenchError(f"the reload was refused: {text}")
             applied.append(ended - began)
-            time.sleep(_PAUSE)  # so that checks that were held up are over
-            scrape = Scrape(daemon)
+            time.sleep(lab.effort.settle)  # so that checks that were held up are over
+            scrape = Scrape(daemon.url)
             pauses.append(max(last_lags(fleet, scrape, began, ended)))
             usual.append(max(last_lags(fleet, scrape, before, began)))
             # The daemon notices the file by itself, too

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import trustme
 
+from tests.bench.proc import cpu_time, memory
 from tests.system.processes import Daemon, Nginx, fetch
 
 
@@ -50,17 +51,6 @@ def _drip_to(client: socket.socket) -> None:
         client.close()
 
 
-def usage(pids: list[int]) -> tuple[float, float]:
-    """Return the CPU seconds and the resident MiB of processes."""
-    ticks, pages = 0, 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
-        pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    tick = os.sysconf("SC_CLK_TCK")
-    return ticks / tick, pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
-
-
 def report(daemon: Daemon, seconds: float, before: float) -> None:
     metrics = daemon.metrics()
     totals: dict[str, float] = {}
@@ -84,12 +74,13 @@ def report(daemon: Daemon, seconds: float, before: float) -> None:
             bound = re.search('le="(.*?)"', name)
             assert bound
             print(f"started within {bound[1]:>6} s {value / count:8.2%}")
-    main_cpu, main_memory = usage([daemon.process.pid])
-    worker_cpu, worker_memory = usage(daemon.workers())
-    cpu = main_cpu - before
+    workers = daemon.workers()
+    cpu = cpu_time([daemon.process.pid]) - before
     print(f"CPU of the daemon      {cpu:.1f} s of {seconds:.0f} s ({cpu / seconds:.1%} of a core)")
-    print(f"CPU of the workers     {worker_cpu:.1f} s")
-    print(f"resident               {main_memory:.0f} MiB, workers {worker_memory:.0f} MiB")
+    print(f"CPU of the workers     {cpu_time(workers):.1f} s")
+    for name, pids in (("daemon", [daemon.process.pid]), ("workers", workers)):
+        held = memory(pids)
+        print(f"{held.kind} of {name:15}{held.size / 1024**2:.0f} MiB")
 
 
 def main() -> None:
@@ -116,7 +107,7 @@ def main() -> None:
     dripping = f"  - {{name: drip, url: 'http://{address}/', timeout: 3s}}\n"
     daemon = Daemon(folder, site_list(numbers, *args) + dripping)
     try:
-        before, _ = usage([daemon.process.pid])
+        before = cpu_time([daemon.process.pid])
         time.sleep(options.seconds / 3)
         if not options.calm:
             os.kill(daemon.workers()[0], signal.SIGKILL)

@@ -15,7 +15,6 @@ from tests.system.processes import Daemon
 
 _DELAY: Seconds = 0.05
 _SCRAPE_INTERVAL: Seconds = 5.0
-_WARM: Seconds = 2.0
 
 
 class _Prometheus:
@@ -38,7 +37,7 @@ class _Prometheus:
     def _run(self) -> None:
         due = time.monotonic()
         while not self._over.wait(max(0.0, due - time.monotonic())):
-            self.scrapes.append(Scrape(self._daemon, AS_PROMETHEUS))
+            self.scrapes.append(Scrape(self._daemon.url, AS_PROMETHEUS))
             due += _SCRAPE_INTERVAL
 
 
@@ -57,8 +56,7 @@ def durations(lab: Lab) -> Iterator[Figure]:
         for _ in range(lab.effort.rounds):
             during, between = _daemon(lab, fleet)
             ours.append([*during, *between])
-            if during:
-                growth.append(percentile(during, 0.99) - percentile(between, 0.99))
+            growth.append(percentile(during, 0.99) - percentile(between, 0.99))
             theirs.append(_exporter(lab, exporter, fleet))
     exactness = f"the server: {server.exactness()}"
     for name, share in (("p50", 0.5), ("p99", 0.99)):
@@ -77,19 +75,19 @@ def _daemon(lab: Lab, fleet: Fleet) -> tuple[list[Seconds], list[Seconds]]:
         began = time.time()
         with _Prometheus(daemon) as prometheus:
             time.sleep(lab.effort.window)
-        prometheus.scrapes.append(Scrape(daemon))
+        prometheus.scrapes.append(Scrape(daemon.url))
     during: list[Seconds] = []
     between: list[Seconds] = []
     for started, duration in _checks(prometheus.scrapes):
-        if started < began:
+        if started + duration < began:
             continue
         overlapped = any(
             scrape.began < started + duration and started < scrape.ended
             for scrape in prometheus.scrapes
         )
         (during if overlapped else between).append(duration - _DELAY)
-    if not between:
-        raise BenchError("no check was seen")
+    if not during or not between:
+        raise BenchError("no check was seen while a scrape ran, or none without")
     return during, between
 
 
@@ -107,7 +105,7 @@ def _checks(scrapes: Sequence[Scrape]) -> set[tuple[Timestamp, Seconds]]:
 
 def _exporter(lab: Lab, exporter: Blackbox, fleet: Fleet) -> list[Seconds]:
     with Asker(exporter, fleet) as asker:
-        time.sleep(_WARM)
+        time.sleep(lab.effort.settle)
         began = time.time()
         time.sleep(lab.effort.window)
     for answer in asker.answers:
