@@ -18,7 +18,7 @@ from monitor.model import Seconds
 
 _log = logging.getLogger(__name__)
 
-_REGULARLY: Seconds = 30.0
+_REGULARLY: Seconds = 10.0
 _PATIENCE: Seconds = 1.0
 """How long a message may wait for a service manager that does not read."""
 
