@@ -1,0 +1,219 @@
+"""config/kubernetes: against the schemas, against itself, and as kustomize builds it."""
+
+import re
+import shutil
+import subprocess
+
+import cloudcoil.models.prometheus_operator.v1 as operator
+import kubernetes_validate
+import pytest
+import yaml
+
+from monitor.cli import cli
+from monitor.config.load import load
+from monitor.config.settings import Settings
+from monitor.daemon import TABLES
+from monitor.shard import Shard, parse_shard
+from tests.deploy.kubernetes import (
+    KUBERNETES,
+    PROMETHEUS_RULE,
+    documents,
+    manifest,
+    prometheus_rule,
+)
+from tests.deploy.shipped import ROOT
+
+BASE = KUBERNETES / "base"
+FOLDERS = ("base", "sharded")
+RESOURCES = sorted(
+    path for path in BASE.glob("*.yaml") if path.name not in {"kustomization.yaml", "sites.yaml"}
+)
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def assert_valid(document):
+    """The document has what its kind must have, and nothing that its kind has not."""
+    if document["apiVersion"].startswith("monitoring.coreos.com/"):
+        model = getattr(operator, document["kind"]).model_validate(document)
+        # What the model does not know, it leaves out
+        assert model.model_dump(mode="json", by_alias=True, exclude_unset=True) == document
+    else:
+        version = kubernetes_validate.latest_version()
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.fixture
+def pod():
+    return manifest(BASE / "deployment.yaml")["spec"]["template"]
+
+
+@pytest.fixture
+def container(pod):
+    (only,) = pod["spec"]["containers"]
+    return only
+
+
+@pytest.fixture
+def build():
+    """
+    Return a function that builds a folder, as ``kubectl apply --kustomize`` does.
+
+    Debian has no kustomize, and its kubectl an old one; what the machine happens to have is taken.
+    """
+    programs = {"kubectl": ["kubectl", "kustomize"], "kustomize": ["kustomize", "build"]}
+    command = next((words for name, words in programs.items() if shutil.which(name)), None)
+    if command is None:
+        pytest.skip("neither kubectl nor kustomize is installed")
+
+    def build(folder):
+        done = subprocess.run(
+            [*command, KUBERNETES / folder], capture_output=True, text=True, check=True
+        )
+        assert done.stderr == ""
+        return {document["kind"]: document for document in documents(done.stdout)}
+
+    return build
+
+
+# ---------------------------------------------------------------- each by itself
+
+
+@pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
+def test_a_manifest_is_valid(path):
+    """By the schemas of Kubernetes and of the Prometheus operator, unknown keys included."""
+    assert_valid(manifest(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("deployment", "spec"), ("servicemonitor", "spec")],
+    ids=["core", "operator"],
+)
+def test_a_misspelt_key_would_be_seen(name, place):
+    """The schemas are asked strictly."""
+    document = manifest(BASE / f"{name}.yaml")
+    document[place]["replikas"] = 1
+    with pytest.raises((AssertionError, kubernetes_validate.ValidationError)):
+        assert_valid(document)
+
+
+def test_the_rules_are_those_of_config_prometheus():
+    """python -m tests.deploy.kubernetes mends."""
+    assert PROMETHEUS_RULE.read_text() == prometheus_rule()
+
+
+def test_the_site_list_is_good():
+    """What the ConfigMap holds is a list as the monitor wants it; its examples too."""
+    text = (BASE / "sites.yaml").read_text()
+    assert load(BASE / "sites.yaml", TABLES, {}).sites
+    example = re.search(r"^  # - name.*\Z", text, re.MULTILINE | re.DOTALL)
+    assert yaml.safe_load(example[0].replace("  # ", "  "))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_file_is_named_and_every_name_is_a_file(folder):
+    """Nothing is forgotten in a kustomization."""
+    listed = manifest(KUBERNETES / folder / "kustomization.yaml")
+    named = {
+        *listed["resources"],
+        *(patch["path"] for patch in listed.get("patches", ())),
+        *(file for one in listed.get("configMapGenerator", ()) for file in one["files"]),
+    }
+    there = {path.name for path in (KUBERNETES / folder).iterdir()} - {"kustomization.yaml"}
+    assert {name for name in named if not name.startswith("../")} == there
+    assert all((KUBERNETES / folder / name).exists() for name in named)
+
+
+# ---------------------------------------------------------------- against each other and the image
+
+
+def test_the_container_may_do_nothing_but_check(pod, container):
+    """Not root, no capability, nothing to write to, no token of the cluster."""
+    security = pod["spec"]["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert all(mount["readOnly"] for mount in container["volumeMounts"])
+
+
+def test_the_container_is_the_images(pod, container):
+    """User, folder of the list, port, and arguments that the program takes."""
+    security = pod["spec"]["securityContext"]
+    user = f"{security['runAsUser']}:{security['runAsGroup']}"
+    assert f"USER {user}\n" in DOCKERFILE
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    assert f"MONITOR_CONFIG={mounts['sites']['mountPath']} " in DOCKERFILE
+    assert "subPath" not in mounts["sites"]
+    assert f"EXPOSE {container['ports'][0]['containerPort']}\n" in DOCKERFILE
+    command, *arguments = container["args"]
+    assert cli.get_command(None, command).make_context(command, list(arguments))
+    assert pod["spec"]["terminationGracePeriodSeconds"] > Settings().shutdown_grace
+
+
+def test_probes_ask_for_what_the_daemon_answers(container):
+    """Health decides whether it lives, readiness whether it is scraped."""
+    asked = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness")}
+    assert all(one == {"path": "/-/healthy", "port": "http"} for one in asked.values())
+    assert container["readinessProbe"]["httpGet"] == {"path": "/-/ready", "port": "http"}
+
+
+def test_everything_selects_the_pods(pod, container):
+    """Service, ServiceMonitor, budget and policy mean these pods and their port."""
+    labels = pod["metadata"]["labels"]
+    (port,) = container["ports"]
+    service = manifest(BASE / "service.yaml")["spec"]
+    assert service["selector"] == labels
+    (entry,) = service["ports"]
+    assert entry["targetPort"] == port["name"]
+    assert entry["port"] == port["containerPort"]
+    budget = manifest(BASE / "poddisruptionbudget.yaml")["spec"]
+    assert budget["selector"]["matchLabels"] == labels
+    policy = manifest(BASE / "networkpolicy.yaml")["spec"]
+    assert policy["podSelector"]["matchLabels"] == labels
+    assert policy["ingress"][0]["ports"] == [{"port": port["name"]}]
+    scrape = manifest(BASE / "servicemonitor.yaml")["spec"]
+    kustomization = manifest(BASE / "kustomization.yaml")
+    assert scrape["selector"]["matchLabels"] == kustomization["labels"][0]["pairs"] == labels
+    (endpoint,) = scrape["endpoints"]
+    assert endpoint["port"] == entry["name"]
+    assert endpoint["honorLabels"] is True
+
+
+# ---------------------------------------------------------------- built
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_is_built_is_valid(build, folder):
+    """Also after patches and replacements; the list's name is the one that pods mount."""
+    built = build(folder)
+    for document in built.values():
+        assert_valid(document)
+    workload = built["Deployment" if folder == "base" else "StatefulSet"]
+    volume = workload["spec"]["template"]["spec"]["volumes"][0]
+    assert volume["configMap"]["name"] == built["ConfigMap"]["metadata"]["name"]
+    assert built["ConfigMap"]["data"]["sites.yaml"] == (BASE / "sites.yaml").read_text()
+
+
+def test_the_pods_of_the_sharded_form_are_all_shards(build):
+    """Each finds its number by its name, and the total is the number of replicas."""
+    built = build("sharded")
+    assert "Deployment" not in built
+    workload = built["StatefulSet"]
+    replicas = workload["spec"]["replicas"]
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    shards = next(env["value"] for env in container["env"] if env["name"] == "MONITOR_SHARDS")
+    assert shards == str(replicas)
+    (option,) = re.findall("--shard ([^ ]+)", " ".join(container["args"]))
+    name = workload["metadata"]["name"]
+    environs = [
+        {"POD_NAME": f"{name}-{place}", "MONITOR_SHARDS": shards} for place in range(replicas)
+    ]
+    found = [parse_shard(option, environ) for environ in environs]
+    assert found == [Shard(number, replicas) for number in range(1, replicas + 1)]
+    assert workload["spec"]["serviceName"] == built["Service"]["metadata"]["name"]
+    assert built["Service"]["spec"]["clusterIP"] == "None"
