@@ -107,6 +107,7 @@ class Listener:
     bounds: tuple[float, ...] = ()
     site_count: int = 0
     connected: list[bool | None] = field(default_factory=list)
+    now: dict[str, int] = field(default_factory=dict)
 
     def publish(self, state: SiteState) -> None:
         self.published[state.site.name] = state
@@ -121,13 +122,10 @@ class Listener:
     def started(self, lag: float) -> None:
         self.lags.append(lag)
 
-    def probing(self, busy: int, threads: int) -> None:
-        pass
+    def load(self, **counts: int) -> None:
+        self.now = counts
 
     def analysed(self, seconds: float, jobs: int) -> None:
-        pass
-
-    def analysis_backlog(self, batches: int) -> None:
         pass
 
     def sites(self, count: int) -> None:

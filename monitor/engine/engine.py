@@ -88,9 +88,17 @@ class Meters(Protocol):
     """What the engine tells of itself; each call must be cheap."""
 
     def started(self, lag: Seconds) -> None: ...
-    def probing(self, busy: int, threads: int) -> None: ...
+    def load(
+        self,
+        *,
+        threads: int,
+        busy: int,
+        slow: int,
+        waiting: int,
+        waiting_slow: int,
+        batches: int,
+    ) -> None: ...
     def analysed(self, seconds: Seconds, jobs: int) -> None: ...
-    def analysis_backlog(self, batches: int) -> None: ...
     def sites(self, count: int) -> None: ...
     def connectivity(self, up: bool | None) -> None: ...
     def engine_restarted(self) -> None: ...
@@ -264,8 +272,14 @@ class Engine:
         self._hand_to_threads(now)
         if self._send_at is not None and now >= self._send_at:
             self._send_batch()
-        self._meters.probing(self._probes.busy, self._probes.threads)
-        self._meters.analysis_backlog(self._analysis.backlog)
+        self._meters.load(
+            threads=self._probes.threads,
+            busy=self._probes.busy,
+            slow=self._slow_probing,
+            waiting=len(self._healthy),
+            waiting_slow=len(self._slow),
+            batches=self._analysis.backlog,
+        )
 
     def handle(self, event: Event) -> None:
         """Do what one event asks for; never waits."""
@@ -392,15 +406,21 @@ class Engine:
             self._probes.submit(check.site)
 
     def _next_waiting(self) -> _Check | None:
-        lines = [self._healthy]
-        if self._slow_probing < max(1, self._probes.threads // 2):
-            lines.append(self._slow)
-        for line in lines:
-            while line and not self._still_wanted(line[0]):
-                line.popleft()
-        # Whoever is due longest, so that neither line waits for the other to be empty
-        waiting = [line for line in lines if line]
-        return min(waiting, key=lambda line: line[0].due).popleft() if waiting else None
+        line = self._healthy
+        first = self._first(line)
+        if self._slow and self._slow_probing < max(1, self._probes.threads // 2):
+            slow = self._first(self._slow)
+            # Whoever is due longest, so that neither line waits for the other to be empty
+            if slow is not None and (first is None or slow.due < first.due):
+                line, first = self._slow, slow
+        if first is not None:
+            line.popleft()
+        return first
+
+    def _first(self, line: deque[_Check]) -> _Check | None:
+        while line and not self._still_wanted(line[0]):
+            line.popleft()
+        return line[0] if line else None
 
     def _still_wanted(self, check: _Check) -> bool:
         if check.reply is not None and check.reply.cancelled():

@@ -154,13 +154,16 @@ def _shown(site: Site, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str,
     left = _HEADERS
     for name, value in headers[:_MOST_HEADERS]:
         # A session cookie that a check with credentials was given is as good as the credentials
-        cookie = name.lower() == "set-cookie"
-        kept = f"{value.partition('=')[0]}=<secret>" if cookie else site.redact(value)
-        line = _cut(name, _LONGEST_NAME), _cut(kept, _LONGEST_VALUE)
-        left -= len(line[0]) + len(line[1])
+        if len(name) == len("set-cookie") and name.lower() == "set-cookie":
+            value = f"{value.partition('=')[0]}=<secret>"  # noqa: PLW2901  all that may be shown
+        elif site.secrets:
+            value = site.redact(value)  # noqa: PLW2901  as above
+        if len(name) > _LONGEST_NAME or len(value) > _LONGEST_VALUE:
+            name, value = _cut(name, _LONGEST_NAME), _cut(value, _LONGEST_VALUE)  # noqa: PLW2901
+        left -= len(name) + len(value)
         if left < 0:
             break
-        shown.append(line)
+        shown.append((name, value))
     missing = len(headers) - len(shown)
     return (*shown, ("…", f"{missing} more")) if missing else tuple(shown)
 

@@ -6,6 +6,7 @@ thread collects.
 """
 
 import platform
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,7 +24,8 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
 from monitor.model import Seconds, Timestamp
 
-_LAG_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
+_LOAD = ("busy", "slow", "idle", "waiting", "waiting_slow", "batches")
+_LAG_BUCKETS = (0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 _ANALYSIS_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 _SCRAPE_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
@@ -87,7 +89,17 @@ class Internal:
             ("state",),
             registry=registry,
         )
-        self._busy, self._idle = threads.labels("busy"), threads.labels("idle")
+        self._load = dict.fromkeys(_LOAD, 0)
+        for state in ("busy", "slow", "idle"):
+            threads.labels(state).set_function(partial(self._now, state))
+        waiting = Gauge(
+            "monitor_checks_waiting",
+            "Checks that are due and wait for a thread, those of sites that hung before apart",
+            ("line",),
+            registry=registry,
+        )
+        waiting.labels("healthy").set_function(partial(self._now, "waiting"))
+        waiting.labels("slow").set_function(partial(self._now, "waiting_slow"))
         self._analysis = Histogram(
             "monitor_analysis_seconds",
             "How long a batch of answers took from its submission to its verdicts",
@@ -97,11 +109,11 @@ class Internal:
         self._analysed = Counter(
             "monitor_analysis_answers_total", "Answers that were judged", registry=registry
         )
-        self._backlog = Gauge(
+        Gauge(
             "monitor_analysis_queued_batches",
             "Batches of answers that wait for a worker process",
             registry=registry,
-        )
+        ).set_function(partial(self._now, "batches"))
         self._analysis_restarts = Counter(
             "monitor_analysis_restarts_total",
             "Worker processes of the analysis that had to be replaced",
@@ -136,10 +148,38 @@ class Internal:
         """Count a check that started so long after its slot."""
         self._lag.observe(lag)
 
-    def probing(self, busy: int, threads: int) -> None:
-        """Say how many checks are under way, and how many threads there are for them."""
-        self._busy.set(busy)
-        self._idle.set(threads - busy)
+    def load(
+        self,
+        *,
+        threads: int,
+        busy: int,
+        slow: int,
+        waiting: int,
+        waiting_slow: int,
+        batches: int,
+    ) -> None:
+        """
+        Say what is under way; asked for by the gauges when they are collected.
+
+        Args:
+            threads: How many checks may be under way at once.
+            busy: How many are.
+            slow: Of these, those of sites that hung the last time.
+            waiting: Checks that wait for a thread.
+            waiting_slow: Checks of sites that hung the last time; they wait in a line of their own.
+            batches: Batches that wait for a worker process.
+        """
+        self._load = {
+            "busy": busy - slow,
+            "slow": slow,
+            "idle": threads - busy,
+            "waiting": waiting,
+            "waiting_slow": waiting_slow,
+            "batches": batches,
+        }
+
+    def _now(self, what: str) -> float:
+        return self._load[what]
 
     def analysed(self, seconds: Seconds, jobs: int) -> None:
         """Count a batch of so many answers that was judged."""
@@ -149,10 +189,6 @@ class Internal:
     def analysis_restarted(self) -> None:
         """Count a worker process that was replaced."""
         self._analysis_restarts.inc()
-
-    def analysis_backlog(self, batches: int) -> None:
-        """Say how many batches wait for a worker process."""
-        self._backlog.set(batches)
 
     def engine_restarted(self) -> None:
         """Count a fault of the daemon that the engine survived."""

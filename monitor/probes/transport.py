@@ -6,7 +6,7 @@ An adapter serves one check: it knows that check's deadline and remembers each e
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -28,6 +28,7 @@ _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2|3) ([0-9]{3})(?: .*)?", re.DOTALL)
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_HEADER_BYTES: Bytes = 300 * 1024
 _MOST_HEADERS = 2000
+_BLANK_LINE = 3  # bytes at most
 _MOST_COOKIES = 100  # that one answer may set; reading one takes 0.1 ms of all threads' time
 
 
@@ -227,6 +228,20 @@ class CurlAdapter(BaseAdapter):
         """Do nothing: handles are the lender's."""
 
 
+def _parsed(lines: Iterable[bytes]) -> list[tuple[str, str]]:
+    """Return header lines as names and values, folded ones together (RFC 9112, 5.2)."""
+    headers: list[tuple[str, str]] = []
+    for line in lines:
+        text = line.decode("latin-1").rstrip("\r\n")
+        if text[0] in " \t" and headers:
+            name, value = headers[-1]
+            headers[-1] = (name, f"{value} {text.strip()}")
+        else:
+            name, _, value = text.partition(":")
+            headers.append((name.rstrip(), value.strip()))
+    return headers
+
+
 class _Intake:
     """Takes headers and body as they come, and says stop at the limits."""
 
@@ -236,70 +251,49 @@ class _Intake:
         self._keep = settings.keep_body
         self._follow = settings.follow_redirects
         self._unpacks = settings.compression
+        self._lines: list[bytes] = []
         self._header_bytes = 0
-        self._header_count = 0
+        self._block = 0  # where in the lines the block begins that comes in
         self._flooded = False
         self._malformed = False
+        self._complete = False
         self.status = 0
         self.version = ""
-        self._lines: list[bytes] = []
-        self._headers: tuple[tuple[str, str], ...] | None = None
-        self._complete = False
+        self.headers: tuple[tuple[str, str], ...] = ()
         self._kept: list[bytes] = []
         self._kept_size = 0
         self.body_size = 0
         self.truncated = False
 
     def take_header(self, line: bytes) -> int | None:
+        self._lines.append(line)
         self._header_bytes += len(line)
-        self._header_count += 1
-        if self._header_bytes > _MOST_HEADER_BYTES or self._header_count > _MOST_HEADERS:
+        if self._header_bytes > _MOST_HEADER_BYTES or len(self._lines) > _MOST_HEADERS:
             self._flooded = True
             return self._transfer.stop()
-        if self._complete:
-            return None  # a trailer
-        if line[:5] == b"HTTP/":
-            return self._begin_block(line)
-        if not line.rstrip(b"\r\n"):
+        # Most lines are only taken here: whoever is in a callback makes the transfer look slow
+        if len(line) <= _BLANK_LINE and not line.rstrip(b"\r\n"):
             return self._end_block()
-        self._lines.append(line)
-        return None
-
-    def _begin_block(self, line: bytes) -> int | None:
-        # libcurl lets more pass: a tab for the blank, say
-        match = _STATUS_LINE.fullmatch(line.rstrip(b"\r\n"))
-        if not match:
-            self._malformed = True
-            return self._transfer.stop()
-        self._lines.clear()
-        self.version, self.status = match[1].decode(), int(match[2])
         return None
 
     def _end_block(self) -> int | None:
+        if self._complete:
+            return None  # the trailers'
+        status_line, *lines = self._lines[self._block : -1]
+        self._block = len(self._lines)
+        # libcurl lets more pass: a tab for the blank, say
+        match = _STATUS_LINE.fullmatch(status_line.rstrip(b"\r\n"))
+        if not match:
+            self._malformed = True
+            return self._transfer.stop()
+        self.version, self.status = match[1].decode(), int(match[2])
         # 1xx is followed by another block; 101 never comes, because no upgrade is asked for
         self._complete = self.status >= 200  # noqa: PLR2004  RFC 9110: the first final status
+        if self._complete:
+            self.headers = tuple(_parsed(lines))
         if self._follow and self.status in _REDIRECTS and _leads_somewhere(self.headers):
             return self._transfer.stop()
         return None
-
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """The final answer's; to be asked for once they are complete."""
-        if self._headers is None:
-            self._headers = tuple(self._parsed())
-        return self._headers
-
-    def _parsed(self) -> list[tuple[str, str]]:
-        headers: list[tuple[str, str]] = []
-        for line in self._lines:
-            text = line.decode("latin-1").rstrip("\r\n")
-            if text[0] in " \t" and headers:
-                name, value = headers[-1]
-                headers[-1] = (name, f"{value} {text.strip()}")
-            else:
-                name, _, value = text.partition(":")
-                headers.append((name.rstrip(), value.strip()))
-        return headers
 
     def take_body(self, chunk: bytes) -> int | None:
         room = self._limit - self.body_size

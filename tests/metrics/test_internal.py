@@ -35,6 +35,12 @@ def test_which_part_of_the_sites(shard):
     assert registry.get_sample_value("monitor_shard_info", labels) == 1
 
 
+def load(internal, **counts):
+    """Tell what is under way; what is not given is nothing."""
+    nothing = dict.fromkeys(("threads", "busy", "slow", "waiting", "waiting_slow", "batches"), 0)
+    internal.load(**{**nothing, **counts})
+
+
 @pytest.mark.parametrize(
     ("call", "samples"),
     [
@@ -43,7 +49,7 @@ def test_which_part_of_the_sites(shard):
         (lambda meters: meters.analysed(0.5, 3), {"monitor_analysis_seconds_sum": 0.5}),
         (lambda meters: meters.analysed(0.5, 3), {"monitor_analysis_answers_total": 3}),
         (lambda meters: meters.analysis_restarted(), {"monitor_analysis_restarts_total": 1}),
-        (lambda meters: meters.analysis_backlog(7), {"monitor_analysis_queued_batches": 7}),
+        (lambda meters: load(meters, batches=7), {"monitor_analysis_queued_batches": 7}),
         (lambda meters: meters.engine_restarted(), {"monitor_engine_restarts_total": 1}),
         (lambda meters: meters.sites(42), {"monitor_sites": 42}),
         (lambda meters: meters.scraped(0.25), {"monitor_scrape_duration_seconds_sum": 0.25}),
@@ -60,13 +66,23 @@ def test_what_the_daemon_tells(internal, registry, call, samples):
 
 
 def test_threads_by_what_they_do(internal, registry):
-    """Those that are not busy are idle."""
-    internal.probing(busy=3, threads=10)
+    """Each thread is in one state, so that the states add up to all threads."""
+    load(internal, threads=10, busy=5, slow=3)
     threads = {
         state: registry.get_sample_value("monitor_probe_threads", {"state": state})
-        for state in ("busy", "idle")
+        for state in ("busy", "slow", "idle")
     }
-    assert threads == {"busy": 3, "idle": 7}
+    assert threads == {"busy": 2, "slow": 3, "idle": 5}
+
+
+def test_checks_that_wait_for_a_thread(internal, registry):
+    """Each line is told of by itself."""
+    load(internal, waiting=4, waiting_slow=90)
+    lines = {
+        line: registry.get_sample_value("monitor_checks_waiting", {"line": line})
+        for line in ("healthy", "slow")
+    }
+    assert lines == {"healthy": 4, "slow": 90}
 
 
 def test_a_failed_reload_keeps_the_time_of_the_last_good_one(internal, registry):
@@ -87,6 +103,7 @@ def test_a_failed_reload_keeps_the_time_of_the_last_good_one(internal, registry)
         "monitor_sites",
         "monitor_schedule_lag_seconds_bucket",
         "monitor_probe_threads",
+        "monitor_checks_waiting",
         "monitor_analysis_seconds_bucket",
         "monitor_analysis_restarts_total",
         "monitor_engine_restarts_total",
