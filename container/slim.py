@@ -17,7 +17,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from importlib.metadata import distribution
-from importlib.util import MAGIC_NUMBER, cache_from_source, source_hash
+from importlib.util import MAGIC_NUMBER, cache_from_source, find_spec, source_hash
 from pathlib import Path
 
 DISTRIBUTIONS = (
@@ -47,8 +47,9 @@ ASIDE = (
     *("multiprocessing.forkserver", "multiprocessing.popen_forkserver"),
     *("multiprocessing.popen_spawn_posix", "multiprocessing.synchronize"),
     *("uvicorn.lifespan.off", "uvicorn.loops.asyncio", "encodings.unicode_escape"),
+    "grpc",
 )
-"""Modules that the program loads at a moment of their own."""
+"""Modules that the program loads at a moment of their own, where they are installed."""
 
 _UNCHECKED = 0b01
 """Of PEP 552: the byte code is not compared with its source, whose time copying may change."""
@@ -77,7 +78,8 @@ def load() -> None:
     for module in pkgutil.walk_packages(program.__path__, "monitor."):
         importlib.import_module(module.name)
     for name in ASIDE:
-        importlib.import_module(name)
+        if find_spec(name.partition(".")[0]):
+            importlib.import_module(name)
 
 
 def sources() -> Iterator[tuple[str, Path]]:
