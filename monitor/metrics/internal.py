@@ -60,6 +60,9 @@ class Internal:
         Info("monitor_shard", "Which part of the sites is checked here", registry=registry).info(
             {"shard": str(shard[0]), "shards": str(shard[1])}
         )
+        Gauge("monitor_shards", "Into how many parts the sites are divided", registry=registry).set(
+            shard[1]
+        )
         self._reload_successful = Gauge(
             "monitor_config_last_reload_successful",
             "Whether the last attempt to read the configuration succeeded",

@@ -1,5 +1,6 @@
 """config/kubernetes: against the schemas, against itself, and as kustomize builds it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -66,9 +67,7 @@ def build():
         pytest.skip("neither kubectl nor kustomize is installed")
 
     def build(folder):
-        done = subprocess.run(
-            [*command, KUBERNETES / folder], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([*command, folder], capture_output=True, text=True, check=True)
         assert done.stderr == ""
         return {document["kind"]: document for document in documents(done.stdout)}
 
@@ -190,7 +189,7 @@ def test_everything_selects_the_pods(pod, container):
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_what_is_built_is_valid(build, folder):
     """Also after patches and replacements; the list's name is the one that pods mount."""
-    built = build(folder)
+    built = build(KUBERNETES / folder)
     for document in built.values():
         assert_valid(document)
     workload = built["Deployment" if folder == "base" else "StatefulSet"]
@@ -201,7 +200,7 @@ def test_what_is_built_is_valid(build, folder):
 
 def test_the_pods_of_the_sharded_form_are_all_shards(build):
     """Each finds its number by its name, and the total is the number of replicas."""
-    built = build("sharded")
+    built = build(KUBERNETES / "sharded")
     assert "Deployment" not in built
     workload = built["StatefulSet"]
     replicas = workload["spec"]["replicas"]
@@ -217,3 +216,20 @@ def test_the_pods_of_the_sharded_form_are_all_shards(build):
     assert found == [Shard(number, replicas) for number in range(1, replicas + 1)]
     assert workload["spec"]["serviceName"] == built["Service"]["metadata"]["name"]
     assert built["Service"]["spec"]["clusterIP"] == "None"
+
+
+def test_the_example_of_the_docs_is_built(build, tmp_path):
+    """A kustomization of one's own, with another image, list and label."""
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    (example,) = re.findall(r"^```yaml kustomization\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    base = os.path.relpath(BASE, tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(re.sub(r"[.]{2}/\S+/base", base, example))
+    (tmp_path / "sites.yaml").write_text("sites: [https://example.com]\n")
+    built = build(tmp_path)
+    for document in built.values():
+        assert_valid(document)
+    (container,) = built["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example.com/website-monitor:0.1.0"
+    assert built["ConfigMap"]["data"] == {"sites.yaml": "sites: [https://example.com]\n"}
+    assert built["ServiceMonitor"]["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+    assert built["Service"]["spec"]["selector"] == {"app.kubernetes.io/name": "website-monitor"}

@@ -33,6 +33,7 @@ def test_which_part_of_the_sites(shard):
     Internal(version="1", libcurl="8", shard=shard, registry=registry)
     labels = {"shard": str(shard[0]), "shards": str(shard[1])}
     assert registry.get_sample_value("monitor_shard_info", labels) == 1
+    assert registry.get_sample_value("monitor_shards") == shard[1]
 
 
 def load(internal, **counts):
