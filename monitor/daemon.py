@@ -4,6 +4,7 @@ The composition root: builds every part, wires them together, starts and stops t
 It knows everybody; nobody but the command line knows it.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -62,6 +63,10 @@ TABLES = Tables(
 _SWITCH_INTERVAL: Seconds = 0.0005
 """How long a thread may hold the interpreter while others want it. A tenth of Python's default:
 whoever waits for it makes a running check look slow."""
+_COLLECT_AFTER = (20_000, 10, 50)
+"""When Python looks for cycles of garbage. Results and states have none, and looking through those
+of ten thousand sites holds the interpreter for a tenth of a second; by default it would happen
+every few seconds."""
 _FAREWELL: Seconds = 2.0
 """How long answers of our own that are under way may take when the daemon stops."""
 
@@ -120,6 +125,9 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
     server = _web_server(options, board, internal, reloader, live)
 
     def running() -> None:
+        # What is there now stays: no later search for garbage looks through it
+        gc.collect()
+        gc.freeze()
         board.ready()
         manager.ready()
         manager.watch(lambda: _ping(inbox), lambda: _summary(board, reloader))
