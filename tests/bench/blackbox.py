@@ -3,12 +3,14 @@
 import itertools
 import json
 import re
+import selectors
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -16,12 +18,12 @@ from urllib.parse import urlencode
 from monitor.model import Seconds, Timestamp
 from tests.bench.figures import BenchError
 from tests.bench.fleet import Fleet
+from tests.bench.wire import is_complete, text_of
 from tests.system.processes import fetch, free_port, until
 
 PROGRAM = "prometheus-blackbox-exporter"
-_ASKERS = 96
-"""Threads that ask, each over a connection of its own: as many checks may be under way."""
-_PATIENCE: Seconds = 30.0
+_PIECE = 65536
+_LONGEST_NAP: Seconds = 0.1
 
 
 class Blackbox:
@@ -65,11 +67,16 @@ class Answer:
     Attributes:
         asked: When it was asked.
         lag: How long after the slot.
+        raw: As it came over the wire.
     """
 
     asked: Timestamp
     lag: Seconds
-    text: str
+    raw: bytes
+
+    @property
+    def text(self) -> str:
+        return text_of(self.raw)
 
     def value(self, series: str) -> float:
         """
@@ -99,47 +106,85 @@ class Asker:
     Asks for the checks of a fleet at the very moments when the daemon would make them.
 
     Connections are kept, and the answer is asked for without gzip, which is the cheapest for the
-    exporter. Runs for as long as the block lasts.
+    exporter. Runs for as long as the block lasts, in one thread and with as little ado as possible:
+    it shares the processors with what is measured.
+
+    Attributes:
+        answers: So far, in the order in which they came.
     """
 
     def __init__(self, blackbox: Blackbox, fleet: Fleet) -> None:
         self.answers: list[Answer] = []
-        self._blackbox = blackbox
-        self._path = f"/probe?{urlencode({'module': 'bench', 'target': fleet.url})}"
+        query = urlencode({"module": "bench", "target": fleet.url})
+        self._place = "127.0.0.1", blackbox.port
+        self._request = f"GET /probe?{query} HTTP/1.1\r\nHost: {self._place[0]}\r\n\r\n".encode()
         self._moments = _moments(fleet, time.time())
-        self._lock = threading.Lock()  # guards _moments
+        self._idle: list[_Question] = []
         self._over = threading.Event()
         self._failure: Exception | None = None
-        self._threads = [threading.Thread(target=self._run) for _ in range(_ASKERS)]
+        self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
         if self._failure is not None:
             raise self._failure
 
     def _run(self) -> None:
-        connection = HTTPConnection("127.0.0.1", self._blackbox.port, timeout=_PATIENCE)
         try:
-            while not self._over.is_set():
-                with self._lock:
-                    moment = next(self._moments)
-                if self._over.wait(max(0.0, moment - time.time())):
-                    break
-                asked = time.time()
-                connection.request("GET", self._path)
-                text = connection.getresponse().read().decode()
-                self.answers.append(Answer(asked, asked - moment, text))
+            # Unlike epoll's, the timeout of select is not in whole milliseconds
+            with ExitStack() as sockets, selectors.SelectSelector() as selector:
+                self._ask(sockets, selector)
         except Exception as error:
             self._failure = error
-        finally:
-            connection.close()
+
+    def _ask(self, sockets: ExitStack, selector: selectors.BaseSelector) -> None:
+        moment = next(self._moments)
+        while not self._over.is_set():
+            left = moment - time.time()
+            if left <= 0:
+                question = self._idle.pop() if self._idle else None
+                if question is None:
+                    sock = sockets.enter_context(socket.create_connection(self._place))
+                    question = _Question(sock)
+                    selector.register(sock, selectors.EVENT_READ, question)
+                question.ask(self._request, moment)
+                moment = next(self._moments)
+            # The last connection that answered is the first to be used again
+            for key, _ in selector.select(min(max(0, left), _LONGEST_NAP)):
+                question = key.data
+                answer = question.listen()
+                if answer is not None:
+                    self.answers.append(answer)
+                    self._idle.append(question)
+
+
+class _Question:
+    """A connection, and what is under way over it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._asked: Timestamp = 0
+        self._lag: Seconds = 0
+        self._heard = b""
+
+    def ask(self, request: bytes, due: Timestamp) -> None:
+        self._asked = time.time()
+        self._lag = self._asked - due
+        self._heard = b""
+        self._sock.sendall(request)
+
+    def listen(self) -> Answer | None:
+        """Take what has come; returns the answer once it is complete."""
+        piece = self._sock.recv(_PIECE)
+        if not piece:
+            raise BenchError("blackbox_exporter closed a connection that was to be kept")
+        self._heard += piece
+        return Answer(self._asked, self._lag, self._heard) if is_complete(self._heard) else None
 
 
 def _moments(fleet: Fleet, since: Timestamp) -> Iterator[Timestamp]:

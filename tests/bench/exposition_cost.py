@@ -120,9 +120,7 @@ def main() -> None:
     meters = Internal(version="0", libcurl="0")
     for name, call in (
         ("started", partial(meters.started, 0.02)),
-        ("probing", partial(meters.probing, 3, 10)),
         ("analysed", partial(meters.analysed, 0.02, 16)),
-        ("analysis_backlog", partial(meters.analysis_backlog, 1)),
     ):
         say(f"tell {name}: {call_cost(call) * 1e6:.1f} µs")
 

@@ -12,7 +12,6 @@ from tests.bench.scrape import Scrape, lag_between
 
 _TAIL = 0.99
 _LATE: Seconds = 0.1
-_TRY: Seconds = 10.0
 _DONE = 0.98  # of the checks that were due: some are under way at either end
 
 
@@ -47,32 +46,25 @@ def last_lags(fleet: Fleet, scrape: Scrape, begin: Timestamp, end: Timestamp) ->
 
 
 def most_checks(lab: Lab) -> Iterator[Figure]:
-    """Find the highest rate by short tries, rising; then see which one lasts."""
-    said = []
-    promising = []
-    for rate in lab.effort.steps:
-        why_not = _obstacle(lab, rate, min(_TRY, lab.effort.sustain))
-        said.append(f"{rate}/s {why_not or 'kept up'}")
-        if why_not:
-            break
-        promising.append(rate)
+    """Find the highest rate that lasts, step by step, each with a daemon of its own."""
     lasting = 0
-    while promising and not lasting:
-        rate = promising.pop()
-        why_not = _obstacle(lab, rate, lab.effort.sustain)
-        said.append(f"{rate}/s for {lab.effort.sustain:g} s {why_not or 'kept up'}")
-        if not why_not:
-            lasting = rate
-    yield Figure(name="sustained", value=lasting, unit="/s", detail="; ".join(said[-3:]))
+    why_not = ""
+    for rate in lab.effort.steps:
+        why_not = _obstacle(lab, rate)
+        if why_not:
+            why_not = f"{rate:,}/s {why_not}"
+            break
+        lasting = rate
+    yield Figure(name="sustained", value=lasting, unit="/s", detail=why_not)
 
 
-def _obstacle(lab: Lab, rate: int, window: Seconds) -> str:
+def _obstacle(lab: Lab, rate: int) -> str:
     """Return why a daemon of its own does not keep up with a rate; empty where it does."""
     fleet = Fleet(count=rate * lab.effort.interval, url=lab.url, interval=lab.effort.interval)
     with lab.daemon(fleet) as daemon:
         lab.until_all_checked(daemon, fleet)
         before = Scrape(daemon.url)
-        time.sleep(window)
+        time.sleep(lab.effort.sustain)
         after = Scrape(daemon.url)
     skipped, done = (
         after.total(series) - before.total(series)

@@ -6,14 +6,14 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPConnection
 
 from monitor.model import Seconds, Timestamp
-from tests.bench.figures import BenchError, Figure, milliseconds, percentile
+from tests.bench.figures import BenchError, Figure, percentile
 from tests.bench.fleet import Fleet
 from tests.bench.lab import Lab
 from tests.bench.proc import tree
@@ -36,17 +36,15 @@ class _Check:
 def healthy_sites(lab: Lab) -> Iterator[Figure]:
     """Let nine of ten sites accept nothing from one moment on, and look at the others."""
     interval = lab.effort.many_interval
-    options = f"timeout: {max(1, round(interval * _TIMEOUT))}s"
     well = max(1, int(lab.effort.sites * _HEALTHY))
     victim = lab.new_nginx()
-    place = f"http://127.0.0.1:{victim.port}/"
-    healthy = Fleet(count=well, url=lab.url, interval=interval, options=options, prefix="healthy")
-    hanging = Fleet(
-        count=lab.effort.sites - well,
-        url=place,
-        interval=interval,
-        options=options,
-        prefix="hanging",
+    options = f"timeout: {max(1, round(interval * _TIMEOUT))}s"
+    healthy, hanging = (
+        Fleet(count=count, url=url, interval=interval, options=options, prefix=prefix)
+        for prefix, count, url in (
+            ("healthy", well, lab.url),
+            ("hanging", lab.effort.sites - well, f"http://127.0.0.1:{victim.port}/"),
+        )
     )
     with lab.daemon(healthy, hanging) as daemon:
         lab.until_all_checked(daemon, healthy, hanging)
@@ -54,28 +52,44 @@ def healthy_sites(lab: Lab) -> Iterator[Figure]:
             began = time.time()
             time.sleep(lab.effort.outage)
             ended = time.time() - _MOMENT
-            waiting = Scrape(daemon.url).value('monitor_probe_threads{state="busy"}')
+            scrape = Scrape(daemon.url)
             checks, skipped = _history(daemon, healthy)
-    checks = [check for check in checks if began <= check.due < ended]
-    # A site that hangs is known as such once its first check of the outage has timed out
-    known = began + interval
-    for name, lags in (
-        ("lag p99, first round", [check.lag for check in checks if check.due < known]),
-        ("lag p99, afterwards", [check.lag for check in checks if check.due >= known]),
-    ):
-        if lags:
-            largest = max(lags) * 1000
-            yield milliseconds(
-                name, [percentile(lags, 0.99)], f"{len(lags)} checks, at most {largest:.0f} ms"
-            )
-    due = healthy.due_between(began, ended)
+    # Only once the first check of each has timed out is it known which sites hang
+    known = min(began + interval, ended)
+    yield from _phase("first round", healthy, checks, began, known)
+    yield from _phase("afterwards", healthy, checks, known, ended)
+    threads = scrape.by_label("monitor_probe_threads")
     yield Figure(
-        name="not checked",
-        value=due - len(checks),
+        name="threads in use",
+        value=sum(threads.values()) - threads["idle"],
         unit="",
-        detail=f"of {due} slots; counted as skipped: {dict(skipped)}",
+        detail=f"threads {_listed(threads)}; checks that wait"
+        f" {_listed(scrape.by_label('monitor_checks_waiting'))};"
+        f" skipped of those that are well {_listed(skipped)}",
     )
-    yield Figure(name="busy threads", value=waiting, unit="", detail="as the daemon says")
+
+
+def _phase(
+    name: str, fleet: Fleet, checks: Iterable[_Check], begin: Timestamp, end: Timestamp
+) -> Iterator[Figure]:
+    """Yield how punctual those checks were that were due in a span of time."""
+    lags = [check.lag for check in checks if begin <= check.due < end]
+    if lags:
+        yield Figure(
+            name=f"lag p99, {name}",
+            value=percentile(lags, 0.99) * 1000,
+            unit="ms",
+            detail=f"of {len(lags)} checks; the latest {max(lags) * 1000:,.0f} ms",
+            samples={"seconds": lags},
+        )
+    due = fleet.due_between(begin, end)
+    yield Figure(
+        name=f"not checked, {name}", value=due - len(lags), unit="", detail=f"of {due} slots"
+    )
+
+
+def _listed(counts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {count:g}" for name, count in counts.items()) or "none"
 
 
 @contextmanager

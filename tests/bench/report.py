@@ -70,7 +70,7 @@ def show(outcomes: Iterable[Outcome], machine: Mapping[str, str]) -> None:
     if not console.is_terminal:
         console.width = _WIDTH
     for name, value in machine.items():
-        console.print(f"{name:26}{value}", highlight=False)
+        console.print(f"{name:30}{value}", highlight=False)
     table = Table("row", "figure", "measured", "goal", "", "detail")
     for outcome in outcomes:
         table.add_section()

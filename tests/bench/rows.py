@@ -106,7 +106,8 @@ ROWS = (
         goals={
             "lag p99, first round": Goal("under", 100),
             "lag p99, afterwards": Goal("under", 100),
-            "not checked": Goal("at most", 0),
+            "not checked, first round": Goal("at most", 0),
+            "not checked, afterwards": Goal("at most", 0),
         },
         measure=outage.healthy_sites,
     ),

@@ -1,6 +1,5 @@
 """A scrape of the daemon: taken as fast as it comes, read when there is time."""
 
-import gzip
 import math
 import re
 import socket
@@ -9,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from monitor.model import Seconds
-from tests.bench.figures import BenchError
+from tests.bench.wire import text_of
 
 AS_PROMETHEUS = {
     "Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5",
@@ -58,12 +57,7 @@ class Scrape:
         Raises:
             BenchError: It is cut short, or no success.
         """
-        head, _, body = b"".join(self._pieces).partition(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200 "):
-            raise BenchError(f"/metrics was answered with {head.decode()}")
-        content = _without_chunks(body)
-        packed = b"content-encoding: gzip" in head.lower()
-        return (gzip.decompress(content) if packed else content).decode()
+        return text_of(b"".join(self._pieces))
 
     def by_site(self, series: str) -> dict[str, float]:
         """Return the values of a series that each site has once."""
@@ -75,17 +69,17 @@ class Scrape:
         pattern = rf"^{series}(?:{{.*}})? (\S+)$"
         return math.fsum(map(float, re.findall(pattern, self.text, re.MULTILINE)))
 
-    def value(self, series: str) -> float:
-        """Return the value of one series, its labels as they are written."""
-        found = re.search(rf"^{re.escape(series)} (\S+)$", self.text, re.MULTILINE)
-        assert found, f"/metrics has no {series}"
-        return float(found[1])
+    def by_label(self, series: str) -> dict[str, float]:
+        """Return the values of a series of the daemon's own, by the one label that it has."""
+        pattern = rf'^{series}{{\w+="([^"]*)"}} (\S+)$'
+        return {
+            label: float(value) for label, value in re.findall(pattern, self.text, re.MULTILINE)
+        }
 
     def histogram(self, name: str) -> dict[float, float]:
         """Return the cumulative counts of a histogram of the daemon's own, by upper bound."""
-        pattern = rf'^{name}_bucket{{le="(\S+)"}} (\S+)$'
-        found = re.findall(pattern, self.text, re.MULTILINE)
-        return {float(bound): float(count) for bound, count in found}
+        buckets = self.by_label(f"{name}_bucket")
+        return {float(bound): count for bound, count in buckets.items()}
 
 
 def lag_between(before: Scrape, after: Scrape, share: float) -> Seconds:
@@ -99,19 +93,3 @@ def lag_between(before: Scrape, after: Scrape, share: float) -> Seconds:
     counts = {bound: count - first[bound] for bound, count in last.items()}
     wanted = counts[math.inf] * share
     return next(bound for bound, count in sorted(counts.items()) if count >= wanted)
-
-
-def _without_chunks(body: bytes) -> bytes:
-    """Return the content of a body in chunks (RFC 9112, 7.1)."""
-    content: list[bytes] = []
-    begin = 0
-    while True:
-        end = body.find(b"\r\n", begin)
-        if end < 0:
-            raise BenchError("a scrape was cut short")
-        size = int(body[begin:end], 16)
-        if size == 0:
-            return b"".join(content)
-        begin = end + 2
-        content.append(body[begin : begin + size])
-        begin += size + 2
