@@ -165,6 +165,8 @@ def _show_state(lines: _Lines, state: SiteState, bounds: tuple[Seconds, ...]) ->
         "monitor_site_state_since_timestamp_seconds": state.since,
         "monitor_site_flapping": int(state.flapping),
         "monitor_site_maintenance": int(state.maintenance),
+        "monitor_site_check_error": int(state.last is not None and state.last.error is not None),
+        "monitor_site_interval_seconds": state.site.interval,
     }
     if state.status is Status.UP:
         values["monitor_site_up"] = 1

@@ -204,6 +204,13 @@ FAMILIES: tuple[Family, ...] = (
         "Whether a maintenance window of the site is open; its checks and its state go on in it",
     ),
     Family(
+        "monitor_site_check_error",
+        "gauge",
+        "Whether the last check of the site ended in an error of the monitor itself, so that "
+        "nothing new is known of the site",
+    ),
+    Family("monitor_site_interval_seconds", "gauge", "How often the site is checked, in seconds"),
+    Family(
         "monitor_last_check_timestamp_seconds",
         "gauge",
         "When the last finished check of the site started, in unixtime; "

@@ -46,6 +46,7 @@ from tests.metrics.states import (
     WEBSOCKET,
     broken,
     failed,
+    result,
     rich,
     site,
     state,
@@ -305,6 +306,8 @@ def test_a_site_that_was_never_checked(scheme):
     assert shown.probe_names() == set()
     assert shown("monitor_checks_total") == 0
     assert shown("monitor_check_errors_total") == 0
+    assert shown("monitor_site_check_error") == 0
+    assert shown("monitor_site_interval_seconds") == site(scheme).interval
     assert shown("monitor_check_duration_seconds_count") == 0
     assert shown("monitor_site_up") is None
     assert shown("monitor_last_check_timestamp_seconds") is None
@@ -707,6 +710,17 @@ def test_gauges_hold_the_last_finished_check():
     assert shown("probe_success") == 1
     assert shown("monitor_last_check_timestamp_seconds") == NOW
     assert shown("monitor_check_errors_total") == 5
+
+
+def test_an_error_of_ours_is_shown_until_a_check_is_finished():
+    """Whether the last check says anything of the site is 0 or 1, whatever was before it."""
+    of = site(interval=45.0)
+    before = state(of, HTTP)
+    spoilt = replace(before, last=replace(result(of, HTTP), analysis=None, error="no files"))
+    after = replace(spoilt, last=result(of, HTTP))
+    shown = [Samples(one) for one in (before, spoilt, after)]
+    assert [one("monitor_site_check_error") for one in shown] == [0, 1, 0]
+    assert [one("monitor_site_interval_seconds") for one in shown] == [45, 45, 45]
 
 
 def test_counters_of_a_state_without_counts():
