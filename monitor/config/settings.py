@@ -5,12 +5,12 @@ Every daemon-wide default stands here and nowhere else.
 """
 
 import math
-import os
 import re
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Annotated, Any
 
+from monitor.config.cores import count_cores
 from monitor.model import Bytes, Seconds
 from monitor.options import Duration, Parsed, Size, option
 
@@ -34,8 +34,9 @@ class EngineSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisSettings:
     workers: int = option(
-        factory=lambda: min(len(os.sched_getaffinity(0)), _MOST_WORKERS),
-        doc="How many processes analyse answers; by default one per core, and at most 4.",
+        factory=lambda: min(count_cores(), _MOST_WORKERS),
+        doc="How many processes analyse answers; by default one per core that the daemon may use,"
+        " by its container's limit too, and at most 4.",
     )
     timeout: Duration = option(
         10.0, doc="How long one batch may take before its worker is replaced."
