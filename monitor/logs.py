@@ -4,7 +4,8 @@ What the daemon says while it runs: an event and its fields, as text or JSON, se
     2026-11-22T11:20:01.123Z WARNING site_down site=shop reason=status detail="status 503 …"
 
 Log with ``log.warning("site_down", extra=fields(site="shop", reason="status"))``. Commands write
-their lines at once; the daemon has a thread for that, see write_in_background().
+their lines at once; the daemon has a thread for that, see write_in_background(). What is logged in
+worker processes comes to the daemon with their answers, see collecting() and relay().
 """
 
 import json
@@ -14,7 +15,8 @@ import re
 import select
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -71,9 +73,8 @@ class _Formatter(logging.Formatter):
 
     def _traceback(self, record: logging.LogRecord) -> str:
         """Return the masked traceback; empty when there is none."""
-        if not record.exc_info:
-            return ""
-        return redact(self.formatException(record.exc_info), self._secrets_of(record))
+        text = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
+        return redact(text, self._secrets_of(record))
 
 
 class TextFormatter(_Formatter):
@@ -120,6 +121,48 @@ def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
 
 def _quoted(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+# ---------------------------------------------------------------- in another process
+
+
+class _Collector(logging.Handler):
+    """Keeps records, made fit to be sent to another process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.msg, record.args = record.getMessage(), None
+        if record.exc_info:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+            record.exc_info = None
+        self.records.append(record)
+
+
+@contextmanager
+def collecting() -> Iterator[list[logging.LogRecord]]:
+    """
+    Collect what is logged meanwhile, for relay(), in a process that has no handlers of its own.
+
+    Nothing is masked yet: which secrets there are, the process that writes the log knows.
+    """
+    collector = _Collector()
+    root = logging.getLogger()
+    root.addHandler(collector)
+    try:
+        yield collector.records
+    finally:
+        root.removeHandler(collector)
+
+
+def relay(records: Iterable[logging.LogRecord]) -> None:
+    """Log what was collected in another process."""
+    for record in records:
+        log = logging.getLogger(record.name)
+        if log.isEnabledFor(record.levelno):
+            log.handle(record)
 
 
 # ---------------------------------------------------------------- very many lines

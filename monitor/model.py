@@ -495,6 +495,7 @@ class Job:
 
     Attributes:
         reference: The SHA-256 of what was watched when it was seen last; None before.
+        site: Its name, for the log.
         secrets: The site's, so that no message quotes one: once a value is cut or escaped for a
             message, a secret in it can no longer be recognised.
     """
@@ -505,6 +506,7 @@ class Job:
     watch: Any = None
     reference: str | None = None
     url: str = ""
+    site: str | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 

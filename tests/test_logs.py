@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -17,7 +18,16 @@ from termios import FIONREAD
 
 import pytest
 
-from monitor.logs import Background, Floods, JsonFormatter, Secrets, TextFormatter, fields
+from monitor.logs import (
+    Background,
+    Floods,
+    JsonFormatter,
+    Secrets,
+    TextFormatter,
+    collecting,
+    fields,
+    relay,
+)
 
 SECRETS = ('quo"ted', "back\\slash", "two\nlines", "plain-one", "München")
 
@@ -35,6 +45,38 @@ def test_no_secret_is_in_a_line(form, secret):
     assert secret not in line
     assert json.dumps(secret, ensure_ascii=False)[1:-1] not in line
     assert line.count("<secret>") == 4
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_no_secret_is_in_a_line_from_another_process(secret, caplog):
+    """What was collected there may be sent, and is masked as everything is that is logged here."""
+    with collecting() as records:
+        try:
+            fail(f"sent {secret}")
+        except ValueError:
+            logging.getLogger("worker").exception("a %s", secret, extra=fields(detail=secret))
+    caplog.clear()
+    relay(pickle.loads(pickle.dumps(records)))  # noqa: S301  they are ours
+    (relayed,) = caplog.records
+    secrets = Secrets()
+    secrets.values = SECRETS
+    line = TextFormatter(secrets).format(relayed)
+    assert secret not in line
+    assert line.count("<secret>") == 3
+    assert "in fail\n" in line
+
+
+def test_another_process_logs_no_more_than_we_do(caplog):
+    """What is relayed has to have the level that is logged here."""
+    logging.getLogger("quiet").setLevel(logging.ERROR)
+    made = {"name": "quiet", "levelno": logging.WARNING, "msg": "a warning"}
+    relay([logging.makeLogRecord(made)])
+    relay([logging.makeLogRecord({**made, "levelno": logging.ERROR})])
+    assert [one.levelno for one in caplog.records] == [logging.ERROR]
+
+
+def fail(why: str) -> None:
+    raise ValueError(why)
 
 
 class Odd:

@@ -154,7 +154,7 @@ def _extract(name: str, wanted: Extraction, seen: Seen) -> Extracted:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # see judge.py
-        _log.exception("extraction_bug", extra=fields(name=name))
+        _log.exception("extraction_bug", extra=fields(site=seen.site, name=name))
         why = f"cannot be read: {type(error).__name__}"
     return Extracted(name=name, why=why)
 
@@ -227,7 +227,7 @@ def look(watch: Watch, seen: Seen) -> Content:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # see judge.py
-        _log.exception("watch_bug")
+        _log.exception("watch_bug", extra=fields(site=seen.site))
         why = f"content cannot be read: {type(error).__name__}"
     return Content(why=why)
 

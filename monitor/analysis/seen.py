@@ -41,11 +41,13 @@ class Seen:
 
     Attributes:
         url: The site's URL.
+        site: Its name, for the log.
     """
 
     def __init__(self, job: Job) -> None:
         self.observation: Observation = job.observation
         self.url = job.url
+        self.site = job.site
         # In JSON, ours or the answer's, a secret is escaped like everything around it
         secrets = {
             form

@@ -465,6 +465,7 @@ class Engine:
             watch=site.watch,
             reference=state.content if state else None,
             url=site.target,
+            site=site.name,
             secrets=site.secrets,
         )
         self._gathered.append((site, job))

@@ -19,7 +19,7 @@ from monitor.engine.context import SOCKET_FOLDERS, worker_context
 from monitor.engine.events import BatchJudged, Event, Inbox, WorkerStarted
 from monitor.engine.worker import Judge, Outcome, WorkerProcess
 from monitor.errors import StartupError
-from monitor.logs import fields
+from monitor.logs import fields, relay
 from monitor.model import (
     Analysis,
     Bytes,
@@ -290,7 +290,9 @@ class AnalysisPool:
             if error is not None:
                 self._inbox.put(BatchJudged(number, generation, error))
             else:
-                self._inbox.put(BatchJudged(number, generation, *future.result()))
+                analyses, memory, records = future.result()
+                relay(records)
+                self._inbox.put(BatchJudged(number, generation, analyses, memory))
 
         try:
             future = worker.process.judge(self._judge, batch.jobs)

@@ -13,16 +13,18 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import F_GETFL, F_SETFL, F_SETOWN, F_SETSIG, fcntl
+from logging import LogRecord
 from multiprocessing import parent_process
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TypeAlias
 
+from monitor.logs import collecting
 from monitor.model import Analysis, Bytes, Job, Seconds
 
 Judge: TypeAlias = Callable[[tuple[Job, ...]], tuple[Analysis, ...]]
-Outcome: TypeAlias = tuple[tuple[Analysis, ...], Bytes]
-"""The verdicts, and the worker's resident memory after them."""
+Outcome: TypeAlias = tuple[tuple[Analysis, ...], Bytes, list[LogRecord]]
+"""The verdicts, the worker's resident memory after them, and what is to be logged."""
 
 _START_WITHIN: Seconds = 30.0
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -130,6 +132,7 @@ def _become_worker(_judge: Judge, memory: Bytes) -> None:
 
 
 def _work(judge: Judge, jobs: tuple[Job, ...]) -> Outcome:
-    analyses = judge(jobs)
+    with collecting() as records:
+        analyses = judge(jobs)
     resident_pages = int(Path("/proc/self/statm").read_bytes().split()[1])
-    return analyses, resident_pages * resource.getpagesize()
+    return analyses, resident_pages * resource.getpagesize(), records

@@ -117,6 +117,7 @@ def test_a_bug_breaks_one_expectation_only(error, caplog):
     broken = Job(
         observation=replace(SEEN, answer=http(status=Trap())),
         expect=(("status", decoded("status", 200)),),
+        site="shop",
     )
     with caplog.at_level(logging.ERROR):
         first, second = judge_batch((broken, Job(observation=SEEN)))
@@ -124,7 +125,9 @@ def test_a_bug_breaks_one_expectation_only(error, caplog):
     assert first.verdict.message.startswith(f"status cannot be judged: {type(error).__name__}")
     assert first.broken == ("status",)
     assert second.verdict == UP
-    assert [record.getMessage() for record in caplog.records] == ["expectation_bug"]
+    (record,) = caplog.records
+    assert record.getMessage() == "expectation_bug"
+    assert record.fields == {"site": "shop", "expectation": "status"}
 
 
 SECRET = 'p"ssw\\rd-é'

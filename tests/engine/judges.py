@@ -1,11 +1,15 @@
 """Judges that misbehave as a job's URL tells them to; run in worker processes."""
 
+import logging
 import os
 import signal
 import time
 from pathlib import Path
 
+from monitor.logs import fields
 from monitor.model import UP, Analysis, Failure, Job, Reason, Verdict
+
+_log = logging.getLogger(__name__)
 
 
 def judge(jobs: tuple[Job, ...]) -> tuple[Analysis, ...]:
@@ -30,6 +34,11 @@ def _judge(order: str) -> Analysis:
                 return Analysis(verdict=Verdict.down(failure))
         case ["bug"]:
             raise KeyError("a bug in the judge")
+        case ["log"]:
+            try:
+                int("a bug")
+            except ValueError:
+                _log.exception("a %s", "bug", extra=fields(site="shop"))
         case ["pid"]:
             return Analysis(verdict=UP, broken=(str(os.getpid()),))
         case ["grow"]:

@@ -19,6 +19,7 @@ from monitor.engine.events import BatchJudged, Inbox, ProbeFinished, StopRequest
 from monitor.engine.pools import AnalysisPool, PoolLimits
 from monitor.engine.threads import ProbePool
 from monitor.errors import StartupError
+from monitor.logs import Secrets, TextFormatter
 from monitor.model import Job, Reason
 from tests.engine.judges import judge
 from tests.fakes import answered, refused, site
@@ -230,6 +231,19 @@ def test_a_bug_in_the_judge_is_handed_on(make):
     rig.until_idle()
     assert isinstance(rig.decided["bug"], KeyError)
     assert rig.pids() == [pid]
+
+
+def test_what_a_worker_logs_is_logged_by_the_daemon(make, caplog):
+    """Event, fields and traceback, once; before it is known what became of the batch."""
+    rig = make()
+    rig.submit("log", "a")
+    rig.submit("b")
+    rig.until_idle()
+    assert rig.verdicts() == {"log": None, "a": None, "b": None}
+    (record,) = caplog.records
+    line = TextFormatter(Secrets()).format(record)
+    assert "ERROR a bug site=shop\nTraceback" in line
+    assert line.endswith("ValueError: invalid literal for int() with base 10: 'a bug'")
 
 
 def test_a_pool_that_keeps_dying_keeps_judging(make):
