@@ -23,7 +23,9 @@ limit of cores. Four judge more than one engine checks."""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     probe_threads: int = option(
-        256, doc="How many checks may be under way at once; threads appear as they are needed."
+        2048,
+        doc="How many checks may be under way at once; threads appear as they are needed. Half of"
+        " them serve the sites that did not answer the last time, at most.",
     )
 
     def __post_init__(self) -> None:

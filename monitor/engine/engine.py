@@ -64,8 +64,8 @@ _log = logging.getLogger(__name__)
 
 _BATCH_SITES = 32
 _BATCH_BYTES: Bytes = 4 * 1024**2
-_BATCH_WAIT: Seconds = 0.1
-_BATCH_SHARE = 0.01
+_BATCH_WAIT: Seconds = 0.5
+_BATCH_SHARE = 0.02
 """A round trip to a worker costs us about the same for one observation as for a dozen, so what
 has gathered in this time, or this share of a site's interval, travels together."""
 _AT_ONCE: Seconds = 0.005
@@ -466,7 +466,7 @@ class Engine:
             reference=state.content if state else None,
             url=site.target,
             site=site.name,
-            secrets=site.secrets,
+            secrets=site.with_secrets(seen.secrets).secrets,
         )
         self._gathered.append((site, job))
         awaited = self._once or check.reply is not None
