@@ -7,7 +7,7 @@ its name. ``None`` is "no data", never 0.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time
 from enum import StrEnum
 from ipaddress import ip_address
@@ -208,6 +208,10 @@ class Site:
     def redact(self, text: str) -> str:
         """Return the text without any of this site's secrets."""
         return redact(text, self.secrets)
+
+    def with_secrets(self, more: tuple[str, ...]) -> "Site":
+        """Return the site with more secrets, which a check of it was given."""
+        return replace(self, secrets=longest_first((*more, *self.secrets))) if more else self
 
 
 _SHORTEST_SECRET = 4
@@ -427,6 +431,7 @@ class Observation:
         failure: Why there is no complete answer; None when there is one.
         answer: What came, possibly incomplete where ``failure`` is set.
         tls: The final connection's handshake; None on plain connections.
+        secrets: What must not be shown of it beside the site's own secrets, in every form.
     """
 
     time: Timestamp
@@ -436,6 +441,7 @@ class Observation:
     failure: Failure | None = None
     answer: Answer | None = None
     tls: TlsSession | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def ip_version(self) -> int | None:

@@ -20,10 +20,10 @@ from monitor.config.nodes import Entry, Node, Scalar
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import Decoder, Forms
-from monitor.config.sensitive import every_form
 from monitor.config.sites import SiteReader
 from monitor.config.substitute import Substitution
 from monitor.model import ProbeKind, Seconds, Site, longest_first
+from monitor.options import every_form
 
 DEFAULT_MODULE = "http_2xx"
 

@@ -23,9 +23,8 @@ from monitor.config.nodes import (
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import DEFAULTS, Decoded, Decoder, Forms
-from monitor.config.sensitive import every_form
 from monitor.model import Confirm, Site, Window, redact
-from monitor.options import show_duration
+from monitor.options import every_form, show_duration
 
 _NOT_IN_DEFAULTS = ("url", "name")
 

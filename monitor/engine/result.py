@@ -46,6 +46,7 @@ def judged(site: Site, seen: Observation, analysis: Analysis, as_text: AsText) -
     60 KiB, whoever wrote the answer.
     """
     verdict = analysis.verdict
+    site = site.with_secrets(seen.secrets)
     return Result(
         site=site.name,
         url=site.target,

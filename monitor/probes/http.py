@@ -196,6 +196,7 @@ class _Check:
         self._adapter = CurlAdapter(handles, plan.settings, deadline)
         self._hops: list[Hop] = []
         self._lacks_token = False
+        self._tokens_used: tuple[str, ...] = ()
 
     def run(self) -> Observation:
         clock = self._deadline.clock
@@ -246,6 +247,9 @@ class _Check:
         self._lacks_token = True
         grant = self._tokens.get(client, self._deadline, self._fetch_token)
         self._lacks_token = isinstance(grant, Failure)
+        if isinstance(grant, Grant):
+            self._tokens_used += grant.forms
+            self._site = self._site.with_secrets(grant.forms)
         return grant
 
     def _fetch_token(self, request: Request) -> Response:
@@ -324,6 +328,7 @@ class _Check:
             failure=failure,
             answer=self._answer(last) if last and last.status else None,
             tls=last.tls if last else None,
+            secrets=self._tokens_used,
         )
 
     def _fault(self, last: Exchange) -> Failure | None:

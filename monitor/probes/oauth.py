@@ -15,7 +15,7 @@ from requests import Request, Response
 
 from monitor.clock import Deadline
 from monitor.model import Failure, Reason, Seconds
-from monitor.options import Secret, basic_credentials, option, show_duration
+from monitor.options import Secret, basic_credentials, every_form, option, show_duration
 
 # A token is given up this long before it ends, so that it does not end on its way
 _MARGIN: Seconds = 30.0
@@ -45,16 +45,19 @@ class Grant:
     What a check may use.
 
     Attributes:
+        forms: What of it may be shown to nobody.
         fresh: Whether it was fetched just now, by this check.
     """
 
     token: str
+    forms: tuple[str, ...]
     fresh: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Token:
     text: str
+    forms: tuple[str, ...]
     ends: Seconds
 
 
@@ -94,12 +97,12 @@ class Tokens:
         try:
             now = deadline.clock.monotonic()
             if client.token and client.token.ends > now:
-                return Grant(client.token.text, fresh=False)
+                return Grant(client.token.text, client.token.forms, fresh=False)
             token = _read(send(_request(options)), options, now)
             if isinstance(token, Failure):
                 return token
             client.token = token
-            return Grant(token.text, fresh=True)
+            return Grant(token.text, token.forms, fresh=True)
         finally:
             client.lock.release()
 
@@ -144,7 +147,7 @@ def _read(response: Response, options: OAuth2Options, now: Seconds) -> _Token | 
     text = answer.get("access_token") if isinstance(answer, dict) else None
     if not isinstance(text, str) or not text.isprintable() or not text:
         return Failure(Reason.PROTOCOL_ERROR, f"{where} answered without an access_token")
-    return _Token(text, now + _life(answer.get("expires_in")))
+    return _Token(text, every_form((text,)), now + _life(answer.get("expires_in")))
 
 
 def _life(expires_in: object) -> Seconds:

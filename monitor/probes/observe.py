@@ -27,7 +27,8 @@ class Observer:
             ProbeError: The monitor could not look.
         """
         deadline = Deadline.after(site.timeout, self._clock)
-        return _redacted(self._probes[site.scheme](site, deadline), site)
+        seen = self._probes[site.scheme](site, deadline)
+        return _redacted(seen, site.with_secrets(seen.secrets))
 
 
 def _redacted(seen: Observation, site: Site) -> Observation:

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from monitor.config.sensitive import every_form
 from monitor.model import redact
+from monitor.options import every_form
 from tests.config.tables import Login, Step, WebOptions
 
 

@@ -35,8 +35,8 @@ LEAF = Certificate(
 )
 
 
-def kept(answer, *, secrets=(), verdict=DOWN, chain=(), hop_chains=(), **seen):
-    observation = Observation(time=1.0, duration=0.1, answer=answer, **seen)
+def kept(answer, *, secrets=(), seen_secrets=(), verdict=DOWN, chain=(), hop_chains=(), **seen):
+    observation = Observation(time=1.0, duration=0.1, answer=answer, secrets=seen_secrets, **seen)
     analysis = Analysis(verdict=verdict, chain=chain, hop_chains=hop_chains)
     return judged(site(secrets=secrets), observation, analysis, as_text)
 
@@ -99,6 +99,15 @@ def test_secrets_are_masked_for_every_protocol():
         assert secret not in shown
         assert "<secret>" in shown
         assert "1234" not in shown
+
+
+def test_what_a_check_was_given_is_masked_and_forgotten():
+    """A token that the probe fetched is as secret as the site's own, which stay so."""
+    echo = http(b"t0ken-1 hunter22", (("X-Echo", "t0ken-1"),))
+    shown = kept(echo, secrets=("hunter22",), seen_secrets=("t0ken-1",))
+    assert shown.excerpt == "<secret> <secret>"
+    assert shown.observation.answer.headers == (("X-Echo", "<secret>"),)
+    assert shown.observation.secrets == ()
 
 
 def test_headers_are_bounded_in_number_and_length():

@@ -573,6 +573,31 @@ def test_a_refused_cached_token_is_replaced_once(serve, check):
     assert sent == [f"Bearer t{number}" for number in (0, 0, 1, 1, 2)]
 
 
+def test_a_token_is_a_secret_of_the_check_that_used_it(serve, handles):
+    """Whoever is handed the observation is told all it was, and no URL or message shows it."""
+    tokens = serve(lambda number: _token(f"t0ken/{number}", expires_in=3600))
+    steps = {
+        0: redirect("/b?t=t0ken/0"),
+        1: answer(),
+        2: answer(b"", "401 No"),
+        3: redirect("ftp://127.0.0.1/t0ken/1"),
+    }
+    server = serve(steps.__getitem__)
+    site = Site(
+        name="x",
+        url=server.url(),
+        target=server.url(),
+        scheme="http",
+        options=(_oauth(tokens.url()), TlsOptions(), NetworkOptions()),
+    )
+    observe = Observer({"http": HttpProbe(handles)}, SystemClock())
+    first, second = observe(site), observe(site)
+    assert first.answer.url == server.url("/b?t=<secret>")
+    assert {"t0ken/0", "t0ken%2F0"} <= set(first.secrets)
+    assert second.failure.message.startswith("redirect to 'ftp://127.0.0.1/<secret>'")
+    assert {"t0ken/0", "t0ken/1"} <= set(second.secrets)
+
+
 def test_threads_that_need_one_token_fetch_it_once(serve, check):
     """Checks that start together wait for the one that fetches."""
     tokens = serve([read_request, 0.2, *_token(expires_in=3600)[1:]])
