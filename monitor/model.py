@@ -168,7 +168,8 @@ class Site:
         reads_body: Whether one of these looks at the body, so that more than the evidence of it
             is worth keeping.
         maintenance: When the site's state is not to be taken at its word.
-        secrets: Every value that must never be shown; see redact().
+        secrets: Every value that must never be shown, in every form that it is met in, longest
+            first; see redact().
     """
 
     name: str
@@ -502,8 +503,8 @@ class Job:
     Attributes:
         reference: The SHA-256 of what was watched when it was seen last; None before.
         site: Its name, for the log.
-        secrets: The site's, so that no message quotes one: once a value is cut or escaped for a
-            message, a secret in it can no longer be recognised.
+        secrets: The site's and the check's, so that no message quotes one: once a value is cut or
+            escaped for a message, a secret in it can no longer be recognised.
     """
 
     observation: Observation

@@ -20,7 +20,6 @@ from monitor.model import (
     Observation,
     TlsSession,
     WebSocketAnswer,
-    longest_first,
     redact,
 )
 
@@ -48,17 +47,7 @@ class Seen:
         self.observation: Observation = job.observation
         self.url = job.url
         self.site = job.site
-        # In JSON, ours or the answer's, a secret is escaped like everything around it
-        secrets = {
-            form
-            for secret in job.secrets
-            for form in (
-                secret,
-                json.dumps(secret)[1:-1],
-                json.dumps(secret, ensure_ascii=False)[1:-1],
-            )
-        }
-        self._secrets = longest_first(secrets)
+        self._secrets = job.secrets
 
     def answer(self, kind: type[_Answer], name: str) -> _Answer:
         """
@@ -166,5 +155,5 @@ class Seen:
         return plain(self.redact(text), longest)
 
     def redact(self, text: str) -> str:
-        """Return a text without the site's secrets, as they are or escaped."""
+        """Return a text without the site's secrets."""
         return redact(text, self._secrets)

@@ -26,6 +26,7 @@ from monitor.model import (
     Verdict,
     WebSocketAnswer,
 )
+from monitor.options import every_form
 from tests.analysis.answers import DAY, NOW, SEEN, SHOP, URL, analysed, decoded, http, pem, tls
 
 
@@ -174,7 +175,7 @@ def test_no_message_quotes_a_secret(key, written, answer, sentence):
     job = Job(
         observation=replace(SEEN, answer=answer),
         expect=((key, decoded(key, written)),),
-        secrets=("p", SECRET),
+        secrets=every_form(("p", SECRET)),
     )
     assert judge(job).verdict.message == sentence
 
