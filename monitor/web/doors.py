@@ -4,9 +4,11 @@ import errno
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 from monitor.errors import StartupError
@@ -18,6 +20,9 @@ SOCKET_MODE = 0o660
 
 _BACKLOG = 128
 _KNOCK: Seconds = 1.0
+_PATIENCE: Seconds = 2.0
+"""How long a folder may be locked: others knock, and make a socket in no time."""
+_GLANCE: Seconds = 0.01
 _NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
@@ -131,11 +136,12 @@ def _shown(sock: socket.socket) -> str:
 def _unix(text: str, path: Path) -> Iterator[Listener]:
     sock = socket.socket(socket.AF_UNIX)
     try:
-        _clear(path, text)
-        sock.bind(str(path))
-        # Nobody gets in before listen(), so nobody does with the wrong permissions
-        path.chmod(SOCKET_MODE)
-        sock.listen(_BACKLOG)
+        with _alone_in(path.parent):
+            _clear(path, text)
+            sock.bind(str(path))
+            # Nobody gets in before listen(), so nobody does with the wrong permissions
+            path.chmod(SOCKET_MODE)
+            sock.listen(_BACKLOG)
         sock.setblocking(False)
         ours = _identity(path)
     except StartupError:
@@ -146,7 +152,8 @@ def _unix(text: str, path: Path) -> Iterator[Listener]:
         advice = {
             errno.ENOENT: f"; make the folder {path.parent} first",
             errno.EACCES: f"; {path.parent} and what is there must be ours to write to",
-            errno.EADDRINUSE: "; another daemon is starting there",
+            errno.EADDRINUSE: "; another program is starting there",
+            errno.EAGAIN: f"; another program has locked {path.parent}",
         }
         raise _refusal(text, error, advice.get(error.errno or 0, "")) from error
 
@@ -157,6 +164,33 @@ def _unix(text: str, path: Path) -> Iterator[Listener]:
                 path.unlink()
 
     yield Listener(sock, text, remove)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """
+    Keep other daemons from making sockets in the folder meanwhile.
+
+    Before a socket listens it looks like a dead daemon's, and another one would remove it. What is
+    locked is the folder itself, so that no file of a lock is left behind.
+
+    Raises:
+        BlockingIOError: Somebody keeps it locked, and not for a moment.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        give_up = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                flock(handle, LOCK_EX | LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(_GLANCE)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _clear(path: Path, text: str) -> None:

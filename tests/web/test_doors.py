@@ -5,8 +5,11 @@ import socket
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from fcntl import LOCK_EX, flock
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from starlette.applications import Starlette
@@ -14,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from monitor.errors import StartupError
-from monitor.web.doors import listen_on
+from monitor.web.doors import Listener, listen_on
 from monitor.web.server import WebServer
 
 PATIENCE = 20.0
@@ -135,6 +138,36 @@ def test_a_file_that_is_no_socket(path):
         "another with --listen"
     )
     assert path.read_text() == "precious"
+
+
+def test_of_daemons_that_start_at_once_one_listens(path):
+    """However they meet, in the place of a dead one, it is the one that clients find."""
+    at_once = 8
+    ready = Barrier(at_once)
+
+    def start(_) -> Listener | None:
+        ready.wait(PATIENCE)
+        try:
+            return listen_on([f"unix:{path}"])[0]
+        except StartupError:
+            return None
+
+    with ThreadPoolExecutor(at_once) as pool:
+        for _ in range(20):
+            (listener,) = filter(None, pool.map(start, range(at_once)))
+            with closing(socket.socket(socket.AF_UNIX)) as client:
+                client.connect(str(path))
+                listener.socket.accept()[0].close()
+            listener.socket.close()  # and its file stays
+
+
+def test_a_folder_that_is_locked(path):
+    """Whoever keeps it so keeps us from starting, and not from saying why."""
+    handle = os.open(".", os.O_RDONLY)
+    flock(handle, LOCK_EX)
+    assert refusal(f"unix:{path}").endswith("; another program has locked .")
+    os.close(handle)
+    listen_on([f"unix:{path}"])[0].close()
 
 
 def test_our_successor_keeps_its_file(path):
