@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -443,11 +442,6 @@ class Observation:
     answer: Answer | None = None
     tls: TlsSession | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
-
-    @property
-    def ip_version(self) -> int | None:
-        """4 or 6."""
-        return ip_address(self.address.partition("%")[0]).version if self.address else None
 
 
 # ---------------------------------------------------------------- what that means
