@@ -213,8 +213,8 @@ def check(
         on_stopping=lambda: None,
     )
     with _signals(_stopping(inbox, grace=0)):
-        runtime.start()
         try:
+            runtime.start()
             change = SiteChange(added=tuple(sites))
             bounds = bucket_bounds(sites, settings)
             runtime.engine.handle(SitesChanged(change, bounds, connectivity=connectivity))
