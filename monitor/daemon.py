@@ -7,6 +7,7 @@ It knows everybody; nobody but the command line knows it.
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections import Counter
@@ -102,6 +103,8 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         ConfigError: The first configuration is bad.
         StartupError: A port is in use, or no worker process is to be had.
     """
+    gc.set_threshold(*_COLLECT_AFTER)
+    _allow_descriptors()
     inbox: Inbox = SimpleQueue()
     board = StatusBoard()
     manager = ServiceManager(os.environ)
@@ -237,6 +240,17 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _allow_descriptors() -> None:
+    """
+    Take as many file descriptors as the system admits of.
+
+    Each check under way has two or three, and what most systems give a process at first (1024, for
+    the sake of select(2), which nothing here calls) is too little once a thousand sites hang.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Runtime:
