@@ -112,7 +112,9 @@ def running(config: Path) -> Iterator[str]:
         )
         yield name
     finally:
-        run("podman", "rm", "--force", name, pages, check=False)
+        # One after the other: the network is not given up before who joined it is gone
+        for container in (name, pages):
+            run("podman", "rm", "--force", "--time", "0", container, check=False)
 
 
 def site_list() -> str:
