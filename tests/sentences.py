@@ -1,0 +1,205 @@
+"""
+What the program can say, read out of its source: log events, errors, problems, answers.
+
+A sentence is known by its text with ``…`` for whatever is put in when it is said, so that a page
+can list it and a test can compare the two. Constants are put in as they are.
+"""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+MONITOR = Path(__file__).parent.parent / "monitor"
+
+HOLE = "…"
+_DOCUMENTATION = {"doc", "help", "description"}
+_LOG_METHODS = {"debug", "info", "warning", "error", "exception"}
+_LOGGERS = {"_log", "log"}
+
+_Scope: TypeAlias = Mapping[str, tuple[ast.expr, ...]]
+"""What each name was given, in the order of the source."""
+
+
+def given_to(*names: str) -> set[str]:
+    """Return the sentences that the source hands to the functions or classes of these names."""
+    return {
+        sentence
+        for path in sorted(MONITOR.rglob("*.py"))
+        for call, scope in _calls(path)
+        if _name(call.func) in names
+        for argument in call.args
+        for sentence in _sentences(argument, scope)
+    }
+
+
+def given_as(keyword: str) -> set[str]:
+    """Return the sentences that the source hands to anything under this keyword."""
+    return {
+        sentence
+        for path in sorted(MONITOR.rglob("*.py"))
+        for call, scope in _calls(path)
+        for one in call.keywords
+        if one.arg == keyword
+        for sentence in _sentences(one.value, scope)
+    }
+
+
+def raised_in(packages: Iterable[str], error: str) -> set[str]:
+    """Return the sentences of this error in all files of these packages."""
+    return {
+        sentence
+        for package in packages
+        for path in sorted((MONITOR / package).rglob("*.py"))
+        for call, scope in _calls(path)
+        if _name(call.func) == error
+        for argument in call.args
+        for sentence in _sentences(argument, scope)
+    }
+
+
+def written_in(paths: Iterable[Path]) -> set[str]:
+    """
+    Return every text of three words or more in these files but documentation.
+
+    More than what is said, then: for files whose messages go through too many hands to be followed.
+    """
+    found = set()
+    for path in paths:
+        tree = ast.parse(path.read_text())
+        inner: set[ast.AST] = set()
+        for node, scope in _nodes(tree, {}):
+            if node in inner or not isinstance(node, ast.Constant | ast.JoinedStr):
+                inner |= _documentation(node)
+                continue
+            inner |= set(ast.walk(node)) - {node}
+            text = _template(node, scope)
+            if text is not None and len(text.split()) > 2:
+                found.add(text)
+    return found
+
+
+def events() -> set[str]:
+    """Return the name of every event that is logged; of one that is put together, its form."""
+    return {
+        event
+        for path in sorted(MONITOR.rglob("*.py"))
+        for call, scope in _calls(path)
+        if call.args and _logs(call.func)
+        for event in _sentences(call.args[0], scope)
+    }
+
+
+def _logs(function: ast.expr) -> bool:
+    match function:
+        case ast.Attribute(value=ast.Name(id=logger), attr=method):
+            return logger in _LOGGERS and method in _LOG_METHODS
+        case ast.Name(id=name):  # the two that put lines together themselves
+            return name in {"_tell", "_line"}
+        case _:
+            return False
+
+
+# ---------------------------------------------------------------- from the source to a text
+
+
+def _calls(path: Path) -> Iterator[tuple[ast.Call, _Scope]]:
+    for node, scope in _nodes(ast.parse(path.read_text()), {}):
+        if isinstance(node, ast.Call):
+            yield node, scope
+
+
+def _nodes(node: ast.AST, scope: _Scope) -> Iterator[tuple[ast.AST, _Scope]]:
+    """Yield all nodes below, outer ones first, with what the names around them stand for."""
+    if isinstance(node, ast.Module):
+        scope = _assigned(node.body)
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        scope = {**scope, **_assigned(ast.walk(node))}
+    for child in ast.iter_child_nodes(node):
+        yield child, scope
+        yield from _nodes(child, scope)
+
+
+def _assigned(nodes: Iterable[ast.AST]) -> dict[str, tuple[ast.expr, ...]]:
+    found: dict[str, tuple[ast.expr, ...]] = {}
+    for node in nodes:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                found[name] = (*found.get(name, ()), value)
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                found[name] = (*found.get(name, ()), value)
+    return found
+
+
+def _sentences(node: ast.expr, scope: _Scope) -> Iterator[str]:
+    """Yield what an argument may be, as far as the source around it tells."""
+    match node:
+        case ast.Name(id=name):
+            for value in scope.get(name, ()):
+                yield from _sentences(value, {})
+        case ast.IfExp():
+            yield from _sentences(node.body, scope)
+            yield from _sentences(node.orelse, scope)
+        case ast.List():
+            for one in node.elts:
+                yield from _sentences(one, scope)
+        case ast.Call(func=ast.Attribute(value=form, attr="format")):
+            for text in _sentences(form, scope):
+                yield _tidy(re.sub(r"\{[^}]*\}", HOLE, text))
+        case ast.Subscript(value=ast.Name(id=name)):
+            for table in scope.get(name, ()):
+                for value in table.values if isinstance(table, ast.Dict) else ():
+                    yield from _sentences(value, scope)
+        case _:
+            said = _template(node, scope)
+            if said is not None and said != HOLE:
+                yield said
+
+
+def _template(node: ast.expr, scope: _Scope) -> str | None:
+    match node:
+        case ast.Constant(value=str(text)):
+            return _tidy(text)
+        case ast.JoinedStr(values=parts):
+            return _tidy("".join(_part(part, scope) for part in parts))
+        case _:
+            return None
+
+
+def _part(node: ast.expr, scope: _Scope) -> str:
+    match node:
+        case ast.Constant(value=value):
+            return str(value)
+        case ast.FormattedValue(value=ast.Name(id=name) as use):
+            before = [one for one in scope.get(name, ()) if one.lineno <= use.lineno]
+            match before[-1:]:
+                case [ast.Constant(value=str(value))]:
+                    return value
+                case [ast.Constant(value=int(value))] if name.isupper():
+                    return str(value)
+                case [ast.JoinedStr() as text]:
+                    return _template(text, scope) or HOLE
+    return HOLE
+
+
+def _tidy(text: str) -> str:
+    return re.sub(rf"{HOLE}[{HOLE} ]*{HOLE}", HOLE, " ".join(text.split()))
+
+
+def _name(function: ast.expr) -> str:
+    match function:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
+
+
+def _documentation(node: ast.AST) -> set[ast.AST]:
+    match node:
+        case ast.Expr(value=ast.Constant()):
+            return set(ast.walk(node))
+        case ast.keyword(arg=name) if name in _DOCUMENTATION:
+            return set(ast.walk(node))
+        case _:
+            return set()

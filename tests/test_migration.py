@@ -1,0 +1,222 @@
+"""The migration pages: what they say of theirs and of ours is loaded, imported and parsed."""
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from monitor.cli import cli
+from monitor.config.load import load
+from monitor.daemon import TABLES
+
+DOCS = Path(__file__).parent.parent / "docs"
+BLACKBOX = (DOCS / "migrate-blackbox.md").read_text()
+GATUS = (DOCS / "migrate-gatus.md").read_text()
+KUMA = (DOCS / "migrate-uptime-kuma.md").read_text()
+PAGES = {"blackbox": BLACKBOX, "gatus": GATUS, "uptime-kuma": KUMA}
+SECRETS = {"SHOP_TOKEN": "s3cr3t"}
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    """Return the code blocks of a page that begin with this word or these words."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+
+
+def ours() -> list[tuple[str, str]]:
+    return [(name, block) for name, page in PAGES.items() for block in blocks(page, "yaml")]
+
+
+def between(page: str, mark: str) -> str:
+    """Return what stands between two marks of a page."""
+    return page.partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0]
+
+
+def cells(page: str, mark: str) -> list[list[str]]:
+    """Return the rows of the table between two marks, without its head."""
+    section = between(page, mark)
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    return [row.removeprefix("| ").removesuffix(" |").split(" | ") for row in rows[2:]]
+
+
+def test_every_page_has_theirs_and_ours():
+    """The tests below have something to load."""
+    assert {name for name, _ in ours()} == set(PAGES)
+    assert blocks(BLACKBOX, "yaml blackbox")
+    assert blocks(GATUS, "yaml gatus")
+    assert blocks(KUMA, "json kuma")
+
+
+@pytest.mark.parametrize(("name", "block"), ours())
+def test_ours_is_good(name, block, tmp_path, monkeypatch):
+    """What readers copy is taken by `monitor validate`."""
+    (tmp_path / "sites.yaml").write_text(block)
+    (tmp_path / "blackbox.yml").write_text(blocks(BLACKBOX, "yaml blackbox")[0])
+    monkeypatch.setattr(os, "environ", {**os.environ, **SECRETS})
+    done = CliRunner().invoke(cli, ["validate", str(tmp_path / "sites.yaml")])
+    assert done.exit_code == 0, f"{name}: {done.output}"
+
+
+# ---------------------------------------------------------------- blackbox_exporter
+
+
+def imported(text: str, folder: Path) -> dict[str, Any]:
+    path = folder / "blackbox.yml"
+    path.write_text(text)
+    done = CliRunner().invoke(cli, ["import", "blackbox", str(path)])
+    assert done.exit_code == 0, done.output
+    made: dict[str, Any] = yaml.safe_load(done.output)
+    return made
+
+
+def test_the_import_of_the_example_is_ours(tmp_path):
+    """`monitor import blackbox` makes of the one block the other."""
+    section = between(BLACKBOX, "import")
+    [theirs], [ours] = blocks(section, "yaml blackbox"), blocks(section, "yaml")
+    assert imported(theirs, tmp_path) == yaml.safe_load(ours)
+
+
+@pytest.mark.parametrize("row", cells(BLACKBOX, "keys"), ids=" ".join)
+def test_each_key_of_a_module_becomes_what_the_table_says(row, tmp_path):
+    """The import of a module with these keys has these options."""
+    prober, theirs, ours = (cell.strip("`") for cell in row)
+    written = f"modules: {{m: {{prober: {prober}, {prober}: {{{theirs}}}}}}}"
+    made = imported(written, tmp_path)["modules"]["m"]
+    for key, value in yaml.safe_load(f"{{{ours}}}").items():
+        # What every module of a prober gets, such as http.compression, is beside it
+        assert made[key] == ({**made[key], **value} if isinstance(value, dict) else value)
+
+
+# ---------------------------------------------------------------- Gatus, Uptime Kuma
+
+_PLACES = {
+    "dns": "dns://192.0.2.53/example.com",
+    "icmp": "icmp://192.0.2.1",
+    "tcp": "tcp://a.example:1",
+}
+
+
+def options(page: str, mark: str) -> list[str]:
+    """Return what in the last column of a table is ours as YAML: keys with values."""
+    found = [code for row in cells(page, mark) for code in re.findall(r"`([^`]+)`", row[-1])]
+    return [code for code in found if re.match(r"[a-z]+: ", code)]
+
+
+def site(written: str) -> str:
+    """Return a list of one site that has these options, of a scheme that has them."""
+    words = {"answer:": "dns", "rcode:": "dns", "icmp:": "icmp", "tcp:": "tcp"}
+    scheme = next((scheme for word, scheme in words.items() if word in written), "http")
+    url = _PLACES.get(scheme, "https://a.example")
+    return f"sites:\n  - {{url: '{url}', {written}}}\n"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *options(GATUS, "keys"),
+        *options(GATUS, "conditions"),
+        *options(KUMA, "keys"),
+        *re.findall(r"`(maintenance: [^`]+)`", KUMA),
+    ],
+)
+def test_each_option_of_the_tables_is_good(written, tmp_path):
+    """What stands on our side of a table is taken as a site's option."""
+    path = tmp_path / "sites.yaml"
+    path.write_text(site(written))
+    assert load(path, TABLES, {}).sites
+
+
+def test_every_condition_has_ours_or_says_that_there_is_none():
+    """No condition is left without an answer."""
+    rows = cells(GATUS, "conditions")
+    assert len(rows) > 20
+    assert all("expect: {" in row[-1] or row[-1].startswith("none") for row in rows)
+
+
+def test_what_the_statement_prints_of_kumas_monitors_is_the_list(tmp_path):
+    """The SQL of the page, on monitors as the backup has them, gives the sites of the page."""
+    section = between(KUMA, "example")
+    [statement], [backup], [ours] = (blocks(section, kind) for kind in ("sql", "json kuma", "yaml"))
+    (tmp_path / "sites.yaml").write_text(_printed(statement, json.loads(backup)["monitorList"]))
+    (tmp_path / "ours.yaml").write_text(ours)
+    made = load(tmp_path / "sites.yaml", TABLES, {}).sites
+    assert made == load(tmp_path / "ours.yaml", TABLES, {}).sites
+
+
+def test_the_statement_prints_what_yaml_reads(tmp_path):
+    """Quotes, dollars and colons in names and keywords, pings, pauses and strange timeouts."""
+    [statement] = blocks(KUMA, "sql")
+    monitors = [
+        {"name": 'A "b": c ${D} # e ', "type": "keyword", "url": "https://a.example/?q=$x#y",
+         "keyword": "it's {a: \"b\"}", "invertKeyword": True, "timeout": 0, "maxredirects": 0,
+         "ignoreTls": True, "accepted_statuscodes": ["200-299", "404"]},
+        {"name": "gateway", "type": "ping", "hostname": "192.0.2.1", "timeout": 90},
+        {"name": "zone", "type": "dns", "hostname": "example.com", "dns_resolve_type": "TXT",
+         "dns_resolve_server": "192.0.2.53,192.0.2.54", "port": None, "retryInterval": 0},
+        {"name": "paused", "type": "http", "url": "https://b.example", "active": False},
+        {"name": "pushed", "type": "push"},
+    ]  # fmt: skip
+    path = tmp_path / "sites.yaml"
+    path.write_text(_printed(statement, monitors))
+    keyword, ping, zone = load(path, TABLES, {}).sites
+    assert keyword.name == 'A "b": c ${D} # e'
+    assert keyword.url == "https://a.example/?q=$x#y"
+    assert (ping.url, ping.timeout) == ("icmp://192.0.2.1", 48)
+    assert zone.url == "dns://192.0.2.53/example.com?type=TXT"
+
+
+_COLUMNS = {
+    "retryInterval": "retry_interval",
+    "invertKeyword": "invert_keyword",
+    "ignoreTls": "ignore_tls",
+    "accepted_statuscodes": "accepted_statuscodes_json",
+}
+"""The columns of what the backup calls otherwise."""
+_DEFAULTS = {
+    "name": None, "type": None, "active": 1, "interval": 60, "timeout": 48.0, "maxretries": 0,
+    "retry_interval": 60, "url": "https://", "method": "GET", "maxredirects": 10, "ignore_tls": 0,
+    "accepted_statuscodes_json": '["200-299"]', "keyword": None, "invert_keyword": 0,
+    "hostname": None, "port": None, "packet_size": 56, "dns_resolve_server": None,
+    "dns_resolve_type": None,
+}  # fmt: skip
+"""The columns that the statement reads, with what Uptime Kuma has in them by default."""
+
+
+def _printed(statement: str, monitors: list[dict[str, Any]]) -> str:
+    with sqlite3.connect(":memory:") as database:
+        database.execute(f"CREATE TABLE monitor ({', '.join(_DEFAULTS)})")
+        for monitor in monitors:
+            given = {_COLUMNS.get(key, key): value for key, value in monitor.items()}
+            if "accepted_statuscodes_json" in given:
+                given["accepted_statuscodes_json"] = json.dumps(given["accepted_statuscodes_json"])
+            row = [given.get(key, default) for key, default in _DEFAULTS.items()]
+            places = ", ".join("?" * len(row))
+            database.execute(f"INSERT INTO monitor VALUES ({places})", row)  # noqa: S608  of ours
+        lines = [line for (line,) in database.execute(statement)]
+    database.close()
+    return "\n".join(lines) + "\n"
+
+
+# ---------------------------------------------------------------- Prometheus
+
+
+def test_prometheus_takes_the_comparisons_and_the_scrape_jobs(real, tmp_path):
+    """promtool parses every expression and every scrape configuration of the pages."""
+    expressions = [one for page in PAGES.values() for one in blocks(page, "promql")]
+    rules = [{"record": f"page:{place}", "expr": one} for place, one in enumerate(expressions)]
+    (tmp_path / "rules.yml").write_text(
+        yaml.safe_dump({"groups": [{"name": "pages", "rules": rules}]})
+    )
+    subprocess.run([real("promtool"), "check", "rules", tmp_path / "rules.yml"], check=True)
+    jobs = blocks(BLACKBOX, "yaml prometheus")
+    assert len(jobs) > 1
+    for job in jobs:
+        (tmp_path / "prometheus.yml").write_text(job)
+        command = [real("promtool"), "check", "config", tmp_path / "prometheus.yml"]
+        subprocess.run(command, check=True)
