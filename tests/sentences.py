@@ -147,7 +147,10 @@ def _sentences(node: ast.expr, scope: _Scope) -> Iterator[str]:
         case ast.Call(func=ast.Attribute(value=form, attr="format")):
             for text in _sentences(form, scope):
                 yield _tidy(re.sub(r"\{[^}]*\}", HOLE, text))
-        case ast.Subscript(value=ast.Name(id=name)):
+        case (
+            ast.Subscript(value=ast.Name(id=name))
+            | ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="get"))
+        ):
             for table in scope.get(name, ()):
                 for value in table.values if isinstance(table, ast.Dict) else ():
                     yield from _sentences(value, scope)

@@ -48,9 +48,9 @@ def cells(page: str, mark: str) -> list[list[str]]:
 def test_every_page_has_theirs_and_ours():
     """The tests below have something to load."""
     assert {name for name, _ in ours()} == set(PAGES)
-    assert blocks(BLACKBOX, "yaml blackbox")
-    assert blocks(GATUS, "yaml gatus")
-    assert blocks(KUMA, "json kuma")
+    assert yaml.safe_load(blocks(BLACKBOX, "yaml blackbox")[0])["modules"]
+    assert yaml.safe_load(blocks(GATUS, "yaml gatus")[0])["endpoints"]
+    assert json.loads(blocks(KUMA, "json kuma")[0])["monitorList"]
 
 
 @pytest.mark.parametrize(("name", "block"), ours())

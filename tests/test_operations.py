@@ -82,8 +82,8 @@ def test_every_event_of_the_log_is_explained():
 
 
 def test_every_reason_it_cannot_start_is_explained():
-    """Each sentence that ends a start."""
-    assert _listed("start") == sentences.given_to("StartupError")
+    """Each sentence that ends a start, and the advice that some have at their end."""
+    assert _listed("start") == sentences.given_to("StartupError", "_refusal")
 
 
 def test_every_complaint_about_arguments_is_explained():
