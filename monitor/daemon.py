@@ -61,8 +61,8 @@ TABLES = Tables(
     modules=SHIPPED,
 )
 
-_SWITCH_INTERVAL: Seconds = 0.0005
-"""How long a thread may hold the interpreter while others want it. A tenth of Python's default:
+_SWITCH_INTERVAL: Seconds = 0.0001
+"""How long a thread may hold the interpreter while others want it. A fiftieth of Python's default:
 whoever waits for it makes a running check look slow."""
 _COLLECT_AFTER = (20_000, 10, 50)
 """When Python looks for cycles of garbage. Results and states have none, and looking through those

@@ -189,6 +189,11 @@ class Route:
         return "" if ip_version(host) == int(ip) else f"{host} is no IPv{ip} address"
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether an address and no name is connected to, itself and without TLS."""
+        return not (self.trust or self.proxy or self.scheme == "https") and is_address(self.contact)
+
+    @cached_property
     def options(self) -> tuple[tuple[int, Any], ...]:
         """What is set on a handle for this route, whatever is sent over it."""
         options = [
@@ -201,7 +206,6 @@ class Route:
             # Empty is not unset: unset, libcurl asks the environment
             (pycurl.PROXY, self.proxy.url if self.proxy else ""),
             (pycurl.NOPROXY, ""),
-            (pycurl.VERBOSE, 1),
             (pycurl.WRITEFUNCTION, _ignore),
         ]
         if self.proxy and self.proxy.username is not None:
@@ -234,7 +238,13 @@ class Transfer:
     """
 
     def __init__(
-        self, curl: pycurl.Curl, route: Route, deadline: Deadline, resolver: Resolver
+        self,
+        curl: pycurl.Curl,
+        route: Route,
+        deadline: Deadline,
+        resolver: Resolver,
+        *,
+        quiet: bool = False,
     ) -> None:
         self.curl = curl
         self.reusable = True
@@ -244,7 +254,8 @@ class Transfer:
         self.last_bytes = b""
         self._stopped = False
         self._failed = False
-        self._tried = ""
+        self._quiet = quiet
+        self._tried = route.peer if quiet else ""
         self._shortage = ""
         self._forbidden: str | None = None
         self._opened: list[socket.socket] = []
@@ -262,9 +273,15 @@ class Transfer:
         left = self._milliseconds()
         setopt(pycurl.TIMEOUT_MS, left)
         setopt(pycurl.CONNECTTIMEOUT_MS, left)
-        setopt(pycurl.DEBUGFUNCTION, self._note)
+        if not self._quiet:
+            self._listen()
         if isinstance(self._route.network, GuardedNetwork):
             setopt(pycurl.OPENSOCKETFUNCTION, self._open_if_allowed)
+
+    def _listen(self) -> None:
+        self._quiet = False
+        self.curl.setopt(pycurl.VERBOSE, 1)
+        self.curl.setopt(pycurl.DEBUGFUNCTION, self._note)
 
     def _milliseconds(self) -> int:
         # 0 would be no limit at all
@@ -320,6 +337,11 @@ class Transfer:
             self.curl.perform()
         except pycurl.error as error:
             if not self._stopped:
+                if self._quiet and error.args[0] == pycurl.E_COULDNT_CONNECT:
+                    # Only what libcurl tells shows whether we are short of something; nothing was
+                    # sent yet
+                    self._listen()
+                    return self.perform()
                 self._failed = True
                 self._times = self._read_times()
                 return self._failure(*error.args)
@@ -563,9 +585,13 @@ class Handles:
         self._stacks: OrderedDict[str | None, deque[_Idle]] = OrderedDict()
 
     @contextmanager
-    def lend(self, route: Route, deadline: Deadline) -> Iterator[Transfer]:
+    def lend(self, route: Route, deadline: Deadline, *, quiet: bool = False) -> Iterator[Transfer]:
         """
         Give a handle that is set up for the route, and take it back.
+
+        Args:
+            quiet: Whether libcurl need not tell what it does; for plain routes alone. Each line it
+                tells waits for the interpreter, and the check with it.
 
         Raises:
             ProbeError: The file of authorities is gone.
@@ -574,7 +600,7 @@ class Handles:
         stamp = _stamp(trust) if trust else 0
         curl = self._take(trust, stamp)
         try:
-            transfer = Transfer(curl, route, deadline, self._resolver)
+            transfer = Transfer(curl, route, deadline, self._resolver, quiet=quiet)
             yield transfer
         except BaseException:
             curl.close()

@@ -61,6 +61,11 @@ class Exchange:
     tls: TlsSession | None = None
 
     @property
+    def is_packed(self) -> bool:
+        """Whether the body came compressed."""
+        return any(name.lower() == "content-encoding" for name, _ in self.headers)
+
+    @property
     def is_redirect(self) -> bool:
         """Whether the answer says where to go on."""
         return self.status in _REDIRECTS and _leads_somewhere(self.headers)
@@ -188,17 +193,20 @@ class CurlAdapter(BaseAdapter):
         """
         return self.answer(request, self.exchange(Order.of(request, self._settings)))
 
-    def exchange(self, order: Order) -> Exchange:
+    def exchange(self, order: Order, *, quiet: bool = False) -> Exchange:
         """
         Send a request that was worked out before; as send(), without what a session needs.
+
+        Args:
+            quiet: As for Handles.lend(); a gzip body that lacks its end is not noticed then.
 
         Raises:
             ExchangeFailed, ProbeError: As send().
         """
         exchange = Exchange(url=order.url)
         self.exchanges.append(exchange)
-        with self._handles.lend(order.route, self._deadline) as transfer:
-            intake = _Intake(transfer, self._settings)
+        with self._handles.lend(order.route, self._deadline, quiet=quiet) as transfer:
+            intake = _Intake(transfer, self._settings, quiet=quiet)
             for option, value in order.options:
                 transfer.curl.setopt(option, value)
             transfer.curl.setopt(pycurl.HEADERFUNCTION, intake.take_header)
@@ -245,8 +253,9 @@ def _parsed(lines: Iterable[bytes]) -> list[tuple[str, str]]:
 class _Intake:
     """Takes headers and body as they come, and says stop at the limits."""
 
-    def __init__(self, transfer: Transfer, settings: Settings) -> None:
+    def __init__(self, transfer: Transfer, settings: Settings, *, quiet: bool) -> None:
         self._transfer = transfer
+        self._quiet = quiet
         self._limit = settings.max_body
         self._keep = settings.keep_body
         self._follow = settings.follow_redirects
@@ -337,7 +346,7 @@ class _Intake:
         A gzip stream ends with the size of what it unpacks to (RFC 1952). In chunks and in HTTP/2
         the last bytes are not the body's, but there the framing tells whether it is complete.
         """
-        if not self._unpacks or self.version not in ("1.0", "1.1"):
+        if not self._unpacks or self._quiet or self.version not in ("1.0", "1.1"):
             return False
         headers = {name.lower(): value for name, value in self.headers}
         if headers.get("content-encoding") not in ("gzip", "x-gzip"):
