@@ -256,9 +256,14 @@ class AnalysisPool:
         return min(moments, default=None)
 
     def stop(self) -> None:
-        """End the workers; what they hold is dropped."""
+        """
+        End the workers; what they hold is dropped.
+
+        When Python ends, it wakes the executors' threads. Where one was about to end by itself,
+        that was a traceback on standard error, for whose reader the process then waited.
+        """
         for worker in self._workers:
-            self._vacate(worker)
+            self._vacate(worker, wait=True)
 
     # ------------------------------------------------------------ workers come and go
 
@@ -336,11 +341,11 @@ class AnalysisPool:
             self._launch(worker)
         worker.deaths_in_a_row += 1
 
-    def _vacate(self, worker: _Worker) -> None:
+    def _vacate(self, worker: _Worker, *, wait: bool = False) -> None:
         """Empty a place; what its process still answers is stale from now on."""
         worker.generation += 1
         if worker.process is not None:
-            worker.process.end()
+            worker.process.end(wait=wait)
         worker.process = worker.start_at = None
         worker.bench.clear()
 

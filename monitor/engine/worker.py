@@ -92,12 +92,17 @@ class WorkerProcess:
         """
         return self.executor.submit(_work, judge, jobs)
 
-    def end(self) -> None:
-        """End the process now, whatever it is doing or whether it is stopped; once only."""
+    def end(self, *, wait: bool = False) -> None:
+        """
+        End the process now, whatever it is doing or whether it is stopped; once only.
+
+        Args:
+            wait: Until the executor's thread is at its end, too, which takes some milliseconds.
+        """
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.handle, signal.SIGKILL)
         os.close(self.handle)
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.executor.shutdown(wait=wait, cancel_futures=True)
 
 
 def _ended(handle: int) -> bool:

@@ -353,6 +353,20 @@ def test_a_signal_during_the_start_is_not_lost():
     assert rig.inbox.get(timeout=1) == StopRequested(1.0)
 
 
+def test_nothing_is_under_way_after_the_stop(folders):
+    """No thread of an executor is left, which Python would disturb at its end."""
+    rig = Rig(workers=2, folders=folders)
+    rig.pool.start()
+    rig.submit("hang")
+    assert executors_threads()
+    rig.pool.stop()
+    assert not executors_threads()
+
+
+def executors_threads() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if "Executor" in type(one).__name__]
+
+
 def test_workers_do_not_outlive_the_daemon(tmp_path, folders):
     """After kill -9 of the daemon nothing is left: no worker, busy, idle or stopped, no helper."""
     daemon, pids = daemon_of_three(tmp_path, folders, 'rig.submit("hang")')
