@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -49,6 +50,25 @@ def pages():
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
+
+
+@contextmanager
+def served(body):
+    """Yield the URL of a server that answers with this body, and with what it was asked."""
+
+    class Echo(_Pages):
+        def do_GET(self):
+            asked = [f"{name}={self.headers[name]}" for name in ("A", "B") if name in self.headers]
+            self.send_response(200)
+            self.send_header("X-Got", " ".join([self.command, *asked]))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
 
 
 def monitor(*args, cwd=None, **environ):
@@ -149,20 +169,65 @@ def test_probe_takes_options(pages):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["ftp://example.com"], "ftp"),
-        (["http://127.0.0.1/", "-o", "http.metod=GET"], "did you mean 'method'?"),
-        (["http://127.0.0.1/", "-o", "nonsense"], "'nonsense' is not KEY=VALUE"),
-        (["http://127.0.0.1/", "--timeout", "5"], "'5' is not a duration"),
-        (["http://127.0.0.1/", "-o", 'expect.that=rcode == "A"'], "http checks have no rcode"),
-        (["http://127.0.0.1/", "-o", "url.x=1"], "'url' has no keys below it"),
+        ([], "URL: unknown scheme 'ftp'"),
+        (["-o", "http.metod=GET"], "-o http.metod: unknown option; did you mean 'method'?"),
+        (["-o", "nonsense"], "'nonsense' is not KEY=VALUE"),
+        (["-o", "=5"], "'=5' is not KEY=VALUE"),
+        (["--timeout", "5"], "--timeout: '5' is not a duration"),
+        (["-X", "G T", "-H", "A: b"], "--method: method 'G T' is not an HTTP method"),
+        (["-o", 'expect.that=rcode == "A"'], "-o expect.that: http checks have no rcode"),
+        (["-o", "url.x=1"], "-o url.x: 'url' has no keys below it"),
+        (
+            ["-o", 'http.oauth2={"client_id": "a"}', "-d", "x"],
+            "-o http.oauth2: http.oauth2.token_url: must be given",
+        ),
+        (["-o", 'labels={"a b": "c"}'], "-o labels: labels['a b']: is not a label name"),
+        (["-o", "expect.json={}$.x"], "-o expect.json: '{}$.x' is not a mapping of paths"),
+        (["--timeout", "2m", "-o", "interval=1m"], "--timeout: is longer than the interval of 1m"),
+        (["-d", "\udcff"], "--body: is not UTF-8"),
+        (
+            ["-o", f"expect.json={'[' * 60 + ']' * 60}"],
+            "expect.json: is nested deeper than 50 levels",
+        ),
+        (["-o", f"expect.json={'[' * 500 + ']' * 500}"], "Error: a value is nested too deeply"),
+        (["-o", f"expect.json={'[' * 10000}"], "Error: a value is nested too deeply"),
     ],
-    ids=["scheme", "key", "form", "unit", "variable", "section"],
+    ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )
 def test_probe_says_what_is_wrong(args, message):
-    """Bad arguments are one sentence and status 2."""
-    done = CliRunner().invoke(cli, ["probe", *args])
+    """Bad arguments are a sentence each, under the names that they were given by, and status 2."""
+    url = "http://127.0.0.1/" if args else "ftp://example.com"
+    done = CliRunner().invoke(cli, ["probe", url, *args])
     assert done.exit_code == 2
     assert message in done.output
+    assert "sites[0]" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("option", "verdict"),
+    [
+        ('expect.json={"$.price": "$5 ${HOME}", "$.n": 1}', None),
+        ('expect.json={"$.price": "$$5"}', "json"),
+        (r'expect.body=["\ud83d\udcb0", "\\$5 \\$\\{HOME\\}"]', None),
+        ("http.body=\N{MONEY BAG}\x7f\x85", None),
+        ("http.headers.A$B=c", None),
+        ("timeout=2m", None),
+    ],
+)
+def test_probe_takes_any_option(option, verdict):
+    """Dollars stand for themselves, in keys as in values; so does every other sign."""
+    said = '{"price": "$5 ${HOME}", "n": 1, "bag": "\N{MONEY BAG}"}'.encode()
+    with served(said) as url:
+        done = monitor("probe", url, "-o", option, "--json")
+    assert json.loads(done.stdout)["reason"] == verdict
+
+
+def test_later_options_add_to_earlier_ones():
+    """A header by -H and one by -o are both sent, and of two that say the same the last holds."""
+    with served(b"") as url:
+        options = ["-X", "PUT", "-H", "A: a", "-o", "http.headers.B=b", "-o", "http.method=GET"]
+        done = monitor("probe", url, *options, "-o", 'expect.header={"x-got": "^GET A=a B=b$"}')
+    assert done.returncode == 0, done.stdout
 
 
 def test_probe_shows_no_secret(pages):
@@ -190,6 +255,8 @@ def test_validate_is_silent_about_good_files(listed):
     """A good list is counted, and the status is 0."""
     done = monitor("validate", listed)
     assert (done.returncode, done.stdout) == (0, "3 sites, no problem\n")
+    listed.write_text("sites: [https://example.com]")
+    assert monitor("validate", listed).stdout == "1 site, no problem\n"
 
 
 def test_the_configuration_may_come_from_the_environment(listed):

@@ -1,19 +1,18 @@
 """``monitor probe``: one URL, which need not be in the list."""
 
 import json
-import os
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from monitor import daemon, logs, present
 from monitor.commands import DOWN, OK
+from monitor.commands.arguments import Argument, load_arguments, read_value
 from monitor.commands.options import log_options
 from monitor.commands.output import console, exit_after
-from monitor.config.load import Config, load_text
-from monitor.errors import ConfigError
 from monitor.report import result_json
+
+_INTERVAL = "366d"
 
 
 @click.command()
@@ -63,23 +62,26 @@ def probe(
     """Check one URL, which need not be in the list, and show everything there is to see."""
     secrets = logs.Secrets()
     logs.configure(log_level, log_format, secrets)
-    given = {
-        "timeout": timeout,
-        "http.method": method,
-        "http.headers": dict(map(_header, header)) or None,
-        "http.body": body,
-        "http.follow_redirects": False if no_redirects else None,
-        "http.version": http_version,
-        "http.proxy": proxy,
-        "tls.verify": False if insecure else None,
-        "tls.ca_file": ca_file,
-        "network.ip": ip,
-        "network.connect_to": connect_to,
-        "expect.status": status,
-        "expect.body": {"contains": contains} if contains is not None else None,
-        **dict(map(_option, option)),
-    }
-    loaded = _load_arguments(url, given)
+    given: tuple[tuple[str, str, Any], ...] = (
+        ("URL", "url", url),
+        # It is checked once, so no timeout is too long
+        ("-o interval", "interval", _INTERVAL),
+        ("--timeout", "timeout", timeout),
+        ("--method", "http.method", method),
+        ("--header", "http.headers", dict(map(_header, header)) or None),
+        ("--body", "http.body", body),
+        ("--no-redirects", "http.follow_redirects", False if no_redirects else None),
+        ("--http-version", "http.version", http_version),
+        ("--proxy", "http.proxy", proxy),
+        ("--insecure", "tls.verify", False if insecure else None),
+        ("--ca-file", "tls.ca_file", ca_file),
+        ("--ip", "network.ip", ip),
+        ("--connect-to", "network.connect_to", connect_to),
+        ("--status", "expect.status", status),
+        ("--contains", "expect.body", {"contains": contains} if contains is not None else None),
+    )
+    arguments = [Argument(*one) for one in given if one[-1] is not None]
+    loaded = load_arguments([*arguments, *map(_option, option)], daemon.TABLES)
     secrets.values = loaded.sites[0].secrets
     results, drained = daemon.check(loaded.sites, loaded.settings, lambda _: False)
     for result in results:
@@ -97,36 +99,8 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _option(text: str) -> tuple[str, Any]:
+def _option(text: str) -> Argument:
     key, equals, value = text.partition("=")
-    if not equals:
+    if not (key and equals):
         raise click.UsageError(f"{text!r} is not KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
-
-
-def _load_arguments(url: str, given: Mapping[str, Any]) -> Config:
-    """
-    Return a configuration of one site, as if it had been written into a file.
-
-    Raises:
-        click.UsageError: It would be wrong there too.
-    """
-    site: dict[str, Any] = {"url": url}
-    for key, value in given.items():
-        if value is not None:
-            *sections, last = key.split(".")
-            node = site
-            for section in sections:
-                node = node.setdefault(section, {})
-                if not isinstance(node, dict):
-                    raise click.UsageError(f"{key!r}: {section!r} has no keys below it")
-            node[last] = value
-    try:
-        # JSON is YAML, and a dollar on the command line is the shell's business, not ours
-        text = json.dumps({"sites": [site]}).replace("$", "$$")
-        return load_text(text, daemon.TABLES, os.environ)
-    except ConfigError as error:
-        raise click.UsageError("\n".join(problem.message for problem in error.problems)) from error
+    return Argument(f"-o {key}", key, read_value(value))

@@ -8,6 +8,7 @@ it is; secrets, credentials in URLs and the values of telling headers become ``<
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from monitor.config.forms import Form
 from monitor.config.nodes import Mapping, Node, Scalar, Sequence
@@ -72,7 +73,7 @@ def _headers(node: Mapping, indent: str) -> Iterator[str]:
 
 
 def _key(name: str) -> str:
-    return name if _PLAIN_KEY.fullmatch(name) else _quoted(name)
+    return name if _PLAIN_KEY.fullmatch(name) else quoted(name)
 
 
 def _scalar(node: Scalar, form: Form | None) -> str:
@@ -82,13 +83,14 @@ def _scalar(node: Scalar, form: Form | None) -> str:
     shown = hide_credentials(written)
     if node.plain and "\n" not in shown and shown == shown.strip():
         return shown
-    return _quoted(shown)
+    return quoted(shown)
 
 
 def _written(node: Scalar) -> str:
     return node.substitution.written if node.substitution else node.text
 
 
-def _quoted(text: str) -> str:
-    quoted = json.dumps(text, ensure_ascii=False)
-    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)
+def quoted(value: Any) -> str:
+    """Return a text, or whatever else JSON has, as one line that YAML takes for the same."""
+    line = json.dumps(value, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
