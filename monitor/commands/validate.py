@@ -42,5 +42,5 @@ def validate(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
         for problem in problems:
             click.echo(str(problem))
         if not problems:
-            click.echo(f"{sites} sites, no problem")
+            click.echo(f"{sites} {'site' if sites == 1 else 'sites'}, no problem")
     sys.exit(BAD if problems else OK)
