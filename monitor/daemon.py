@@ -64,6 +64,9 @@ TABLES = Tables(
 _SWITCH_INTERVAL: Seconds = 0.0001
 """How long a thread may hold the interpreter while others want it. A fiftieth of Python's default:
 whoever waits for it makes a running check look slow."""
+_SWITCH_INTERVAL_IN_A_CROWD: Seconds = 0.005
+"""The same, Python's default, while threads queue for the interpreter: each of them wakes up this
+often to ask for it, and a crowd that does nothing else gets nothing done."""
 _COLLECT_AFTER = (20_000, 10, 50)
 """When Python looks for cycles of garbage. Results and states have none, and looking through those
 of ten thousand sites holds the interpreter for a tenth of a second; by default it would happen
@@ -242,6 +245,10 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
+def _share_the_interpreter(*, crowded: bool) -> None:
+    sys.setswitchinterval(_SWITCH_INTERVAL_IN_A_CROWD if crowded else _SWITCH_INTERVAL)
+
+
 def _allow_descriptors() -> None:
     """
     Take as many file descriptors as the system admits of.
@@ -266,7 +273,7 @@ class _Runtime:
         reload: Callable[[ReloadRequested], None],
         on_stopping: Callable[[], None],
     ) -> None:
-        sys.setswitchinterval(_SWITCH_INTERVAL)
+        _share_the_interpreter(crowded=False)
         clock = SystemClock()
         kinds = {id(kind): kind for kind in PROBES.values()}
         built = {number: kind.build() for number, kind in kinds.items()}
@@ -293,6 +300,7 @@ class _Runtime:
             as_text=as_text,
             reload=reload,
             on_stopping=on_stopping,
+            on_pressure=lambda crowded: _share_the_interpreter(crowded=crowded),
         )
 
     def start(self) -> None:

@@ -20,10 +20,16 @@ from monitor.model import (
 
 
 class FakeClock:
-    """Both clocks stand still until advance()."""
+    """
+    Both clocks stand still until advance() or sleep().
+
+    Attributes:
+        overslept: How much longer each sleep takes, as for a thread that others do not let in.
+    """
 
     def __init__(self, monotonic: float = 1000.0, time: float = 1_800_000_000.0) -> None:
         self.now = monotonic
+        self.overslept = 0.0
         self._wall = time - monotonic
 
     def monotonic(self) -> float:
@@ -33,7 +39,7 @@ class FakeClock:
         return self.now + self._wall
 
     def sleep(self, seconds: float) -> None:
-        self.advance(seconds)
+        self.advance(seconds + self.overslept)
 
     def advance(self, seconds: float) -> None:
         self.now += seconds

@@ -31,6 +31,7 @@ from monitor.engine.events import (
 )
 from monitor.engine.maintenance import Calendar
 from monitor.engine.pools import AnalysisPool, Judged
+from monitor.engine.pressure import Pressure
 from monitor.engine.schedule import Due, Schedule
 from monitor.engine.state import (
     Memory,
@@ -75,6 +76,8 @@ _DOZE: Seconds = 0.02
 costs more than most events do, and nobody is kept waiting by so little."""
 _MOST_EVENTS = 32
 """Taken out of the inbox in one turn, before it is looked again what is due."""
+_MOST_STARTS = 32
+"""Checks that are handed to threads in one turn."""
 _EDGES = 100
 """Maintenance windows that open or close in one turn: thousands of sites may share them, and what
 comes in meanwhile is not to wait for all."""
@@ -175,6 +178,7 @@ class Engine:
         as_text: results.AsText,
         reload: Callable[[ReloadRequested], None],
         on_stopping: Callable[[], None],
+        on_pressure: Callable[[bool], None],
     ) -> None:
         self._clock = clock
         self._inbox = inbox
@@ -194,6 +198,8 @@ class Engine:
         self._healthy: deque[_Check] = deque()
         self._slow: deque[_Check] = deque()
         self._slow_probing = 0
+        self._pressure = Pressure(clock, on_pressure)
+        self._finished = 0  # checks since others were handed to threads
         self._gathered: list[tuple[Site, Job]] = []  # the next batch
         self._gathered_bytes: Bytes = 0
         self._send_at: Seconds | None = None
@@ -334,6 +340,8 @@ class Engine:
             moments.append(self._schedule.next_due())
         if self._stop_at is None or self._held:
             moments.append(self._connectivity.next_due())
+        if (self._healthy or self._slow) and self._probes.free > 0:
+            moments.append(now + _AT_ONCE)
         edge = self._calendar.next_edge()
         if edge is not None:
             moments.append(now + edge - self._clock.time())
@@ -395,7 +403,7 @@ class Engine:
             if target is None:
                 break
             self._probes.submit(target)
-        while self._probes.free > 0 and not self._analysis.jammed:
+        for _ in range(self._room(now)):
             check = self._next_waiting()
             if check is None:
                 return
@@ -404,6 +412,16 @@ class Engine:
             self._slow_probing += check.slow
             self._meters.started(now - check.due)
             self._probes.submit(check.site)
+
+    def _room(self, now: Seconds) -> int:
+        """Return how many checks may be let in now."""
+        finished, self._finished = self._finished, 0
+        due = min((line[0].due for line in (self._healthy, self._slow) if line), default=now)
+        if self._analysis.jammed:
+            return 0
+        # Many at a time only after another look: each of them adds to the pressure
+        most = finished if self._pressure.measure(now - due) else _MOST_STARTS
+        return min(most, self._probes.free)
 
     def _next_waiting(self) -> _Check | None:
         line = self._healthy
@@ -431,6 +449,7 @@ class Engine:
 
     def _on_probed(self, event: ProbeFinished) -> None:
         self._probes.finished()
+        self._finished += 1
         site = event.site
         if self._connectivity.is_asked(site):
             self._on_target_asked(event)
