@@ -70,6 +70,8 @@ class Reloader:
         self._watcher.start((path,))
         try:
             self.config, self.web_config = self._load()
+            # Some settings are never read again; what the process has of them is in here for good
+            self._at_start = self.config.settings
             self._mask(self.config)
         except BaseException:
             self._watcher.stop()
@@ -160,7 +162,7 @@ class Reloader:
 
     def _change_to(self, config: Config, web_config: WebConfig, cause: str) -> None:
         change = self._shard.own(diff(self.config, config))
-        for name in _needing_restart(self.config.settings, config.settings):
+        for name in _needing_restart(self._at_start, config.settings):
             _log.warning("setting_needs_restart", extra=fields(setting=name))
         self.web_config = web_config
         self._apply(change, config)
@@ -206,10 +208,10 @@ def bucket_bounds(sites: Iterable[Site], settings: Settings) -> tuple[Seconds, .
     return settings.bucket_bounds(max((site.timeout for site in sites), default=0.0))
 
 
-def _needing_restart(running: Settings, wanted: Settings) -> list[str]:
-    """Return the settings that are read at the start only, and differ."""
+def _needing_restart(at_start: Settings, wanted: Settings) -> list[str]:
+    """Return the settings that are read at the start only, and differ from what was read then."""
     return [
         name
         for name in ("engine", "analysis", "history", "shutdown_grace")
-        if getattr(running, name) != getattr(wanted, name)
+        if getattr(at_start, name) != getattr(wanted, name)
     ]

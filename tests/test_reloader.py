@@ -1,0 +1,96 @@
+"""Reloading, with the engine's side of it in the test's hands."""
+
+import logging
+import threading
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+
+import pytest
+
+from monitor.daemon import TABLES
+from monitor.engine.events import Inbox, ReloadRequested, SitesChanged
+from monitor.logs import Secrets
+from monitor.metrics.internal import Internal
+from monitor.notify import ServiceManager
+from monitor.reloader import Reloader
+from monitor.shard import WHOLE
+
+PATIENCE = 60.0
+SITES = "sites: [https://example.com]\n"
+
+
+class Rig:
+    """A reloader that has put its first list in force, and an engine that takes every change."""
+
+    def __init__(self, path, text: str) -> None:
+        self.path = path
+        self.path.write_text(text)
+        self.inbox: Inbox = SimpleQueue()
+        self._over = threading.Event()
+        self.reloader = Reloader(
+            path,
+            None,
+            tables=TABLES,
+            inbox=self.inbox,
+            internal=Internal(version="1", libcurl="8"),
+            secrets=Secrets(),
+            manager=ServiceManager({}),
+            shard=WHOLE,
+        )
+        self._engine = threading.Thread(target=self._take_changes)
+        self._engine.start()
+        running = threading.Event()
+        self.reloader.start(lambda _: None, on_running=running.set)
+        assert running.wait(PATIENCE)
+
+    def _take_changes(self) -> None:
+        while not self._over.is_set():
+            try:
+                event = self.inbox.get(timeout=0.05)
+            except Empty:
+                continue
+            if isinstance(event, SitesChanged) and event.applied is not None:
+                event.applied.set_result(None)
+
+    def reload(self, text: str) -> tuple[str, ...]:
+        """Write the list, have it read, and return what is wrong with it."""
+        self.path.write_text(text)
+        reply: Future[tuple[str, ...]] = Future()
+        self.reloader.requests.put(ReloadRequested("web", reply))
+        return reply.result(PATIENCE)
+
+    def stop(self) -> None:
+        self.reloader.stop()
+        self._over.set()
+        self._engine.join()
+
+
+@pytest.fixture
+def start(tmp_path):
+    rigs = []
+
+    def make(text: str) -> Rig:
+        rigs.append(Rig(tmp_path / "sites.yaml", text))
+        return rigs[-1]
+
+    yield make
+    for rig in rigs:
+        rig.stop()
+
+
+def test_settings_are_compared_with_what_runs(start, caplog):
+    """Each reload names those that need a restart; put back to what runs, they need none."""
+
+    def named(text: str) -> list[str]:
+        caplog.clear()
+        assert rig.reload(text) == ()
+        told = [one for one in caplog.records if one.message == "setting_needs_restart"]
+        return [one.fields["setting"] for one in told]
+
+    caplog.set_level(logging.INFO)
+    rig = start(f"{SITES}shutdown_grace: 5s\n")
+    assert named(f"{SITES}shutdown_grace: 6s\n") == ["shutdown_grace"]
+    changed = f"{SITES}shutdown_grace: 6s\nengine: {{probe_threads: 7}}\n"
+    assert named(changed) == ["engine", "shutdown_grace"]
+    assert named(changed) == ["engine", "shutdown_grace"]
+    assert named(f"{SITES}shutdown_grace: 5s\n") == []
