@@ -67,7 +67,7 @@ class Rig:
 
 @pytest.fixture
 def start(tmp_path):
-    rigs = []
+    rigs: list[Rig] = []
 
     def make(text: str) -> Rig:
         rigs.append(Rig(tmp_path / "sites.yaml", text))
