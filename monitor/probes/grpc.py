@@ -32,7 +32,9 @@ _METHOD = "/grpc.health.v1.Health/Check"
 _SERVING_STATUSES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 _CONNECTING: tuple[Phase, ...] = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS)
 _LARGEST_ANSWER: Bytes = 4096
-_MISSING = "needs grpcio; install website-monitor[grpc]"
+_MISSING = (
+    "needs grpcio; install website-monitor[grpc], or build the image with --build-arg GRPC=yes"
+)
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 
 

@@ -471,7 +471,8 @@ except ValueError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "needs grpcio; install website-monitor[grpc]\n"
+    cure = "install website-monitor[grpc], or build the image with --build-arg GRPC=yes"
+    assert done.stdout == f"needs grpcio; {cure}\n"
 
 
 @pytest.mark.parametrize(
