@@ -1,5 +1,6 @@
 """What of a finished check is kept and shown: no bodies, no PEM, secrets masked. Pure."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
@@ -164,7 +165,8 @@ def _shown(site: Site, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str,
         left -= len(name) + len(value)
         if left < 0:
             break
-        shown.append((name, value))
+        # The same for most sites and checks
+        shown.append((sys.intern(name), sys.intern(value)))
     missing = len(headers) - len(shown)
     return (*shown, ("…", f"{missing} more")) if missing else tuple(shown)
 

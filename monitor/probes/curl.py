@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import pycurl
@@ -86,6 +86,16 @@ def trust_store() -> str:
         if Path(path).is_file():
             return path
     return DEFAULT_CA_BUNDLE_PATH
+
+
+Options: TypeAlias = tuple[tuple[int, Any], ...]
+"""What is set on a handle, in order; each value is hashable."""
+
+
+@lru_cache(maxsize=4096)
+def shared(options: Options) -> Options:
+    """Return the one object for all equal options: a hundred thousand sites have a few."""
+    return options
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +204,9 @@ class Route:
         return not (self.trust or self.proxy or self.scheme == "https") and is_address(self.contact)
 
     @cached_property
-    def options(self) -> tuple[tuple[int, Any], ...]:
+    def options(self) -> Options:
         """What is set on a handle for this route, whatever is sent over it."""
-        options = [
+        options: list[tuple[int, Any]] = [
             (_QUICK_EXIT, 1),  # or closing waits for the thread of a resolver that hangs
             (pycurl.NOSIGNAL, 1),
             (pycurl.FRESH_CONNECT, 1),
@@ -215,13 +225,15 @@ class Route:
             options.append((pycurl.INTERFACE, f"host!{self.network.source_address}"))
         if self.pinned and (self.network.connect_to or self.tls.server_name):
             there = join_address(*self.destination)
-            options.append((pycurl.CONNECT_TO, [f"{join_address(self.name, self.port)}:{there}"]))
+            options.append((pycurl.CONNECT_TO, (f"{join_address(self.name, self.port)}:{there}",)))
         if self.scheme == "https" or self.trust:
             options += _tls_options(self)
         # Credentials of a proxy may hold any character; pycurl's own encoding is ASCII
-        return tuple(
-            (option, value.encode() if isinstance(value, str) else value)
-            for option, value in options
+        return shared(
+            tuple(
+                (option, value.encode() if isinstance(value, str) else value)
+                for option, value in options
+            )
         )
 
 

@@ -228,7 +228,8 @@ class _Check:
             # A session takes as long to make as all else but libcurl, and most have no redirect
             if not (self._options.follow_redirects and exchange.is_redirect):
                 return None
-            return self._walk(first.request, self._adapter.answer(first.request, exchange))
+            request = _prepared(self._site, self._options)
+            return self._walk(request, self._adapter.answer(request, exchange))
         request = _prepared(self._site, self._options)
         client = self._options.oauth2
         if client is None:

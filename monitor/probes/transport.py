@@ -18,7 +18,7 @@ from requests.exceptions import RequestException
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
-from monitor.probes.curl import Handles, Proxy, Route, Transfer
+from monitor.probes.curl import Handles, Options, Proxy, Route, Transfer, shared
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
@@ -144,13 +144,14 @@ class Order:
 
     Attributes:
         url: Without credentials and fragment.
-        options: What is set on a handle beside those of the route.
+        sent: The same as libcurl is told it, see ``tls.server_name``.
+        options: What else is set on a handle beside those of the route.
     """
 
-    request: PreparedRequest
     url: str
+    sent: bytes
     route: Route
-    options: tuple[tuple[int, Any], ...]
+    options: Options
 
     @classmethod
     def of(cls, request: PreparedRequest, settings: Settings) -> "Order":
@@ -162,7 +163,8 @@ class Order:
         """
         url = without_credentials(request.url or "")
         route = settings.route(url)
-        return cls(request, url, route, tuple(_request_options(request, url, route, settings)))
+        sent, options = _request_options(request, url, route, settings)
+        return cls(url, sent.encode(), route, shared(tuple(options)))
 
 
 class CurlAdapter(BaseAdapter):
@@ -207,6 +209,7 @@ class CurlAdapter(BaseAdapter):
         self.exchanges.append(exchange)
         with self._handles.lend(order.route, self._deadline, quiet=quiet) as transfer:
             intake = _Intake(transfer, self._settings, quiet=quiet)
+            transfer.curl.setopt(pycurl.URL, order.sent)
             for option, value in order.options:
                 transfer.curl.setopt(option, value)
             transfer.curl.setopt(pycurl.HEADERFUNCTION, intake.take_header)
@@ -359,7 +362,8 @@ class _Intake:
 
 def _request_options(
     request: PreparedRequest, url: str, route: Route, settings: Settings
-) -> list[tuple[int, Any]]:
+) -> tuple[str, list[tuple[int, Any]]]:
+    """Return the URL for libcurl, and its other options."""
     method = request.method or "GET"
     headers = dict(request.headers.items())
     if route.pinned and settings.tls.server_name:
@@ -372,7 +376,6 @@ def _request_options(
     headers.pop("Content-Length", None)
     body = request.body.encode() if isinstance(request.body, str) else request.body
     options: list[tuple[int, Any]] = [
-        (pycurl.URL, url),
         (pycurl.PATH_AS_IS, 1),
         (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
         (pycurl.HTTP09_ALLOWED, 0),
@@ -387,8 +390,8 @@ def _request_options(
         options.append((pycurl.NOBODY, 1))
     elif method != "GET" or body:
         options.append((pycurl.CUSTOMREQUEST, method))
-    options.append((pycurl.HTTPHEADER, _header_lines(headers)))
-    return options
+    options.append((pycurl.HTTPHEADER, tuple(_header_lines(headers))))
+    return url, options
 
 
 def _header_lines(headers: Mapping[str, Any]) -> list[bytes]:
