@@ -355,16 +355,17 @@ def test_a_signal_during_the_start_is_not_lost():
 
 def test_nothing_is_under_way_after_the_stop(folders):
     """No thread of an executor is left, which Python would disturb at its end."""
+    others = executors_threads()
     rig = Rig(workers=2, folders=folders)
     rig.pool.start()
     rig.submit("hang")
-    assert executors_threads()
+    assert executors_threads() - others
     rig.pool.stop()
-    assert not executors_threads()
+    assert not executors_threads() - others
 
 
-def executors_threads() -> list[threading.Thread]:
-    return [one for one in threading.enumerate() if "Executor" in type(one).__name__]
+def executors_threads() -> set[threading.Thread]:
+    return {one for one in threading.enumerate() if "Executor" in type(one).__name__}
 
 
 def test_workers_do_not_outlive_the_daemon(tmp_path, folders):
