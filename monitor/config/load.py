@@ -309,7 +309,7 @@ class _Load:
 @contextmanager
 def _collector_paused() -> Iterator[None]:
     """
-    Keep the cycle collector away.
+    Keep the cycle collector away, from what was read for good.
 
     It would go through all nodes again and again, each time with all threads at a standstill:
     250 ms with 10,000 sites, where a check is to be timed to the millisecond. There is nothing for
@@ -321,6 +321,7 @@ def _collector_paused() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            gc.freeze()
             gc.enable()
 
 
