@@ -719,7 +719,8 @@ class ExpectationKind:
         reads_body: Whether it needs the whole body.
         reads_body_when: Of a row that reads the body, which values really do; see needs_body().
         check_protocol: ``(value, protocol)``; raises ValueError, with what is wrong, for a value
-            that makes no sense for one of the protocols.
+            that makes no sense for one of the protocols, and so is ignored where it is a default;
+            TypeError for one that is a mistake there too.
         doc: One sentence for the schema and the reference.
     """
 

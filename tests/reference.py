@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from monitor.analysis.expression import VARIABLES
 from monitor.config.keys import SiteKeys
 from monitor.config.settings import Settings
 from monitor.daemon import TABLES
@@ -29,6 +30,7 @@ def tables() -> Iterator[tuple[str, str]]:
     for key, (record, _) in sections.items():
         yield key, _options(record, f"{key}.")
     yield "expect", _expectations()
+    yield "variables", _variables()
     yield "readings", _readings()
     yield "settings", _options(Settings, "")
     yield "metrics", _metrics()
@@ -88,6 +90,14 @@ def _expectations() -> str:
         f"| `{key}` | {', '.join(sorted(kind.protocols))} | `{kind.reason}` | {kind.doc} |"
         for key, kind in TABLES.expectations.items()
     ]
+    return "\n".join(rows)
+
+
+def _variables() -> str:
+    rows = ["| variable | for | what it is |", "| --- | --- | --- |"]
+    for name, variable in VARIABLES.items():
+        protocols = ", ".join(sorted(variable.protocols)) or "all"
+        rows.append(f"| `{name}` | {protocols} | {variable.doc[0].upper()}{variable.doc[1:]}. |")
     return "\n".join(rows)
 
 

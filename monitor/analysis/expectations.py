@@ -783,7 +783,8 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         reads_body=True,
         reads_body_when=lambda sources: any(map(expression.uses_body, sources)),
         check_protocol=_check_expressions_protocol,
-        doc="A CEL expression, or several; each must be true.",
+        doc="A CEL expression, or several; each must be true. latency and rtt are numbers of"
+        " seconds, certificate.days_left of days: latency < 0.3.",
     ),
     "rcode": ExpectationKind(
         shape=Annotated[tuple[str, ...], Parsed(parse_rcodes, one_or_list({"enum": _RCODES}))],

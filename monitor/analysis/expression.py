@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.machinery import PathFinder
@@ -82,11 +82,17 @@ class _Variable:
 
     Attributes:
         get: Returns its value, or raises Unseen.
+        doc: Its type and its unit.
+        sample: A value that it might have, of the right type.
         protocols: Whose checks have it; empty for all.
+        samples: By protocol, where the type is another.
     """
 
     get: Callable[[Seen], Any]
+    doc: str
+    sample: Any
     protocols: frozenset[str] = frozenset()
+    samples: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _status(seen: Seen) -> int | str:
@@ -147,24 +153,77 @@ _HTTP = frozenset({"http"})
 _TLS = frozenset({"http", "tcp", "tls", "dns", "ws", "grpc"})
 
 VARIABLES: Mapping[str, _Variable] = {
-    "status": _Variable(_status, frozenset({"http", "ws", "grpc"})),
-    "headers": _Variable(_headers, frozenset({"http", "ws"})),
-    "body": _Variable(_body, _HTTP),
-    "json": _Variable(lambda seen: seen.json, _HTTP),
-    "latency": _Variable(lambda seen: seen.observation.duration),
-    "url": _Variable(lambda seen: seen.final_url),
-    "redirects": _Variable(lambda seen: len(seen.http.redirects), _HTTP),
-    "ip": _Variable(_ip),
-    "http_version": _Variable(lambda seen: seen.http.version, _HTTP),
-    "certificate": _Variable(_certificate, _TLS),
-    "tls_version": _Variable(_tls_version, _TLS),
-    "rcode": _Variable(lambda seen: seen.answer(DnsAnswer, "DNS reply").rcode, frozenset({"dns"})),
-    "answers": _Variable(
-        lambda seen: list(seen.answer(DnsAnswer, "DNS reply").answer), frozenset({"dns"})
+    "status": _Variable(
+        _status,
+        'a whole number such as 200; with gRPC a text such as "SERVING"',
+        200,
+        frozenset({"http", "ws", "grpc"}),
+        {"grpc": "SERVING"},
     ),
-    "loss": _Variable(lambda seen: seen.answer(IcmpAnswer, "echo reply").loss, frozenset({"icmp"})),
-    "rtt": _Variable(_rtt, frozenset({"icmp"})),
+    "headers": _Variable(
+        _headers,
+        "a mapping of texts by lower-case name; several lines of a name are one, joined by commas",
+        {"content-type": "application/json"},
+        frozenset({"http", "ws"}),
+    ),
+    "body": _Variable(_body, "a text", "{}", _HTTP),
+    "json": _Variable(lambda seen: seen.json, "whatever the body holds as JSON", None, _HTTP),
+    "latency": _Variable(
+        lambda seen: seen.observation.duration,
+        "a number of seconds such as 0.25, for the whole check",
+        0.25,
+    ),
+    "url": _Variable(
+        lambda seen: seen.final_url, "a text: where the answer came from", "https://a.example/"
+    ),
+    "redirects": _Variable(
+        lambda seen: len(seen.http.redirects), "a whole number: how many were followed", 0, _HTTP
+    ),
+    "ip": _Variable(_ip, 'a text such as "192.0.2.1"', "192.0.2.1"),
+    "http_version": _Variable(
+        lambda seen: seen.http.version, 'a text: "1.0", "1.1", "2" or "3"', "1.1", _HTTP
+    ),
+    "certificate": _Variable(
+        _certificate,
+        "a mapping: not_after, a timestamp; days_left, a number of days such as 12.5; issuer and"
+        " subject, texts; names, a list of texts; verified, true or false",
+        {
+            "not_after": datetime(2030, 1, 1, tzinfo=UTC),
+            "days_left": 12.5,
+            "issuer": "CN=Example CA",
+            "subject": "CN=a.example",
+            "names": ["a.example"],
+            "verified": True,
+        },
+        _TLS,
+    ),
+    "tls_version": _Variable(_tls_version, 'a text such as "TLS 1.3"', "TLS 1.3", _TLS),
+    "rcode": _Variable(
+        lambda seen: seen.answer(DnsAnswer, "DNS reply").rcode,
+        'a text such as "NOERROR"',
+        "NOERROR",
+        frozenset({"dns"}),
+    ),
+    "answers": _Variable(
+        lambda seen: list(seen.answer(DnsAnswer, "DNS reply").answer),
+        'a list of texts such as "a.example. 300 IN A 192.0.2.1"',
+        ["a.example. 300 IN A 192.0.2.1"],
+        frozenset({"dns"}),
+    ),
+    "loss": _Variable(
+        lambda seen: seen.answer(IcmpAnswer, "echo reply").loss,
+        "a number from 0.0 to 1.0: the part of the packets that was lost",
+        0.0,
+        frozenset({"icmp"}),
+    ),
+    "rtt": _Variable(
+        _rtt,
+        "a number of seconds such as 0.02: the mean round trip",
+        0.02,
+        frozenset({"icmp"}),
+    ),
 }
+_PROTOCOLS = frozenset[str]().union(*(variable.protocols for variable in VARIABLES.values()))
 
 
 # ---------------------------------------------------------------- reading
@@ -175,7 +234,8 @@ def parse_expression(value: Any) -> str:
     Return the expression, once the library and the tables above have accepted it.
 
     Raises:
-        ValueError: It is no CEL, calls or looks at what is not there, or looks at nothing.
+        ValueError: It is no CEL, calls or looks at what is not there, looks at nothing, or does
+            with values of any protocol what their types do not admit of.
     """
     if not (isinstance(value, str) and value):
         raise ValueError(f"{value!r} is not an expression; put it in quotes")
@@ -186,6 +246,10 @@ def parse_expression(value: Any) -> str:
         raise ValueError(
             f"{plain(value)} looks at nothing of the answer; it may use {', '.join(VARIABLES)}"
         )
+    of_all = [one for name in program.variables if (one := VARIABLES[name].protocols)]
+    wrong = [_wrong_types(value, one) for one in sorted(_PROTOCOLS.intersection(*of_all))]
+    if wrong and all(wrong):
+        raise ValueError(f"{plain(value)} cannot be evaluated: {wrong[0]}")
     return value
 
 
@@ -196,15 +260,19 @@ def uses_body(source: str) -> bool:
 
 def check_protocol(source: str, protocol: str) -> None:
     """
-    Refuse an expression that looks at what checks of this protocol do not have.
+    Refuse an expression that makes no sense for checks of this protocol.
 
     Raises:
-        ValueError: It does.
+        ValueError: It looks at what they do not have.
+        TypeError: It does with their values what their types do not admit of.
     """
     for name in sorted(_compile(source).variables):
         protocols = VARIABLES[name].protocols
         if protocols and protocol not in protocols:
             raise ValueError(f"{protocol} checks have no {name}")
+    if wrong := _wrong_types(source, protocol):
+        # Without the expression: cut to a length, it may hold a piece of a secret
+        raise TypeError(f"{protocol} checks cannot evaluate it: {wrong}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +283,12 @@ class _Program:
     Attributes:
         run: The library's program.
         variables: Of the ones in VARIABLES, those it looks at.
+        loops: It has a comprehension.
     """
 
     run: Any
     variables: frozenset[str]
+    loops: bool
 
 
 @lru_cache(maxsize=2048)
@@ -236,9 +306,46 @@ def _compile(source: str) -> _Program:
     for found in _PATTERN.finditer(source):
         _refuse_bad_pattern(found[1])
     bounded = _bound_comprehensions(source, code)
+    loops = bounded != source
     return _Program(
-        run=program if bounded == source else _translate(bounded), variables=frozenset(names)
+        run=_translate(bounded) if loops else program, variables=frozenset(names), loops=loops
     )
+
+
+def _wrong_types(source: str, protocol: str) -> str | None:
+    """
+    Return what an expression does with values that their types do not admit of, None if nothing.
+
+    The library does not tell types before it meets them, so the expression is tried on a sample.
+    What this says is true; what it does not say may be wrong nevertheless: JSON may hold anything,
+    and whatever depends on the values is left to the checks. Nor is a comprehension tried: it may
+    take any memory, which in the workers is bounded.
+    """
+    program = _compile(source)
+    if program.loops or "json" in program.variables:
+        return None
+    context = _library().Context()
+    for name in program.variables:
+        variable = VARIABLES[name]
+        context.add_variable(name, variable.samples.get(protocol, variable.sample))
+    try:
+        result = program.run.execute(context)
+    except TypeError as error:
+        why = _in_plain_words(str(error), {})
+    except RuntimeError as error:
+        if not _UNDEFINED.match(str(error)):
+            return None
+        why = _in_plain_words(str(error), {})
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # a panic, as in _translate, or what depends on the values
+        return None
+    else:
+        if isinstance(result, bool):
+            return None
+        why = "it is neither true nor false"
+    types = "; ".join(f"{name} is {VARIABLES[name].doc}" for name in sorted(program.variables))
+    return f"{why}; {types}"
 
 
 def _translate(source: str) -> Any:

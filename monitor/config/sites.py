@@ -264,10 +264,11 @@ class SiteReader:
             return True
         try:
             check(decoded.value, protocol)
-        except ValueError as error:
-            if not entry.inherited:
+        except (ValueError, TypeError) as error:
+            if not entry.inherited or isinstance(error, TypeError):
                 message = redact(str(error), tuple(decoded.secrets))
-                self._problems.add(entry.value, (*path, "expect", key), message)
+                start = DEFAULTS if entry.inherited else path
+                self._problems.add(entry.value, (*start, "expect", key), message)
             return False
         return True
 

@@ -222,6 +222,82 @@ def test_a_mistake_is_named_when_it_is_read(source, why):
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ('latency < duration("300ms")', "a value has a type that the operation does not take"),
+        ("latency * 1000 < 300", "Unsupported operation: float * int"),
+        ("certificate.days_left", "it is neither true nor false"),
+        ("rtt.getSeconds() > 1", "there is no 'getSeconds' with these arguments"),
+        ("!status", "a value has a type that the operation does not take"),
+        ("headers['content-type'] > 5", "a value has a type that the operation does not take"),
+    ],
+)
+def test_a_type_that_is_always_wrong_is_told_when_it_is_read(source, why):
+    """With what the variables are, of whichever protocol."""
+    (name,) = expression._compile(source).variables
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  the text is the point
+        parse_expression(source)
+    doc = VARIABLES[name].doc
+    assert str(caught.value) == f"{source} cannot be evaluated: {why}; {name} is {doc}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "headers['x-load'] > 5",
+        "int(body) > 5",
+        "json > duration('1s')",
+        "json.all(x, x) && latency < duration('1s')",
+        "latency < 1 || rtt > 0.5 || loss < 1",
+        "latency < 0.3 && latency < 1 && latency * 1000.0 < 300.0",
+        "status == 200 ? certificate.verified : body > 5",
+        "certificate.verified == null || answers[7] == 'a'",
+        "body == 5",
+        "size(status) == 7",
+        "status / 100 == 2",
+    ],
+)
+def test_what_depends_on_the_answer_is_not_told_when_it_is_read(source):
+    """Missing keys, JSON, branches not taken, comprehensions, what is right for one protocol."""
+    assert parse_expression(source) == source
+
+
+def test_the_type_is_the_protocols():
+    """The status of gRPC is a text, the others' is a number."""
+    expression.check_protocol("size(status) == 7", "grpc")
+    with pytest.raises(TypeError, match="http checks cannot evaluate it: there is no 'size' with"):
+        expression.check_protocol("size(status) == 7", "http")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "answer"),
+    [
+        ("http", SHOP),
+        ("ws", WebSocketAnswer(status=101, upgraded=True)),
+        ("grpc", GrpcAnswer(status_code=0, serving_status="SERVING")),
+        ("dns", DNS),
+        ("icmp", PING),
+    ],
+)
+def test_samples_are_of_the_right_type(protocol, answer):
+    """What expressions are tried on when they are read has the types of what checks see."""
+
+    def shape(value):
+        if isinstance(value, dict) and name == "certificate":
+            return {key: shape(one) for key, one in value.items()}
+        return type(value)
+
+    seen = Seen(Job(observation=replace(SEEN, answer=answer, tls=tls()), url="https://a.test"))
+    looked_at = 0
+    for name, variable in VARIABLES.items():
+        if name != "json" and (not variable.protocols or protocol in variable.protocols):
+            sample = variable.samples.get(protocol, variable.sample)
+            assert shape(variable.get(seen)) == shape(sample), name
+            looked_at += 1
+    assert looked_at >= 5
+
+
 @pytest.mark.parametrize("length", [8000, 8190])
 def test_the_longest_expressions_are_harmless(length):
     """What overflows the library's stack is far longer than what is read."""

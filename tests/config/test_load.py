@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor import daemon
 from monitor.analysis.jsonpath import parse_path
 from monitor.analysis.readings import Extraction, Watch
 from monitor.config.load import load, load_record, load_text
@@ -132,6 +133,21 @@ def test_defaults_of_other_schemes_are_passed_over(files):
         (("status", (404,)), ("latency", 1.0)),
         (("latency", 1.0),),
     )
+
+
+def test_a_default_that_is_a_mistake_is_not_passed_over(tmp_path):
+    """An expression of a wrong type would let a site pass that was to be judged by it."""
+    path = tmp_path / "sites.yaml"
+    path.write_text("""
+        defaults: {expect: {that: size(status) == 7}}
+        sites: [https://a.example, "grpc://a.example:1", "icmp://192.0.2.1"]
+    """)
+    with pytest.raises(ConfigError) as caught:
+        load(path, daemon.TABLES, {})
+    (problem,) = caught.value.problems
+    why = "defaults.expect.that: http checks cannot evaluate it: there is no 'size' with these"
+    assert (problem.line, problem.column) == (2, 35)
+    assert problem.message.startswith(why)
 
 
 def test_sites_share_the_records_of_their_defaults(files):
