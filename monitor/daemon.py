@@ -67,7 +67,7 @@ whoever waits for it makes a running check look slow."""
 _SWITCH_INTERVAL_IN_A_CROWD: Seconds = 0.005
 """The same, Python's default, while threads queue for the interpreter: each of them wakes up this
 often to ask for it, and a crowd that does nothing else gets nothing done."""
-_COLLECT_AFTER = (20_000, 10, 50)
+_COLLECT_AFTER = (5_000, 5, 1000)
 """When Python looks for cycles of garbage. Results and states have none, and looking through those
 of ten thousand sites holds the interpreter for a tenth of a second; by default it would happen
 every few seconds."""
