@@ -114,7 +114,8 @@ def decode_text(body: bytes, content_type: str) -> str:
     for mark, codec in _BYTE_ORDER_MARKS:
         if body.startswith(mark):
             return body[len(mark) :].decode(codec, "replace")
-    found = _CHARSET.search(content_type)
+    # RE2 takes no surrogate, and raises where it meets one
+    found = _CHARSET.search(content_type.encode(errors="replace").decode())
     codec = (_CODECS.get(found[1].lower()) if found else None) or _declared(body, content_type)
     return body.decode(codec, "replace")
 

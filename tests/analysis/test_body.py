@@ -17,6 +17,7 @@ HTML = "text/html"
         (b"caf\xc3\xa9", "text/plain", "café"),
         (b"caf\xe9", "text/plain", "caf\ufffd"),
         (b"caf\xe9", "text/plain; charset=ISO-8859-1", "café"),
+        (b"\x80", "text/plain; \ud800; charset=iso-8859-1", "€"),
         (b"\x80", "text/plain; charset=iso-8859-1", "€"),
         (b"\x80", "text/plain; charset=us-ascii", "€"),
         (b"\xfd", "text/plain; charset=latin5", "\u0131"),
