@@ -63,7 +63,7 @@ from monitor.model import (
 
 _log = logging.getLogger(__name__)
 
-_BATCH_SITES = 32
+_BATCH_SITES = 64
 _BATCH_BYTES: Bytes = 4 * 1024**2
 _BATCH_WAIT: Seconds = 0.5
 _BATCH_SHARE = 0.02
