@@ -10,7 +10,7 @@ _DEFAULT_LISTEN = ":10115"
 
 config_option = click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # whether it is, is told with its place
     default=_DEFAULT_CONFIG,
     envvar="MONITOR_CONFIG",
     show_default=True,

@@ -15,7 +15,9 @@ from monitor.errors import ConfigError, Problem
 
 
 @click.command()
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@click.argument(
+    "files", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE]..."
+)
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def validate(files: tuple[Path, ...], config: Path, as_json: bool) -> None:

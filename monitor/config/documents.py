@@ -13,7 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from monitor.config.files import is_yaml_name, list_folder, read_bytes
+from monitor.config.files import (
+    check_folder,
+    is_file,
+    is_folder,
+    is_yaml_name,
+    list_folder,
+    read_bytes,
+)
 from monitor.config.nodes import (
     Composer,
     Mapping,
@@ -78,7 +85,7 @@ class DocumentReader:
     def read_all(self, path: Path) -> None:
         """Read a file, or every file of a folder, and whatever they include."""
         found = [path]
-        if path.is_dir():
+        if is_folder(path):
             self.files[path] = None
             try:
                 found = list_folder(path)
@@ -122,7 +129,7 @@ class DocumentReader:
             raise ValueError(str(error).replace(str(source.path), source.shown)) from error
 
     def _read(self, source: Source, outer: Mapping, include: _Include | None) -> None:
-        real = os.path.realpath(source.path)
+        real = _real(source.path)
         if real in self._called:
             self._report_file(source, include, self._why_not_again(source, real))
             return
@@ -178,7 +185,12 @@ class DocumentReader:
         if done and done.broken:
             return
         folder = document.source.path.parent
-        for name in self._matches(item.text, folder):
+        try:
+            names = self._matches(item.text, folder)
+        except ValueError as error:
+            self._problems.add(item, path, str(error))
+            return
+        for name in names:
             shown = str(Path(document.source.shown).parent / name)
             source = Source(folder / name, redact(shown, done.secrets if done else ()))
             self._read(source, document.defaults, _Include(item, path))
@@ -186,16 +198,20 @@ class DocumentReader:
     def _matches(self, pattern: str, folder: Path) -> list[str]:
         if not glob.has_magic(pattern):
             return [pattern]
-        self.files.update(dict.fromkeys(_searched_folders(pattern, folder)))
+        searched = dict.fromkeys(_searched_folders(pattern, folder))
+        self.files.update(searched)
+        # glob passes over what it may not see, and with it over sites
+        for one in searched:
+            check_folder(one)
         # Not Path.glob: it knows no absolute patterns, and ** would walk a whole disk
         found = sorted(glob.glob(pattern, root_dir=folder))  # noqa: PTH207
         return [
             name
             for name in found
             if is_yaml_name(Path(name).name)
-            and (folder / name).is_file()
+            and is_file(folder / name)
             # A pattern for its own folder does not mean the file it stands in
-            and os.path.realpath(folder / name) != self._way[-1]
+            and _real(folder / name) != self._way[-1]
         ]
 
     def _substitute(self, node: Scalar, path: KeyPath) -> None:
@@ -205,6 +221,13 @@ class DocumentReader:
             self._problems.add(node, path, message)
 
 
+def _real(path: Path) -> str:
+    try:
+        return os.path.realpath(path)
+    except FileNotFoundError:  # of the working folder: it was removed
+        return str(path)
+
+
 def _searched_folders(pattern: str, folder: Path) -> Iterator[Path]:
     """Yield the folders in which a new name may make the pattern match more."""
     before = ""
@@ -212,5 +235,5 @@ def _searched_folders(pattern: str, folder: Path) -> Iterator[Path]:
         if glob.has_magic(step):
             magic = glob.has_magic(before)
             names = sorted(glob.glob(before, root_dir=folder)) if magic else [before]  # noqa: PTH207  as above
-            yield from (folder / name for name in names if (folder / name).is_dir() or not magic)
+            yield from (folder / name for name in names if is_folder(folder / name) or not magic)
         before = str(Path(before) / step)

@@ -65,7 +65,38 @@ def list_folder(path: Path) -> list[Path]:
         found = sorted(path.iterdir())
     except OSError as error:
         raise ValueError(_why(path, error)) from error
-    return [file for file in found if is_yaml_name(file.name) and file.is_file()]
+    return [file for file in found if is_yaml_name(file.name) and is_file(file)]
+
+
+def check_folder(path: Path) -> None:
+    """
+    Return if what is in a folder can be seen, or there is no such folder.
+
+    Raises:
+        ValueError: It can not be read; the message is a sentence for the user.
+    """
+    try:
+        os.scandir(path).close()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise ValueError(_why(path, error)) from error
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder; not where that can not be told: reading it tells why."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file, or may be one: where it can not be told, reading it will."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
 
 
 def is_yaml_name(name: str) -> bool:

@@ -150,6 +150,22 @@ def test_a_default_that_is_a_mistake_is_not_passed_over(tmp_path):
     assert problem.message.startswith(why)
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "loop"])
+def test_a_path_that_cannot_be_looked_at_is_told(files, name):
+    """Wherever it stands: as the list itself, as a file of it, as a folder of a pattern."""
+    (files.folder / "loop").symlink_to("loop")
+    assert "can not be read: " in files.problems(name=name)[0]
+    (problem,) = files.problems(f"include: [{name}]\nsites: [https://a.example]")
+    assert problem.startswith(f"sites.yaml:1:11: include[0]: {name} can not be read: ")
+    (problem,) = files.problems(f"include: ['{name}/*.yaml']\nsites: [https://a.example]")
+    assert problem.startswith(f"sites.yaml:1:11: include[0]: {name} can not be read: ")
+
+
+def test_a_folder_that_is_not_there_has_no_files(files):
+    """A pattern may be for what comes later."""
+    assert files.load("include: ['gone/*.yaml']\nsites: [https://a.example]").sites
+
+
 def test_sites_share_the_records_of_their_defaults(files):
     """What many sites have in common is decoded and kept once."""
     text = "defaults: {web: {hops: 3}}\nsites: [https://a.example, https://b.example]"
