@@ -15,6 +15,9 @@ from monitor.model import Bytes, Seconds
 from monitor.options import Duration, Parsed, Size, option
 
 _LEAST_MEMORY: Bytes = 128 * 1024**2
+_LARGEST_MEMORY: Bytes = 1024**4
+_MANY_WORKERS = 256
+"""Beyond it, descriptors for them would be lacking before there is a machine with as many cores."""
 _MOST_WORKERS = 4
 """By default: each takes some 10 MB, and a container on a large node may have little memory and no
 limit of cores. Four judge more than one engine checks."""
@@ -52,8 +55,10 @@ class AnalysisSettings:
     def __post_init__(self) -> None:
         if self.memory < _LEAST_MEMORY:
             raise ValueError(f"memory must be at least {_LEAST_MEMORY // 1024**2}MiB")
-        if self.workers < 1:
-            raise ValueError("workers must be at least 1")
+        if self.memory > _LARGEST_MEMORY:
+            raise ValueError(f"memory must be at most {_LARGEST_MEMORY // 1024**3}GiB")
+        if not 1 <= self.workers <= _MANY_WORKERS:
+            raise ValueError(f"workers must be from 1 to {_MANY_WORKERS}")
         if self.timeout <= 0:
             raise ValueError("timeout must be more than 0s")
 

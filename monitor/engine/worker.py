@@ -126,6 +126,9 @@ def _become_worker(_judge: Judge, memory: Bytes) -> None:
     sends this process SIGKILL, whatever it is doing at the moment, and even if it is stopped: a
     thread that waited for the sentinel would need the interpreter's lock for that.
     """
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if most != resource.RLIM_INFINITY:
+        memory = min(memory, most)  # to ask for more is not for everybody
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     daemon = parent_process()
     assert daemon is not None  # noqa: S101  this is a worker
