@@ -29,7 +29,7 @@ class Listen(NamedTuple):
 
 def parse_listen(text: str) -> Listen:
     """
-    Read HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH.
+    Read HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH; the host ``*`` is none.
 
     Raises:
         StartupError: It is none of these.
@@ -43,9 +43,18 @@ def parse_listen(text: str) -> Listen:
             )
         return Listen(path=path)
     found = _HOST_PORT.fullmatch(text)
-    if found is None or int(found["port"]) > _LARGEST_PORT:
+    host = (found["six"] or found["host"]) if found else ""
+    if found is None or int(found["port"]) > _LARGEST_PORT or not _may_be_a_name(host):
         raise StartupError(
             f"cannot listen on {text!r}: write HOST:PORT, [IPV6]:PORT, :PORT for every address, "
             f"or {_UNIX}PATH for a Unix socket"
         )
-    return Listen(found["six"] or found["host"], int(found["port"]))
+    return Listen("" if host == "*" else host, int(found["port"]))
+
+
+def _may_be_a_name(host: str) -> bool:
+    try:
+        host.encode("idna")  # as a look-up does, which raises nothing but this where it fails
+    except UnicodeError:
+        return False
+    return True

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from monitor.errors import StartupError
 from monitor.web.doors import Listener, listen_on
+from monitor.web.listen import Listen, parse_listen
 from monitor.web.server import WebServer
 
 PATIENCE = 20.0
@@ -203,3 +204,9 @@ def test_all_or_nothing(path):
     assert "unix:no/web.sock" in refusal(f"unix:{path}", "unix:no/web.sock")
 
     assert not path.exists()
+
+
+@pytest.mark.parametrize("text", [":80", "*:80"])
+def test_every_address_has_two_forms(text):
+    """The health check knows either, and asks on loopback."""
+    assert parse_listen(text) == Listen(port=80)

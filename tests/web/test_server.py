@@ -180,6 +180,8 @@ def test_a_port_in_use():
         ("::1:80", "cannot listen on '::1:80': write HOST:PORT"),
         ("127.0.0.1:99999", "cannot listen on '127.0.0.1:99999': write HOST:PORT"),
         ("127.0.0.1:http", "cannot listen on '127.0.0.1:http': write HOST:PORT"),
+        (f"{'a' * 64}:80", f"cannot listen on '{'a' * 64}:80': write HOST:PORT"),
+        ("\udcff:80", r"cannot listen on '\udcff:80': write HOST:PORT"),
         ("192.0.2.1:10115", "192.0.2.1 is not an address of this machine"),
         ("[not-one]:10115", "not-one is not an address of this machine, nor a name of it"),
     ],
