@@ -4,11 +4,16 @@ The program's door; ``python -m monitor`` and the console script ``monitor`` bot
 Worker processes import this module again, so it imports nothing before it is called.
 """
 
+import sys
+
 
 def main() -> None:
-    from monitor.cli import cli  # noqa: PLC0415  see above
+    try:
+        from monitor.cli import cli  # noqa: PLC0415  see above
 
-    cli()
+        cli()
+    except KeyboardInterrupt:  # while things are loaded; later commands see to it
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -46,6 +47,9 @@ class _Commands(click.Group):
         # Closed by whoever started us; Python then has None in their place
         sys.stdout = sys.stdout or _nowhere()
         sys.stderr = sys.stderr or _nowhere()
+        if isinstance(sys.stdout, TextIOWrapper):
+            # As standard error does of itself: names may hold what the terminal has no signs for
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().main(*args, **kwargs)
         except ConfigError as error:

@@ -315,6 +315,16 @@ def test_check_says_that_no_worker_is_to_be_had(listed):
     assert "monitor: no analysis worker can be started: [Errno 24] Too many" in done.stderr
 
 
+def test_a_limit_of_the_system_bounds_the_workers_memory(listed, real):
+    """Where less may be had than analysis.memory says, and nobody may raise it, that is what is."""
+    limited = ["sh", "-c", 'ulimit -d 900000 && exec "$@"', "-"]
+    if os.geteuid() == 0:  # who may raise any limit
+        limited += [real("setpriv"), "--bounding-set=-sys_resource", "--inh-caps=-sys_resource"]
+    run = [sys.executable, "-m", "monitor", "check", "good", "--config", listed]
+    done = subprocess.run([*limited, *run], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_full_tmp_does_not_matter(listed, real):
     """Nothing is written there, so checks go on."""
     script = (
@@ -394,6 +404,45 @@ def test_closed_standard_streams_do_not_matter(listed):
         env={**os.environ, "MONITOR_CONFIG": str(listed)},
     )
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
+def test_a_terminal_without_signs_for_a_name_gets_others(tmp_path, encoding, pages):
+    """Whatever is in a name, it is shown, and never the end of the program."""
+    environ = {"PYTHONIOENCODING": encoding}
+    for options in ([], ["--json"]):
+        done = monitor("validate", os.fsdecode(b"\xff.yaml"), *options, cwd=tmp_path, **environ)
+        assert "there is no file" in done.stdout
+        assert (done.returncode, done.stderr) == (2, "")
+    done = monitor("probe", f"{pages}/200", "-o", "name=\N{MONEY BAG}", **environ)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_working_folder_that_is_gone(tmp_path):
+    """Whoever stands in a folder that was removed is told which file is missing."""
+    script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
+    run = [sys.executable, "-m", "monitor", "validate", "sites.yaml"]
+    done = subprocess.run(
+        ["sh", "-c", script, "-", *run], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stdout == "sites.yaml:1:1: there is no file sites.yaml\n"
+    assert (done.returncode, done.stderr) == (2, "")
+
+
+def test_an_interrupt_while_the_program_is_loaded():
+    """Ctrl-C comes at any moment, and is no reason for a traceback."""
+    code = """
+import sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "monitor.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from monitor.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_a_durations_end(tmp_path, pages):
