@@ -14,10 +14,10 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from threading import Thread
 
-from monitor.clock import Clock
+from monitor.clock import Clock, Deadline
 from monitor.engine.context import SOCKET_FOLDERS, worker_context
 from monitor.engine.events import BatchJudged, Event, Inbox, WorkerStarted
-from monitor.engine.worker import Judge, Outcome, WorkerProcess
+from monitor.engine.worker import END_WITHIN, Judge, Outcome, WorkerProcess
 from monitor.errors import StartupError
 from monitor.logs import fields, relay
 from monitor.model import (
@@ -150,6 +150,7 @@ class AnalysisPool:
         self._limits = limits
         self._on_restart = on_restart
         self._waiting: deque[Batch] = deque()
+        self._threads: list[Thread] = []  # those that start a worker, or are about to end with one
         self._workers = [_Worker(number) for number in range(workers)]
         self._context = worker_context((judge.__module__, WorkerProcess.__module__), folders)
 
@@ -199,7 +200,7 @@ class AnalysisPool:
         worker = self._workers[event.worker]
         if event.generation != worker.generation:
             if event.process is not None:
-                event.process.end()
+                self._dismiss(event.process)
         elif event.process is None:
             _log.warning("analysis_worker_not_started", extra=fields(detail=event.error))
             self._replace(worker)
@@ -260,10 +261,14 @@ class AnalysisPool:
         End the workers; what they hold is dropped.
 
         When Python ends, it wakes the executors' threads. Where one was about to end by itself,
-        that was a traceback on standard error, for whose reader the process then waited.
+        that was a traceback on standard error, for whose reader the process then waited. Workers
+        that were replaced a moment ago, and their successors, are waited for, too.
         """
         for worker in self._workers:
-            self._vacate(worker, wait=True)
+            self._vacate(worker)
+        deadline = Deadline.after(END_WITHIN, self._clock)
+        for thread in self._threads:
+            thread.join(deadline.remaining())
 
     # ------------------------------------------------------------ workers come and go
 
@@ -341,11 +346,17 @@ class AnalysisPool:
             self._launch(worker)
         worker.deaths_in_a_row += 1
 
-    def _vacate(self, worker: _Worker, *, wait: bool = False) -> None:
+    def _dismiss(self, process: WorkerProcess) -> None:
+        self._remember(process.end())
+
+    def _remember(self, thread: Thread) -> None:
+        self._threads = [*filter(Thread.is_alive, self._threads), thread]
+
+    def _vacate(self, worker: _Worker) -> None:
         """Empty a place; what its process still answers is stale from now on."""
         worker.generation += 1
         if worker.process is not None:
-            worker.process.end(wait=wait)
+            self._dismiss(worker.process)
         worker.process = worker.start_at = None
         worker.bench.clear()
 
@@ -354,12 +365,14 @@ class AnalysisPool:
         worker.batches = 0
         worker.worn = False
         # In a thread of its own: the first process waits for the forkserver to load the judge
-        Thread(
+        thread = Thread(
             target=self._start,
             args=(worker.number, worker.generation),
             name=f"start-analysis-{worker.number}",
             daemon=True,
-        ).start()
+        )
+        thread.start()
+        self._remember(thread)
 
     def _start(self, number: int, generation: int) -> None:
         try:

@@ -17,7 +17,8 @@ from logging import LogRecord
 from multiprocessing import parent_process
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import TypeAlias
+from threading import Thread
+from typing import TypeAlias, cast
 
 from monitor.logs import collecting
 from monitor.model import Analysis, Bytes, Job, Seconds
@@ -27,6 +28,8 @@ Outcome: TypeAlias = tuple[tuple[Analysis, ...], Bytes, list[LogRecord]]
 """The verdicts, the worker's resident memory after them, and what is to be logged."""
 
 _START_WITHIN: Seconds = 30.0
+END_WITHIN: Seconds = 5.0
+"""How long to wait for what ends by itself, on any machine, in a small part of that."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -75,7 +78,7 @@ class WorkerProcess:
         try:
             answer.result(timeout=_START_WITHIN)
         except BaseException:
-            worker.end()
+            worker.end().join(END_WITHIN)
             raise
         return worker
 
@@ -92,17 +95,20 @@ class WorkerProcess:
         """
         return self.executor.submit(_work, judge, jobs)
 
-    def end(self, *, wait: bool = False) -> None:
+    def end(self) -> Thread:
         """
         End the process now, whatever it is doing or whether it is stopped; once only.
 
-        Args:
-            wait: Until the executor's thread is at its end, too, which takes some milliseconds.
+        Returns:
+            The executor's thread, which is at its end some milliseconds later.
         """
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.handle, signal.SIGKILL)
         os.close(self.handle)
-        self.executor.shutdown(wait=wait, cancel_futures=True)
+        # shutdown() forgets it, and would itself wait without end; typeshed has a wrong type
+        thread = cast("Thread", self.executor._executor_manager_thread)  # noqa: SLF001  see above
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        return thread
 
 
 def _ended(handle: int) -> bool:

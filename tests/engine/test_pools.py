@@ -364,6 +364,35 @@ def test_nothing_is_under_way_after_the_stop(folders):
     assert not executors_threads() - others
 
 
+@pytest.mark.parametrize("before", ["pass", "rig.pool._replace(rig.pool._workers[0])"])
+def test_pythons_end_has_nothing_to_say(tmp_path, before):
+    """Whatever moment its hook takes to wake the executors' threads, none of them is ending."""
+    path = tmp_path / "daemon.py"
+    path.write_text(f"""if True:
+        import time
+        from concurrent.futures import process
+        from tests.engine.test_pools import Rig
+
+        def wakeup(self):
+            if not self._closed:
+                time.sleep(1)  # between these two, the thread may close what is written to
+                self._writer.send_bytes(b"")
+
+        if __name__ == "__main__":
+            rig = Rig(workers=2)
+            rig.pool.start()
+            rig.submit("hang")
+            {before}
+            rig.pool.stop()
+            process._ThreadWakeup.wakeup = wakeup
+    """)
+    environ = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(
+        [sys.executable, path], env=environ, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def executors_threads() -> set[threading.Thread]:
     return {one for one in threading.enumerate() if "Executor" in type(one).__name__}
 
