@@ -107,7 +107,6 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         StartupError: A port is in use, or no worker process is to be had.
     """
     gc.set_threshold(*_COLLECT_AFTER)
-    _allow_descriptors()
     inbox: Inbox = SimpleQueue()
     board = StatusBoard()
     manager = ServiceManager(os.environ)
@@ -274,6 +273,7 @@ class _Runtime:
         on_stopping: Callable[[], None],
     ) -> None:
         _share_the_interpreter(crowded=False)
+        _allow_descriptors()
         clock = SystemClock()
         kinds = {id(kind): kind for kind in PROBES.values()}
         built = {number: kind.build() for number, kind in kinds.items()}

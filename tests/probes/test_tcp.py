@@ -87,9 +87,11 @@ def test_a_full_queue_is_a_connect_timeout(handles, authority):
 
 def test_the_network_section_holds(serve, handles, authority):
     """connect_to and source_address hold for TCP as for every probe."""
-    server = serve([stay_silent])
+    # It greets, so that it has seen its client once the check is over
+    server = serve([b"hello\r\n", stay_silent])
     network = {"connect_to": f"127.0.0.1:{server.port}", "source_address": "127.0.0.7"}
-    seen = observe(handles, authority, "tcp://db.example.org:5432", network=network)
+    tcp = {"dialogue": [{"expect": "hello"}]}
+    seen = observe(handles, authority, "tcp://db.example.org:5432", tcp=tcp, network=network)
     assert seen.failure is None
     assert server.peers == ["127.0.0.7"]
 
