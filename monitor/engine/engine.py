@@ -340,7 +340,7 @@ class Engine:
             moments.append(self._schedule.next_due())
         if self._stop_at is None or self._held:
             moments.append(self._connectivity.next_due())
-        if (self._healthy or self._slow) and self._probes.free > 0:
+        if self._open_lines and self._probes.free > 0:
             moments.append(now + _AT_ONCE)
         edge = self._calendar.next_edge()
         if edge is not None:
@@ -416,17 +416,27 @@ class Engine:
     def _room(self, now: Seconds) -> int:
         """Return how many checks may be let in now."""
         finished, self._finished = self._finished, 0
-        due = min((line[0].due for line in (self._healthy, self._slow) if line), default=now)
+        due = min((line[0].due for line in self._open_lines), default=now)
         if self._analysis.jammed:
             return 0
         # Many at a time only after another look: each of them adds to the pressure
         most = finished if self._pressure.measure(now - due) else _MOST_STARTS
         return min(most, self._probes.free)
 
+    @property
+    def _slow_may_enter(self) -> bool:
+        return self._slow_probing < max(1, self._probes.threads // 2)
+
+    @property
+    def _open_lines(self) -> list[deque[_Check]]:
+        """The lines out of which a check may be let in; none is empty."""
+        lines = (self._healthy, self._slow) if self._slow_may_enter else (self._healthy,)
+        return [line for line in lines if line]
+
     def _next_waiting(self) -> _Check | None:
         line = self._healthy
         first = self._first(line)
-        if self._slow and self._slow_probing < max(1, self._probes.threads // 2):
+        if self._slow and self._slow_may_enter:
             slow = self._first(self._slow)
             # Whoever is due longest, so that neither line waits for the other to be empty
             if slow is not None and (first is None or slow.due < first.due):
