@@ -35,6 +35,7 @@ from monitor.web.web_config import WebConfig
 log = logging.getLogger(__name__)
 
 _LONGEST_HEAD: Bytes = 64 * 1024
+_TICK: Seconds = 1.0  # the Date header is good for so long
 _FAREWELL: Seconds = 1.0  # for a TLS goodbye, and for cut off requests to notice
 _NO_LINGER = struct.pack("ii", 1, 0)  # struct linger: on, no second
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -131,8 +132,7 @@ class WebServer:
         if self._thread is not None:
             for listener in self._listeners:
                 listener.remove()
-            self._server.grace = timeout
-            self._server.should_exit = True
+            self._server.leave(timeout)
             self._thread.join(timeout + 2 * _FAREWELL)
 
     def _run(self, sockets: list[socket.socket]) -> None:
@@ -150,7 +150,7 @@ class _Server(uvicorn.Server):
     """
     uvicorn's server with a door of its own.
 
-    The mutable state is ``tls``, which any thread may replace as a whole, what ``stop`` sets, and
+    The mutable state is ``tls``, which any thread may replace as a whole, what ``leave`` sets, and
     the connections, which belong to the event loop.
 
     Attributes:
@@ -186,7 +186,21 @@ class _Server(uvicorn.Server):
         self.present: set[_Connection] = set()
         self._doors: list[asyncio.Task[None]] = []
 
+    def leave(self, grace: Seconds) -> None:
+        """End soon; any thread may call it once it has started."""
+        self.grace = grace
+        self.should_exit = True
+        with suppress(RuntimeError):  # it has ended by itself
+            self._loop.call_soon_threadsafe(self._told.set)
+
+    async def main_loop(self) -> None:
+        # uvicorn's own looks ten times a second whether it is to end
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), _TICK)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
         self._doors = [asyncio.create_task(self._admit(sock)) for sock in sockets or []]
         self.started = True
         self.settled.set()
