@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monitor.engine.pools import Batch, Judged
+from monitor.engine.threads import Visit
 from monitor.model import (
     UP,
     Analysis,
@@ -50,20 +51,44 @@ class FakeClock:
 
 
 class ManualProbes:
-    """Stands for the ProbePool: sites wait in ``submitted`` until the test answers for them."""
+    """
+    Stands for the ProbePool: sites wait in ``submitted`` until the test answers for them.
 
-    def __init__(self, threads: int) -> None:
+    A visit begins when the clock says so, or the test has taken it.
+
+    Attributes:
+        moments: When what was ever submitted was to begin.
+    """
+
+    def __init__(self, threads: int, clock: FakeClock) -> None:
         self.threads = threads
         self.busy = 0
         self.submitted: list[Site] = []
+        self.moments: list[float] = []
+        self._clock = clock
 
     @property
     def free(self) -> int:
         return self.threads - self.busy
 
-    def submit(self, site: Site) -> None:
+    def submit(self, site: Site, at: float) -> Visit:
         self.busy += 1
         self.submitted.append(site)
+        self.moments.append(at)
+        return Visit(site, at)
+
+    def call_off(self, visit: Visit) -> bool:
+        if visit.at <= self._clock.now or visit.site not in self.submitted:
+            return False
+        self.busy -= 1
+        self.submitted.remove(visit.site)
+        return True
+
+    def attend(self, until: float) -> None:
+        pass
+
+    def unattended(self) -> float | None:
+        return None
 
     def finished(self) -> None:
         self.busy -= 1

@@ -42,7 +42,7 @@ from monitor.engine.state import (
     skip,
     take_over,
 )
-from monitor.engine.threads import ProbePool
+from monitor.engine.threads import ProbePool, Visit
 from monitor.errors import ProbeError
 from monitor.logs import fields
 from monitor.model import (
@@ -57,7 +57,6 @@ from monitor.model import (
     Site,
     SiteState,
     Status,
-    Timestamp,
     Verdict,
 )
 
@@ -66,17 +65,24 @@ _log = logging.getLogger(__name__)
 _BATCH_SITES = 64
 _BATCH_BYTES: Bytes = 4 * 1024**2
 _BATCH_WAIT: Seconds = 0.5
-_BATCH_SHARE = 0.02
+_BATCH_SHARE = 0.05
 """A round trip to a worker costs us about the same for one observation as for a dozen, so what
 has gathered in this time, or this share of a site's interval, travels together."""
 _AT_ONCE: Seconds = 0.005
 """What somebody waits for gathers no longer."""
-_DOZE: Seconds = 0.02
-"""Up to this long the loop sleeps until the next slot, whatever comes in meanwhile: being woken
-costs more than most events do, and nobody is kept waiting by so little."""
+_AHEAD: Seconds = 0.05
+"""So long before its slot a check is handed to the threads, which wait for the slot themselves."""
+_LOOK_AWAY: Seconds = 0.025
+"""So long nothing has to be seen to, where slots are close together: until then each of them has a
+thread, or one that comes back for it."""
+_SEND: Seconds = 0.005
+"""Before its slot, a thread is sent to a check that none came back for."""
+_DOZE: Seconds = 0.05
+"""Up to this long the loop sleeps until the next thing to do, whatever comes in meanwhile: being
+woken costs more than most events do, and nobody is kept waiting by so little."""
 _MOST_EVENTS = 32
 """Taken out of the inbox in one turn, before it is looked again what is due."""
-_MOST_STARTS = 32
+_MOST_STARTS = 64
 """Checks that are handed to threads in one turn."""
 _EDGES = 100
 """Maintenance windows that open or close in one turn: thousands of sites may share them, and what
@@ -129,7 +135,8 @@ class _Check:
 
     Attributes:
         slow: Whether it was let in as one that is expected to hold its thread for long.
-        started: When it got its thread, by the wall clock.
+        visit: Its place among those that threads begin; None while it waits for one.
+        began: When its thread did, on the monotonic clock.
         seen: What the probe brought, body and all, while the rest is judged elsewhere.
         reply: Where the result goes of a check that somebody asked for; its site is not listed.
     """
@@ -138,7 +145,8 @@ class _Check:
     due: Seconds
     stage: _Stage = _Stage.WAITING
     slow: bool = False
-    started: Timestamp = 0.0
+    visit: Visit | None = None
+    began: Seconds = 0.0
     seen: Observation | None = None
     reply: "Future[Result] | None" = None
 
@@ -199,7 +207,9 @@ class Engine:
         self._slow: deque[_Check] = deque()
         self._slow_probing = 0
         self._pressure = Pressure(clock, on_pressure)
+        self._early: list[Due] = []  # slots to come of sites that are still being checked
         self._finished = 0  # checks since others were handed to threads
+        self._latest: Seconds = 0.0  # of the lags of these
         self._gathered: list[tuple[Site, Job]] = []  # the next batch
         self._gathered_bytes: Bytes = 0
         self._send_at: Seconds | None = None
@@ -269,8 +279,8 @@ class Engine:
         for judged in self._analysis.tick():
             self._record_batch(judged)
         if self._runs_slots:
-            for due in self._schedule.pop_due(now):
-                self._survive(self._on_due, due)
+            for due in (*self._pop_early(now), *self._schedule.pop_due(now + self._ahead)):
+                self._survive(self._on_due, due, now)
         if self._stop_at is None or self._held:
             self._connectivity.begin_if_due(now)
         for name, is_open in self._calendar.pop(self._clock.time(), _EDGES):
@@ -337,7 +347,13 @@ class Engine:
         now = self._clock.monotonic()
         moments = [self._stop_at, self._send_at, self._analysis.next_tick()]
         if self._runs_slots:
-            moments.append(self._schedule.next_due())
+            moments += [due.at for due in self._early]
+            next_due = self._schedule.next_due()
+            if next_due is not None:
+                moments.append(next_due - min(self._ahead, _LOOK_AWAY))
+        unattended = self._probes.unattended()
+        if unattended is not None:
+            moments.append(unattended - _SEND)
         if self._stop_at is None or self._held:
             moments.append(self._connectivity.next_due())
         if self._open_lines and self._probes.free > 0:
@@ -352,6 +368,11 @@ class Engine:
     def _runs_slots(self) -> bool:
         return self._stop_at is None and not self._once
 
+    @property
+    def _ahead(self) -> Seconds:
+        # Under pressure threads must not begin more than ended, whatever the time
+        return 0.0 if self._pressure.is_high else _AHEAD
+
     def _stopped(self) -> bool:
         if self._stop_at is None:
             return False
@@ -363,14 +384,25 @@ class Engine:
 
     # ------------------------------------------------------------ from due to a thread
 
-    def _on_due(self, due: Due) -> None:
+    def _on_due(self, due: Due, now: Seconds) -> None:
+        check = self._under_way.get(due.name)
+        if check is not None and due.at > now:
+            self._early.append(due)  # it may be done by then
+            return
         if due.missed:
             self._skip(due.name, "late", due.missed)
-        check = self._under_way.get(due.name)
         if check is None:
             self._enqueue(due.name, due.at)
         elif not due.extra:
             self._skip(due.name, self._why_not(check))
+
+    def _pop_early(self, now: Seconds) -> list[Due]:
+        """Return the slots that have come whose sites were being checked when they were near."""
+        if not self._early:
+            return []
+        come = [due for due in self._early if due.at <= now]
+        self._early = [due for due in self._early if due.at > now]
+        return come
 
     def _why_not(self, check: _Check) -> str:
         if check.stage is not _Stage.WAITING:
@@ -402,25 +434,25 @@ class Engine:
             target = self._connectivity.next_target(now)
             if target is None:
                 break
-            self._probes.submit(target)
+            self._probes.submit(target, now)
         for _ in range(self._room(now)):
             check = self._next_waiting()
             if check is None:
-                return
+                break
             check.stage = _Stage.PROBING
-            check.started = self._clock.time()
+            check.visit = self._probes.submit(check.site, check.due)
             self._slow_probing += check.slow
-            self._meters.started(now - check.due)
-            self._probes.submit(check.site)
+        self._probes.attend(now + _LOOK_AWAY + _SEND)
 
     def _room(self, now: Seconds) -> int:
         """Return how many checks may be let in now."""
         finished, self._finished = self._finished, 0
+        latest, self._latest = self._latest, 0.0
         due = min((line[0].due for line in self._open_lines), default=now)
         if self._analysis.jammed:
             return 0
         # Many at a time only after another look: each of them adds to the pressure
-        most = finished if self._pressure.measure(now - due) else _MOST_STARTS
+        most = finished if self._pressure.measure(max(latest, now - due)) else _MOST_STARTS
         return min(most, self._probes.free)
 
     @property
@@ -466,6 +498,10 @@ class Engine:
             return
         check = self._under_way[site.name]
         self._slow_probing -= check.slow
+        check.began = event.began
+        lag = max(0.0, event.began - check.due)
+        self._latest = max(self._latest, lag)
+        self._meters.started(lag)
         self._go_on(self._take, check, event.outcome)
 
     def _take(self, check: _Check, outcome: Observation | BaseException) -> None:
@@ -549,8 +585,8 @@ class Engine:
             # Once is enough: a check that a bug spoils is repeated soon, and the bug with it
             if state is None or state.last is None or state.last.error != detail:
                 _log.error("check_failed", exc_info=error, extra=fields(site=check.site.name))
-        duration = max(0.0, self._clock.time() - check.started)
-        return results.spoilt(check.site, check.started, duration, detail)
+        duration = self._clock.monotonic() - check.began
+        return results.spoilt(check.site, self._clock.time() - duration, duration, detail)
 
     def _record(self, check: _Check, result: Result) -> None:
         """Enter a result, or hold it until it is known whose failure it is."""
@@ -668,11 +704,11 @@ class Engine:
         del self._states[name]
         self._schedule.remove(name)
         self._calendar.remove(name)
-        self._forget_waiting(name)
+        self._forget(name)
 
     def _put(self, site: Site) -> None:
         """List a new site, or a changed one in the place of the old."""
-        self._forget_waiting(site.name)
+        self._forget(site.name)
         is_open = self._calendar.put(site.name, site.maintenance, self._clock.time())
         state = replace(self._inherit(site), maintenance=is_open)
         self._states[site.name] = state
@@ -686,13 +722,24 @@ class Engine:
             return take_over(before, site)
         return begin(site, self._bounds, self._clock.time())
 
+    def _forget(self, name: str) -> None:
+        """Drop what was to come of a site's old record."""
+        if self._early:
+            self._early = [due for due in self._early if due.name != name]
+        self._forget_waiting(name)
+
     def _forget_waiting(self, name: str) -> None:
-        # A check that has its thread goes on to its end, or a second one might begin beside it
+        # A check that has begun goes on to its end, or a second one might begin beside it
         check = self._under_way.get(name)
-        if check is not None and check.stage is _Stage.WAITING:
-            del self._under_way[name]
-            if check.reply is not None:
-                check.reply.cancel()
+        if check is None:
+            return
+        if check.visit is not None:
+            if not self._probes.call_off(check.visit):
+                return
+            self._slow_probing -= check.slow
+        del self._under_way[name]
+        if check.reply is not None:
+            check.reply.cancel()
 
     def _change_bounds(self, bounds: tuple[Seconds, ...]) -> None:
         before, self._bounds = self._bounds, bounds

@@ -16,10 +16,12 @@ class ProbeFinished:
 
     Attributes:
         outcome: What was seen, or the exception that kept the monitor from looking.
+        began: On the monotonic clock.
     """
 
     site: Site
     outcome: Observation | BaseException
+    began: Seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Rig:
     def __init__(self, threads: int = 8) -> None:
         self.clock = FakeClock()
         self.inbox: Any = SimpleQueue()
-        self.probes = ManualProbes(threads)
+        self.probes = ManualProbes(threads, self.clock)
         self.analysis = ManualAnalysis()
         self.listener = Listener()
         self.reloads: list[ReloadRequested] = []
@@ -75,8 +75,8 @@ class Rig:
             self.clock.advance(0.1)
             self.engine.start_due_checks()
 
-    def finish(self, listed, outcome) -> None:
-        self.engine.handle(ProbeFinished(listed, outcome))
+    def finish(self, listed, outcome, *, began=0.0) -> None:
+        self.engine.handle(ProbeFinished(listed, outcome, began))
 
     def judge(self, verdict: Verdict = UP, **more) -> None:
         """Let the batch's wait pass, judge what was sent, and let the engine take it."""
@@ -117,15 +117,103 @@ def test_a_failure_without_an_answer_is_judged_at_once(rig):
 
 
 def test_the_loop_sleeps_until_the_next_slot(rig):
-    """What comes in within a moment of the next slot wakes nobody, and is taken with it."""
+    """What comes in within a moment of the next look wakes nobody, and is taken with it."""
     rig.list(site(interval=10.0))
     until = rig.engine._wait_time()
-    rig.clock.advance(until - 0.01)
+    rig.clock.advance(until - 0.04)
     rig.inbox.put(ReloadRequested("signal"))
     before = rig.clock.now
     rig.engine.turn()
-    assert rig.clock.now == pytest.approx(before + 0.01)
+    assert rig.clock.now == pytest.approx(before + 0.04)
     assert len(rig.reloads) == 1
+
+
+def near_slot(rig: Rig, interval: float = 10.0) -> float:
+    """List a site, and return its slot once it has come near."""
+    rig.list(site(interval=interval))
+    rig.clock.advance(rig.engine._wait_time())
+    rig.engine.start_due_checks()
+    (moment,) = rig.probes.moments
+    assert rig.clock.now < moment < rig.clock.now + 0.05
+    return moment
+
+
+def test_a_check_is_handed_out_before_its_slot(rig):
+    """Its thread waits for the slot by itself, so nobody has to wake it then."""
+    slot = near_slot(rig)
+    (listed,) = rig.probes.take()
+    rig.finish(listed, refused(), began=slot + 0.002)
+    assert rig.listener.lags == [pytest.approx(0.002)]
+    assert rig.engine._wait_time() > 9.0
+
+
+def test_under_pressure_nothing_is_handed_out_before_its_slot(rig):
+    """What is to begin where others ended must not be with a thread already."""
+    rig.list(*(site(f"{number}", interval=10.0) for number in range(6)))
+    rig.clock.overslept = 0.02
+    rig.clock.advance(10.0)
+    rig.engine.start_due_checks()
+    rig.engine.start_due_checks()
+    rig.list(site("next", interval=10.0))
+    due = rig.engine._schedule._sites["next"].next
+    rig.clock.advance(due - rig.clock.now - 0.01)
+    rig.engine.start_due_checks()
+    assert all(moment <= rig.clock.now for moment in rig.probes.moments)
+
+
+def test_a_check_that_ends_just_before_the_next_slot_costs_none(rig):
+    """Whether the one before has ended is asked at the slot, not when the slot is near."""
+    near_slot(rig, interval=1.0)
+    (listed,) = rig.probes.take()
+    rig.clock.advance(0.98)
+    rig.engine.start_due_checks()
+    assert rig.engine._wait_time() < 0.05
+    rig.finish(listed, refused())
+    rig.clock.advance(rig.engine._wait_time())
+    rig.engine.start_due_checks()
+    assert len(rig.probes.take()) == 1
+    assert rig.state().counters.skipped == {}
+
+
+def test_a_check_that_goes_on_at_the_next_slot_costs_it(rig):
+    """A slot that was near while the check before ran on is skipped once it has come."""
+    near_slot(rig, interval=1.0)
+    rig.clock.advance(0.98)
+    rig.engine.start_due_checks()
+    assert rig.state().counters.skipped == {}
+    rig.clock.advance(0.05)
+    rig.engine.start_due_checks()
+    assert rig.state().counters.skipped == {"overrun": 1}
+
+
+@pytest.mark.parametrize(
+    ("happens", "checked"),
+    [
+        (lambda rig: rig.change(removed=("shop",)), []),
+        (lambda rig: rig.engine.handle(StopRequested(grace=1.0)), []),
+        (lambda rig: rig.change(changed=(site(timeout=7.0),)), [site(timeout=7.0)]),
+    ],
+    ids=["site removed", "stop", "site changed"],
+)
+def test_what_has_not_begun_is_called_off(rig, happens, checked):
+    """A check that waits for its slot is not begun once there is no site, or another one."""
+    near_slot(rig)
+    happens(rig)
+    assert rig.probes.submitted == []
+    assert rig.probes.busy == 0
+    rig.advance(1.0)
+    assert rig.probes.take() == checked
+    assert all(not state.counters.skipped for state in rig.listener.published.values())
+
+
+def test_a_slot_near_goes_with_its_site(rig):
+    """A site that leaves while it is checked, its next slot near, leaves nothing behind."""
+    near_slot(rig, interval=1.0)
+    rig.clock.advance(0.98)
+    rig.engine.start_due_checks()
+    rig.change(removed=("shop",))
+    rig.advance(1.0)
+    assert rig.listener.restarts == 0
 
 
 def test_the_loop_does_not_sleep_while_somebody_waits():
@@ -135,7 +223,7 @@ def test_the_loop_does_not_sleep_while_somebody_waits():
     rig.advance(10.0)
     (first,) = rig.probes.take()
     rig.clock.advance(rig.engine._wait_time() - 0.01)
-    rig.inbox.put(ProbeFinished(first, refused()))
+    rig.inbox.put(ProbeFinished(first, refused(), rig.clock.now))
     before = rig.clock.now
     rig.engine.turn()
     assert rig.clock.now - before < 0.001
@@ -158,11 +246,11 @@ def test_under_pressure_a_check_begins_where_one_ended(rig):
 
 
 def test_a_short_interval_does_not_wait_for_company(rig):
-    """An answer travels to its worker within a fiftieth of its site's interval."""
+    """An answer travels to its worker within a twentieth of its site's interval."""
     rig.list(site(interval=1.0))
     rig.advance(1.0)
     rig.finish(rig.probes.take()[0], answered())
-    rig.clock.advance(0.02)
+    rig.clock.advance(0.05)
     rig.engine.start_due_checks()
     assert len(rig.analysis.batches) == 1
 
@@ -382,16 +470,19 @@ def test_a_jammed_pool_starts_no_check(rig):
 
 
 def test_lag_is_how_late_a_check_started():
-    """Time spent waiting for a thread is lag."""
+    """Time spent waiting for a thread is lag, and so is what the thread took to begin."""
     rig = Rig(threads=1)
     rig.list(site("a", interval=100.0), site("b", interval=100.0))
     rig.advance(60.0)
+    first_slot = rig.probes.moments[0]
     (first,) = rig.probes.take()
     rig.advance(5.0)
-    rig.finish(first, refused())
+    rig.finish(first, refused(), began=first_slot + 0.1)
     rig.engine.start_due_checks()
-    assert rig.listener.lags[0] <= 0.11
-    assert rig.listener.lags[1] >= 5.0
+    (second,) = rig.probes.take()
+    rig.finish(second, refused(), began=rig.clock.now + 0.3)
+    assert rig.listener.lags[0] == pytest.approx(0.1)
+    assert rig.listener.lags[1] >= 5.3
 
 
 def test_a_stop_starts_nothing_and_waits_for_what_runs(rig):
@@ -404,7 +495,7 @@ def test_a_stop_starts_nothing_and_waits_for_what_runs(rig):
     rig.advance(5.0)
     assert rig.probes.submitted == []
     for listed in running:
-        rig.inbox.put(ProbeFinished(listed, refused()))
+        rig.inbox.put(ProbeFinished(listed, refused(), rig.clock.now))
     assert rig.engine.run() is True
     assert rig.state("a").counters.checks == rig.state("b").counters.checks == 1
 
@@ -437,7 +528,7 @@ def test_reload_requests_are_handed_on(rig):
 def test_a_bug_costs_one_step(rig, caplog):
     """An event that the engine trips over is logged and counted, and the loop goes on."""
     rig.list(site())
-    rig.inbox.put(ProbeFinished(site("stranger"), refused()))
+    rig.inbox.put(ProbeFinished(site("stranger"), refused(), 0.0))
     rig.engine.turn()
     assert rig.listener.restarts == 1
     assert "engine_restarted" in caplog.text
@@ -449,7 +540,7 @@ def test_once_checks_everything_now(rig):
     """run_once() probes each site without waiting for its slot and returns when all are in."""
     rig.list(site("a", interval=1000.0), site("b", interval=1000.0))
     for name in ("a", "b"):
-        rig.inbox.put(ProbeFinished(rig.state(name).site, refused()))
+        rig.inbox.put(ProbeFinished(rig.state(name).site, refused(), 0.0))
     rig.engine.run_once()
     assert rig.state("a").counters.checks == rig.state("b").counters.checks == 1
 
@@ -746,7 +837,7 @@ def test_a_stop_waits_for_the_proof(tethered):
     asked = tethered.probes.take()
     assert asked == list(TARGETS)
     for target in asked:
-        tethered.inbox.put(ProbeFinished(target, answered()))
+        tethered.inbox.put(ProbeFinished(target, answered(), 0.0))
     assert tethered.engine.run() is True
     assert tethered.state().counters.checks == 1
 
@@ -802,11 +893,11 @@ def test_once_never_checks_twice(rig):
     rig.list(site("a", interval=1.0), site("b", interval=1.0))
     checked = []
 
-    def submit(listed):
+    def submit(listed, _at):
         checked.append(listed.name)
         rig.probes.busy += 1
         rig.clock.advance(30.0)  # many slots of both pass meanwhile
-        rig.inbox.put(ProbeFinished(listed, refused()))
+        rig.inbox.put(ProbeFinished(listed, refused(), rig.clock.now))
 
     rig.probes.submit = submit
     rig.engine.run_once()

@@ -17,7 +17,7 @@ from monitor.clock import SystemClock
 from monitor.engine.context import SOCKET_FOLDERS
 from monitor.engine.events import BatchJudged, Inbox, ProbeFinished, StopRequested, WorkerStarted
 from monitor.engine.pools import AnalysisPool, PoolLimits
-from monitor.engine.threads import ProbePool
+from monitor.engine.threads import Observe, ProbePool, Visit
 from monitor.errors import StartupError
 from monitor.logs import Secrets, TextFormatter
 from monitor.model import Job, Reason
@@ -467,24 +467,118 @@ def _runs(pid: int) -> bool:
     return state != "Z"  # dead, and only not waited for by whoever runs as process 1 here
 
 
-def test_probe_threads_appear_as_needed():
+class Probes:
+    """A pool of real threads, and what they report."""
+
+    def __init__(self, threads: int, observe: Observe = lambda _: refused()) -> None:
+        self.inbox: Inbox = SimpleQueue()
+        self.clock = SystemClock()
+        self.pool = ProbePool(threads, observe, inbox=self.inbox, clock=self.clock)
+
+    def submit(self, name: str = "shop", *, after: float = 0.0) -> Visit:
+        return self.pool.submit(site(name), self.clock.monotonic() + after)
+
+    def attend(self) -> None:
+        self.pool.attend(self.clock.monotonic() + 10)
+
+    def next(self) -> ProbeFinished:
+        event = self.inbox.get(timeout=10)
+        assert isinstance(event, ProbeFinished)
+        self.pool.finished()
+        return event
+
+
+@pytest.fixture
+def probes():
+    made = Probes(threads=100)
+    yield made
+    made.pool.stop()
+
+
+def test_probe_threads_appear_as_needed(probes):
     """A pool of many threads starts none before there is something to do."""
-    inbox = SimpleQueue()
-    pool = ProbePool(100, lambda _: refused(), inbox=inbox, clock=SystemClock())
     before = threading.active_count()
     for _ in range(5):
-        pool.submit(site())
-        event = inbox.get(timeout=10)
-        assert isinstance(event, ProbeFinished)
-        pool.finished()
+        probes.submit()
+        probes.attend()
+        probes.next()
     assert threading.active_count() <= before + 2
-    pool.stop()
 
 
 def test_what_a_probe_raises_is_reported():
     """No exception is lost in a thread."""
-    inbox = SimpleQueue()
-    pool = ProbePool(1, lambda _: {}["bug"], inbox=inbox, clock=SystemClock())
-    pool.submit(site())
-    assert isinstance(inbox.get(timeout=10).outcome, KeyError)
-    pool.stop()
+    probes = Probes(1, lambda _: {}["bug"])
+    probes.submit()
+    probes.attend()
+    assert isinstance(probes.next().outcome, KeyError)
+    probes.pool.stop()
+
+
+def test_a_visit_waits_for_its_moment(probes):
+    """A check begins at its slot, however long before it was handed in."""
+    visit = probes.submit(after=0.1)
+    probes.attend()
+    assert probes.next().began >= visit.at
+
+
+def test_a_thread_that_comes_back_takes_the_next_visit():
+    """Nobody has to send a thread while one returns; the earliest visit comes first."""
+    may_end = threading.Event()
+    probes = Probes(1, lambda _: may_end.wait(10) and refused())
+    probes.submit("first")
+    probes.attend()
+    probes.submit("last", after=0.02)
+    probes.submit("second")
+    may_end.set()
+    assert [probes.next().site.name for _ in range(3)] == ["first", "second", "last"]
+    probes.pool.stop()
+
+
+def test_a_visit_without_a_thread_is_known(probes):
+    """Whoever has to send threads can ask when the first one is needed."""
+    assert probes.pool.unattended() is None
+    late, early = probes.submit(after=5), probes.submit(after=0.01)
+    assert probes.pool.unattended() == early.at
+    probes.pool.attend(early.at)
+    assert probes.pool.unattended() == late.at
+    assert probes.next().began >= early.at
+
+
+def test_visits_beyond_the_threads_wait_for_one():
+    """With every thread in a check no other is started, and nobody asks at once again."""
+    may_end = threading.Event()
+    probes = Probes(1, lambda _: may_end.wait(10) and refused())
+    probes.submit("first")
+    probes.attend()
+    probes.submit("second")
+    probes.attend()
+    assert probes.pool.unattended() > probes.clock.monotonic()
+    may_end.set()
+    assert {probes.next().site.name for _ in range(2)} == {"first", "second"}
+    probes.pool.stop()
+
+
+@pytest.mark.parametrize("attended", [True, False], ids=["with a thread", "without"])
+def test_a_visit_is_called_off_until_it_begins(probes, attended):
+    """What is called off never begins, and leaves its thread for others."""
+    visit = probes.submit("off", after=0.05)
+    if attended:
+        probes.attend()
+    assert probes.pool.call_off(visit)
+    assert probes.pool.busy == 0
+    begun = probes.submit("on")
+    probes.attend()
+    assert probes.next().site.name == "on"
+    assert not probes.pool.call_off(begun)
+    time.sleep(0.1)
+    assert probes.inbox.empty()
+
+
+def test_after_the_end_no_visit_begins():
+    """Threads that wait for a slot when the pool stops end without the check."""
+    probes = Probes(2)
+    probes.submit(after=0.1)
+    probes.attend()
+    probes.pool.stop()
+    time.sleep(0.3)
+    assert probes.inbox.empty()
