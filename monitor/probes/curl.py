@@ -200,8 +200,9 @@ class Route:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether an address and no name is connected to, itself and without TLS."""
-        return not (self.trust or self.proxy or self.scheme == "https") and is_address(self.contact)
+        """Whether an address and no name is connected to, itself, without TLS and unguarded."""
+        special = self.trust or self.proxy or isinstance(self.network, GuardedNetwork)
+        return not (special or self.scheme == "https") and is_address(self.contact)
 
     @cached_property
     def options(self) -> Options:
@@ -258,6 +259,12 @@ class Transfer:
         *,
         quiet: bool = False,
     ) -> None:
+        """
+        Take a handle on which the route's options are set already.
+
+        Args:
+            quiet: As for Handles.lend().
+        """
         self.curl = curl
         self.reusable = True
         self._route = route
@@ -278,10 +285,13 @@ class Transfer:
         self._times = (0, 0, 0, 0, 0)
         self._set_up()
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing but the deadline was set on the handle beside the route's options."""
+        return self._quiet
+
     def _set_up(self) -> None:
         setopt = self.curl.setopt
-        for option, value in self._route.options:
-            setopt(option, value)
         left = self._milliseconds()
         setopt(pycurl.TIMEOUT_MS, left)
         setopt(pycurl.CONNECTTIMEOUT_MS, left)
@@ -597,11 +607,15 @@ class Handles:
         self._stacks: OrderedDict[str | None, deque[_Idle]] = OrderedDict()
 
     @contextmanager
-    def lend(self, route: Route, deadline: Deadline, *, quiet: bool = False) -> Iterator[Transfer]:
+    def lend(
+        self, route: Route, deadline: Deadline, options: Options = (), *, quiet: bool = False
+    ) -> Iterator[Transfer]:
         """
         Give a handle that is set up for the route, and take it back.
 
         Args:
+            options: What else is to be set. Most checks ask for what the one before asked for, so
+                what is set stays set if it can be told by these two that it will do.
             quiet: Whether libcurl need not tell what it does; for plain routes alone. Each line it
                 tells waits for the interpreter, and the check with it.
 
@@ -610,8 +624,14 @@ class Handles:
         """
         trust = route.trust
         stamp = _stamp(trust) if trust else 0
-        curl = self._take(trust, stamp)
+        curl, held = self._take(trust, stamp)
         try:
+            # By identity: these are shared() and long
+            if held is None or held[0] is not route.options or held[1] is not options:
+                if held is not None:
+                    curl.reset()
+                for option, value in (*route.options, *options):
+                    curl.setopt(option, value)
             transfer = Transfer(curl, route, deadline, self._resolver, quiet=quiet)
             yield transfer
         except BaseException:
@@ -620,10 +640,15 @@ class Handles:
         if not transfer.reusable:
             curl.close()
             return
-        curl.reset()
+        held = None
+        if transfer.is_quiet:
+            _let_go(curl)
+            held = route.options, options
+        else:
+            curl.reset()
         now = deadline.clock.monotonic()
         with self._lock:
-            self._stacks.setdefault(trust, deque()).append(_Idle(curl, stamp, now))
+            self._stacks.setdefault(trust, deque()).append(_Idle(curl, stamp, now, held))
             old = self._pop_old(now)
         if old:
             old.curl.close()
@@ -637,12 +662,12 @@ class Handles:
             for idle in stack:
                 idle.curl.close()
 
-    def _take(self, trust: str | None, stamp: int) -> pycurl.Curl:
+    def _take(self, trust: str | None, stamp: int) -> "tuple[pycurl.Curl, _Held | None]":
         while idle := self._pop_newest(trust):
             if idle.stamp == stamp:
-                return idle.curl
+                return idle.curl, idle.held
             idle.curl.close()  # has loaded what the file held before
-        return pycurl.Curl()
+        return pycurl.Curl(), None
 
     def _pop_newest(self, trust: str | None) -> "_Idle | None":
         with self._lock:
@@ -666,11 +691,16 @@ class Handles:
         return old
 
 
+_Held: TypeAlias = tuple[Options, Options]
+"""What is set on a handle: the route's options, and the request's."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Idle:
     curl: pycurl.Curl
     stamp: int
     since: Seconds
+    held: _Held | None
 
 
 def _stamp(path: str) -> int:
@@ -683,6 +713,12 @@ def _stamp(path: str) -> int:
 
 def _ignore(_: bytes) -> None:
     """Take what nobody reads; libcurl would write it to standard output."""
+
+
+def _let_go(curl: pycurl.Curl) -> None:
+    """Have a handle that lies idle not keep what it was used for: an answer, and its body."""
+    curl.setopt(pycurl.HEADERFUNCTION, _ignore)
+    curl.setopt(pycurl.WRITEFUNCTION, _ignore)
 
 
 def _tls_options(route: Route) -> list[tuple[int, Any]]:

@@ -8,6 +8,7 @@ An adapter serves one check: it knows that check's deadline and remembers each e
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -29,6 +30,7 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_HEADER_BYTES: Bytes = 300 * 1024
 _MOST_HEADERS = 2000
 _BLANK_LINE = 3  # bytes at most
+_SHORT_LINE: Bytes = 256
 _MOST_COOKIES = 100  # that one answer may set; reading one takes 0.1 ms of all threads' time
 
 
@@ -207,11 +209,10 @@ class CurlAdapter(BaseAdapter):
         """
         exchange = Exchange(url=order.url)
         self.exchanges.append(exchange)
-        with self._handles.lend(order.route, self._deadline, quiet=quiet) as transfer:
+        lent = self._handles.lend(order.route, self._deadline, order.options, quiet=quiet)
+        with lent as transfer:
             intake = _Intake(transfer, self._settings, quiet=quiet)
             transfer.curl.setopt(pycurl.URL, order.sent)
-            for option, value in order.options:
-                transfer.curl.setopt(option, value)
             transfer.curl.setopt(pycurl.HEADERFUNCTION, intake.take_header)
             transfer.curl.setopt(pycurl.WRITEFUNCTION, intake.take_body)
             failure = transfer.perform() or intake.failure(order.route.peer)
@@ -243,14 +244,23 @@ def _parsed(lines: Iterable[bytes]) -> list[tuple[str, str]]:
     """Return header lines as names and values, folded ones together (RFC 9112, 5.2)."""
     headers: list[tuple[str, str]] = []
     for line in lines:
-        text = line.decode("latin-1").rstrip("\r\n")
-        if text[0] in " \t" and headers:
+        if line[0] in b" \t" and headers:
             name, value = headers[-1]
-            headers[-1] = (name, f"{value} {text.strip()}")
+            headers[-1] = (name, f"{value} {line.decode('latin-1').strip()}")
+        elif len(line) > _SHORT_LINE:
+            headers.append(_field(line))
         else:
-            name, _, value = text.partition(":")
-            headers.append((name.rstrip(), value.strip()))
+            headers.append(_usual_field(line))
     return headers
+
+
+def _field(line: bytes) -> tuple[str, str]:
+    name, _, value = line.decode("latin-1").partition(":")
+    return name.rstrip(), value.strip()
+
+
+_usual_field = lru_cache(maxsize=4096)(_field)
+"""Most lines are the same for many sites and checks, and so is what is kept of them."""
 
 
 class _Intake:

@@ -1,6 +1,7 @@
 """What the HTTP probe asks for, how it logs in, where redirects lead; real sockets, loopback."""
 
 import base64
+import gc
 import json
 import re
 import socket
@@ -13,6 +14,7 @@ from monitor import __version__
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
 from monitor.model import Failure, HttpAnswer, Observation, Reason, Site
+from monitor.probes.curl import Transfer
 from monitor.probes.http import Credentials, HttpOptions, HttpProbe, check_url
 from monitor.probes.oauth import OAuth2Options
 from monitor.probes.observe import Observer
@@ -83,6 +85,35 @@ def test_method_headers_and_body_are_the_sites(serve, check, tmp_path):
     file.unlink()
     with pytest.raises(ProbeError, match="cannot read body_file"):
         check(server.url(), http=HttpOptions(method="PUT", body_file=str(file)))
+
+
+def test_sites_that_share_a_handle_share_no_request(serve, handles):
+    """A handle keeps its options for a check that has the same, and for no other."""
+    server = serve(answer())
+    sites = {
+        "GET / HTTP/1.1": site_of(server.url()),
+        "POST / HTTP/1.1": site_of(server.url(), http={"method": "POST", "body": "x"}),
+        "DELETE / HTTP/1.1": site_of(server.url(), http={"method": "DELETE"}),
+    }
+    observe = Observer({"http": HttpProbe(handles)}, SystemClock())
+    expected = [line for _ in range(2) for line in sites for _ in range(4)]
+    for line in expected:
+        assert observe(sites[line]).failure is None
+    assert [head(request)[""] for request in server.requests] == expected
+    assert [body(request) for request in server.requests] == [
+        b"x" if line.startswith("POST") else b"" for line in expected
+    ]
+
+
+def test_a_handle_that_lies_idle_keeps_no_answer(serve, handles):
+    """What was received goes once the check is over, options of its handle or not."""
+    server = serve(answer(b"hello"))
+    observe = Observer({"http": HttpProbe(handles)}, SystemClock())
+    site = site_of(server.url())
+    for _ in range(3):
+        observe(site)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Transfer)]
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "DELETE", "POST", "PURGE"])
