@@ -1,8 +1,8 @@
 """What of a finished check is kept and shown: no bodies, no PEM, secrets masked. Pure."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from itertools import accumulate
 from typing import TypeAlias
 
@@ -29,6 +29,7 @@ _LONGEST_URL = 1000
 _MOST_HEADERS = 50
 _HEADERS = 4096
 _LONGEST_VALUE = 1024
+_SHORT_HEADER = 256
 _MOST_CERTIFICATES = 10
 _NAMES = 8192
 _LONGEST_NAME = 512
@@ -154,21 +155,32 @@ def _cut(text: str, longest: int) -> str:
 def _shown(site: Site, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     shown: list[tuple[str, str]] = []
     left = _HEADERS
-    for name, value in headers[:_MOST_HEADERS]:
-        # A session cookie that a check with credentials was given is as good as the credentials
-        if len(name) == len("set-cookie") and name.lower() == "set-cookie":
-            value = f"{value.partition('=')[0]}=<secret>"  # noqa: PLW2901  all that may be shown
-        elif site.secrets:
-            value = site.redact(value)  # noqa: PLW2901  as above
-        if len(name) > _LONGEST_NAME or len(value) > _LONGEST_VALUE:
-            name, value = _cut(name, _LONGEST_NAME), _cut(value, _LONGEST_VALUE)  # noqa: PLW2901
-        left -= len(name) + len(value)
+    for header in headers[:_MOST_HEADERS]:
+        name, value = header
+        if site.secrets:
+            header = name, site.redact(value)  # noqa: PLW2901  all that may be shown
+        if len(name) + len(value) <= _SHORT_HEADER:
+            header = _usual_header(header)  # noqa: PLW2901  as above
+        else:
+            header = _shown_header(header)  # noqa: PLW2901  as above
+        left -= len(header[0]) + len(header[1])
         if left < 0:
             break
-        # The same for most sites and checks
-        shown.append((sys.intern(name), sys.intern(value)))
+        shown.append(header)
     missing = len(headers) - len(shown)
     return (*shown, ("…", f"{missing} more")) if missing else tuple(shown)
+
+
+def _shown_header(header: tuple[str, str]) -> tuple[str, str]:
+    name, value = header
+    if name.lower() == "set-cookie":
+        # A session cookie that a check with credentials was given is as good as the credentials
+        value = f"{value.partition('=')[0]}=<secret>"
+    return _cut(name, _LONGEST_NAME), _cut(value, _LONGEST_VALUE)
+
+
+_usual_header = lru_cache(maxsize=4096)(_shown_header)
+"""One object for what most sites and checks have in common."""
 
 
 def _chain(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
