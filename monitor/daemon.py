@@ -302,6 +302,7 @@ class _Runtime:
             on_stopping=on_stopping,
             on_pressure=lambda crowded: _share_the_interpreter(crowded=crowded),
         )
+        internal.load_from(self.engine.load)
 
     def start(self) -> None:
         """

@@ -719,6 +719,37 @@ class Transition:
     after: Status
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """
+    What is under way.
+
+    Attributes:
+        threads: How many checks may be under way at once.
+        busy: How many are.
+        slow: Of these, those of sites that hung the last time.
+        waiting: Checks that wait for a thread.
+        waiting_slow: Checks of sites that hung the last time; they wait in a line of their own.
+        batches: Batches that wait for a worker process.
+    """
+
+    threads: int = 0
+    busy: int = 0
+    slow: int = 0
+    waiting: int = 0
+    waiting_slow: int = 0
+    batches: int = 0
+
+    @property
+    def well(self) -> int:
+        """Checks under way of sites that did not hang the last time."""
+        return self.busy - self.slow
+
+    @property
+    def idle(self) -> int:
+        return self.threads - self.busy
+
+
 # ---------------------------------------------------------------- the rows of the tables
 
 

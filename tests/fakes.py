@@ -138,7 +138,6 @@ class Listener:
     bounds: tuple[float, ...] = ()
     site_count: int = 0
     connected: list[bool | None] = field(default_factory=list)
-    now: dict[str, int] = field(default_factory=dict)
 
     def publish(self, state: SiteState) -> None:
         self.published[state.site.name] = state
@@ -152,9 +151,6 @@ class Listener:
 
     def started(self, lag: float) -> None:
         self.lags.append(lag)
-
-    def load(self, **counts: int) -> None:
-        self.now = counts
 
     def analysed(self, seconds: float, jobs: int) -> None:
         pass

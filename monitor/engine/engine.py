@@ -51,6 +51,7 @@ from monitor.model import (
     Failure,
     HttpAnswer,
     Job,
+    Load,
     Observation,
     Result,
     Seconds,
@@ -97,16 +98,6 @@ class Meters(Protocol):
     """What the engine tells of itself; each call must be cheap."""
 
     def started(self, lag: Seconds) -> None: ...
-    def load(
-        self,
-        *,
-        threads: int,
-        busy: int,
-        slow: int,
-        waiting: int,
-        waiting_slow: int,
-        batches: int,
-    ) -> None: ...
     def analysed(self, seconds: Seconds, jobs: int) -> None: ...
     def sites(self, count: int) -> None: ...
     def connectivity(self, up: bool | None) -> None: ...
@@ -288,10 +279,14 @@ class Engine:
         self._hand_to_threads(now)
         if self._send_at is not None and now >= self._send_at:
             self._send_batch()
-        self._meters.load(
+
+    def load(self) -> Load:
+        """Return what is under way; any thread may ask, as it takes nothing but lengths."""
+        busy = self._probes.busy
+        return Load(
             threads=self._probes.threads,
-            busy=self._probes.busy,
-            slow=self._slow_probing,
+            busy=busy,
+            slow=min(self._slow_probing, busy),  # some may only wait for their slot
             waiting=len(self._healthy),
             waiting_slow=len(self._slow),
             batches=self._analysis.backlog,

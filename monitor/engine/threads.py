@@ -61,7 +61,9 @@ class ProbePool:
 
     def __init__(self, threads: int, observe: Observe, *, inbox: Inbox, clock: Clock) -> None:
         self.threads = threads
-        self.busy = 0
+        self._handed_in = 0  # what is not finished or called off
+        self._begun = 0
+        self._finished = 0
         self._observe = observe
         self._inbox = inbox
         self._clock = clock
@@ -91,11 +93,17 @@ class ProbePool:
 
     @property
     def free(self) -> int:
-        return self.threads - self.busy
+        """How many visits more there are threads for."""
+        return self.threads - self._handed_in
+
+    @property
+    def busy(self) -> int:
+        """How many threads are in a check; those that wait for its slot are not."""
+        return self._begun - self._finished
 
     def submit(self, site: Site, at: Seconds) -> Visit:
         """Have a site probed then; a ProbeFinished follows, unless the visit is called off."""
-        self.busy += 1
+        self._handed_in += 1
         visit = Visit(site, at)
         with self._lock:
             heappush(self._untaken, (at, next(self._numbers), visit))
@@ -107,7 +115,7 @@ class ProbePool:
             if visit.begun:
                 return False
             visit.called_off = True
-        self.busy -= 1
+        self._handed_in -= 1
         return True
 
     def attend(self, until: Seconds) -> None:
@@ -125,7 +133,8 @@ class ProbePool:
 
     def finished(self) -> None:
         """Take note of a ProbeFinished."""
-        self.busy -= 1
+        self._handed_in -= 1
+        self._finished += 1
 
     def stop(self) -> None:
         """Let threads end; does not wait for those in a check, and no other check begins."""
@@ -187,6 +196,7 @@ class ProbePool:
     def _begin(self, visit: Visit) -> bool:
         with self._lock:
             visit.begun = not (visit.called_off or self._stopped)
+            self._begun += visit.begun
             return visit.begun
 
     def _next(self, own: "SimpleQueue[Visit | None]") -> Visit | None:

@@ -6,7 +6,7 @@ thread collects.
 """
 
 import platform
-from functools import partial
+from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,9 +22,8 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
-from monitor.model import Seconds, Timestamp
+from monitor.model import Load, Seconds, Timestamp
 
-_LOAD = ("busy", "slow", "idle", "waiting", "waiting_slow", "batches")
 _LAG_BUCKETS = (0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 _ANALYSIS_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 _SCRAPE_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
@@ -92,17 +91,18 @@ class Internal:
             ("state",),
             registry=registry,
         )
-        self._load = dict.fromkeys(_LOAD, 0)
-        for state in ("busy", "slow", "idle"):
-            threads.labels(state).set_function(partial(self._now, state))
+        self._load: Callable[[], Load] = Load
+        threads.labels("busy").set_function(lambda: self._load().well)
+        threads.labels("slow").set_function(lambda: self._load().slow)
+        threads.labels("idle").set_function(lambda: self._load().idle)
         waiting = Gauge(
             "monitor_checks_waiting",
             "Checks that are due and wait for a thread, those of sites that hung before apart",
             ("line",),
             registry=registry,
         )
-        waiting.labels("healthy").set_function(partial(self._now, "waiting"))
-        waiting.labels("slow").set_function(partial(self._now, "waiting_slow"))
+        waiting.labels("healthy").set_function(lambda: self._load().waiting)
+        waiting.labels("slow").set_function(lambda: self._load().waiting_slow)
         self._analysis = Histogram(
             "monitor_analysis_seconds",
             "How long a batch of answers took from its submission to its verdicts",
@@ -116,7 +116,7 @@ class Internal:
             "monitor_analysis_queued_batches",
             "Batches of answers that wait for a worker process",
             registry=registry,
-        ).set_function(partial(self._now, "batches"))
+        ).set_function(lambda: self._load().batches)
         self._analysis_restarts = Counter(
             "monitor_analysis_restarts_total",
             "Worker processes of the analysis that had to be replaced",
@@ -151,38 +151,9 @@ class Internal:
         """Count a check that started so long after its slot."""
         self._lag.observe(lag)
 
-    def load(
-        self,
-        *,
-        threads: int,
-        busy: int,
-        slow: int,
-        waiting: int,
-        waiting_slow: int,
-        batches: int,
-    ) -> None:
-        """
-        Say what is under way; asked for by the gauges when they are collected.
-
-        Args:
-            threads: How many checks may be under way at once.
-            busy: How many are.
-            slow: Of these, those of sites that hung the last time.
-            waiting: Checks that wait for a thread.
-            waiting_slow: Checks of sites that hung the last time; they wait in a line of their own.
-            batches: Batches that wait for a worker process.
-        """
-        self._load = {
-            "busy": busy - slow,
-            "slow": slow,
-            "idle": threads - busy,
-            "waiting": waiting,
-            "waiting_slow": waiting_slow,
-            "batches": batches,
-        }
-
-    def _now(self, what: str) -> float:
-        return self._load[what]
+    def load_from(self, load: Callable[[], Load]) -> None:
+        """Have what is under way asked for when it is collected, in the web thread."""
+        self._load = load
 
     def analysed(self, seconds: Seconds, jobs: int) -> None:
         """Count a batch of so many answers that was judged."""

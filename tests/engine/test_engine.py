@@ -314,8 +314,8 @@ def test_a_mass_outage_leaves_half_of_the_threads():
     assert len(sick_held) <= 8
     assert any(name.startswith("well") for name in held)
     assert rig.engine._slow_probing <= 4
-    assert rig.listener.now["slow"] == rig.engine._slow_probing
-    assert rig.listener.now["waiting_slow"] > 0
+    assert rig.engine.load().slow == rig.engine._slow_probing
+    assert rig.engine.load().waiting_slow > 0
 
 
 def test_a_failure_that_awaits_confirmation_is_checked_again_soon(rig):

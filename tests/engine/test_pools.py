@@ -518,7 +518,9 @@ def test_a_visit_waits_for_its_moment(probes):
     """A check begins at its slot, however long before it was handed in."""
     visit = probes.submit(after=0.1)
     probes.attend()
+    assert (probes.pool.busy, probes.pool.free) == (0, 99)
     assert probes.next().began >= visit.at
+    assert (probes.pool.busy, probes.pool.free) == (0, 100)
 
 
 def test_a_thread_that_comes_back_takes_the_next_visit():
@@ -564,8 +566,9 @@ def test_a_visit_is_called_off_until_it_begins(probes, attended):
     visit = probes.submit("off", after=0.05)
     if attended:
         probes.attend()
-    assert probes.pool.call_off(visit)
     assert probes.pool.busy == 0
+    assert probes.pool.call_off(visit)
+    assert probes.pool.free == 100
     begun = probes.submit("on")
     probes.attend()
     assert probes.next().site.name == "on"

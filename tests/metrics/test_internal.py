@@ -8,6 +8,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from monitor.metrics.internal import Internal
+from monitor.model import Load
 
 
 @pytest.fixture
@@ -36,12 +37,6 @@ def test_which_part_of_the_sites(shard):
     assert registry.get_sample_value("monitor_shards") == shard[1]
 
 
-def load(internal, **counts):
-    """Tell what is under way; what is not given is nothing."""
-    nothing = dict.fromkeys(("threads", "busy", "slow", "waiting", "waiting_slow", "batches"), 0)
-    internal.load(**{**nothing, **counts})
-
-
 @pytest.mark.parametrize(
     ("call", "samples"),
     [
@@ -50,7 +45,10 @@ def load(internal, **counts):
         (lambda meters: meters.analysed(0.5, 3), {"monitor_analysis_seconds_sum": 0.5}),
         (lambda meters: meters.analysed(0.5, 3), {"monitor_analysis_answers_total": 3}),
         (lambda meters: meters.analysis_restarted(), {"monitor_analysis_restarts_total": 1}),
-        (lambda meters: load(meters, batches=7), {"monitor_analysis_queued_batches": 7}),
+        (
+            lambda meters: meters.load_from(lambda: Load(batches=7)),
+            {"monitor_analysis_queued_batches": 7},
+        ),
         (lambda meters: meters.engine_restarted(), {"monitor_engine_restarts_total": 1}),
         (lambda meters: meters.sites(42), {"monitor_sites": 42}),
         (lambda meters: meters.scraped(0.25), {"monitor_scrape_duration_seconds_sum": 0.25}),
@@ -68,7 +66,7 @@ def test_what_the_daemon_tells(internal, registry, call, samples):
 
 def test_threads_by_what_they_do(internal, registry):
     """Each thread is in one state, so that the states add up to all threads."""
-    load(internal, threads=10, busy=5, slow=3)
+    internal.load_from(lambda: Load(threads=10, busy=5, slow=3))
     threads = {
         state: registry.get_sample_value("monitor_probe_threads", {"state": state})
         for state in ("busy", "slow", "idle")
@@ -78,7 +76,7 @@ def test_threads_by_what_they_do(internal, registry):
 
 def test_checks_that_wait_for_a_thread(internal, registry):
     """Each line is told of by itself."""
-    load(internal, waiting=4, waiting_slow=90)
+    internal.load_from(lambda: Load(waiting=4, waiting_slow=90))
     lines = {
         line: registry.get_sample_value("monitor_checks_waiting", {"line": line})
         for line in ("healthy", "slow")
