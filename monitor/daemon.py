@@ -4,7 +4,6 @@ The composition root: builds every part, wires them together, starts and stops t
 It knows everybody; nobody but the command line knows it.
 """
 
-import gc
 import logging
 import os
 import resource
@@ -32,6 +31,7 @@ from monitor.config.modules import SHIPPED
 from monitor.config.settings import Settings
 from monitor.engine.engine import Engine, Publisher
 from monitor.engine.events import Inbox, Pinged, ReloadRequested, SitesChanged, StopRequested
+from monitor.engine.garbage import Garbage
 from monitor.engine.orphans import start_reaping
 from monitor.engine.pools import AnalysisPool, PoolLimits
 from monitor.engine.state import Memory
@@ -67,10 +67,6 @@ whoever waits for it makes a running check look slow."""
 _SWITCH_INTERVAL_IN_A_CROWD: Seconds = 0.005
 """The same, Python's default, while threads queue for the interpreter: each of them wakes up this
 often to ask for it, and a crowd that does nothing else gets nothing done."""
-_COLLECT_AFTER = (5_000, 5, 1000)
-"""When Python looks for cycles of garbage. Results and states have none, and looking through those
-of ten thousand sites holds the interpreter for a tenth of a second; by default it would happen
-every few seconds."""
 _FAREWELL: Seconds = 2.0
 """How long answers of our own that are under way may take when the daemon stops."""
 
@@ -106,7 +102,8 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         ConfigError: The first configuration is bad.
         StartupError: A port is in use, or no worker process is to be had.
     """
-    gc.set_threshold(*_COLLECT_AFTER)
+    garbage = Garbage(SystemClock())
+    garbage.take_over()
     inbox: Inbox = SimpleQueue()
     board = StatusBoard()
     manager = ServiceManager(os.environ)
@@ -130,9 +127,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
     server = _web_server(options, board, internal, reloader, live)
 
     def running() -> None:
-        # What is there now stays: no later search for garbage looks through it
-        gc.collect()
-        gc.freeze()
+        garbage.forget()
         board.ready()
         manager.ready()
         manager.watch(lambda: _ping(inbox), lambda: _summary(board, reloader))
@@ -148,6 +143,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         internal=internal,
         reload=reloader.requests.put,
         on_stopping=stopping,
+        between_turns=garbage.step,
     )
     with _signals(
         {
@@ -216,6 +212,7 @@ def check(
         internal=Internal(version=__version__, libcurl=LIBCURL_VERSION),
         reload=lambda _: None,
         on_stopping=lambda: None,
+        between_turns=lambda: None,
     )
     with _signals(_stopping(inbox, grace=0)):
         try:
@@ -271,6 +268,7 @@ class _Runtime:
         internal: Internal,
         reload: Callable[[ReloadRequested], None],
         on_stopping: Callable[[], None],
+        between_turns: Callable[[], None],
     ) -> None:
         _share_the_interpreter(crowded=False)
         _allow_descriptors()
@@ -300,6 +298,7 @@ class _Runtime:
             as_text=as_text,
             reload=reload,
             on_stopping=on_stopping,
+            between_turns=between_turns,
             on_pressure=lambda crowded: _share_the_interpreter(crowded=crowded),
         )
         internal.load_from(self.engine.load)

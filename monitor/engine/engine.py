@@ -81,6 +81,10 @@ _SEND: Seconds = 0.005
 _DOZE: Seconds = 0.05
 """Up to this long the loop sleeps until the next thing to do, whatever comes in meanwhile: being
 woken costs more than most events do, and nobody is kept waiting by so little."""
+_FEW = 8
+_REST: Seconds = 0.002
+"""So many of a batch are recorded in one go, with a rest after it: a loop that is at it for long
+keeps threads from the interpreter, and what they check looks slow."""
 _MOST_EVENTS = 32
 """Taken out of the inbox in one turn, before it is looked again what is due."""
 _MOST_STARTS = 64
@@ -177,6 +181,7 @@ class Engine:
         as_text: results.AsText,
         reload: Callable[[ReloadRequested], None],
         on_stopping: Callable[[], None],
+        between_turns: Callable[[], None],
         on_pressure: Callable[[bool], None],
     ) -> None:
         self._clock = clock
@@ -189,6 +194,7 @@ class Engine:
         self._as_text = as_text
         self._reload = reload
         self._on_stopping = on_stopping
+        self._between_turns = between_turns
 
         self._bounds: tuple[Seconds, ...] = ()
         self._states: dict[str, SiteState] = {}
@@ -204,6 +210,7 @@ class Engine:
         self._gathered: list[tuple[Site, Job]] = []  # the next batch
         self._gathered_bytes: Bytes = 0
         self._send_at: Seconds | None = None
+        self._judged: deque[tuple[Site, Analysis]] = deque()  # to be recorded
         self._calendar = Calendar()
         self._connectivity = Connectivity()
         self._held: list[_Held] = []
@@ -239,6 +246,7 @@ class Engine:
     def turn(self) -> None:
         """Wait for the next thing to do, and do it."""
         self._survive(self.start_due_checks)
+        self._between_turns()
         for event in self._wait():
             self._survive(self.handle, event)
 
@@ -269,6 +277,7 @@ class Engine:
         now = self._clock.monotonic()
         for judged in self._analysis.tick():
             self._record_batch(judged)
+        self._record_some()
         if self._runs_slots:
             for due in (*self._pop_early(now), *self._schedule.pop_due(now + self._ahead)):
                 self._survive(self._on_due, due, now)
@@ -353,6 +362,8 @@ class Engine:
             moments.append(self._connectivity.next_due())
         if self._open_lines and self._probes.free > 0:
             moments.append(now + _AT_ONCE)
+        if self._judged:
+            moments.append(now if self._is_awaited else now + _REST)
         edge = self._calendar.next_edge()
         if edge is not None:
             moments.append(now + edge - self._clock.time())
@@ -554,7 +565,12 @@ class Engine:
                 if check := self._analysed(site):
                     self._go_on(self._spoil, check, judged.outcome)
             return
-        for site, analysis in zip(batch.sites, judged.outcome, strict=True):
+        self._judged.extend(zip(batch.sites, judged.outcome, strict=True))
+
+    def _record_some(self) -> None:
+        """Record a few of the checks that are judged, more where many are."""
+        for _ in range(min(len(self._judged), max(_FEW, len(self._judged) // _FEW))):
+            site, analysis = self._judged.popleft()
             if check := self._analysed(site):
                 self._go_on(self._conclude, check, analysis)
 

@@ -59,6 +59,7 @@ class Rig:
             as_text=as_text,
             reload=self.reloads.append,
             on_stopping=lambda: setattr(self, "stopping", True),
+            between_turns=lambda: None,
             on_pressure=self.pressures.append,
         )
 
@@ -104,6 +105,22 @@ def test_a_check_goes_all_the_way(rig):
     rig.judge()
     assert rig.state().status is Status.UP
     assert rig.state().counters.checks == 1
+
+
+def test_a_batch_is_recorded_in_small_pieces():
+    """Many results at once are recorded a few at a time, with a rest for the threads in between."""
+    rig = Rig(threads=40)
+    rig.list(*(site(f"{number}", interval=1000.0) for number in range(20)))
+    rig.advance(60.0)
+    for listed in rig.probes.take():
+        rig.finish(listed, answered())
+    rig.judge()
+    recorded = []
+    for _ in range(3):
+        recorded.append(sum(one.status is Status.UP for one in rig.listener.published.values()))
+        assert rig.engine._wait_time() > 0
+        rig.engine.start_due_checks()
+    assert recorded == [8, 16, 20]
 
 
 def test_a_failure_without_an_answer_is_judged_at_once(rig):
