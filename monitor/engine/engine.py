@@ -348,6 +348,8 @@ class Engine:
         return bool(self._healthy or self._slow or self._once or self._stop_at is not None)
 
     def _wait_time(self) -> Seconds:
+        if self._idle and (self._once or self._stop_at is not None):
+            return 0.0  # it is over
         now = self._clock.monotonic()
         moments = [self._stop_at, self._send_at, self._analysis.next_tick()]
         if self._runs_slots:

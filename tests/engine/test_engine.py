@@ -18,9 +18,21 @@ from monitor.engine.events import (
     SitesChanged,
     StopRequested,
 )
+from monitor.engine.pools import Batch, Judged
 from monitor.engine.state import Memory
+from monitor.engine.threads import Visit
 from monitor.errors import ProbeError
-from monitor.model import UP, Confirm, Content, Reason, SingleWindow, SiteChange, Status, Verdict
+from monitor.model import (
+    UP,
+    Analysis,
+    Confirm,
+    Content,
+    Reason,
+    SingleWindow,
+    SiteChange,
+    Status,
+    Verdict,
+)
 from tests.fakes import (
     FakeClock,
     Listener,
@@ -919,6 +931,31 @@ def test_once_never_checks_twice(rig):
     rig.probes.submit = submit
     rig.engine.run_once()
     assert sorted(checked) == ["a", "b"]
+
+
+@pytest.mark.parametrize("once", [True, False], ids=["once", "stop"])
+def test_the_end_comes_with_the_last_verdict(once):
+    """Nobody waits for anything more once the last answer is judged and recorded."""
+    rig = Rig(threads=64)
+    rig.list(*(site(f"{number}", interval=1000.0) for number in range(64)))
+
+    def submit(listed, at):
+        rig.inbox.put(ProbeFinished(listed, answered(), at))
+        return Visit(listed, at, begun=True)
+
+    def decide(sites, jobs):
+        outcome = tuple(Analysis(verdict=UP) for _ in jobs)
+        rig.analysis.decided.append(Judged(Batch(tuple(sites), tuple(jobs), 0.0), outcome))
+
+    rig.probes.submit = submit
+    rig.analysis.submit = decide
+    if once:
+        rig.engine.run_once()
+    else:
+        rig.advance(60.0)
+        rig.inbox.put(StopRequested(grace=60.0))
+        assert rig.engine.run()
+    assert all(state.counters.checks == 1 for state in rig.listener.published.values())
 
 
 def test_one_poisoned_result_costs_no_other(rig, caplog):
