@@ -207,9 +207,12 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
-        # 1. Close the doors first, so that a client that tries again finds another replica.
-        for door in self._doors:
-            door.cancel()
+        # 1. Close the doors first, so that a client that tries again finds another replica. A door
+        #    that has somebody in hand sees them in and ends by itself; the others only wait.
+        self.should_exit = True
+        for door, sock in zip(self._doors, sockets or [], strict=True):
+            if loop.remove_reader(sock):
+                door.cancel()
         await asyncio.gather(*self._doors, return_exceptions=True)
         for sock in sockets or []:
             sock.close()
@@ -229,7 +232,7 @@ class _Server(uvicorn.Server):
 
     async def _admit(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while not self.should_exit:
             try:
                 sock, _ = await loop.sock_accept(listener)
             except OSError as error:
