@@ -73,6 +73,8 @@ _AT_ONCE: Seconds = 0.005
 """What somebody waits for gathers no longer."""
 _AHEAD: Seconds = 0.05
 """So long before its slot a check is handed to the threads, which wait for the slot themselves."""
+_CROWD = 48
+"""With more checks under way none is handed out ahead."""
 _LOOK_AWAY: Seconds = 0.025
 """So long nothing has to be seen to, where slots are close together: until then each of them has a
 thread, or one that comes back for it."""
@@ -87,7 +89,7 @@ _REST: Seconds = 0.002
 keeps threads from the interpreter, and what they check looks slow."""
 _MOST_EVENTS = 32
 """Taken out of the inbox in one turn, before it is looked again what is due."""
-_MOST_STARTS = 64
+_MOST_STARTS = 32
 """Checks that are handed to threads in one turn."""
 _EDGES = 100
 """Maintenance windows that open or close in one turn: thousands of sites may share them, and what
@@ -378,8 +380,10 @@ class Engine:
 
     @property
     def _ahead(self) -> Seconds:
-        # Under pressure threads must not begin more than ended, whatever the time
-        return 0.0 if self._pressure.is_high else _AHEAD
+        # Under pressure threads must not begin more than ended, whatever the time; and what is with
+        # the threads already is not seen to wait, which is the first sign of pressure
+        crowded = self._pressure.is_high or self._probes.busy > _CROWD
+        return 0.0 if crowded else _AHEAD
 
     def _stopped(self) -> bool:
         if self._stop_at is None:
