@@ -61,12 +61,10 @@ TABLES = Tables(
     modules=SHIPPED,
 )
 
-_SWITCH_INTERVAL: Seconds = 0.0001
-"""How long a thread may hold the interpreter while others want it. A fiftieth of Python's default:
-whoever waits for it makes a running check look slow."""
-_SWITCH_INTERVAL_IN_A_CROWD: Seconds = 0.005
-"""The same, Python's default, while threads queue for the interpreter: each of them wakes up this
-often to ask for it, and a crowd that does nothing else gets nothing done."""
+_SWITCH_INTERVAL: Seconds = 0.01
+"""How long a thread may hold the interpreter while others want it, who wake up this often to ask:
+shorter, and a crowd of threads does nothing else. Twice Python's default; none needs it for long.
+"""
 _FAREWELL: Seconds = 2.0
 """How long answers of our own that are under way may take when the daemon stops."""
 
@@ -241,10 +239,6 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _share_the_interpreter(*, crowded: bool) -> None:
-    sys.setswitchinterval(_SWITCH_INTERVAL_IN_A_CROWD if crowded else _SWITCH_INTERVAL)
-
-
 def _allow_descriptors() -> None:
     """
     Take as many file descriptors as the system admits of.
@@ -270,7 +264,7 @@ class _Runtime:
         on_stopping: Callable[[], None],
         between_turns: Callable[[], None],
     ) -> None:
-        _share_the_interpreter(crowded=False)
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         _allow_descriptors()
         clock = SystemClock()
         kinds = {id(kind): kind for kind in PROBES.values()}
@@ -299,7 +293,6 @@ class _Runtime:
             reload=reload,
             on_stopping=on_stopping,
             between_turns=between_turns,
-            on_pressure=lambda crowded: _share_the_interpreter(crowded=crowded),
         )
         internal.load_from(self.engine.load)
 

@@ -15,6 +15,7 @@ from queue import Empty
 from typing import Any, Protocol
 
 from monitor.clock import Clock
+from monitor.engine import pressure
 from monitor.engine import result as results
 from monitor.engine.connectivity import Connectivity
 from monitor.engine.events import (
@@ -31,7 +32,6 @@ from monitor.engine.events import (
 )
 from monitor.engine.maintenance import Calendar
 from monitor.engine.pools import AnalysisPool, Judged
-from monitor.engine.pressure import Pressure
 from monitor.engine.schedule import Due, Schedule
 from monitor.engine.state import (
     Memory,
@@ -73,8 +73,6 @@ _AT_ONCE: Seconds = 0.005
 """What somebody waits for gathers no longer."""
 _AHEAD: Seconds = 0.05
 """So long before its slot a check is handed to the threads, which wait for the slot themselves."""
-_CROWD = 48
-"""With more checks under way none is handed out ahead."""
 _LOOK_AWAY: Seconds = 0.025
 """So long nothing has to be seen to, where slots are close together: until then each of them has a
 thread, or one that comes back for it."""
@@ -184,7 +182,6 @@ class Engine:
         reload: Callable[[ReloadRequested], None],
         on_stopping: Callable[[], None],
         between_turns: Callable[[], None],
-        on_pressure: Callable[[bool], None],
     ) -> None:
         self._clock = clock
         self._inbox = inbox
@@ -205,7 +202,6 @@ class Engine:
         self._healthy: deque[_Check] = deque()
         self._slow: deque[_Check] = deque()
         self._slow_probing = 0
-        self._pressure = Pressure(clock, on_pressure)
         self._early: list[Due] = []  # slots to come of sites that are still being checked
         self._finished = 0  # checks since others were handed to threads
         self._latest: Seconds = 0.0  # of the lags of these
@@ -281,7 +277,7 @@ class Engine:
             self._record_batch(judged)
         self._record_some()
         if self._runs_slots:
-            for due in (*self._pop_early(now), *self._schedule.pop_due(now + self._ahead)):
+            for due in (*self._pop_early(now), *self._schedule.pop_due(now + _AHEAD)):
                 self._survive(self._on_due, due, now)
         if self._stop_at is None or self._held:
             self._connectivity.begin_if_due(now)
@@ -358,7 +354,7 @@ class Engine:
             moments += [due.at for due in self._early]
             next_due = self._schedule.next_due()
             if next_due is not None:
-                moments.append(next_due - min(self._ahead, _LOOK_AWAY))
+                moments.append(next_due - _LOOK_AWAY)
         unattended = self._probes.unattended()
         if unattended is not None:
             moments.append(unattended - _SEND)
@@ -377,13 +373,6 @@ class Engine:
     @property
     def _runs_slots(self) -> bool:
         return self._stop_at is None and not self._once
-
-    @property
-    def _ahead(self) -> Seconds:
-        # Under pressure threads must not begin more than ended, whatever the time; and what is with
-        # the threads already is not seen to wait, which is the first sign of pressure
-        crowded = self._pressure.is_high or self._probes.busy > _CROWD
-        return 0.0 if crowded else _AHEAD
 
     def _stopped(self) -> bool:
         if self._stop_at is None:
@@ -464,7 +453,8 @@ class Engine:
         if self._analysis.jammed:
             return 0
         # Many at a time only after another look: each of them adds to the pressure
-        most = finished if self._pressure.measure(max(latest, now - due)) else _MOST_STARTS
+        high = pressure.is_high(self._clock, max(latest, now - due))
+        most = finished if high else _MOST_STARTS
         return min(most, self._probes.free)
 
     @property

@@ -6,8 +6,6 @@ until they look slow, or even down, though their sites are not. So the engine as
 lets in more checks than it has seen finished.
 """
 
-from collections.abc import Callable
-
 from monitor.clock import Clock
 from monitor.model import Seconds
 
@@ -19,32 +17,15 @@ _LONG: Seconds = 0.005
 """Whoever lets go of the interpreter has it back sooner, unless threads queue for it."""
 
 
-class Pressure:
+def is_high(clock: Clock, waited: Seconds) -> bool:
     """
-    The mutable state is ``is_high``, as it was last measured.
+    Return whether no further check should be let in; takes up to some milliseconds if so.
 
     Args:
-        on_change: Is told when it turns.
+        waited: How long the first check in line has been due.
     """
-
-    def __init__(self, clock: Clock, on_change: Callable[[bool], None]) -> None:
-        self.is_high = False
-        self._clock = clock
-        self._on_change = on_change
-
-    def measure(self, waited: Seconds) -> bool:
-        """
-        Return whether no further check should be let in.
-
-        Args:
-            waited: How long the first check in line has been due.
-        """
-        is_high = False
-        if waited > _LATE:
-            let_go = self._clock.monotonic()
-            self._clock.sleep(_PAUSE)
-            is_high = self._clock.monotonic() - let_go > _LONG
-        if is_high is not self.is_high:
-            self.is_high = is_high
-            self._on_change(is_high)
-        return is_high
+    if waited <= _LATE:
+        return False
+    let_go = clock.monotonic()
+    clock.sleep(_PAUSE)
+    return clock.monotonic() - let_go > _LONG

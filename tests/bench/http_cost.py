@@ -132,7 +132,7 @@ def main() -> None:
     if given.serve:
         asyncio.run(serve())
         return
-    sys.setswitchinterval(0.0005)  # as the daemon does
+    sys.setswitchinterval(0.01)  # as the daemon does
     with subprocess.Popen(
         [sys.executable, "-m", "tests.bench.http_cost", "--serve"],
         stdout=subprocess.PIPE,

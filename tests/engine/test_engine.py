@@ -59,7 +59,6 @@ class Rig:
         self.listener = Listener()
         self.reloads: list[ReloadRequested] = []
         self.stopping = False
-        self.pressures: list[bool] = []
         self.engine = Engine(
             clock=self.clock,
             inbox=self.inbox,
@@ -72,7 +71,6 @@ class Rig:
             reload=self.reloads.append,
             on_stopping=lambda: setattr(self, "stopping", True),
             between_turns=lambda: None,
-            on_pressure=self.pressures.append,
         )
 
     def change(self, *, connectivity=(), **change) -> None:
@@ -176,20 +174,6 @@ def test_a_check_is_handed_out_before_its_slot(rig):
     assert rig.engine._wait_time() > 9.0
 
 
-def test_under_pressure_nothing_is_handed_out_before_its_slot(rig):
-    """What is to begin where others ended must not be with a thread already."""
-    rig.list(*(site(f"{number}", interval=10.0) for number in range(6)))
-    rig.clock.overslept = 0.02
-    rig.clock.advance(10.0)
-    rig.engine.start_due_checks()
-    rig.engine.start_due_checks()
-    rig.list(site("next", interval=10.0))
-    due = rig.engine._schedule._sites["next"].next
-    rig.clock.advance(due - rig.clock.now - 0.01)
-    rig.engine.start_due_checks()
-    assert all(moment <= rig.clock.now for moment in rig.probes.moments)
-
-
 def test_a_check_that_ends_just_before_the_next_slot_costs_none(rig):
     """Whether the one before has ended is asked at the slot, not when the slot is near."""
     near_slot(rig, interval=1.0)
@@ -267,11 +251,9 @@ def test_under_pressure_a_check_begins_where_one_ended(rig):
     rig.clock.advance(10.0)
     rig.engine.start_due_checks()
     assert rig.probes.take() == []
-    assert rig.pressures == [True]
     rig.clock.overslept = 0.0
     rig.engine.start_due_checks()
     assert len(rig.probes.take()) == 6
-    assert rig.pressures == [True, False]
 
 
 def test_a_short_interval_does_not_wait_for_company(rig):
