@@ -248,6 +248,7 @@ class Transfer:
             (CONNECT_ONLY without FORBID_REUSE) must call hang_up() or set this to False: only
             closing the handle closes that connection otherwise.
         last_bytes: The end of what was received of a body, as it came over the wire.
+        quiet: Whether libcurl tells nothing of what it does; it may have been asked to meanwhile.
     """
 
     def __init__(
@@ -273,7 +274,7 @@ class Transfer:
         self.last_bytes = b""
         self._stopped = False
         self._failed = False
-        self._quiet = quiet
+        self.quiet = quiet
         self._tried = route.peer if quiet else ""
         self._shortage = ""
         self._forbidden: str | None = None
@@ -285,23 +286,18 @@ class Transfer:
         self._times = (0, 0, 0, 0, 0)
         self._set_up()
 
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nothing but the deadline was set on the handle beside the route's options."""
-        return self._quiet
-
     def _set_up(self) -> None:
         setopt = self.curl.setopt
         left = self._milliseconds()
         setopt(pycurl.TIMEOUT_MS, left)
         setopt(pycurl.CONNECTTIMEOUT_MS, left)
-        if not self._quiet:
+        if not self.quiet:
             self._listen()
         if isinstance(self._route.network, GuardedNetwork):
             setopt(pycurl.OPENSOCKETFUNCTION, self._open_if_allowed)
 
     def _listen(self) -> None:
-        self._quiet = False
+        self.quiet = False
         self.curl.setopt(pycurl.VERBOSE, 1)
         self.curl.setopt(pycurl.DEBUGFUNCTION, self._note)
 
@@ -359,7 +355,7 @@ class Transfer:
             self.curl.perform()
         except pycurl.error as error:
             if not self._stopped:
-                if self._quiet and error.args[0] == pycurl.E_COULDNT_CONNECT:
+                if self.quiet and error.args[0] == pycurl.E_COULDNT_CONNECT:
                     # Only what libcurl tells shows whether we are short of something; nothing was
                     # sent yet
                     self._listen()
@@ -641,7 +637,7 @@ class Handles:
             curl.close()
             return
         held = None
-        if transfer.is_quiet:
+        if transfer.quiet:
             _let_go(curl)
             held = route.options, options
         else:

@@ -164,7 +164,7 @@ class Nginx:
         return f"""
             {"user root;" if os.geteuid() == 0 else ""}
             daemon off; pid {folder}/nginx.pid; worker_processes 1;
-            events {{ worker_connections 1024; }}
+            events {{ worker_connections 4096; }}
             http {{
               access_log off; root {folder}; default_type text/plain;
               client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2;

@@ -131,6 +131,21 @@ def test_a_site_list_is_changed_while_it_runs(nginx, start, tmp_path):
     assert daemon.stop() == 0
 
 
+def test_more_checks_than_can_be_made_take_no_site_down(nginx, start):
+    """Beyond what a machine can do, checks are late or left out, but each verdict holds."""
+    url = f"http://127.0.0.1:{nginx.port}/"
+    sites = "".join(f"  - {{name: s{number}, url: '{url}?{number}'}}\n" for number in range(6000))
+    daemon = start(f"defaults: {{interval: 2s, timeout: 1900ms}}\nsites:\n{sites}")
+
+    def answered() -> int:
+        _, said = fetch(f"http://127.0.0.1:{nginx.port}/status")
+        return int(said.splitlines()[2].split()[2])
+
+    until(lambda: answered() > 15_000, "15,000 checks")
+    assert "site_down" not in daemon.log.read_text()
+    assert daemon.stop() == 0
+
+
 def test_a_killed_worker_takes_no_site_down(nginx, start):
     """SIGKILL to every worker while answers are judged: replaced, counted, and nobody is down."""
     daemon = start(f"""
