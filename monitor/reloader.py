@@ -6,8 +6,10 @@ Part of the composition root: it knows the files, the engine's door and the web 
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -27,6 +29,25 @@ from monitor.shard import Shard
 from monitor.web.web_config import WebConfig
 
 _log = logging.getLogger(__name__)
+
+_SWITCH_INTERVAL: Seconds = 0.0005
+"""How long a reload may hold the interpreter while others want it."""
+
+
+@contextmanager
+def _interruptibly() -> Iterator[None]:
+    """
+    Let others have the interpreter soon, whenever they want it.
+
+    Reading a list computes for seconds, which nothing else does: the loop and each check want the
+    interpreter a dozen times meanwhile, and it would be taken away from us at the usual interval.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 class Reloader:
@@ -137,6 +158,7 @@ class Reloader:
         secrets = {secret for config in configs for secret in config.secrets()}
         self._secrets.values = longest_first(secrets)
 
+    @_interruptibly()
     def _reload(self, cause: str, reconfigure: Callable[[WebConfig], None]) -> tuple[str, ...]:
         """Return what is wrong with the files; nothing when they are in force."""
         self._manager.reloading()

@@ -1,6 +1,7 @@
 """Reloading, with the engine's side of it in the test's hands."""
 
 import logging
+import sys
 import threading
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -40,7 +41,10 @@ class Rig:
         self._engine = threading.Thread(target=self._take_changes)
         self._engine.start()
         running = threading.Event()
-        self.reloader.start(lambda _: None, on_running=running.set)
+        self.intervals: list[float] = []  # of the interpreter, in the middle of each reload
+        self.reloader.start(
+            lambda _: self.intervals.append(sys.getswitchinterval()), on_running=running.set
+        )
         assert running.wait(PATIENCE)
 
     def _take_changes(self) -> None:
@@ -94,3 +98,14 @@ def test_settings_are_compared_with_what_runs(start, caplog):
     assert named(changed) == ["engine", "shutdown_grace"]
     assert named(changed) == ["engine", "shutdown_grace"]
     assert named(f"{SITES}shutdown_grace: 5s\n") == []
+
+
+def test_a_reload_gives_way_to_checks(start):
+    """While a list is read others have the interpreter soon, and afterwards as always."""
+    usual = sys.getswitchinterval()
+    rig = start(SITES)
+    assert rig.reload(f"{SITES}shutdown_grace: 6s\n") == ()
+    assert rig.reload("nonsense") != ()
+    (within,) = rig.intervals
+    assert within < 0.001
+    assert sys.getswitchinterval() == usual
