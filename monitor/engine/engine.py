@@ -225,7 +225,7 @@ class Engine:
         Returns:
             Whether every check in flight was recorded; False when the grace was over first.
         """
-        while not self._stopped():
+        while not self._is_over:
             self.turn()
         return self._idle
 
@@ -238,7 +238,7 @@ class Engine:
         self._once = True
         for name in self._states:
             self._enqueue(name, self._clock.monotonic())
-        while not self._idle and not self._stopped():
+        while not self._is_over:
             self.turn()
 
     def turn(self) -> None:
@@ -346,8 +346,8 @@ class Engine:
         return bool(self._healthy or self._slow or self._once or self._stop_at is not None)
 
     def _wait_time(self) -> Seconds:
-        if self._idle and (self._once or self._stop_at is not None):
-            return 0.0  # it is over
+        if self._is_over:
+            return 0.0
         now = self._clock.monotonic()
         moments = [self._stop_at, self._send_at, self._analysis.next_tick()]
         if self._runs_slots:
@@ -374,10 +374,12 @@ class Engine:
     def _runs_slots(self) -> bool:
         return self._stop_at is None and not self._once
 
-    def _stopped(self) -> bool:
-        if self._stop_at is None:
-            return False
-        return self._idle or self._clock.monotonic() >= self._stop_at
+    @property
+    def _is_over(self) -> bool:
+        """Whether there is nothing more to wait for: a round is made, or a stop is complete."""
+        if self._idle:
+            return self._once or self._stop_at is not None
+        return self._stop_at is not None and self._clock.monotonic() >= self._stop_at
 
     @property
     def _idle(self) -> bool:

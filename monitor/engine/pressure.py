@@ -22,7 +22,7 @@ def is_high(clock: Clock, waited: Seconds) -> bool:
     Return whether no further check should be let in; takes up to some milliseconds if so.
 
     Args:
-        waited: How long the first check in line has been due.
+        waited: The longest that a check had been due, of the first in line and those that ended.
     """
     if waited <= _LATE:
         return False
