@@ -61,10 +61,10 @@ TABLES = Tables(
     modules=SHIPPED,
 )
 
-_SWITCH_INTERVAL: Seconds = 0.01
+SWITCH_INTERVAL: Seconds = 0.01
 """How long a thread may hold the interpreter while others want it, who wake up this often to ask:
-shorter, and a crowd of threads does nothing else. Twice Python's default; none needs it for long.
-"""
+shorter, and a crowd of threads does nothing else. Twice Python's default; none needs it for long
+but a reload, which sets its own."""
 _FAREWELL: Seconds = 2.0
 """How long answers of our own that are under way may take when the daemon stops."""
 
@@ -264,7 +264,7 @@ class _Runtime:
         on_stopping: Callable[[], None],
         between_turns: Callable[[], None],
     ) -> None:
-        sys.setswitchinterval(_SWITCH_INTERVAL)
+        sys.setswitchinterval(SWITCH_INTERVAL)
         _allow_descriptors()
         clock = SystemClock()
         kinds = {id(kind): kind for kind in PROBES.values()}

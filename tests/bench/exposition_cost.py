@@ -22,13 +22,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.board import Entry, StatusBoard
 from monitor.clock import SystemClock
+from monitor.daemon import SWITCH_INTERVAL
 from monitor.metrics.exposition import Exposition, expose, render
 from monitor.metrics.internal import Internal
 from monitor.model import Seconds
 from tests.metrics.states import BOUNDS, HTTP, ICMP, TCP, site, state
 
 _SITES = 10_000
-_SWITCH_INTERVAL = 0.01  # what the daemon sets
 _TICK = 0.0002
 
 
@@ -107,7 +107,7 @@ def drain(pieces: Iterator[bytes]) -> int:
 def main() -> None:
     """Print every figure."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else _SITES
-    sys.setswitchinterval(_SWITCH_INTERVAL)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     for name, one in (
         ("https", state(site("https"), HTTP)),
         ("http", state(site("http"), replace(HTTP, tls=None))),

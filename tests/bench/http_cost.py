@@ -18,6 +18,7 @@ import pycurl
 import requests
 
 from monitor.clock import SystemClock
+from monitor.daemon import SWITCH_INTERVAL
 from monitor.model import Site
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.observe import Observer
@@ -132,7 +133,7 @@ def main() -> None:
     if given.serve:
         asyncio.run(serve())
         return
-    sys.setswitchinterval(0.01)  # as the daemon does
+    sys.setswitchinterval(SWITCH_INTERVAL)
     with subprocess.Popen(
         [sys.executable, "-m", "tests.bench.http_cost", "--serve"],
         stdout=subprocess.PIPE,
