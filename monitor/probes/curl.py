@@ -36,6 +36,7 @@ from monitor.probes.datagrams import ip_version
 from monitor.probes.guard import GuardedNetwork, forbidden
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.resolve import Resolver, is_address
+from monitor.probes.silent import Options, SilentCurl
 
 # Options and error codes of libcurl that pycurl has no names for
 _QUIC_NOT_SENT = b"sendmsg() returned -1 (errno "
@@ -57,6 +58,7 @@ _TIMERS = (
     pycurl.TOTAL_TIME_T,
 )
 _IDLE: Seconds = 60.0
+_NEVER = 2**31 - 1  # milliseconds
 _SAN = re.compile(r"(?:DNS|IP Address):([^,\s]+)")
 _MOST_NAMES = 3
 _LAST_BYTES: Bytes = 4
@@ -86,10 +88,6 @@ def trust_store() -> str:
         if Path(path).is_file():
             return path
     return DEFAULT_CA_BUNDLE_PATH
-
-
-Options: TypeAlias = tuple[tuple[int, Any], ...]
-"""What is set on a handle, in order; each value is hashable."""
 
 
 @lru_cache(maxsize=4096)
@@ -198,11 +196,16 @@ class Route:
             return ""  # libcurl chooses among the addresses of names alone
         return "" if ip_version(host) == int(ip) else f"{host} is no IPv{ip} address"
 
+    @property
+    def is_guarded(self) -> bool:
+        """Whether each address must be asked about before it is connected to."""
+        return isinstance(self.network, GuardedNetwork)
+
     @cached_property
     def is_plain(self) -> bool:
-        """Whether an address and no name is connected to, itself, without TLS and unguarded."""
-        special = self.trust or self.proxy or isinstance(self.network, GuardedNetwork)
-        return not (special or self.scheme == "https") and is_address(self.contact)
+        """Whether an address and no name is connected to, itself and without TLS."""
+        special = self.trust or self.proxy or self.scheme == "https"
+        return not special and is_address(self.contact)
 
     @cached_property
     def options(self) -> Options:
@@ -217,7 +220,9 @@ class Route:
             # Empty is not unset: unset, libcurl asks the environment
             (pycurl.PROXY, self.proxy.url if self.proxy else ""),
             (pycurl.NOPROXY, ""),
-            (pycurl.WRITEFUNCTION, _ignore),
+            (pycurl.CONNECTTIMEOUT_MS, _NEVER),  # or libcurl's own limit holds beside the deadline
+            # A plain one has little to tell, and telling takes a tenth of such a transfer
+            (pycurl.VERBOSE, not self.is_plain),
         ]
         if self.proxy and self.proxy.username is not None:
             options.append((pycurl.PROXYUSERNAME, self.proxy.username))
@@ -226,7 +231,8 @@ class Route:
             options.append((pycurl.INTERFACE, f"host!{self.network.source_address}"))
         if self.pinned and (self.network.connect_to or self.tls.server_name):
             there = join_address(*self.destination)
-            options.append((pycurl.CONNECT_TO, (f"{join_address(self.name, self.port)}:{there}",)))
+            place = f"{join_address(self.name, self.port)}:{there}"
+            options.append((pycurl.CONNECT_TO, (place.encode(),)))
         if self.scheme == "https" or self.trust:
             options += _tls_options(self)
         # Credentials of a proxy may hold any character; pycurl's own encoding is ASCII
@@ -243,30 +249,24 @@ class Transfer:
     One use of a curl handle: set up for a route, performed, read.
 
     Attributes:
-        curl: The handle; set what the protocol needs before perform().
+        curl: The handle; set what the protocol needs before perform(). A SilentCurl, where one was
+            asked for.
         reusable: Whether the handle may serve again. A probe that keeps its connection open
             (CONNECT_ONLY without FORBID_REUSE) must call hang_up() or set this to False: only
             closing the handle closes that connection otherwise.
-        last_bytes: The end of what was received of a body, as it came over the wire.
-        quiet: Whether libcurl tells nothing of what it does; it may have been asked to meanwhile.
+        last_bytes: The end of what was received of a body, as it came over the wire; empty where
+            the handle is a silent one.
     """
 
     def __init__(
         self,
-        curl: pycurl.Curl,
+        curl: "_Curl",
         route: Route,
         deadline: Deadline,
         resolver: Resolver,
-        *,
-        quiet: bool = False,
     ) -> None:
-        """
-        Take a handle on which the route's options are set already.
-
-        Args:
-            quiet: As for Handles.lend().
-        """
-        self.curl = curl
+        """Take a handle on which the route's options are set already."""
+        self.curl: Any = curl  # pycurl has no types
         self.reusable = True
         self._route = route
         self._deadline = deadline
@@ -274,8 +274,8 @@ class Transfer:
         self.last_bytes = b""
         self._stopped = False
         self._failed = False
-        self.quiet = quiet
-        self._tried = route.peer if quiet else ""
+        self._tells = not (isinstance(curl, SilentCurl) and route.is_plain)
+        self._tried = "" if self._tells else route.peer
         self._shortage = ""
         self._forbidden: str | None = None
         self._opened: list[socket.socket] = []
@@ -288,18 +288,12 @@ class Transfer:
 
     def _set_up(self) -> None:
         setopt = self.curl.setopt
-        left = self._milliseconds()
-        setopt(pycurl.TIMEOUT_MS, left)
-        setopt(pycurl.CONNECTTIMEOUT_MS, left)
-        if not self.quiet:
-            self._listen()
-        if isinstance(self._route.network, GuardedNetwork):
+        setopt(pycurl.TIMEOUT_MS, self._milliseconds())
+        if not isinstance(self.curl, SilentCurl):
+            setopt(pycurl.VERBOSE, 1)
+            setopt(pycurl.DEBUGFUNCTION, self._note)
+        if self._route.is_guarded:
             setopt(pycurl.OPENSOCKETFUNCTION, self._open_if_allowed)
-
-    def _listen(self) -> None:
-        self.quiet = False
-        self.curl.setopt(pycurl.VERBOSE, 1)
-        self.curl.setopt(pycurl.DEBUGFUNCTION, self._note)
 
     def _milliseconds(self) -> int:
         # 0 would be no limit at all
@@ -352,14 +346,11 @@ class Transfer:
             self._failed = True
             return Failure(Reason.CONNECT_UNREACHABLE, self._route.misfit)
         try:
-            self.curl.perform()
+            self._run()
         except pycurl.error as error:
             if not self._stopped:
-                if self.quiet and error.args[0] == pycurl.E_COULDNT_CONNECT:
-                    # Only what libcurl tells shows whether we are short of something; nothing was
-                    # sent yet
-                    self._listen()
-                    return self.perform()
+                if not self._tells and error.args[0] == pycurl.E_COULDNT_CONNECT:
+                    return self._repeat_aloud()
                 self._failed = True
                 self._times = self._read_times()
                 return self._failure(*error.args)
@@ -368,6 +359,24 @@ class Transfer:
                 one.close()
         self._times = self._read_times()
         return None
+
+    def _repeat_aloud(self) -> Failure | None:
+        # Only what libcurl tells shows whether we are short of something; nothing was sent yet
+        self._tells = True
+        self.curl.setopt(pycurl.VERBOSE, 1)
+        self.curl.setopt(pycurl.TIMEOUT_MS, self._milliseconds())
+        try:
+            return self.perform()
+        finally:
+            self.curl.setopt(pycurl.VERBOSE, 0)
+
+    def _run(self) -> None:
+        try:
+            self.curl.perform()
+        finally:
+            if self._tells and isinstance(self.curl, SilentCurl):
+                for line in self.curl.told():
+                    self._note(pycurl.INFOTYPE_TEXT, line)
 
     def stop(self) -> int:
         """Return what a callback returns in turn, to end the transfer without a failure."""
@@ -497,7 +506,7 @@ class Transfer:
             return self._resolver.why_not(host, self._deadline, self._route.network.ip)
         if code == pycurl.E_PEER_FAILED_VERIFICATION:
             return self._distrust(text)
-        if code in _READING and self._asked_for_certificate and not self._times[3]:
+        if code in _READING and not self._times[3] and self._was_asked_for_certificate():
             # Whatever broke the connection off (RFC 8446 leaves the alert to the server)
             ours = self._route.tls.cert_file
             what = "did not accept our client certificate" if ours else "wants a client certificate"
@@ -505,6 +514,24 @@ class Transfer:
         if code in _READING and _RESET.search(text) and not self._times[3]:
             return Failure(Reason.CONNECT_RESET, f"{self._peer} reset the connection")
         return None
+
+    def _was_asked_for_certificate(self) -> bool:
+        """Return whether the server wants one of ours, if need be by another handshake alone."""
+        if isinstance(self.curl, SilentCurl) and self._times[1] and self._route.scheme == "https":
+            # Messages of the handshake are told to callbacks only; see ossl_trace() of libcurl
+            loud = pycurl.Curl()
+            options = (
+                (pycurl.URL, self.curl.getinfo(pycurl.EFFECTIVE_URL)),
+                (pycurl.CONNECT_ONLY, 1),
+                (pycurl.TIMEOUT_MS, self._milliseconds()),
+                (pycurl.DEBUGFUNCTION, self._note),
+            )
+            for option, value in (*self._route.options, *options):
+                loud.setopt(option, value)
+            with suppress(pycurl.error):
+                loud.perform()
+            loud.close()
+        return self._asked_for_certificate
 
     def _by_table(self, code: int, text: str) -> Failure:
         for row in _ROWS:
@@ -586,6 +613,11 @@ class Transfer:
         return Failure(Reason.PROXY_ERROR, f"proxy {proxy.peer}: {text}")
 
 
+_Curl: TypeAlias = pycurl.Curl | SilentCurl
+_Kind: TypeAlias = tuple[str | None, bool]
+"""What handles are stacked by: the file of authorities, and whether they are silent."""
+
+
 class Handles:
     """
     Idle curl handles, the last used on top; used from many threads at once.
@@ -600,35 +632,34 @@ class Handles:
     def __init__(self, resolver: Resolver | None = None) -> None:
         self._resolver = resolver or Resolver()
         self._lock = threading.Lock()
-        self._stacks: OrderedDict[str | None, deque[_Idle]] = OrderedDict()
+        self._stacks: OrderedDict[_Kind, deque[_Idle]] = OrderedDict()
 
     @contextmanager
     def lend(
-        self, route: Route, deadline: Deadline, options: Options = (), *, quiet: bool = False
+        self, route: Route, deadline: Deadline, options: Options = (), *, silent: bool = False
     ) -> Iterator[Transfer]:
         """
         Give a handle that is set up for the route, and take it back.
 
         Args:
-            options: What else is to be set. Most checks ask for what the one before asked for, so
-                what is set stays set if it can be told by these two that it will do.
-            quiet: Whether libcurl need not tell what it does; for plain routes alone. Each line it
-                tells waits for the interpreter, and the check with it.
+            options: What else is to be set.
+            silent: Whether to give a SilentCurl; not for a guarded route, whose addresses must be
+                asked about.
 
         Raises:
             ProbeError: The file of authorities is gone.
         """
-        trust = route.trust
-        stamp = _stamp(trust) if trust else 0
-        curl, held = self._take(trust, stamp)
+        kind = route.trust, silent
+        stamp = _stamp(route.trust) if route.trust else 0
+        curl = self._take(kind, stamp)
         try:
-            # By identity: these are shared() and long
-            if held is None or held[0] is not route.options or held[1] is not options:
-                if held is not None:
-                    curl.reset()
+            if isinstance(curl, SilentCurl):
+                curl.set_up(route.options, options)
+            else:
                 for option, value in (*route.options, *options):
                     curl.setopt(option, value)
-            transfer = Transfer(curl, route, deadline, self._resolver, quiet=quiet)
+                curl.setopt(pycurl.WRITEFUNCTION, _ignore)
+            transfer = Transfer(curl, route, deadline, self._resolver)
             yield transfer
         except BaseException:
             curl.close()
@@ -636,15 +667,11 @@ class Handles:
         if not transfer.reusable:
             curl.close()
             return
-        held = None
-        if transfer.quiet:
-            _let_go(curl)
-            held = route.options, options
-        else:
+        if not isinstance(curl, SilentCurl):
             curl.reset()
         now = deadline.clock.monotonic()
         with self._lock:
-            self._stacks.setdefault(trust, deque()).append(_Idle(curl, stamp, now, held))
+            self._stacks.setdefault(kind, deque()).append(_Idle(curl, stamp, now))
             old = self._pop_old(now)
         if old:
             old.curl.close()
@@ -658,45 +685,41 @@ class Handles:
             for idle in stack:
                 idle.curl.close()
 
-    def _take(self, trust: str | None, stamp: int) -> "tuple[pycurl.Curl, _Held | None]":
-        while idle := self._pop_newest(trust):
+    def _take(self, kind: _Kind, stamp: int) -> _Curl:
+        while idle := self._pop_newest(kind):
             if idle.stamp == stamp:
-                return idle.curl, idle.held
+                return idle.curl
             idle.curl.close()  # has loaded what the file held before
-        return pycurl.Curl(), None
+        _, silent = kind
+        return SilentCurl() if silent else pycurl.Curl()
 
-    def _pop_newest(self, trust: str | None) -> "_Idle | None":
+    def _pop_newest(self, kind: _Kind) -> "_Idle | None":
         with self._lock:
-            stack = self._stacks.get(trust)
+            stack = self._stacks.get(kind)
             if not stack:
                 return None
             newest = stack.pop()
             if not stack:
-                del self._stacks[trust]
+                del self._stacks[kind]
             return newest
 
     def _pop_old(self, now: Seconds) -> "_Idle | None":
         """Return what lies lowest in the stack whose turn it is, if nobody needed it for long."""
-        trust, stack = next(iter(self._stacks.items()))
+        kind, stack = next(iter(self._stacks.items()))
         if stack[0].since > now - _IDLE:
-            self._stacks.move_to_end(trust)  # it is the next one's turn
+            self._stacks.move_to_end(kind)  # it is the next one's turn
             return None
         old = stack.popleft()
         if not stack:
-            del self._stacks[trust]
+            del self._stacks[kind]
         return old
-
-
-_Held: TypeAlias = tuple[Options, Options]
-"""What is set on a handle: the route's options, and the request's."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
-    curl: pycurl.Curl
+    curl: _Curl
     stamp: int
     since: Seconds
-    held: _Held | None
 
 
 def _stamp(path: str) -> int:
@@ -709,12 +732,6 @@ def _stamp(path: str) -> int:
 
 def _ignore(_: bytes) -> None:
     """Take what nobody reads; libcurl would write it to standard output."""
-
-
-def _let_go(curl: pycurl.Curl) -> None:
-    """Have a handle that lies idle not keep what it was used for: an answer, and its body."""
-    curl.setopt(pycurl.HEADERFUNCTION, _ignore)
-    curl.setopt(pycurl.WRITEFUNCTION, _ignore)
 
 
 def _tls_options(route: Route) -> list[tuple[int, Any]]:

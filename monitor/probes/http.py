@@ -163,15 +163,14 @@ class _Plan:
     What every check of a site begins with, worked out once.
 
     Attributes:
-        quiet: Whether the last check saw a plain answer over a plain route, so that for the next
-            one libcurl need not tell what it does.
+        plain: Whether the last check saw a plain answer, so that the next is expected to.
         first: The site's request; None where each check makes one of its own, with a body that is
             read from a file, a token, or the answer to a challenge.
     """
 
     settings: Settings
     first: Order | None
-    quiet: bool = False
+    plain: bool = False
 
     @classmethod
     def of(cls, site: Site) -> "_Plan":
@@ -222,9 +221,9 @@ class _Check:
     def _talk(self) -> Failure | None:
         first = self._plan.first
         if first is not None:
-            quiet, self._plan.quiet = self._plan.quiet, False
-            exchange = self._adapter.exchange(first, quiet=quiet)
-            self._plan.quiet = first.route.is_plain and not exchange.is_packed
+            plain, self._plan.plain = self._plan.plain, False
+            exchange = self._adapter.exchange(first, silent=plain and first.may_be_silent)
+            self._plan.plain = exchange.is_plain
             # A session takes as long to make as all else but libcurl, and most have no redirect
             if not (self._options.follow_redirects and exchange.is_redirect):
                 return None

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,8 +20,9 @@ from requests.exceptions import RequestException
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
-from monitor.probes.curl import Handles, Options, Proxy, Route, Transfer, shared
+from monitor.probes.curl import Handles, Proxy, Route, Transfer, shared
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
+from monitor.probes.silent import LARGEST_BODY, Options, SilentCurl
 
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"http": 80, "https": 443}
@@ -66,6 +68,11 @@ class Exchange:
     def is_packed(self) -> bool:
         """Whether the body came compressed."""
         return any(name.lower() == "content-encoding" for name, _ in self.headers)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the next one like it can be taken in silently, see CurlAdapter.exchange()."""
+        return not (self.is_redirect or self.is_packed or self.truncated)
 
     @property
     def is_redirect(self) -> bool:
@@ -148,12 +155,14 @@ class Order:
         url: Without credentials and fragment.
         sent: The same as libcurl is told it, see ``tls.server_name``.
         options: What else is set on a handle beside those of the route.
+        may_be_silent: Whether it can be sent silently, where a plain answer is to be expected.
     """
 
     url: str
     sent: bytes
     route: Route
     options: Options
+    may_be_silent: bool
 
     @classmethod
     def of(cls, request: PreparedRequest, settings: Settings) -> "Order":
@@ -166,7 +175,8 @@ class Order:
         url = without_credentials(request.url or "")
         route = settings.route(url)
         sent, options = _request_options(request, url, route, settings)
-        return cls(url, sent.encode(), route, shared(tuple(options)))
+        may_be_silent = not route.is_guarded and settings.max_body <= LARGEST_BODY
+        return cls(url, sent.encode(), route, shared(tuple(options)), may_be_silent)
 
 
 class CurlAdapter(BaseAdapter):
@@ -197,25 +207,24 @@ class CurlAdapter(BaseAdapter):
         """
         return self.answer(request, self.exchange(Order.of(request, self._settings)))
 
-    def exchange(self, order: Order, *, quiet: bool = False) -> Exchange:
+    def exchange(self, order: Order, *, silent: bool = False) -> Exchange:
         """
         Send a request that was worked out before; as send(), without what a session needs.
 
         Args:
-            quiet: As for Handles.lend(); a gzip body that lacks its end is not noticed then.
+            silent: As for Handles.lend(). Bodies up to LARGEST_BODY can be taken in so; that of a
+                redirect is waited for, and a gzip one that lacks its end is not noticed.
 
         Raises:
             ExchangeFailed, ProbeError: As send().
         """
         exchange = Exchange(url=order.url)
         self.exchanges.append(exchange)
-        lent = self._handles.lend(order.route, self._deadline, order.options, quiet=quiet)
+        lent = self._handles.lend(order.route, self._deadline, order.options, silent=silent)
         with lent as transfer:
-            intake = _Intake(transfer, self._settings, quiet=quiet)
             transfer.curl.setopt(pycurl.URL, order.sent)
-            transfer.curl.setopt(pycurl.HEADERFUNCTION, intake.take_header)
-            transfer.curl.setopt(pycurl.WRITEFUNCTION, intake.take_body)
-            failure = transfer.perform() or intake.failure(order.route.peer)
+            intake = _Intake(transfer, self._settings)
+            failure = intake.run() or intake.failure(order.route.peer)
             _read(transfer, intake, exchange, failure)
         if failure:
             raise ExchangeFailed(failure)
@@ -264,11 +273,10 @@ _usual_field = lru_cache(maxsize=4096)(_field)
 
 
 class _Intake:
-    """Takes headers and body as they come, and says stop at the limits."""
+    """Takes headers and body in, as they come or in the end, and says stop at the limits."""
 
-    def __init__(self, transfer: Transfer, settings: Settings, *, quiet: bool) -> None:
+    def __init__(self, transfer: Transfer, settings: Settings) -> None:
         self._transfer = transfer
-        self._quiet = quiet
         self._limit = settings.max_body
         self._keep = settings.keep_body
         self._follow = settings.follow_redirects
@@ -287,15 +295,42 @@ class _Intake:
         self.body_size = 0
         self.truncated = False
 
+    def run(self) -> Failure | None:
+        """
+        Perform the transfer.
+
+        Returns:
+            What Transfer.perform() does, unless all that is wanted had come by then.
+
+        Raises:
+            ProbeError: As of Transfer.perform().
+        """
+        curl = self._transfer.curl
+        if not isinstance(curl, SilentCurl):
+            curl.setopt(pycurl.HEADERFUNCTION, self.take_header)
+            curl.setopt(pycurl.WRITEFUNCTION, self.take_body)
+            return self._transfer.perform()
+        failure = self._transfer.perform()
+        headers, body = curl.take()
+        enough = self._take_headers(BytesIO(headers)) or self.take_body(body)
+        return failure if enough is None else None
+
     def take_header(self, line: bytes) -> int | None:
-        self._lines.append(line)
-        self._header_bytes += len(line)
-        if self._header_bytes > _MOST_HEADER_BYTES or len(self._lines) > _MOST_HEADERS:
-            self._flooded = True
-            return self._transfer.stop()
-        # Most lines are only taken here: whoever is in a callback makes the transfer look slow
-        if len(line) <= _BLANK_LINE and not line.rstrip(b"\r\n"):
-            return self._end_block()
+        return self._take_headers((line,))
+
+    def _take_headers(self, lines: Iterable[bytes]) -> int | None:
+        """Take what comes before a body, and return what says stop, if there is enough."""
+        for line in lines:
+            self._lines.append(line)
+            self._header_bytes += len(line)
+            if self._header_bytes > _MOST_HEADER_BYTES or len(self._lines) > _MOST_HEADERS:
+                self._flooded = True
+                return self._transfer.stop()
+            # Most lines are only taken here: whoever is in a callback makes the transfer look slow
+            if len(line) <= _BLANK_LINE and not line.rstrip(b"\r\n"):
+                enough = self._end_block()
+                if enough is not None:
+                    return enough
         return None
 
     def _end_block(self) -> int | None:
@@ -359,7 +394,11 @@ class _Intake:
         A gzip stream ends with the size of what it unpacks to (RFC 1952). In chunks and in HTTP/2
         the last bytes are not the body's, but there the framing tells whether it is complete.
         """
-        if not self._unpacks or self._quiet or self.version not in ("1.0", "1.1"):
+        if (
+            not self._unpacks
+            or isinstance(self._transfer.curl, SilentCurl)
+            or self.version not in ("1.0", "1.1")
+        ):
             return False
         headers = {name.lower(): value for name, value in self.headers}
         if headers.get("content-encoding") not in ("gzip", "x-gzip"):
@@ -393,13 +432,13 @@ def _request_options(
         (pycurl.HTTP_VERSION, _wanted_version(settings.version, route.scheme)),
     ]
     if settings.compression:
-        options.append((pycurl.ACCEPT_ENCODING, "gzip, deflate, br"))
+        options.append((pycurl.ACCEPT_ENCODING, b"gzip, deflate, br"))
     if body or method in ("POST", "PUT", "PATCH"):
         options.append((pycurl.POSTFIELDS, body or b""))
     if method == "HEAD":
         options.append((pycurl.NOBODY, 1))
     elif method != "GET" or body:
-        options.append((pycurl.CUSTOMREQUEST, method))
+        options.append((pycurl.CUSTOMREQUEST, method.encode()))
     options.append((pycurl.HTTPHEADER, tuple(_header_lines(headers))))
     return url, options
 

@@ -1,6 +1,7 @@
 """What answers are made of: plain sentences, and long texts in short pieces."""
 
 import asyncio
+import os
 import re
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -106,11 +107,14 @@ def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
     packer = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
     for piece in gathered(pieces):
         yield packer.compress(piece)
+        os.sched_yield()
     yield packer.flush()
 
 
 async def _in_turns(pieces: Iterable[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
     for piece in pieces:
         yield piece
-        # A write that the socket takes at once suspends nothing, so others get their turn here
+        # A write that the socket takes at once suspends nothing, so others get their turn here:
+        # requests, and checks whose answers wait for this processor
+        os.sched_yield()
         await asyncio.sleep(0)

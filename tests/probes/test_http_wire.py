@@ -197,7 +197,7 @@ def test_a_site_that_goes_away_is_refused_in_the_same_words(serve, handles):
 def test_a_shortage_of_ours_is_told_from_a_site_that_went_away(serve, handles):
     """Also where the last answer was good, no descriptor left is the monitor's own error."""
     check = _watched(serve(answer()).url(), handles)
-    assert check().failure is None
+    assert [check().failure for _ in range(2)] == [None, None]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = []
     try:

@@ -1,0 +1,268 @@
+"""
+A handle of libcurl that takes an answer in without entering Python; used by ``curl`` alone.
+
+A callback waits for the interpreter, and the transfer with it: where another thread computes, an
+answer of one packet looks milliseconds longer than it took. Here libcurl itself writes headers,
+body, and what it tells, to streams of the C library (CURLOPT_WRITEDATA, CURLOPT_HEADERDATA and
+CURLOPT_STDERR, each without a function), and Python reads them once the transfer is over. pycurl
+has no way to set a stream, so this asks the libcurl that pycurl has loaded by ctypes.
+"""
+
+import ctypes
+import mmap
+from collections.abc import Iterator
+from ctypes import POINTER, c_char, c_char_p, c_int, c_long, c_longlong, c_size_t, c_void_p
+from itertools import chain
+from typing import Any, TypeAlias
+
+import pycurl
+from pycurl import _pycurl
+
+from monitor.errors import ProbeError
+from monitor.model import Bytes
+
+LARGEST_BODY: Bytes = 1024**2
+"""Of a longer one the beginning is taken, and the transfer ends."""
+
+_HEADERS: Bytes = 512 * 1024  # more than libcurl lets come
+_TOLD: Bytes = 64 * 1024
+_KEPT: Bytes = 64 * 1024  # memory that an idle handle may go on holding, for each stream
+_ERROR: Bytes = 256  # CURL_ERROR_SIZE
+_UNBUFFERED = 2  # _IONBF
+
+# Options of libcurl that pycurl has no names for, or no use
+_OPT_STDERR = 10_037
+_OPT_ERRORBUFFER = 10_010
+_OPT_HEADERDATA = 10_029
+_OPT_COPYPOSTFIELDS = 10_165
+_OPT_POSTFIELDSIZE_LARGE = 30_120
+_OPT_LONG, _OPT_OFFSET = 0, 3  # ten thousands of an option's number: the type of its value
+
+_TEXT = b"* "  # before a line of its own words; headers have other marks
+
+# The type of an information, in its number
+_INFO_TYPE = 0xF00000
+_INFO_STRING, _INFO_LONG, _INFO_OFFSET = 0x100000, 0x200000, 0x600000
+
+Options: TypeAlias = tuple[tuple[int, Any], ...]
+"""What is set on a handle, in order; each value is hashable."""
+
+
+class _List(ctypes.Structure):
+    """struct curl_slist."""
+
+
+_List._fields_ = [("data", c_char_p), ("next", POINTER(_List))]
+
+
+class _CertInfo(ctypes.Structure):
+    """struct curl_certinfo."""
+
+    _fields_ = (("count", c_int), ("certificates", POINTER(POINTER(_List))))
+
+
+# libcurl's interface is variadic in the last argument; each prototype is one of its types. Only
+# perform waits, so it alone lets go of the interpreter.
+_FILE = _pycurl.__file__
+_LIBCURL = ctypes.PyDLL(_FILE)
+_init = ctypes.PYFUNCTYPE(c_void_p)(("curl_easy_init", _LIBCURL))
+_perform = ctypes.CFUNCTYPE(c_int, c_void_p)(("curl_easy_perform", ctypes.CDLL(_FILE)))
+_reset = ctypes.PYFUNCTYPE(None, c_void_p)(("curl_easy_reset", _LIBCURL))
+_cleanup = ctypes.PYFUNCTYPE(None, c_void_p)(("curl_easy_cleanup", _LIBCURL))
+_append = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_char_p)(("curl_slist_append", _LIBCURL))
+_free_all = ctypes.PYFUNCTYPE(None, c_void_p)(("curl_slist_free_all", _LIBCURL))
+_set_long, _set_offset, _set_text, _set_pointer = (
+    ctypes.PYFUNCTYPE(c_int, c_void_p, c_int, kind)(("curl_easy_setopt", _LIBCURL))
+    for kind in (c_long, c_longlong, c_char_p, c_void_p)
+)
+_getinfo = ctypes.PYFUNCTYPE(c_int, c_void_p, c_int, c_void_p)(("curl_easy_getinfo", _LIBCURL))
+
+_LIBC = ctypes.PyDLL(None)
+_open = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_size_t, c_char_p)(("fmemopen", _LIBC))
+_buffer = ctypes.PYFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_size_t)(("setvbuf", _LIBC))
+_tell = ctypes.PYFUNCTYPE(c_long, c_void_p)(("ftell", _LIBC))
+_rewind = ctypes.PYFUNCTYPE(None, c_void_p)(("rewind", _LIBC))
+_close = ctypes.PYFUNCTYPE(c_int, c_void_p)(("fclose", _LIBC))
+
+
+class _Stream:
+    """A ``FILE *`` that holds so many bytes in memory, and takes no more."""
+
+    def __init__(self, size: Bytes) -> None:
+        self._size = size
+        # Of its own, so that what a large answer needed can be given back
+        self._memory = mmap.mmap(-1, size)
+        start = ctypes.addressof(c_char.from_buffer(self._memory))
+        self.file = _open(start, size, b"w")
+        if not self.file:
+            raise ProbeError("no memory for another stream")
+        _buffer(self.file, None, _UNBUFFERED, 0)
+
+    def __len__(self) -> int:
+        return int(_tell(self.file))
+
+    @property
+    def is_full(self) -> bool:
+        # The C library may keep the last byte for a zero of its own
+        return len(self) >= self._size - 1
+
+    def take(self) -> bytes:
+        """Return what was written, and begin anew."""
+        size = len(self)
+        if not size:
+            return b""
+        written = self._memory[:size]
+        _rewind(self.file)
+        if size > _KEPT:
+            self._memory.madvise(mmap.MADV_DONTNEED)
+        return written
+
+    def close(self) -> None:
+        _close(self.file)
+
+
+class SilentCurl:
+    """
+    As a ``pycurl.Curl`` that collects what comes; for one thread at a time.
+
+    Only options that are numbers, texts as bytes, or lists of those can be set: no callbacks.
+    """
+
+    def __init__(self) -> None:
+        self._curl = _init()
+        if not self._curl:
+            raise ProbeError("no memory for another handle of libcurl")
+        self._error = ctypes.create_string_buffer(_ERROR)
+        self._long, self._offset, self._pointer = c_long(), c_longlong(), c_void_p()
+        self._at_long = ctypes.byref(self._long)
+        self._at_offset = ctypes.byref(self._offset)
+        self._at_pointer = ctypes.byref(self._pointer)
+        self._lists: dict[int, int] = {}
+        self._options: tuple[Options, ...] = ()
+        self._headers, self._body = _Stream(_HEADERS), _Stream(LARGEST_BODY + 2)
+        self._told = _Stream(_TOLD)
+        self._attach()
+
+    def _attach(self) -> None:
+        _set_pointer(self._curl, _OPT_ERRORBUFFER, ctypes.addressof(self._error))
+        _set_pointer(self._curl, _OPT_HEADERDATA, self._headers.file)
+        _set_pointer(self._curl, pycurl.WRITEDATA, self._body.file)
+        _set_pointer(self._curl, _OPT_STDERR, self._told.file)
+
+    def set_up(self, *options: Options) -> None:
+        """
+        Set these options and no others.
+
+        Most transfers ask for what the one before asked for, and nothing is done for them.
+
+        Raises:
+            pycurl.error: libcurl does not take one.
+        """
+        if self._options == options:  # mostly the same objects, so it takes no time
+            return
+        _reset(self._curl)
+        self._forget_lists()
+        self._attach()
+        for option, value in chain.from_iterable(options):
+            self.setopt(option, value)
+        self._options = options
+
+    def setopt(self, option: int, value: Any) -> None:
+        """
+        Set an option, as pycurl does.
+
+        Raises:
+            pycurl.error: libcurl does not take it.
+        """
+        kind = option // 10_000
+        if kind == _OPT_LONG:
+            code = _set_long(self._curl, option, value)
+        elif kind == _OPT_OFFSET:
+            code = _set_offset(self._curl, option, value)
+        elif option == pycurl.POSTFIELDS:
+            code = _set_offset(self._curl, _OPT_POSTFIELDSIZE_LARGE, len(value))
+            code = code or _set_text(self._curl, _OPT_COPYPOSTFIELDS, value)
+        elif isinstance(value, bytes):
+            code = _set_text(self._curl, option, value)
+        else:
+            code = _set_pointer(self._curl, option, self._list(option, value))
+        if code:
+            raise pycurl.error(code, f"option {option} cannot be set")
+
+    def _list(self, option: int, texts: tuple[bytes, ...]) -> int | None:
+        """Return a list for libcurl, which reads it as long as the option is set."""
+        first: int | None = None
+        for text in texts:
+            first = _append(first, text)
+        _free_all(self._lists.pop(option, None))
+        if first:
+            self._lists[option] = first
+        return first
+
+    def getinfo(self, info: int) -> Any:
+        """Return an information, as pycurl does."""
+        kind = info & _INFO_TYPE
+        if kind == _INFO_OFFSET:
+            _getinfo(self._curl, info, self._at_offset)
+            return self._offset.value
+        if kind == _INFO_LONG:
+            _getinfo(self._curl, info, self._at_long)
+            return self._long.value
+        _getinfo(self._curl, info, self._at_pointer)
+        found = self._pointer.value
+        if kind == _INFO_STRING:
+            return ctypes.string_at(found).decode() if found else ""
+        return _certificates(found)
+
+    def perform(self) -> None:
+        """
+        Run until the transfer ends, or more has come than is taken.
+
+        Raises:
+            pycurl.error: As of pycurl.
+        """
+        code = _perform(self._curl)
+        full = code == pycurl.E_WRITE_ERROR and (self._body.is_full or self._headers.is_full)
+        if code and not full:
+            raise pycurl.error(code, self._error.value.decode("utf-8", "replace"))
+
+    def take(self) -> tuple[bytes, bytes]:
+        """Return headers and body that came, each answer's once; at most a byte too much of it."""
+        return self._headers.take(), self._body.take()
+
+    def told(self) -> Iterator[bytes]:
+        """Yield the lines that libcurl told with VERBOSE, each once and with its end."""
+        for line in self._told.take().splitlines(keepends=True):
+            if line.startswith(_TEXT):
+                yield line[len(_TEXT) :]
+
+    def close(self) -> None:
+        """Let go of everything; nothing can be asked of it then."""
+        if self._curl:
+            _cleanup(self._curl)
+            self._curl = None
+            self._forget_lists()
+            for stream in (self._headers, self._body, self._told):
+                stream.close()
+
+    def _forget_lists(self) -> None:
+        for one in self._lists.values():
+            _free_all(one)
+        self._lists.clear()
+
+    __del__ = close
+
+
+def _certificates(found: int | None) -> list[list[tuple[str, str]]]:
+    """Return what OPT_CERTINFO had libcurl keep of a chain, the leaf first."""
+    if not found:
+        return []
+    info = _CertInfo.from_address(found)
+    return [list(_pairs(certificate)) for certificate in info.certificates[: info.count]]
+
+
+def _pairs(entry: Any) -> Iterator[tuple[str, str]]:
+    while entry:
+        name, _, value = entry.contents.data.decode("utf-8", "replace").partition(":")
+        yield name, value
+        entry = entry.contents.next

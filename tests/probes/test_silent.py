@@ -1,0 +1,198 @@
+"""What libcurl takes in by itself is what it hands to callbacks; real sockets, loopback."""
+
+import ctypes
+import select
+import ssl
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pycurl
+import pytest
+from requests import Request
+
+from monitor.clock import Deadline, SystemClock
+from monitor.model import Observation, Phase, Reason, Site
+from monitor.probes.http import HttpOptions, HttpProbe
+from monitor.probes.observe import Observer
+from monitor.probes.options import NetworkOptions, TlsOptions
+from monitor.probes.silent import LARGEST_BODY, SilentCurl
+from monitor.probes.transport import CurlAdapter, ExchangeFailed, Order, Settings
+from tests.probes.servers import answer, read_request
+
+
+@pytest.fixture
+def twice(handles, authority):
+    """Return a function that checks one site twice: aloud, and then silently if it was plain."""
+    observe = Observer({name: HttpProbe(handles) for name in ("http", "https")}, SystemClock())
+
+    def run(url, *, http=None, network=None) -> list[Observation]:
+        sections = (
+            http or HttpOptions(),
+            TlsOptions(ca_file=authority.file),
+            network or NetworkOptions(),
+        )
+        scheme = url.partition(":")[0]
+        site = Site(name="site", url=url, target=url, scheme=scheme, timeout=5.0, options=sections)
+        return [observe(site) for _ in range(2)]
+
+    return run
+
+
+# Answers once it is told to, and tells when the client has hung up
+SERVER = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+for _ in range(2):
+    client = listener.accept()[0]
+    client.recv(65536)
+    os.write(1, b"asked")
+    sys.stdin.buffer.raw.read(1)
+    client.sendall(b"HTTP/1.1 200 OK\\r\\nX: y\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+    client.recv(1)
+    os.write(1, b"ended")
+"""
+
+
+def test_a_transfer_ends_while_another_thread_has_the_interpreter(handles):
+    """From the first packet to the end of the connection nothing of Python is needed."""
+    libc = ctypes.PyDLL(None)  # which keeps the interpreter during a call
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as server:
+        url = f"http://127.0.0.1:{int(server.stdout.readline())}/"
+        observe = Observer({"http": HttpProbe(handles)}, SystemClock())
+        options = (HttpOptions(), TlsOptions(), NetworkOptions())
+        site = Site(name="s", url=url, target=url, scheme="http", timeout=30.0, options=options)
+        seen = []
+        thread = threading.Thread(target=lambda: seen.extend(observe(site) for _ in range(2)))
+        thread.start()
+        assert server.stdout.read(5) == b"asked"
+        server.stdin.write(b".")
+        assert server.stdout.read(5) == b"ended"
+        assert server.stdout.read(5) == b"asked"
+        told = (ctypes.c_int * 2)(server.stdout.fileno(), select.POLLIN)
+        libc.write(server.stdin.fileno(), b".", 1)
+        ended = libc.poll(told, 1, 10_000)
+        thread.join()
+    assert ended == 1
+    assert [one.answer.body for one in seen] == [b"ok", b"ok"]
+
+
+def _exchanged(handles, authority, url, *, silent):
+    """Return all that one request shows, but for its times."""
+    settings = Settings(
+        tls=TlsOptions(ca_file=authority.file),
+        network=NetworkOptions(),
+        max_body=LARGEST_BODY,
+        keep_body=LARGEST_BODY,
+    )
+    adapter = CurlAdapter(handles, settings, Deadline.after(5.0, SystemClock()))
+    order = Order.of(Request("GET", url).prepare(), settings)
+    failure = None
+    try:
+        adapter.exchange(order, silent=silent)
+    except ExchangeFailed as error:
+        failure = error.failure
+    seen = adapter.exchanges[0]
+    return failure, seen.status, seen.headers, seen.body, seen.tls, seen.address, list(seen.phases)
+
+
+@pytest.mark.parametrize(
+    "kind", ["context", "expired", "not_yet_valid", "self_signed", "without_intermediate"]
+)
+def test_a_handshake_shows_the_same(serve, handles, authority, kind):
+    """Version, cipher, chain and verdict of a certificate are told as they are to callbacks."""
+    server = serve(answer(), tls=getattr(authority, kind)(), host="0.0.0.0")
+    aloud, silently = (
+        _exchanged(handles, authority, server.url(host="localhost"), silent=silent)
+        for silent in (False, True)
+    )
+    assert aloud[4] is not None
+    assert silently == aloud
+
+
+def test_a_request_is_sent_byte_for_byte_the_same(serve, twice):
+    """Method, headers, a body with a zero in it, and another place to connect to."""
+    server = serve(answer())
+    http = HttpOptions(
+        method="PATCH", headers={"X-One": "1", "X-None": ""}, body="a\0b", user_agent="me"
+    )
+    elsewhere = NetworkOptions(connect_to=f"127.0.0.1:{server.port}")
+    twice("http://a.example:81/x?y#z", http=http, network=elsewhere)
+    first, second = server.requests
+    assert first == second
+    assert second.endswith(b"\r\n\r\na\0b")
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, LARGEST_BODY, LARGEST_BODY + 1, 3 * LARGEST_BODY])
+def test_a_body_of_any_size_is_taken_in_the_same(serve, twice, size):
+    """What came of it, how much that was, and whether it was cut."""
+    first, second = twice(serve(answer(b"\0x" * (size // 2) + b"\0" * (size % 2))).url())
+    assert first.failure is second.failure is None
+    assert second.answer.body_size == min(size, LARGEST_BODY)
+    for name in ("body", "body_size", "truncated", "content_length", "headers"):
+        assert getattr(first.answer, name) == getattr(second.answer, name)
+
+
+def test_nothing_is_left_of_the_answer_before(serve, handles, authority):
+    """A small answer after a large one, over one handle, is itself alone."""
+    with_large = serve(answer(b"x" * 500_000)).url()
+    small = serve(answer(b"small")).url()
+    _exchanged(handles, authority, with_large, silent=True)
+    assert _exchanged(handles, authority, small, silent=True)[3] == b"small"
+
+
+def test_a_redirect_is_followed_though_its_body_came(serve, twice):
+    """A site that answered well before may redirect now, whatever it says beside."""
+    target = serve(answer(b"there")).url()
+    redirect = [
+        read_request,
+        f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 9\r\n\r\nmov".encode(),
+    ]
+    server = serve(lambda number: redirect if number else answer(b"here"))
+    first, second = twice(server.url())
+    assert (first.answer.body, second.answer.body) == (b"here", b"there")
+    assert [hop.status for hop in second.answer.redirects] == [302]
+    assert list(second.phases)[-1] is Phase.TRANSFER
+
+
+def test_an_option_that_cannot_be_set_is_an_error():
+    """As with pycurl; nothing is quietly left out."""
+    curl = SilentCurl()
+    with pytest.raises(pycurl.error, match="option 9999 cannot be set"):
+        curl.setopt(9999, 1)
+    curl.close()
+    curl.close()
+
+
+def test_a_closed_handle_leaves_no_descriptor(serve):
+    """What libcurl waits with is closed with the handle."""
+    url = serve(answer()).url().encode()
+    before = _descriptors()
+    for _ in range(20):
+        curl = SilentCurl()
+        curl.set_up(((pycurl.URL, url),))
+        curl.perform()
+        assert curl.take()[1]
+        curl.close()
+    assert _descriptors() < before + 20  # the server may be in the last ones
+
+
+def _descriptors():
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_site_that_begins_to_want_a_client_certificate_says_so(
+    serve, handles, authority, version
+):
+    """However the server breaks off, and though a silent handle is not told what it asked for."""
+    context = authority.demand_client(authority.context())
+    context.minimum_version = context.maximum_version = version
+    server = serve(answer(), tls=context)
+    failure = _exchanged(handles, authority, server.url(), silent=True)[0]
+    assert failure.reason is Reason.TLS_CLIENT_CERTIFICATE
+    assert server.requests == []
