@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from monitor.model import SiteState
 
-Series: TypeAlias = tuple[str, ...]
+Series: TypeAlias = tuple[bytes, ...]
 """A site's rendered sample lines, one text per family in the order of metrics.families."""
 
 

@@ -146,7 +146,7 @@ def main() -> None:
             f" another thread waited at most {longest_hold(scrape) * 1e3:.1f} ms"
         )
 
-    text = "".join(expose(serieses, openmetrics=False))
+    text = b"".join(expose(serieses, openmetrics=False)).decode()
     metrics = list(text_string_to_metric_families(text))
     samples = sum(len(metric.samples) for metric in metrics)
     registry = CollectorRegistry()

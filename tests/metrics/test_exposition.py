@@ -106,7 +106,7 @@ class Samples:
     """
 
     def __init__(self, of: SiteState) -> None:
-        text = "".join(expose([render(of, BOUNDS)], openmetrics=False))
+        text = b"".join(expose([render(of, BOUNDS)], openmetrics=False)).decode()
         self.values: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
         for family in parse_text(text):
             for sample in family.samples:
@@ -126,7 +126,7 @@ class Samples:
 def text(openmetrics: bool, *states: SiteState) -> str:
     end = "# EOF\n" if openmetrics else ""
     pieces = expose([render(one, BOUNDS) for one in states], openmetrics=openmetrics)
-    return "".join(pieces) + end
+    return b"".join(pieces).decode() + end
 
 
 # ---------------------------------------------------------------- the form
@@ -185,10 +185,10 @@ def test_many_sites_are_joined_in_pieces():
     """Each family's metadata come once, in front, however many pieces its samples take."""
     series = [render(state(site(name=f"s{n}"), HTTP), BOUNDS) for n in range(1201)]
     pieces = list(expose(series, openmetrics=True))
-    assert max(piece.count("\n") for piece in pieces) < 5000
+    assert max(piece.count(b"\n") for piece in pieces) < 5000
     (checks,) = (
         family
-        for family in parse_openmetrics("".join(pieces) + "# EOF\n")
+        for family in parse_openmetrics(b"".join(pieces).decode() + "# EOF\n")
         if family.name == "monitor_checks"
     )
     assert [sample.labels["site"] for sample in checks.samples] == [f"s{n}" for n in range(1201)]

@@ -14,7 +14,7 @@ from tests.metrics.states import BOUNDS, HTTP, NOW, site, state
 
 def samples(one) -> dict[str, list[tuple[dict[str, str], float]]]:
     """Return the samples by family, without the labels of the site."""
-    text = "".join(expose([render(one, BOUNDS)], openmetrics=False))
+    text = b"".join(expose([render(one, BOUNDS)], openmetrics=False)).decode()
     return {
         family.name: [
             (
