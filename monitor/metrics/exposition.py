@@ -64,7 +64,6 @@ def _label(name: str, value: str) -> str:
     return f'{name}="{value.translate(_ESCAPES)}"'
 
 
-@lru_cache(maxsize=131_072)
 def _site_labels(name: str, target: str, group: str, own: tuple[tuple[str, str], ...]) -> str:
     values = zip(SITE_LABELS, (name, target, group), strict=True)
     return ",".join(_label(*pair) for pair in (*values, *own))
