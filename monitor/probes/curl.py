@@ -36,7 +36,7 @@ from monitor.probes.datagrams import ip_version
 from monitor.probes.guard import GuardedNetwork, forbidden
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.resolve import Resolver, is_address
-from monitor.probes.silent import Options, SilentCurl
+from monitor.probes.silent import OUT_OF_MEMORY, Options, SilentCurl
 
 # Options and error codes of libcurl that pycurl has no names for
 _QUIC_NOT_SENT = b"sendmsg() returned -1 (errno "
@@ -647,7 +647,7 @@ class Handles:
                 asked about.
 
         Raises:
-            ProbeError: The file of authorities is gone.
+            ProbeError: The file of authorities is gone, or there is no memory for a handle.
         """
         kind = route.trust, silent
         stamp = _stamp(route.trust) if route.trust else 0
@@ -785,7 +785,7 @@ _DISTRUST = {
 }
 
 _OUR_FAULT = {
-    pycurl.E_OUT_OF_MEMORY: "libcurl lacks memory or file descriptors",
+    pycurl.E_OUT_OF_MEMORY: OUT_OF_MEMORY,
     pycurl.E_FAILED_INIT: "libcurl cannot start: {text}",
     pycurl.E_NOT_BUILT_IN: "this libcurl cannot do that: {text}",
     pycurl.E_INTERFACE_FAILED: "cannot send from {route.network.source_address}: {text}",

@@ -24,6 +24,8 @@ from monitor.model import Bytes
 LARGEST_BODY: Bytes = 1024**2
 """Of a longer one the beginning is taken, and the transfer ends."""
 
+OUT_OF_MEMORY = "libcurl lacks memory or file descriptors"
+
 _HEADERS: Bytes = 512 * 1024  # more than libcurl lets come
 _TOLD: Bytes = 64 * 1024
 _KEPT: Bytes = 64 * 1024  # memory that an idle handle may go on holding, for each stream
@@ -90,12 +92,15 @@ class _Stream:
 
     def __init__(self, size: Bytes) -> None:
         self._size = size
-        # Of its own, so that what a large answer needed can be given back
-        self._memory = mmap.mmap(-1, size)
+        try:
+            # Of its own, so that what a large answer needed can be given back
+            self._memory = mmap.mmap(-1, size)
+        except OSError as error:
+            raise ProbeError(OUT_OF_MEMORY) from error
         start = ctypes.addressof(c_char.from_buffer(self._memory))
         self.file = _open(start, size, b"w")
         if not self.file:
-            raise ProbeError("no memory for another stream")
+            raise ProbeError(OUT_OF_MEMORY)
         _buffer(self.file, None, _UNBUFFERED, 0)
 
     def __len__(self) -> int:
@@ -126,12 +131,14 @@ class SilentCurl:
     As a ``pycurl.Curl`` that collects what comes; for one thread at a time.
 
     Only options that are numbers, texts as bytes, or lists of those can be set: no callbacks.
+
+    Raises:
+        ProbeError: There is no memory for it.
     """
 
+    _curl: int | None = None
+
     def __init__(self) -> None:
-        self._curl = _init()
-        if not self._curl:
-            raise ProbeError("no memory for another handle of libcurl")
         self._error = ctypes.create_string_buffer(_ERROR)
         self._long, self._offset, self._pointer = c_long(), c_longlong(), c_void_p()
         self._at_long = ctypes.byref(self._long)
@@ -141,6 +148,9 @@ class SilentCurl:
         self._options: tuple[Options, ...] = ()
         self._headers, self._body = _Stream(_HEADERS), _Stream(LARGEST_BODY + 2)
         self._told = _Stream(_TOLD)
+        self._curl = _init()
+        if not self._curl:
+            raise ProbeError(OUT_OF_MEMORY)
         self._attach()
 
     def _attach(self) -> None:
