@@ -13,7 +13,7 @@ from typing import TypeAlias
 from monitor.model import SiteState
 
 Series: TypeAlias = tuple[bytes, ...]
-"""A site's rendered sample lines, one text per family in the order of metrics.families."""
+"""A site's rendered sample lines, family by family in the order of metrics.families."""
 
 
 @dataclass(frozen=True, slots=True)

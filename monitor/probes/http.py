@@ -222,7 +222,7 @@ class _Check:
         first = self._plan.first
         if first is not None:
             plain, self._plan.plain = self._plan.plain, False
-            exchange = self._adapter.exchange(first, silent=plain and first.may_be_silent)
+            exchange = self._adapter.exchange(first, plain=plain)
             self._plan.plain = exchange.is_plain
             # A session takes as long to make as all else but libcurl, and most have no redirect
             if not (self._options.follow_redirects and exchange.is_redirect):

@@ -32,13 +32,8 @@ _KEPT: Bytes = 64 * 1024  # memory that an idle handle may go on holding, for ea
 _ERROR: Bytes = 256  # CURL_ERROR_SIZE
 _UNBUFFERED = 2  # _IONBF
 
-# Options of libcurl that pycurl has no names for, or no use
-_OPT_STDERR = 10_037
-_OPT_ERRORBUFFER = 10_010
-_OPT_HEADERDATA = 10_029
-_OPT_COPYPOSTFIELDS = 10_165
-_OPT_POSTFIELDSIZE_LARGE = 30_120
-_OPT_LONG, _OPT_OFFSET = 0, 3  # ten thousands of an option's number: the type of its value
+_OPT_ERRORBUFFER = 10_010  # pycurl has no name for it
+_NUMBERS = 10_000  # the first option whose value is no number
 
 _TEXT = b"* "  # before a line of its own words; headers have other marks
 
@@ -130,7 +125,8 @@ class SilentCurl:
     """
     As a ``pycurl.Curl`` that collects what comes; for one thread at a time.
 
-    Only options that are numbers, texts as bytes, or lists of those can be set: no callbacks.
+    Only options that are numbers (of the type long), texts as bytes, or lists of those can be set:
+    no callbacks.
 
     Raises:
         ProbeError: There is no memory for it.
@@ -155,9 +151,9 @@ class SilentCurl:
 
     def _attach(self) -> None:
         _set_pointer(self._curl, _OPT_ERRORBUFFER, ctypes.addressof(self._error))
-        _set_pointer(self._curl, _OPT_HEADERDATA, self._headers.file)
+        _set_pointer(self._curl, pycurl.WRITEHEADER, self._headers.file)
         _set_pointer(self._curl, pycurl.WRITEDATA, self._body.file)
-        _set_pointer(self._curl, _OPT_STDERR, self._told.file)
+        _set_pointer(self._curl, pycurl.STDERR, self._told.file)
 
     def set_up(self, *options: Options) -> None:
         """
@@ -184,14 +180,11 @@ class SilentCurl:
         Raises:
             pycurl.error: libcurl does not take it.
         """
-        kind = option // 10_000
-        if kind == _OPT_LONG:
+        if option < _NUMBERS:
             code = _set_long(self._curl, option, value)
-        elif kind == _OPT_OFFSET:
-            code = _set_offset(self._curl, option, value)
         elif option == pycurl.POSTFIELDS:
-            code = _set_offset(self._curl, _OPT_POSTFIELDSIZE_LARGE, len(value))
-            code = code or _set_text(self._curl, _OPT_COPYPOSTFIELDS, value)
+            code = _set_offset(self._curl, pycurl.POSTFIELDSIZE_LARGE, len(value))
+            code = code or _set_text(self._curl, pycurl.COPYPOSTFIELDS, value)
         elif isinstance(value, bytes):
             code = _set_text(self._curl, option, value)
         else:

@@ -71,7 +71,7 @@ class Exchange:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the next one like it can be taken in silently, see CurlAdapter.exchange()."""
+        """Whether the next one like it can be taken in silently, as far as that hangs on it."""
         return not (self.is_redirect or self.is_packed or self.truncated)
 
     @property
@@ -155,14 +155,12 @@ class Order:
         url: Without credentials and fragment.
         sent: The same as libcurl is told it, see ``tls.server_name``.
         options: What else is set on a handle beside those of the route.
-        may_be_silent: Whether it can be sent silently, where a plain answer is to be expected.
     """
 
     url: str
     sent: bytes
     route: Route
     options: Options
-    may_be_silent: bool
 
     @classmethod
     def of(cls, request: PreparedRequest, settings: Settings) -> "Order":
@@ -175,8 +173,7 @@ class Order:
         url = without_credentials(request.url or "")
         route = settings.route(url)
         sent, options = _request_options(request, url, route, settings)
-        may_be_silent = not route.is_guarded and settings.max_body <= LARGEST_BODY
-        return cls(url, sent.encode(), route, shared(tuple(options)), may_be_silent)
+        return cls(url, sent.encode(), route, shared(tuple(options)))
 
 
 class CurlAdapter(BaseAdapter):
@@ -207,19 +204,22 @@ class CurlAdapter(BaseAdapter):
         """
         return self.answer(request, self.exchange(Order.of(request, self._settings)))
 
-    def exchange(self, order: Order, *, silent: bool = False) -> Exchange:
+    def exchange(self, order: Order, *, plain: bool = False) -> Exchange:
         """
         Send a request that was worked out before; as send(), without what a session needs.
 
         Args:
-            silent: As for Handles.lend(). Bodies up to LARGEST_BODY can be taken in so; that of a
-                redirect is waited for, and a gzip one that lacks its end is not noticed.
+            plain: Whether a plain answer is to be expected. It is taken in silently then, if it can
+                be (see Handles.lend()): the body of a redirect is waited for, and a gzip one that
+                lacks its end is not noticed.
 
         Raises:
             ExchangeFailed, ProbeError: As send().
         """
         exchange = Exchange(url=order.url)
         self.exchanges.append(exchange)
+        may_be_cut = self._settings.max_body > LARGEST_BODY
+        silent = plain and not (may_be_cut or order.route.is_guarded)
         lent = self._handles.lend(order.route, self._deadline, order.options, silent=silent)
         with lent as transfer:
             transfer.curl.setopt(pycurl.URL, order.sent)

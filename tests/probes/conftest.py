@@ -23,6 +23,7 @@ from tests.probes.servers import ScriptedServer, Step
 
 Serve = Callable[..., ScriptedServer]
 Check = Callable[..., Observation]
+Watch = Callable[..., Callable[[], Observation]]
 
 
 @pytest.fixture
@@ -141,15 +142,16 @@ def handles() -> Iterator[Handles]:
 
 
 @pytest.fixture
-def check(handles, authority) -> Check:
+def watch(handles, authority) -> Watch:
     """
-    Return a function that checks a URL once and trusts the test's authority.
+    Return a function that returns another, which checks one site again and again.
 
-    Its keywords are the sections of the site (``http``, ``tls``, ``network``) and its fields.
+    Its keywords are the sections of the site (``http``, ``tls``, ``network``) and its fields. The
+    test's authority is trusted.
     """
     observe = Observer({name: HttpProbe(handles) for name in ("http", "https")}, SystemClock())
 
-    def run(
+    def start(
         url: str,
         *,
         http: HttpOptions | None = None,
@@ -157,23 +159,28 @@ def check(handles, authority) -> Check:
         network: NetworkOptions | None = None,
         timeout: float = 5.0,
         **fields,
-    ) -> Observation:
+    ) -> Callable[[], Observation]:
         sections = (
             http or HttpOptions(),
             tls or TlsOptions(ca_file=authority.file),
             network or NetworkOptions(),
         )
         scheme = url.partition(":")[0]
-        return observe(
-            Site(
-                name="site",
-                url=url,
-                target=url,
-                scheme=scheme,
-                timeout=timeout,
-                options=sections,
-                **fields,
-            )
+        site = Site(
+            name="site",
+            url=url,
+            target=url,
+            scheme=scheme,
+            timeout=timeout,
+            options=sections,
+            **fields,
         )
+        return lambda: observe(site)
 
-    return run
+    return start
+
+
+@pytest.fixture
+def check(watch) -> Check:
+    """Return a function that checks a URL once; its keywords are those of ``watch``."""
+    return lambda url, **sections: watch(url, **sections)()

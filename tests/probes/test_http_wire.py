@@ -14,12 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.clock import SystemClock
 from monitor.errors import ProbeError
-from monitor.model import HttpAnswer, Phase, Reason, Site
-from monitor.probes.http import HttpOptions, HttpProbe
-from monitor.probes.observe import Observer
-from monitor.probes.options import NetworkOptions, TlsOptions
+from monitor.model import HttpAnswer, Phase, Reason
+from monitor.probes.http import HttpOptions
+from monitor.probes.options import NetworkOptions
 from tests.probes.servers import (
     answer,
     drip,
@@ -155,19 +153,11 @@ def test_phases_add_up_to_the_duration(serve, check):
     assert seen.tls is None
 
 
-def _watched(url, handles):
-    """Return a function that checks one site again and again, as the daemon does."""
-    observe = Observer({"http": HttpProbe(handles)}, SystemClock())
-    sections = (HttpOptions(), TlsOptions(), NetworkOptions())
-    listed = Site(name="site", url=url, target=url, scheme="http", timeout=5.0, options=sections)
-    return lambda: observe(listed)
-
-
 @pytest.mark.parametrize("name", [name for name in BROKEN if name != "cuts its gzip off"])
-def test_what_breaks_later_has_the_same_reason(serve, handles, name):
+def test_what_breaks_later_has_the_same_reason(serve, watch, name):
     """A site that answered well before, so that libcurl tells less, fails for the same reason."""
     script, reason, part = BROKEN[name]
-    check = _watched(serve(lambda number: script if number else answer()).url(), handles)
+    check = watch(serve(lambda number: script if number else answer()).url())
     assert check().failure is None
     seen = check()
     assert seen.failure.reason == reason
@@ -175,17 +165,17 @@ def test_what_breaks_later_has_the_same_reason(serve, handles, name):
     assert seen.address == "127.0.0.1"
 
 
-def test_gzip_that_is_cut_off_is_noticed_once_a_site_sends_any(serve, handles):
+def test_gzip_that_is_cut_off_is_noticed_once_a_site_sends_any(serve, watch):
     """Its end is not looked at in the first answer that is packed, if those before were not."""
     script = BROKEN["cuts its gzip off"][0]
-    check = _watched(serve(lambda number: script if number else answer()).url(), handles)
+    check = watch(serve(lambda number: script if number else answer()).url())
     assert [check().failure is None for _ in range(3)] == [True, True, False]
 
 
-def test_a_site_that_goes_away_is_refused_in_the_same_words(serve, handles):
+def test_a_site_that_goes_away_is_refused_in_the_same_words(serve, watch):
     """Also where the last answer was good, the address that was tried is told."""
     server = serve(answer())
-    check = _watched(server.url(), handles)
+    check = watch(server.url())
     assert check().failure is None
     server.close()
     seen = check()
@@ -194,9 +184,9 @@ def test_a_site_that_goes_away_is_refused_in_the_same_words(serve, handles):
     assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT]
 
 
-def test_a_shortage_of_ours_is_told_from_a_site_that_went_away(serve, handles):
+def test_a_shortage_of_ours_is_told_from_a_site_that_went_away(serve, watch):
     """Also where the last answer was good, no descriptor left is the monitor's own error."""
-    check = _watched(serve(answer()).url(), handles)
+    check = watch(serve(answer()).url())
     assert [check().failure for _ in range(2)] == [None, None]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = []

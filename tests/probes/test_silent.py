@@ -13,9 +13,8 @@ import pytest
 from requests import Request
 
 from monitor.clock import Deadline, SystemClock
-from monitor.model import Observation, Phase, Reason, Site
-from monitor.probes.http import HttpOptions, HttpProbe
-from monitor.probes.observe import Observer
+from monitor.model import Observation, Phase, Reason
+from monitor.probes.http import HttpOptions
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.transport import CurlAdapter, ExchangeFailed, Order, Settings
@@ -23,19 +22,12 @@ from tests.probes.servers import answer, read_request
 
 
 @pytest.fixture
-def twice(handles, authority):
+def twice(watch):
     """Return a function that checks one site twice: aloud, and then silently if it was plain."""
-    observe = Observer({name: HttpProbe(handles) for name in ("http", "https")}, SystemClock())
 
-    def run(url, *, http=None, network=None) -> list[Observation]:
-        sections = (
-            http or HttpOptions(),
-            TlsOptions(ca_file=authority.file),
-            network or NetworkOptions(),
-        )
-        scheme = url.partition(":")[0]
-        site = Site(name="site", url=url, target=url, scheme=scheme, timeout=5.0, options=sections)
-        return [observe(site) for _ in range(2)]
+    def run(url, **sections) -> list[Observation]:
+        check = watch(url, **sections)
+        return [check() for _ in range(2)]
 
     return run
 
@@ -56,18 +48,15 @@ for _ in range(2):
 """
 
 
-def test_a_transfer_ends_while_another_thread_has_the_interpreter(handles):
+def test_a_transfer_ends_while_another_thread_has_the_interpreter(twice):
     """From the first packet to the end of the connection nothing of Python is needed."""
     libc = ctypes.PyDLL(None)  # which keeps the interpreter during a call
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     ) as server:
         url = f"http://127.0.0.1:{int(server.stdout.readline())}/"
-        observe = Observer({"http": HttpProbe(handles)}, SystemClock())
-        options = (HttpOptions(), TlsOptions(), NetworkOptions())
-        site = Site(name="s", url=url, target=url, scheme="http", timeout=30.0, options=options)
         seen = []
-        thread = threading.Thread(target=lambda: seen.extend(observe(site) for _ in range(2)))
+        thread = threading.Thread(target=lambda: seen.extend(twice(url, timeout=30.0)))
         thread.start()
         assert server.stdout.read(5) == b"asked"
         server.stdin.write(b".")
@@ -93,7 +82,7 @@ def _exchanged(handles, authority, url, *, silent):
     order = Order.of(Request("GET", url).prepare(), settings)
     failure = None
     try:
-        adapter.exchange(order, silent=silent)
+        adapter.exchange(order, plain=silent)
     except ExchangeFailed as error:
         failure = error.failure
     seen = adapter.exchanges[0]
