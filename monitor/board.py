@@ -1,19 +1,40 @@
 """
 Where the engine and the web meet: the last known state of every site.
 
-The engine (main thread) publishes; the web thread takes snapshots. Nothing else is shared between
+The engine (main thread) publishes; the web thread takes lists. Nothing else is shared between
 the two, and the lock here guards it.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import TypeAlias
 
 from monitor.model import SiteState
 
-Series: TypeAlias = tuple[bytes, ...]
-"""A site's rendered sample lines, family by family in the order of metrics.families."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """
+    Which families a site shows; one object for all sites that show the same.
+
+    Attributes:
+        places: Where in a site's texts a family stands, by its place in metrics.families.
+    """
+
+    places: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """
+    A site's rendered sample lines.
+
+    Attributes:
+        texts: One for each family of the shape.
+    """
+
+    shape: Shape
+    texts: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +64,10 @@ class StatusBoard:
             for name in names:
                 self._entries.pop(name, None)
 
-    def snapshot(self) -> Mapping[str, Entry]:
-        """Return the entries by name; the copy does not change any more."""
+    def entries(self) -> list[Entry]:
+        """Return the entries as they stand; the list does not change any more."""
         with self._lock:
-            return dict(self._entries)
+            return list(self._entries.values())
 
     def get(self, name: str) -> Entry | None:
         with self._lock:

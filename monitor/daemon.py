@@ -390,7 +390,7 @@ def _ping(inbox: Inbox) -> "Future[None]":
 
 def _summary(board: StatusBoard, reloader: Reloader) -> str:
     """Return one line on how things are, for whoever asks the service manager."""
-    counts = Counter(entry.state.shown for entry in board.snapshot().values())
+    counts = Counter(entry.state.shown for entry in board.entries())
     shown = (f"{counts[status]} {status}" for status in Status if counts[status])
     sites = ", ".join(shown) or "no sites"
     return f"{sites}; the last reload was rejected" if reloader.rejected else sites

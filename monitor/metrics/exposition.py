@@ -8,11 +8,11 @@ out in short pieces, because whoever holds the interpreter for long makes runnin
 
 import re
 from calendar import timegm
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from itertools import repeat
 from operator import itemgetter
 from time import strptime
 from typing import TypeAlias
@@ -20,7 +20,7 @@ from typing import TypeAlias
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPENMETRICS
 
-from monitor.board import Entry, Series, StatusBoard
+from monitor.board import Entry, Series, Shape, StatusBoard
 from monitor.clock import Clock
 from monitor.metrics.families import FAMILIES, SITE_LABELS
 from monitor.metrics.internal import Internal
@@ -47,26 +47,29 @@ from monitor.model import (
 
 # ---------------------------------------------------------------- labels and lines
 
-_NAMES = tuple(family.name for family in FAMILIES)
-_ESCAPES = str.maketrans(
-    {
-        "\\": r"\\",
-        '"': r"\"",
-        "\n": r"\n",
-        # What came from the environment or a file as broken UTF-8 has lone surrogates, which
-        # nothing can encode.
-        **dict.fromkeys(map(chr, range(0xD800, 0xE000)), "\N{REPLACEMENT CHARACTER}"),
-    }
-)
+_PLACES: Mapping[str, int] = {family.name: place for place, family in enumerate(FAMILIES)}
+_SPECIAL = re.compile(r'[\\"\n\ud800-\udfff]')
+_ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n"}
 
 
 def _label(name: str, value: str) -> str:
-    return f'{name}="{value.translate(_ESCAPES)}"'
+    return f'{name}="{_SPECIAL.sub(_escaped, value)}"'
 
 
-def _site_labels(name: str, target: str, group: str, own: tuple[tuple[str, str], ...]) -> str:
-    values = zip(SITE_LABELS, (name, target, group), strict=True)
-    return ",".join(_label(*pair) for pair in (*values, *own))
+def _escaped(special: re.Match[str]) -> str:
+    # What came from the environment or a file as broken UTF-8 has lone surrogates, which nothing
+    # can encode.
+    return _ESCAPES.get(special[0], "\N{REPLACEMENT CHARACTER}")
+
+
+def _site_labels(site: Site) -> str:
+    values = zip(SITE_LABELS, (site.name, site.target, site.group), strict=True)
+    return ",".join([_label(name, value) for name, value in (*values, *site.labels)])
+
+
+@lru_cache(maxsize=1024)
+def _shape(names: tuple[str, ...]) -> Shape:
+    return Shape({_PLACES[name]: place for place, name in enumerate(names)})
 
 
 @lru_cache(maxsize=4096)
@@ -90,7 +93,7 @@ class _Lines:
         self._texts: dict[str, str] = {}
         self._alone, self._before = "", "{"
         if site is not None:
-            labels = _site_labels(site.name, site.target, site.group, site.labels)
+            labels = _site_labels(site)
             self._alone, self._before = f"{{{labels}}}", f"{{{labels},"
 
     def plain(self, values: Mapping[str, float]) -> None:
@@ -131,7 +134,7 @@ class _Lines:
 
     def series(self) -> Series:
         # As bytes: each is 16 smaller than a text, and they are many
-        return tuple(map(str.encode, map(self._texts.get, _NAMES, repeat(""))))
+        return Series(_shape(tuple(self._texts)), tuple(map(str.encode, self._texts.values())))
 
 
 def render(state: SiteState, bounds: tuple[Seconds, ...]) -> Series:
@@ -550,20 +553,26 @@ def negotiate(accept: str) -> tuple[str, bool]:
     return CONTENT_TYPE_PLAIN_0_0_4, False
 
 
-def expose(serieses: Sequence[Series], *, openmetrics: bool) -> Iterator[bytes]:
+def expose(serieses: Iterable[Series], *, openmetrics: bool) -> Iterator[bytes]:
     """
     Yield the families that have samples, each under its HELP and TYPE, in short pieces.
 
     What ends an OpenMetrics exposition is left to the caller.
     """
-    for index, header in enumerate(_HEADERS[openmetrics]):
-        column = itemgetter(index)
-        shown = False
-        for start in range(0, len(serieses), _TEXTS_IN_PIECE):
-            piece = b"".join(map(column, serieses[start : start + _TEXTS_IN_PIECE]))
-            if piece:
-                yield piece if shown else header + piece
-                shown = True
+    alike: defaultdict[Shape, list[tuple[bytes, ...]]] = defaultdict(list)
+    for series in serieses:
+        alike[series.shape].append(series.texts)
+    for family, header in enumerate(_HEADERS[openmetrics]):
+        columns = [
+            (itemgetter(shape.places[family]), rows)
+            for shape, rows in alike.items()
+            if family in shape.places
+        ]
+        if columns:
+            yield header
+        for column, rows in columns:
+            for start in range(0, len(rows), _TEXTS_IN_PIECE):
+                yield b"".join(map(column, rows[start : start + _TEXTS_IN_PIECE]))
 
 
 class Exposition:
@@ -599,14 +608,14 @@ class Exposition:
 
     def _everything(self, *, openmetrics: bool) -> Iterator[bytes]:
         started = self._clock.monotonic()
-        serieses = [entry.series for entry in self._board.snapshot().values()]
+        serieses = (entry.series for entry in self._board.entries())
         yield from expose(serieses, openmetrics=openmetrics)
         yield self._internal.exposition(openmetrics=openmetrics)
         self._internal.scraped(self._clock.monotonic() - started)
 
 
 def _some(entries: Iterable[Entry], *, openmetrics: bool) -> Iterator[bytes]:
-    yield from expose([entry.series for entry in entries], openmetrics=openmetrics)
+    yield from expose((entry.series for entry in entries), openmetrics=openmetrics)
     if openmetrics:
         yield _END
 

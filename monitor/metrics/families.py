@@ -242,7 +242,7 @@ FAMILIES: tuple[Family, ...] = (
         "absent without TLS and where the site turned verification off",
     ),
 )
-"""Every series of a site, in the order of board.Series."""
+"""Every series of a site, in the order in which they are shown."""
 
 RESERVED_LABELS: frozenset[str] = frozenset(
     {*SITE_LABELS, "le", "quantile", *(label for family in FAMILIES for label in family.labels)}

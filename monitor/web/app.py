@@ -191,7 +191,7 @@ class _Endpoints:
         return streamed(request, content_type, iter([text]))
 
     async def discovery(self, request: Request) -> Response:
-        entries = self._board.snapshot().values()
+        entries = self._board.entries()
         place, scheme = request.headers.get("host", ""), request.url.scheme
         if not place:
             raise HTTPException(400, "the request has no Host, which is what targets are made of")
@@ -206,7 +206,7 @@ class _Endpoints:
         if state is not None and state not in set(Status):
             raise HTTPException(400, f"state must be one of {', '.join(Status)}")
         page = self._pages.status(
-            self._board.snapshot(),
+            self._board.entries(),
             state=Status(state) if state else None,
             search=query.get("q", "").strip(),
             refresh=query.get("refresh") != "0",
@@ -247,7 +247,7 @@ class _Endpoints:
     # ------------------------------------------------------------ for programs
 
     async def api_sites(self, request: Request) -> Response:
-        entries = self._board.snapshot().values()
+        entries = self._board.entries()
         return streamed(request, "application/json", _sites_json(iter(entries)))
 
     async def api_site(self, request: Request) -> Response:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -141,7 +141,7 @@ class Pages:
 
     def status(
         self,
-        entries: Mapping[str, Entry],
+        entries: Sequence[Entry],
         *,
         state: Status | None = None,
         search: str = "",
@@ -155,7 +155,7 @@ class Pages:
             search: Show only sites with this in their name, target, group or labels.
             refresh: Whether the page has itself loaded again now and then.
         """
-        states = [entry.state for entry in entries.values()]
+        states = [entry.state for entry in entries]
         counts = Counter(one.shown for one in states)
         shown = [one for one in states if state in (None, one.shown) and _matches(one, search)]
         now = self._clock.time()

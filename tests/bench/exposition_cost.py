@@ -128,7 +128,7 @@ def main() -> None:
     for number in range(count):
         one = state(site("https", name=f"site-{number}"), HTTP)
         board.publish((Entry(one, render(one, BOUNDS)),))
-    serieses = [entry.series for entry in board.snapshot().values()]
+    serieses = [entry.series for entry in board.entries()]
     page = Exposition(board, meters, SystemClock())
     gc.freeze()
 

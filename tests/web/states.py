@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from monitor.board import Entry, StatusBoard
+from monitor.board import Entry, Series, Shape, StatusBoard
 from monitor.model import (
     UP,
     Analysis,
@@ -114,7 +114,8 @@ def error(name: str, **site: Any) -> SiteState:
 
 def board(*states: SiteState) -> StatusBoard:
     found = StatusBoard()
-    found.publish(Entry(state, ()) for state in states)
+    nothing = Series(Shape({}), ())
+    found.publish(Entry(state, nothing) for state in states)
     return found
 
 
