@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, time
 from enum import StrEnum
 from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -642,6 +643,14 @@ class Past:
     reason: Reason | None = None
 
 
+_NONE: Mapping[Any, int] = MappingProxyType({})
+
+
+def _none() -> Mapping[Any, int]:
+    """Return the one empty mapping: most sites have nothing to count."""
+    return _NONE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
     """
@@ -658,9 +667,9 @@ class Counters:
     """
 
     checks: int = 0
-    failures: Mapping[Reason, int] = field(default_factory=dict)
+    failures: Mapping[Reason, int] = field(default_factory=_none)
     errors: int = 0
-    skipped: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=_none)
     durations: tuple[int, ...] = ()
     duration_sum: Seconds = 0.0
 

@@ -64,6 +64,8 @@ def parse_address(node: Scalar, probes: Mapping[str, ProbeKind]) -> Address:
     ascii_host = _ascii_host(host, quote)
     url = _with_host(f"{scheme}://{rest}", split.netloc, host, ascii_host)
     target = _TO_AUTHORITY.sub(lambda match: match[1].lower(), shown, count=1)
+    if target == url:
+        target = url  # one object, as there are many
     address = Address(url, target, scheme, tuple(dict.fromkeys(credentials(written))))
     _check_by_probe(address, probes[scheme], quote)
     return address

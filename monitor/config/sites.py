@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from monitor.config.address import Address, parse_address
 from monitor.config.forms import Form
@@ -25,6 +26,8 @@ from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import DEFAULTS, Decoded, Decoder, Forms
 from monitor.model import Confirm, Site, Window, redact
 from monitor.options import every_form, show_duration
+
+_T = TypeVar("_T")
 
 _NOT_IN_DEFAULTS = ("url", "name")
 
@@ -54,6 +57,7 @@ class SiteReader:
         self._problems = problems
         self._decoder = decoder
         self._defaults: dict[Form, Decoded] = {}
+        self._alike = _Alike()
         self._known = (*forms.site.fields, *forms.section_keys(), "expect", *forms.readings)
 
     def knows(self, key: str) -> bool:
@@ -122,10 +126,44 @@ class SiteReader:
         self.check_known(merged, address.scheme if address else None, path)
         if address is None or keys is None or len(self._problems) > before:
             return None
-        site, files = _site(address, keys, options, expect, readings, self._tables)
+        site, files = self._site(address, keys, options, expect, readings)
         key = "name" if "name" in merged.entries else "url"
         where = path if isinstance(item, Scalar) else (*path, key)
         return SiteFound(site, files, merged.entries[key].value, where)
+
+    def _site(
+        self,
+        address: Address,
+        decoded: Decoded,
+        options: list[Decoded],
+        expect: list[tuple[str, Decoded]],
+        readings: Mapping[str, Decoded],
+    ) -> tuple[Site, tuple[Path, ...]]:
+        keys: SiteKeys = decoded.value
+        tables, one, one_of = self._tables, self._alike.one, self._alike.one_of
+        parts = [decoded, *options, *(part for _, part in expect), *readings.values()]
+        read = {key: part.value for key, part in readings.items()}
+        secrets = {secret for part in parts for secret in part.secrets}.union(address.secrets)
+        site = Site(
+            name=keys.name if keys.name is not None else address.name,
+            url=address.url,
+            target=address.target,
+            scheme=one(address.scheme),
+            group=one(keys.group),
+            labels=one(tuple(keys.labels.items())),
+            interval=one(keys.interval),
+            timeout=one(keys.deadline()),
+            options=one_of(tuple(part.value for part in options)),
+            expect=one_of(tuple(one_of((key, part.value)) for key, part in expect)),
+            extract=read.get("extract"),
+            watch=read.get("watch"),
+            reads_body=any(tables.expectations[key].needs_body(part.value) for key, part in expect)
+            or any(tables.readings[key].needs_body(value) for key, value in read.items()),
+            confirm=_confirm(keys.confirm),
+            maintenance=_windows(keys.maintenance),
+            secrets=every_form(secrets),
+        )
+        return site, tuple(file for part in parts for file in part.files)
 
     def _address(self, merged: MappingNode, path: KeyPath) -> Address | None:
         entry = merged.entries.get("url")
@@ -329,6 +367,24 @@ class SiteReader:
                 self._problems.add(entry.key, (*path, "expect", key), message)
 
 
+class _Alike:
+    """Gives one object for all that are equal: 100,000 sites differ in little but their URLs."""
+
+    def __init__(self) -> None:
+        self._values: dict[object, Any] = {}
+        self._tuples: dict[tuple[int, ...], Any] = {}
+
+    def one(self, value: _T) -> _T:
+        """Return what is equal to a text, a number, or a tuple of those."""
+        found: _T = self._values.setdefault(value, value)
+        return found
+
+    def one_of(self, parts: tuple[_T, ...]) -> tuple[_T, ...]:
+        """Return the tuple of the same objects, which need not be hashable."""
+        found: tuple[_T, ...] = self._tuples.setdefault(tuple(map(id, parts)), parts)
+        return found
+
+
 @cache
 def _confirm(keys: ConfirmKeys) -> Confirm:
     return Confirm(**dataclasses.asdict(keys))
@@ -356,37 +412,3 @@ def _bare(url: Scalar) -> MappingNode:
 
 def _place(node: Node) -> tuple[Source, int, int]:
     return node.source, node.line, node.column
-
-
-def _site(
-    address: Address,
-    decoded: Decoded,
-    options: list[Decoded],
-    expect: list[tuple[str, Decoded]],
-    readings: Mapping[str, Decoded],
-    tables: Tables,
-) -> tuple[Site, tuple[Path, ...]]:
-    keys: SiteKeys = decoded.value
-    parts = [decoded, *options, *(part for _, part in expect), *readings.values()]
-    read = {key: part.value for key, part in readings.items()}
-    secrets = {secret for part in parts for secret in part.secrets}.union(address.secrets)
-    site = Site(
-        name=keys.name if keys.name is not None else address.name,
-        url=address.url,
-        target=address.target,
-        scheme=address.scheme,
-        group=keys.group,
-        labels=tuple(keys.labels.items()),
-        interval=keys.interval,
-        timeout=keys.deadline(),
-        options=tuple(part.value for part in options),
-        expect=tuple((key, part.value) for key, part in expect),
-        extract=read.get("extract"),
-        watch=read.get("watch"),
-        reads_body=any(tables.expectations[key].needs_body(part.value) for key, part in expect)
-        or any(tables.readings[key].needs_body(value) for key, value in read.items()),
-        confirm=_confirm(keys.confirm),
-        maintenance=_windows(keys.maintenance),
-        secrets=every_form(secrets),
-    )
-    return site, tuple(file for part in parts for file in part.files)

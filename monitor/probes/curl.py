@@ -15,8 +15,8 @@ import socket
 import ssl
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property, lru_cache
@@ -414,7 +414,7 @@ class Transfer:
         """
         resolved, connected, secured, first_byte, end = map(self.curl.getinfo, _TIMERS)
         # On an early failure libcurl sets the timers that were not reached to the end
-        if not self.curl.getinfo(pycurl.HEADER_SIZE):
+        if self._failed and not self.curl.getinfo(pycurl.HEADER_SIZE):
             first_byte = 0
         return resolved, connected, secured, first_byte, end
 
@@ -630,16 +630,15 @@ class Handles:
     """
 
     def __init__(self, resolver: Resolver | None = None) -> None:
-        self._resolver = resolver or Resolver()
+        self.resolver = resolver or Resolver()
         self._lock = threading.Lock()
         self._stacks: OrderedDict[_Kind, deque[_Idle]] = OrderedDict()
 
-    @contextmanager
     def lend(
         self, route: Route, deadline: Deadline, options: Options = (), *, silent: bool = False
-    ) -> Iterator[Transfer]:
+    ) -> "_Loan":
         """
-        Give a handle that is set up for the route, and take it back.
+        Return the context of one transfer, for which a handle is given that is set up for it.
 
         Args:
             options: What else is to be set.
@@ -647,32 +646,24 @@ class Handles:
                 asked about.
 
         Raises:
-            ProbeError: The file of authorities is gone, or there is no memory for a handle.
+            ProbeError: On entering: the file of authorities is gone, or there is no memory for a
+                handle.
         """
-        kind = route.trust, silent
-        stamp = _stamp(route.trust) if route.trust else 0
-        curl = self._take(kind, stamp)
-        try:
-            if isinstance(curl, SilentCurl):
-                curl.set_up(route.options, options)
-            else:
-                for option, value in (*route.options, *options):
-                    curl.setopt(option, value)
-                curl.setopt(pycurl.WRITEFUNCTION, _ignore)
-            transfer = Transfer(curl, route, deadline, self._resolver)
-            yield transfer
-        except BaseException:
-            curl.close()
-            raise
-        if not transfer.reusable:
-            curl.close()
-            return
-        if not isinstance(curl, SilentCurl):
-            curl.reset()
-        now = deadline.clock.monotonic()
+        return _Loan(self, route, deadline, options, silent=silent)
+
+    def take(self, kind: _Kind, stamp: int) -> "_Curl":
+        """Return an idle handle that has loaded what has this stamp, or a new one."""
+        while idle := self._pop_newest(kind):
+            if idle.stamp == stamp:
+                return idle.curl
+            idle.curl.close()  # has loaded what the file held before
+        _, silent = kind
+        return SilentCurl() if silent else pycurl.Curl()
+
+    def give_back(self, kind: _Kind, idle: "_Idle") -> None:
         with self._lock:
-            self._stacks.setdefault(kind, deque()).append(_Idle(curl, stamp, now))
-            old = self._pop_old(now)
+            self._stacks.setdefault(kind, deque()).append(idle)
+            old = self._pop_old(idle.since)
         if old:
             old.curl.close()
 
@@ -684,14 +675,6 @@ class Handles:
         for stack in stacks:
             for idle in stack:
                 idle.curl.close()
-
-    def _take(self, kind: _Kind, stamp: int) -> _Curl:
-        while idle := self._pop_newest(kind):
-            if idle.stamp == stamp:
-                return idle.curl
-            idle.curl.close()  # has loaded what the file held before
-        _, silent = kind
-        return SilentCurl() if silent else pycurl.Curl()
 
     def _pop_newest(self, kind: _Kind) -> "_Idle | None":
         with self._lock:
@@ -720,6 +703,56 @@ class _Idle:
     curl: _Curl
     stamp: int
     since: Seconds
+
+
+class _Loan:
+    """A handle on its way; what ``with`` names is its Transfer."""
+
+    __slots__ = ("_curl", "_deadline", "_handles", "_kind", "_options", "_route", "_stamp", "_use")
+
+    def __init__(
+        self,
+        handles: Handles,
+        route: Route,
+        deadline: Deadline,
+        options: Options,
+        *,
+        silent: bool,
+    ) -> None:
+        self._handles = handles
+        self._route = route
+        self._deadline = deadline
+        self._options = options
+        self._kind = route.trust, silent
+
+    def __enter__(self) -> Transfer:
+        trust, _ = self._kind
+        self._stamp = _stamp(trust) if trust else 0
+        self._curl = self._handles.take(self._kind, self._stamp)
+        try:
+            self._use = self._set_up(self._curl)
+        except BaseException:
+            self._curl.close()
+            raise
+        return self._use
+
+    def _set_up(self, curl: _Curl) -> Transfer:
+        if isinstance(curl, SilentCurl):
+            curl.set_up(self._route.options, self._options)
+        else:
+            for option, value in (*self._route.options, *self._options):
+                curl.setopt(option, value)
+            curl.setopt(pycurl.WRITEFUNCTION, _ignore)
+        return Transfer(curl, self._route, self._deadline, self._handles.resolver)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None or not self._use.reusable:
+            self._curl.close()
+            return
+        if not isinstance(self._curl, SilentCurl):
+            self._curl.reset()
+        now = self._deadline.clock.monotonic()
+        self._handles.give_back(self._kind, _Idle(self._curl, self._stamp, now))
 
 
 def _stamp(path: str) -> int:
