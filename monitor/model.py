@@ -214,10 +214,16 @@ class Site:
     maintenance: tuple[Window, ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
+    # Not as a dataclass would have them: options hold mappings, which have no hash, and what a site
+    # needs at each check is kept by the site, so that it is compared with itself
+
     def __hash__(self) -> int:
-        # Not of every field, as a dataclass would have it: options hold mappings, and what a site
-        # needs at each check is kept by the site
         return hash(self.name)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, Site) and _all_of_site(self) == _all_of_site(other)
 
     def section(self, record: type[_Section]) -> _Section:
         """
@@ -239,6 +245,8 @@ class Site:
         """Return the site with more secrets, which a check of it was given."""
         return replace(self, secrets=longest_first((*more, *self.secrets))) if more else self
 
+
+_all_of_site = attrgetter(*(one.name for one in fields(Site)))
 
 _SHORTEST_SECRET = 4
 

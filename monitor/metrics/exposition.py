@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from itertools import accumulate
 from operator import itemgetter
 from time import strptime
 from typing import TypeAlias
@@ -116,12 +117,10 @@ class _Lines:
     ) -> None:
         """Add a histogram from counts that are not cumulative; the last bound is ``+Inf``."""
         head = f"{name}_bucket{self._before}"
-        lines = []
-        reached = 0
-        for bound, count in zip(bounds, counts, strict=True):
-            reached += count
-            lines.append(f"{head}{bound}}} {reached}\n")
-        lines.append(f"{name}_sum{self._alone} {total!r}\n{name}_count{self._alone} {reached}\n")
+        reached = [*accumulate(counts)]
+        lines = [f"{head}{bound}}} {count}\n" for bound, count in zip(bounds, reached, strict=True)]
+        lines.append(f"{name}_sum{self._alone} {total!r}\n")
+        lines.append(f"{name}_count{self._alone} {reached[-1]}\n")
         self._texts[name] = "".join(lines)
 
     def free_label(self, name: str) -> str:

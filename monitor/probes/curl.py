@@ -50,13 +50,6 @@ _E_UNRECOVERABLE_POLL = 99
 _E_TOO_LARGE = 100
 
 _MICROSECONDS = 1_000_000
-_TIMERS = (
-    pycurl.NAMELOOKUP_TIME_T,
-    pycurl.CONNECT_TIME_T,
-    pycurl.APPCONNECT_TIME_T,
-    pycurl.STARTTRANSFER_TIME_T,
-    pycurl.TOTAL_TIME_T,
-)
 _IDLE: Seconds = 60.0
 _NEVER = 2**31 - 1  # milliseconds
 _SAN = re.compile(r"(?:DNS|IP Address):([^,\s]+)")
@@ -412,11 +405,18 @@ class Transfer:
 
         What never came is 0.
         """
-        resolved, connected, secured, first_byte, end = map(self.curl.getinfo, _TIMERS)
+        getinfo = self.curl.getinfo
+        first_byte = getinfo(pycurl.STARTTRANSFER_TIME_T)
         # On an early failure libcurl sets the timers that were not reached to the end
-        if self._failed and not self.curl.getinfo(pycurl.HEADER_SIZE):
+        if self._failed and not getinfo(pycurl.HEADER_SIZE):
             first_byte = 0
-        return resolved, connected, secured, first_byte, end
+        return (
+            getinfo(pycurl.NAMELOOKUP_TIME_T),
+            getinfo(pycurl.CONNECT_TIME_T),
+            getinfo(pycurl.APPCONNECT_TIME_T) if self._route.scheme == "https" else 0,
+            first_byte,
+            getinfo(pycurl.TOTAL_TIME_T),
+        )
 
     @property
     def duration(self) -> Seconds:
@@ -437,11 +437,11 @@ class Transfer:
         phases: dict[Phase, Seconds] = {}
         begin = 0
         for phase, mark in marks:
-            if not mark and not self._failed:
-                break  # a connection alone was wanted
-            phases[phase] = max(0, (mark or end) - begin) / _MICROSECONDS
             if not mark:
+                if self._failed:  # else a connection alone was wanted
+                    phases[phase] = max(0, end - begin) / _MICROSECONDS
                 break
+            phases[phase] = (mark - begin) / _MICROSECONDS if mark > begin else 0.0
             begin = mark
         return phases
 

@@ -28,6 +28,7 @@ OUT_OF_MEMORY = "libcurl lacks memory or file descriptors"
 
 _HEADERS: Bytes = 512 * 1024  # more than libcurl lets come
 _TOLD: Bytes = 64 * 1024
+_AHEAD: Bytes = 4 * 1024  # so far a stream is written on before it begins anew; each call costs
 _KEPT: Bytes = 64 * 1024  # memory that an idle handle may go on holding, for each stream
 _ERROR: Bytes = 256  # CURL_ERROR_SIZE
 _UNBUFFERED = 2  # _IONBF
@@ -83,10 +84,12 @@ _close = ctypes.PYFUNCTYPE(c_int, c_void_p)(("fclose", _LIBC))
 
 
 class _Stream:
-    """A ``FILE *`` that holds so many bytes in memory, and takes no more."""
+    """A ``FILE *`` that holds so many bytes in memory, and takes little more."""
 
     def __init__(self, size: Bytes) -> None:
+        size += _AHEAD
         self._size = size
+        self._start = 0  # of what was not taken yet
         try:
             # Of its own, so that what a large answer needed can be given back
             self._memory = mmap.mmap(-1, size)
@@ -98,22 +101,20 @@ class _Stream:
             raise ProbeError(OUT_OF_MEMORY)
         _buffer(self.file, None, _UNBUFFERED, 0)
 
-    def __len__(self) -> int:
-        return int(_tell(self.file))
-
     @property
     def is_full(self) -> bool:
         # The C library may keep the last byte for a zero of its own
-        return len(self) >= self._size - 1
+        return int(_tell(self.file)) >= self._size - 1
 
     def take(self) -> bytes:
-        """Return what was written, and begin anew."""
-        size = len(self)
-        if not size:
-            return b""
-        written = self._memory[:size]
-        _rewind(self.file)
-        if size > _KEPT:
+        """Return what was written since it was asked last."""
+        start, end = self._start, int(_tell(self.file))
+        written = self._memory[start:end]
+        self._start = end
+        if end > _AHEAD:
+            _rewind(self.file)
+            self._start = 0
+        if end > _KEPT:
             self._memory.madvise(mmap.MADV_DONTNEED)
         return written
 
@@ -141,6 +142,7 @@ class SilentCurl:
         self._at_offset = ctypes.byref(self._offset)
         self._at_pointer = ctypes.byref(self._pointer)
         self._lists: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}
         self._options: tuple[Options, ...] = ()
         self._headers, self._body = _Stream(_HEADERS), _Stream(LARGEST_BODY + 2)
         self._told = _Stream(_TOLD)
@@ -168,6 +170,7 @@ class SilentCurl:
             return
         _reset(self._curl)
         self._forget_lists()
+        self._numbers.clear()
         self._attach()
         for option, value in chain.from_iterable(options):
             self.setopt(option, value)
@@ -181,6 +184,9 @@ class SilentCurl:
             pycurl.error: libcurl does not take it.
         """
         if option < _NUMBERS:
+            if self._numbers.get(option) == value:
+                return  # a time that is left, mostly
+            self._numbers[option] = value
             code = _set_long(self._curl, option, value)
         elif option == pycurl.POSTFIELDS:
             code = _set_offset(self._curl, pycurl.POSTFIELDSIZE_LARGE, len(value))
@@ -230,7 +236,7 @@ class SilentCurl:
             raise pycurl.error(code, self._error.value.decode("utf-8", "replace"))
 
     def take(self) -> tuple[bytes, bytes]:
-        """Return headers and body that came, each answer's once; at most a byte too much of it."""
+        """Return headers and body that came, each answer's once; of it a little too much."""
         return self._headers.take(), self._body.take()
 
     def told(self) -> Iterator[bytes]:

@@ -6,10 +6,9 @@ An adapter serves one check: it knows that check's deadline and remembers each e
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -32,6 +31,8 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_HEADER_BYTES: Bytes = 300 * 1024
 _MOST_HEADERS = 2000
 _BLANK_LINE = 3  # bytes at most
+_FOLD = re.compile(rb"\r{0,2}\n[ \t]+")
+_END_OF_BLOCK = re.compile(rb"\n\r{0,2}\n")
 _SHORT_LINE: Bytes = 256
 _MOST_COOKIES = 100  # that one answer may set; reading one takes 0.1 ms of all threads' time
 
@@ -67,7 +68,7 @@ class Exchange:
     @property
     def is_packed(self) -> bool:
         """Whether the body came compressed."""
-        return any(name.lower() == "content-encoding" for name, _ in self.headers)
+        return "content-encoding" in [name.lower() for name, _ in self.headers]
 
     @property
     def is_plain(self) -> bool:
@@ -81,7 +82,7 @@ class Exchange:
 
 
 def _leads_somewhere(headers: Sequence[tuple[str, str]]) -> bool:
-    return any(name.lower() == "location" for name, _ in headers)
+    return "location" in [name.lower() for name, _ in headers]
 
 
 class ExchangeFailed(RequestException):
@@ -249,18 +250,14 @@ class CurlAdapter(BaseAdapter):
         """Do nothing: handles are the lender's."""
 
 
-def _parsed(lines: Iterable[bytes]) -> list[tuple[str, str]]:
+def _parsed(fields: bytes) -> tuple[tuple[str, str], ...]:
     """Return header lines as names and values, folded ones together (RFC 9112, 5.2)."""
-    headers: list[tuple[str, str]] = []
-    for line in lines:
-        if line[0] in b" \t" and headers:
-            name, value = headers[-1]
-            headers[-1] = (name, f"{value} {line.decode('latin-1').strip()}")
-        elif len(line) > _SHORT_LINE:
-            headers.append(_field(line))
-        else:
-            headers.append(_usual_field(line))
-    return headers
+    if b"\n " in fields or b"\n\t" in fields:
+        fields = _FOLD.sub(b" ", fields)
+    lines = fields.removesuffix(b"\n").split(b"\n") if fields else ()
+    return tuple(
+        [_usual_field(line) if len(line) <= _SHORT_LINE else _field(line) for line in lines]
+    )
 
 
 def _field(line: bytes) -> tuple[str, str]:
@@ -282,8 +279,8 @@ class _Intake:
         self._follow = settings.follow_redirects
         self._unpacks = settings.compression
         self._lines: list[bytes] = []
+        self._header_lines = 0
         self._header_bytes = 0
-        self._block = 0  # where in the lines the block begins that comes in
         self._flooded = False
         self._malformed = False
         self._complete = False
@@ -312,34 +309,42 @@ class _Intake:
             return self._transfer.perform()
         failure = self._transfer.perform()
         headers, body = curl.take()
-        enough = self._take_headers(BytesIO(headers)) or self.take_body(body)
+        enough = self._take_blocks(headers) or self.take_body(body)
         return failure if enough is None else None
 
     def take_header(self, line: bytes) -> int | None:
-        return self._take_headers((line,))
+        self._lines.append(line)
+        self._header_lines += 1
+        self._header_bytes += len(line)
+        if self._header_bytes > _MOST_HEADER_BYTES or self._header_lines > _MOST_HEADERS:
+            self._flooded = True
+            return self._transfer.stop()
+        # Most lines are only taken here: whoever is in a callback makes the transfer look slow
+        if len(line) > _BLANK_LINE or line.rstrip(b"\r\n"):
+            return None
+        block = b"".join(self._lines[:-1])
+        self._lines.clear()
+        return self._take_block(block)
 
-    def _take_headers(self, lines: Iterable[bytes]) -> int | None:
-        """Take what comes before a body, and return what says stop, if there is enough."""
-        for line in lines:
-            self._lines.append(line)
-            self._header_bytes += len(line)
-            if self._header_bytes > _MOST_HEADER_BYTES or len(self._lines) > _MOST_HEADERS:
-                self._flooded = True
-                return self._transfer.stop()
-            # Most lines are only taken here: whoever is in a callback makes the transfer look slow
-            if len(line) <= _BLANK_LINE and not line.rstrip(b"\r\n"):
-                enough = self._end_block()
-                if enough is not None:
-                    return enough
+    def _take_blocks(self, headers: bytes) -> int | None:
+        """Take all that came before a body at once; return what says stop, if there is enough."""
+        if len(headers) > _MOST_HEADER_BYTES or headers.count(b"\n") > _MOST_HEADERS:
+            self._flooded = True
+            return self._transfer.stop()
+        *blocks, _ = _END_OF_BLOCK.split(headers)
+        for block in blocks:
+            enough = self._take_block(block)
+            if enough is not None:
+                return enough
         return None
 
-    def _end_block(self) -> int | None:
+    def _take_block(self, block: bytes) -> int | None:
+        """Take the lines up to a blank one, with or without the end of the last of them."""
         if self._complete:
             return None  # the trailers'
-        status_line, *lines = self._lines[self._block : -1]
-        self._block = len(self._lines)
+        status_line, _, fields = block.partition(b"\n")
         # libcurl lets more pass: a tab for the blank, say
-        match = _STATUS_LINE.fullmatch(status_line.rstrip(b"\r\n"))
+        match = _STATUS_LINE.fullmatch(status_line.rstrip(b"\r"))
         if not match:
             self._malformed = True
             return self._transfer.stop()
@@ -347,7 +352,7 @@ class _Intake:
         # 1xx is followed by another block; 101 never comes, because no upgrade is asked for
         self._complete = self.status >= 200  # noqa: PLR2004  RFC 9110: the first final status
         if self._complete:
-            self.headers = tuple(_parsed(lines))
+            self.headers = _parsed(fields)
         if self._follow and self.status in _REDIRECTS and _leads_somewhere(self.headers):
             return self._transfer.stop()
         return None
