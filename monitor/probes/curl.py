@@ -251,6 +251,22 @@ class Transfer:
             the handle is a silent one.
     """
 
+    # What most transfers leave as it is
+    reusable = True
+    last_bytes = b""
+    _stopped = False
+    _failed = False
+    _tells = True
+    _tried = ""
+    _shortage = ""
+    _forbidden: str | None = None
+    _opened: tuple[socket.socket, ...] = ()
+    _asked_for_certificate = False
+    _tls_words = ""
+    _quic_errno = 0
+    _suite: tuple[str, str] | None = None
+    _times = (0, 0, 0, 0, 0)
+
     def __init__(
         self,
         curl: "_Curl",
@@ -260,37 +276,23 @@ class Transfer:
     ) -> None:
         """Take a handle on which the route's options are set already."""
         self.curl: Any = curl  # pycurl has no types
-        self.reusable = True
         self._route = route
         self._deadline = deadline
         self._resolver = resolver
-        self.last_bytes = b""
-        self._stopped = False
-        self._failed = False
-        self._tells = not (isinstance(curl, SilentCurl) and route.is_plain)
-        self._tried = "" if self._tells else route.peer
-        self._shortage = ""
-        self._forbidden: str | None = None
-        self._opened: list[socket.socket] = []
-        self._asked_for_certificate = False
-        self._tls_words = ""
-        self._quic_errno = 0
-        self._suite: tuple[str, str] | None = None
-        self._times = (0, 0, 0, 0, 0)
-        self._set_up()
-
-    def _set_up(self) -> None:
-        setopt = self.curl.setopt
-        setopt(pycurl.TIMEOUT_MS, self._milliseconds())
-        if not isinstance(self.curl, SilentCurl):
-            setopt(pycurl.VERBOSE, 1)
-            setopt(pycurl.DEBUGFUNCTION, self._note)
-        if self._route.is_guarded:
-            setopt(pycurl.OPENSOCKETFUNCTION, self._open_if_allowed)
+        curl.setopt(pycurl.TIMEOUT_MS, self._milliseconds())
+        if isinstance(curl, SilentCurl):
+            if route.is_plain:
+                self._tells = False
+                self._tried = route.peer
+            return
+        curl.setopt(pycurl.VERBOSE, 1)
+        curl.setopt(pycurl.DEBUGFUNCTION, self._note)
+        if route.is_guarded:
+            curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_if_allowed)
 
     def _milliseconds(self) -> int:
         # 0 would be no limit at all
-        return max(1, int(self._deadline.remaining() * 1000))
+        return int(self._deadline.remaining() * 1000) or 1
 
     def _open_if_allowed(self, _purpose: int, to: Any) -> socket.socket | int:
         """Return a socket for an address that libcurl is about to connect to, if it may."""
@@ -303,7 +305,7 @@ class Transfer:
         except OSError as error:
             self._shortage = os.strerror(error.errno or 0)
             return bad
-        self._opened.append(opened)  # pycurl duplicates it
+        self._opened = (*self._opened, opened)  # pycurl duplicates it
         return opened
 
     def _note(self, kind: int, line: bytes) -> None:

@@ -28,6 +28,7 @@ _PORTS = {"http": 80, "https": 443}
 # Of RFC 9112, 4, and as libcurl writes it for HTTP/2 and 3
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2|3) ([0-9]{3})(?: .*)?", re.DOTALL)
 _REDIRECTS = {301, 302, 303, 307, 308}
+_FIRST_FINAL = 200  # of the statuses; RFC 9110, 15
 _MOST_HEADER_BYTES: Bytes = 300 * 1024
 _MOST_HEADERS = 2000
 _BLANK_LINE = 3  # bytes at most
@@ -224,9 +225,15 @@ class CurlAdapter(BaseAdapter):
         lent = self._handles.lend(order.route, self._deadline, order.options, silent=silent)
         with lent as transfer:
             transfer.curl.setopt(pycurl.URL, order.sent)
-            intake = _Intake(transfer, self._settings)
+            intake = _Intake(transfer, self._settings, exchange)
             failure = intake.run() or intake.failure(order.route.peer)
-            _read(transfer, intake, exchange, failure)
+            exchange.address = transfer.address
+            exchange.duration = transfer.duration
+            exchange.phases = transfer.phases()
+            exchange.tls = transfer.tls(failure)
+            if exchange.status:
+                length = transfer.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T)
+                exchange.content_length = length
         if failure:
             raise ExchangeFailed(failure)
         return exchange
@@ -270,27 +277,21 @@ _usual_field = lru_cache(maxsize=4096)(_field)
 
 
 class _Intake:
-    """Takes headers and body in, as they come or in the end, and says stop at the limits."""
+    """Takes an exchange in, as it comes or in the end, and says stop at the limits."""
 
-    def __init__(self, transfer: Transfer, settings: Settings) -> None:
+    # What most leave as it is
+    _header_lines = 0
+    _header_bytes = 0
+    _flooded = False
+    _malformed = False
+    _kept_size = 0
+
+    def __init__(self, transfer: Transfer, settings: Settings, exchange: Exchange) -> None:
         self._transfer = transfer
-        self._limit = settings.max_body
-        self._keep = settings.keep_body
-        self._follow = settings.follow_redirects
-        self._unpacks = settings.compression
+        self._settings = settings
+        self._exchange = exchange
         self._lines: list[bytes] = []
-        self._header_lines = 0
-        self._header_bytes = 0
-        self._flooded = False
-        self._malformed = False
-        self._complete = False
-        self.status = 0
-        self.version = ""
-        self.headers: tuple[tuple[str, str], ...] = ()
         self._kept: list[bytes] = []
-        self._kept_size = 0
-        self.body_size = 0
-        self.truncated = False
 
     def run(self) -> Failure | None:
         """
@@ -303,14 +304,17 @@ class _Intake:
             ProbeError: As of Transfer.perform().
         """
         curl = self._transfer.curl
-        if not isinstance(curl, SilentCurl):
+        if isinstance(curl, SilentCurl):
+            failure = self._transfer.perform()
+            headers, body = curl.take()
+            if self._take_blocks(headers) or self.take_body(body):
+                failure = None
+        else:
             curl.setopt(pycurl.HEADERFUNCTION, self.take_header)
             curl.setopt(pycurl.WRITEFUNCTION, self.take_body)
-            return self._transfer.perform()
-        failure = self._transfer.perform()
-        headers, body = curl.take()
-        enough = self._take_blocks(headers) or self.take_body(body)
-        return failure if enough is None else None
+            failure = self._transfer.perform()
+        self._exchange.body = b"".join(self._kept)
+        return failure
 
     def take_header(self, line: bytes) -> int | None:
         self._lines.append(line)
@@ -340,7 +344,8 @@ class _Intake:
 
     def _take_block(self, block: bytes) -> int | None:
         """Take the lines up to a blank one, with or without the end of the last of them."""
-        if self._complete:
+        exchange = self._exchange
+        if exchange.status:
             return None  # the trailers'
         status_line, _, fields = block.partition(b"\n")
         # libcurl lets more pass: a tab for the blank, say
@@ -348,34 +353,27 @@ class _Intake:
         if not match:
             self._malformed = True
             return self._transfer.stop()
-        self.version, self.status = match[1].decode(), int(match[2])
-        # 1xx is followed by another block; 101 never comes, because no upgrade is asked for
-        self._complete = self.status >= 200  # noqa: PLR2004  RFC 9110: the first final status
-        if self._complete:
-            self.headers = _parsed(fields)
-        if self._follow and self.status in _REDIRECTS and _leads_somewhere(self.headers):
+        status = int(match[2])
+        if status < _FIRST_FINAL:
+            return None  # another block follows; never for 101, as no upgrade is asked for
+        exchange.status, exchange.version = status, match[1].decode()
+        exchange.headers = _parsed(fields)
+        if self._settings.follow_redirects and exchange.is_redirect:
             return self._transfer.stop()
         return None
 
     def take_body(self, chunk: bytes) -> int | None:
-        room = self._limit - self.body_size
+        exchange, settings = self._exchange, self._settings
+        room = settings.max_body - exchange.body_size
         if len(chunk) > room:
             chunk = chunk[:room]
-            self.truncated = True
-        self.body_size += len(chunk)
-        if self._kept_size < self._keep:
-            part = chunk[: self._keep - self._kept_size]
+            exchange.truncated = True
+        exchange.body_size += len(chunk)
+        if self._kept_size < settings.keep_body:
+            part = chunk[: settings.keep_body - self._kept_size]
             self._kept.append(part)
             self._kept_size += len(part)
-        return self._transfer.stop() if self.truncated else None
-
-    @property
-    def complete(self) -> bool:
-        """Whether the final answer's headers are all there."""
-        return self._complete
-
-    def body(self) -> bytes:
-        return b"".join(self._kept)
+        return self._transfer.stop() if exchange.truncated else None
 
     def failure(self, peer: str) -> Failure | None:
         """Return what libcurl lets pass, once it has found nothing wrong."""
@@ -384,7 +382,7 @@ class _Intake:
             return Failure(Reason.PROTOCOL_ERROR, f"more than {limit} of headers from {peer}")
         if self._malformed:
             return Failure(Reason.PROTOCOL_ERROR, f"the status line from {peer} is malformed")
-        if not self._complete:
+        if not self._exchange.status:
             message = f"{peer} closed the connection in the middle of its headers"
             return Failure(Reason.CONNECTION_LOST, message)
         if self._gzip_is_cut():
@@ -399,19 +397,21 @@ class _Intake:
         A gzip stream ends with the size of what it unpacks to (RFC 1952). In chunks and in HTTP/2
         the last bytes are not the body's, but there the framing tells whether it is complete.
         """
+        exchange = self._exchange
         if (
-            not self._unpacks
+            not self._settings.compression
             or isinstance(self._transfer.curl, SilentCurl)
-            or self.version not in ("1.0", "1.1")
+            or exchange.version not in ("1.0", "1.1")
         ):
             return False
-        headers = {name.lower(): value for name, value in self.headers}
+        headers = {name.lower(): value for name, value in exchange.headers}
         if headers.get("content-encoding") not in ("gzip", "x-gzip"):
             return False
         if "transfer-encoding" in headers:
             return False
-        size = (self.body_size % 2**32).to_bytes(4, "little")
-        return self.body_size > 0 and not self.truncated and self._transfer.last_bytes != size
+        if exchange.truncated or not exchange.body_size:
+            return False
+        return self._transfer.last_bytes != (exchange.body_size % 2**32).to_bytes(4, "little")
 
 
 def _request_options(
@@ -471,22 +471,6 @@ def _wanted_version(version: str, scheme: str) -> int:
         "3": pycurl.CURL_HTTP_VERSION_3ONLY,
     }[version]
     return wanted
-
-
-def _read(transfer: Transfer, intake: _Intake, exchange: Exchange, failure: Failure | None) -> None:
-    curl = transfer.curl
-    exchange.address = transfer.address
-    exchange.duration = transfer.duration
-    exchange.phases = transfer.phases()
-    exchange.tls = transfer.tls(failure)
-    if intake.complete:
-        exchange.status = intake.status
-        exchange.version = intake.version
-        exchange.headers = intake.headers
-        exchange.body = intake.body()
-        exchange.body_size = intake.body_size
-        exchange.truncated = intake.truncated
-        exchange.content_length = curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T)
 
 
 class _Raw:
