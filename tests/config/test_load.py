@@ -173,6 +173,17 @@ def test_sites_share_the_records_of_their_defaults(files):
     assert all(one is other for one, other in zip(first.options, second.options, strict=True))
 
 
+def test_sites_share_whatever_is_equal(files):
+    """A hundred thousand sites differ in little but their names and URLs."""
+    first, second = files.load(
+        "defaults: {interval: 30s, group: shop, labels: {team: web}}\n"
+        "sites: [https://a.example, https://b.example]\n"
+    ).sites
+    for name in ("scheme", "group", "labels", "interval", "timeout", "options", "expect"):
+        assert getattr(first, name) is getattr(second, name), name
+    assert first.url is first.target
+
+
 def test_defaults_may_be_completed_by_the_site(files):
     """A rule that holds only for the whole is not asked of defaults alone."""
     text = """

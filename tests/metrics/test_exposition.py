@@ -181,6 +181,21 @@ def test_every_series_carries_the_labels_of_its_site():
             assert expected.items() <= sample.labels.items()
 
 
+def test_sites_of_all_kinds_are_all_shown():
+    """Whatever families they share or not, each has its samples once, under the right name."""
+    alone = [line for one in rich() for line in text(False, one).splitlines()]
+    together = text(False, *rich()).splitlines()
+    for lines in (alone, together):
+        assert all(line.startswith("#") or line.count("{site=") == 1 for line in lines)
+    assert sorted(set(alone)) == sorted(together)
+
+
+def test_sites_that_show_the_same_share_what_says_so():
+    """Of a hundred thousand sites each holds its own lines alone."""
+    first, second = (render(state(site(name=name), HTTP), BOUNDS) for name in "ab")
+    assert first.shape is second.shape
+
+
 def test_many_sites_are_joined_in_pieces():
     """Each family's metadata come once, in front, however many pieces its samples take."""
     series = [render(state(site(name=f"s{n}"), HTTP), BOUNDS) for n in range(1201)]

@@ -126,6 +126,27 @@ def test_a_body_of_any_size_is_taken_in_the_same(serve, twice, size):
         assert getattr(first.answer, name) == getattr(second.answer, name)
 
 
+@pytest.mark.parametrize(
+    ("head", "headers"),
+    [
+        (b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\t d\r\nE: f\r\n\r\n", (("A", "b c d"), ("E", "f"))),
+        (b"HTTP/1.1 200 OK\nA: b\nC:d\n\n", (("A", "b"), ("C", "d"))),
+        (b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nC: d\r\n\r\n", (("C", "d"),)),
+        (b"HTTP/1.0 200\r\n\r\n", ()),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 5000 + b"\r\n\r\n", (("A", "x" * 5000),)),
+    ],
+    ids=["folded", "line feeds alone", "early hints", "none", "a long one"],
+)
+def test_headers_of_any_form_are_taken_in_the_same(serve, handles, authority, head, headers):
+    """Line by line as they come, or all at once in the end."""
+    url = serve([read_request, head + b"body"]).url()
+    aloud, silently = (
+        _exchanged(handles, authority, url, silent=silent) for silent in (False, True)
+    )
+    assert silently == aloud
+    assert aloud[1:4] == (200, headers, b"body")
+
+
 def test_nothing_is_left_of_the_answer_before(serve, handles, authority):
     """A small answer after a large one, over one handle, is itself alone."""
     with_large = serve(answer(b"x" * 500_000)).url()
@@ -185,3 +206,10 @@ def test_a_site_that_begins_to_want_a_client_certificate_says_so(
     failure = _exchanged(handles, authority, server.url(), silent=True)[0]
     assert failure.reason is Reason.TLS_CLIENT_CERTIFICATE
     assert server.requests == []
+
+
+def test_answers_one_after_the_other_are_each_themselves(serve, handles, authority):
+    """However far the handle has written on in its memory since it began anew."""
+    for number in range(16):
+        body = bytes([number]) * 700
+        assert _exchanged(handles, authority, serve(answer(body)).url(), silent=True)[3] == body
