@@ -58,5 +58,9 @@ class Deadline:
         """Return what is left, never less than 0."""
         return max(0.0, self.at - self.clock.monotonic())
 
+    def milliseconds(self) -> int:
+        """Return the same for an interface to which 0 is no limit at all; at least 1."""
+        return int(self.remaining() * 1000) or 1
+
     def passed(self) -> bool:
         return self.remaining() == 0.0

@@ -49,7 +49,7 @@ _E_SSL_CLIENTCERT = 98
 _E_UNRECOVERABLE_POLL = 99
 _E_TOO_LARGE = 100
 
-_MICROSECONDS = 1_000_000
+MICROSECONDS = 1_000_000
 _IDLE: Seconds = 60.0
 _NEVER = 2**31 - 1  # milliseconds
 _SAN = re.compile(r"(?:DNS|IP Address):([^,\s]+)")
@@ -237,13 +237,49 @@ class Route:
         )
 
 
+Times: TypeAlias = tuple[int, int, int, int, int]
+"""When name, connection, TLS, first byte and end came, in microseconds from the start; what never
+came is 0."""
+
+
+def read_times(curl: Any, route: Route, *, answered: bool = True) -> Times:
+    """Return the times of a handle's last transfer; without an answer there was no first byte."""
+    getinfo = curl.getinfo
+    return (
+        getinfo(pycurl.NAMELOOKUP_TIME_T),
+        getinfo(pycurl.CONNECT_TIME_T),
+        getinfo(pycurl.APPCONNECT_TIME_T) if route.scheme == "https" else 0,
+        getinfo(pycurl.STARTTRANSFER_TIME_T) if answered else 0,
+        getinfo(pycurl.TOTAL_TIME_T),
+    )
+
+
+def phases(times: Times, route: Route, *, failed: bool = False) -> Mapping[Phase, Seconds]:
+    """Return how long each phase took that was reached; see Transfer.phases()."""
+    resolved, connected, secured, first_byte, end = times
+    marks = [(Phase.RESOLVE, resolved), (Phase.CONNECT, connected)]
+    if route.scheme == "https":
+        marks.append((Phase.TLS, secured))
+    marks += [(Phase.PROCESSING, first_byte), (Phase.TRANSFER, end)]
+    found: dict[Phase, Seconds] = {}
+    begin = 0
+    for phase, mark in marks:
+        if not mark:
+            if failed:  # else a connection alone was wanted
+                found[phase] = max(0, end - begin) / MICROSECONDS
+            break
+        found[phase] = (mark - begin) / MICROSECONDS if mark > begin else 0.0
+        begin = mark
+    return found
+
+
 class Transfer:
     """
     One use of a curl handle: set up for a route, performed, read.
 
     Attributes:
-        curl: The handle; set what the protocol needs before perform(). A SilentCurl, where one was
-            asked for.
+        curl: The handle; set what the protocol needs before perform(). A SilentCurl where the
+            transfer was made by one.
         reusable: Whether the handle may serve again. A probe that keeps its connection open
             (CONNECT_ONLY without FORBID_REUSE) must call hang_up() or set this to False: only
             closing the handle closes that connection otherwise.
@@ -254,6 +290,7 @@ class Transfer:
     # What most transfers leave as it is
     reusable = True
     last_bytes = b""
+    _is_over = False
     _stopped = False
     _failed = False
     _tells = True
@@ -274,25 +311,27 @@ class Transfer:
         deadline: Deadline,
         resolver: Resolver,
     ) -> None:
-        """Take a handle on which the route's options are set already."""
+        """
+        Take a handle on which the route's options are set already.
+
+        Args:
+            curl: A SilentCurl has made its transfer already; perform() tells how that ended.
+        """
         self.curl: Any = curl  # pycurl has no types
         self._route = route
         self._deadline = deadline
         self._resolver = resolver
-        curl.setopt(pycurl.TIMEOUT_MS, self._milliseconds())
         if isinstance(curl, SilentCurl):
+            self._is_over = True
             if route.is_plain:
                 self._tells = False
                 self._tried = route.peer
             return
+        curl.setopt(pycurl.TIMEOUT_MS, deadline.milliseconds())
         curl.setopt(pycurl.VERBOSE, 1)
         curl.setopt(pycurl.DEBUGFUNCTION, self._note)
         if route.is_guarded:
             curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_if_allowed)
-
-    def _milliseconds(self) -> int:
-        # 0 would be no limit at all
-        return int(self._deadline.remaining() * 1000) or 1
 
     def _open_if_allowed(self, _purpose: int, to: Any) -> socket.socket | int:
         """Return a socket for an address that libcurl is about to connect to, if it may."""
@@ -359,7 +398,7 @@ class Transfer:
         # Only what libcurl tells shows whether we are short of something; nothing was sent yet
         self._tells = True
         self.curl.setopt(pycurl.VERBOSE, 1)
-        self.curl.setopt(pycurl.TIMEOUT_MS, self._milliseconds())
+        self.curl.setopt(pycurl.TIMEOUT_MS, self._deadline.milliseconds())
         try:
             return self.perform()
         finally:
@@ -367,7 +406,11 @@ class Transfer:
 
     def _run(self) -> None:
         try:
-            self.curl.perform()
+            if self._is_over:
+                self._is_over = False
+                self.curl.outcome()
+            else:
+                self.curl.perform()
         finally:
             if self._tells and isinstance(self.curl, SilentCurl):
                 for line in self.curl.told():
@@ -401,28 +444,14 @@ class Transfer:
         """
         return self._failure(*error.args)
 
-    def _read_times(self) -> tuple[int, int, int, int, int]:
-        """
-        Return when name, connection, TLS, first byte and end came, in microseconds from the start.
-
-        What never came is 0.
-        """
-        getinfo = self.curl.getinfo
-        first_byte = getinfo(pycurl.STARTTRANSFER_TIME_T)
+    def _read_times(self) -> Times:
         # On an early failure libcurl sets the timers that were not reached to the end
-        if self._failed and not getinfo(pycurl.HEADER_SIZE):
-            first_byte = 0
-        return (
-            getinfo(pycurl.NAMELOOKUP_TIME_T),
-            getinfo(pycurl.CONNECT_TIME_T),
-            getinfo(pycurl.APPCONNECT_TIME_T) if self._route.scheme == "https" else 0,
-            first_byte,
-            getinfo(pycurl.TOTAL_TIME_T),
-        )
+        answered = not self._failed or bool(self.curl.getinfo(pycurl.HEADER_SIZE))
+        return read_times(self.curl, self._route, answered=answered)
 
     @property
     def duration(self) -> Seconds:
-        return self._times[-1] / _MICROSECONDS
+        return self._times[-1] / MICROSECONDS
 
     def phases(self) -> Mapping[Phase, Seconds]:
         """
@@ -431,21 +460,7 @@ class Transfer:
         The one in which a transfer failed lasts until the failure, so that the phases always add up
         to what was waited for; ``processing`` runs from the ready connection to the first byte.
         """
-        resolved, connected, secured, first_byte, end = self._times
-        marks = [(Phase.RESOLVE, resolved), (Phase.CONNECT, connected)]
-        if self._route.scheme == "https":
-            marks.append((Phase.TLS, secured))
-        marks += [(Phase.PROCESSING, first_byte), (Phase.TRANSFER, end)]
-        phases: dict[Phase, Seconds] = {}
-        begin = 0
-        for phase, mark in marks:
-            if not mark:
-                if self._failed:  # else a connection alone was wanted
-                    phases[phase] = max(0, end - begin) / _MICROSECONDS
-                break
-            phases[phase] = (mark - begin) / _MICROSECONDS if mark > begin else 0.0
-            begin = mark
-        return phases
+        return phases(self._times, self._route, failed=self._failed)
 
     @property
     def address(self) -> str | None:
@@ -525,7 +540,7 @@ class Transfer:
             options = (
                 (pycurl.URL, self.curl.getinfo(pycurl.EFFECTIVE_URL)),
                 (pycurl.CONNECT_ONLY, 1),
-                (pycurl.TIMEOUT_MS, self._milliseconds()),
+                (pycurl.TIMEOUT_MS, self._deadline.milliseconds()),
                 (pycurl.DEBUGFUNCTION, self._note),
             )
             for option, value in (*self._route.options, *options):
@@ -554,7 +569,7 @@ class Transfer:
             return Failure(Reason.DNS_TIMEOUT, f"no answer to the look-up of {name} within {limit}")
         if not connected:
             return Failure(Reason.CONNECT_TIMEOUT, f"no connection to {self._peer} within {limit}")
-        after = f"connected after {show_duration(connected / _MICROSECONDS)}"
+        after = f"connected after {show_duration(connected / MICROSECONDS)}"
         if self._route.scheme == "https" and not secured:
             message = f"no TLS handshake with {self._peer} within {limit} ({after})"
             return Failure(Reason.TLS_TIMEOUT, message)
@@ -563,7 +578,7 @@ class Transfer:
             return Failure(Reason.READ_TIMEOUT, message)
         got = _AMOUNT.search(text)
         what = f"the answer from {self._peer} was not complete within {limit}"
-        begun = f"first byte after {show_duration(first_byte / _MICROSECONDS)}"
+        begun = f"first byte after {show_duration(first_byte / MICROSECONDS)}"
         message = f"{what} ({begun}{f', {got[0]}' if got else ''})"
         return Failure(Reason.READ_TIMEOUT, message)
 
@@ -620,6 +635,22 @@ _Kind: TypeAlias = tuple[str | None, bool]
 """What handles are stacked by: the file of authorities, and whether they are silent."""
 
 
+@dataclass(slots=True, eq=False)
+class Handle:
+    """
+    A handle that was lent, or lies idle.
+
+    Attributes:
+        stamp: Of the file of authorities that it has loaded.
+        since: When it was given back, on the monotonic clock.
+    """
+
+    curl: Any  # pycurl has no types
+    kind: _Kind
+    stamp: int
+    since: Seconds = 0.0
+
+
 class Handles:
     """
     Idle curl handles, the last used on top; used from many threads at once.
@@ -634,38 +665,54 @@ class Handles:
     def __init__(self, resolver: Resolver | None = None) -> None:
         self.resolver = resolver or Resolver()
         self._lock = threading.Lock()
-        self._stacks: OrderedDict[_Kind, deque[_Idle]] = OrderedDict()
+        self._stacks: OrderedDict[_Kind, deque[Handle]] = OrderedDict()
 
     def lend(
-        self, route: Route, deadline: Deadline, options: Options = (), *, silent: bool = False
+        self,
+        route: Route,
+        deadline: Deadline,
+        options: Options = (),
+        *,
+        performed: Handle | None = None,
     ) -> "_Loan":
         """
         Return the context of one transfer, for which a handle is given that is set up for it.
 
         Args:
             options: What else is to be set.
-            silent: Whether to give a SilentCurl; not for a guarded route, whose addresses must be
-                asked about.
+            performed: A silent handle that has made this transfer, to be read as any other.
 
         Raises:
             ProbeError: On entering: the file of authorities is gone, or there is no memory for a
                 handle.
         """
-        return _Loan(self, route, deadline, options, silent=silent)
+        return _Loan(self, route, deadline, options, performed)
 
-    def take(self, kind: _Kind, stamp: int) -> "_Curl":
-        """Return an idle handle that has loaded what has this stamp, or a new one."""
+    def take(self, route: Route, *, silent: bool) -> Handle:
+        """
+        Return a handle that is idle, or new, for whoever gives it back or closes it.
+
+        Raises:
+            ProbeError: The file of authorities is gone, or there is no memory for a handle.
+        """
+        kind = route.trust, silent
+        stamp = _stamp(route.trust) if route.trust else 0
         while idle := self._pop_newest(kind):
             if idle.stamp == stamp:
-                return idle.curl
+                return idle
             idle.curl.close()  # has loaded what the file held before
-        _, silent = kind
-        return SilentCurl() if silent else pycurl.Curl()
+        return Handle(SilentCurl() if silent else pycurl.Curl(), kind, stamp)
 
-    def give_back(self, kind: _Kind, idle: "_Idle") -> None:
+    def give_back(self, handle: Handle, now: Seconds) -> None:
+        """Take a handle in as idle, without what its last transfer left in it."""
+        if isinstance(handle.curl, SilentCurl):
+            handle.curl.forget()
+        else:
+            handle.curl.reset()
+        handle.since = now
         with self._lock:
-            self._stacks.setdefault(kind, deque()).append(idle)
-            old = self._pop_old(idle.since)
+            self._stacks.setdefault(handle.kind, deque()).append(handle)
+            old = self._pop_old(now)
         if old:
             old.curl.close()
 
@@ -678,7 +725,7 @@ class Handles:
             for idle in stack:
                 idle.curl.close()
 
-    def _pop_newest(self, kind: _Kind) -> "_Idle | None":
+    def _pop_newest(self, kind: _Kind) -> Handle | None:
         with self._lock:
             stack = self._stacks.get(kind)
             if not stack:
@@ -688,7 +735,7 @@ class Handles:
                 del self._stacks[kind]
             return newest
 
-    def _pop_old(self, now: Seconds) -> "_Idle | None":
+    def _pop_old(self, now: Seconds) -> Handle | None:
         """Return what lies lowest in the stack whose turn it is, if nobody needed it for long."""
         kind, stack = next(iter(self._stacks.items()))
         if stack[0].since > now - _IDLE:
@@ -700,17 +747,10 @@ class Handles:
         return old
 
 
-@dataclass(frozen=True, slots=True)
-class _Idle:
-    curl: _Curl
-    stamp: int
-    since: Seconds
-
-
 class _Loan:
     """A handle on its way; what ``with`` names is its Transfer."""
 
-    __slots__ = ("_curl", "_deadline", "_handles", "_kind", "_options", "_route", "_stamp", "_use")
+    __slots__ = ("_deadline", "_handle", "_handles", "_options", "_performed", "_route", "_use")
 
     def __init__(
         self,
@@ -718,30 +758,25 @@ class _Loan:
         route: Route,
         deadline: Deadline,
         options: Options,
-        *,
-        silent: bool,
+        performed: Handle | None,
     ) -> None:
         self._handles = handles
         self._route = route
         self._deadline = deadline
         self._options = options
-        self._kind = route.trust, silent
+        self._performed = performed
 
     def __enter__(self) -> Transfer:
-        trust, _ = self._kind
-        self._stamp = _stamp(trust) if trust else 0
-        self._curl = self._handles.take(self._kind, self._stamp)
+        self._handle = self._performed or self._handles.take(self._route, silent=False)
         try:
-            self._use = self._set_up(self._curl)
+            self._use = self._set_up(self._handle.curl)
         except BaseException:
-            self._curl.close()
+            self._handle.curl.close()
             raise
         return self._use
 
-    def _set_up(self, curl: _Curl) -> Transfer:
-        if isinstance(curl, SilentCurl):
-            curl.set_up(self._route.options, self._options)
-        else:
+    def _set_up(self, curl: Any) -> Transfer:
+        if not self._performed:
             for option, value in (*self._route.options, *self._options):
                 curl.setopt(option, value)
             curl.setopt(pycurl.WRITEFUNCTION, _ignore)
@@ -749,12 +784,9 @@ class _Loan:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None or not self._use.reusable:
-            self._curl.close()
+            self._handle.curl.close()
             return
-        if not isinstance(self._curl, SilentCurl):
-            self._curl.reset()
-        now = self._deadline.clock.monotonic()
-        self._handles.give_back(self._kind, _Idle(self._curl, self._stamp, now))
+        self._handles.give_back(self._handle, self._deadline.clock.monotonic())
 
 
 def _stamp(path: str) -> int:

@@ -29,10 +29,11 @@ from monitor.model import (
     Timestamp,
 )
 from monitor.options import FilePath, Secret, Size, basic_credentials, option
-from monitor.probes.curl import Handles, Proxy
+from monitor.probes.curl import Handle, Handles, Proxy
 from monitor.probes.guard import forbidden
 from monitor.probes.oauth import Grant, OAuth2Options, Tokens
 from monitor.probes.options import NetworkOptions, TlsOptions, one_of
+from monitor.probes.repeat import may_repeat, read, repeat
 from monitor.probes.transport import (
     CurlAdapter,
     Exchange,
@@ -154,7 +155,18 @@ class HttpProbe:
         plan = self._plans.get(site)
         if plan is None:
             plan = self._plans[site] = _Plan.of(site)
-        return _Check(site, plan, deadline, self._handles, self._tokens).run()
+        if plan.first is None or not plan.repeats:
+            return _Check(site, plan, deadline, self._handles, self._tokens).run()
+        plan.repeats = False  # unless this answer says so as well
+        started = deadline.clock.time()
+        handle = repeat(plan.first, deadline, self._handles)
+        seen = read(handle.curl, plan.first, plan.settings, started)
+        if seen is None:
+            check = _Check(site, plan, deadline, self._handles, self._tokens)
+            return check.run(started, handle)
+        self._handles.give_back(handle, deadline.clock.monotonic())
+        plan.repeats = True
+        return seen
 
 
 @dataclass(slots=True)
@@ -163,14 +175,14 @@ class _Plan:
     What every check of a site begins with, worked out once.
 
     Attributes:
-        plain: Whether the last check saw a plain answer, so that the next is expected to.
+        repeats: Whether the last check was such that the next may go as it did; see repeat.py.
         first: The site's request; None where each check makes one of its own, with a body that is
             read from a file, a token, or the answer to a challenge.
     """
 
     settings: Settings
     first: Order | None
-    plain: bool = False
+    repeats: bool = False
 
     @classmethod
     def of(cls, site: Site) -> "_Plan":
@@ -200,11 +212,18 @@ class _Check:
         self._lacks_token = False
         self._tokens_used: tuple[str, ...] = ()
 
-    def run(self) -> Observation:
+    def run(self, started: Timestamp | None = None, performed: Handle | None = None) -> Observation:
+        """
+        Make the check.
+
+        Args:
+            started: When it was begun, if not now.
+            performed: A silent handle that has sent the first request already.
+        """
         clock = self._deadline.clock
-        started, begin = clock.time(), clock.monotonic()
+        started, begin = clock.time() if started is None else started, clock.monotonic()
         try:
-            failure = self._talk()
+            failure = self._talk(performed)
         except ExchangeFailed as error:
             failure = error.failure
         # Without a token all of the wait was for it, and the site's own exchanges do not show it
@@ -218,12 +237,11 @@ class _Check:
     def _session(self) -> "_Session":
         return _Session(self._adapter)
 
-    def _talk(self) -> Failure | None:
+    def _talk(self, performed: Handle | None) -> Failure | None:
         first = self._plan.first
         if first is not None:
-            plain, self._plan.plain = self._plan.plain, False
-            exchange = self._adapter.exchange(first, plain=plain)
-            self._plan.plain = exchange.is_plain
+            exchange = self._adapter.exchange(first, performed)
+            self._plan.repeats = may_repeat(exchange, first, self._settings)
             # A session takes as long to make as all else but libcurl, and most have no redirect
             if not (self._options.follow_redirects and exchange.is_redirect):
                 return None

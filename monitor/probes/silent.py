@@ -129,11 +129,18 @@ class SilentCurl:
     Only options that are numbers (of the type long), texts as bytes, or lists of those can be set:
     no callbacks.
 
+    Attributes:
+        headers: Those of the last transfer, as they came.
+        body: What came of a body, and somewhat more than the largest that is taken.
+
     Raises:
         ProbeError: There is no memory for it.
     """
 
     _curl: int | None = None
+    _code = 0
+    headers = b""
+    body = b""
 
     def __init__(self) -> None:
         self._error = ctypes.create_string_buffer(_ERROR)
@@ -223,27 +230,48 @@ class SilentCurl:
             return ctypes.string_at(found).decode() if found else ""
         return _certificates(found)
 
-    def perform(self) -> None:
+    def run(self) -> None:
+        """Make the transfer, until it ends or more has come than is taken."""
+        self._code = _perform(self._curl)
+        if self._code == pycurl.E_WRITE_ERROR and (self._body.is_full or self._headers.is_full):
+            self._code = 0
+        self.headers, self.body = self._headers.take(), self._body.take()
+
+    def outcome(self) -> None:
         """
-        Run until the transfer ends, or more has come than is taken.
+        Tell how the last transfer ended.
 
         Raises:
             pycurl.error: As of pycurl.
         """
-        code = _perform(self._curl)
-        full = code == pycurl.E_WRITE_ERROR and (self._body.is_full or self._headers.is_full)
-        if code and not full:
-            raise pycurl.error(code, self._error.value.decode("utf-8", "replace"))
+        if self._code:
+            raise pycurl.error(self._code, self._error.value.decode("utf-8", "replace"))
 
-    def take(self) -> tuple[bytes, bytes]:
-        """Return headers and body that came, each answer's once; of it a little too much."""
-        return self._headers.take(), self._body.take()
+    def perform(self) -> None:
+        """
+        Make the transfer, and tell how it ended.
+
+        Raises:
+            pycurl.error: As of pycurl.
+        """
+        self.run()
+        self.outcome()
+
+    @property
+    def succeeded(self) -> bool:
+        return not self._code
 
     def told(self) -> Iterator[bytes]:
         """Yield the lines that libcurl told with VERBOSE, each once and with its end."""
         for line in self._told.take().splitlines(keepends=True):
             if line.startswith(_TEXT):
                 yield line[len(_TEXT) :]
+
+    def forget(self) -> None:
+        """Let go of what came and what was told."""
+        self.headers = self.body = b""
+        if self._numbers.get(pycurl.VERBOSE):
+            self._told.take()
 
     def close(self) -> None:
         """Let go of everything; nothing can be asked of it then."""

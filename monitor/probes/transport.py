@@ -19,16 +19,16 @@ from requests.exceptions import RequestException
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
-from monitor.probes.curl import Handles, Proxy, Route, Transfer, shared
+from monitor.probes.curl import Handle, Handles, Proxy, Route, Transfer, shared
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
-from monitor.probes.silent import LARGEST_BODY, Options, SilentCurl
+from monitor.probes.silent import Options, SilentCurl
 
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"http": 80, "https": 443}
 # Of RFC 9112, 4, and as libcurl writes it for HTTP/2 and 3
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2|3) ([0-9]{3})(?: .*)?", re.DOTALL)
-_REDIRECTS = {301, 302, 303, 307, 308}
-_FIRST_FINAL = 200  # of the statuses; RFC 9110, 15
+REDIRECTS = {301, 302, 303, 307, 308}
+FIRST_FINAL = 200  # of the statuses; RFC 9110, 15
 _MOST_HEADER_BYTES: Bytes = 300 * 1024
 _MOST_HEADERS = 2000
 _BLANK_LINE = 3  # bytes at most
@@ -72,14 +72,9 @@ class Exchange:
         return "content-encoding" in [name.lower() for name, _ in self.headers]
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the next one like it can be taken in silently, as far as that hangs on it."""
-        return not (self.is_redirect or self.is_packed or self.truncated)
-
-    @property
     def is_redirect(self) -> bool:
         """Whether the answer says where to go on."""
-        return self.status in _REDIRECTS and _leads_somewhere(self.headers)
+        return self.status in REDIRECTS and _leads_somewhere(self.headers)
 
 
 def _leads_somewhere(headers: Sequence[tuple[str, str]]) -> bool:
@@ -206,25 +201,22 @@ class CurlAdapter(BaseAdapter):
         """
         return self.answer(request, self.exchange(Order.of(request, self._settings)))
 
-    def exchange(self, order: Order, *, plain: bool = False) -> Exchange:
+    def exchange(self, order: Order, performed: Handle | None = None) -> Exchange:
         """
         Send a request that was worked out before; as send(), without what a session needs.
 
         Args:
-            plain: Whether a plain answer is to be expected. It is taken in silently then, if it can
-                be (see Handles.lend()): the body of a redirect is waited for, and a gzip one that
-                lacks its end is not noticed.
+            performed: A silent handle that has sent it already.
 
         Raises:
             ExchangeFailed, ProbeError: As send().
         """
         exchange = Exchange(url=order.url)
         self.exchanges.append(exchange)
-        may_be_cut = self._settings.max_body > LARGEST_BODY
-        silent = plain and not (may_be_cut or order.route.is_guarded)
-        lent = self._handles.lend(order.route, self._deadline, order.options, silent=silent)
+        lent = self._handles.lend(order.route, self._deadline, order.options, performed=performed)
         with lent as transfer:
-            transfer.curl.setopt(pycurl.URL, order.sent)
+            if not performed:
+                transfer.curl.setopt(pycurl.URL, order.sent)
             intake = _Intake(transfer, self._settings, exchange)
             failure = intake.run() or intake.failure(order.route.peer)
             exchange.address = transfer.address
@@ -257,7 +249,13 @@ class CurlAdapter(BaseAdapter):
         """Do nothing: handles are the lender's."""
 
 
-def _parsed(fields: bytes) -> tuple[tuple[str, str], ...]:
+def parse_status_line(line: bytes) -> tuple[str, int] | None:
+    """Return version and status; None of what RFC 9112 does not allow, though libcurl may."""
+    match = _STATUS_LINE.fullmatch(line.rstrip(b"\r"))  # it lets a tab pass for the blank, say
+    return (match[1].decode(), int(match[2])) if match else None
+
+
+def parse_fields(fields: bytes) -> tuple[tuple[str, str], ...]:
     """Return header lines as names and values, folded ones together (RFC 9112, 5.2)."""
     if b"\n " in fields or b"\n\t" in fields:
         fields = _FOLD.sub(b" ", fields)
@@ -306,8 +304,7 @@ class _Intake:
         curl = self._transfer.curl
         if isinstance(curl, SilentCurl):
             failure = self._transfer.perform()
-            headers, body = curl.take()
-            if self._take_blocks(headers) or self.take_body(body):
+            if self._take_blocks(curl.headers) or self.take_body(curl.body):
                 failure = None
         else:
             curl.setopt(pycurl.HEADERFUNCTION, self.take_header)
@@ -348,16 +345,15 @@ class _Intake:
         if exchange.status:
             return None  # the trailers'
         status_line, _, fields = block.partition(b"\n")
-        # libcurl lets more pass: a tab for the blank, say
-        match = _STATUS_LINE.fullmatch(status_line.rstrip(b"\r"))
-        if not match:
+        parsed = parse_status_line(status_line)
+        if parsed is None:
             self._malformed = True
             return self._transfer.stop()
-        status = int(match[2])
-        if status < _FIRST_FINAL:
+        version, status = parsed
+        if status < FIRST_FINAL:
             return None  # another block follows; never for 101, as no upgrade is asked for
-        exchange.status, exchange.version = status, match[1].decode()
-        exchange.headers = _parsed(fields)
+        exchange.status, exchange.version = status, version
+        exchange.headers = parse_fields(fields)
         if self._settings.follow_redirects and exchange.is_redirect:
             return self._transfer.stop()
         return None

@@ -1,0 +1,102 @@
+"""
+The check that goes as the last one of its site did: one request, one plain answer.
+
+Nearly every check of an HTTP site is such, so this is as straight as it can be: a silent handle
+makes the transfer, and what came is read in one go. Whatever is not as plain as last time, a
+failure or a redirect or TLS, is left to ``transport``, which reads the same handle as any other;
+nothing is sent twice.
+"""
+
+import pycurl
+
+from monitor.clock import Deadline
+from monitor.model import HttpAnswer, Observation, Timestamp
+from monitor.probes.curl import MICROSECONDS, Handle, Handles, phases, read_times
+from monitor.probes.silent import LARGEST_BODY, SilentCurl
+from monitor.probes.transport import (
+    FIRST_FINAL,
+    REDIRECTS,
+    Exchange,
+    Order,
+    Settings,
+    parse_fields,
+    parse_status_line,
+)
+
+_END_OF_HEADERS = b"\r\n\r\n"
+_MOST_HEADERS = 16 * 1024
+
+
+def may_repeat(exchange: Exchange, order: Order, settings: Settings) -> bool:
+    """
+    Return whether the next check can be made by a silent handle, if it goes as this exchange did.
+
+    Silently the body of a redirect is waited for, a gzip one that lacks its end is not noticed, a
+    long one comes as a whole, and no address is asked about before it is connected to.
+    """
+    plain = not (exchange.is_redirect or exchange.is_packed or exchange.truncated)
+    return plain and settings.max_body <= LARGEST_BODY and not order.route.is_guarded
+
+
+def repeat(order: Order, deadline: Deadline, handles: Handles) -> Handle:
+    """
+    Send a request once more, and return the handle, to be read and given back.
+
+    Raises:
+        ProbeError: As of Handles.take().
+    """
+    handle = handles.take(order.route, silent=True)
+    curl: SilentCurl = handle.curl
+    try:
+        curl.set_up(order.route.options, order.options)
+        curl.setopt(pycurl.TIMEOUT_MS, deadline.milliseconds())
+        curl.setopt(pycurl.URL, order.sent)
+        curl.run()
+    except BaseException:
+        curl.close()
+        raise
+    return handle
+
+
+def read(
+    curl: SilentCurl, order: Order, settings: Settings, started: Timestamp
+) -> Observation | None:
+    """Return what was seen where all of it is plain, else None."""
+    if not curl.succeeded or order.route.scheme != "http":
+        return None
+    answer = _answer(curl, order, settings)
+    if answer is None:
+        return None
+    times = read_times(curl, order.route)
+    return Observation(
+        time=started,
+        duration=times[-1] / MICROSECONDS,
+        phases=phases(times, order.route),
+        address=curl.getinfo(pycurl.PRIMARY_IP) or None,
+        answer=answer,
+    )
+
+
+def _answer(curl: SilentCurl, order: Order, settings: Settings) -> HttpAnswer | None:
+    block, end, more = curl.headers.partition(_END_OF_HEADERS)
+    if more or not end or len(block) > _MOST_HEADERS or len(curl.body) > settings.max_body:
+        return None
+    status_line, _, fields = block.partition(b"\n")
+    parsed = parse_status_line(status_line)
+    if parsed is None:
+        return None
+    version, status = parsed
+    if status < FIRST_FINAL or status in REDIRECTS or settings.version not in ("auto", version):
+        return None
+    headers = parse_fields(fields)
+    if "content-encoding" in [name.lower() for name, _ in headers]:
+        return None
+    return HttpAnswer(
+        status=status,
+        version=version,
+        headers=headers,
+        body=curl.body[: settings.keep_body],
+        body_size=len(curl.body),
+        content_length=curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T),
+        url=order.url,
+    )
