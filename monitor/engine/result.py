@@ -153,10 +153,6 @@ def _cut(text: str, longest: int) -> str:
 
 
 def _shown(site: Site, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    if not site.secrets and len(headers) <= _MOST_HEADERS:
-        sizes = [len(name) + len(value) for name, value in headers]
-        if sum(sizes) <= _HEADERS and max(sizes, default=0) <= _SHORT_HEADER:
-            return tuple(map(_usual_header, headers))  # nearly all are as few and as short
     shown: list[tuple[str, str]] = []
     left = _HEADERS
     for header in headers[:_MOST_HEADERS]:

@@ -10,7 +10,7 @@ nothing is sent twice.
 import pycurl
 
 from monitor.clock import Deadline
-from monitor.model import HttpAnswer, Observation, Timestamp
+from monitor.model import Bytes, HttpAnswer, Observation, Timestamp
 from monitor.probes.curl import MICROSECONDS, Handle, Handles, phases, read_times
 from monitor.probes.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.transport import (
@@ -19,12 +19,13 @@ from monitor.probes.transport import (
     Exchange,
     Order,
     Settings,
+    has_header,
     parse_fields,
     parse_status_line,
 )
 
 _END_OF_HEADERS = b"\r\n\r\n"
-_MOST_HEADERS = 16 * 1024
+_MOST_HEADER_BYTES: Bytes = 16 * 1024
 
 
 def may_repeat(exchange: Exchange, order: Order, settings: Settings) -> bool:
@@ -79,7 +80,7 @@ def read(
 
 def _answer(curl: SilentCurl, order: Order, settings: Settings) -> HttpAnswer | None:
     block, end, more = curl.headers.partition(_END_OF_HEADERS)
-    if more or not end or len(block) > _MOST_HEADERS or len(curl.body) > settings.max_body:
+    if more or not end or len(block) > _MOST_HEADER_BYTES or len(curl.body) > settings.max_body:
         return None
     status_line, _, fields = block.partition(b"\n")
     parsed = parse_status_line(status_line)
@@ -89,7 +90,7 @@ def _answer(curl: SilentCurl, order: Order, settings: Settings) -> HttpAnswer | 
     if status < FIRST_FINAL or status in REDIRECTS or settings.version not in ("auto", version):
         return None
     headers = parse_fields(fields)
-    if "content-encoding" in [name.lower() for name, _ in headers]:
+    if has_header(headers, "content-encoding"):
         return None
     return HttpAnswer(
         status=status,

@@ -69,16 +69,17 @@ class Exchange:
     @property
     def is_packed(self) -> bool:
         """Whether the body came compressed."""
-        return "content-encoding" in [name.lower() for name, _ in self.headers]
+        return has_header(self.headers, "content-encoding")
 
     @property
     def is_redirect(self) -> bool:
         """Whether the answer says where to go on."""
-        return self.status in REDIRECTS and _leads_somewhere(self.headers)
+        return self.status in REDIRECTS and has_header(self.headers, "location")
 
 
-def _leads_somewhere(headers: Sequence[tuple[str, str]]) -> bool:
-    return "location" in [name.lower() for name, _ in headers]
+def has_header(headers: Sequence[tuple[str, str]], wanted: str) -> bool:
+    """Return whether a header came, whose name is given in lower case."""
+    return wanted in [name.lower() for name, _ in headers]
 
 
 class ExchangeFailed(RequestException):
