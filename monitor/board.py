@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from monitor.model import SiteState
+from monitor.records import record
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +25,7 @@ class Shape:
     places: Mapping[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Series:
     """
     A site's rendered sample lines.
@@ -37,7 +38,7 @@ class Series:
     texts: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Entry:
     state: SiteState
     series: Series

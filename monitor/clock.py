@@ -5,10 +5,10 @@ Both are passed in, so that tests turn them by hand.
 """
 
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 from monitor.model import Seconds, Timestamp
+from monitor.records import record
 
 
 class Clock(Protocol):
@@ -35,7 +35,7 @@ class SystemClock:
         time.sleep(seconds)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Deadline:
     """
     One moment by which all of a check must be over, however many steps it takes.

@@ -1,9 +1,9 @@
 """
 The vocabulary: what is checked, what was seen, what that means.
 
-Every record is frozen, compares by value and pickles, because these are all that threads and
-processes hand each other. Times are seconds and sizes bytes; whatever has another unit says so in
-its name. ``None`` is "no data", never 0.
+Every record is frozen (those of each check for the type checker, see records.py), compares by value
+and pickles, because these are all that threads and processes hand each other. Times are seconds and
+sizes bytes; whatever has another unit says so in its name. ``None`` is "no data", never 0.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
+from monitor.records import record
+
 if TYPE_CHECKING:
     from monitor.clock import Deadline
 
@@ -24,30 +26,6 @@ Timestamp: TypeAlias = float
 Bytes: TypeAlias = int
 
 _Section = TypeVar("_Section")
-_Record = TypeVar("_Record")
-
-
-def _travels(record: type[_Record]) -> type[_Record]:
-    """
-    Have a frozen dataclass with slots, two fields at least, pickled by its slots.
-
-    So it is anyway; but dataclasses ask for the fields each time, and take twice as long for what
-    happens twice in every check.
-    """
-    names = [one.name for one in fields(record)]  # type: ignore[arg-type]
-    state = attrgetter(*names)
-    put = [getattr(record, name).__set__ for name in names]
-
-    def get_state(self: _Record) -> Any:
-        return state(self)
-
-    def set_state(self: _Record, values: Any) -> None:
-        for put_one, value in zip(put, values, strict=False):
-            put_one(self, value)
-
-    record.__getstate__ = get_state  # type: ignore[method-assign,assignment]
-    record.__setstate__ = set_state  # type: ignore[attr-defined]
-    return record
 
 
 class Reason(StrEnum):
@@ -281,8 +259,7 @@ class SiteChange:
 # ---------------------------------------------------------------- what was seen
 
 
-@_travels
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Failure:
     """
     Why there is no complete answer.
@@ -296,8 +273,7 @@ class Failure:
     message: str
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class TlsSession:
     """
     What the handshake showed, whether or not it succeeded.
@@ -319,8 +295,7 @@ class TlsSession:
     server_name: str | None = None
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Hop:
     """
     One redirect that was followed.
@@ -337,8 +312,7 @@ class Hop:
     tls: TlsSession | None = None
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
     """
     The final answer of an HTTP(S) check.
@@ -370,8 +344,7 @@ class HttpAnswer:
         return tuple(value for key, value in self.headers if key.lower() == name)
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class TcpAnswer:
     """
     A connection (TCP or TLS) that stood, and what the dialogue brought.
@@ -387,8 +360,7 @@ class TcpAnswer:
     bytes_differ: bool = False
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class DnsAnswer:
     """
     A DNS reply; each record as its presentation text (``example.com. 300 IN A 192.0.2.1``).
@@ -405,8 +377,7 @@ class DnsAnswer:
     serial: int | None = None
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class IcmpAnswer:
     """
     What came of the echo requests.
@@ -427,8 +398,7 @@ class IcmpAnswer:
         return 1 - self.received / self.sent if self.sent else 1.0
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class WebSocketAnswer:
     """
     The answer to the upgrade, and the last message.
@@ -443,8 +413,7 @@ class WebSocketAnswer:
     received: bytes = b""
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class GrpcAnswer:
     """
     What the health service said.
@@ -461,8 +430,7 @@ class GrpcAnswer:
 Answer: TypeAlias = HttpAnswer | TcpAnswer | DnsAnswer | IcmpAnswer | WebSocketAnswer | GrpcAnswer
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Observation:
     """
     What one probe saw; it judges nothing.
@@ -491,8 +459,7 @@ class Observation:
 # ---------------------------------------------------------------- what that means
 
 
-@_travels
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Verdict:
     """
     Up, or down for exactly one reason.
@@ -514,8 +481,7 @@ class Verdict:
 UP = Verdict(up=True)
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """
     One certificate of a chain, decoded; names as in RFC 4514 text.
@@ -535,8 +501,7 @@ class Certificate:
     fingerprint: str
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Job:
     """
     What a worker process needs to judge one observation.
@@ -558,8 +523,7 @@ class Job:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Extracted:
     """
     One value out of an answer.
@@ -574,8 +538,7 @@ class Extracted:
     why: str = ""
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Content:
     """
     What was watched.
@@ -589,8 +552,7 @@ class Content:
     why: str = ""
 
 
-@_travels
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Analysis:
     """
     What analysing an observation brought.
@@ -613,7 +575,7 @@ class Analysis:
     content: Content | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Result:
     """
     One finished check, without the bodies: secrets masked, fit to be shown and kept.
@@ -636,7 +598,7 @@ class Result:
         return self.analysis.verdict.up if self.analysis else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Past:
     """
     What is remembered of an earlier check: little, because there are many.
@@ -659,7 +621,7 @@ def _none() -> Mapping[Any, int]:
     return _NONE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Counters:
     """
     What is counted of a site since it entered the list.
@@ -682,7 +644,7 @@ class Counters:
     duration_sum: Seconds = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class SiteState:
     """
     Everything that is known of a site; replaced, never changed.
@@ -728,7 +690,7 @@ class SiteState:
         return self.status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Transition:
     """A change of the confirmed state; becomes one log line."""
 

@@ -7,9 +7,10 @@ from typing import TypeAlias
 
 from monitor.engine.worker import WorkerProcess
 from monitor.model import Analysis, Observation, Result, Seconds, Site, SiteChange
+from monitor.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ProbeFinished:
     """
     An I/O thread is done with a site.

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from monitor.model import Seconds
+from monitor.records import record
 
 _FIRST_CHECK_WITHIN: Seconds = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Due:
     """
     One slot that has come.

@@ -14,7 +14,7 @@ import re
 import socket
 import ssl
 import threading
-from collections import OrderedDict, deque
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,6 +51,8 @@ _E_TOO_LARGE = 100
 
 MICROSECONDS = 1_000_000
 _IDLE: Seconds = 60.0
+_LOOK: Seconds = 1.0
+"""So long nobody looks for idle handles again where there was none."""
 _NEVER = 2**31 - 1  # milliseconds
 _SAN = re.compile(r"(?:DNS|IP Address):([^,\s]+)")
 _MOST_NAMES = 3
@@ -240,6 +242,7 @@ class Route:
 Times: TypeAlias = tuple[int, int, int, int, int]
 """When name, connection, TLS, first byte and end came, in microseconds from the start; what never
 came is 0."""
+_PHASES = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS, Phase.PROCESSING, Phase.TRANSFER)
 
 
 def read_times(curl: Any, route: Route, *, answered: bool = True) -> Times:
@@ -256,20 +259,16 @@ def read_times(curl: Any, route: Route, *, answered: bool = True) -> Times:
 
 def phases(times: Times, route: Route, *, failed: bool = False) -> Mapping[Phase, Seconds]:
     """Return how long each phase took that was reached; see Transfer.phases()."""
-    resolved, connected, secured, first_byte, end = times
-    marks = [(Phase.RESOLVE, resolved), (Phase.CONNECT, connected)]
-    if route.scheme == "https":
-        marks.append((Phase.TLS, secured))
-    marks += [(Phase.PROCESSING, first_byte), (Phase.TRANSFER, end)]
     found: dict[Phase, Seconds] = {}
     begin = 0
-    for phase, mark in marks:
-        if not mark:
+    for phase, mark in zip(_PHASES, times, strict=True):
+        if mark:
+            found[phase] = (mark - begin) / MICROSECONDS if mark > begin else 0.0
+            begin = mark
+        elif phase is not Phase.TLS or route.scheme == "https":
             if failed:  # else a connection alone was wanted
-                found[phase] = max(0, end - begin) / MICROSECONDS
+                found[phase] = max(0, times[-1] - begin) / MICROSECONDS
             break
-        found[phase] = (mark - begin) / MICROSECONDS if mark > begin else 0.0
-        begin = mark
     return found
 
 
@@ -656,16 +655,17 @@ class Handles:
     Idle curl handles, the last used on top; used from many threads at once.
 
     libcurl keeps the authorities it has loaded (0.8 MB, 5 ms) with the handle that loaded them, so
-    handles are stacked by the file of authorities. Whenever one is given back, one that has lain
-    idle for a minute is closed, in whatever stack: what a burst of checks or a former configuration
-    needed goes as the checks go on. The mutable state is the stacks, guarded by ``_lock``; none is
-    empty.
+    handles are stacked by the file of authorities. When one is given back, one that has lain idle
+    for a minute is closed, in whatever stack: what a burst of checks or a former configuration
+    needed goes as the checks go on. The mutable state is the stacks and when they are looked
+    through, guarded by ``_lock``.
     """
 
     def __init__(self, resolver: Resolver | None = None) -> None:
         self.resolver = resolver or Resolver()
         self._lock = threading.Lock()
-        self._stacks: OrderedDict[_Kind, deque[Handle]] = OrderedDict()
+        self._stacks: defaultdict[_Kind, deque[Handle]] = defaultdict(deque)
+        self._look_at: Seconds = 0.0
 
     def lend(
         self,
@@ -711,8 +711,8 @@ class Handles:
             handle.curl.reset()
         handle.since = now
         with self._lock:
-            self._stacks.setdefault(handle.kind, deque()).append(handle)
-            old = self._pop_old(now)
+            self._stacks[handle.kind].append(handle)
+            old = self._pop_old(now) if now >= self._look_at else None
         if old:
             old.curl.close()
 
@@ -728,23 +728,17 @@ class Handles:
     def _pop_newest(self, kind: _Kind) -> Handle | None:
         with self._lock:
             stack = self._stacks.get(kind)
-            if not stack:
-                return None
-            newest = stack.pop()
-            if not stack:
-                del self._stacks[kind]
-            return newest
+            return stack.pop() if stack else None
 
     def _pop_old(self, now: Seconds) -> Handle | None:
-        """Return what lies lowest in the stack whose turn it is, if nobody needed it for long."""
-        kind, stack = next(iter(self._stacks.items()))
-        if stack[0].since > now - _IDLE:
-            self._stacks.move_to_end(kind)  # it is the next one's turn
-            return None
-        old = stack.popleft()
-        if not stack:
-            del self._stacks[kind]
-        return old
+        """Return what lies lowest in a stack, if nobody needed it for long."""
+        for kind, stack in tuple(self._stacks.items()):
+            if not stack:
+                del self._stacks[kind]
+            elif stack[0].since <= now - _IDLE:
+                return stack.popleft()
+        self._look_at = now + _LOOK
+        return None
 
 
 class _Loan:

@@ -19,7 +19,6 @@ from monitor.probes.transport import (
     Exchange,
     Order,
     Settings,
-    has_header,
     parse_fields,
     parse_status_line,
 )
@@ -82,6 +81,8 @@ def _answer(curl: SilentCurl, order: Order, settings: Settings) -> HttpAnswer | 
     block, end, more = curl.headers.partition(_END_OF_HEADERS)
     if more or not end or len(block) > _MOST_HEADER_BYTES or len(curl.body) > settings.max_body:
         return None
+    if b"content-encoding" in block.lower():  # as a name, mostly; transport knows
+        return None
     status_line, _, fields = block.partition(b"\n")
     parsed = parse_status_line(status_line)
     if parsed is None:
@@ -89,13 +90,10 @@ def _answer(curl: SilentCurl, order: Order, settings: Settings) -> HttpAnswer | 
     version, status = parsed
     if status < FIRST_FINAL or status in REDIRECTS or settings.version not in ("auto", version):
         return None
-    headers = parse_fields(fields)
-    if has_header(headers, "content-encoding"):
-        return None
     return HttpAnswer(
         status=status,
         version=version,
-        headers=headers,
+        headers=parse_fields(fields),
         body=curl.body[: settings.keep_body],
         body_size=len(curl.body),
         content_length=curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T),

@@ -8,7 +8,7 @@ from monitor.model import Seconds
 from tests.bench.blackbox import Asker, Blackbox
 from tests.bench.figures import BenchError, Figure, ratio
 from tests.bench.fleet import Fleet
-from tests.bench.lab import Lab, cpu_per_check
+from tests.bench.lab import Lab, cpu_per_check, require_all_up
 from tests.bench.scrape import Scrape
 
 
@@ -53,8 +53,9 @@ def _daemon(lab: Lab, fleet: Fleet, proof: str) -> Seconds:
         lab.until_all_checked(daemon, fleet)
         cost = cpu_per_check(daemon.process.pid, lab.answered, lab.effort.window)
         scrape = Scrape(daemon.url)
-        if not fleet.count == len(scrape.by_site(proof)) == scrape.total("probe_success"):
-            raise BenchError(f"not every site is up and has {proof}")
+        require_all_up(daemon, scrape, fleet.count)
+        if len(scrape.by_site(proof)) != fleet.count:
+            raise BenchError(f"not every site has {proof}")
         return cost
 
 

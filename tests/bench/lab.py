@@ -27,6 +27,7 @@ _ROOTS = 140
 _FIRST_CHECK: Seconds = 60.0
 """However long their interval, the daemon checks new sites once within this time."""
 _PATIENCE: Seconds = 300.0
+_MOST_SAID = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,9 +208,21 @@ class Lab:
                 raise BenchError(f"not all of {wanted} sites were checked in time")
             # A scrape of very many is work that keeps the daemon from them
             time.sleep(self.effort.settle + 5 * scrape.took)
-        if scrape.total("probe_success") != wanted:
-            raise BenchError("not every site is up")
+        require_all_up(daemon, scrape, wanted)
         time.sleep(self.effort.settle)
+
+
+def require_all_up(daemon: Daemon, scrape: Scrape, sites: int) -> None:
+    """
+    Have every site up.
+
+    Raises:
+        BenchError: One is not; the text has what the daemon said of the first.
+    """
+    up = scrape.total("probe_success")
+    if up != sites:
+        said = [line for line in daemon.log.read_text().splitlines() if " site_down " in line]
+        raise BenchError(f"of {sites} sites {up:.0f} are up: {' | '.join(said[:_MOST_SAID])}")
 
 
 def program(name: str) -> str:

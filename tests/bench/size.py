@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from monitor.model import Seconds
 from tests.bench.figures import BenchError, Figure, milliseconds
 from tests.bench.fleet import Fleet, site_list
-from tests.bench.lab import Lab
+from tests.bench.lab import Lab, require_all_up
 from tests.bench.load import last_lags
 from tests.bench.proc import memory, tree
 from tests.bench.scrape import Scrape
@@ -50,8 +50,7 @@ def scrapes(lab: Lab) -> Iterator[Figure]:
                 time.sleep(lab.effort.settle)
                 kind.append(Scrape(daemon.url, headers))
     for name, kind in (("plain", plain), ("gzip", packed)):
-        if kind[-1].total("probe_success") != fleet.count:
-            raise BenchError("not every site is up in the scrape")
+        require_all_up(daemon, kind[-1], fleet.count)
         size = f"{kind[-1].size / _MB:.1f} MB"
         yield milliseconds(name, [scrape.took for scrape in kind], size)
 

@@ -265,6 +265,14 @@ def test_the_lag_is_that_of_the_checks_in_between():
     assert lag_between(before, after, 1.00) == math.inf
 
 
+def test_a_site_that_is_down_is_named_with_the_reason():
+    """What spoils a row is in its message: figures of sites that are down mean nothing."""
+    fleet = Fleet(count=1, url="http://127.0.0.1:1/", interval=1)
+    said = pytest.raises(BenchError, match=r"of 1 sites 0 are up: .* site=site-0 .*refused")
+    with Lab(SHORT) as lab, lab.daemon(fleet) as daemon, said:
+        lab.until_all_checked(daemon, fleet)
+
+
 def test_a_server_that_was_asked_for_nothing_is_no_measure():
     """There is no cost per check without a check."""
     with pytest.raises(BenchError, match="asked for nothing"):
