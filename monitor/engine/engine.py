@@ -71,17 +71,18 @@ _BATCH_SHARE = 0.05
 has gathered in this time, or this share of a site's interval, travels together."""
 _AT_ONCE: Seconds = 0.005
 """What somebody waits for gathers no longer."""
-_AHEAD: Seconds = 0.05
-"""So long before its slot a check is handed to the threads, which wait for the slot themselves."""
-_LOOK_AWAY: Seconds = 0.025
-"""So long nothing has to be seen to, where slots are close together: until then each of them has a
-thread, or one that comes back for it."""
+_AHEAD = 40
+_SOONEST: Seconds = 0.05
+_EARLIEST: Seconds = 0.1
+"""So many checks are handed to the threads before their slots, which they wait for themselves, and
+each of them in this span of time before. The more, the seldomer the loop turns; but threads that
+wait get in each other's way."""
 _SEND: Seconds = 0.005
 """Before its slot, a thread is sent to a check that none came back for."""
-_DOZE: Seconds = 0.05
+_DOZE: Seconds = 0.1
 """Up to this long the loop sleeps until the next thing to do, whatever comes in meanwhile: being
 woken costs more than most events do, and nobody is kept waiting by so little."""
-_FEW = 8
+_FEW = 16
 _REST: Seconds = 0.002
 """So many of a batch are recorded in one go, with a rest after it: a loop that is at it for long
 keeps threads from the interpreter, and what they check looks slow."""
@@ -277,7 +278,7 @@ class Engine:
             self._record_batch(judged)
         self._record_some()
         if self._runs_slots:
-            for due in (*self._pop_early(now), *self._schedule.pop_due(now + _AHEAD)):
+            for due in (*self._pop_early(now), *self._schedule.pop_due(now + self._ahead)):
                 self._survive(self._on_due, due, now)
         if self._stop_at is None or self._held:
             self._connectivity.begin_if_due(now)
@@ -354,7 +355,7 @@ class Engine:
             moments += [due.at for due in self._early]
             next_due = self._schedule.next_due()
             if next_due is not None:
-                moments.append(next_due - _LOOK_AWAY)
+                moments.append(next_due - self._look_away)
         unattended = self._probes.unattended()
         if unattended is not None:
             moments.append(unattended - _SEND)
@@ -369,6 +370,21 @@ class Engine:
             moments.append(now + edge - self._clock.time())
         soonest = min((moment for moment in moments if moment is not None), default=now + _NAP)
         return min(max(0.0, soonest - now), _NAP)
+
+    @property
+    def _ahead(self) -> Seconds:
+        """How long before its slot a check is handed to the threads."""
+        rate = self._schedule.rate
+        return _EARLIEST if rate * _EARLIEST <= _AHEAD else max(_SOONEST, _AHEAD / rate)
+
+    @property
+    def _look_away(self) -> Seconds:
+        """
+        How long nothing has to be seen to, where slots are close together.
+
+        Until then each check has a thread, or one that comes back for it.
+        """
+        return self._ahead / 2
 
     @property
     def _runs_slots(self) -> bool:
@@ -445,7 +461,7 @@ class Engine:
             check.stage = _Stage.PROBING
             check.visit = self._probes.submit(check.site, check.due)
             self._slow_probing += check.slow
-        self._probes.attend(now + _LOOK_AWAY + _SEND)
+        self._probes.attend(now + self._look_away + _SEND)
 
     def _room(self, now: Seconds) -> int:
         """Return how many checks may be let in now."""

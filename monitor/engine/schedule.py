@@ -53,26 +53,34 @@ class Schedule:
 
     The heap may hold moments that are no longer meant (a site left, an extra check was dropped);
     they are recognised by the table and passed over.
+
+    Attributes:
+        rate: Slots per second, of all sites together.
     """
 
     def __init__(self, wall_minus_monotonic: Seconds) -> None:
         self._wall_minus_monotonic = wall_minus_monotonic
         self._sites: dict[str, _Slots] = {}
         self._heap: list[tuple[Seconds, str]] = []
+        self.rate = 0.0
 
     def add(self, name: str, interval: Seconds, now: Seconds) -> None:
         """Give the site its slots, the first after *now*; one already there starts anew."""
+        self.remove(name)
         share = _share(name)
         phase = share * interval - self._wall_minus_monotonic
         slots = _Slots(phase, interval, _next_slot(phase, interval, now))
         self._sites[name] = slots
+        self.rate += 1 / interval
         self._push(slots.next, name)
         first = now + share * _FIRST_CHECK_WITHIN
         if slots.next - now > _FIRST_CHECK_WITHIN:
             self.check_early(name, first)
 
     def remove(self, name: str) -> None:
-        self._sites.pop(name, None)
+        slots = self._sites.pop(name, None)
+        if slots is not None:
+            self.rate -= 1 / slots.interval
 
     def check_early(self, name: str, at: Seconds) -> None:
         """Check the site once more at *at*, unless its own slot comes first."""

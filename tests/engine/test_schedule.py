@@ -59,6 +59,19 @@ def test_a_removed_site_is_never_due():
     assert schedule.pop_due(1000.0) == []
 
 
+def test_the_rate_is_that_of_all_sites():
+    """Sites that come, change their interval and go leave the sum of those that are there."""
+    schedule = Schedule(WALL)
+    assert schedule.rate == 0.0
+    schedule.add("shop", 10.0, now=0.0)
+    schedule.add("shop", 5.0, now=0.0)
+    schedule.add("blog", 10.0, now=0.0)
+    assert schedule.rate == pytest.approx(0.3)
+    schedule.remove("shop")
+    schedule.remove("nobody")
+    assert schedule.rate == pytest.approx(0.1)
+
+
 def test_a_long_interval_begins_with_an_early_check():
     """A site with an hour to its slot is checked within the first minute, and then on its grid."""
     schedule = Schedule(WALL)
