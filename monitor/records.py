@@ -37,14 +37,13 @@ else:
         """Have a dataclass with slots pickled without the names of its fields."""
         names = [one.name for one in fields(made)]
         state = attrgetter(*names)
-        put = [getattr(made, name).__set__ for name in names]
 
         def get_state(self: _Record) -> Any:
             return state(self)
 
         def set_state(self: _Record, values: Any) -> None:
-            for put_one, value in zip(put, values, strict=False):
-                put_one(self, value)
+            for name, value in zip(names, values, strict=False):
+                setattr(self, name, value)
 
         made.__getstate__ = get_state
         made.__setstate__ = set_state

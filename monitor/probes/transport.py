@@ -69,15 +69,15 @@ class Exchange:
     @property
     def is_packed(self) -> bool:
         """Whether the body came compressed."""
-        return has_header(self.headers, "content-encoding")
+        return _has_header(self.headers, "content-encoding")
 
     @property
     def is_redirect(self) -> bool:
         """Whether the answer says where to go on."""
-        return self.status in REDIRECTS and has_header(self.headers, "location")
+        return self.status in REDIRECTS and _has_header(self.headers, "location")
 
 
-def has_header(headers: Sequence[tuple[str, str]], wanted: str) -> bool:
+def _has_header(headers: Sequence[tuple[str, str]], wanted: str) -> bool:
     """Return whether a header came, whose name is given in lower case."""
     return wanted in [name.lower() for name, _ in headers]
 
