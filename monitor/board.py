@@ -5,7 +5,7 @@ The engine (main thread) publishes; the web thread takes lists. Nothing else is 
 the two, and the lock here guards it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock
 
@@ -19,10 +19,10 @@ class Shape:
     Which families a site shows; one object for all sites that show the same.
 
     Attributes:
-        places: Where in a site's texts a family stands, by its place in metrics.families.
+        families: Their names, in the order of metrics.families.
     """
 
-    places: Mapping[int, int]
+    families: tuple[str, ...]
 
 
 @record(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Series:
     A site's rendered sample lines.
 
     Attributes:
-        texts: One for each family of the shape.
+        texts: One for each family of the shape, in their order.
     """
 
     shape: Shape

@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from itertools import accumulate
-from operator import itemgetter
 from time import strptime
 from typing import TypeAlias
 
@@ -70,7 +69,7 @@ def _site_labels(site: Site) -> str:
 
 @lru_cache(maxsize=1024)
 def _shape(names: tuple[str, ...]) -> Shape:
-    return Shape({_PLACES[name]: place for place, name in enumerate(names)})
+    return Shape(tuple(sorted(names, key=_PLACES.__getitem__)))
 
 
 @lru_cache(maxsize=4096)
@@ -132,8 +131,10 @@ class _Lines:
         return name
 
     def series(self) -> Series:
+        texts = self._texts
+        shape = _shape(tuple(texts))
         # As bytes: each is 16 smaller than a text, and they are many
-        return Series(_shape(tuple(self._texts)), tuple(map(str.encode, self._texts.values())))
+        return Series(shape, tuple([texts[name].encode() for name in shape.families]))
 
 
 def render(state: SiteState, bounds: tuple[Seconds, ...]) -> Series:
@@ -534,8 +535,10 @@ _known_leaf = lru_cache(maxsize=4096)(_describe_leaf)
 
 _TEXTS_IN_PIECE = 500
 """Most have one line, a histogram eight; such a piece is joined in far less than 1 ms."""
-_HEADERS: Mapping[bool, tuple[bytes, ...]] = {
-    openmetrics: tuple(family.header(openmetrics=openmetrics).encode() for family in FAMILIES)
+_HEADERS: Mapping[bool, Mapping[str, bytes]] = {
+    openmetrics: {
+        family.name: family.header(openmetrics=openmetrics).encode() for family in FAMILIES
+    }
     for openmetrics in (False, True)
 }
 _END = b"# EOF\n"
@@ -561,17 +564,26 @@ def expose(serieses: Iterable[Series], *, openmetrics: bool) -> Iterator[bytes]:
     alike: defaultdict[Shape, list[tuple[bytes, ...]]] = defaultdict(list)
     for series in serieses:
         alike[series.shape].append(series.texts)
-    for family, header in enumerate(_HEADERS[openmetrics]):
-        columns = [
-            (itemgetter(shape.places[family]), rows)
-            for shape, rows in alike.items()
-            if family in shape.places
-        ]
-        if columns:
+    pieces: defaultdict[str, list[Iterator[tuple[bytes, ...]]]] = defaultdict(list)
+    for shape, rows in alike.items():
+        by_family = _by_family(rows)
+        for family in shape.families:
+            pieces[family] += by_family
+    for family, header in _HEADERS[openmetrics].items():
+        if family in pieces:
             yield header
-        for column, rows in columns:
-            for start in range(0, len(rows), _TEXTS_IN_PIECE):
-                yield b"".join(map(column, rows[start : start + _TEXTS_IN_PIECE]))
+            for texts in pieces[family]:
+                yield b"".join(next(texts))
+
+
+def _by_family(rows: list[tuple[bytes, ...]]) -> list[Iterator[tuple[bytes, ...]]]:
+    """Return, for each piece of the rows, what yields its texts of one family after the other."""
+    # They lie all over the memory. zip's loop over them is so tight that the processor fetches many
+    # at once: a scrape takes a quarter less time than with one by one.
+    return [
+        zip(*rows[start : start + _TEXTS_IN_PIECE], strict=True)
+        for start in range(0, len(rows), _TEXTS_IN_PIECE)
+    ]
 
 
 class Exposition:

@@ -114,7 +114,7 @@ def error(name: str, **site: Any) -> SiteState:
 
 def board(*states: SiteState) -> StatusBoard:
     found = StatusBoard()
-    nothing = Series(Shape({}), ())
+    nothing = Series(Shape(()), ())
     found.publish(Entry(state, nothing) for state in states)
     return found
 
