@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from monitor.clock import Clock, Deadline
-from monitor.model import Hop, HttpAnswer, Observation, Probe, Site
+from monitor.errors import ProbeError
+from monitor.model import Hop, HttpAnswer, Observation, Probe, Seconds, Site
+from monitor.options import show_duration
+
+_STANDSTILL: Seconds = 2.0
+"""So much longer than its timeout a check takes only if the process did not run meanwhile. Where
+2,048 threads reach their timeouts at once, the last is late by 0.2 s."""
 
 
 class Observer:
@@ -24,10 +30,16 @@ class Observer:
         Check the site once, by the deadline that its timeout sets from now.
 
         Raises:
-            ProbeError: The monitor could not look.
+            ProbeError: The monitor could not look, or was itself stopped or paused meanwhile: what
+                looks like a timeout then is none of the site's.
         """
         deadline = Deadline.after(site.timeout, self._clock)
         seen = self._probes[site.scheme](site, deadline)
+        if seen.duration > site.timeout + _STANDSTILL:
+            took, limit = show_duration(seen.duration), show_duration(site.timeout)
+            raise ProbeError(
+                f"the monitor stood still: the check took {took}, its timeout is {limit}"
+            )
         return _redacted(seen, site.with_secrets(seen.secrets))
 
 
