@@ -110,45 +110,46 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         version=__version__, libcurl=LIBCURL_VERSION, shard=(shard.number, shard.total)
     )
     write_in_background(internal.log_line_dropped)
-    reloader = Reloader(
-        options.config,
-        options.web_config,
-        tables=TABLES,
-        inbox=inbox,
-        internal=internal,
-        secrets=secrets,
-        manager=manager,
-        shard=shard,
-    )
-    config = reloader.config
-    live = LiveProbes(lambda: reloader.config, inbox, PROBES)
-    server = _web_server(options, board, internal, reloader, live)
+    handlers: dict[signal.Signals, Callable[[], None]] = {
+        signal.SIGHUP: lambda: inbox.put(ReloadRequested("signal")),
+        # Until there is something to end in order; reading many sites takes seconds
+        **_on_stop(sys.exit),
+    }
+    with _signals(handlers):
+        reloader = Reloader(
+            options.config,
+            options.web_config,
+            tables=TABLES,
+            inbox=inbox,
+            internal=internal,
+            secrets=secrets,
+            manager=manager,
+            shard=shard,
+        )
+        config = reloader.config
+        live = LiveProbes(lambda: reloader.config, inbox, PROBES)
+        server = _web_server(options, board, internal, reloader, live)
 
-    def running() -> None:
-        garbage.forget()
-        board.ready()
-        manager.ready()
-        manager.watch(lambda: _ping(inbox), lambda: _summary(board, reloader))
+        def running() -> None:
+            garbage.forget()
+            board.ready()
+            manager.ready()
+            manager.watch(lambda: _ping(inbox), lambda: _summary(board, reloader))
 
-    def stopping() -> None:
-        board.stopping()
-        manager.stopping()
+        def stopping() -> None:
+            board.stopping()
+            manager.stopping()
 
-    runtime = _Runtime(
-        config.settings,
-        inbox,
-        publisher=_Showcase(board),
-        internal=internal,
-        reload=reloader.requests.put,
-        on_stopping=stopping,
-        between_turns=garbage.step,
-    )
-    with _signals(
-        {
-            signal.SIGHUP: lambda: inbox.put(ReloadRequested("signal")),
-            **_stopping(inbox, config.settings.shutdown_grace),
-        }
-    ):
+        runtime = _Runtime(
+            config.settings,
+            inbox,
+            publisher=_Showcase(board),
+            internal=internal,
+            reload=reloader.requests.put,
+            on_stopping=stopping,
+            between_turns=garbage.step,
+        )
+        handlers |= _on_stop(lambda: inbox.put(StopRequested(config.settings.shutdown_grace)))
         drained = False
         # The port first: it is what most often is not to be had
         server.start()
@@ -212,7 +213,7 @@ def check(
         on_stopping=lambda: None,
         between_turns=lambda: None,
     )
-    with _signals(_stopping(inbox, grace=0)):
+    with _signals(_on_stop(lambda: inbox.put(StopRequested(0)))):
         try:
             runtime.start()
             change = SiteChange(added=tuple(sites))
@@ -396,21 +397,19 @@ def _summary(board: StatusBoard, reloader: Reloader) -> str:
     return f"{sites}; the last reload was rejected" if reloader.rejected else sites
 
 
-def _stopping(inbox: Inbox, grace: Seconds) -> Mapping[signal.Signals, Callable[[], None]]:
-    def stop() -> None:
-        inbox.put(StopRequested(grace))
-
-    return {signal.SIGTERM: stop, signal.SIGINT: stop}
+def _on_stop(do: Callable[[], None]) -> dict[signal.Signals, Callable[[], None]]:
+    return dict.fromkeys((signal.SIGTERM, signal.SIGINT), do)
 
 
 @contextmanager
 def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
     """
-    Let each signal leave its note in the inbox for as long as the block lasts.
+    Have each signal handled for as long as the block lasts, which may put others in their places.
 
-    A handler runs between any two instructions of the main thread, which may hold a lock; putting
-    into a SimpleQueue is the one thing that is safe there. After the block the process is about to
-    end and to say what it found out, so a signal that comes then is ignored.
+    A handler runs between any two instructions of the main thread, which may hold a lock; leaving a
+    note in the inbox, which is a SimpleQueue, is safe there, and so is ending the process while
+    nothing has begun. After the block the process is about to end and to say what it found out, so
+    a signal that comes then is ignored.
     """
 
     def handle(number: int, _: FrameType | None) -> None:
