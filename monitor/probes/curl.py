@@ -382,7 +382,7 @@ class Transfer:
             self._run()
         except pycurl.error as error:
             if not self._stopped:
-                if not self._tells and error.args[0] == pycurl.E_COULDNT_CONNECT:
+                if not self._tells and self._lacked_socket(error.args[0]):
                     return self._repeat_aloud()
                 self._failed = True
                 self._times = self._read_times()
@@ -393,8 +393,12 @@ class Transfer:
         self._times = self._read_times()
         return None
 
+    def _lacked_socket(self, code: int) -> bool:
+        # Else the error of the system is that of the connection, and the verdict on the site
+        return code == pycurl.E_COULDNT_CONNECT and not self.curl.getinfo(pycurl.OS_ERRNO)
+
     def _repeat_aloud(self) -> Failure | None:
-        # Only what libcurl tells shows whether we are short of something; nothing was sent yet
+        # Only what libcurl tells shows what we are short of; the site was not asked yet
         self._tells = True
         self.curl.setopt(pycurl.VERBOSE, 1)
         self.curl.setopt(pycurl.TIMEOUT_MS, self._deadline.milliseconds())

@@ -9,7 +9,6 @@ import threading
 import time
 import typing
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import dns.flags
 import dns.message
@@ -27,6 +26,7 @@ from monitor.probes.dns import DnsOptions, DnsProbe, check_url
 from monitor.probes.observe import Observer
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.resolve import Resolver
+from tests.probes.descriptors import open_files
 from tests.probes.servers import Connection, drip, reset, stay_silent
 
 SHORT = 0.5  # the timeout of checks that must run into it
@@ -502,18 +502,14 @@ def test_nothing_is_left_behind(ask, name_server, serve):
     """After many checks, good and bad, no file descriptor or thread is left."""
     good, bad = name_server(answering(RECORD)), serve([read_query])
     stream = serve([over_stream(answering(RECORD)), read_query])  # until it is closed
-    before = _open_files()
+    before = open_files()
     for _ in range(50):
         ask(good.url())
         for port in (bad.port, stream.port):
             ask(f"dns://127.0.0.1:{port}/{NAME}", transport="tcp")
     while any(thread.name == "look-up" for thread in threading.enumerate()):
         time.sleep(0.01)
-    assert _open_files() <= before + 3  # the other side's last connections
-
-
-def _open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+    assert open_files() <= before + 3  # the other side's last connections
 
 
 # ---------------------------------------------------------------- what admins write

@@ -1,7 +1,6 @@
 """The TCP probe over real loopback sockets: connecting, dialogues, STARTTLS, hostile peers."""
 
 import os
-import resource
 import socket
 import subprocess
 import time
@@ -15,6 +14,7 @@ from monitor.clock import Deadline, SystemClock
 from monitor.errors import ConfigError, ProbeError
 from monitor.model import Phase, Reason
 from monitor.probes import tcp
+from tests.probes.descriptors import none_left
 from tests.probes.servers import drip, repeat, reset, stay_silent
 from tests.probes.talk import (
     LINE,
@@ -394,15 +394,8 @@ def test_no_file_descriptor_is_our_own_fault(handles):
     probe = tcp.TcpProbe(handles)
     seen = probe(site, Deadline.after(5, SystemClock()))
     assert seen.failure.reason is Reason.CONNECT_REFUSED
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with socket.socket() as sock:
-        lowest = sock.fileno()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    try:
-        with pytest.raises(ProbeError):
-            probe(site, Deadline.after(5, SystemClock()))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with none_left(), pytest.raises(ProbeError):
+        probe(site, Deadline.after(5, SystemClock()))
 
 
 def test_connections_do_not_outlive_their_check(serve, look, authority):

@@ -1,0 +1,29 @@
+"""What a test has open, its probes and servers together: counted, and limited."""
+
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def open_files() -> int:
+    """Return how many descriptors are open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@contextmanager
+def none_left() -> Iterator[None]:
+    """
+    Let nothing be opened for as long as the block lasts.
+
+    What is closed meanwhile gives its descriptor back, so a test's servers must not end then.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as sock:
+        lowest = sock.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
