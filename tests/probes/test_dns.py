@@ -26,8 +26,8 @@ from monitor.probes.dns import DnsOptions, DnsProbe, check_url
 from monitor.probes.observe import Observer
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.resolve import Resolver
-from tests.probes.descriptors import open_files
 from tests.probes.servers import Connection, drip, reset, stay_silent
+from tests.resources import open_files
 
 SHORT = 0.5  # the timeout of checks that must run into it
 NAME = "shop.example.org."

@@ -1,6 +1,5 @@
 """The gRPC probe against a real gRPC server on loopback, and against servers that are none."""
 
-import os
 import ssl
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from monitor.probes.grpc import (
 )
 from monitor.probes.observe import Observer
 from tests.probes.servers import ScriptedServer, drip, repeat, reset, stay_silent
+from tests.resources import native_threads, open_files
 
 SHORT = 0.5  # the timeout of checks that must run into it
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"  # an empty SETTINGS frame: how an HTTP/2 server begins
@@ -423,15 +423,10 @@ def test_nothing_is_left_behind(check, health, serve):
             check(f"grpc://127.0.0.1:{bad.port}")
 
     rounds(20)  # the threads that grpcio keeps for all its channels
-    before = _open()
+    before = native_threads(), open_files()
     rounds(100)
-    threads, files = _open()
-    assert threads <= before[0] + 4
-    assert files <= before[1] + 8  # the servers' side of the last connections
-
-
-def _open() -> tuple[int, int]:
-    return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    assert native_threads() <= before[0] + 4
+    assert open_files() <= before[1] + 8  # the servers' side of the last connections
 
 
 # ---------------------------------------------------------------- what admins write

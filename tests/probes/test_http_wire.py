@@ -15,7 +15,6 @@ from monitor.errors import ProbeError
 from monitor.model import HttpAnswer, Phase, Reason
 from monitor.probes.http import HttpOptions
 from monitor.probes.options import NetworkOptions
-from tests.probes.descriptors import none_left, open_files
 from tests.probes.servers import (
     Connection,
     answer,
@@ -25,6 +24,7 @@ from tests.probes.servers import (
     reset,
     stay_silent,
 )
+from tests.resources import native_threads, no_descriptor_left, open_files
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -205,13 +205,12 @@ def _refused_connections() -> int:
     return int(values[names.index("AttemptFails")])
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_shortage_of_ours_is_told_from_a_site_that_went_away(serve, watch, host):
+def test_a_shortage_of_ours_is_told_from_a_site_that_went_away(serve, watch):
     """Also where the last answer was good, no descriptor left is the monitor's own error."""
-    check = watch(serve([*answer(), Connection.wait]).url(host=host))
+    check = watch(serve([*answer(), Connection.wait]).url())
     assert [check().failure for _ in range(2)] == [None, None]
     with (
-        none_left(),
+        no_descriptor_left(),
         pytest.raises(ProbeError, match="cannot open a connection: Too many open files"),
     ):
         check()
@@ -367,25 +366,29 @@ def test_hostile_checks_leave_nothing_behind(serve, check, handles, authority):
     urls += [serve([stay_silent]).url(), serve([reset], tls=authority.context()).url()]
     urls += [serve([stay_silent]).url().replace("http:", "https:"), "http://nothing.invalid/"]
     urls += [serve(answer(), tls=authority.expired()).url(), serve(answer()).url()]
-    before = open_files(), _threads()
+    before = open_files(), native_threads()
     with ThreadPoolExecutor(8) as pool:
         seen = list(pool.map(lambda url: check(url, timeout=0.2), urls * (300 // len(urls) + 1)))
     handles.close()
     # The servers close their side a moment after the client
-    _wait_until(lambda: open_files() <= before[0] and _threads() <= before[1])
+    _wait_until(lambda: open_files() <= before[0] and native_threads() <= before[1])
     assert {one.failure is None for one in seen} == {True, False}
-
-
-def _threads() -> int:
-    """Count all threads of the process, libcurl's included."""
-    return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
 def _wait_until(condition) -> None:
     end = time.monotonic() + 10
     while not condition():
-        assert time.monotonic() < end, (open_files(), _threads())
+        assert time.monotonic() < end, (open_files(), native_threads())
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_lack_of_files_is_our_own_fault(serve, check, host):
+    """Without a file descriptor left no site is said to be down."""
+    url = serve([*answer(), Connection.wait]).url(host=host)
+    assert check(url).failure is None
+    with no_descriptor_left(), pytest.raises(ProbeError):
+        check(url)
 
 
 def test_a_drip_of_memory_is_bounded(serve, check):

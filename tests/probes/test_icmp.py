@@ -20,6 +20,7 @@ from monitor.model import Failure, IcmpAnswer, Observation, Phase, Reason, Site
 from monitor.probes.icmp import IcmpOptions, IcmpProbe, check_url, forbidden
 from monitor.probes.options import NetworkOptions
 from monitor.probes.resolve import Resolver
+from tests.resources import open_files
 
 SHORT = 0.5  # the timeout of checks that must run into it
 
@@ -146,11 +147,11 @@ def test_foreign_replies_are_ignored():
 @needs_permission
 def test_nothing_is_left_behind():
     """After many checks no file descriptor and no thread is left."""
-    files, threads = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    files, threads = open_files(), threading.active_count()
     for _ in range(50):
         ping("127.0.0.1", count=1)
         ping("127.0.0.1", count=1, probe=losing(0), timeout=0.01)
-    assert len(list(Path("/proc/self/fd").iterdir())) == files
+    assert open_files() == files
     assert threading.active_count() == threads
 
 

@@ -6,7 +6,6 @@ import ssl
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pycurl
 import pytest
@@ -20,6 +19,7 @@ from monitor.probes.repeat import repeat
 from monitor.probes.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.transport import CurlAdapter, ExchangeFailed, Order, Settings
 from tests.probes.servers import answer, read_request
+from tests.resources import open_files
 
 
 @pytest.fixture
@@ -183,18 +183,14 @@ def test_an_option_that_cannot_be_set_is_an_error():
 def test_a_closed_handle_leaves_no_descriptor(serve):
     """What libcurl waits with is closed with the handle."""
     url = serve(answer()).url().encode()
-    before = _descriptors()
+    before = open_files()
     for _ in range(20):
         curl = SilentCurl()
         curl.set_up(((pycurl.URL, url),))
         curl.perform()
         assert curl.body
         curl.close()
-    assert _descriptors() < before + 20  # the server may be in the last ones
-
-
-def _descriptors():
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    assert open_files() < before + 20  # the server may be in the last ones
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

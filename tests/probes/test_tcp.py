@@ -14,7 +14,6 @@ from monitor.clock import Deadline, SystemClock
 from monitor.errors import ConfigError, ProbeError
 from monitor.model import Phase, Reason
 from monitor.probes import tcp
-from tests.probes.descriptors import none_left
 from tests.probes.servers import drip, repeat, reset, stay_silent
 from tests.probes.talk import (
     LINE,
@@ -27,6 +26,7 @@ from tests.probes.talk import (
     talk,
     wait_for_end,
 )
+from tests.resources import no_descriptor_left
 
 SHORT = "400ms"
 
@@ -394,7 +394,7 @@ def test_no_file_descriptor_is_our_own_fault(handles):
     probe = tcp.TcpProbe(handles)
     seen = probe(site, Deadline.after(5, SystemClock()))
     assert seen.failure.reason is Reason.CONNECT_REFUSED
-    with none_left(), pytest.raises(ProbeError):
+    with no_descriptor_left(), pytest.raises(ProbeError):
         probe(site, Deadline.after(5, SystemClock()))
 
 

@@ -24,6 +24,7 @@ from monitor.errors import StartupError
 from monitor.web.app import create_app
 from monitor.web.server import Limits, WebServer
 from monitor.web.web_config import HttpServerConfig, TlsServerConfig, WebConfig
+from tests.resources import open_files
 from tests.web import states
 
 PATIENCE = 20.0
@@ -869,17 +870,13 @@ def test_half_an_answer_is_never_whole():
     assert not text.endswith("0\r\n\r\n")
 
 
-def open_descriptors():
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def test_threads_and_descriptors_are_given_back():
     """Nothing stays behind a server that has stopped."""
-    descriptors = open_descriptors()
+    descriptors = open_files()
     threads = threading.active_count()
     for _ in range(3):
         with serving() as server:
             ask(server, "/")
 
     assert threading.active_count() == threads
-    assert open_descriptors() <= descriptors
+    assert open_files() <= descriptors

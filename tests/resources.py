@@ -1,4 +1,4 @@
-"""What a test has open, its probes and servers together: counted, and limited."""
+"""What a test's own process holds, its probes and servers together: counted, and limited."""
 
 import resource
 import socket
@@ -12,8 +12,13 @@ def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
+def native_threads() -> int:
+    """Return how many threads there are, those of libraries included."""
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
+
+
 @contextmanager
-def none_left() -> Iterator[None]:
+def no_descriptor_left() -> Iterator[None]:
     """
     Let nothing be opened for as long as the block lasts.
 
