@@ -1,0 +1,129 @@
+"""
+What can be asked of the past: spans, uptime, days, outages, latency. Records and one port.
+
+``history/`` answers, ``web/`` and ``commands/`` ask; neither imports the other, so what passes
+between them stands here. Times are Unix seconds, lengths are seconds, and every stretch of time is
+half-open: ``begin`` belongs to it, ``end`` does not.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from monitor.model import Seconds, Timestamp
+
+
+class Condition(StrEnum):
+    """What a site was in for a stretch of time, as availability is accounted for."""
+
+    UP = "up"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+    """The monitor looked and could not tell."""
+    MAINTENANCE = "maintenance"
+    """A window was open, whatever the checks said."""
+    UNOBSERVED = "unobserved"
+    """No monitor ran, or it did not have this site."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """
+    A stretch of time in one condition; the spans of a site follow each other without overlap.
+
+    Attributes:
+        end: None while it lasts.
+        reason: Of the failure that confirmed it; None unless the condition is down.
+        message: Likewise, for the operator's eyes only: it may name addresses.
+    """
+
+    site: str
+    condition: Condition
+    begin: Timestamp
+    end: Timestamp | None = None
+    reason: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uptime:
+    """
+    How available a site was within a window.
+
+    Attributes:
+        window: The length of the window.
+        up: Seconds in which the site was up; ``down`` likewise.
+        outages: How many down spans overlap the window.
+    """
+
+    window: Seconds
+    up: Seconds
+    down: Seconds
+    outages: int = 0
+
+    @property
+    def ratio(self) -> float | None:
+        """Up ÷ (up + down), from 0 to 1; None without any observation, never a kind 1."""
+        observed = self.up + self.down
+        return self.up / observed if observed > 0 else None
+
+    @property
+    def coverage(self) -> float:
+        """(up + down) ÷ window, from 0 to 1: how much of the window the ratio speaks of."""
+        return (self.up + self.down) / self.window if self.window > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """
+    One UTC day of a site, for the bars.
+
+    Attributes:
+        begin: Its midnight.
+        uptime: Of the part of the day that has passed.
+        maintenance: Seconds of it.
+    """
+
+    begin: Timestamp
+    uptime: Uptime
+    maintenance: Seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyPoint:
+    """
+    The durations of the checks that were up within one step.
+
+    Attributes:
+        count: How many; the others are None where it is 0.
+    """
+
+    begin: Timestamp
+    count: int
+    p50: Seconds | None = None
+    p95: Seconds | None = None
+    p99: Seconds | None = None
+    max: Seconds | None = None
+
+
+class History(Protocol):
+    """
+    The questions that pages, the API, badges and reports ask; called from any thread but the main.
+
+    A site that is not remembered gets empty answers, never an error. Names are those of the list.
+    """
+
+    def uptime(
+        self, sites: Sequence[str], begin: Timestamp, end: Timestamp
+    ) -> Mapping[str, Uptime]: ...
+
+    def days(self, sites: Sequence[str], *, days: int, now: Timestamp) -> Mapping[str, list[Day]]:
+        """Return the last so many UTC days of each site, oldest first, today the last of them."""
+
+    def outages(self, sites: Sequence[str], begin: Timestamp, end: Timestamp) -> list[Span]:
+        """Return the down spans that overlap the window, newest first."""
+
+    def latency(
+        self, site: str, begin: Timestamp, end: Timestamp, step: Seconds
+    ) -> list[LatencyPoint]: ...
