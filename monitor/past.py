@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from monitor.model import Seconds, Timestamp
+from monitor.records import record
 
 
 class Condition(StrEnum):
@@ -46,7 +47,7 @@ class Span:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Uptime:
     """
     How available a site was within a window.
@@ -74,7 +75,7 @@ class Uptime:
         return (self.up + self.down) / self.window if self.window > 0 else 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Day:
     """
     One UTC day of a site, for the bars.

@@ -10,7 +10,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "monitor").rglob("*.py"))
-GROUND = {"model", "past", "records", "options", "errors", "clock", "board", "logs", "report"}
+GROUND = {
+    "model",
+    "past",
+    "naming",
+    "records",
+    "options",
+    "errors",
+    "clock",
+    "board",
+    "logs",
+    "report",
+}
 PACKAGES = {"config", "probes", "analysis", "engine", "metrics", "web"}
 HOMES = {
     "requests": ("monitor/probes/",),

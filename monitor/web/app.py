@@ -4,6 +4,7 @@ import asyncio
 import functools
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TypeAlias
@@ -21,12 +22,14 @@ from monitor.board import Entry, StatusBoard
 from monitor.clock import Clock, SystemClock
 from monitor.logs import fields
 from monitor.model import Seconds, Status
+from monitor.past import History
 from monitor.report import site_detail_json, site_json
-from monitor.web.answers import SAFE_HEADERS, sentence, streamed
+from monitor.web.answers import SAFE_HEADERS, sentence, streamed, tag_of, tagged, whole
 from monitor.web.evidence import evidence
 from monitor.web.intake import AtMost, Intake
 from monitor.web.pages import Pages
 from monitor.web.probe import Live, ProbeQuery, Refused, debug_text
+from monitor.web.recall import Recall
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ Exposition: TypeAlias = tuple[str, Iterator[bytes]]
 _RELOAD_PATIENCE: Seconds = 50.0
 _SCRAPE_TIMEOUT = "x-prometheus-scrape-timeout-seconds"
 _LONGEST_ECHO = 200
+_PAGE_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def create_app(
@@ -49,6 +53,7 @@ def create_app(
     live: Live | None = None,
     elsewhere: Callable[[str], str | None] = lambda _: None,
     clock: Clock | None = None,
+    history: History | None = None,
     scrapes: int = 40,
     on_scrape_refused: Callable[[], None] = lambda: None,
 ) -> Starlette:
@@ -67,6 +72,7 @@ def create_app(
             LookupError where there is none. Without it there is no ``/probe``.
         live: Checks targets that are not listed; without it ``/probe`` shows listed sites alone.
         elsewhere: From a name that this daemon has not to who has the site; None for nobody.
+        history: What pages ask of the past; without it they show dashes.
         scrapes: Of ``/metrics`` at a time; as many as other exporters allow by default.
         on_scrape_refused: Called, in the web thread, for each one above that.
     """
@@ -75,7 +81,7 @@ def create_app(
         scrape,
         reload,
         config_text,
-        Pages(version, clock or SystemClock()),
+        Pages(version, clock or SystemClock(), Recall(history)),
         live,
         elsewhere,
     )
@@ -205,23 +211,35 @@ class _Endpoints:
         state = query.get("state") or None
         if state is not None and state not in set(Status):
             raise HTTPException(400, f"state must be one of {', '.join(Status)}")
-        page = self._pages.status(
+        number = query.get("page", "1")
+        if not _PAGE_NUMBER.fullmatch(number):
+            raise HTTPException(400, "page must be a number from 1 on")
+        make = functools.partial(
+            self._pages.status,
             self._board.entries(),
             state=Status(state) if state else None,
             search=query.get("q", "").strip(),
-            refresh=query.get("refresh") != "0",
+            refresh=query.get("refresh", "0") not in ("", "0"),
+            page=int(number),
         )
-        return self._page(request, page)
+        return await self._page(request, make)
 
     async def site_page(self, request: Request) -> Response:
         # Relative links work behind a proxy that serves us under a path of its own
         root = "../" * (request.scope["raw_path"].count(b"/") - 1)
-        return self._page(request, self._pages.site(self._entry(request).state, root=root))
+        make = functools.partial(self._pages.site, self._entry(request).state, root=root)
+        return await self._page(request, make)
 
-    def _page(self, request: Request, pieces: Iterator[bytes]) -> Response:
-        answer = streamed(request, "text/html; charset=utf-8", pieces)
-        answer.headers["Content-Security-Policy"] = self._pages.security_policy
-        return answer
+    async def _page(self, request: Request, make: Callable[[], Iterator[bytes]]) -> Response:
+        body = await asyncio.to_thread(lambda: whole(make()))
+        # The foot of a page says when it was made, which makes no other page of it
+        return tagged(
+            request,
+            "text/html; charset=utf-8",
+            body,
+            tag=tag_of(body.rpartition(b"<footer>")[0]),
+            headers={"Content-Security-Policy": self._pages.security_policy},
+        )
 
     async def logs(self, request: Request) -> Response:
         name = _named_site(request)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,39 @@ from markupsafe import Markup
 from monitor.board import Entry
 from monitor.clock import Clock
 from monitor.model import Past, Result, Seconds, SiteState, Status, Timestamp
+from monitor.naming import natural_key
 from monitor.options import show_duration
+from monitor.past import Span
 from monitor.report import moment, result_json
+from monitor.web.charts import DAY_HEIGHT, SCALE, DayBars, day_bars, harmed_days, latency_chart
 from monitor.web.evidence import evidence
+from monitor.web.recall import DAY, DAYS, Recall
+from monitor.web.words import (
+    NO_DATA,
+    show_moment,
+    show_span,
+    show_time,
+    show_uptime,
+)
 
+_ROWS = 250
+"""On one page. More is read by nobody, and 10,000 rows would cost a browser what ten do not."""
 _REFRESH: Seconds = 30
+_UPTIME_WINDOWS = (
+    ("24 hours", DAY),
+    ("7 days", 7 * DAY),
+    ("30 days", 30 * DAY),
+    ("1 year", 365 * DAY),
+)
+_LATENCY_WINDOWS = (
+    ("24 hours", DAY, 300.0),
+    ("30 days", 30 * DAY, 2 * 3600.0),
+    ("1 year", 365 * DAY, DAY),
+)
+"""What a site's page draws: a name, a window, and the step of its points."""
+_MOST_OUTAGES = 50
 _ORDER = (Status.DOWN, Status.UNKNOWN, Status.MAINTENANCE, Status.UP)
 _RANK = {status: rank for rank, status in enumerate(_ORDER)}
-_SPANS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _COLOURS = {
     Status.DOWN: "#c62828",
     Status.UNKNOWN: "#8a8f98",
@@ -76,16 +102,34 @@ class Row:
     message: str
     flapping: bool
     strip: Strip
+    days: DayBars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Sites with a heading; the rows are made while the page is written."""
+    """
+    Sites with a heading.
+
+    Attributes:
+        size: Of the whole group, as ``down`` is; the page may have room for a part of it.
+        rows: Made while the page is written.
+    """
 
     name: str
     size: int
     down: int
     rows: Iterator[Row]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """A down span in words; ``end`` is None while it lasts."""
+
+    begin: Timestamp
+    end: Timestamp | None
+    length: str
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +144,15 @@ class Bar:
 
 class Pages:
     """
-    Makes the pages, in pieces.
+    Makes the pages, in pieces; asks the history first, so not on the event loop.
 
     Attributes:
         security_policy: The Content-Security-Policy under which they look as they should.
     """
 
-    def __init__(self, version: str, clock: Clock) -> None:
+    def __init__(self, version: str, clock: Clock, recall: Recall) -> None:
         self._clock = clock
+        self._recall = recall
         loader = PackageLoader("monitor.web")
         environment = Environment(
             loader=loader,
@@ -122,11 +167,15 @@ class Pages:
             "style": Markup(style),  # noqa: S704  our own file
             "states": _ORDER,
             "icon": _icon,
+            "bar_height": DAY_HEIGHT,
+            "scale": SCALE,
+            "no_data": NO_DATA,
         }
         environment.filters.update(
             moment=moment,
             utc=show_moment,
             duration=show_time,
+            uptime=show_uptime,
             setting=show_duration,
             in_path=_in_path,
             web_link=_web_link,
@@ -145,7 +194,8 @@ class Pages:
         *,
         state: Status | None = None,
         search: str = "",
-        refresh: bool = True,
+        refresh: bool = False,
+        page: int = 1,
     ) -> Iterator[bytes]:
         """
         Return the status page.
@@ -154,18 +204,21 @@ class Pages:
             state: Show only sites in this state.
             search: Show only sites with this in their name, target, group or labels.
             refresh: Whether the page has itself loaded again now and then.
+            page: Which one of those that the sites take, from 1; above the last it is the last.
         """
         states = [entry.state for entry in entries]
         counts = Counter(one.shown for one in states)
         shown = [one for one in states if state in (None, one.shown) and _matches(one, search)]
         now = self._clock.time()
+        pages = max(1, math.ceil(len(shown) / _ROWS))
+        page = min(page, pages)
 
         def here(**changes: str) -> str:
             """Return a link to this page with other filters."""
             query = {
                 "state": state or "",
                 "q": search,
-                "refresh": "" if refresh else "0",
+                "refresh": f"{_REFRESH:.0f}" if refresh else "",
                 **changes,
             }
             return "./?" + urlencode({key: value for key, value in query.items() if value})
@@ -177,13 +230,39 @@ class Pages:
             counts=counts,
             total=len(states),
             shown=len(shown),
-            groups=_groups(shown, now),
+            groups=self._groups(shown, page, now),
+            page=page,
+            pages=pages,
             state=state,
             search=search,
-            refresh=_REFRESH if refresh else None,
+            refresh=f"{_REFRESH:.0f}" if refresh else None,
+            offered=f"{_REFRESH:.0f}",
             here=here,
             worst=next((one for one in _ORDER if counts[one]), Status.UNKNOWN),
         )
+
+    def _groups(self, states: Iterable[SiteState], page: int, now: Timestamp) -> list[Group]:
+        """Return what one page has of the groups, those with something down first."""
+        first, end = (page - 1) * _ROWS, page * _ROWS
+        found: list[tuple[str, list[SiteState], list[SiteState]]] = []
+        begun = 0
+        for name, group in _ordered(states):
+            if first < begun + len(group) and begun < end:
+                # Two stable sorts: one by pairs would hold the GIL, and so the probes, for longer
+                group.sort(key=lambda one: natural_key(one.site.name))
+                group.sort(key=lambda one: _RANK[one.shown])
+                found.append((name, group, group[max(0, first - begun) : end - begun]))
+            begun += len(group)
+        days = self._recall.days([one.site.name for *_, rows in found for one in rows], now)
+        return [
+            Group(
+                name=name,
+                size=len(group),
+                down=sum(one.shown is Status.DOWN for one in group),
+                rows=(_row(one, now, day_bars(days.get(one.site.name, ()))) for one in rows),
+            )
+            for name, group, rows in found
+        ]
 
     def site(self, state: SiteState, *, root: str) -> Iterator[bytes]:
         """
@@ -195,6 +274,10 @@ class Pages:
         now = self._clock.time()
         last = state.finished
         chain = last.analysis.chain if last and last.analysis else ()
+        name = state.site.name
+        days = self._recall.days([name], now).get(name, ())
+        outages = self._recall.outages([name], now - 365 * DAY, now)
+        recent = [one for one in outages if one.end is None or one.end > now - DAYS * DAY]
         return _encoded(
             self._site,
             root=root,
@@ -202,8 +285,25 @@ class Pages:
             site=state.site,
             state=state,
             worst=state.shown,
-            row=_row(state, now),
-            span=show_span(now - state.since),
+            row=_row(state, now, day_bars(days)),
+            uptimes=[
+                (title, show_uptime(self._recall.uptime([name], now - window, now).get(name)))
+                for title, window in _UPTIME_WINDOWS
+            ],
+            harmed=harmed_days(days),
+            charts=[
+                latency_chart(
+                    title,
+                    self._recall.latency(name, now - window, now, step),
+                    outages,
+                    begin=now - window,
+                    end=now,
+                    step=step,
+                )
+                for title, window, step in _LATENCY_WINDOWS
+            ],
+            outages=[_outage(one, now) for one in recent[:_MOST_OUTAGES]],
+            more_outages=max(0, len(recent) - _MOST_OUTAGES),
             last=last,
             facts=_facts(last) if last else {},
             extracted=last.analysis.extracted if last and last.analysis else (),
@@ -214,56 +314,27 @@ class Pages:
         )
 
 
-def show_time(seconds: Seconds | None) -> str:
-    """Return the duration as people read it: ``0.8 ms``, ``123 ms``; nothing for none."""
-    if seconds is None:
-        return ""
-    if seconds < 0.01:  # noqa: PLR2004  below it, whole milliseconds say too little
-        return f"{seconds * 1000:.1f} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
-
-
-def show_moment(time: Timestamp) -> str:
-    """Return ``2026-11-22 11:20:01 UTC``."""
-    return moment(time)[:19].replace("T", " ") + " UTC"
-
-
-def show_span(seconds: Seconds) -> str:
-    """Return a span by its two largest units: ``45 s``, ``12 min 5 s``, ``3 h 12 min``."""
-    left = max(0, round(seconds))
-    parts = []
-    for unit, size in _SPANS:
-        count, left = divmod(left, size)
-        parts.append((count, unit))
-    first = next((place for place, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    shown = [pair for pair in parts[first : first + 2] if pair[0]] or [parts[-1]]
-    return " ".join(f"{count} {unit}" for count, unit in shown)
-
-
-def _groups(states: Iterable[SiteState], now: Timestamp) -> list[Group]:
-    """Return the groups, those with something down first, and so the sites within each."""
+def _ordered(states: Iterable[SiteState]) -> Iterator[tuple[str, list[SiteState]]]:
+    """Yield the groups: what has something down first, then by name, what has no name last."""
     members: dict[str, list[SiteState]] = {}
     for state in states:
         members.setdefault(state.site.group, []).append(state)
-    for group in members.values():
-        # Two stable sorts: one by pairs would hold the GIL, and so the probes, three times as long
-        group.sort(key=lambda one: one.site.name.casefold())
-        group.sort(key=lambda one: _RANK[one.shown])
-    ordered = sorted(
-        members.items(), key=lambda item: (_RANK[item[1][0].shown], item[0].casefold())
+    worst = {name: min(_RANK[one.shown] for one in group) for name, group in members.items()}
+    for name in sorted(members, key=lambda one: (worst[one], not one, natural_key(one))):
+        yield name, members[name]
+
+
+def _outage(span: Span, now: Timestamp) -> Outage:
+    return Outage(
+        begin=span.begin,
+        end=span.end,
+        length=show_span((now if span.end is None else span.end) - span.begin),
+        reason=span.reason or "",
+        message=span.message,
     )
-    return [
-        Group(
-            name=name,
-            size=len(group),
-            down=sum(one.shown is Status.DOWN for one in group),
-            rows=(_row(one, now) for one in group),
-        )
-        for name, group in ordered
-    ]
 
 
-def _row(state: SiteState, now: Timestamp) -> Row:
+def _row(state: SiteState, now: Timestamp, days: DayBars) -> Row:
     last = state.last
     reason, message = _why(last)
     return Row(
@@ -277,6 +348,7 @@ def _row(state: SiteState, now: Timestamp) -> Row:
         message=message,
         flapping=state.flapping,
         strip=_strip(state.recent),
+        days=days,
     )
 
 

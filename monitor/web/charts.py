@@ -1,0 +1,241 @@
+"""
+Pictures of the past as SVG paths: bars of days, curves of latency. Pure; templates draw them.
+
+A path that goes on for many days is one dashed line, so that 5,000 sites that were up for 90 days
+do not cost 450,000 rectangles.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from monitor.model import Seconds, Timestamp
+from monitor.past import Day, LatencyPoint, Span, Uptime
+from monitor.web.words import show_day, show_ratio, show_span, show_time
+
+NINES: Sequence[float] = (0.999, 0.99, 0.95)
+"""What divides good from fair, fair from poor, and poor from bad."""
+
+DAY_WIDTH = 4
+DAY_HEIGHT = 20
+_HARM = (5, 10, 15, DAY_HEIGHT)
+"""How much of a day's bar is down's colour, by the nines that it kept."""
+
+SCALE = 1000
+"""Both axes of a curve run from 0 to it; the drawing is stretched to its place."""
+_STEPS = (1, 2, 5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayBars:
+    """
+    One bar a day, oldest first; each text is an SVG path, empty where there is nothing of it.
+
+    Attributes:
+        up: Days with an observation, dashed.
+        down: What of them was down, in stripes whose height is by the nines.
+        maintenance: Days that were maintenance and nothing else, dashed.
+        unseen: Days without an observation, dashed.
+        uptime: Of all days together.
+        summary: The same in words.
+    """
+
+    width: int
+    up: str
+    down: str
+    maintenance: str
+    unseen: str
+    uptime: Uptime
+    summary: str
+
+
+def day_bars(days: Sequence[Day]) -> DayBars:
+    """Return the bars of a site's days."""
+    lines: dict[str, list[str]] = {"up": [], "maintenance": [], "unseen": []}
+    stripes: list[str] = []
+    kind_before, begun = "", 0
+    window = up = down = 0.0
+    outages = harmed = 0
+    for place, day in enumerate(days):
+        seen = day.uptime
+        ratio = seen.ratio
+        window, up, down = window + seen.window, up + seen.up, down + seen.down
+        outages += seen.outages
+        kind = "up" if ratio is not None else "maintenance" if day.maintenance > 0 else "unseen"
+        if kind != kind_before:
+            if kind_before:
+                lines[kind_before].append(_dashes(begun, place))
+            kind_before, begun = kind, place
+        if ratio is not None and seen.down > 0:
+            harmed += 1
+            height = _HARM[sum(ratio < limit for limit in NINES)]
+            stripes.append(f"M{place * DAY_WIDTH + 1.5:g} {DAY_HEIGHT}v-{height}")
+    if kind_before:
+        lines[kind_before].append(_dashes(begun, len(days)))
+    uptime = Uptime(window=window, up=up, down=down, outages=outages)
+    return DayBars(
+        width=len(days) * DAY_WIDTH,
+        up="".join(lines["up"]),
+        down="".join(stripes),
+        maintenance="".join(lines["maintenance"]),
+        unseen="".join(lines["unseen"]),
+        uptime=uptime,
+        summary=_summary(len(days), harmed, uptime),
+    )
+
+
+def _dashes(first: int, end: int) -> str:
+    return f"M{first * DAY_WIDTH} {DAY_HEIGHT // 2}h{(end - first) * DAY_WIDTH - 1}"
+
+
+def _summary(days: int, harmed: int, uptime: Uptime) -> str:
+    if uptime.ratio is None:
+        return f"last {days} days: nothing was observed"
+    if not harmed:
+        return f"last {days} days: no downtime observed"
+    return f"last {days} days: downtime on {harmed} of them, {show_span(uptime.down)} in all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarmedDay:
+    """A day that had downtime, in words."""
+
+    day: str
+    uptime: str
+    down: str
+
+
+def harmed_days(days: Sequence[Day]) -> list[HarmedDay]:
+    """Return the days that had downtime, newest first."""
+    return [
+        HarmedDay(
+            day=show_day(day.begin),
+            uptime=show_ratio(day.uptime.ratio),
+            down=show_span(day.uptime.down),
+        )
+        for day in reversed(days)
+        if day.uptime.ratio is not None and day.uptime.down > 0
+    ]
+
+
+# ---------------------------------------------------------------- latency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A line of the grid, at so many percent from the left or the top, and what it is called."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """
+    Curves of p50 and p99 over a window; paths on a square of SCALE units.
+
+    Attributes:
+        outages: A path of bands.
+    """
+
+    title: str
+    p50: str
+    p99: str
+    outages: str
+    times: list[Mark]
+    durations: list[Mark]
+    summary: str
+
+
+def latency_chart(
+    title: str,
+    points: Sequence[LatencyPoint],
+    outages: Iterable[Span],
+    *,
+    begin: Timestamp,
+    end: Timestamp,
+    step: Seconds,
+) -> Latency:
+    """Return the chart of a window; one without any points says so in its summary."""
+    seen = [point for point in points if point.count and point.p50 is not None]
+    tallest = max((point.p99 or point.p50 or 0.0 for point in seen), default=0.0)
+    top, marks = _durations(tallest)
+    return Latency(
+        title=title,
+        p50=_curve(((one.begin, one.p50) for one in seen), begin, end, step, top),
+        p99=_curve(((one.begin, one.p99) for one in seen), begin, end, step, top),
+        outages=_bands(outages, begin, end),
+        times=list(_times(begin, end)),
+        durations=marks,
+        summary=_latency_summary(seen),
+    )
+
+
+def _curve(
+    points: Iterable[tuple[Timestamp, Seconds | None]],
+    begin: Timestamp,
+    end: Timestamp,
+    step: Seconds,
+    top: Seconds,
+) -> str:
+    parts = []
+    before: Timestamp | None = None
+    for moment, value in points:
+        if value is None:
+            continue
+        x = round((min(max(moment + step / 2, begin), end) - begin) / (end - begin) * SCALE)
+        y = round(SCALE * (1 - value / top))
+        # Across a gap there is nothing to join; a point alone is a line of no length, whose ends
+        # are round
+        goes_on = before is not None and moment - before < 1.5 * step
+        parts.append(f"{'L' if goes_on else 'M'}{x} {y}{'' if goes_on else 'h0'}")
+        before = moment
+    return "".join(parts)
+
+
+def _bands(outages: Iterable[Span], begin: Timestamp, end: Timestamp) -> str:
+    """Return the outages as bands at least a unit wide; those that would touch are one."""
+    edges = sorted(
+        (
+            int((max(one.begin, begin) - begin) / (end - begin) * SCALE),
+            int((min(one.end if one.end is not None else end, end) - begin) / (end - begin) * SCALE)
+            + 1,
+        )
+        for one in outages
+        if one.begin < end and (one.end is None or one.end > begin)
+    )
+    joined: list[list[int]] = []
+    for left, right in edges:
+        if joined and left <= joined[-1][1]:
+            joined[-1][1] = max(joined[-1][1], right)
+        else:
+            joined.append([left, right])
+    return "".join(f"M{left} 0H{right}V{SCALE}H{left}z" for left, right in joined)
+
+
+def _durations(tallest: Seconds) -> tuple[Seconds, list[Mark]]:
+    """Return the top of the axis, a round number above all values, and three marks on it."""
+    tallest = max(tallest, 1e-4)
+    exponent = 1e-4
+    while exponent * 10 < tallest:
+        exponent *= 10
+    top = next((exponent * step for step in _STEPS if exponent * step >= tallest), exponent * 10)
+    marks = [Mark(at=100 * (1 - share), text=show_time(top * share)) for share in (1, 0.5)]
+    return top, [*marks, Mark(at=100, text="0")]
+
+
+def _times(begin: Timestamp, end: Timestamp) -> Iterator[Mark]:
+    form = "%H:%M" if end - begin <= 2 * 86400 else "%d %b" if end - begin < 120 * 86400 else "%b"
+    for quarter in range(1, 4):
+        moment = begin + (end - begin) * quarter / 4
+        text = datetime.fromtimestamp(moment, UTC).strftime(form)
+        yield Mark(at=25 * quarter, text=text)
+
+
+def _latency_summary(seen: Sequence[LatencyPoint]) -> str:
+    if not seen:
+        return "no check that was up is remembered"
+    medians = [point.p50 for point in seen if point.p50 is not None]
+    slow = max((point.p99 for point in seen if point.p99 is not None), default=None)
+    text = f"p50 from {show_time(min(medians))} to {show_time(max(medians))}"
+    return f"{text}, p99 up to {show_time(slow)}" if slow is not None else text
