@@ -37,6 +37,7 @@ _UPTIME_WINDOWS = (
     ("24 hours", DAY),
     ("7 days", 7 * DAY),
     ("30 days", 30 * DAY),
+    ("90 days", 90 * DAY),
     ("1 year", 365 * DAY),
 )
 _LATENCY_WINDOWS = (

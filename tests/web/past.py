@@ -1,8 +1,9 @@
 """A past for pages: a History that tests fill by hand, and one that is made up but consistent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
-from monitor.past import Condition, Day, LatencyPoint, Span, Uptime
+from monitor.past import Condition, Day, Span, Uptime
 
 DAY = 86400.0
 
@@ -15,7 +16,7 @@ class FakeHistory:
         asked: The names of the questions, in the order they came.
     """
 
-    def __init__(self, *spans: Span, latency: Mapping[str, Sequence[LatencyPoint]] | None = None):
+    def __init__(self, *spans: Span, latency: Mapping[str, Any] | None = None):
         self.spans = list(spans)
         self.points = latency or {}
         self.asked: list[str] = []
