@@ -385,12 +385,16 @@ class IcmpAnswer:
     Attributes:
         round_trips: Seconds of each answered packet, in order.
         hop_limit: TTL or hop limit of the last reply.
+        altered: How many replies brought back another payload than was sent.
+        difference: How the last of these differed: ``cut to 64 of 100 bytes``.
     """
 
     sent: int
     received: int
     round_trips: tuple[Seconds, ...] = ()
     hop_limit: int | None = None
+    altered: int = 0
+    difference: str | None = None
 
     @property
     def loss(self) -> float:

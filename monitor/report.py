@@ -81,6 +81,8 @@ def _answer_json(result: Result) -> dict[str, Any]:
             "serial",
             "loss",
             "round_trips_seconds",
+            "altered_replies",
+            "reply_difference",
             "captures",
             "grpc_status_code",
             "serving_status",
@@ -111,7 +113,12 @@ def _answer_json(result: Result) -> dict[str, Any]:
                 "serial": answer.serial,
             }
         case IcmpAnswer():
-            found |= {"loss": answer.loss, "round_trips_seconds": list(answer.round_trips)}
+            found |= {
+                "loss": answer.loss,
+                "round_trips_seconds": list(answer.round_trips),
+                "altered_replies": answer.altered,
+                "reply_difference": answer.difference,
+            }
         case WebSocketAnswer():
             found["status"] = answer.status
             found["headers"] = [list(header) for header in answer.headers]

@@ -37,6 +37,7 @@ from monitor.probes.guard import GuardedNetwork, forbidden
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.resolve import Resolver, is_address
 from monitor.probes.silent import OUT_OF_MEMORY, Options, SilentCurl
+from monitor.probes.zone import zone_index
 
 # Options and error codes of libcurl that pycurl has no names for
 _QUIC_NOT_SENT = b"sendmsg() returned -1 (errno "
@@ -378,6 +379,7 @@ class Transfer:
         if self._route.misfit:
             self._failed = True
             return Failure(Reason.CONNECT_UNREACHABLE, self._route.misfit)
+        zone_index(self._route.contact)
         try:
             self._run()
         except pycurl.error as error:

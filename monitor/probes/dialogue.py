@@ -11,13 +11,28 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Protocol
 
 from monitor.clock import Deadline
-from monitor.model import Bytes, Reason, Site
+from monitor.model import Bytes, Reason, Seconds, Site
 from monitor.options import Parsed, Regex, compile_regex, option, show_duration
-from monitor.probes.stream import Broken, Flooded
+from monitor.probes.stream import Broken, Flooded, Paused
 
 _LONGEST_QUOTE = 100
 _LONGEST_CAPTURE = 256
 _EVIDENCE: Bytes = 1024
+_PATIENCE: Seconds = 0.5
+"""So long the rest of a line may take: longer than TCP waits before it repeats a lost segment."""
+_SKIPPED: Bytes = 64 * 1024
+"""How much of the lines that were skipped can still be matched together with what follows."""
+
+# A refusal after which nothing better comes, by what a pattern asks for: SMTP's and FTP's reply
+# codes (RFC 5321, 4.2; RFC 959, 4.2), POP3's and Redis' indicators (RFC 1939, 3), IMAP's statuses
+# (RFC 9051, 7.1)
+_START = r"^(?:\(\?[a-zA-Z]+\))?\^[(?:]*"
+_REFUSALS = (
+    (re.compile(_START + r"(?:[1-5]|\[[1-5])"), re.compile(rb"[45][0-9]{2}(?: |$)")),
+    (re.compile(_START + r"(?:\\|\[)\+"), re.compile(rb"-[A-Z]+(?: |$)")),
+    (re.compile(_START + r"(?:\\\*|\w+) +OK"), re.compile(rb"\* BYE ")),
+    (re.compile(_START + r"(?P<tag>\w+) +OK"), re.compile(rb"(?P<tag>\w+) (?:NO|BAD)(?: |$)")),
+)
 # One more backslash keeps a reference from being one: \\1 is the text \1
 _REFERENCE = re.compile(rb"(\\?)\\(?:([0-9])|g<([A-Za-z_][A-Za-z0-9_]*)>)")
 
@@ -53,7 +68,8 @@ class Step:
     expect: Regex | None = option(
         None,
         doc="What must be found in a line (over WebSocket: in a message); those before it are "
-        "skipped. Named groups become labels.",
+        "skipped. A prompt or bytes without a line end count once nothing follows for 0.5s. "
+        "Named groups become labels.",
     )
     expect_bytes: HexBytes | None = option(
         None,
@@ -100,13 +116,18 @@ class Peer(Protocol):
 
     def send_bytes(self, data: bytes) -> None: ...
 
-    def receive_text(self) -> bytes: ...
+    def receive_text(self, *, patience: Seconds = ...) -> bytes:
+        """Return the next line or message; see Connection.receive_text()."""
 
     def receive_bytes(self, wanted: bytes, /) -> bytes:
         """Return what comes where these bytes are wanted."""
 
     def unread(self) -> bytes:
         """Return what has come of a text that is not complete."""
+
+
+class _Refusal(Exception):  # noqa: N818  never leaves this file
+    """What was asked for will not come."""
 
 
 class Dialogue:
@@ -171,12 +192,28 @@ class Dialogue:
 
     def _expect(self, pattern: str) -> None:
         regex = compile_regex(pattern, binary=True)
-        last = b""
-        try:
-            while not (match := regex.search(text := self._peer.receive_text())):
-                last = text or last
-        except (TimeoutError, EOFError, Flooded) as end:
-            raise self._missing(f'"{pattern}"', last or self._peer.unread(), end) from end
+        skipped, last, match = bytearray(), b"", None
+        while match is None:
+            try:
+                text = self._peer.receive_text(patience=_PATIENCE)
+            except Paused as pause:
+                match = _search(regex, pause.text) or regex.search(skipped + pause.text)
+                if match:
+                    pause.take()
+                continue
+            except (TimeoutError, EOFError, Flooded) as end:
+                match = None if isinstance(end, Flooded) else regex.search(bytes(skipped))
+                if match:
+                    break
+                got = self._peer.unread() or last
+                raise self._missing(f'"{pattern}"', got, end) from end
+            if match := _search(regex, text):
+                break
+            if _is_refusal(pattern, text):
+                raise self._missing(f'"{pattern}"', text, _Refusal())
+            skipped += text + b"\n"
+            del skipped[:-_SKIPPED]
+            last = text or last
         self._numbered = (match[0], *match.groups())
         for name, data in match.groupdict().items():
             if data is not None:
@@ -198,6 +235,14 @@ class Dialogue:
             return Broken(Reason.TCP_DIALOGUE, f"expected {expected}, got {end}")
         if got:
             message = f"expected {expected}, got {quote(got, self._site)}"
+            match end:
+                case _Refusal():
+                    message += ", which is a refusal"
+                case EOFError():
+                    message += ", then the connection was closed"
+                case TimeoutError():
+                    limit = show_duration(self._deadline.timeout)
+                    message += f", and nothing that matches within {limit}"
             return Broken(Reason.TCP_DIALOGUE, message)
         if isinstance(end, TimeoutError):
             limit = show_duration(self._deadline.timeout)
@@ -206,6 +251,26 @@ class Dialogue:
         why = f": {end}" if end and end.args else ""
         message = f"{self._peer.peer} closed the connection before {expected} came{why}"
         return Broken(Reason.CONNECTION_LOST, message)
+
+
+def _search(regex: Any, text: bytes) -> Any:
+    """Return where a pattern matches a text, or one of its lines that lone carriage returns end."""
+    match = regex.search(text)
+    if match is None and b"\r" in text:
+        found = (regex.search(line) for line in text.split(b"\r"))
+        match = next(filter(None, found), None)
+    return match
+
+
+def _is_refusal(pattern: str, line: bytes) -> bool:
+    """Return whether a line says that what a pattern asks for will not come."""
+    for asks, refuses in _REFUSALS:
+        asked, refused = asks.match(pattern), refuses.match(line)
+        if asked and refused:
+            tags = asked.groupdict().get("tag"), refused.groupdict().get("tag")
+            if tags[0] is None or tags[0].encode() == tags[1]:
+                return True
+    return False
 
 
 def quote(data: bytes, site: Site) -> str:

@@ -53,6 +53,7 @@ from monitor.probes.guard import refusal
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.resolve import Resolver
 from monitor.probes.stream import Broken, Connection
+from monitor.probes.zone import host_of, socket_address
 
 _PORT = 53
 _TLS_PORT = 853
@@ -158,7 +159,7 @@ def _parse_url(url: str) -> _Address:
             raise ValueError(f"says {key} twice")
         asked[key.lower()] = unquote(value)
     return _Address(
-        server=unquote(parts.hostname or ""),  # a zone is written fe80::1%25eth0
+        server=host_of(parts),
         port=parts.port,
         name=name,
         type=_parse_type(asked["type"]) if "type" in asked else None,
@@ -311,7 +312,7 @@ class _Check:
             except OSError as error:
                 message = f"cannot send from {source}: {error.strerror}"
                 raise ProbeError(message) from error
-        sock.connect((address, port))
+        sock.connect(socket_address(address, port))
 
     def _exchange(self, sock: socket.socket, peer: str) -> DnsAnswer:
         clock = self._deadline.clock

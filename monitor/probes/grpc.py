@@ -27,6 +27,7 @@ from monitor.options import option, show_duration
 from monitor.probes.curl import Handles, Route
 from monitor.probes.datagrams import ip_version
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
+from monitor.probes.zone import zone_of
 
 _METHOD = "/grpc.health.v1.Health/Check"
 _SERVING_STATUSES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
@@ -181,10 +182,14 @@ def _call(
     grpc = _grpcio()
     options = site.section(GrpcOptions)
     service = unquote(urlsplit(site.url).path.strip("/")) or options.service
-    port = route.destination[1]
+    host, port = route.destination
+    zone = zone_of(host)
+    if zone and "%" not in address:  # libcurl does not tell it
+        address = f"{address}%25{zone}"  # a target is a URI
     target = f"ipv{ip_version(address)}:{join_address(address, port)}"
     channel_options = [
-        ("grpc.default_authority", join_address(route.name, route.port)),
+        # A zone means nothing to the peer (RFC 6874, 1)
+        ("grpc.default_authority", join_address(route.name.partition("%")[0], route.port)),
         ("grpc.primary_user_agent", f"website-monitor/{__version__}"),
         ("grpc.use_local_subchannel_pool", 1),  # or channels to one address share a connection
         ("grpc.enable_http_proxy", 0),  # the environment's

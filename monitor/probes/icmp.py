@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, TypeAlias
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from icmplib import (
     ICMPReply,
@@ -56,6 +56,7 @@ from monitor.probes.datagrams import (
 from monitor.probes.guard import refusal
 from monitor.probes.options import NetworkOptions, split_address
 from monitor.probes.resolve import Resolver
+from monitor.probes.zone import host_of, socket_address, zone_index
 
 _MOST_PACKETS = 100
 _LARGEST_PAYLOAD: Bytes = 65_507  # what an IPv4 packet of 65,535 bytes leaves
@@ -261,7 +262,7 @@ class IcmpProbe:
 def _host(site: Site, network: NetworkOptions) -> str:
     if network.connect_to:
         return split_address(network.connect_to)[0]  # there is no port to reach
-    return unquote(urlsplit(site.url).hostname or "")  # a zone is written fe80::1%25eth0
+    return host_of(urlsplit(site.url))
 
 
 class _Unreachable(Exception):  # noqa: N818  never leaves this file
@@ -297,15 +298,20 @@ class _Echo:
         self._version = ip_version(address)
         self._kernel = _KERNEL[self._version]
         self._address = address
+        bare, index = address.partition("%")[0], zone_index(address)
+        self._peer = ip_address(bare)
+        # icmplib asks getaddrinfo, which knows names of interfaces for link-local addresses only
+        self._destination = f"{bare}%{index}" if index else bare
         self._options = options
         self._deadline = deadline
-        self._payload = os.urandom(options.size)  # a reply is ours when it brings this back
+        self._payload = os.urandom(options.size)  # what brings this back is ours, whoever sent it
         self._id = unique_identifier()  # the kernel puts in its own on an unprivileged socket
         # Sequence → when it left: by the monotonic clock, before the call, and by the wall clock,
         # as icmplib noted it right before the packet left
         self._pending: dict[int, tuple[Seconds, Timestamp]] = {}
         self._sent = 0
         self._round_trips: dict[int, Seconds] = {}
+        self._differences: list[str] = []
         self._errors: list[str] = []
         self._hop_limit: int | None = None
         self.first_sent: Seconds = 0.0
@@ -323,7 +329,8 @@ class _Echo:
         if self._icmp.is_privileged:
             self._hear_own_replies_only()
         try:
-            sock.connect((self._address, 0))  # ICMP errors of packets to elsewhere stay away too
+            # ICMP errors of packets to elsewhere stay away too
+            sock.connect(socket_address(self._address, 0))
         except OSError as error:
             raise _Unreachable(f"{self._address} cannot be reached: {error.strerror}") from error
 
@@ -385,7 +392,7 @@ class _Echo:
     def _send(self) -> None:
         sequence = self._sent
         request = ICMPRequest(
-            self._address,
+            self._destination,
             self._id,
             sequence,
             payload=self._payload,
@@ -409,8 +416,8 @@ class _Echo:
 
     def _read_reply(self) -> None:
         try:
-            packet, ancillary, _, _ = self._sock.recvmsg(
-                _LARGEST_IP_HEADER + _HEADER + self._options.size,
+            packet, ancillary, _, source = self._sock.recvmsg(
+                _LARGEST_IP_HEADER + _HEADER + self._options.size + 1,  # to see that it is longer
                 ANCILLARY_SPACE,
                 socket.MSG_DONTWAIT,
             )
@@ -422,10 +429,15 @@ class _Echo:
         if len(packet) < _HEADER or packet[0] != self._kernel.echo_reply:
             return
         identifier, sequence = struct.unpack_from("!HH", packet, 4)
-        if identifier != self._id or packet[_HEADER:] != self._payload:
+        if identifier != self._id or sequence not in self._pending:  # another's, or a duplicate
             return
-        if sequence not in self._pending:  # a duplicate
-            return
+        difference = _difference(self._payload, packet[_HEADER:])
+        if difference:
+            # Routers cut echoes, and some fill them with bytes of their own; but then only the
+            # address tells whose reply it is
+            if ip_address(source[0].partition("%")[0]) != self._peer:
+                return
+            self._differences.append(difference)
         left, left_by_wall_clock = self._pending.pop(sequence)
         self._round_trips[sequence] = round_trip(ancillary, left_by_wall_clock, now - left)
         for level, kind, value in ancillary:
@@ -473,6 +485,8 @@ class _Echo:
             received=len(self._round_trips),
             round_trips=tuple(trip for _, trip in sorted(self._round_trips.items())),
             hop_limit=self._hop_limit,
+            altered=len(self._differences),
+            difference=self._differences[-1] if self._differences else None,
         )
 
     def failure(self) -> Failure | None:
@@ -489,3 +503,15 @@ class _Echo:
                 message += f" ({self._errors[-1]})"
             return Failure(Reason.ICMP_LOSS, message)
         return None
+
+
+def _difference(sent: bytes, came: bytes) -> str | None:
+    """Return how the payload of a reply differs from the request's, None where it does not."""
+    if came == sent:
+        return None
+    if sent.startswith(came):
+        return f"cut to {len(came)} of {len(sent)} bytes"
+    if came.startswith(sent):
+        return f"longer than the {len(sent)} bytes sent"
+    size = "" if len(came) == len(sent) else f", {len(came)} instead of {len(sent)} bytes"
+    return f"other bytes than those sent{size}"

@@ -4,8 +4,9 @@ A connection that libcurl makes and keeps open: bytes both ways, by one deadline
 It may begin as plain TCP and go on under TLS, as STARTTLS wants it.
 """
 
+import math
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import SimpleNamespace, TracebackType
@@ -40,6 +41,21 @@ class Flooded(Exception):  # noqa: N818  an end, as TimeoutError and EOFError ar
     """More came than is taken; the text says what, as ``a line longer than 64KiB``."""
 
 
+class Paused(Exception):  # noqa: N818  what a prompt looks like, not an error
+    """
+    A line has begun, and for a while nothing has followed.
+
+    Attributes:
+        text: What has come of it.
+        take: Receives it as it is; the time spent waiting for more then counts for no phase.
+    """
+
+    def __init__(self, text: bytes, take: Callable[[], None]) -> None:
+        super().__init__(text)
+        self.text = text
+        self.take = take
+
+
 class Connection:
     """
     One check's connection; lives in one thread, between ``with`` and its end.
@@ -63,6 +79,8 @@ class Connection:
         self._buffer = bytearray()
         self._total = 0
         self._ended = False
+        self._paused_at: Bytes = 0
+        self._idle: Seconds = 0.0
         self.phases: dict[Phase, Seconds] = {}
         self.address: str | None = None
         self.tls: TlsSession | None = None
@@ -165,14 +183,14 @@ class Connection:
 
     @contextmanager
     def timed(self, phase: Phase) -> Iterator[None]:
-        """Count what the block takes as this phase, but for a TLS handshake in it."""
+        """Count what the block takes as this phase, but for a TLS handshake and idle pauses."""
         clock = self._deadline.clock
-        begin, before = clock.monotonic(), self.phases.get(Phase.TLS, 0.0)
+        begin, before = clock.monotonic(), self.phases.get(Phase.TLS, 0.0) + self._idle
         try:
             yield
         finally:
-            handshake = self.phases.get(Phase.TLS, 0.0) - before
-            self.phases[phase] = max(0.0, clock.monotonic() - begin - handshake)
+            others = self.phases.get(Phase.TLS, 0.0) + self._idle - before
+            self.phases[phase] = max(0.0, clock.monotonic() - begin - others)
 
     # ------------------------------------------------------------ bytes both ways
 
@@ -201,26 +219,31 @@ class Connection:
             except pycurl.error as error:
                 raise self._lost(error) from error
 
-    def receive_text(self) -> bytes:
+    def receive_text(self, *, patience: Seconds = math.inf) -> bytes:
         """
         Return the next line without its end; at the end of the connection also an unfinished one.
 
+        Args:
+            patience: How long to wait for the rest of a line that has begun, at most.
+
         Raises:
-            TimeoutError, EOFError, Flooded: There is none.
+            Paused: It did not come; once for each amount that has come.
+            TimeoutError, EOFError, Flooded: There is no line.
             Broken: The connection is lost.
         """
         try:
-            return self.receive_until(b"\n")[:-1].removesuffix(b"\r")
+            return self.receive_until(b"\n", patience=patience)[:-1].removesuffix(b"\r")
         except EOFError:
             if not self._buffer:
                 raise
             return self._take(len(self._buffer))
 
-    def receive_until(self, end: bytes) -> bytes:
+    def receive_until(self, end: bytes, *, patience: Seconds = math.inf) -> bytes:
         """
         Return what comes up to a byte, that one included.
 
         Raises:
+            Paused: As receive_text().
             TimeoutError, EOFError, Flooded: It does not come.
             Broken: The connection is lost.
         """
@@ -229,7 +252,7 @@ class Connection:
             begin = len(self._buffer)
             if begin > _LONGEST_LINE:
                 raise Flooded(f"a line longer than {_LONGEST_LINE // 1024}KiB")
-            self._fill()
+            self._fill(patience)
         return self._take(found + 1)
 
     def receive_bytes(self, wanted: bytes, /) -> bytes:
@@ -262,19 +285,38 @@ class Connection:
     def _take(self, size: Bytes) -> bytes:
         taken = bytes(self._buffer[:size])
         del self._buffer[:size]
+        self._paused_at = 0
         return taken
 
-    def _fill(self) -> None:
+    def _fill(self, patience: Seconds = math.inf) -> None:
         """Take what has come, or wait for it."""
         if self._ended:
             raise EOFError
         while not (data := self._receive()):
-            wait_for(select.POLLIN, self._curl, self._deadline)
+            self._wait(patience)
         self._total += len(data)
         if self._total > MOST_RECEIVED:
             raise Flooded(TOO_MUCH)
         self._buffer += data
         self.received = (self.received + data)[-KEPT:]
+
+    def _wait(self, patience: Seconds) -> None:
+        size = len(self._buffer)
+        if size in (0, self._paused_at) or patience == math.inf:
+            wait_for(select.POLLIN, self._curl, self._deadline)
+            return
+        clock = self._deadline.clock
+        begin = clock.monotonic()
+        if _poll(select.POLLIN, self._curl, min(patience, self._deadline.remaining())):
+            return
+        waited = clock.monotonic() - begin
+        self._paused_at = size
+
+        def take() -> None:
+            self._idle += waited
+            self._take(size)
+
+        raise Paused(bytes(self._buffer), take)
 
     def _receive(self) -> bytes:
         """Return what is there, nothing where one must wait; TLS may hold what poll cannot see."""
@@ -313,10 +355,14 @@ def wait_for(event: int, curl: pycurl.Curl, deadline: Deadline) -> None:
     Raises:
         TimeoutError: The deadline has passed.
     """
+    if not _poll(event, curl, deadline.remaining()):
+        raise TimeoutError
+
+
+def _poll(event: int, curl: pycurl.Curl, at_most: Seconds) -> bool:
     poll = select.poll()
     poll.register(curl.getinfo(pycurl.ACTIVESOCKET), event)
-    if not poll.poll(deadline.remaining() * 1000):
-        raise TimeoutError
+    return bool(poll.poll(at_most * 1000))
 
 
 def is_end(error: pycurl.error) -> bool:

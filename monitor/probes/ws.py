@@ -303,6 +303,10 @@ class _Upgrade:
 
     def _breach(self) -> Failure | None:
         """Return what a client must not accept of a server that switched (RFC 6455, 4.1)."""
+        for name, token in (("Upgrade", "websocket"), ("Connection", "upgrade")):
+            if token not in self._tokens(name.lower()):
+                message = f"{self._peer} answered 101 without the header {name}: {token}"
+                return Failure(Reason.PROTOCOL_ERROR, message)
         digest = hashlib.sha1((self._key + _GUID).encode()).digest()  # noqa: S324  as the RFC says
         if self._header("sec-websocket-accept") != base64.b64encode(digest).decode():
             message = f"{self._peer} accepted the upgrade with a wrong Sec-WebSocket-Accept"
@@ -311,7 +315,15 @@ class _Upgrade:
         if chosen is not None and chosen not in self._offered:
             message = f"{self._peer} chose subprotocol {chosen[:100]!r}, which was not offered"
             return Failure(Reason.PROTOCOL_ERROR, message)
+        if extensions := self._header("sec-websocket-extensions"):
+            message = f"{self._peer} uses extension {extensions[:100]!r}, which was not offered"
+            return Failure(Reason.PROTOCOL_ERROR, message)
         return None
+
+    def _tokens(self, name: str) -> set[str]:
+        """Return the members of a header that is a list, in lower case; its lines are one list."""
+        lines = (value for key, value in self.headers if key.lower() == name)
+        return {token.strip().lower() for line in lines for token in line.split(",")}
 
     def _header(self, name: str) -> str | None:
         values = (value for key, value in self.headers if key.lower() == name)
@@ -369,7 +381,7 @@ class _Messages:
         """Return the next message, whatever is wanted of it."""
         return self.receive_text()
 
-    def receive_text(self) -> bytes:
+    def receive_text(self, *, patience: Seconds = math.inf) -> bytes:  # noqa: ARG002  a message has an end
         """Return the next message, of text or bytes, put together from its fragments."""
         while True:
             data, frame = self._receive()

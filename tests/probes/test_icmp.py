@@ -6,7 +6,9 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ from icmplib.exceptions import SocketPermissionError
 
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
-from monitor.model import Failure, IcmpAnswer, Observation, Phase, Reason, Site
+from monitor.model import Failure, IcmpAnswer, Observation, Phase, Reason, Result, Site
 from monitor.probes.icmp import IcmpOptions, IcmpProbe, check_url, forbidden
 from monitor.probes.options import NetworkOptions
 from monitor.probes.resolve import Resolver
+from monitor.report import result_json
 from tests.resources import open_files
 
 SHORT = 0.5  # the timeout of checks that must run into it
@@ -124,24 +127,57 @@ def test_many_threads_do_not_mix_their_replies():
     assert [(one.failure, one.answer.received) for one in seen] == [(None, 5)] * len(hosts)
 
 
-@needs_permission
-def test_foreign_replies_are_ignored():
-    """A reply with our id and number that does not bring our payload back is not ours."""
+@contextmanager
+def answering(source: str, change: Callable[[bytes], bytes]) -> Iterator[IcmpProbe]:
+    """Give a probe whose requests are answered from an address, with their payload changed."""
     try:
         forger = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     except PermissionError:
         pytest.skip("forging replies takes CAP_NET_RAW")
 
-    class Forged(ICMPv4Socket):
+    class Answering(ICMPv4Socket):  # type: ignore[misc]  # icmplib ships no types
         def send(self, request):
-            packet = bytearray(self._create_packet(request.id, request.sequence, b"x" * 56))
-            packet[0] = 0  # a reply, not a request; the checksum follows
-            packet[2:4] = (int.from_bytes(packet[2:4]) + 0x0800).to_bytes(2)
+            payload = change(request.payload)
+            packet = bytearray(self._create_packet(request.id, request.sequence, payload))
+            packet[:4] = bytes(4)  # a reply, not a request
+            packet[2:4] = self._checksum(bytes(packet)).to_bytes(2)
             forger.sendto(packet, ("127.0.0.1", 0))
 
     with forger:
-        seen = ping("127.0.0.1", probe=IcmpProbe(sockets={4: Forged}), timeout=SHORT)
+        forger.bind((source, 0))
+        yield IcmpProbe(sockets={4: Answering})
+
+
+@needs_permission
+def test_foreign_replies_are_ignored():
+    """A reply of another address that does not bring our payload back is not ours."""
+    with answering("127.0.0.2", lambda payload: payload[:-1] + b"x") as probe:
+        seen = ping("127.0.0.1", probe=probe, timeout=SHORT)
     assert seen.failure == Failure(Reason.ICMP_TIMEOUT, "no reply from 127.0.0.1 within 500ms")
+
+
+@needs_permission
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (lambda sent: sent[:20], "cut to 20 of 56 bytes"),
+        (lambda sent: sent[:0], "cut to 0 of 56 bytes"),
+        (lambda sent: sent + b"more", "longer than the 56 bytes sent"),
+        (lambda sent: bytes(len(sent)), "other bytes than those sent"),
+        (lambda sent: bytes(len(sent) - 46), "other bytes than those sent, 10 instead of 56 bytes"),
+        (lambda sent: sent, None),
+    ],
+)
+def test_an_altered_echo_is_a_reply(change, difference):
+    """Routers cut echoes and some fill them otherwise: they are reached; the JSON tells it."""
+    with answering("127.0.0.1", change) as probe:
+        seen = ping("127.0.0.1", probe=probe, timeout=SHORT)
+    assert seen.failure is None
+    assert seen.answer.received == 3
+    assert (seen.answer.altered, seen.answer.difference) == (3 if difference else 0, difference)
+    told = result_json(Result(site="site", url="icmp://127.0.0.1", observation=seen))
+    assert told["altered_replies"] == seen.answer.altered
+    assert told["reply_difference"] == difference
 
 
 @needs_permission
@@ -295,6 +331,26 @@ def test_without_permission(in_namespace):
     )
     assert "net.ipv4.ping_group_range" in sentence
     assert error == f"ProbeError {sentence}"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("sockets", [ALLOW, FORBID], ids=["unprivileged", "raw"])
+def test_link_local_addresses(in_namespace, sockets):
+    """A link-local address is reached through the interface that it names, and no other."""
+    lines = in_namespace(
+        f"""
+        {sockets}
+        ip link add name near type veth peer name far
+        ip address add fe80::5/64 dev near nodad
+        ip link set near up
+        ip link set far up
+        """,
+        ("[fe80::5%near]", {}),
+        ("[fe80::5%25near]", {}),
+        ("[fe80::5%absent]", {}),
+    )
+    assert lines[1:3] == ["up None"] * 2
+    assert lines[3].startswith("ProbeError this machine has no network interface absent")
 
 
 @pytest.mark.real

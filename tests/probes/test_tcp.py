@@ -175,21 +175,21 @@ def test_captures_are_text_and_short(serve, look):
     [
         (
             [{"expect": "^220"}],
-            talk(b"554 no service\r\n", stay_silent),
+            talk(b"hello\r\n", stay_silent),
             Reason.TCP_DIALOGUE,
-            'expected "^220", got "554 no service"',
+            'expected "^220", got "hello", and nothing that matches within 400ms',
         ),
         (
             [{"expect": "^220"}],
-            talk(b"554 no service\r\n"),
+            talk(b"hello\r\n"),
             Reason.TCP_DIALOGUE,
-            'expected "^220", got "554 no service"',
+            'expected "^220", got "hello", then the connection was closed',
         ),
         (
             [{"expect": "^220 ready"}],
             talk(b"220 rea", stay_silent),
             Reason.TCP_DIALOGUE,
-            'expected "^220 ready", got "220 rea"',
+            'expected "^220 ready", got "220 rea", and nothing that matches within 400ms',
         ),
         (
             [{"expect": "^220"}],
@@ -225,7 +225,7 @@ def test_captures_are_text_and_short(serve, look):
             [{"expect_bytes": "00 01 02"}],
             talk(b"\x00", stay_silent),
             Reason.TCP_DIALOGUE,
-            r'expected bytes 00 01 02, got "\x00"',
+            r'expected bytes 00 01 02, got "\x00", and nothing that matches within 400ms',
         ),
         (
             [{"expect_bytes": "00 01"}],
@@ -247,6 +247,96 @@ def test_a_dialogue_that_fails_says_what_came_instead(serve, look, steps, script
     assert Phase.PROCESSING in seen.phases
 
 
+@pytest.mark.parametrize(
+    ("pattern", "came"),
+    [
+        ("login: $", b"Welcome\r\nlogin: "),
+        (r"8\.0\.\d+", b"J\0\0\0\n8.0.36\0rest"),
+        (r"^J\x00{3}\n8", b"J\0\0\0\n8.0.36\0rest"),
+        (r"^\x00\n\n$", b"\0\n\n"),
+        ("^READY$", b"READY\r"),
+        ("^READY$", b"booting\rREADY\rwait"),
+        ("^READY$", b"booting\rREADY\rwait\n"),
+        ("^\\xff\\xfd", b"\xff\xfd\x18\xff\xfd"),
+    ],
+)
+@pytest.mark.parametrize("end", ["stays open", "closes"])
+def test_what_has_come_needs_no_line_end(serve, look, pattern, came, end):
+    """A prompt, bytes that are no text and lines that a lone CR ends are matched as they are."""
+    then = stay_silent if end == "stays open" else b""
+    assert look(serve(talk(came, then)), {"expect": pattern}, timeout="2s").failure is None
+
+
+def test_prompts_are_answered_and_waiting_for_more_does_not_count(serve, look):
+    """A dialogue goes on after a prompt; the pause that shows that it is one is not latency."""
+    server = serve(talk(b"login: ", LINE, 0.05, b"Password: ", LINE, b"\r\n$ ", stay_silent))
+    begin = time.monotonic()
+    seen = look(
+        server,
+        {"expect": "^login: $"},
+        {"send": "me\n"},
+        {"expect": "^Password: $"},
+        {"send": "secret\n"},
+        {"expect": r"\$ $"},
+    )
+    assert seen.failure is None
+    assert server.requests == [b"me\n", b"secret\n"]
+    assert time.monotonic() - begin - seen.duration >= 3 * 0.5
+
+
+def test_a_prompt_serves_one_expect(serve, look):
+    """What was matched without a line end is taken: the next step waits for something else."""
+    seen = look(
+        serve(talk(b"> ", stay_silent)), {"expect": "^> $"}, {"expect": "^> $"}, timeout=SHORT
+    )
+    assert seen.failure.reason is Reason.READ_TIMEOUT
+
+
+def test_a_line_in_pieces_is_not_taken_for_a_prompt(serve, look):
+    """A pattern that fits the beginning of a line waits for the rest, so captures are whole."""
+    server = serve(talk(b"220 mail", 0.1, b".example.com\r\n", stay_silent))
+    seen = look(server, {"expect": "^220 (?P<host>.*)"})
+    assert seen.answer.captures == (("host", "mail.example.com"),)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "came", "quoted"),
+    [
+        ("^220 ", b"554 go away\r\n", "554 go away"),
+        ("^220 ", b"554-go\r\n554 away\r\n", "554 away"),
+        ("^(220|230) ", b"421 busy\r\n", "421 busy"),
+        (r"(?i)^2\d\d[ -].*ready", b"530 no\r\n", "530 no"),
+        ("^[23]", b"450 later\n", "450 later"),
+        (r"^\+OK", b"-ERR locked\r\n", "-ERR locked"),
+        (r"^\* OK", b"* BYE full\r\n", "* BYE full"),
+        ("^a1 OK", b"* CAPABILITY X\r\na1 NO wrong\r\n", "a1 NO wrong"),
+        ("^a1 OK", b"* BYE full\r\n", "* BYE full"),
+    ],
+)
+def test_a_refusal_ends_the_check(serve, look, pattern, came, quoted):
+    """A reply after which the expected one cannot come is not waited out (30 s here)."""
+    seen = look(serve(talk(came, stay_silent)), {"expect": pattern}, timeout="30s")
+    assert seen.failure.reason is Reason.TCP_DIALOGUE
+    assert seen.failure.message == f'expected "{pattern}", got "{quoted}", which is a refusal'
+    assert seen.duration < 20
+
+
+@pytest.mark.parametrize(
+    ("pattern", "came"),
+    [
+        ("^354 ", b"250 one\r\n250 two\r\n354 go\r\n"),
+        ("^220 ", b"554-not the end\r\n220 ok\r\n"),
+        ("ready", b"554 x\r\nready\r\n"),
+        ("^554 ", b"554 as expected\r\n"),
+        ("^a2 OK", b"a1 NO first\r\na2 OK second\r\n"),
+        ("^250 ", b"5544 is no code\r\n250 ok\r\n"),
+    ],
+)
+def test_what_is_no_refusal_is_skipped(serve, look, pattern, came):
+    """Other replies, continued ones, and patterns that ask for no code skip lines as ever."""
+    assert look(serve(talk(came, stay_silent)), {"expect": pattern}).failure is None
+
+
 def test_bytes_are_expected_one_after_the_other(serve, look):
     """expect_bytes takes as many bytes as it names and leaves the next ones."""
     server = serve(talk(b"\x00\x01\x02rest\n"))
@@ -260,7 +350,9 @@ def test_a_secret_is_never_quoted(serve, look):
     keys = {"environ": {"PASS": "hunter2-hunter2"}}
     seen = look(server, {"send": "AUTH ${PASS}"}, {"expect": "^[+]OK"}, **keys)
     assert server.requests == [b"AUTH hunter2-hunter2\r\n"]
-    assert seen.failure.message == 'expected "^[+]OK", got "-ERR no <secret> here"'
+    assert (
+        seen.failure.message == 'expected "^[+]OK", got "-ERR no <secret> here", which is a refusal'
+    )
     assert seen.answer.received == b"-ERR no <secret> here\r\n"
 
 
@@ -270,8 +362,8 @@ def test_what_a_peer_says_is_quoted_printable_and_short(serve, look):
     seen = look(server, {"expect": "^220"})
     head = r'expected "^220", got "\x1b[31m\xff' + "é"
     assert seen.failure.message.startswith(head + "xxx")
-    assert seen.failure.message.endswith('x…"')
-    assert len(seen.failure.message) < 150
+    assert seen.failure.message.endswith('x…", then the connection was closed')
+    assert len(seen.failure.message) < 180
 
 
 # ---------------------------------------------------------------- TLS in mid-connection
@@ -455,7 +547,8 @@ def test_redis_answers_ping(real, handles, authority, tmp_path):
         seen = ask(tcp={"dialogue": ping})
         good = ask(tcp={"dialogue": [*login, *ping]}, environ={"PASS": "sesame"})
     assert seen.failure.reason is Reason.TCP_DIALOGUE
-    assert seen.failure.message == (r'expected "^\+PONG", got "-NOAUTH Authentication required."')
+    said = "-NOAUTH Authentication required."
+    assert seen.failure.message == rf'expected "^\+PONG", got "{said}", which is a refusal'
     assert good.failure is None
 
 

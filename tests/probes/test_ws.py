@@ -81,7 +81,10 @@ def header(request: bytes, name: str) -> str | None:
     return None
 
 
-def upgrade(*headers: str, accept: str | None = None, after: bytes = b""):
+SWITCH = ("Upgrade: websocket", "Connection: Upgrade")
+
+
+def upgrade(*headers: str, accept: str | None = None, after: bytes = b"", switch=SWITCH):
     """Take a request and switch protocols, with frames behind the answer."""
 
     def step(connection):
@@ -93,8 +96,7 @@ def upgrade(*headers: str, accept: str | None = None, after: bytes = b""):
         digest = hashlib.sha1(guid.encode()).digest()  # noqa: S324  as RFC 6455 says
         lines = [
             "HTTP/1.1 101 Switching Protocols",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
+            *switch,
             f"Sec-WebSocket-Accept: {accept or base64.b64encode(digest).decode()}",
             *headers,
             "",
@@ -128,6 +130,39 @@ def test_an_upgrade_is_enough(serve, look):
     while len(server.requests) < 2 and time.monotonic() < limit:
         time.sleep(0.01)
     assert server.requests[1] == bytes([CLOSE]) + struct.pack("!H", 1000)
+
+
+@pytest.mark.parametrize(
+    ("lines", "missing"),
+    [
+        ((), "Upgrade: websocket"),
+        (("Upgrade: websocket",), "Connection: upgrade"),
+        (("Connection: Upgrade",), "Upgrade: websocket"),
+        (("Upgrade: h2c", "Connection: Upgrade"), "Upgrade: websocket"),
+        (("Upgrade: websocket", "Connection: keep-alive"), "Connection: upgrade"),
+    ],
+)
+def test_an_upgrade_says_what_it_upgrades_to(serve, look, lines, missing):
+    """101 without Upgrade and Connection is not an upgrade to WebSocket (RFC 6455, 4.1)."""
+    server = serve([upgrade(switch=lines), wait_for_end])
+    seen = look(server)
+    assert seen.failure.reason is Reason.PROTOCOL_ERROR
+    message = f"127.0.0.1:{server.port} answered 101 without the header {missing}"
+    assert seen.failure.message.replace("localhost", "127.0.0.1") == message
+
+
+def test_the_headers_of_an_upgrade_are_lists(serve, look):
+    """Case does not matter, Connection may name more, and several lines are one list."""
+    lines = ("upgrade: WebSocket", "connection: keep-alive", "Connection: x, uPGRADE")
+    assert look(serve([upgrade(switch=lines), read_frame])).failure is None
+
+
+def test_an_extension_that_was_not_offered_is_refused(serve, look):
+    """Frames of an extension that we do not know could not be read (RFC 6455, 4.1)."""
+    server = serve([upgrade("Sec-WebSocket-Extensions: permessage-deflate"), wait_for_end])
+    seen = look(server)
+    assert seen.failure.reason is Reason.PROTOCOL_ERROR
+    assert "extension 'permessage-deflate', which was not offered" in seen.failure.message
 
 
 def test_every_check_has_a_key_of_its_own(serve, look):
@@ -424,7 +459,10 @@ def test_a_secret_is_never_quoted(serve, look):
     login = {"send": "${PASS}"}
     keys = {"environ": {"PASS": "hunter2-hunter2"}, "timeout": SHORT}
     seen = look(server, login, {"expect": "^ok$"}, **keys)
-    assert seen.failure.message == 'expected "^ok$", got "no <secret> here"'
+    assert (
+        seen.failure.message
+        == 'expected "^ok$", got "no <secret> here", and nothing that matches within 400ms'
+    )
     assert seen.answer.received == b"no <secret> here"
 
 
