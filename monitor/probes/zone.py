@@ -47,7 +47,7 @@ def zone_index(host: str) -> int:
     written = f"{host.partition('%')[0]}%{zone}"
     raise ProbeError(
         f"this machine has no network interface {zone}, which {written} names;"
-        " `ip link` lists those it has"
+        " the command ip link lists those it has"
     )
 
 
