@@ -35,7 +35,8 @@ from monitor.probes.ciphers import iana_name
 from monitor.probes.datagrams import ip_version
 from monitor.probes.guard import GuardedNetwork, forbidden
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
-from monitor.probes.resolve import Resolver, is_address
+from monitor.probes.resolve import Resolver, is_address, timed_out
+from monitor.probes.shortage import SHORTAGE_TEXTS, SHORTAGES, check_look_ups, check_ports
 from monitor.probes.silent import OUT_OF_MEMORY, Options, SilentCurl
 from monitor.probes.zone import zone_index
 
@@ -508,8 +509,7 @@ class Transfer:
         connected = self._times[1] > 0
         if code in _OUR_FAULT:
             raise ProbeError(_OUR_FAULT[code].format(text=text, route=self._route))
-        if not connected and self._shortage in _OUR_SHORTAGES:
-            raise ProbeError(f"cannot open a connection: {self._shortage}")
+        self._check_shortages(code, text, system)
         if not connected and self._forbidden:
             unsafe = Reason.CONNECT_UNREACHABLE if self._route.pinned else Reason.REDIRECT_UNSAFE
             return Failure(unsafe, self._forbidden)
@@ -518,6 +518,20 @@ class Transfer:
         if not connected and code in _CONNECTING:
             return self._unconnected(text, system)
         return self._by_code(code, text) or self._by_table(code, text)
+
+    def _check_shortages(self, code: int, text: str, system: int) -> None:
+        """Raise ProbeError if this machine lacks something, whoever would be blamed otherwise."""
+        connected = self._times[1] > 0
+        if not connected and self._shortage in SHORTAGE_TEXTS:
+            raise ProbeError(f"cannot open a connection: {self._shortage}")
+        if system in (errno.ENOBUFS, errno.ENOMEM) or (system in SHORTAGES and not connected):
+            raise ProbeError(f"the connection to {self._peer} failed: {os.strerror(system)}")
+        if _NO_MEMORY.search(text):
+            raise ProbeError(OUT_OF_MEMORY)
+        if not connected and self._tried:
+            check_ports(system, split_address(self._tried)[0], self._tried)
+        if code == pycurl.E_COULDNT_RESOLVE_PROXY and self._route.proxy:
+            check_look_ups(self._route.proxy.host)
 
     def _by_code(self, code: int, text: str) -> Failure | None:
         """Return the failure of a code whose meaning needs more than its text."""
@@ -570,8 +584,7 @@ class Transfer:
         limit = show_duration(self._deadline.timeout)
         if not resolved and not is_address(self._route.destination[0]):
             self.reusable = False  # its resolver thread still waits
-            name = self._route.destination[0]
-            return Failure(Reason.DNS_TIMEOUT, f"no answer to the look-up of {name} within {limit}")
+            return timed_out(self._route.destination[0], self._deadline)
         if not connected:
             return Failure(Reason.CONNECT_TIMEOUT, f"no connection to {self._peer} within {limit}")
         after = f"connected after {show_duration(connected / MICROSECONDS)}"
@@ -632,6 +645,8 @@ class Transfer:
             text = f"no answer within {show_duration(self._deadline.timeout)}"
             # A resolver thread may still wait for the proxy's name
             self.reusable = bool(self._times[0])
+            if not self.reusable and not is_address(proxy.host):
+                check_look_ups(proxy.host)
         return Failure(Reason.PROXY_ERROR, f"proxy {proxy.peer}: {text}")
 
 
@@ -862,9 +877,7 @@ _OUR_FAULT = {
     pycurl.E_SSL_ENGINE_INITFAILED: "OpenSSL cannot start: {text}",
     _E_UNRECOVERABLE_POLL: "the system cannot wait for sockets: {text}",
 }
-_OUR_SHORTAGES = {
-    os.strerror(number) for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-}
+_NO_MEMORY = re.compile("malloc failure")  # OpenSSL's
 
 _READING = {
     pycurl.E_SSL_CONNECT_ERROR,

@@ -1,6 +1,5 @@
 """What the probes over datagrams share: where to send from, and when exactly a reply arrived."""
 
-import errno
 import socket
 import struct
 from collections.abc import Iterable
@@ -15,9 +14,6 @@ _TIMESPEC = struct.Struct("@ll")
 
 ANCILLARY_SPACE: Bytes = 512
 """What recvmsg needs for everything that we ask the kernel to send along."""
-
-SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""Errors that say the monitor's system is at its limit, and nothing about a site."""
 
 
 def ip_version(address: str) -> int:

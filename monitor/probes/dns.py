@@ -43,7 +43,6 @@ from monitor.options import Parsed, option, show_duration
 from monitor.probes.curl import Handles, Route
 from monitor.probes.datagrams import (
     ANCILLARY_SPACE,
-    SHORTAGES,
     ip_choice,
     ip_version,
     request_stamps,
@@ -52,6 +51,7 @@ from monitor.probes.datagrams import (
 from monitor.probes.guard import refusal
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.resolve import Resolver
+from monitor.probes.shortage import SHORTAGES, lack
 from monitor.probes.stream import Broken, Connection
 from monitor.probes.zone import host_of, socket_address
 
@@ -390,7 +390,7 @@ class _Check:
 def _datagram_failed(error: OSError, peer: str) -> Exception:
     """Return what to raise for a datagram that could not be sent, or came back."""
     if error.errno in SHORTAGES:
-        return ProbeError(f"no datagram could be sent: {error.strerror}")
+        return ProbeError(f"no datagram could be sent: {lack(error)}")
     if error.errno == errno.ECONNREFUSED:
         message = f"nothing listens at {peer} (port unreachable)"
         return Broken(Reason.CONNECT_REFUSED, message)

@@ -7,6 +7,7 @@ to the same address and makes the call; its own connecting is part of the phase 
 blackbox_exporter. grpcio is an optional extra: nothing here imports it before it is needed.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ from monitor.options import option, show_duration
 from monitor.probes.curl import Handles, Route
 from monitor.probes.datagrams import ip_version
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
+from monitor.probes.shortage import SHORTAGE_TEXTS
 from monitor.probes.zone import zone_of
 
 _METHOD = "/grpc.health.v1.Health/Check"
@@ -243,7 +245,10 @@ class _Row:
     message: str
 
 
-_UNCONNECTED = "^failed to connect to all addresses.*"
+_NO_CONNECTION = "failed to connect to all addresses"
+_UNCONNECTED = f"^{_NO_CONNECTION}.*"
+# libcurl has just connected to the same address, so there is one to send from
+_LACKS = (*SHORTAGE_TEXTS, os.strerror(errno.EADDRNOTAVAIL))
 
 # The most specific first. Details that the server wrote begin otherwise, or nearly never so
 _ROWS = (
@@ -307,8 +312,10 @@ def _failure(code: str, details: str, peer: str, deadline: Deadline) -> Failure:
     if code == "DEADLINE_EXCEEDED" and deadline.passed():
         limit = show_duration(deadline.timeout)
         return Failure(Reason.READ_TIMEOUT, f"no answer from {peer} within {limit}")
-    if "Too many open files" in details:
-        raise ProbeError("gRPC cannot connect: too many open files")
+    if details.startswith(_NO_CONNECTION):
+        lack = next((text for text in _LACKS if details.endswith(text)), None)
+        if lack:
+            raise ProbeError(f"gRPC cannot connect: {lack}")
     for row in _ROWS:
         if row.pattern.search(details):
             wrapped = _WRAPPED.match(details)

@@ -47,7 +47,6 @@ from monitor.model import (
 from monitor.options import Duration, Size, option, show_duration
 from monitor.probes.datagrams import (
     ANCILLARY_SPACE,
-    SHORTAGES,
     ip_choice,
     ip_version,
     request_stamps,
@@ -56,6 +55,7 @@ from monitor.probes.datagrams import (
 from monitor.probes.guard import refusal
 from monitor.probes.options import NetworkOptions, split_address
 from monitor.probes.resolve import Resolver
+from monitor.probes.shortage import SHORTAGES
 from monitor.probes.zone import host_of, socket_address, zone_index
 
 _MOST_PACKETS = 100
@@ -332,6 +332,8 @@ class _Echo:
             # ICMP errors of packets to elsewhere stay away too
             sock.connect(socket_address(self._address, 0))
         except OSError as error:
+            if error.errno in SHORTAGES:
+                raise ProbeError(f"no packet could be sent: {error.strerror}") from error
             raise _Unreachable(f"{self._address} cannot be reached: {error.strerror}") from error
 
     def _hear_own_replies_only(self) -> None:

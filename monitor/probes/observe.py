@@ -34,7 +34,10 @@ class Observer:
                 looks like a timeout then is none of the site's.
         """
         deadline = Deadline.after(site.timeout, self._clock)
-        seen = self._probes[site.scheme](site, deadline)
+        try:
+            seen = self._probes[site.scheme](site, deadline)
+        except MemoryError as error:
+            raise ProbeError("the monitor has no memory left") from error
         if seen.duration > site.timeout + _STANDSTILL:
             took, limit = show_duration(seen.duration), show_duration(site.timeout)
             raise ProbeError(

@@ -6,7 +6,6 @@ for) decides what a name means. It tells neither "no such name" from "the resolv
 keeps a deadline, so a look-up that failed is asked for again over DNS alone, only for the reason.
 """
 
-import errno
 import queue
 import socket
 import threading
@@ -23,6 +22,7 @@ from monitor.clock import Deadline
 from monitor.errors import ProbeError
 from monitor.model import Failure, Reason
 from monitor.options import show_duration
+from monitor.probes.shortage import SHORTAGES, check_look_ups, lack
 
 # Threads that a silent resolver may hold; each ends when getaddrinfo gives up (glibc: 10 s or more)
 _MOST_LOOKUPS = 64
@@ -71,13 +71,18 @@ class Resolver:
             raise ProbeError(f"{_MOST_LOOKUPS} name look-ups hang; the system's resolver is silent")
         answer: queue.SimpleQueue[str | Exception] = queue.SimpleQueue()
         # getaddrinfo cannot be interrupted: its thread is left behind when the deadline passes
-        threading.Thread(
+        thread = threading.Thread(
             target=self._look_up, args=(host, ip, answer), name="look-up", daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._slots.release()
+            raise ProbeError(f"cannot look up {host}: no thread can be started") from error
         try:
             found = answer.get(timeout=deadline.remaining())
         except queue.Empty:
-            return _timeout(host, deadline)
+            return timed_out(host, deadline)
         return found if isinstance(found, str) else self.why_not(host, deadline, ip)
 
     def _look_up(self, host: str, ip: str, answer: "queue.SimpleQueue[str | Exception]") -> None:
@@ -94,19 +99,20 @@ class Resolver:
         Return why the system could not look up this name, by asking its name servers again.
 
         Raises:
-            ProbeError: The system has no name server, or no file descriptor to ask one with.
+            ProbeError: The system has no name server, or lacks what it takes to ask one.
         """
+        check_look_ups(host)
         try:
             found = self._ask(host, deadline, ip)
         except dns.exception.Timeout:
-            return _timeout(host, deadline)
+            return timed_out(host, deadline)
         except dns.resolver.NoResolverConfiguration as error:
             raise ProbeError(f"no name server is set up to look up {host}") from error
         except OSError as error:
             raise ProbeError(f"cannot look up {host}: {error.strerror}") from error
         except (dns.exception.DNSException, UnicodeError) as error:
-            if _lacks_files(error):
-                raise ProbeError(f"cannot look up {host}: no file descriptor is left") from error
+            if missing := _missing(error):
+                raise ProbeError(f"cannot look up {host}: {missing}") from error
             for kind, reason, message in _ROWS:
                 if isinstance(error, kind):
                     text = message.format(host=host, said=_said(error))
@@ -139,7 +145,14 @@ def _what(ip: str) -> str:
     return "address" if ip == "auto" else f"IPv{ip} address"
 
 
-def _timeout(host: str, deadline: Deadline) -> Failure:
+def timed_out(host: str, deadline: Deadline) -> Failure:
+    """
+    Return the failure of a look-up that did not end within the deadline.
+
+    Raises:
+        ProbeError: It could not even be made here.
+    """
+    check_look_ups(host)
     took = show_duration(deadline.timeout)
     return Failure(Reason.DNS_TIMEOUT, f"no answer to the look-up of {host} within {took}")
 
@@ -150,11 +163,10 @@ def _tries(error: Exception) -> list[Any]:
     return [one[3] for one in tries]
 
 
-def _lacks_files(error: Exception) -> bool:
-    return any(
-        isinstance(one, OSError) and one.errno in (errno.EMFILE, errno.ENFILE)
-        for one in _tries(error)
-    )
+def _missing(error: Exception) -> str:
+    """Return what this machine had too little of, empty where that was not the cause."""
+    tries = (one for one in _tries(error) if isinstance(one, OSError) and one.errno in SHORTAGES)
+    return next(map(lack, tries), "")
 
 
 def _said(error: Exception) -> str:

@@ -1,0 +1,73 @@
+"""
+What this machine itself runs short of: descriptors, memory, local ports, threads.
+
+None of it says anything about a site, so whoever meets it raises ProbeError.
+"""
+
+import errno
+import os
+import socket
+import threading
+
+from monitor.errors import ProbeError
+from monitor.probes.zone import socket_address
+
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN})
+"""Errors of a socket that is opened, connected or sent from. EAGAIN: no port for datagrams."""
+SHORTAGE_TEXTS = frozenset(map(os.strerror, SHORTAGES))
+
+_NO_PORT_LEFT = "no local port is left"
+_NO_PORT = _NO_PORT_LEFT + " for a connection to {peer}; see net.ipv4.ip_local_port_range"
+
+
+def lack(error: OSError) -> str:
+    """Return what an error of a socket for datagrams says is missing."""
+    ports = error.errno in (errno.EAGAIN, errno.EADDRINUSE)
+    return _NO_PORT_LEFT if ports else os.strerror(error.errno or 0)
+
+
+def check_ports(number: int, address: str, peer: str) -> None:
+    """
+    Look why a connection got EADDRNOTAVAIL: no local port was left, or no address to send from.
+
+    The latter is how Linux says that this machine has no address of that IP version.
+
+    Raises:
+        ProbeError: It was the ports.
+    """
+    if number == errno.EADDRNOTAVAIL and _has_address_for(address):
+        raise ProbeError(_NO_PORT.format(peer=peer))
+
+
+def _has_address_for(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect(socket_address(address, 9))  # nothing is sent
+    except OSError as error:
+        return error.errno in SHORTAGES  # the ports of datagrams are used up as well
+    return True
+
+
+def check_look_ups(host: str) -> None:
+    """
+    Look whether this machine has what a look-up takes, after one that failed or did not end.
+
+    getaddrinfo and libcurl's threads do not tell: to them it is a server that does not answer.
+
+    Raises:
+        ProbeError: It has not.
+    """
+    try:
+        threading.Thread(target=_end_at_once, name="look-up", daemon=True).start()
+    except RuntimeError as error:
+        raise ProbeError(f"cannot look up {host}: no thread can be started") from error
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("", 0))
+    except OSError as error:
+        raise ProbeError(f"cannot look up {host}: {lack(error)}") from error
+
+
+def _end_at_once() -> None:
+    """Do nothing."""
