@@ -17,7 +17,6 @@ SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, 
 SHORTAGE_TEXTS = frozenset(map(os.strerror, SHORTAGES))
 
 _NO_PORT_LEFT = "no local port is left"
-_NO_PORT = _NO_PORT_LEFT + " for a connection to {peer}; see net.ipv4.ip_local_port_range"
 
 
 def lack(error: OSError) -> str:
@@ -36,7 +35,9 @@ def check_ports(number: int, address: str, peer: str) -> None:
         ProbeError: It was the ports.
     """
     if number == errno.EADDRNOTAVAIL and _has_address_for(address):
-        raise ProbeError(_NO_PORT.format(peer=peer))
+        raise ProbeError(
+            f"no local port is left for a connection to {peer}; see net.ipv4.ip_local_port_range"
+        )
 
 
 def _has_address_for(address: str) -> bool:
