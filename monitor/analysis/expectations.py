@@ -527,6 +527,7 @@ class RecordRules:
         not_matches: Patterns that no record may match.
         all_match: Patterns that every record must match, and there must be one.
         count: Of records.
+        may_be_empty: Whether all_match holds where there is no record.
         of_success: Whether it says nothing of replies other than NOERROR, which have no records.
     """
 
@@ -534,6 +535,7 @@ class RecordRules:
     not_matches: tuple[str, ...] = ()
     all_match: tuple[str, ...] = ()
     count: Count | None = None
+    may_be_empty: bool = False
     of_success: bool = False
 
 
@@ -544,6 +546,7 @@ _RECORDS_SCHEMA: Mapping[str, Any] = {
         "not_matches": one_or_list(REGEX_SCHEMA),
         "all_match": one_or_list(REGEX_SCHEMA),
         "count": COUNT_SCHEMA,
+        "empty": {"enum": ["allowed"]},
     },
     "additionalProperties": False,
     "minProperties": 1,
@@ -554,17 +557,22 @@ def parse_records(value: Any) -> RecordRules:
     """
     Read a pattern or several, or ``{matches: …, not_matches: …, all_match: …, count: …}``.
 
+    ``empty: allowed`` beside all_match lets a section without records pass.
+
     Raises:
         ValueError: It is anything else.
     """
     if not isinstance(value, Mapping):
         return RecordRules(matches=patterns(value))
     rules = mapping(value, _RECORDS_SCHEMA["properties"])
+    if rules.get("empty", _ALLOWED) != _ALLOWED:
+        raise ValueError(f"empty is allowed or not written, not {rules['empty']!r}")
     return RecordRules(
         matches=patterns(rules["matches"]) if "matches" in rules else (),
         not_matches=patterns(rules["not_matches"]) if "not_matches" in rules else (),
         all_match=patterns(rules["all_match"]) if "all_match" in rules else (),
         count=parse_count(rules["count"]) if "count" in rules else None,
+        may_be_empty="empty" in rules,
     )
 
 
@@ -577,7 +585,7 @@ def _check_records(section: str) -> Callable[[RecordRules, Seen], str | None]:
         why = rules.count.why_not(len(records)) if rules.count else None
         if why:
             return f"{section} count {len(records)} {why}"
-        needed = (*rules.matches, *rules.all_match)
+        needed = rules.matches if rules.may_be_empty else (*rules.matches, *rules.all_match)
         if not records and needed:
             return f"{section} is empty, so nothing matches {seen.quote(needed[0])}"
         for record in records:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
+from monitor import daemon
 from monitor.config.blackbox import imported
+from monitor.errors import ConfigError
 
 
 @click.group(name="import")
@@ -16,4 +18,7 @@ def import_() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def blackbox(file: Path) -> None:
     """Print a blackbox_exporter file as modules of ours; comments say what has no equivalent."""
-    click.echo(imported(file), nl=False)
+    done = imported(file, daemon.TABLES)
+    click.echo(done.text, nl=False)
+    if done.problems:
+        raise ConfigError(done.problems)

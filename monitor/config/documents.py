@@ -68,12 +68,21 @@ class DocumentReader:
     """
     Reads the files of one load; the mutable state is what was found so far.
 
+    Args:
+        composer: What reads a file's YAML.
+
     Attributes:
         documents: In their order.
         files: What was read, looked for, or searched for files.
     """
 
-    def __init__(self, substituter: Substituter, problems: Problems) -> None:
+    def __init__(
+        self,
+        substituter: Substituter,
+        problems: Problems,
+        composer: type[Composer] = Composer,
+    ) -> None:
+        self._composer = composer
         self.documents: list[Document] = []
         self.files: dict[Path, None] = {}
         self._substituter = substituter
@@ -113,11 +122,12 @@ class DocumentReader:
         except UnicodeDecodeError as error:
             self._problems.at(source.shown, "is not UTF-8", data.count(b"\n", 0, error.start) + 1)
             return None
-        top = Composer(source, self._problems, self._substitute).compose(data)
+        top = self._composer(source, self._problems, self._substitute).compose(data)
         if top is None or is_empty(top):
             return None
         if not isinstance(top, Mapping):
-            self._problems.add(top, (), "must be a mapping of keys such as sites:, at the top")
+            key = self._composer.first_key
+            self._problems.add(top, (), f"must be a mapping of keys such as {key}:, at the top")
             return None
         return top
 

@@ -51,6 +51,11 @@ class Groups:
                 text += piece
         return text
 
+    def is_beyond(self, name: str) -> bool:
+        """Return whether there is such a group, and no reference of ours to it."""
+        number = self._number(name)
+        return number is not None and number > _LARGEST_REFERENCE
+
     def reference(self, name: str) -> str:
         """Return our reference to a group, nothing where there is none, as Go does."""
         number = self._number(name)

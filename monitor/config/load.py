@@ -244,7 +244,7 @@ class _Load:
         for name, entry in shipped.entries.items() if shipped else ():
             if found := self._modules.read(name, entry.value, ("modules", name)):
                 modules[name] = found[0]
-        for name, written, node in self._written_modules():
+        for name, written, node, origins in self._written_modules():
             path = ("modules", name)
             if other := names.get(name):
                 there = f"{other.source.shown}:{other.line}:{other.column}"
@@ -252,25 +252,29 @@ class _Load:
                 self._problems.add(written, path, message)
                 continue
             names[name] = written
-            if found := self._modules.read(name, node, path):
+            with self._problems.told_as(origins):
+                found = self._modules.read(name, node, path)
+            if found:
                 modules[name] = found[0]
                 self._options_files.update(dict.fromkeys(found[1]))
         return modules, bool(names)
 
-    def _written_modules(self) -> Iterator[tuple[str, Node, Node]]:
-        """Yield the name of each module, where it stands, and the module."""
+    def _written_modules(self) -> Iterator[tuple[str, Node, Node, Mapping[KeyPath, KeyPath]]]:
+        """Yield each module's name, where it stands, the module, and what it was made from."""
         for document in self._documents.documents:
             if foreign := document.top.entries.get("blackbox_modules"):
                 yield from self._blackbox_modules(foreign.value)
             written = document.top.entries.get("modules")
             if written and isinstance(written.value, MappingNode):
                 for name, entry in written.value.entries.items():
-                    yield name, entry.key, entry.value
+                    yield name, entry.key, entry.value, {}
             elif written and not is_empty(written.value):
                 message = "must be a mapping of modules by name"
                 self._problems.add(written.value, ("modules",), message)
 
-    def _blackbox_modules(self, item: Node) -> Iterator[tuple[str, Node, Node]]:
+    def _blackbox_modules(
+        self, item: Node
+    ) -> Iterator[tuple[str, Node, Node, Mapping[KeyPath, KeyPath]]]:
         key = "blackbox_modules"
         if not isinstance(item, Scalar) or not item.text:
             self._problems.add(item, (key,), "must be the path of a blackbox_exporter file")
@@ -288,7 +292,7 @@ class _Load:
             for remark in one.remarks:
                 self._problems.add(remark.node, remark.path, f"is not possible: {remark.text}")
             if one.node is not None and not one.remarks:
-                yield one.name, one.written, one.node
+                yield one.name, one.written, one.node, one.origins
             self._options_files.update(dict.fromkeys(one.files))
         self._options_files.update(reader.files)
 

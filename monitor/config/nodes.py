@@ -207,7 +207,14 @@ class _AbandonedError(Exception):
 
 
 class Composer:
-    """Makes the nodes of one file out of the parser's events; the mutable state is the stack."""
+    """
+    Makes the nodes of one file out of the parser's events; the mutable state is the stack.
+
+    Attributes:
+        first_key: One that such files have at the top, for messages.
+    """
+
+    first_key: ClassVar[str] = "sites"
 
     def __init__(self, source: Source, problems: Problems, substitute: Substitute) -> None:
         self._source = source
@@ -238,9 +245,9 @@ class Composer:
             case yaml.ScalarEvent():
                 self._scalar(event)
             case yaml.MappingStartEvent():
-                self._open(event, Mapping(self._source, *_place(event)))
+                self._open(event, Mapping(self._source, *place_of(event)))
             case yaml.SequenceStartEvent():
-                self._open(event, Sequence(self._source, *_place(event)))
+                self._open(event, Sequence(self._source, *place_of(event)))
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 self._close()
             case yaml.AliasEvent():
@@ -250,8 +257,10 @@ class Composer:
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         plain = bool(event.implicit[0]) or event.tag not in (None, "!", _TEXT_TAG)
-        node = Scalar(self._source, *_place(event), event.value, plain)
         self._check_tag(event)
+        self._add_scalar(event, Scalar(self._source, *place_of(event), event.value, plain))
+
+    def _add_scalar(self, event: yaml.ScalarEvent, node: Scalar) -> None:
         if event.anchor:
             self._anchors[event.anchor] = node
         self._written += 1
@@ -359,7 +368,7 @@ class Composer:
         self._problems.add(node, path, message)
 
     def _report_event(self, event: yaml.Event, message: str) -> None:
-        line, column = _place(event)
+        line, column = place_of(event)
         self._problems.at(self._source.shown, message, line, column, self._path())
 
     def _abandon(self, where: yaml.Event | Node, message: str) -> NoReturn:
@@ -396,7 +405,8 @@ def _merge(node: Mapping, merged: list[Mapping]) -> dict[str, Entry]:
     return {**entries, **node.entries}
 
 
-def _place(event: yaml.Event) -> tuple[int, int]:
+def place_of(event: yaml.Event) -> tuple[int, int]:
+    """Return the line and column where an event begins, from 1."""
     mark = event.start_mark
     return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 

@@ -1,6 +1,8 @@
 """Where problems gather while files are read: each with its place, and none of them twice."""
 
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -53,6 +55,7 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, int, int, str], Problem] = {}
+        self._origins: Mapping[KeyPath, KeyPath] = {}
 
     def add(self, placed: Placed, path: KeyPath, message: str) -> None:
         """
@@ -61,7 +64,20 @@ class Problems:
         The same message at the same place is noted once: what stands in defaults, or at an anchor,
         reaches many sites.
         """
+        for length in range(len(path), 0, -1):
+            if origin := self._origins.get(path[:length]):
+                path = origin
+                break
         self.at(placed.source.shown, message, placed.line, placed.column, path)
+
+    @contextmanager
+    def told_as(self, origins: Mapping[KeyPath, KeyPath]) -> Iterator[None]:
+        """Tell problems with what was made out of something else by the path of that."""
+        self._origins = origins
+        try:
+            yield
+        finally:
+            self._origins = {}
 
     def at(
         self, file: str, message: str, line: int = 1, column: int = 1, path: KeyPath = ()

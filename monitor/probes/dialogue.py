@@ -6,7 +6,7 @@ WebSocket.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Protocol
 
@@ -71,6 +71,11 @@ class Step:
         "skipped. A prompt or bytes without a line end count once nothing follows for 0.5s. "
         "Named groups become labels.",
     )
+    expect_next: Regex | None = option(
+        None,
+        doc="What must be found in the very next line (over WebSocket: message); nothing is "
+        "skipped. Named groups become labels.",
+    )
     expect_bytes: HexBytes | None = option(
         None,
         doc="What the next bytes (over WebSocket: the next message) must be, in hexadecimal.",
@@ -92,8 +97,9 @@ def check_steps(steps: Sequence[Step]) -> None:
     count = -1
     names: set[str] = set()
     for step in steps:
-        if step.expect is not None:
-            regex = compile_regex(step.expect)
+        pattern = step.expect if step.expect is not None else step.expect_next
+        if pattern is not None:
+            regex = compile_regex(pattern)
             count = regex.groups
             names.update(regex.groupindex)
         for escaped, number, name in _REFERENCE.findall((step.send or "").encode()):
@@ -103,6 +109,54 @@ def check_steps(steps: Sequence[Step]) -> None:
                     f"dialogue refers to {reference}, a group that no earlier expect has;"
                     f" a literal {reference} is written \\{reference}"
                 )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    What a pattern matched.
+
+    Attributes:
+        numbered: The whole match, and each group; None for those that took no part.
+        named: Those of the groups with a name that did.
+    """
+
+    numbered: tuple[bytes | None, ...]
+    named: Mapping[str, bytes]
+
+
+_NO_TEXT = re.compile("[\udc80-\udcff]")
+
+
+def find(pattern: str, data: bytes | bytearray) -> Found | None:
+    r"""
+    Return what a pattern matches in a line or message, None if nothing.
+
+    Patterns are about characters, as those of http are: ``^caf. OK$`` fits ``café OK``. A byte that
+    is not part of one counts as the character U+FFFD, as in Go and so in blackbox_exporter. Where
+    there are such bytes, a pattern may be about them as well: ``^\xff\xfd``. What was matched is
+    given back as it came.
+    """
+    text = data.decode(errors="surrogateescape")
+    match = compile_regex(pattern).search(_NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text))
+    if match is None:
+        return _find_bytes(pattern, bytes(data)) if _NO_TEXT.search(text) else None
+
+    def part(group: int) -> bytes | None:
+        begin, end = match.span(group)
+        return text[begin:end].encode(errors="surrogateescape") if begin >= 0 else None
+
+    numbered = tuple(map(part, range(match.re.groups + 1)))
+    named = {name: part(number) for name, number in match.re.groupindex.items()}
+    return Found(numbered, {name: one for name, one in named.items() if one is not None})
+
+
+def _find_bytes(pattern: str, data: bytes) -> Found | None:
+    match = compile_regex(pattern, binary=True).search(data)
+    if match is None:
+        return None
+    named = {name.decode(): one for name, one in match.groupdict().items() if one is not None}
+    return Found((match[0], *match.groups()), named)
 
 
 class Peer(Protocol):
@@ -168,6 +222,8 @@ class Dialogue:
             self._send(self._peer.send_bytes, step.send_bytes)
         elif step.expect is not None:
             self._expect(step.expect)
+        elif step.expect_next is not None:
+            self._expect(step.expect_next, skip=False)
         elif step.expect_bytes is not None:
             self._expect_bytes(step.expect_bytes)
 
@@ -190,34 +246,33 @@ class Dialogue:
             message = f"{self._peer.peer} did not take what was sent to it within {limit}"
             raise Broken(Reason.READ_TIMEOUT, message) from error
 
-    def _expect(self, pattern: str) -> None:
-        regex = compile_regex(pattern, binary=True)
-        skipped, last, match = bytearray(), b"", None
-        while match is None:
+    def _expect(self, pattern: str, *, skip: bool = True) -> None:
+        skipped, last, found = bytearray(), b"", None
+        while found is None:
             try:
                 text = self._peer.receive_text(patience=_PATIENCE)
             except Paused as pause:
-                match = _search(regex, pause.text) or regex.search(skipped + pause.text)
-                if match:
+                found = _search(pattern, pause.text) or find(pattern, skipped + pause.text)
+                if found:
                     pause.take()
                 continue
             except (TimeoutError, EOFError, Flooded) as end:
-                match = None if isinstance(end, Flooded) else regex.search(bytes(skipped))
-                if match:
+                found = None if isinstance(end, Flooded) else find(pattern, bytes(skipped))
+                if found:
                     break
                 got = self._peer.unread() or last
                 raise self._missing(f'"{pattern}"', got, end) from end
-            if match := _search(regex, text):
+            if found := _search(pattern, text):
                 break
+            if not skip:
+                raise self._missing(f'"{pattern}"', text)
             if _is_refusal(pattern, text):
                 raise self._missing(f'"{pattern}"', text, _Refusal())
             skipped += text + b"\n"
             del skipped[:-_SKIPPED]
             last = text or last
-        self._numbered = (match[0], *match.groups())
-        for name, data in match.groupdict().items():
-            if data is not None:
-                self._named[name.decode()] = data
+        self._numbered = found.numbered
+        self._named.update(found.named)
 
     def _expect_bytes(self, wanted: bytes) -> None:
         expected = f"bytes {wanted.hex(' ')}"
@@ -253,13 +308,12 @@ class Dialogue:
         return Broken(Reason.CONNECTION_LOST, message)
 
 
-def _search(regex: Any, text: bytes) -> Any:
-    """Return where a pattern matches a text, or one of its lines that lone carriage returns end."""
-    match = regex.search(text)
-    if match is None and b"\r" in text:
-        found = (regex.search(line) for line in text.split(b"\r"))
-        match = next(filter(None, found), None)
-    return match
+def _search(pattern: str, text: bytes) -> Found | None:
+    """Return what a pattern matches of a text, or of a line that a lone carriage return ends."""
+    found = find(pattern, text)
+    if found is None and b"\r" in text:
+        found = next(filter(None, (find(pattern, line) for line in text.split(b"\r"))), None)
+    return found
 
 
 def _is_refusal(pattern: str, line: bytes) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import pycurl
@@ -24,7 +24,7 @@ from monitor import __version__
 from monitor.clock import Deadline
 from monitor.errors import ProbeError
 from monitor.model import Bytes, Failure, GrpcAnswer, Observation, Phase, Reason, Site
-from monitor.options import option, show_duration
+from monitor.options import Parsed, option, show_duration
 from monitor.probes.curl import Handles, Route
 from monitor.probes.datagrams import ip_version
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
@@ -41,17 +41,36 @@ _MISSING = (
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 
 
+def _parse_values(value: Any) -> tuple[str, ...]:
+    """Return one text or several; raises ValueError for anything else."""
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(one, str) for one in values):
+        raise ValueError(f"{value!r} is not a text or a list of texts; put it in quotes")
+    return tuple(map(str, values))
+
+
+_Values = Annotated[
+    tuple[str, ...],
+    Parsed(
+        _parse_values,
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrpcOptions:
     service: str = option(
         "", doc="The service to ask about; empty is the server as a whole. The URL's path wins."
     )
-    metadata: Mapping[str, str] = option(
-        factory=dict, doc="Metadata to send, by key in lower case: what HTTP calls headers."
+    metadata: Mapping[str, _Values] = option(
+        factory=dict,
+        doc="Metadata to send, by key in lower case: what HTTP calls headers. A list is sent as "
+        "several.",
     )
 
     def __post_init__(self) -> None:
-        for key, value in self.metadata.items():
+        for key, values in self.metadata.items():
             if not _METADATA_KEY.fullmatch(key) or key.startswith("grpc-"):
                 raise ValueError(
                     f"metadata {key!r} is not a key: lower-case letters, digits, '_', '.' and '-', "
@@ -59,7 +78,7 @@ class GrpcOptions:
                 )
             if key.endswith("-bin"):
                 raise ValueError(f"metadata {key!r} would be binary, which YAML text is not")
-            if not (value.isascii() and value.isprintable()):
+            if not all(value.isascii() and value.isprintable() for value in values):
                 raise ValueError(f"metadata {key!r} is not printable ASCII")
 
 
@@ -208,7 +227,9 @@ def _call(
             message = channel.unary_unary(_METHOD)(
                 _request(service),
                 timeout=deadline.remaining(),
-                metadata=tuple(options.metadata.items()),
+                metadata=tuple(
+                    (key, value) for key, values in options.metadata.items() for value in values
+                ),
             )
         except grpc.RpcError as error:
             name, (number, _) = error.code().name, error.code().value

@@ -8,14 +8,15 @@ time, by that check's deadline, and takes no part in its phases.
 import json
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 from requests import Request, Response
 
 from monitor.clock import Deadline
 from monitor.model import Failure, Reason, Seconds
-from monitor.options import Secret, basic_credentials, every_form, option, show_duration
+from monitor.options import Parsed, Secret, basic_credentials, every_form, option, show_duration
 
 # A token is given up this long before it ends, so that it does not end on its way
 _MARGIN: Seconds = 30.0
@@ -24,19 +25,47 @@ _UNKNOWN_LIFE: Seconds = 300.0
 _MOST_TOKENS = 10_000
 
 
+_GRANT_TYPE = "grant_type"
+
+
+def _parse_params(value: Any) -> tuple[tuple[str, str], ...]:
+    """Return names with values, hashable; raises ValueError for anything but texts by name."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} is not a mapping of parameters, as in {{audience: api}}")  # noqa: TRY004
+    for name, one in value.items():
+        if not isinstance(one, str):
+            raise ValueError(f"{name} must be text; put it in quotes")  # noqa: TRY004
+    return tuple((str(name), str(one)) for name, one in value.items())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAuth2Options:
     token_url: str = option(doc="Where the token is fetched, an http or https URL.")
     client_id: str = option(doc="The client's name.")
     client_secret: Secret = option(doc="The client's secret.")
     scopes: tuple[str, ...] = option((), doc="What the token is to allow.")
+    params: Annotated[
+        tuple[tuple[str, str], ...],
+        Parsed(_parse_params, {"type": "object", "additionalProperties": {"type": "string"}}),
+    ] = option(
+        (),
+        doc="More parameters of the request for a token, by name, such as audience; grant_type "
+        "takes the place of client_credentials.",
+    )
 
     def __post_init__(self) -> None:
         if not self.token_url.startswith(("http://", "https://")):
             raise ValueError("token_url must be an http or https URL")
+        for name, _ in self.params:
+            if name == "scope" and self.scopes:
+                raise ValueError("params has a scope, and scopes is written beside it")
 
     def sent_secrets(self) -> tuple[str, ...]:
-        return basic_credentials(self.client_id, self.client_secret)
+        # What the parameters are is not known, and some servers take passwords there
+        return (
+            *basic_credentials(self.client_id, self.client_secret),
+            *(value for name, value in self.params if name != _GRANT_TYPE),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +151,10 @@ class Tokens:
 
 
 def _request(options: OAuth2Options) -> Request:
-    form = {"grant_type": "client_credentials"}
+    form = {_GRANT_TYPE: "client_credentials"}
     if options.scopes:
         form["scope"] = " ".join(options.scopes)
+    form.update(options.params)
     client = (options.client_id.encode(), options.client_secret.encode())
     return Request(
         "POST",

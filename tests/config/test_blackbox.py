@@ -7,7 +7,9 @@ from typing import get_args
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from monitor.cli import cli
 from monitor.config.blackbox import imported
 from monitor.config.load import Config, load
 from monitor.daemon import TABLES
@@ -153,11 +155,11 @@ OPTIONS = [
     ),
     (
         "{prober: grpc, grpc: {service: s, metadata: {k: [v]}}}",
-        GrpcOptions(service="s", metadata={"k": "v"}),
+        GrpcOptions(service="s", metadata={"k": ("v",)}),
     ),
     (
         (
-            "{prober: websocket, websocket: {headers: {A: b}, "
+            "{prober: websocket, websocket: {headers: {A: {values: [b]}}, "
             "http_config: {authorization: {credentials: t}}}}"
         ),
         WsOptions(headers={"A": "b"}, bearer_token="t"),
@@ -306,13 +308,18 @@ BAD = [
     ("{prober: http, htp: {}}", "m.htp: unknown option; did you mean 'http'?"),
     ("{prober: http, http: {metod: GET}}", "m.http.metod: unknown option; did you mean 'method'?"),
     ("{}", "m.prober: must be given"),
-    ("{prober: dns}", "m: dns with its query_name must be set for the prober dns"),
     ("{prober: dns, dns: {}}", "m.dns: query_name must be set for a DNS module"),
-    ("{prober: dns, dns: {query_name: a, query_type: X}}", "m.dns.type: 'X' is not a DNS record"),
-    ("{prober: dns, dns: {query_name: a, query_class: X}}", "m.dns.class: 'X' is not a DNS class"),
+    (
+        "{prober: dns, dns: {query_name: a, query_type: X}}",
+        "m.dns.query_type: 'X' is not a DNS record",
+    ),
+    (
+        "{prober: dns, dns: {query_name: a, query_class: X}}",
+        "m.dns.query_class: 'X' is not a DNS class",
+    ),
     (
         "{prober: dns, dns: {query_name: a, dns_over_tls: true}}",
-        "m.dns: dns_over_tls needs transport_protocol: tcp",
+        "m.dns.dns_over_tls: is not possible: dns_over_tls needs transport_protocol: tcp",
     ),
     ("{prober: http, http: {body: a, body_file: b}}", "m.http: body and body_file exclude each"),
     ("{prober: http, http: {body_file: nowhere}}", "m.http.body_file: there is no file nowhere"),
@@ -332,7 +339,7 @@ BAD = [
     ),
     (
         "{prober: http, http: {fail_if_body_json_matches_cel: 'a ='}}",
-        "m.expect.that: ",
+        "m.http.fail_if_body_json_matches_cel: ",
     ),
     (
         "{prober: tcp, tcp: {query_response: [{expect: a, expect_bytes: b}]}}",
@@ -364,18 +371,13 @@ BAD = [
         "m.http.no_proxy: is not possible: a module has one way for all its targets",
     ),
     (
-        "{prober: http, http: {proxy_connect_header: {A: [b]}}}",
+        "{prober: http, http: {proxy_url: 'http://p:1', proxy_connect_header: {A: [b]}}}",
         "m.http.proxy_connect_header: is not possible: ",
-    ),
-    (
-        "{prober: dns, dns: {query_name: a, validate_answer_rrs: {fail_if_all_match_regexp: [a]}}}",
-        "m.dns.validate_answer_rrs.fail_if_all_match_regexp: is not possible: ",
     ),
     (
         "{prober: grpc, grpc: {tls: true, tls_config: {insecure_skip_verify: true}}}",
         "m.grpc.tls_config.insecure_skip_verify: is not possible: ",
     ),
-    ("{prober: grpc, grpc: {metadata: {a: [b, c]}}}", "m.grpc.metadata.a: is not possible: "),
     (
         "{prober: tcp, tcp: {tls: true, query_response: [{starttls: true}]}}",
         "m.tcp.tls: is not possible: starttls asks for TLS over TLS",
@@ -489,13 +491,15 @@ def test_an_imported_module_means_the_same(modules, written):
     """What is printed loads without a problem, and is the module that the file itself brings."""
     theirs = modules.one(written)
     ours = modules.folder / "ours.yaml"
-    ours.write_text(imported(modules.folder / "blackbox.yml"))
+    done = imported(modules.folder / "blackbox.yml", TABLES)
+    assert not done.problems
+    ours.write_text(done.text)
     assert equal(load(ours, TABLES, {}).modules["m"], theirs)
 
 
 def test_an_import_with_secrets_and_files(secretive, modules):
     """Secrets are written out, for they are needed; files stay files."""
-    text = imported(modules.folder / "blackbox.yml")
+    text = imported(modules.folder / "blackbox.yml", TABLES).text
     assert "geheim-1" in text
     assert "geheim-3" not in text
     ours = modules.folder / "ours.yaml"
@@ -510,7 +514,7 @@ def test_an_import_comments_on_what_has_no_equivalent(modules):
         "  u: {prober: unix}\n"
         "  p: {prober: http, http: {method: PUT, proxy_from_environment: true}}\n"
     )
-    text = imported(path)
+    text = imported(path, TABLES).text
     assert "  # prober: there are no checks of Unix sockets\n  # u is left out.\n" in text
     assert "  # http.proxy_from_environment: the environment has no say here; name the" in text
     ours = modules.folder / "ours.yaml"
@@ -521,13 +525,58 @@ def test_an_import_comments_on_what_has_no_equivalent(modules):
 def test_an_import_of_a_bad_file(modules):
     """Its problems, and nothing else."""
     with pytest.raises(ConfigError, match="did you mean 'method'"):
-        imported(modules.write("  m: {prober: http, http: {metod: GET}}\n"))
+        imported(modules.write("  m: {prober: http, http: {metod: GET}}\n"), TABLES)
 
 
-def test_an_import_of_nothing(tmp_path):
-    """A file without modules is none of ours either."""
-    (tmp_path / "blackbox.yml").write_text("modules: {}\n")
-    assert imported(tmp_path / "blackbox.yml").endswith("modules: {}\n")
+@pytest.mark.parametrize("written", ["{}", "{u: {prober: unix}}"])
+def test_an_import_of_nothing(tmp_path, written):
+    """What would be a file without modules, which `monitor validate` refuses, is a problem."""
+    path = tmp_path / "blackbox.yml"
+    path.write_text(f"modules: {written}\n")
+    with pytest.raises(ConfigError, match="holds no module that can be written"):
+        imported(path, TABLES)
+
+
+def test_an_import_of_a_site_list(tmp_path):
+    """A list of ours is told what it is."""
+    path = tmp_path / "sites.yaml"
+    path.write_text("sites: [https://a.test]\nmodules: {m: {url: 'tcp://{target}'}}\n")
+    with pytest.raises(ConfigError, match=r"sites\.yaml:1:1: sites: this is a site list"):
+        imported(path, TABLES)
+    path.write_text("- https://a.test\n")
+    with pytest.raises(ConfigError, match="must be a mapping of keys such as modules:"):
+        imported(path, TABLES)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (
+            "{prober: http, http: {bearer_token_file: nowhere}}",
+            "modules.m.http.bearer_token_file: there is no file ",
+        ),
+        (
+            "{prober: http, http: {body_file: nowhere}}",
+            "modules.m.http.body_file: there is no file ",
+        ),
+        (
+            "{prober: dns, dns: {query_name: a.test, query_type: AXFR}}",
+            "modules.m.dns.query_type: AXFR is not a record type that can be asked for",
+        ),
+        (
+            "{prober: http, http: {fail_if_body_json_matches_cel: 'body.n +'}}",
+            "modules.m.http.fail_if_body_json_matches_cel: !(json.n +) is not a CEL",
+        ),
+    ],
+)
+def test_what_cannot_be_used_as_it_is_written_is_told(modules, written, said):
+    """The import prints its text, and each problem that the text has, at its place in the file."""
+    path = modules.write(f"  m: {written}\n")
+    done = CliRunner().invoke(cli, ["import", "blackbox", str(path)])
+    assert done.exit_code == 2
+    assert done.stdout.startswith("# From blackbox.yml of blackbox_exporter.\nmodules:\n")
+    (problem,) = done.stderr.splitlines()
+    assert re.sub(r":2:\d+: ", ":", problem).startswith(f"{path}:{said}")
 
 
 # ---------------------------------------------------------------- our own documents

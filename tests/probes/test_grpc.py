@@ -47,7 +47,7 @@ class HealthServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ship
 
     def __init__(self, reply: Reply, credentials: grpc.ServerCredentials | None, host: str) -> None:
         self.requests: list[bytes] = []
-        self.metadata: list[dict[str, str]] = []
+        self.metadata: list[list[tuple[str, str]]] = []
         self.closing = threading.Event()
         self._reply = reply
         self._threads = ThreadPoolExecutor(2)
@@ -71,7 +71,7 @@ class HealthServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ship
 
         def check(request: bytes, context: grpc.ServicerContext) -> bytes | None:
             self.requests.append(request)
-            self.metadata.append(dict(call.invocation_metadata))
+            self.metadata.append([(key, value) for key, value in call.invocation_metadata])
             return self._reply(request, context)
 
         return grpc.unary_unary_rpc_method_handler(check)
@@ -271,11 +271,11 @@ def test_service(check, health, path, option, request_):
 
 
 def test_metadata(check, health):
-    """Metadata is sent along."""
+    """Metadata is sent along, a key with several values as several."""
     server = health()
-    check(server.url(), metadata={"authorization": "Bearer xyz", "x-tier": "gold"})
-    sent = server.metadata[0]
-    assert (sent["authorization"], sent["x-tier"]) == ("Bearer xyz", "gold")
+    check(server.url(), metadata={"authorization": ("Bearer xyz",), "x-tier": ("gold", "new")})
+    sent = [(key, value) for key, value in server.metadata[0] if key in ("authorization", "x-tier")]
+    assert sent == [("authorization", "Bearer xyz"), ("x-tier", "gold"), ("x-tier", "new")]
 
 
 def test_ipv6(check, health):

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -575,6 +576,20 @@ def test_a_token_is_fetched_once_and_used_until_it_ends(serve, check):
     assert len(tokens.requests) == 1
     assert head(tokens.requests[0])["authorization"] == _basic("me:shh-shh")
     assert body(tokens.requests[0]) == b"grant_type=client_credentials&scope=a+b"
+
+
+def test_parameters_go_along_with_the_request_for_a_token(serve, check):
+    """They are sent as written, secrets as well; grant_type takes the usual one's place."""
+    tokens = serve(_token())
+    server = serve(answer())
+    options = _oauth(tokens.url())
+    params = (("audience", "api of mine"), ("grant_type", "password"), ("password", "p&w-secret"))
+    options = replace(options, oauth2=replace(options.oauth2, params=params))
+    assert check(server.url(), http=options).failure is None
+    assert body(tokens.requests[0]) == (
+        b"grant_type=password&scope=a+b&audience=api+of+mine&password=p%26w-secret"
+    )
+    assert "p&w-secret" in options.oauth2.sent_secrets()
 
 
 def test_the_token_servers_time_is_not_the_sites(serve, check):

@@ -164,6 +164,39 @@ def test_groups_are_sent_back(serve, look):
     assert server.requests[1] == rb"\1 is no reference, \Seen is none" + b"\r\n"
 
 
+@pytest.mark.parametrize(
+    ("line", "pattern"),
+    [
+        ("café OK".encode(), "^caf. OK$"),
+        ("café OK".encode(), "^café OK$"),
+        ("naïve".encode(), r"^na\x{EF}ve$"),
+        (b"caf\xe9 OK", "^caf. OK$"),  # Latin-1: no character of UTF-8, and counts as one
+        (b"\xff\xfd\x18", r"^\xff\xfd"),
+        (b"v \xff\xff!", "^v ..!$"),
+    ],
+)
+def test_a_pattern_is_about_characters(serve, look, line, pattern):
+    """As in http and in blackbox_exporter; bytes that are no text can be named as such too."""
+    assert look(serve(talk(line + b"\r\n")), {"expect": pattern}).failure is None
+
+
+def test_what_is_sent_back_is_what_came(serve, look):
+    """A group's bytes go back as they are, also those that are no text."""
+    server = serve(talk(b"id \xc3\xa9\xff.\n", LINE, b"ok\n"))
+    seen = look(server, {"expect": r"^id (.*)\."}, {"send": r"\1"}, {"expect": "ok"})
+    assert seen.failure is None
+    assert server.requests[0] == b"\xc3\xa9\xff\r\n"
+
+
+def test_the_next_line_must_fit(serve, look):
+    """expect_next skips nothing, neither what comes before nor until a timeout."""
+    server = serve(talk(b"* hello\r\n220 ready\r\n", stay_silent))
+    seen = look(server, {"expect_next": "^220 "})
+    assert seen.failure.message == 'expected "^220 ", got "* hello"'
+    server = serve(talk(b"* hello\r\n220 ready\r\n"))
+    assert look(server, {"expect_next": "hello"}, {"expect_next": "^220 "}).failure is None
+
+
 def test_captures_are_text_and_short(serve, look):
     """A capture becomes a label, so it is cut, and what is no UTF-8 is replaced."""
     seen = look(serve(talk(b"v=" + b"\xff" * 1000 + b"\n")), {"expect": "^v=(?P<v>.*)"})
@@ -511,8 +544,11 @@ def test_connections_do_not_outlive_their_check(serve, look, authority):
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ([{"send": "a", "expect": "b"}], "exactly one of send, send_bytes, expect, expect_bytes"),
-        ([{}], "exactly one of send, send_bytes, expect, expect_bytes, starttls"),
+        (
+            [{"send": "a", "expect": "b"}],
+            "exactly one of send, send_bytes, expect, expect_next, expect_bytes",
+        ),
+        ([{}], "exactly one of send, send_bytes, expect, expect_next, expect_bytes, starttls"),
         ([{"starttls": False}], "exactly one of"),
         ([{"expect": "("}], "is not an RE2 pattern"),
         ([{"send_bytes": "0"}], 'is not bytes in hexadecimal; write "00 00 00 08", in quotes'),

@@ -352,6 +352,18 @@ def test_messages_are_sent_and_expected(serve, look):
     assert seen.answer.received == b"done\nreally"
 
 
+def test_the_next_message_must_fit(serve, look):
+    """expect_next is about the next message alone, and its groups can be sent back."""
+    server = serve([upgrade(after=frame(b"noise") + frame(b"hello 7")), read_frame])
+    seen = look(server, {"expect_next": "^hello"}, timeout="2s")
+    assert seen.failure.message == 'expected "^hello", got "noise"'
+    server = serve([upgrade(after=frame(b"hello 7")), read_frame, frame(b"bye 7")])
+    seen = look(
+        server, {"expect_next": r"^hello (\d)"}, {"send": r"\1"}, {"expect_next": "^bye 7$"}
+    )
+    assert seen.failure is None
+
+
 def test_bytes_are_whole_messages(serve, look):
     """send_bytes is a binary message; expect_bytes must be all of the next one."""
     server = serve([upgrade(), read_frame, frame(b"\x20\x02\0\0", BINARY) + frame(b"\0\1\2")])

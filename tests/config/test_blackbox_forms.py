@@ -1,0 +1,170 @@
+"""Each form of blackbox_exporter's files: read or refused as the table says, by us and by it."""
+
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from monitor.config.load import Config, load
+from monitor.daemon import TABLES
+from monitor.errors import ConfigError
+from monitor.probes.http import HttpOptions
+from monitor.probes.tcp import TcpOptions, TcpStep
+
+FORMS = [
+    tuple(line.split(maxsplit=2))
+    for line in (Path(__file__).parent / "blackbox_forms.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+]
+RELEASE = "0.28"
+
+
+def read(folder: Path, text: str | bytes) -> Config:
+    """Return what comes of a blackbox_exporter file."""
+    content = text if isinstance(text, bytes) else text.encode()
+    (folder / "blackbox.yml").write_bytes(content)
+    (folder / "sites.yaml").write_text("blackbox_modules: blackbox.yml\n")
+    return load(folder / "sites.yaml", TABLES, {})
+
+
+@pytest.mark.parametrize(("who", "form"), [(who, form) for who, _, form in FORMS])
+def test_a_form_is_read_or_refused(tmp_path, who, form):
+    """We read what the table says that we read, and tell all else in sentences with a place."""
+    text = f"modules:\n  m: {form}\n"
+    if who in ("both", "here"):
+        assert "m" in read(tmp_path, text).modules
+        return
+    with pytest.raises(ConfigError) as error:
+        read(tmp_path, text)
+    assert {problem.line for problem in error.value.problems} == {2}
+
+
+@pytest.mark.real
+def test_the_exporter_reads_and_refuses_what_the_table_says(tmp_path):
+    """The other half of the table is what blackbox_exporter 0.28 says to --config.check."""
+    program = shutil.which("blackbox_exporter")
+    if program is None:
+        pytest.skip(
+            "blackbox_exporter 0.28 is not on the PATH; tests/system/build-exporter makes it"
+        )
+
+    def accepted(numbered: tuple[int, str]) -> bool:
+        number, form = numbered
+        path = tmp_path / f"{number}.yml"
+        path.write_text(f"modules:\n  m: {form}\n")
+        command = [program, f"--config.file={path}", "--config.check"]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+    rows = [(who, form) for who, version, form in FORMS if version == RELEASE]
+    with ThreadPoolExecutor(4) as pool:
+        verdicts = pool.map(accepted, enumerate(form for _, form in rows))
+    wrong = [
+        form
+        for (who, form), verdict in zip(rows, verdicts, strict=True)
+        if verdict != (who in ("both", "there"))
+    ]
+    assert not wrong
+
+
+ONE = "modules: {m: {prober: http}}\n"
+FILES = [
+    ("a trailing document mark", f"{ONE}---\n"),
+    ("two of them, with a comment", f"{ONE}--- # end\n---\n"),
+    ("a leading one", f"---\n{ONE}"),
+    ("an end mark", f"{ONE}...\n"),
+    ("a byte order mark", f"\ufeff{ONE}"),
+    ("lines that end in CRLF", ONE.replace("\n", "\r\n")),
+    ("a merged module", "modules: {k: &k {prober: http}, m: {<<: *k, timeout: 5s}}\n"),
+    ("an alias", "modules: {k: &k {prober: http}, m: *k}\n"),
+    ("tags", "modules: !!map {m: !mine {prober: !!str http}}\n"),
+]
+
+
+@pytest.mark.parametrize(("what", "text"), FILES, ids=[what for what, _ in FILES])
+def test_a_form_of_the_file_is_read(tmp_path, what, text):
+    """As Go's yaml.v3 reads it, which looks at the first document alone."""
+    assert read(tmp_path, text).modules["m"].scheme == "http", what
+
+
+def test_a_second_document_is_not_passed_over(tmp_path):
+    """blackbox_exporter never looks at it; somebody who wrote it believes that it counts."""
+    with pytest.raises(ConfigError, match="blackbox_exporter reads only the first"):
+        read(tmp_path, f"{ONE}---\nmodules: {{n: {{prober: tcp}}}}\n")
+
+
+def options(folder: Path, form: str, record: type):
+    module = read(folder, f"modules:\n  m: {form}\n").modules["m"]
+    return next(one for one in module.options if isinstance(one, record))
+
+
+@pytest.mark.parametrize(
+    ("written", "headers"),
+    [
+        ("{X-N: 5}", {"X-N": "5"}),
+        ("{X-N: 1.10}", {"X-N": "1.10"}),
+        ("{X-N: 0x10}", {"X-N": "0x10"}),
+        ("{X-N: 017}", {"X-N": "017"}),
+        ("{X-N: 1e3}", {"X-N": "1e3"}),
+        ("{X-N: yes}", {"X-N": "yes"}),
+        ("{X-N: 2026-07-24}", {"X-N": "2026-07-24"}),
+        ("{X-N: }", {"X-N": ""}),
+        ("{X-N: !!binary YWJj}", {"X-N": "abc"}),
+        ("{X-N: ' a '}", {"X-N": "a"}),
+        ("{Content-Length: 5, X-N: a}", {"X-N": "a"}),
+        ("{X-N: '${HOME}'}", {"X-N": "${HOME}"}),
+    ],
+)
+def test_what_is_text_is_text_as_it_is_written(tmp_path, written, headers):
+    """A number where text is meant keeps its digits, and a dollar is a dollar."""
+    form = f"{{prober: http, http: {{headers: {written}}}}}"
+    assert options(tmp_path, form, HttpOptions).headers == headers
+
+
+@pytest.mark.parametrize("word", ["no", "No", "NO", "n", "N", "off", "Off", "OFF", "'no'", "false"])
+def test_a_word_of_yaml_1_1_is_a_boolean(tmp_path, word):
+    """As Go's yaml.v3 has it where a boolean is meant, in quotes or not."""
+    form = f"{{prober: http, http: {{follow_redirects: {word}}}}}"
+    assert options(tmp_path, form, HttpOptions).follow_redirects is False
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        ("1.5MiB", 1536 * 1024),
+        ("10MB", 10 * 1024**2),
+        ("1KB1B", 1025),
+        (".5KiB", 512),
+        ("0", None),
+        ("-1B", None),
+    ],
+)
+def test_a_size_is_of_powers_of_two(tmp_path, written, size):
+    """MB is MiB there; less than nothing is no limit."""
+    form = f"{{prober: http, http: {{body_size_limit: {written}}}}}"
+    assert options(tmp_path, form, HttpOptions).max_body == size
+
+
+@pytest.mark.parametrize(
+    ("written", "steps"),
+    [
+        (
+            "[{send: !!binary AAAACATSFi8=}, {expect_bytes: S}, {starttls: true}]",
+            [
+                {"send_bytes": bytes.fromhex("00000008 04d2162f 0a")},
+                {"expect_bytes": b"S"},
+                {"starttls": True},
+            ],
+        ),
+        ("[{send: !!binary aGVsbG8=}]", [{"send": "hello\n"}]),
+        ("[{expect_bytes: !!binary /w==}]", [{"expect_bytes": b"\xff"}]),
+        ("[{expect: '', send: a}]", [{"expect": "(?:)"}, {"send": "a\n"}]),
+        ("[~, {send: 5}]", [{"send": "5\n"}]),
+    ],
+)
+def test_bytes_are_sent_as_they_are(tmp_path, written, steps):
+    """What is not text goes as bytes, with the line feed that ends all that is sent there."""
+    form = f"{{prober: tcp, tcp: {{query_response: {written}}}}}"
+    dialogue = options(tmp_path, form, TcpOptions).dialogue
+    assert dialogue == tuple(TcpStep(**step) for step in steps)
