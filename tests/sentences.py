@@ -1,5 +1,5 @@
 """
-What the program can say, read out of its source: log events, errors, problems, answers.
+What the program can say, read out of its source: log events, errors that end a start.
 
 A sentence is known by its text with ``…`` for whatever is put in when it is said, so that a page
 can list it and a test can compare the two. Constants are put in as they are.
@@ -14,7 +14,6 @@ from typing import TypeAlias
 MONITOR = Path(__file__).parent.parent / "monitor"
 
 HOLE = "…"
-_DOCUMENTATION = {"doc", "help", "description"}
 _LOG_METHODS = {"debug", "info", "warning", "error", "exception"}
 _LOGGERS = {"_log", "log"}
 
@@ -32,52 +31,6 @@ def given_to(*names: str) -> set[str]:
         for argument in call.args
         for sentence in _sentences(argument, scope)
     }
-
-
-def given_as(keyword: str) -> set[str]:
-    """Return the sentences that the source hands to anything under this keyword."""
-    return {
-        sentence
-        for path in sorted(MONITOR.rglob("*.py"))
-        for call, scope in _calls(path)
-        for one in call.keywords
-        if one.arg == keyword
-        for sentence in _sentences(one.value, scope)
-    }
-
-
-def raised_in(packages: Iterable[str], error: str) -> set[str]:
-    """Return the sentences of this error in all files of these packages."""
-    return {
-        sentence
-        for package in packages
-        for path in sorted((MONITOR / package).rglob("*.py"))
-        for call, scope in _calls(path)
-        if _name(call.func) == error
-        for argument in call.args
-        for sentence in _sentences(argument, scope)
-    }
-
-
-def written_in(paths: Iterable[Path]) -> set[str]:
-    """
-    Return every text of three words or more in these files but documentation.
-
-    More than what is said, then: for files whose messages go through too many hands to be followed.
-    """
-    found = set()
-    for path in paths:
-        tree = ast.parse(path.read_text())
-        inner: set[ast.AST] = set()
-        for node, scope in _nodes(tree, {}):
-            if node in inner or not isinstance(node, ast.Constant | ast.JoinedStr):
-                inner |= _documentation(node)
-                continue
-            inner |= set(ast.walk(node)) - {node}
-            text = _template(node, scope)
-            if text is not None and len(text.split()) > 2:
-                found.add(text)
-    return found
 
 
 def events() -> set[str]:
@@ -196,13 +149,3 @@ def _name(function: ast.expr) -> str:
             return name
         case _:
             return ""
-
-
-def _documentation(node: ast.AST) -> set[ast.AST]:
-    match node:
-        case ast.Expr(value=ast.Constant()):
-            return set(ast.walk(node))
-        case ast.keyword(arg=name) if name in _DOCUMENTATION:
-            return set(ast.walk(node))
-        case _:
-            return set()

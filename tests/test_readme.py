@@ -1,41 +1,23 @@
-"""The README cannot lie: its tables, lists and YAML blocks are held against the code."""
+"""The README cannot lie: what readers copy from it works, and it stays a front door."""
 
 import re
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from monitor.cli import cli
 from monitor.config.load import load
 from monitor.daemon import TABLES
-from monitor.metrics.internal import Internal
-from monitor.model import Reason
-from tests.reference import README, filled
 
-ROOT = README.parent
-TEXT = README.read_text()
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-LINKS = re.findall(r"\]\((?!https?://)([^)#]*)(?:#[^)]*)?\)", TEXT)
 
 
-def test_the_tables_are_what_the_code_says():
-    """Every option, expectation, setting and series is listed; python -m tests.reference mends."""
-    assert filled(TEXT) == TEXT
-
-
-def test_the_reasons_are_all_listed():
-    """The closed list of reasons, in its order."""
-    section = TEXT.split("<!-- reasons -->")[1].split("<!-- /reasons -->")[0]
-    assert re.findall(r"`(\w+)`", section) == [str(reason) for reason in Reason]
-
-
-def test_the_daemons_own_series_are_all_listed():
-    """Every family of our own that /metrics has is named."""
-    text = Internal(version="1", libcurl="8").exposition(openmetrics=False).decode()
-    families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE monitor_")}
-    assert {name for name in families if name not in TEXT} == set()
+def test_it_is_a_front_door():
+    """At most 200 lines; what is looked up stands in docs/reference."""
+    assert len(TEXT.splitlines()) <= 200
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0][:40])
@@ -49,18 +31,6 @@ def test_the_site_lists_are_good(block, tmp_path):
 def test_there_is_a_site_list_to_copy():
     """The test above has something to load."""
     assert BLOCKS
-
-
-@pytest.mark.parametrize("link", LINKS)
-def test_links_lead_somewhere(link):
-    """Every file that the README points to is there."""
-    assert not link or (ROOT / link).exists()
-
-
-def test_the_commands_are_all_listed():
-    """The table of commands names each one, and no other."""
-    listed = set(re.findall(r"^\| `monitor (\w+)", TEXT, re.MULTILINE))
-    assert listed == set(cli.list_commands(click.Context(cli)))
 
 
 def test_the_example_list_is_good():

@@ -1,12 +1,13 @@
 """
-The README's reference tables, made from the records that the code works with.
+``python -m tools.reference``: fills the tables of docs/reference/ from the code.
 
-``python -m tests.reference`` puts them into README.md between their marks; test_readme.py compares.
+Each table stands between marks of its name, ``<!-- site -->`` and ``<!-- /site -->``, on one of the
+pages; tests/test_reference.py compares.
 """
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -17,7 +18,7 @@ from monitor.daemon import TABLES
 from monitor.metrics.families import FAMILIES
 from monitor.options import Size, show_duration
 
-README = Path(__file__).parent.parent / "README.md"
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 
 
 def tables() -> Iterator[tuple[str, str]]:
@@ -123,16 +124,25 @@ def _metrics() -> str:
     return "\n".join(rows)
 
 
-def filled(text: str) -> str:
-    """Return the README with every table in its place."""
+def filled(pages: Mapping[Path, str]) -> dict[Path, str]:
+    """Return these pages with every table in its place; each has exactly one."""
+    new = dict(pages)
     for name, table in tables():
         mark = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
-        place = mark.search(text)
-        assert place, f"README.md has no place for the table {name!r}"
-        begin, end = place.span()
-        text = f"{text[:begin]}<!-- {name} -->\n{table}\n<!-- /{name} -->{text[end:]}"
-    return text
+        places = [path for path, text in new.items() if mark.search(text)]
+        assert len(places) == 1, f"the table {name!r} must have one place in docs/reference"
+        [page] = places
+        before, _, rest = new[page].partition(f"<!-- {name} -->")
+        after = rest.partition(f"<!-- /{name} -->")[2]
+        new[page] = f"{before}<!-- {name} -->\n{table}\n<!-- /{name} -->{after}"
+    return new
+
+
+def pages() -> dict[Path, str]:
+    """Return the reference pages as they are on disk."""
+    return {path: path.read_text() for path in sorted(FOLDER.glob("*.md"))}
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
+    for path, text in filled(pages()).items():
+        path.write_text(text)

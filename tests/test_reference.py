@@ -1,0 +1,62 @@
+"""The reference pages cannot lie: their tables and lists are held against the code."""
+
+import re
+
+import click
+import pytest
+
+from monitor.cli import cli
+from monitor.config.load import load
+from monitor.daemon import TABLES
+from monitor.metrics.internal import Internal
+from monitor.model import Reason
+from tools.reference import FOLDER, filled, pages
+
+GUIDES = FOLDER.parent / "guides"
+BLOCKS = [
+    block
+    for page in [*sorted(FOLDER.glob("*.md")), *sorted(GUIDES.glob("*.md"))]
+    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+]
+
+
+def test_the_tables_are_what_the_code_says():
+    """Every option, expectation, setting and series is listed; python -m tools.reference mends."""
+    assert filled(pages()) == pages()
+
+
+def test_the_reasons_are_all_listed():
+    """The closed list of reasons, in its order, each with an example and what to do."""
+    text = (FOLDER / "reasons.md").read_text()
+    section = text.split("<!-- reasons -->")[1].split("<!-- /reasons -->")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in section.strip().splitlines()]
+    assert [row[0].strip("`") for row in rows[2:]] == [str(reason) for reason in Reason]
+    assert all(len(row) == 3 and all(row) for row in rows)
+
+
+def test_the_daemons_own_series_are_all_listed():
+    """Every family of our own that /metrics has is named."""
+    page = (FOLDER / "metrics.md").read_text()
+    text = Internal(version="1", libcurl="8").exposition(openmetrics=False).decode()
+    families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE monitor_")}
+    assert {name for name in families if name not in page} == set()
+
+
+def test_the_commands_are_all_listed():
+    """The table of commands names each one, and no other."""
+    page = (FOLDER / "command-line.md").read_text()
+    listed = set(re.findall(r"^\| `monitor (\w+)", page, re.MULTILINE))
+    assert listed == set(cli.list_commands(click.Context(cli)))
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0][:40])
+def test_the_site_lists_are_good(block, tmp_path):
+    """What readers of the reference and the guides copy works."""
+    path = tmp_path / "sites.yaml"
+    path.write_text(block)
+    assert load(path, TABLES, {}).sites
+
+
+def test_there_are_site_lists_to_copy():
+    """The test above has something to load."""
+    assert len(BLOCKS) >= 3
