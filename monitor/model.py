@@ -746,6 +746,7 @@ class ProbeKind:
         build: Makes the probe, once for the life of the daemon.
         sections: The site's keys that hold its options, with the record each is decoded into.
         check_url: Raises ValueError, with what is wrong, for a URL this probe can not use.
+        check_site: Raises OptionError for options that cannot work with the URL or each other.
         obstacle: Says why the system does not let this probe work, and which setting to change;
             None when it does.
     """
@@ -754,6 +755,7 @@ class ProbeKind:
     build: Callable[[], "Probe"]
     sections: Mapping[str, type]
     check_url: Callable[[str], None] | None = None
+    check_site: Callable[[Site], None] | None = None
     obstacle: Callable[[], str | None] | None = None
 
 

@@ -75,6 +75,19 @@ class SendsSecrets(Protocol):
         """Return that form: it joins the site's secrets."""
 
 
+class OptionError(ValueError):
+    """
+    A value that cannot work with the site's other options; the message does not quote it.
+
+    Attributes:
+        keys: Where it stands in the site: ``("network", "connect_to")``.
+    """
+
+    def __init__(self, keys: tuple[str, ...], message: str) -> None:
+        super().__init__(message)
+        self.keys = keys
+
+
 def basic_credentials(username: str, password: str) -> tuple[str, ...]:
     """Return how basic authentication sends them (RFC 7617): in UTF-8, or where it can Latin-1."""
     text = f"{username}:{password}"

@@ -25,7 +25,7 @@ from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import DEFAULTS, Decoded, Decoder, Forms
 from monitor.model import Confirm, Site, Window, redact
-from monitor.options import every_form, show_duration
+from monitor.options import OptionError, every_form, show_duration
 
 _T = TypeVar("_T")
 
@@ -127,9 +127,30 @@ class SiteReader:
         if address is None or keys is None or len(self._problems) > before:
             return None
         site, files = self._site(address, keys, options, expect, readings)
+        if not self._fits_together(site, merged, path, bare=bare):
+            return None
         key = "name" if "name" in merged.entries else "url"
         where = path if isinstance(item, Scalar) else (*path, key)
         return SiteFound(site, files, merged.entries[key].value, where)
+
+    def _fits_together(self, site: Site, merged: MappingNode, path: KeyPath, *, bare: bool) -> bool:
+        """Tell whether the site's options work together; report the one that does not."""
+        check = self._tables.probes[site.scheme].check_site
+        if check is None:
+            return True
+        try:
+            check(site)
+        except OptionError as mistake:
+            node: Node = merged
+            start = path
+            for key in mistake.keys:
+                if isinstance(node, MappingNode) and key in node.entries:
+                    entry = node.entries[key]
+                    start = DEFAULTS if entry.inherited else start
+                    node = entry.value
+            self._problems.add(node, start if bare else (*start, *mistake.keys), str(mistake))
+            return False
+        return True
 
     def _site(
         self,

@@ -32,10 +32,10 @@ from monitor.errors import ProbeError
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
 from monitor.options import show_duration
 from monitor.probes.ciphers import iana_name
-from monitor.probes.datagrams import ip_version
+from monitor.probes.family import ip_choice, is_address, misfit
 from monitor.probes.guard import GuardedNetwork, forbidden
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
-from monitor.probes.resolve import Resolver, is_address, timed_out
+from monitor.probes.resolve import Resolver, timed_out
 from monitor.probes.shortage import SHORTAGE_TEXTS, SHORTAGES, check_look_ups, check_ports
 from monitor.probes.silent import OUT_OF_MEMORY, Options, SilentCurl
 from monitor.probes.zone import zone_index
@@ -186,12 +186,10 @@ class Route:
         return (self.tls.ca_file or trust_store()) if secure and self.tls.verify else None
 
     @cached_property
-    def misfit(self) -> str:
-        """Why its address cannot be reached by the IP version asked for; empty where it can."""
-        ip, host = self.network.ip, self.destination[0]
-        if self.proxy or ip == "auto" or not is_address(host):
-            return ""  # libcurl chooses among the addresses of names alone
-        return "" if ip_version(host) == int(ip) else f"{host} is no IPv{ip} address"
+    def misfit(self) -> Failure | None:
+        """Why its address cannot be reached by the IP version asked for, None where it can."""
+        # libcurl chooses among the addresses of names alone
+        return misfit(self.contact, ip_choice(self.network))
 
     @property
     def is_guarded(self) -> bool:
@@ -379,7 +377,7 @@ class Transfer:
         """
         if self._route.misfit:
             self._failed = True
-            return Failure(Reason.CONNECT_UNREACHABLE, self._route.misfit)
+            return self._route.misfit
         zone_index(self._route.contact)
         try:
             self._run()

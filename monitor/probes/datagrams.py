@@ -1,12 +1,10 @@
-"""What the probes over datagrams share: where to send from, and when exactly a reply arrived."""
+"""What the probes over datagrams share: when exactly a reply arrived."""
 
 import socket
 import struct
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 from monitor.model import Bytes, Seconds, Timestamp
-from monitor.probes.options import NetworkOptions
 
 # From asm-generic/socket.h; the socket module has no name for it
 _SO_TIMESTAMPNS = 35
@@ -14,16 +12,6 @@ _TIMESPEC = struct.Struct("@ll")
 
 ANCILLARY_SPACE: Bytes = 512
 """What recvmsg needs for everything that we ask the kernel to send along."""
-
-
-def ip_version(address: str) -> int:
-    """Return 4 or 6 for an address, with or without a zone."""
-    return ip_address(address.partition("%")[0]).version
-
-
-def ip_choice(network: NetworkOptions) -> str:
-    """Return ``auto``, ``4`` or ``6``: a source address can only reach its own version."""
-    return str(ip_version(network.source_address)) if network.source_address else network.ip
 
 
 def request_stamps(sock: socket.socket) -> None:

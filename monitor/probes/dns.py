@@ -43,11 +43,10 @@ from monitor.options import Parsed, option, show_duration
 from monitor.probes.curl import Handles, Route
 from monitor.probes.datagrams import (
     ANCILLARY_SPACE,
-    ip_choice,
-    ip_version,
     request_stamps,
     round_trip,
 )
+from monitor.probes.family import ip_choice, ip_version
 from monitor.probes.guard import refusal
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.resolve import Resolver

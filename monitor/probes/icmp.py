@@ -47,11 +47,10 @@ from monitor.model import (
 from monitor.options import Duration, Size, option, show_duration
 from monitor.probes.datagrams import (
     ANCILLARY_SPACE,
-    ip_choice,
-    ip_version,
     request_stamps,
     round_trip,
 )
+from monitor.probes.family import ip_choice, ip_version
 from monitor.probes.guard import refusal
 from monitor.probes.options import NetworkOptions, split_address
 from monitor.probes.resolve import Resolver

@@ -1,10 +1,12 @@
 """The one table of probes: a URL's scheme, the probe behind it, and the keys that configure it."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from monitor.model import ProbeKind
 from monitor.probes import dns, grpc, http, icmp, tcp, ws
 from monitor.probes.dns import DnsOptions, DnsProbe
+from monitor.probes.family import check_addresses
 from monitor.probes.grpc import GrpcNetworkOptions, GrpcOptions, GrpcProbe, GrpcTlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.icmp import IcmpOptions, IcmpProbe
@@ -18,6 +20,7 @@ _HTTP = ProbeKind(
     build=HttpProbe,
     sections={"http": HttpOptions, "tls": TlsOptions, "network": NetworkOptions},
     check_url=http.check_url,
+    check_site=partial(check_addresses, proxied="http"),
 )
 
 _GRPC = ProbeKind(
@@ -25,6 +28,7 @@ _GRPC = ProbeKind(
     build=GrpcProbe,
     sections={"grpc": GrpcOptions, "tls": GrpcTlsOptions, "network": GrpcNetworkOptions},
     check_url=grpc.check_url,
+    check_site=check_addresses,
 )
 
 _WEBSOCKET = ProbeKind(
@@ -32,6 +36,7 @@ _WEBSOCKET = ProbeKind(
     build=WsProbe,
     sections={"ws": WsOptions, "tls": TlsOptions, "network": NetworkOptions},
     check_url=ws.check_url,
+    check_site=partial(check_addresses, proxied="ws"),
 )
 
 PROBES: Mapping[str, ProbeKind] = {
@@ -42,6 +47,7 @@ PROBES: Mapping[str, ProbeKind] = {
         build=IcmpProbe,
         sections={"icmp": IcmpOptions, "network": NetworkOptions},
         check_url=icmp.check_url,
+        check_site=check_addresses,
         obstacle=icmp.forbidden,
     ),
     "dns": ProbeKind(
@@ -49,6 +55,7 @@ PROBES: Mapping[str, ProbeKind] = {
         build=DnsProbe,
         sections={"dns": DnsOptions, "tls": TlsOptions, "network": NetworkOptions},
         check_url=dns.check_url,
+        check_site=check_addresses,
     ),
     "grpc": _GRPC,
     "grpcs": _GRPC,
@@ -57,12 +64,14 @@ PROBES: Mapping[str, ProbeKind] = {
         build=TcpProbe,
         sections={"tcp": TcpOptions, "tls": TlsOptions, "network": NetworkOptions},
         check_url=tcp.check_url,
+        check_site=check_addresses,
     ),
     "tls": ProbeKind(
         protocol="tls",
         build=TlsProbe,
         sections={"tcp": TlsDialogueOptions, "tls": TlsProbeOptions, "network": NetworkOptions},
         check_url=tcp.check_url,
+        check_site=check_addresses,
     ),
     "ws": _WEBSOCKET,
     "wss": _WEBSOCKET,

@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from ipaddress import ip_address
 from typing import Any
 
 import dns.exception
@@ -22,6 +21,7 @@ from monitor.clock import Deadline
 from monitor.errors import ProbeError
 from monitor.model import Failure, Reason
 from monitor.options import show_duration
+from monitor.probes.family import is_address, misfit
 from monitor.probes.shortage import SHORTAGES, check_look_ups, lack
 
 # Threads that a silent resolver may hold; each ends when getaddrinfo gives up (glibc: 10 s or more)
@@ -59,14 +59,14 @@ class Resolver:
         Return the first address of a host, in the system's order, or why there is none.
 
         Args:
-            host: A name or an address; an address is returned as it is.
+            host: A name or an address; an address of this version is returned as it is.
             ip: ``auto``, ``4`` or ``6``.
 
         Raises:
             ProbeError: So many look-ups hang that no further one may be started.
         """
         if is_address(host):
-            return host
+            return misfit(host, ip) or host
         if not self._slots.acquire(timeout=deadline.remaining()):
             raise ProbeError(f"{_MOST_LOOKUPS} name look-ups hang; the system's resolver is silent")
         answer: queue.SimpleQueue[str | Exception] = queue.SimpleQueue()
@@ -130,15 +130,6 @@ class Resolver:
                 client.resolve(host, kind, lifetime=deadline.remaining(), search=True)
                 return True
         return False
-
-
-def is_address(host: str) -> bool:
-    """Return whether this is an IP address, with or without a zone."""
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
 
 
 def _what(ip: str) -> str:

@@ -14,7 +14,8 @@ from monitor.probes.zone import socket_address
 
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN})
 """Errors of a socket that is opened, connected or sent from. EAGAIN: no port for datagrams."""
-SHORTAGE_TEXTS = frozenset(map(os.strerror, SHORTAGES))
+SHORTAGE_TEXTS = frozenset(map(os.strerror, SHORTAGES - {errno.EAGAIN}))
+"""Of those that opening a socket may end with."""
 
 _NO_PORT_LEFT = "no local port is left"
 

@@ -412,7 +412,7 @@ def test_an_address_of_the_other_ip_version_is_not_asked(serve, check):
     server = serve(answer())
     seen = check(server.url(), network=NetworkOptions(ip="6"))
     assert seen.failure.reason is Reason.CONNECT_UNREACHABLE
-    assert seen.failure.message == "127.0.0.1 is no IPv6 address"
+    assert seen.failure.message == "127.0.0.1 is not an IPv6 address"
     assert server.requests == []
 
 

@@ -1,0 +1,70 @@
+"""Which IP version a site's options ask for, and whether its addresses can be of that version."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from monitor.model import Failure, Reason, Site
+from monitor.options import OptionError
+from monitor.probes.options import NetworkOptions, split_address
+
+
+def ip_version(address: str) -> int:
+    """Return 4 or 6 for an address, with or without a zone."""
+    return ip_address(address.partition("%")[0]).version
+
+
+def is_address(host: str) -> bool:
+    """Return whether this is an IP address, with or without a zone."""
+    try:
+        ip_version(host)
+    except ValueError:
+        return False
+    return True
+
+
+def ip_choice(network: NetworkOptions) -> str:
+    """Return ``auto``, ``4`` or ``6``: a source address can only reach its own version."""
+    return str(ip_version(network.source_address)) if network.source_address else network.ip
+
+
+def misfit(host: str, ip: str) -> Failure | None:
+    """Return the failure of an address that is of another version than asked for."""
+    if ip == "auto" or not is_address(host) or ip_version(host) == int(ip):
+        return None
+    return Failure(Reason.CONNECT_UNREACHABLE, f"{host} is not an IPv{ip} address")
+
+
+def check_addresses(site: Site, proxied: str = "") -> None:
+    """
+    Accept a site whose addresses can be reached by its own options.
+
+    Args:
+        proxied: The section that may name a proxy.
+
+    Raises:
+        OptionError: One is of the other IP version, or a link-local one without an interface.
+    """
+    network = site.section(NetworkOptions)
+    keys, host = _contact(site, network, proxied)
+    if not is_address(host):
+        return
+    ip = ip_choice(network)
+    if misfit(host, ip):
+        key = "source_address" if network.source_address else "ip"
+        raise OptionError(
+            keys, f"leads to an IPv{ip_version(host)} address, but network.{key} asks for IPv{ip}"
+        )
+    if ":" in host and "%" not in host and ip_address(host).is_link_local:
+        raise OptionError(
+            keys, "has a link-local address; name the interface to it, as in [fe80::1%eth0]"
+        )
+
+
+def _contact(site: Site, network: NetworkOptions, proxied: str) -> tuple[tuple[str, ...], str]:
+    """Return what is connected to first, and the keys that say so."""
+    proxies = (getattr(options, "proxy", None) for options in site.options)
+    if proxied and (proxy := next(filter(None, proxies), None)):
+        return (proxied, "proxy"), urlsplit(proxy).hostname or ""
+    if network.connect_to:
+        return ("network", "connect_to"), split_address(network.connect_to)[0]
+    return ("url",), urlsplit(site.url).hostname or ""
