@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 from weakref import WeakKeyDictionary
 
 from requests import PreparedRequest, Request, Response, Session
-from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
+from requests.auth import AuthBase, HTTPBasicAuth
 from requests.hooks import default_hooks
 
 from monitor import __version__
@@ -30,6 +30,7 @@ from monitor.model import (
 )
 from monitor.options import FilePath, Secret, Size, basic_credentials, option
 from monitor.probes.curl import Handle, Handles, Proxy
+from monitor.probes.digest import DigestAuth
 from monitor.probes.guard import forbidden
 from monitor.probes.oauth import Grant, OAuth2Options, Tokens
 from monitor.probes.options import NetworkOptions, TlsOptions, one_of
@@ -437,16 +438,6 @@ class _Bearer(AuthBase):
         return request
 
 
-class _Digest(HTTPDigestAuth):
-    def handle_401(self, r: Response, **kwargs: Any) -> Response:
-        try:
-            answer: Response = super().handle_401(r, **kwargs)  # type: ignore[no-untyped-call]
-        except KeyError:
-            # The challenge lacks a realm or a nonce: the 401 is the answer
-            return r
-        return answer
-
-
 def _prepared(site: Site, options: HttpOptions) -> PreparedRequest:
     """
     Return the site's request.
@@ -474,7 +465,7 @@ def _authentication(options: HttpOptions) -> AuthBase | None:
         # As bytes, because requests takes text for Latin-1
         return HTTPBasicAuth(*_encoded(options.basic_auth))
     if options.digest_auth:
-        return _Digest(options.digest_auth.username, options.digest_auth.password)
+        return DigestAuth(options.digest_auth.username, options.digest_auth.password)
     if options.bearer_token is not None:
         return _Bearer(options.bearer_token)
     return None
