@@ -69,7 +69,11 @@ class HttpOptions:
     body: str | None = option(None, doc="The request's body, as UTF-8.")
     body_file: FilePath | None = option(None, doc="File that holds the request's body.")
     basic_auth: Credentials | None = option(None, doc="Log in by basic authentication.")
-    digest_auth: Credentials | None = option(None, doc="Log in by digest authentication.")
+    digest_auth: Credentials | None = option(
+        None,
+        doc="Log in by digest authentication (RFC 7616): of several challenges the first that is "
+        "known is answered.",
+    )
     bearer_token: Secret | None = option(None, doc="Log in by this token.")
     oauth2: OAuth2Options | None = option(
         None, doc="Log in by a token that is fetched with client credentials."
