@@ -284,6 +284,10 @@ class TlsSession:
         chain: The certificates the server sent, leaf first, as PEM.
         verified: Whether the chain and the name were accepted; None when the site turned
             verification off.
+        verdict: OpenSSL's number of why the chain was refused (X509_V_ERR_…); 0 where it was not.
+        authorities: The file of those by whom it was verified; None where it was not.
+        client: Our own certificate that was at hand, with its intermediates, as PEM.
+        legacy: Whether old renegotiation and weak keys were allowed.
         server_name: The name that was asked for and that the certificate must cover; None where
             it is the URL's host.
     """
@@ -292,6 +296,10 @@ class TlsSession:
     cipher: str | None = None
     chain: tuple[str, ...] = ()
     verified: bool | None = None
+    verdict: int = 0
+    authorities: str | None = None
+    client: tuple[str, ...] = ()
+    legacy: bool = False
     server_name: str | None = None
 
 
@@ -491,9 +499,11 @@ class Certificate:
     One certificate of a chain, decoded; names as in RFC 4514 text.
 
     Attributes:
-        names: Subject alternative names (DNS names and IP addresses); the common name without any.
+        names: Subject alternative names: DNS names and IP addresses. An address that stands there
+            as a DNS name, and so covers nothing, is ``DNS:192.0.2.1``.
         serial: Lower-case hexadecimal.
         fingerprint: SHA-256, lower-case hexadecimal.
+        constrained: Whether it limits the names that may be issued for beneath it.
     """
 
     subject: str
@@ -503,6 +513,7 @@ class Certificate:
     not_before: Timestamp
     not_after: Timestamp
     fingerprint: str
+    constrained: bool = False
 
 
 @record(frozen=True, slots=True, kw_only=True)

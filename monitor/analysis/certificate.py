@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from monitor.analysis.text import enumerate_few, plain
-from monitor.model import Certificate, Reason, Seconds, Timestamp
+from monitor.model import Certificate, Failure, Reason, Seconds, Timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,12 +54,12 @@ def _decode(pem: str) -> Certificate | None:
             return Certificate(
                 subject=_read(lambda: x509.Name.rfc4514_string(certificate.subject), ""),
                 issuer=_read(lambda: x509.Name.rfc4514_string(certificate.issuer), ""),
-                names=_read(lambda: _alternative_names(certificate), ())
-                or _common_names(certificate),
+                names=_read(lambda: _alternative_names(certificate), ()),
                 serial=_read(lambda: format(certificate.serial_number, "x"), ""),
                 not_before=certificate.not_valid_before_utc.timestamp(),
                 not_after=certificate.not_valid_after_utc.timestamp(),
                 fingerprint=certificate.fingerprint(SHA256()).hex(),
+                constrained=_read(lambda: _is_constrained(certificate), False),
             )
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -78,24 +78,24 @@ def _alternative_names(certificate: "x509.Certificate") -> tuple[str, ...]:
     from cryptography import x509  # noqa: PLC0415  see the module's docstring
 
     extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    hosts = extension.value.get_values_for_type(x509.DNSName)
     return (
-        *extension.value.get_values_for_type(x509.DNSName),
+        *(f"DNS:{host}" if _address(host) else host for host in hosts),
         *map(str, extension.value.get_values_for_type(x509.IPAddress)),
     )
 
 
-def _common_names(certificate: "x509.Certificate") -> tuple[str, ...]:
-    from cryptography.x509.oid import NameOID  # noqa: PLC0415  see the module's docstring
+def _is_constrained(certificate: "x509.Certificate") -> bool:
+    from cryptography import x509  # noqa: PLC0415  see the module's docstring
 
-    attributes = _read(lambda: certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME), ())
-    return tuple(str(attribute.value) for attribute in attributes)
+    return any(isinstance(one.value, x509.NameConstraints) for one in certificate.extensions)
 
 
 def covers(names: tuple[str, ...], host: str) -> bool:
     """
-    Return whether one of a certificate's names stands for the host, by RFC 6125, section 6.4.
+    Return whether one of a certificate's names stands for the host, by RFC 9525, section 6.3.
 
-    A ``*`` stands for exactly one label, the leftmost, and with OpenSSL never right below the top:
+    A ``*`` stands for exactly one label, the leftmost, and with libcurl never right below the top:
     ``*.example.com`` covers ``a.example.com``, not ``a.b.example.com``; ``*.com`` covers nothing.
     """
     address = _address(host)
@@ -124,6 +124,40 @@ def _ascii(name: str) -> str:
         return name
 
 
+def why_not_covered(certificate: Certificate, host: str) -> str:
+    """Return the sentence that a certificate does not cover a host, with what the mistake was."""
+    return f"{describe(certificate)} does not cover {plain(host)}{_hint(certificate.names, host)}"
+
+
+def _hint(names: tuple[str, ...], host: str) -> str:
+    if not names:
+        return ": it has no subject alternative name, and the common name does not count (RFC 9525)"
+    if _address(host) is not None:
+        if any(_address(name.removeprefix("DNS:")) == _address(host) for name in names):
+            return ", because it names the address as a DNS name; it must be an IP address there"
+        return ""
+    return next(filter(None, (_star_hint(_ascii(name), _ascii(host)) for name in names)), "")
+
+
+def _star_hint(name: str, host: str) -> str:
+    star, _, parent = name.partition(".")
+    below = host.endswith(f".{parent}")
+    if star != "*" or not (below or host == parent):
+        return ""
+    if not below:
+        return f", because {plain(name)} stands for names below {plain(parent)} alone"
+    if "." not in parent:
+        return f", because at least two labels must follow the star of {plain(name)}"
+    return f", because the star of {plain(name)} stands for one label alone"
+
+
+def describe(certificate: Certificate) -> str:
+    """Return what a leaf is called in messages: by its names, else by its subject."""
+    if certificate.names:
+        return f"certificate for {show_names(certificate.names)}"
+    return f"certificate {plain(certificate.subject)}" if certificate.subject else "certificate"
+
+
 def show_names(names: tuple[str, ...]) -> str:
     """Return the first names of a certificate and how many more there are."""
     return enumerate_few(map(plain, names)) or "no name"
@@ -138,42 +172,55 @@ def show_days(seconds: Seconds) -> str:
     return f"{seconds / _DAY:.1f} days"
 
 
+# X509_V_ERR_… of OpenSSL, where the decoded chain tells more than the verdict
+_SELF_SIGNED = 18
+_UNKNOWN_ISSUER = {2, 19, 20, 21}
+_NAME_CONSTRAINTS = {47, 48}
+
+
 def why_not_accepted(
-    reason: Reason, message: str, chain: tuple[Certificate, ...], host: str, now: Timestamp
+    failure: Failure, verdict: int, chain: tuple[Certificate, ...], host: str, now: Timestamp
 ) -> str:
     """
     Return the probe's message with what the decoded chain adds: the names, the date, the issuer.
 
     Args:
-        reason: The failure's; of the ``tls_…`` ones, those that a certificate caused.
-        message: What the probe could say; kept where the chain does not tell more.
+        failure: Whose reason is one of the ``tls_…`` ones that a certificate caused; its message is
+            kept where the chain does not tell more.
+        verdict: OpenSSL's number of why the chain was refused, 0 where it was not.
         host: The name that the certificate had to cover.
         now: When the check started.
     """
+    message = failure.message
     if not chain:
         return message
     leaf = chain[0]
     expired = next((one for one in chain if one.not_after < now), None)
     early = next((one for one in chain if one.not_before > now), None)
-    match reason:
+    match failure.reason:
         case Reason.TLS_WRONG_HOST if host and not covers(leaf.names, host):
-            message = f"{_which(leaf, leaf)} does not cover {plain(host)}"
+            message = why_not_covered(leaf, host)
         case Reason.TLS_EXPIRED if expired:
             when, ago = show_moment(expired.not_after), show_days(now - expired.not_after)
             message = f"{_which(expired, leaf)} expired on {when}, {ago} ago"
         case Reason.TLS_NOT_YET_VALID if early:
             message = f"{_which(early, leaf)} is not valid before {show_moment(early.not_before)}"
-        case Reason.TLS_UNTRUSTED if leaf.issuer == leaf.subject:
-            message = f"{_which(leaf, leaf)} is self-signed by {_issuer(leaf)}"
-        case Reason.TLS_UNTRUSTED:
-            message = f"{_which(leaf, leaf)} is issued by {_issuer(chain[-1])}: {message}"
+        case Reason.TLS_UNTRUSTED if verdict == _SELF_SIGNED:
+            message = f"{describe(leaf)} is self-signed by {_issuer(leaf)}"
+        case Reason.TLS_UNTRUSTED if verdict in _UNKNOWN_ISSUER:
+            last = chain[-1]
+            message = f"{_which(last, leaf)} is issued by {_issuer(last)}, which is not trusted"
+            if last is leaf:
+                message += "; does the server send its intermediates?"
+        case Reason.TLS_UNTRUSTED if verdict in _NAME_CONSTRAINTS:
+            limited = next((one for one in chain[1:] if one.constrained), None)
+            who = f"the authority {plain(limited.subject)}" if limited else "an authority"
+            message = f"{describe(leaf)} is outside the names for which {who} may issue"
     return message
 
 
 def _which(one: Certificate, leaf: Certificate) -> str:
-    if one is leaf:
-        return f"certificate for {show_names(leaf.names)}"
-    return f"certificate of the authority {plain(one.subject)}"
+    return describe(leaf) if one is leaf else f"certificate of the authority {plain(one.subject)}"
 
 
 def _issuer(certificate: Certificate) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from monitor.analysis import expression
-from monitor.analysis.certificate import covers, show_days, show_moment, show_names
+from monitor.analysis.certificate import covers, show_days, show_moment, why_not_covered
 from monitor.analysis.jsonpath import JsonPath, parse_path
 from monitor.analysis.rules import (
     COUNT_SCHEMA,
@@ -388,7 +388,7 @@ def _check_certificate(rule: CertificateRule, seen: Seen) -> str | None:
                 return f"certificate {what} {seen.quote(name)} does not match {seen.quote(pattern)}"
     for host in rule.names:
         if host.lower() not in leaf.names and not covers(leaf.names, host):
-            return f"certificate for {show_names(leaf.names)} does not cover {seen.plain(host)}"
+            return why_not_covered(leaf, host)
     if rule.fingerprints and leaf.fingerprint not in rule.fingerprints:
         return f"certificate fingerprint {leaf.fingerprint} is not {_or(rule.fingerprints)}"
     return None

@@ -91,7 +91,7 @@ def _explained(failure: Failure, seen: Seen) -> Failure:
     """Return the failure with what only the decoded certificates can tell."""
     if failure.reason not in _CERTIFICATE_FAULTS:
         return failure
-    message = why_not_accepted(
-        failure.reason, failure.message, seen.chain, seen.host, seen.observation.time
-    )
+    tls = seen.observation.tls
+    verdict = tls.verdict if tls else 0
+    message = why_not_accepted(failure, verdict, seen.chain, seen.host, seen.observation.time)
     return Failure(failure.reason, message)

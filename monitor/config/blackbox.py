@@ -387,6 +387,8 @@ def _tls(config: TlsConfig, draft: _Draft, *keys: str) -> None:
     for name in ("min_version", "max_version"):
         if version := getattr(config, name):
             draft.put(f"tls.{name}", f"{version[3]}.{version[4]}", *keys, name)
+            if version in ("TLS10", "TLS11"):  # which Go speaks at the level of all others
+                draft.put("tls.legacy", True, *keys, name)
 
 
 def _no_reference(record: Any, name: str, draft: _Draft, *keys: str) -> None:

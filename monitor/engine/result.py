@@ -102,7 +102,7 @@ def _keep(site: Site, seen: Observation) -> Observation:
         phases=seen.phases,
         address=seen.address,
         answer=_kept_answer(site, seen.answer),
-        tls=seen.tls and replace(seen.tls, chain=()),
+        tls=seen.tls and replace(seen.tls, chain=(), client=()),
         failure=failure and replace(failure, message=_message(site, failure.message)),
     )
 
@@ -122,7 +122,7 @@ def _kept_answer(site: Site, answer: Answer | None) -> Answer | None:
                     replace(
                         hop,
                         url=_cut(hop.url, _LONGEST_URL),
-                        tls=hop.tls and replace(hop.tls, chain=()),
+                        tls=hop.tls and replace(hop.tls, chain=(), client=()),
                     )
                     for hop in answer.redirects
                 ),

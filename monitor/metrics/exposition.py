@@ -522,7 +522,11 @@ def _describe_leaf(
         "fingerprint_sha256": fingerprint,
         "subject": subject,
         "issuer": issuer,
-        "subjectalternative": ",".join(n for n in names if not _NO_DNS_NAME.fullmatch(n)),
+        "subjectalternative": ",".join(
+            name.removeprefix("DNS:")
+            for name in names
+            if name.startswith("DNS:") or not _NO_DNS_NAME.fullmatch(name)
+        ),
         "serialnumber": serial.zfill(len(serial) + len(serial) % 2),  # it shows whole bytes
     }
     return ",".join(map(_label, labels, labels.values()))

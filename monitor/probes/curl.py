@@ -37,7 +37,13 @@ from monitor.probes.guard import GuardedNetwork, forbidden
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.resolve import Resolver, timed_out
 from monitor.probes.shortage import SHORTAGE_TEXTS, SHORTAGES, check_look_ups, check_ports
-from monitor.probes.silent import OUT_OF_MEMORY, Options, SilentCurl
+from monitor.probes.silent import (
+    OLD_RENEGOTIATION,
+    OUT_OF_MEMORY,
+    Options,
+    SilentCurl,
+    set_option,
+)
 from monitor.probes.zone import zone_index
 
 # Options and error codes of libcurl that pycurl has no names for
@@ -56,7 +62,9 @@ _IDLE: Seconds = 60.0
 _LOOK: Seconds = 1.0
 """So long nobody looks for idle handles again where there was none."""
 _NEVER = 2**31 - 1  # milliseconds
-_SAN = re.compile(r"(?:DNS|IP Address):([^,\s]+)")
+_SAN = re.compile(r"(?:^|, )(?:DNS|IP Address):([^,\s]+)")
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\n?")
+_MOST_OWN_CERTIFICATES = 10
 _MOST_NAMES = 3
 _LAST_BYTES: Bytes = 4
 _LONGEST_NAME = 100
@@ -282,6 +290,7 @@ class Transfer:
         reusable: Whether the handle may serve again. A probe that keeps its connection open
             (CONNECT_ONLY without FORBID_REUSE) must call hang_up() or set this to False: only
             closing the handle closes that connection otherwise.
+        asked_for_certificate: Whether the server was seen to want one of ours.
         last_bytes: The end of what was received of a body, as it came over the wire; empty where
             the handle is a silent one.
     """
@@ -297,7 +306,7 @@ class Transfer:
     _shortage = ""
     _forbidden: str | None = None
     _opened: tuple[socket.socket, ...] = ()
-    _asked_for_certificate = False
+    asked_for_certificate = False
     _tls_words = ""
     _quic_errno = 0
     _suite: tuple[str, str] | None = None
@@ -358,7 +367,7 @@ class Transfer:
         elif line.startswith(b"failed to open socket: "):
             self._shortage = line[23:-1].decode("ascii", "replace")
         elif line.startswith(b"TLS") and b"(IN), TLS handshake, Request CERT" in line:
-            self._asked_for_certificate = True
+            self.asked_for_certificate = True
         elif line.startswith(b"SSL: "):  # of a failure over QUIC, the error itself says less
             self._tls_words = line[5:-1].decode("ascii", "replace")
         elif line.startswith(_QUIC_NOT_SENT):
@@ -387,12 +396,24 @@ class Transfer:
                     return self._repeat_aloud()
                 self._failed = True
                 self._times = self._read_times()
-                return self._failure(*error.args)
+                failure = self._failure(*error.args)
+                return failure if failure.reason in _DISTRUST else self._nameless() or failure
         finally:
             for one in self._opened:
                 one.close()
         self._times = self._read_times()
-        return None
+        return self._nameless()
+
+    def _nameless(self) -> Failure | None:
+        """Return the failure of a certificate that libcurl took for its common name alone."""
+        if self._route.scheme != "https" or not self._route.tls.verify or not self._times[2]:
+            return None
+        chain = self._certificates
+        if not chain or _alternative_names(chain[0]):
+            return None
+        # RFC 9525, 2: it does not count, and nobody but libcurl and gRPC looks at it any more
+        message = f"certificate of {self._route.name} has no subject alternative name"
+        return Failure(Reason.TLS_WRONG_HOST, message)
 
     def _lacked_socket(self, code: int) -> bool:
         # Else the error of the system is that of the connection, and the verdict on the site
@@ -478,14 +499,17 @@ class Transfer:
         """Return what the handshake showed, None when it showed nothing."""
         if self._route.scheme != "https":
             return None
-        chain = tuple(one["Cert"] for one in self._certificates() if "Cert" in one)
-        if not chain and not self._suite:
+        tls = self._route.tls
+        chain = tuple(one["Cert"] for one in self._certificates if "Cert" in one)
+        unwelcome = failure is not None and failure.reason is Reason.TLS_CLIENT_CERTIFICATE
+        if not (chain or self._suite or unwelcome):
             return None
         version, cipher = self._suite or (None, None)
-        verified = None
-        if self._route.tls.verify:
+        verified, verdict = None, 0
+        if tls.verify:
             if failure and failure.reason in _DISTRUST:
                 verified = False
+                verdict = self.curl.getinfo(pycurl.SSL_VERIFYRESULT)
             elif self._suite:
                 verified = True
         return TlsSession(
@@ -493,10 +517,16 @@ class Transfer:
             cipher=iana_name(cipher) if cipher else None,
             chain=chain,
             verified=verified,
+            verdict=verdict,
+            authorities=self._route.trust if verified else None,
+            client=_own_certificates(tls.cert_file) if tls.cert_file else (),
+            legacy=tls.legacy,
             server_name=self._route.name if self._route.name != self._route.host else None,
         )
 
+    @cached_property
     def _certificates(self) -> list[dict[str, str]]:
+        """What the server sent; to be asked for only once the transfer is over."""
         return [dict(one) for one in self.curl.getinfo(pycurl.INFO_CERTINFO)]
 
     # ------------------------------------------------------------ what an error means
@@ -539,15 +569,20 @@ class Transfer:
             host = self._route.destination[0]
             return self._resolver.why_not(host, self._deadline, self._route.network.ip)
         if code == pycurl.E_PEER_FAILED_VERIFICATION:
-            return self._distrust(text)
+            ours = text == _ALERT_EXPIRED or not self._route.tls.verify
+            return self.unwelcome("it has expired") if ours else self._distrust(text)
         if code in _READING and not self._times[3] and self._was_asked_for_certificate():
             # Whatever broke the connection off (RFC 8446 leaves the alert to the server)
-            ours = self._route.tls.cert_file
-            what = "did not accept our client certificate" if ours else "wants a client certificate"
-            return Failure(Reason.TLS_CLIENT_CERTIFICATE, f"{self._peer} {what}: {text}")
-        if code in _READING and _RESET.search(text) and not self._times[3]:
-            return Failure(Reason.CONNECT_RESET, f"{self._peer} reset the connection")
-        return None
+            return self.unwelcome(text)
+        reset = code in _READING and _RESET.search(text) and not self._times[3]
+        message = f"{self._peer} reset the connection"
+        return Failure(Reason.CONNECT_RESET, message) if reset else None
+
+    def unwelcome(self, why: str) -> Failure:
+        """Return the failure of a server that goes on with a client certificate it likes alone."""
+        ours = self._route.tls.cert_file
+        what = "did not accept our client certificate" if ours else "wants a client certificate"
+        return Failure(Reason.TLS_CLIENT_CERTIFICATE, f"{self._peer} {what}: {why}")
 
     def _was_asked_for_certificate(self) -> bool:
         """Return whether the server wants one of ours, if need be by another handshake alone."""
@@ -561,17 +596,30 @@ class Transfer:
                 (pycurl.DEBUGFUNCTION, self._note),
             )
             for option, value in (*self._route.options, *options):
-                loud.setopt(option, value)
+                set_option(loud, option, value)
             with suppress(pycurl.error):
                 loud.perform()
             loud.close()
-        return self._asked_for_certificate
+        return self.asked_for_certificate
 
     def _by_table(self, code: int, text: str) -> Failure:
+        text += self._hint(text)
         for row in _ROWS:
             if code in row.codes and row.pattern.search(text):
                 return Failure(row.reason, row.message.format(peer=self._peer, text=text))
         raise pycurl.error(code, text)
+
+    def _hint(self, text: str) -> str:
+        """Return the option that lets pass what is refused as too old or too weak, as a clause."""
+        tls = self._route.tls
+        oldest = (tls.legacy and tls.min_version == "1.0") or not tls.offers_legacy
+        if _TOO_OLD.search(text) and not oldest:
+            return '; tls.legacy: true with tls.min_version: "1.0" offers older versions'
+        if tls.legacy or not tls.offers_legacy:
+            return ""
+        if _NOTHING_IN_COMMON.search(text):
+            return "; for an old device, try tls.legacy: true"
+        return "; tls.legacy: true lets it pass" if _TOO_WEAK.search(text) else ""
 
     @property
     def _peer(self) -> str:
@@ -610,7 +658,7 @@ class Transfer:
 
     def _distrust(self, text: str) -> Failure:
         result = self.curl.getinfo(pycurl.SSL_VERIFYRESULT)
-        chain = self._certificates()
+        chain = self._certificates
         leaf = chain[0] if chain else {}
         name = self._route.name
         if result == _X509_EXPIRED:
@@ -622,9 +670,9 @@ class Transfer:
         if _WRONG_NAME.search(text) or _WRONG_NAME.search(self._tls_words):
             message = f"certificate for {_names(leaf)} does not cover {name}"
             return Failure(Reason.TLS_WRONG_HOST, message)
-        issuer = leaf.get("Issuer", "unknown")
-        why = _UNTRUSTED.get(result, _OPENSSL_VERDICT.sub("", text))
-        message = f"certificate of {name} is not trusted: {why.format(issuer=_short(issuer))}"
+        text = _OPENSSL_VERDICT.sub("", text)
+        why = _UNTRUSTED.get(result, text) + self._hint(text)
+        message = f"certificate of {name} is not trusted: {why}"
         return Failure(Reason.TLS_UNTRUSTED, message)
 
     def _is_proxys(self, code: int, text: str) -> bool:
@@ -791,7 +839,7 @@ class _Loan:
     def _set_up(self, curl: Any) -> Transfer:
         if not self._performed:
             for option, value in (*self._route.options, *self._options):
-                curl.setopt(option, value)
+                set_option(curl, option, value)
             curl.setopt(pycurl.WRITEFUNCTION, _ignore)
         return Transfer(curl, self._route, self._deadline, self._handles.resolver)
 
@@ -832,9 +880,11 @@ def _tls_options(route: Route) -> list[tuple[int, Any]]:
         lowest = tls.min_version or ("1.0" if (tls.max_version or "") < "1.2" else "1.2")
         highest = _TLS_VERSIONS[tls.max_version][1] if tls.max_version else 0
         options.append((pycurl.SSLVERSION, _TLS_VERSIONS[lowest][0] | highest))
-        if lowest < "1.2":
-            # OpenSSL keeps the old versions' signatures from the levels above
-            options.append((pycurl.SSL_CIPHER_LIST, "DEFAULT:@SECLEVEL=0"))
+    if tls.legacy:
+        # Signatures of TLS below 1.2 are at level 0, too
+        weak = "DEFAULT:@SECLEVEL=0"
+        options += [(pycurl.SSL_CIPHER_LIST, weak), (pycurl.PROXY_SSL_CIPHER_LIST, weak)]
+        options.append(OLD_RENEGOTIATION)
     return options
 
 
@@ -853,10 +903,27 @@ _OPENSSL_PREFIX = re.compile(r"^.*error:[0-9A-F]+:[^:]*:[^:]*:")
 _UNTRUSTED = {
     18: "it is self-signed",
     19: "its chain ends in an authority that is not trusted",
-    20: "its issuer is not known ({issuer})",
-    21: "its issuer is not known ({issuer}); does the server send its intermediates?",
+    20: "its issuer is not known",
+    21: "its issuer is not known",
+    25: "its chain is longer than one of its authorities allows",
+    26: "it is not meant for servers (extended key usage)",
+    66: "its key is too weak",
+    67: "the key of an authority in its chain is too weak",
+    68: "a signature in its chain uses a digest that is too weak",
+    79: "an issuer in its chain is no authority (CA:TRUE is missing)",
 }
 _OPENSSL_VERDICT = re.compile(r"^SSL certificate (problem: |OpenSSL verify result: )")
+_ALERT_EXPIRED = "SSL certificate verification failed"
+"""
+What libcurl says of the alert certificate_expired, which a server sends of our certificate: it has
+the same code as a refusal of the server's certificate, but OpenSSL's verdict is that this is fine.
+"""
+# Words of OpenSSL, about itself and about the alerts that it is sent
+_TOO_WEAK = re.compile(
+    "unsafe legacy renegotiation|key too small|too weak|legacy sigalg|wrong signature type"
+)
+_TOO_OLD = re.compile("alert protocol version|unsupported protocol")
+_NOTHING_IN_COMMON = re.compile("alert (?:handshake failure|insufficient security)")
 _DISTRUST = {
     Reason.TLS_EXPIRED,
     Reason.TLS_NOT_YET_VALID,
@@ -997,14 +1064,33 @@ def _date(
     return ""
 
 
+def _alternative_names(leaf: Mapping[str, str]) -> list[str]:
+    """Return the host names and addresses that a certificate stands for."""
+    return _SAN.findall(leaf.get("X509v3 Subject Alternative Name", ""))
+
+
 def _names(leaf: Mapping[str, str]) -> str:
-    """Return what a certificate covers: its alternative names, or its common name without any."""
-    names = _SAN.findall(leaf.get("X509v3 Subject Alternative Name", ""))
-    if not names:
-        names = re.findall(r"CN ?= ?([^,]+)", leaf.get("Subject", ""))
+    names = _alternative_names(leaf)
     shown = ", ".join(map(_short, names[:_MOST_NAMES])) or "no name"
     more = len(names) - _MOST_NAMES
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _own_certificates(path: str) -> tuple[str, ...]:
+    """Return the certificates of a PEM file, and never the key that it may hold as well."""
+    try:
+        return _certificates_in(path, _stamp(path))
+    except ProbeError:
+        return ()
+
+
+@lru_cache(maxsize=256)
+def _certificates_in(path: str, _stamp: int) -> tuple[str, ...]:
+    try:
+        text = Path(path).read_text("ascii", "replace").replace("\r\n", "\n")
+    except OSError:
+        return ()
+    return tuple(_PEM.findall(text)[:_MOST_OWN_CERTIFICATES])
 
 
 def _short(text: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 import pycurl
@@ -86,12 +86,16 @@ class GrpcOptions:
 class GrpcTlsOptions(TlsOptions):
     """What grpcio can do of it."""
 
+    offers_legacy: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         TlsOptions.__post_init__(self)
         if not self.verify:
             raise ValueError("verify: false is not possible with gRPC; name a ca_file instead")
         if self.min_version or self.max_version:
             raise ValueError("min_version and max_version are not possible with gRPC")
+        if self.legacy:
+            raise ValueError("legacy is not possible with gRPC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,13 +166,15 @@ class GrpcProbe:
             ):
                 transfer.curl.setopt(name, value)
             failure = transfer.perform()
-            address, tls = transfer.address, transfer.tls(failure)
-            reached = transfer.phases()
-        phases = {phase: reached[phase] for phase in _CONNECTING if phase in reached}
-        if not failure and address:
-            asked = clock.monotonic()
-            answer, failure = _call(site, route, address, deadline)
-            phases[Phase.CHECK] = clock.monotonic() - asked
+            address, reached = transfer.address, transfer.phases()
+            phases = {phase: reached[phase] for phase in _CONNECTING if phase in reached}
+            if not failure and address:
+                asked = clock.monotonic()
+                answer, failure = _call(site, route, address, deadline)
+                phases[Phase.CHECK] = clock.monotonic() - asked
+                if failure and failure.reason in _BROKEN and transfer.asked_for_certificate:
+                    failure = transfer.unwelcome(failure.message)
+            tls = transfer.tls(failure)
         return Observation(
             time=time,
             duration=clock.monotonic() - begin,
@@ -266,6 +272,8 @@ class _Row:
     message: str
 
 
+_BROKEN = {Reason.CONNECTION_LOST, Reason.TLS_PROTOCOL}
+"""What it looks like when a server does not accept our certificate."""
 _NO_CONNECTION = "failed to connect to all addresses"
 _UNCONNECTED = f"^{_NO_CONNECTION}.*"
 # libcurl has just connected to the same address, so there is one to send from

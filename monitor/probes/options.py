@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from monitor.options import FilePath, Parsed, option
 
@@ -80,6 +80,7 @@ TlsVersion = Annotated[str, one_of("1.0", "1.1", "1.2", "1.3")]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsOptions:
+    offers_legacy: ClassVar[bool] = True
     verify: bool = option(
         True,
         doc="Whether the certificate and its name must be valid; without it, anyone may answer.",
@@ -102,6 +103,11 @@ class TlsOptions:
     max_version: TlsVersion | None = option(
         None, doc="The highest TLS version that is offered: 1.0, 1.1, 1.2 or 1.3."
     )
+    legacy: bool = option(
+        False,
+        doc="Whether an old device may do what OpenSSL refuses by default: renegotiate insecurely"
+        " (RFC 5746), use weak keys, signatures and parameters; TLS below 1.2 needs it, too.",
+    )
 
     def __post_init__(self) -> None:
         if self.key_file and not self.cert_file:
@@ -110,6 +116,8 @@ class TlsOptions:
             raise ValueError(
                 f"min_version {self.min_version} is above max_version {self.max_version}"
             )
+        if self.max_version and self.max_version < "1.2" and not self.legacy:
+            raise ValueError(f"max_version {self.max_version} needs legacy: true beside it")
         if self.server_name is not None and not _is_name(self.server_name):
             raise ValueError(f"server_name {self.server_name!r} is not a host name")
 

@@ -11,7 +11,18 @@ has no way to set a stream, so this asks the libcurl that pycurl has loaded by c
 import ctypes
 import mmap
 from collections.abc import Iterator
-from ctypes import POINTER, c_char, c_char_p, c_int, c_long, c_longlong, c_size_t, c_void_p
+from ctypes import (
+    POINTER,
+    c_char,
+    c_char_p,
+    c_int,
+    c_long,
+    c_longlong,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -35,6 +46,10 @@ _UNBUFFERED = 2  # _IONBF
 
 _OPT_ERRORBUFFER = 10_010  # pycurl has no name for it
 _NUMBERS = 10_000  # the first option whose value is no number
+_FUNCTIONS = 20_000  # the first whose value is a function
+_MAGIC = 0xC0DEDBAD  # what a handle of libcurl begins with
+
+_OP_LEGACY_SERVER_CONNECT = 1 << 2  # SSL_OP_… of OpenSSL
 
 _TEXT = b"* "  # before a line of its own words; headers have other marks
 
@@ -75,12 +90,52 @@ _set_long, _set_offset, _set_text, _set_pointer = (
 )
 _getinfo = ctypes.PYFUNCTYPE(c_int, c_void_p, c_int, c_void_p)(("curl_easy_getinfo", _LIBCURL))
 
+_set_ssl_options = ctypes.PYFUNCTYPE(c_uint64, c_void_p, c_uint64)(
+    ("SSL_CTX_set_options", _LIBCURL)
+)
+
 _LIBC = ctypes.PyDLL(None)
 _open = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_size_t, c_char_p)(("fmemopen", _LIBC))
 _buffer = ctypes.PYFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_size_t)(("setvbuf", _LIBC))
 _tell = ctypes.PYFUNCTYPE(c_long, c_void_p)(("ftell", _LIBC))
 _rewind = ctypes.PYFUNCTYPE(None, c_void_p)(("rewind", _LIBC))
 _close = ctypes.PYFUNCTYPE(c_int, c_void_p)(("fclose", _LIBC))
+
+
+def _allow_old_renegotiation(_curl: int, context: int, _data: int) -> int:
+    _set_ssl_options(context, _OP_LEGACY_SERVER_CONNECT)
+    return 0
+
+
+_ALLOW_OLD = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)(_allow_old_renegotiation)
+
+OLD_RENEGOTIATION: tuple[int, int] = (
+    20_108,  # CURLOPT_SSL_CTX_FUNCTION, for which pycurl has no name
+    ctypes.cast(_ALLOW_OLD, c_void_p).value or 0,
+)
+"""The option that lets a handshake go on with a server from before RFC 5746."""
+
+
+def set_option(curl: Any, option: int, value: Any) -> None:
+    """
+    Set an option on a ``pycurl.Curl``, one whose value is a C function among them.
+
+    Raises:
+        ProbeError: This pycurl keeps its handle elsewhere than where it is looked for.
+        pycurl.error: libcurl does not take the option.
+    """
+    if option < _FUNCTIONS or not isinstance(value, int):
+        curl.setopt(option, value)
+        return
+    # pycurl does not hand its handle out. It follows the list of weak references, and libcurl has
+    # each of its handles begin with a number of its own
+    place = id(curl) + type(curl).__weakrefoffset__ + ctypes.sizeof(c_void_p)
+    handle = c_void_p.from_address(place).value
+    if not handle or c_uint32.from_address(handle).value != _MAGIC:
+        raise ProbeError("tls.legacy is not possible with this version of pycurl")
+    code = _set_pointer(handle, option, value)
+    if code:
+        raise pycurl.error(code, f"option {option} cannot be set")
 
 
 class _Stream:
@@ -126,8 +181,8 @@ class SilentCurl:
     """
     As a ``pycurl.Curl`` that collects what comes; for one thread at a time.
 
-    Only options that are numbers (of the type long), texts as bytes, or lists of those can be set:
-    no callbacks.
+    Only options that are numbers (of the type long), texts as bytes, lists of those, or addresses
+    of C functions can be set: no callbacks of Python's.
 
     Attributes:
         headers: Those of the last transfer, as they came.
@@ -200,6 +255,8 @@ class SilentCurl:
             code = code or _set_text(self._curl, pycurl.COPYPOSTFIELDS, value)
         elif isinstance(value, bytes):
             code = _set_text(self._curl, option, value)
+        elif isinstance(value, int):
+            code = _set_pointer(self._curl, option, value)
         else:
             code = _set_pointer(self._curl, option, self._list(option, value))
         if code:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.analysis.certificate import covers, decode_chain, why_not_accepted
-from monitor.model import Reason
+from monitor.model import Failure, Reason
 from tests.analysis.answers import DAY, NOW, SHOP, pem
 
 CA = pem(common="Intermediate", issuer="Root", before=NOW - 400 * DAY, after=NOW - DAY)
@@ -37,9 +37,10 @@ def test_a_certificate_becomes_a_record():
     assert bytes.fromhex(leaf.fingerprint) == parsed.fingerprint(parsed.signature_hash_algorithm)
 
 
-def test_without_alternative_names_the_common_name_counts():
-    """Old certificates name their host in the subject only."""
-    assert decode_chain((pem(common="old.example"),))[0].names == ("old.example",)
+def test_a_common_name_is_no_name():
+    """Names are the alternative ones alone (RFC 9525); an address among the DNS names is marked."""
+    assert decode_chain((pem(common="old.example"),))[0].names == ()
+    assert decode_chain((pem("192.0.2.1", "a.example"),))[0].names == ("DNS:192.0.2.1", "a.example")
     assert decode_chain((pem(),))[0].names == ()
 
 
@@ -72,7 +73,9 @@ def test_no_certificate_is_too_odd(data):
     for one in decode_chain((armoured(bytes(der)),)):
         covers(one.names, "shop.example.com")
         for reason in Reason:
-            why_not_accepted(reason, "message", (one,), "h.example", NOW.timestamp()).encode()
+            failure = Failure(reason, "message")
+            for verdict in (18, 20, 47):
+                why_not_accepted(failure, verdict, (one,), "h.example", NOW.timestamp()).encode()
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,7 @@ def test_no_certificate_is_too_odd(data):
         (("",), "", True),
     ],
 )
-def test_names_cover_hosts_by_rfc_6125(names, host, covered):
+def test_names_cover_hosts_by_rfc_9525(names, host, covered):
     """A star stands for exactly the leftmost label, and never right below the top."""
     assert covers(names, host) is covered
 
@@ -119,7 +122,14 @@ def test_names_cover_hosts_by_rfc_6125(names, host, covered):
                 "does not cover h.example"
             ),
         ),
-        (Reason.TLS_WRONG_HOST, (pem(),), "certificate for no name does not cover h.example"),
+        (
+            Reason.TLS_WRONG_HOST,
+            (pem(),),
+            (
+                "certificate does not cover h.example: it has no subject alternative name, and the "
+                "common name does not count (RFC 9525)"
+            ),
+        ),
         (Reason.TLS_WRONG_HOST, (pem("h.example"),), "as the probe said"),
         (Reason.TLS_WRONG_HOST, (), "as the probe said"),
         (
@@ -144,19 +154,60 @@ def test_names_cover_hosts_by_rfc_6125(names, host, covered):
         (
             Reason.TLS_UNTRUSTED,
             (SHOP,),
-            "certificate for *.example.com, example.com is issued by CN=Test CA: as the probe said",
+            "as the probe said",
         ),
         (
             Reason.TLS_UNTRUSTED,
             (pem("a.example", common="Me", issuer="Me"),),
-            "certificate for a.example is self-signed by CN=Me",
+            "as the probe said",
         ),
         (Reason.TLS_PROTOCOL, (SHOP,), "as the probe said"),
     ],
 )
 def test_a_rejected_certificate_is_explained_by_what_it_says(reason, chain, sentence):
     """The message names the names, the date or the issuer; else it stays the probe's."""
-    message = why_not_accepted(
-        reason, "as the probe said", decode_chain(chain), "h.example", NOW.timestamp()
-    )
+    failure = Failure(reason, "as the probe said")
+    message = why_not_accepted(failure, 0, decode_chain(chain), "h.example", NOW.timestamp())
+    assert message == sentence
+
+
+@pytest.mark.parametrize(
+    ("verdict", "chain", "sentence"),
+    [
+        (
+            20,
+            (SHOP,),
+            (
+                "certificate for *.example.com, example.com is issued by CN=Test CA, which is not "
+                "trusted; does the server send its intermediates?"
+            ),
+        ),
+        (
+            19,
+            (SHOP, CA),
+            (
+                "certificate of the authority CN=Intermediate is issued by CN=Root, which is not "
+                "trusted"
+            ),
+        ),
+        (
+            18,
+            (pem("a.example", common="Me", issuer="Me"),),
+            "certificate for a.example is self-signed by CN=Me",
+        ),
+        (66, (pem("a.example", common="Me", issuer="Me"),), "as the probe said"),
+        (
+            47,
+            (SHOP, CA),
+            (
+                "certificate for *.example.com, example.com is outside the names for which an "
+                "authority may issue"
+            ),
+        ),
+    ],
+)
+def test_an_untrusted_certificate_is_explained_by_the_verdict(verdict, chain, sentence):
+    """What OpenSSL found decides what is said, and not how the certificate looks."""
+    failure = Failure(Reason.TLS_UNTRUSTED, "as the probe said")
+    message = why_not_accepted(failure, verdict, decode_chain(chain), "h.example", NOW.timestamp())
     assert message == sentence

@@ -1,0 +1,315 @@
+"""What certificates are refused for, by every probe that speaks TLS, over loopback."""
+
+import ssl
+import warnings
+from types import SimpleNamespace
+
+import pytest
+from cryptography import x509
+
+from monitor.analysis.judge import judge
+from monitor.model import Job, Reason
+from monitor.probes.http import HttpOptions
+from monitor.probes.options import TlsOptions
+from tests.probes.certificates import CLIENTS_ONLY, DAY, issue, weak_key
+from tests.probes.servers import answer, read_request
+from tests.probes.talk import LINE, observe, take, talk
+
+POP3 = (b"+OK\r\n", LINE, b"+OK\r\n")
+DOORS = {
+    "https": ("https", {}, ()),
+    "tls": ("tls", {}, ()),
+    "starttls": ("tls", {"tls": {"starttls": "pop3"}}, POP3),
+    "tcp": ("tcp", {"tcp": {"dialogue": [{"starttls": True}]}}, ()),
+    "wss": ("wss", {}, ()),
+    "grpcs": ("grpcs", {}, ()),
+    "dns": ("dns", {"dns": {"transport": "tls"}}, ()),
+}
+doors = pytest.mark.parametrize("door", DOORS)
+
+
+@pytest.fixture
+def root():
+    return issue("Root", authority=True)
+
+
+@pytest.fixture
+def look(handles, serve, tmp_path):
+    """Return a function that checks a server with this certificate by one of the probes."""
+
+    def run(door, context, trusted, host="localhost", script=None, **tls):
+        scheme, keys, opening = DOORS[door]
+        if script is None:
+            script = answer() if door == "https" else [take(1)]
+        server = serve(talk(*opening, context, *script), host="0.0.0.0")
+        path = tmp_path / "trusted.pem"
+        path.write_text("".join(one.pem for one in trusted))
+        path_of_url = "/a.example" if door == "dns" else ""
+        url = f"{scheme}://{host}:{server.port}{path_of_url}"
+        tls = {**keys.get("tls", {}), **tls}
+        authority = SimpleNamespace(file=str(path))
+        seen = observe(handles, authority, url, **{**keys, "tls": tls, "timeout": "3s"})
+        return seen, judge(Job(observation=seen, url=url)).verdict
+
+    return run
+
+
+@doors
+def test_a_common_name_stands_for_no_host(look, root, tmp_path, door):
+    """A certificate without subjectAltName is for nobody, whatever its common name (RFC 9525)."""
+    server = issue("localhost", by=root)
+    seen, verdict = look(door, server.context(tmp_path), [root])
+    assert verdict.reason is Reason.TLS_WRONG_HOST
+    assert verdict.message == (
+        "certificate CN=localhost does not cover localhost: it has no subject alternative name, "
+        "and the common name does not count (RFC 9525)"
+    )
+    assert (seen.tls.verified, len(seen.tls.chain)) == (False, 1)
+
+
+def test_a_common_name_is_an_address_neither(look, root, tmp_path):
+    """Nor does it where an address is asked for, nor beside names of another kind."""
+    mail = x509.SubjectAlternativeName([x509.RFC822Name("DNS@localhost")])
+    for server in (issue("127.0.0.1", by=root), issue("127.0.0.1", by=root, extensions=[mail])):
+        _, verdict = look("tls", server.context(tmp_path), [root], host="127.0.0.1")
+        assert verdict.reason is Reason.TLS_WRONG_HOST
+
+
+def test_a_common_name_does_without_verification(look, root, tmp_path):
+    """Where nothing is verified, no name is missed."""
+    seen, _ = look("https", issue("x", by=root).context(tmp_path), [root], verify=False)
+    assert (seen.failure, seen.tls.verified) == (None, None)
+
+
+def test_a_common_name_in_mid_course(watch, serve, root, tmp_path):
+    """A site whose check is a silent repetition is told as soon as its certificate lacks names."""
+    context = issue("localhost", "localhost", by=root).context(tmp_path)
+    server = serve(answer(), tls=context)
+    look = watch(server.url(host="localhost"), tls=TlsOptions(ca_file=root.file(tmp_path / "ca")))
+    assert [look().failure for _ in range(3)] == [None] * 3
+    issue("localhost", by=root).serve_by(context, tmp_path)
+    seen = look()
+    assert seen.failure.reason is Reason.TLS_WRONG_HOST
+    assert seen.tls.verified is False
+
+
+def test_a_common_name_on_a_hop(check, serve, root, tmp_path):
+    """Before and behind a redirect, each connection has names or is none."""
+    tls = TlsOptions(ca_file=root.file(tmp_path / "ca"))
+    good, bad = issue("x", "localhost", by=root), issue("localhost", by=root)
+    for first, last in ((good, bad), (bad, good)):
+        end = serve(answer(), tls=last.context(tmp_path))
+        to = (("Location", end.url(host="localhost")),)
+        begin = serve(answer(status="302 Found", headers=to), tls=first.context(tmp_path))
+        seen = check(begin.url(host="localhost"), tls=tls)
+        assert seen.failure.reason is Reason.TLS_WRONG_HOST
+
+
+def test_a_common_name_behind_a_proxy(check, serve, root, tmp_path):
+    """It is the site's fault, not that of the proxy."""
+    context = issue("localhost", by=root).context(tmp_path)
+    proxy = serve(talk(read_request, b"HTTP/1.1 200 OK\r\n\r\n", context, *answer()))
+    seen = check(
+        "https://localhost:4433/",
+        http=HttpOptions(proxy=proxy.url()),
+        tls=TlsOptions(ca_file=root.file(tmp_path / "ca")),
+    )
+    assert seen.failure.reason is Reason.TLS_WRONG_HOST
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "hint"),
+    [
+        (
+            ["DNS:127.0.0.1"],
+            "127.0.0.1",
+            (
+                "certificate for DNS:127.0.0.1 does not cover 127.0.0.1, because it names the "
+                "address as a DNS name; it must be an IP address there"
+            ),
+        ),
+        (
+            ["*.internal"],
+            "db.internal",
+            (
+                "certificate for *.internal does not cover db.internal, because at least two "
+                "labels must follow the star of *.internal"
+            ),
+        ),
+        (
+            ["*.corp.example"],
+            "corp.example",
+            (
+                "certificate for *.corp.example does not cover corp.example, because "
+                "*.corp.example stands for names below corp.example alone"
+            ),
+        ),
+        (
+            ["*.corp.example"],
+            "a.b.corp.example",
+            (
+                "certificate for *.corp.example does not cover a.b.corp.example, because the star "
+                "of *.corp.example stands for one label alone"
+            ),
+        ),
+        (["a.example"], "b.example", "certificate for a.example does not cover b.example"),
+    ],
+    ids=["address", "one label", "itself", "two below", "another"],
+)
+@pytest.mark.parametrize("door", ["https", "starttls"])
+def test_a_name_that_looks_right(look, root, tmp_path, door, names, host, hint):
+    """The sentence says why a name that resembles the host does not cover it."""
+    context = issue("x", *names, by=root).context(tmp_path)
+    _, verdict = look(door, context, [root], server_name=host)
+    assert (verdict.reason, verdict.message) == (Reason.TLS_WRONG_HOST, hint)
+
+
+@doors
+def test_a_self_issued_certificate_has_its_true_cause(look, tmp_path, door):
+    """One that is trusted and refused for its weak key is not said to be self-signed."""
+    device = issue("old-device", "localhost", key=weak_key())
+    context = device.context(tmp_path, weak=True)
+    _, verdict = look(door, context, [device])
+    assert verdict.reason is Reason.TLS_UNTRUSTED
+    hint = "" if door == "grpcs" else "; tls.legacy: true lets it pass"
+    assert verdict.message == (
+        f"certificate of localhost is not trusted: its key is too weak{hint}"
+    )
+    if door != "grpcs":
+        seen, _ = look(door, context, [device], legacy=True)
+        assert (seen.tls.verified, seen.tls.legacy) == (True, True)
+
+
+def test_why_a_chain_is_refused(look, root, tmp_path):
+    """Each refusal names its cause, and whose."""
+    weak = issue("Weak Root", authority=True, key=weak_key())
+    none = issue("No Authority", by=root)
+    limit = x509.NameConstraints([x509.DNSName("corp.example")], None)
+    never = x509.NameConstraints(None, [x509.DNSName("localhost")])
+    inner = issue("Issuing", by=root, authority=True)
+    for identity, trusted, message in (
+        (
+            issue("a", "localhost", by=weak),
+            weak,
+            (
+                "certificate of localhost is not trusted: the key of an authority in its chain is "
+                "too weak; tls.legacy: true lets it pass"
+            ),
+        ),
+        (
+            issue("a", "localhost", by=root, extensions=[CLIENTS_ONLY]),
+            root,
+            (
+                "certificate of localhost is not trusted: it is not meant for servers (extended "
+                "key usage)"
+            ),
+        ),
+        (
+            issue("a", "localhost", by=none),
+            root,
+            (
+                "certificate of localhost is not trusted: an issuer in its chain is no authority "
+                "(CA:TRUE is missing)"
+            ),
+        ),
+        *(
+            (
+                issue("a", "localhost", by=issue("Corp", by=root, authority=True, extensions=[of])),
+                root,
+                (
+                    "certificate for localhost is outside the names for which the authority "
+                    "CN=Corp may issue"
+                ),
+            )
+            for of in (limit, never)
+        ),
+        (
+            issue("a", "localhost", by=inner, sends=False),
+            root,
+            (
+                "certificate for localhost is issued by CN=Issuing, which is not trusted; "
+                "does the server send its intermediates?"
+            ),
+        ),
+        (
+            issue("a", "localhost", by=inner),
+            weak,
+            "certificate of the authority CN=Issuing is issued by CN=Root, which is not trusted",
+        ),
+        (issue("Me", "localhost"), root, "certificate for localhost is self-signed by CN=Me"),
+    ):
+        _, verdict = look("tls", identity.context(tmp_path, weak=True), [trusted])
+        assert verdict.reason is Reason.TLS_UNTRUSTED
+        assert verdict.message == message
+
+
+# ---------------------------------------------------------------- our own certificate
+
+
+def _demanding(identity, root, folder, version):
+    context = identity.context(folder)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=root.pem)
+    context.maximum_version = version
+    return context
+
+
+@doors
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("verify", [True, False])
+def test_our_own_certificate_has_expired(look, root, tmp_path, door, version, verify):
+    """That is no fault of the server's certificate, in any version of TLS and by any probe."""
+    if door == "grpcs" and not verify:
+        pytest.skip("gRPC always verifies")
+    if door in ("tls", "starttls", "tcp") and version is ssl.TLSVersion.TLSv1_3:
+        pytest.skip("in TLS 1.3 a handshake is over before a server looks at our certificate")
+    context = _demanding(issue("s", "localhost", by=root), root, tmp_path, version)
+    ours = issue("client", by=root, ends=-DAY).file(tmp_path / "client.pem")
+    tls = {"verify": verify} if not verify else {}
+    context.set_alpn_protocols(["h2", "http/1.1"])  # without it gRPC does not go on
+    seen, verdict = look(door, context, [root], cert_file=ours, **tls)
+    assert verdict.reason is Reason.TLS_CLIENT_CERTIFICATE, verdict
+    assert "did not accept our client certificate" in verdict.message
+    assert len(seen.tls.client) == 1
+    assert "PRIVATE" not in "".join(seen.tls.client)
+
+
+def test_our_own_certificate_ends_in_mid_course(watch, serve, root, tmp_path):
+    """A silent repetition tells it as the first check does."""
+    server_context = _demanding(
+        issue("s", "localhost", by=root), root, tmp_path, ssl.TLSVersion.TLSv1_2
+    )
+    server = serve(answer(), tls=server_context)
+    ours = tmp_path / "client.pem"
+    tls = TlsOptions(
+        ca_file=root.file(tmp_path / "ca"), cert_file=issue("client", by=root).file(ours)
+    )
+    look = watch(server.url(host="localhost"), tls=tls)
+    assert [look().failure for _ in range(3)] == [None] * 3
+    issue("client", by=root, ends=-DAY).file(ours)
+    assert look().failure.reason is Reason.TLS_CLIENT_CERTIFICATE
+
+
+# ---------------------------------------------------------------- what old devices speak
+
+
+@pytest.mark.parametrize("door", ["https", "tls", "starttls", "wss"])
+def test_tls_below_1_2_is_asked_for_by_two_options(look, root, tmp_path, door):
+    """min_version alone lowers no level of security, and the refusal names what does."""
+    context = issue("s", "localhost", by=root).context(tmp_path, weak=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    _, verdict = look(door, context, [root], min_version="1.0")
+    assert verdict.reason is Reason.TLS_PROTOCOL
+    assert 'tls.legacy: true with tls.min_version: "1.0" offers older versions' in verdict.message
+    seen, _ = look(door, context, [root], min_version="1.0", legacy=True)
+    assert (seen.tls.version, seen.tls.legacy) == ("TLS 1.1", True)
+
+
+def test_min_version_keeps_weak_keys_out(look, tmp_path):
+    """A weak key is refused whatever the lowest version that is offered."""
+    device = issue("device", "localhost", key=weak_key())
+    _, verdict = look("tls", device.context(tmp_path, weak=True), [device], min_version="1.0")
+    assert verdict.reason is Reason.TLS_UNTRUSTED
