@@ -4,6 +4,7 @@ The configuration that runs, and how another one takes its place; in a thread of
 Part of the composition root: it knows the files, the engine's door and the web server's.
 """
 
+import dataclasses
 import logging
 import os
 import sys
@@ -186,6 +187,7 @@ class Reloader:
         change = self._shard.own(diff(self.config, config))
         for name in _needing_restart(self._at_start, config.settings):
             _log.warning("setting_needs_restart", extra=fields(setting=name))
+        before, web_before = self.config, self.web_config
         self.web_config = web_config
         self._apply(change, config)
         _log.info(
@@ -195,6 +197,7 @@ class Reloader:
                 added=len(change.added),
                 removed=len(change.removed),
                 changed=len(change.changed),
+                **_beside_sites(before, config, web_before, web_config),
             ),
         )
 
@@ -228,6 +231,25 @@ class Reloader:
 def bucket_bounds(sites: Iterable[Site], settings: Settings) -> tuple[Seconds, ...]:
     """Return the duration histogram's bounds for these sites."""
     return settings.bucket_bounds(max((site.timeout for site in sites), default=0.0))
+
+
+def _beside_sites(
+    before: Config, after: Config, web_before: WebConfig, web_after: WebConfig
+) -> dict[str, object]:
+    """Return what else a reload changed, as fields of its log line."""
+    one, other = before.modules, after.modules
+    modules = sum(one.get(name) != other.get(name) for name in {*one, *other})
+    settings = [
+        field.name
+        for field in dataclasses.fields(Settings)
+        if getattr(before.settings, field.name) != getattr(after.settings, field.name)
+    ]
+    if before.connectivity != after.connectivity:
+        settings.append("connectivity")
+    if web_before != web_after:
+        settings.append("web-config")
+    told: dict[str, object] = {"modules": modules}
+    return {**told, "settings": ",".join(settings)} if settings else told
 
 
 def _needing_restart(at_start: Settings, wanted: Settings) -> list[str]:

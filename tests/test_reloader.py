@@ -100,6 +100,46 @@ def test_settings_are_compared_with_what_runs(start, caplog):
     assert named(f"{SITES}shutdown_grace: 5s\n") == []
 
 
+def test_a_reload_tells_of_all_that_it_changes(start, caplog):
+    """Not of sites alone: the log line names modules, settings and what tells of the connection."""
+
+    def told(text: str) -> dict[str, object]:
+        caplog.clear()
+        assert rig.reload(text) == ()
+        (line,) = [one for one in caplog.records if one.message == "reloaded"]
+        counts = ("cause", "added", "removed", "changed")
+        return {key: value for key, value in line.fields.items() if key not in counts or value}
+
+    caplog.set_level(logging.INFO)
+    rig = start(SITES)
+    modules = "modules: {one: {}, two: {http: {method: POST}}}\n"
+    assert told(SITES + modules) == {"cause": "web", "modules": 2}
+    modules = "modules: {two: {http: {method: PUT}}, three: {}}\n"
+    assert told(SITES + modules) == {"cause": "web", "modules": 3}
+    assert told(SITES + modules) == {"cause": "web", "modules": 0}
+    rest = f"{modules}connectivity: ['tcp://192.0.2.1:443']\nshutdown_grace: 7s\n"
+    assert told(SITES + rest) == {
+        "cause": "web",
+        "modules": 0,
+        "settings": "shutdown_grace,connectivity",
+    }
+    assert told(f"sites: [https://a.example]\n{rest}") == {
+        "cause": "web",
+        "added": 1,
+        "removed": 1,
+        "modules": 0,
+    }
+
+
+@pytest.mark.parametrize("text", ["", "null\n", "# sites: []\n", "sites:\n", "sites: []\n"])
+def test_an_emptied_list_is_not_put_in_force(start, text):
+    """The one before goes on, whole."""
+    rig = start(SITES)
+    assert rig.reload(text) != ()
+    assert rig.reloader.rejected
+    assert [site.name for site in rig.reloader.config.sites] == ["example.com"]
+
+
 def test_a_reload_gives_way_to_checks(start):
     """While a list is read others have the interpreter soon, and afterwards as always."""
     usual = sys.getswitchinterval()

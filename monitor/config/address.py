@@ -8,16 +8,22 @@ from urllib.parse import urlsplit
 
 import idna
 
-from monitor.config.messages import unknown
+from monitor.config.messages import one_of, unknown
 from monitor.config.nodes import Scalar
 from monitor.config.sensitive import credentials
 from monitor.model import ProbeKind
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _TO_AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?")
+_PORT = re.compile(r"(?:\[[^\[\]]*\]|[^:/?#\[\]]*):(\d{1,5})(?=[/?#]|$)")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_HOST = 253
 _LARGEST_PORT = 65535
+_WEB_PORTS: Mapping[str, str] = {
+    **dict.fromkeys(("80", "3000", "5000", "8000", "8008", "8080", "8081"), "http"),
+    **dict.fromkeys(("443", "8443", "9443"), "https"),
+}
+"""What usually listens there; behind any other port may be anything that accepts connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ def _split_scheme(written: str, probes: Mapping[str, ProbeKind], quote: _Quote) 
     match = _SCHEME.match(written)
     if not match:
         bare = re.sub(r"^(?:[A-Za-z]+:)?/+", "", written)
-        example = "https://example.com" if quote.hidden or not bare else f"https://{bare}"
+        example = "https://example.com" if quote.hidden or not bare else _guess(bare, probes)
         raise ValueError(f"has no scheme; write {example}")
     scheme = match[1].lower()
     if scheme not in probes:
@@ -97,13 +103,52 @@ def _split_scheme(written: str, probes: Mapping[str, ProbeKind], quote: _Quote) 
     return scheme, written[match.end() :]
 
 
+def _guess(bare: str, probes: Mapping[str, ProbeKind]) -> str:
+    """Return the URL that somebody may have meant who wrote no scheme: by its port."""
+    if readings := _in_brackets(bare):
+        bare = readings[-1]
+    found = _PORT.match(bare)
+    scheme = _WEB_PORTS.get(found[1], "tcp") if found else "https"
+    return f"{scheme if scheme in probes else 'https'}://{bare}"
+
+
+def _in_brackets(written: str) -> tuple[str, ...]:
+    """
+    Return what an IPv6 address without brackets may mean: with them, and with a port behind them.
+
+        ::1              [::1]
+        2001:db8::1:53   [2001:db8::1:53], [2001:db8::1]:53
+        shop:443         nothing
+    """
+    before, _, port = written.rpartition(":")
+    readings = [f"[{written}]"] if _is_ipv6(written) else []
+    if _is_port(port) and _is_ipv6(before):
+        readings.append(f"[{before}]:{port}")
+    return tuple(readings)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text[:6]) <= _LARGEST_PORT
+
+
 def _check_port(netloc: str, quote: _Quote) -> None:
     _, _, host_and_port = netloc.rpartition("@")
     after = host_and_port.rpartition("]")[2]
     if ":" not in after:
         return
+    if readings := _in_brackets(host_and_port):
+        shown = f"; write {one_of(readings, 'or')}" if not quote.hidden else ""
+        raise ValueError(f"an IPv6 address must stand in brackets{shown}")
     port = after.partition(":")[2]
-    if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) <= _LARGEST_PORT):
+    if not _is_port(port):
         raise ValueError(f"the port{quote(port)} must be a number from 1 to {_LARGEST_PORT}")
 
 

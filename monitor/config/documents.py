@@ -35,6 +35,8 @@ from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.substitute import Substituter
 from monitor.model import redact
 
+_NOTHING = "holds nothing; write URLs below sites:, or sites: [] where it is to list none"
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -107,13 +109,27 @@ class DocumentReader:
             source = Source(file, str(file))
             self._read(source, Mapping(source, 1, 1), None)
 
-    def read_one(self, source: Source) -> Mapping | None:
-        """Return the top level of a file that stands alone; None as for parse."""
+    def read_one(self, source: Source, nothing: str = "holds nothing") -> Mapping | None:
+        """
+        Return the top level of a file that stands alone; None with every problem reported.
+
+        A file that holds nothing was emptied, or is being written: a mistake.
+
+        Args:
+            nothing: What is said of one.
+        """
         try:
-            return self.parse(source, self._content(source))
+            return self._parse_written(source, self._content(source), nothing)
         except ValueError as error:
             self._problems.at(source.shown, str(error))
             return None
+
+    def _parse_written(self, source: Source, data: bytes, nothing: str) -> Mapping | None:
+        before = len(self._problems)
+        top = self.parse(source, data)
+        if top is None and len(self._problems) == before:
+            self._problems.at(source.shown, nothing)
+        return top
 
     def parse(self, source: Source, data: bytes) -> Mapping | None:
         """Return the top level; None when nothing is there or, with the problem reported, bad."""
@@ -149,12 +165,22 @@ class DocumentReader:
         except ValueError as error:
             self._report_file(source, include, str(error))
             return
-        if top := self.parse(source, content):
+        if top := self._parse_written(source, content, _NOTHING):
+            if not top.entries:
+                self._problems.add(top, (), _NOTHING)
+            self._check_used(top)
             document = Document(source, top, self._defaults(top, outer))
             self.documents.append(document)
             self._way.append(real)
             self._include_all(document)
             self._way.pop()
+
+    def _check_used(self, top: Mapping) -> None:
+        """Report defaults that no site can have: the sites were left out, or not written yet."""
+        entry = top.entries.get("defaults")
+        if entry and "sites" not in top.entries and "include" not in top.entries:
+            message = "hold for no site: the file has neither sites nor include"
+            self._problems.add(entry.key, ("defaults",), message)
 
     def _report_file(self, source: Source, include: _Include | None, message: str) -> None:
         if include:
@@ -214,15 +240,17 @@ class DocumentReader:
         for one in searched:
             check_folder(one)
         # Not Path.glob: it knows no absolute patterns, and ** would walk a whole disk
-        found = sorted(glob.glob(pattern, root_dir=folder))  # noqa: PTH207
-        return [
+        found = [
             name
-            for name in found
-            if is_yaml_name(Path(name).name)
-            and is_file(folder / name)
-            # A pattern for its own folder does not mean the file it stands in
-            and _real(folder / name) != self._way[-1]
+            for name in sorted(glob.glob(pattern, root_dir=folder))  # noqa: PTH207
+            if is_yaml_name(Path(name).name) and is_file(folder / name)
         ]
+        if not found:
+            raise ValueError(
+                f"{pattern} matches no *.yaml and no *.yml file; add one, or remove the pattern"
+            )
+        # A pattern for its own folder does not mean the file it stands in
+        return [name for name in found if _real(folder / name) != self._way[-1]]
 
     def _substitute(self, node: Scalar, path: KeyPath) -> None:
         folder = node.source.path.parent

@@ -21,7 +21,7 @@ from pydantic_core.core_schema import CoreSchema, ValidationInfo
 from monitor.config.files import check_readable
 from monitor.config.messages import describe, one_of
 from monitor.config.nodes import Mapping as MappingNode
-from monitor.config.nodes import Node, Scalar, Sequence, read_plain
+from monitor.config.nodes import Node, Reading, Scalar, Sequence, read_plain
 from monitor.config.sensitive import credentials, header_credentials, is_sensitive_header
 from monitor.config.substitute import is_one_reference
 from monitor.model import Bytes
@@ -76,6 +76,34 @@ class Text(str):
     node: Scalar
 
 
+class _WrittenInt(int):
+    """A whole number that messages show as it stands in the file: ``017``, ``0x10``."""
+
+    written: str
+
+    def __repr__(self) -> str:
+        return self.written
+
+
+class _WrittenFloat(float):
+    """Any other number that messages show as it stands in the file: ``1.10``, ``1e3``."""
+
+    __slots__ = ("written",)
+    written: str
+
+    def __repr__(self) -> str:
+        return self.written
+
+
+def _as_written(value: Reading, text: str) -> Reading:
+    """Return a number that knows how it was written, and anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or str(value) == text:
+        return value
+    number = _WrittenInt(value) if isinstance(value, int) else _WrittenFloat(value)
+    number.written = text
+    return number
+
+
 @dataclass(slots=True)
 class Gathered:
     """What is met while a value is decoded: secrets that it holds, files that it names."""
@@ -108,7 +136,7 @@ def _scalar_data(node: Scalar, gathered: Gathered, *, as_written: bool) -> Any:
     if done is None and node.plain:
         value = read_plain(node.text)
         if not isinstance(value, str):
-            return value
+            return _as_written(value, node.text)
     written = Text(done.written if done and as_written else node.text)
     written.node = node
     if done:
@@ -133,14 +161,15 @@ def _reading(value: Any) -> Any:
     return value
 
 
-def _plain(value: Any, *, read: bool) -> Any:
+def _plain(value: Any, *, read: bool, written: bool = False) -> Any:
     if isinstance(value, Text):
         return _reading(value) if read else str(value)
     if isinstance(value, list):
-        return [_plain(item, read=read) for item in value]
+        return [_plain(item, read=read, written=written) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item, read=read) for key, item in value.items()}
-    return value
+        return {key: _plain(item, read=read, written=written) for key, item in value.items()}
+    # Plus makes a number of Python's own: no type of ours gets into a record
+    return +value if isinstance(value, _WrittenInt | _WrittenFloat) and not written else value
 
 
 # ---------------------------------------------------------------- one type after the other
@@ -298,9 +327,18 @@ def _decoder(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
                     return parse(text)
                 except ValueError:
                     pass
-            raise _wrong(str(error)) from None
+            raise _wrong(_said_of(parse, value) or str(error)) from None
 
     return decode
+
+
+def _said_of(parse: Callable[[Any], Any], value: Any) -> str | None:
+    """Return what is wrong with a value, numbers quoted as they are written."""
+    try:
+        parse(_plain(value, read=True, written=True))
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _checker(check: Callable[[Any], None]) -> Callable[[Any], Any]:

@@ -23,7 +23,7 @@ from monitor.config.modules import Module, ModuleReader
 from monitor.config.nodes import Entry, Node, Scalar, Sequence, is_empty
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
-from monitor.config.schema import Decoder, Forms
+from monitor.config.schema import EXTENSION, Decoder, Forms
 from monitor.config.settings import Settings
 from monitor.config.sites import SiteReader
 from monitor.config.substitute import Substituter
@@ -111,8 +111,10 @@ def load_record(path: Path, record: type[_Record], environ: Mapping[str, str]) -
     problems = Problems()
     reader = DocumentReader(Substituter(environ), problems)
     source = Source(path, str(path))
-    top = reader.read_one(source) or MappingNode(source, 1, 1)
-    decoded = Decoder(problems).decode(record_form(record), top, (), inherited=False)
+    top = reader.read_one(source, "holds nothing; write {} where all defaults are meant")
+    decoded = None
+    if top is not None:
+        decoded = Decoder(problems).decode(record_form(record), top, (), inherited=False)
     if decoded is None or problems:
         raise ConfigError(problems.all(), reader.files)
     value: _Record = decoded.value
@@ -162,7 +164,7 @@ class _Load:
     def _check_keys(self, top: MappingNode) -> None:
         settings = self._forms.settings.fields
         for key, entry in top.entries.items():
-            if key in _SECTIONS or key in settings:
+            if key in _SECTIONS or key in settings or key.startswith(EXTENSION):
                 continue
             message = unknown("option", key, (*_SECTIONS, *settings))
             if self._sites.knows(key):
@@ -221,7 +223,11 @@ class _Load:
         targets: list[Site] = []
         for document in self._documents.documents:
             entry = document.top.entries.get("connectivity")
-            if entry is None or is_empty(entry.value):
+            if entry is None:
+                continue
+            if is_empty(entry.value):
+                message = "is empty; list URLs, or write [] to have none"
+                self._problems.add(entry.value, ("connectivity",), message)
                 continue
             if not isinstance(entry.value, Sequence):
                 self._problems.add(entry.value, ("connectivity",), "must be a list of URLs")
@@ -268,8 +274,10 @@ class _Load:
             if written and isinstance(written.value, MappingNode):
                 for name, entry in written.value.entries.items():
                     yield name, entry.key, entry.value, {}
-            elif written and not is_empty(written.value):
+            elif written:
                 message = "must be a mapping of modules by name"
+                if is_empty(written.value):
+                    message = "is empty; list modules, or write {} to have none"
                 self._problems.add(written.value, ("modules",), message)
 
     def _blackbox_modules(
@@ -288,7 +296,12 @@ class _Load:
             return
         shown = str(Path(item.source.shown).parent / item.text)
         reader = BlackboxReader(self._decoder, self._problems)
-        for one in reader.read(Source(path, shown)):
+        before = len(self._problems)
+        found = list(reader.read(Source(path, shown)))
+        if not found and len(self._problems) == before:
+            message = f"{shown} holds no module; write some, or leave {key} out"
+            self._problems.add(item, (key,), message)
+        for one in found:
             for remark in one.remarks:
                 self._problems.add(remark.node, remark.path, f"is not possible: {remark.text}")
             if one.node is not None and not one.remarks:
@@ -298,7 +311,11 @@ class _Load:
 
     def _items(self, document: Document) -> Iterator[tuple[KeyPath, Node]]:
         entry = document.top.entries.get("sites")
-        if entry is None or is_empty(entry.value):
+        if entry is None:
+            return
+        if is_empty(entry.value):
+            message = "is empty; list URLs, or write [] to list none"
+            self._problems.add(entry.value, ("sites",), message)
             return
         if not isinstance(entry.value, Sequence):
             self._problems.add(entry.value, ("sites",), "must be a list of sites")
@@ -330,7 +347,12 @@ def _collector_paused() -> Iterator[None]:
 
 
 def _without_sites(top: MappingNode) -> MappingNode:
-    rest = {key: entry for key, entry in top.entries.items() if key != "sites"}
+    """Return the rest of a file; what its extensions hold is shown where it is used."""
+    rest = {
+        key: entry
+        for key, entry in top.entries.items()
+        if key != "sites" and not key.startswith(EXTENSION)
+    }
     return MappingNode(top.source, top.line, top.column, rest)
 
 

@@ -20,12 +20,13 @@ _MANY = 12
 _LONG = 60
 
 
-def explain(error: ErrorDetails, keys: Collection[str]) -> str:
+def explain(error: ErrorDetails, keys: Collection[str], written: str | None = None) -> str:
     """
     Return the message of one error.
 
     Args:
         keys: Those that the record around the error has.
+        written: The value as it stands in the file, where it is plain and may be shown.
     """
     match error["type"]:
         case "missing":
@@ -37,7 +38,7 @@ def explain(error: ErrorDetails, keys: Collection[str]) -> str:
         case "wrong":  # raised by a function of forms.py
             return error["msg"]
         case kind:
-            return _must(_MUST[kind], error["input"])
+            return _must(_MUST[kind], error["input"], written)
 
 
 def unknown(what: str, name: str, known: Collection[str]) -> str:
@@ -70,9 +71,9 @@ def one_of(names: Collection[str], conjunction: str) -> str:
     return f"{', '.join(most)} {conjunction} {last}" if most else last
 
 
-def _must(must: str, value: Any) -> str:
+def _must(must: str, value: Any, written: str | None) -> str:
     if value is None:
         return f"is empty; it {must}"
     if must == _MUST["string_type"] and isinstance(value, int | float):
-        return f"{must}; put {describe(value)} in quotes"
+        return f"{must}; put {written or describe(value)} in quotes"
     return f"{must}, not {describe(value)}"

@@ -17,13 +17,15 @@ from monitor.config.forms import Form, Gathered, Json, data_of, described, form_
 from monitor.config.keys import ModuleKeys, SiteKeys, Tables
 from monitor.config.messages import explain
 from monitor.config.nodes import Mapping as MappingNode
-from monitor.config.nodes import Node, Sequence, scalars
+from monitor.config.nodes import Node, Scalar, Sequence, scalars
 from monitor.config.problems import KeyPath, Placed, Problems
 from monitor.config.sensitive import hide_credentials
 from monitor.config.settings import Settings
 from monitor.model import redact
 
 DEFAULTS: KeyPath = ("defaults",)
+EXTENSION = "x-"
+"""Begins top-level keys that mean nothing but what aliases take from them, as in Compose files."""
 
 # ---------------------------------------------------------------- forms of the whole
 
@@ -202,7 +204,10 @@ class Decoder:
 
     def _report(self, error: ErrorDetails, subject: _Subject, gathered: Gathered) -> None:
         target = _locate(subject, error)
-        message = explain(error, _keys_around(subject.form, error["loc"]))
+        node = target.node
+        plain = isinstance(node, Scalar) and node.plain and node.substitution is None
+        written = node.text if isinstance(node, Scalar) and plain else None
+        message = explain(error, _keys_around(subject.form, error["loc"]), written)
         if error["type"] not in ("missing", "unexpected_keyword_argument"):
             substituted = [s.substitution for s in scalars(target.node) if s.substitution]
             if any(done.broken for done in substituted):
@@ -364,6 +369,9 @@ def json_schema(tables: Tables) -> dict[str, Any]:
             title="website-monitor site list",
             description="The sites that are checked, and the settings of the daemon.",
         ),
+        "patternProperties": {
+            f"^{EXTENSION}": {"description": "Means nothing but what aliases take from it."}
+        },
         "$defs": {**definitions, "substitution": _SUBSTITUTION},
     }
 

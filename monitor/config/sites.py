@@ -29,6 +29,9 @@ from monitor.options import OptionError, every_form, show_duration
 
 _T = TypeVar("_T")
 
+_OF_PROMETHEUS = ("job", "instance")
+"""With ``honor_labels``, a site's would take the place of the target's, by which the rules join
+what belongs together: its maintenance would count as downtime."""
 _NOT_IN_DEFAULTS = ("url", "name")
 
 
@@ -245,6 +248,8 @@ class SiteReader:
             return "is not a label name; write letters, digits and _, beginning with no digit"
         if name.startswith("__"):
             return "is not a label name; those beginning with __ belong to Prometheus"
+        if name in _OF_PROMETHEUS:
+            return "is Prometheus' own label of what it scrapes; choose another name"
         if name in self._tables.reserved_labels:
             return "is a label of the monitor's own; choose another name"
         return None

@@ -94,7 +94,10 @@ class Substituter:
         if inner.startswith("file:"):
             path = folder / inner.removeprefix("file:")
             self.files[path] = None
-            return read_text(path), True
+            text = read_text(path)
+            if not text:  # emptied, or about to be written: what it held is not to be forgotten
+                raise ValueError(f"{path} is empty")
+            return text, True
         match = _VARIABLE.fullmatch(inner)
         if not match:
             raise ValueError(

@@ -9,6 +9,7 @@ whether anything changed is decided by content, so that a neighbour's file cause
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ _POLL: Seconds = 2.0
 """Between looks without occasion: network drives tell nothing, and what happens before the folders
 are being watched is told to nobody."""
 _STOP_WAIT = 5.0
+_SETTLED_NS = 2 * 10**9
+"""A stamp younger than this may stand for two contents: clocks of file systems tick in steps of
+milliseconds, some in steps of two seconds."""
 _MOST_LINKS = 40
 """As many as Linux follows."""
 
@@ -47,7 +51,8 @@ class _Look:
     What stood at a path.
 
     Attributes:
-        stamp: Changes whenever the content does, and costs no reading; None where there is none.
+        stamp: Changes whenever the content does, and costs no reading; None where there is no such
+            thing, or not yet.
         content: A file's digest, a folder's names; empty where there is nothing to read.
     """
 
@@ -174,10 +179,16 @@ def _look(path: Path, before: _Look | None) -> _Look:
             names = sorted(entry.name for entry in os.scandir(path) if _counts(entry))
             return _Look(None, "\0".join(names).encode(errors="surrogateescape"))
         status = path.stat()
-        stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        # cp --preserve, rsync and tar set the time of the last write; nobody sets that of the last
+        # change of status
+        stamp = (
+            *(status.st_dev, status.st_ino, status.st_size),
+            *(status.st_mtime_ns, status.st_ctime_ns),
+        )
         if before and before.stamp == stamp:
             return before
-        return _Look(stamp, hashlib.sha256(read_bytes(path)).digest())
+        settled = time.time_ns() - status.st_ctime_ns > _SETTLED_NS
+        return _Look(stamp if settled else None, hashlib.sha256(read_bytes(path)).digest())
     except (OSError, ValueError):  # missing, unreadable, or not a file at all
         return _Look(None, b"")
 

@@ -104,5 +104,6 @@ def _stamp(path: str) -> object:
         found = Path(path).stat()
     except OSError:
         return None
-    # A renewal replaces the file or the symlink to it, so the inode tells it even within a tick
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    # A renewal replaces the file or the symlink to it, so the inode tells it even within a tick;
+    # where it is written in place with its old time, as by cp --preserve, ctime does
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

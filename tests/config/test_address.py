@@ -2,6 +2,10 @@
 
 import pytest
 
+from monitor.config.load import load_text
+from monitor.daemon import TABLES
+from monitor.errors import ConfigError
+
 
 @pytest.mark.parametrize(
     ("written", "url", "target"),
@@ -47,3 +51,33 @@ def test_a_rows_own_rule_never_quotes_a_secret(files):
     assert files.problems('sites: ["ping://${HOST}"]') == [
         "sites.yaml:1:9: sites[0]: is not a URL that ping checks can use"
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "offered"),
+    [
+        ("1.1.1.1:53", "tcp://1.1.1.1:53"),
+        ("localhost:22", "tcp://localhost:22"),
+        ("mail.example:25", "tcp://mail.example:25"),
+        ("//db.example:5432", "tcp://db.example:5432"),
+        ("2001:db8::1:53", "tcp://[2001:db8::1]:53"),
+        ("[2001:db8::1]:53", "tcp://[2001:db8::1]:53"),
+        ("::1", "https://[::1]"),
+        ("1.1.1.1", "https://1.1.1.1"),
+        ("shop.example", "https://shop.example"),
+        ("shop.example/a:25", "https://shop.example/a:25"),
+        ("shop.example:443/a", "https://shop.example:443/a"),
+        ("shop.example:8443", "https://shop.example:8443"),
+        ("shop.example:80/a", "http://shop.example:80/a"),
+        ("shop.example:8080?x=1:2", "http://shop.example:8080?x=1:2"),
+        ("shop.example:http", "https://shop.example:http"),
+    ],
+)
+@pytest.mark.parametrize("key", ["sites", "connectivity"])
+def test_a_scheme_is_offered_by_the_port(key, written, offered):
+    """What listens there most often; what may be anything is offered as a connection."""
+    text = f"{key}: ['{written}']\nmodules: {{m: {{}}}}\n"
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, TABLES, {})
+    (problem,) = caught.value.problems
+    assert str(problem).endswith(f"{key}[0]: has no scheme; write {offered}")

@@ -1,8 +1,10 @@
 """Modules of our own, and the settings of the endpoint that they are for."""
 
+from pathlib import Path
+
 import pytest
 
-from monitor.config.load import load_text
+from monitor.config.load import load, load_text
 from monitor.config.modules import default_module
 from monitor.daemon import TABLES
 from monitor.errors import ConfigError
@@ -116,3 +118,26 @@ def test_every_scheme_has_a_module():
     for scheme in TABLES.probes:
         module = shipped[default_module(f"{scheme}://a.test")]
         assert TABLES.probes[module.scheme] is TABLES.probes[scheme]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "bb.yml:1:1: holds nothing"),
+        ("# modules: {mine: {prober: tcp}}\n", "bb.yml:1:1: holds nothing"),
+        ("null\n", "bb.yml:1:1: holds nothing"),
+        ("{}\n", "sites.yaml:1:19: blackbox_modules: bb.yml holds no module; write some, or leave"),
+        ("modules: {}\n", "sites.yaml:1:19: blackbox_modules: bb.yml holds no module; write some"),
+    ],
+)
+def test_an_emptied_module_file_is_a_mistake(tmp_path, monkeypatch, text, said):
+    """Its modules would be gone, and every /probe that names one a 404 or 400."""
+    monkeypatch.chdir(tmp_path)
+    Path("sites.yaml").write_text("blackbox_modules: bb.yml\nsites: [https://a.example]\n")
+    Path("bb.yml").write_text("modules: {mine: {prober: tcp}}\n")
+    assert "mine" in load(Path("sites.yaml"), TABLES, {}).modules
+    Path("bb.yml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(Path("sites.yaml"), TABLES, {})
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(said)

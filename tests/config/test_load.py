@@ -161,9 +161,128 @@ def test_a_path_that_cannot_be_looked_at_is_told(files, name):
     assert problem.startswith(f"sites.yaml:1:11: include[0]: {name} can not be read: ")
 
 
-def test_a_folder_that_is_not_there_has_no_files(files):
-    """A pattern may be for what comes later."""
-    assert files.load("include: ['gone/*.yaml']\nsites: [https://a.example]").sites
+@pytest.mark.parametrize("pattern", ["gone/*.yaml", "here/*.yaml", "*/nobody.yml", "gone/?/*"])
+def test_a_pattern_that_matches_nothing_is_a_mistake(files, pattern):
+    """A folder that was moved or is not mounted would take its sites along without a word."""
+    files.write("here/notes.txt", "")
+    (problem,) = files.problems(f"include: ['{pattern}']\nsites: [https://a.example]")
+    nothing = f"{pattern} matches no *.yaml and no *.yml file; add one, or remove the pattern"
+    assert problem == f"sites.yaml:1:11: include[0]: {nothing}"
+
+
+NOTHING = "holds nothing; write URLs below sites:, or sites: [] where it is to list none"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "# sites: [https://b.example]\n", "---\n", "---\n...\n", "null\n", "~", "{}"]
+)
+@pytest.mark.parametrize("included", [False, True], ids=["in a folder", "included"])
+def test_a_file_that_holds_nothing_is_a_mistake(files, text, included):
+    """Emptied, cut off, or commented out: its sites leave only where the file says so."""
+    lead = "include: [b.yaml]\n" if included else ""
+    files.write("conf/a.yaml", f"{lead}sites: [https://a.example]")
+    files.write("conf/b.yaml", text)
+    name = "conf/a.yaml" if included else "conf"
+    assert files.problems(name=name) == [f"conf/b.yaml:1:1: {NOTHING}"]
+    files.write("conf/b.yaml", "sites: []")
+    assert [site.name for site in files.load(name=name).sites] == ["a.example"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("sites:\n", "2:7: sites: is empty; list URLs, or write [] to list none"),
+        ("sites: ~\n", "2:8: sites: is empty; list URLs, or write [] to list none"),
+        ("connectivity:\n", "2:14: connectivity: is empty; list URLs, or write [] to have none"),
+        ("modules: null\n", "2:10: modules: is empty; list modules, or write {} to have none"),
+        ("include:\n", "2:9: include: must be a list of paths"),
+        (
+            "defaults: {group: b}\n",
+            "2:1: defaults: hold for no site: the file has neither sites nor include",
+        ),
+        ("defaults:\n", "2:1: defaults: hold for no site: the file has neither sites nor include"),
+        (
+            "x-more: [https://b.example]\nsites:\n",
+            "3:7: sites: is empty; list URLs, or write [] to list none",
+        ),
+    ],
+)
+def test_a_file_that_ends_at_a_key_is_a_mistake(files, rest, said):
+    """Cut off there, it would be a good file of no sites."""
+    files.write("conf/a.yaml", "sites: [https://a.example]")
+    files.write("conf/b.yaml", f"# ours\n{rest}")
+    assert files.problems(name="conf") == [f"conf/b.yaml:{said}"]
+
+
+def test_an_empty_secret_is_a_mistake(files):
+    """A file of a token that is being written would log nobody in."""
+    files.write("token", "\n")
+    text = "sites: [{url: https://a.example, web: {token: '${file:token}'}}]"
+    (problem,) = files.problems(text)
+    assert problem.endswith("token is empty")
+    files.write("token", "t0ken\n")
+    assert files.load(text).sites
+
+
+def test_numbers_are_quoted_as_they_are_written(files):
+    """What YAML reads as another number is not what its author looks for."""
+    text = """
+        sites:
+          - url: https://a.example
+            group: 1.10
+            labels: {a: 017, b: 0x10, c: 1e3, d: TRUE, e: -0, f: .5, g: +1, h: 5}
+            web: {hops: 1.50, follow: 0x1, version: 1.10, limit: 0x10, pause: 017, tags: [00]}
+            expect: {latency: 1e3, status: [[0x1F]]}
+    """
+    assert [one.partition("]")[2] for one in files.problems(text)] == [
+        ".group: must be text; put 1.10 in quotes",
+        ".labels.a: must be text; put 017 in quotes",
+        ".labels.b: must be text; put 0x10 in quotes",
+        ".labels.c: must be text; put 1e3 in quotes",
+        ".labels.d: must be text; put TRUE in quotes",
+        ".labels.e: must be text; put -0 in quotes",
+        ".labels.f: must be text; put .5 in quotes",
+        ".labels.g: must be text; put +1 in quotes",
+        ".labels.h: must be text; put 5 in quotes",
+        ".web.hops: must be a whole number, not 1.50",
+        ".web.follow: must be true or false, not 0x1",
+        ".web.version: must be auto, 1.1 or 2, not 1.10",
+        ".web.limit: 0x10 has no unit; write 16B, or another of B, kB, KB, MB, GB, KiB, MiB, GiB",
+        ".web.pause: 017 has no unit; write 17s, or another of ms, s, m, h, d, w",
+        ".web.tags[0]: must be text; put 00 in quotes",
+        ".expect.latency: 1e3 has no unit; write 1000.0s, or another of ms, s, m, h, d, w",
+        ".expect.status: [[0x1F]] is not a status such as 200",
+    ]
+
+
+def test_numbers_are_exactly_numbers(files):
+    """How they were written is for messages alone: no type of the loader's gets into a record."""
+    text = (
+        "sites: [{url: https://a.example, web: {hops: 0x10, ratio: 5e-1}, expect: {status: 0xC8}}]"
+    )
+    (site,) = files.load(text).sites
+    options = site.section(WebOptions)
+    (status,) = dict(site.expect)["status"]
+    values = (options.hops, options.ratio, status)
+    assert values == (16, 0.5, 200)
+    assert [type(value) for value in values] == [int, float, int]
+
+
+def test_extensions_are_for_anchors(files):
+    """Top-level x-… keys, as in Compose files, mean nothing but what aliases take from them."""
+    config = files.load("""
+        x-login: &login {login: {username: u, password: geheim}, hops: 3}
+        x-urls: [&first https://a.example]
+        sites:
+          - {url: *first, web: {<<: *login, hops: 5}}
+    """)
+    (site,) = config.sites
+    assert site.section(WebOptions).login == Login(username="u", password="geheim")
+    assert site.section(WebOptions).hops == 5
+    assert "geheim" not in config.masked
+    assert "x-" not in config.masked
+    assert files.problems("y-login: {}\nsites: [https://a.example]") != []
+    assert files.problems("sites: [{url: https://a.example, x-note: 1}]") != []
 
 
 def test_sites_share_the_records_of_their_defaults(files):
@@ -261,9 +380,7 @@ def test_included_files_add_their_sites_and_defaults(files):
     files.write("teams/README.md", "not: [yaml")
     files.write("teams/.hidden.yaml", "not: [yaml")
     config = files.load(
-        "defaults: {group: all, interval: 5s}\n"
-        "include: [teams/*, nobody/*.yaml]\n"
-        "sites: [https://main.example]"
+        "defaults: {group: all, interval: 5s}\ninclude: [teams/*]\nsites: [https://main.example]"
     )
     assert [(site.name, site.group, site.interval) for site in config.sites] == [
         ("main.example", "all", 5.0),
@@ -271,7 +388,7 @@ def test_included_files_add_their_sites_and_defaults(files):
         ("d.example", "a", 5.0),
         ("b.example", "all", 5.0),
     ]
-    watched = ["sites.yaml", "teams", "teams/a.yaml", "teams/deep/d.yaml", "teams/b.yml", "nobody"]
+    watched = ["sites.yaml", "teams", "teams/a.yaml", "teams/deep/d.yaml", "teams/b.yml"]
     assert set(config.files) == {files.folder / name for name in watched}
 
 
@@ -408,9 +525,12 @@ def test_a_bad_record_is_told_what_is_wrong(files):
     ]
 
 
-def test_an_empty_file_is_a_record_of_defaults(files):
-    """Where every field has one."""
-    assert load_record(files.write("net.yaml", ""), NetOptions, {}) == NetOptions()
+def test_an_empty_mapping_is_a_record_of_defaults(files):
+    """Where every field has one; an emptied file would take users and certificates away."""
+    assert load_record(files.write("net.yaml", "{}"), NetOptions, {}) == NetOptions()
+    for text in ("", "# {}\n", "null"):
+        with pytest.raises(ConfigError, match=r"holds nothing; write \{\} where all defaults"):
+            load_record(files.write("net.yaml", text), NetOptions, {})
 
 
 # ---------------------------------------------------------------- comparing
@@ -442,7 +562,7 @@ def test_connectivity_targets_are_sites_of_their_own(files):
     assert {"s3cr3t", "geheim"} <= config.secrets()
     assert "geheim" not in config.masked
     assert "s3cr3t" not in config.masked
-    assert files.load("{connectivity: , sites: [http://b.test]}").connectivity == ()
+    assert files.load("{connectivity: [], sites: [http://b.test]}").connectivity == ()
     assert files.problems("{connectivity: x, sites: [http://b.test]}") == [
         "sites.yaml:1:16: connectivity: must be a list of URLs"
     ]
