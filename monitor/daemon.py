@@ -32,10 +32,12 @@ from monitor.config.settings import Settings
 from monitor.engine.engine import Engine, Publisher
 from monitor.engine.events import Inbox, Pinged, ReloadRequested, SitesChanged, StopRequested
 from monitor.engine.garbage import Garbage
+from monitor.engine.maintenance import planned
 from monitor.engine.orphans import start_reaping
 from monitor.engine.pools import AnalysisPool, PoolLimits
 from monitor.engine.state import Memory
 from monitor.engine.threads import ProbePool
+from monitor.errors import StartupError
 from monitor.live import LiveProbes
 from monitor.logs import Secrets, fields, write_in_background
 from monitor.metrics.exposition import Exposition, probe_exposition, render
@@ -48,8 +50,10 @@ from monitor.probes.registry import PROBES
 from monitor.probes.version import LIBCURL_VERSION
 from monitor.reloader import Reloader, bucket_bounds
 from monitor.shard import WHOLE, Shard, owner
-from monitor.web.app import create_app
+from monitor.web.app import create_app, create_public_app
+from monitor.web.published import StatusPages
 from monitor.web.server import WebServer
+from monitor.web.web_config import WebConfig
 
 _log = logging.getLogger(__name__)
 
@@ -76,12 +80,14 @@ class RunOptions:
 
     Attributes:
         listen: Each address to serve on, as ``--listen`` has it.
+        listen_public: Each address to serve the public status pages on, and nothing else.
         web_config: A file in exporter-toolkit's form, for TLS and basic authentication.
         shard: Which of the sites are checked.
     """
 
     config: Path
     listen: tuple[str, ...]
+    listen_public: tuple[str, ...] = ()
     web_config: Path | None = None
     shard: Shard = WHOLE
 
@@ -128,7 +134,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         )
         config = reloader.config
         live = LiveProbes(lambda: reloader.config, inbox, PROBES)
-        server = _web_server(options, board, internal, reloader, live)
+        servers = _WebServers(options, board, internal, reloader, live)
 
         def running() -> None:
             garbage.forget()
@@ -152,17 +158,18 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         handlers |= _on_stop(lambda: inbox.put(StopRequested(config.settings.shutdown_grace)))
         drained = False
         # The port first: it is what most often is not to be had
-        server.start()
+        servers.start()
         try:
             runtime.start()
-            sites = reloader.start(server.reconfigure, on_running=running)
+            sites = reloader.start(servers.reconfigure, on_running=running)
             _log.info(
                 "started",
                 extra=fields(
                     version=__version__,
                     sites=sites,
                     shard=shard if shard.total > 1 else None,
-                    listen=",".join(server.addresses),
+                    listen=",".join(servers.addresses),
+                    listen_public=",".join(servers.public_addresses) or None,
                 ),
             )
             # 1. The engine starts no check any more, and records those in flight as they finish.
@@ -171,7 +178,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             # 2. Nobody waits for a reload that nobody would apply any more.
             reloader.stop()
             # 3. The web server goes after the last result, so that a last scrape can have it.
-            server.stop(_FAREWELL if drained else 0)
+            servers.stop(_FAREWELL if drained else 0)
             # 4. The workers have nothing to do any more, or the grace is over.
             runtime.analysis.stop()
             # 5. Idle threads end; those still in a check cannot be told to leave it, see leave().
@@ -347,12 +354,84 @@ class _Results:
         pass
 
 
+class _WebServers:
+    """
+    What serves everything to those who may log in, and public pages to strangers.
+
+    Each has a thread and connections of its own, so that a crowd of strangers keeps no scrape out.
+    """
+
+    def __init__(
+        self,
+        options: RunOptions,
+        board: StatusBoard,
+        internal: Internal,
+        reloader: Reloader,
+        live: LiveProbes,
+    ) -> None:
+        def status_pages() -> StatusPages:
+            return StatusPages(
+                board=board,
+                published=lambda: reloader.config.published,
+                planned=planned,
+                history=None,
+                clock=SystemClock(),
+            )
+
+        self._all = _web_server(options, board, internal, reloader, live, status_pages())
+        self._public: WebServer | None = None
+        if options.listen_public:
+            app = create_public_app(status_pages())
+            config = reloader.web_config.for_strangers()
+            self._public = WebServer(app, options.listen_public, config)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return self._all.addresses
+
+    @property
+    def public_addresses(self) -> tuple[str, ...]:
+        return self._public.addresses if self._public else ()
+
+    def start(self) -> None:
+        """
+        Listen.
+
+        Raises:
+            StartupError: As WebServer.start does; nothing is left open.
+        """
+        self._all.start()
+        if self._public:
+            try:
+                self._public.start()
+            except StartupError:
+                self._all.stop(0)
+                raise
+
+    def reconfigure(self, web_config: WebConfig) -> None:
+        """
+        Use this configuration from now on.
+
+        Raises:
+            StartupError: The certificate cannot be used; the former configuration stays.
+        """
+        self._all.reconfigure(web_config)
+        if self._public:
+            self._public.reconfigure(web_config.for_strangers())
+
+    def stop(self, timeout: Seconds) -> None:
+        self._all.stop(timeout)
+        if self._public:
+            self._public.stop(timeout)
+
+
 def _web_server(
     options: RunOptions,
     board: StatusBoard,
     internal: Internal,
     reloader: Reloader,
     live: LiveProbes,
+    status_pages: StatusPages,
 ) -> WebServer:
     exposition = Exposition(board, internal, SystemClock())
 
@@ -378,9 +457,10 @@ def _web_server(
         probe_site=probe_site,
         live=live,
         elsewhere=elsewhere,
+        status_pages=status_pages,
         on_scrape_refused=internal.scrape_refused,
     )
-    return WebServer(app, options.listen, reloader.web_config)
+    return WebServer(app, options.listen, reloader.web_config, is_free=status_pages.is_public)
 
 
 def _ping(inbox: Inbox) -> "Future[None]":

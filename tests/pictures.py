@@ -26,7 +26,9 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
+from monitor.engine.maintenance import planned
 from monitor.web.app import create_app
+from monitor.web.published import StatusPages
 from monitor.web.server import WebServer
 from tests.fakes import FakeClock
 from tests.web import demo
@@ -58,14 +60,23 @@ height="{terminal_height}"/></clipPath>{lines}</defs>
 @contextmanager
 def served() -> Iterator[str]:
     """Serve the demonstration's pages; yields where."""
+    board, history, clock = demo.board(), demo.history(), FakeClock(time=demo.NOW)
+    pages = StatusPages(
+        board=board,
+        published=lambda: demo.PUBLISHED,
+        planned=planned,
+        history=history,
+        clock=clock,
+    )
     app = create_app(
-        board=demo.board(),
+        board=board,
         scrape=lambda *_: ("text/plain", iter(())),
         reload=Future,
         config_text=lambda: "",
         version="0.2.0",
-        clock=FakeClock(time=demo.NOW),
-        history=demo.history(),
+        clock=clock,
+        history=history,
+        status_pages=pages,
     )
     server = WebServer(app, ["127.0.0.1:0"])
     server.start()
@@ -148,6 +159,9 @@ def main() -> None:
         take(browser, f"{url}/", "sites-dark", dark=True)
         take(browser, f"{url}/", "sites-narrow", width=NARROW)
         take(browser, f"{url}/sites/checkout", "site")
+        take(browser, f"{url}/status", "status")
+        take(browser, f"{url}/status", "status-dark", dark=True)
+        take(browser, f"{url}/status", "status-narrow", width=NARROW)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ GROUND = {
     "model",
     "past",
     "naming",
+    "statuspage",
     "records",
     "options",
     "errors",

@@ -20,6 +20,14 @@ from monitor.shard import parse_shard
     help="A file in exporter-toolkit's form, for TLS and basic authentication.",
 )
 @click.option(
+    "--listen-public",
+    multiple=True,
+    envvar="MONITOR_LISTEN_PUBLIC",
+    show_envvar=True,
+    metavar="HOST:PORT|unix:PATH",
+    help="Where the public status pages, their feeds and badges are served, and nothing else.",
+)
+@click.option(
     "--shard",
     default="1/1",
     metavar="NUMBER/TOTAL|auto",
@@ -30,6 +38,7 @@ def run(
     config: Path,
     listen: tuple[str, ...],
     web_config: Path | None,
+    listen_public: tuple[str, ...],
     shard: str,
     log_level: str,
     log_format: logs.Form,
@@ -40,6 +49,7 @@ def run(
     options = daemon.RunOptions(
         config=config,
         listen=listen,
+        listen_public=listen_public,
         web_config=web_config,
         shard=parse_shard(shard, os.environ),
     )

@@ -105,10 +105,8 @@ def _zone(value: Any) -> ZoneInfo:
 
 _Day = Annotated[int, Parsed(_day, {"enum": list(_DAYS)})]
 _Time = Annotated[time, Parsed(_time, {"type": "string", "pattern": f"^({_TIME.pattern})$"})]
-_Moment = Annotated[
-    datetime, Parsed(_moment, {"type": "string", "pattern": f"^{_MOMENT.pattern}$"})
-]
-_Zone = Annotated[ZoneInfo, Parsed(_zone, {"type": "string", "default": "UTC"})]
+Moment = Annotated[datetime, Parsed(_moment, {"type": "string", "pattern": f"^{_MOMENT.pattern}$"})]
+Zone = Annotated[ZoneInfo, Parsed(_zone, {"type": "string", "default": "UTC"})]
 _Interval = Annotated[Seconds, _at_least(_SHORTEST_INTERVAL)]
 Timeout = Annotated[Seconds, _at_least(_SHORTEST_TIMEOUT)]
 _Count = Annotated[int, Parsed(_count, {"type": "integer", "minimum": 1})]
@@ -144,11 +142,11 @@ class WindowKeys:
     to: _Time | None = option(
         None, doc="When it ends; at or before from, it is the time of the next day."
     )
-    start: _Moment | None = option(
+    start: Moment | None = option(
         None, doc="When it begins if it happens once, such as 2026-12-01T22:00."
     )
-    end: _Moment | None = option(None, doc="When it ends if it happens once.")
-    timezone: _Zone = option(ZoneInfo("UTC"), doc="Whose clocks these times are read from.")
+    end: Moment | None = option(None, doc="When it ends if it happens once.")
+    timezone: Zone = option(ZoneInfo("UTC"), doc="Whose clocks these times are read from.")
 
     def __post_init__(self) -> None:
         given = [key for key in _PAIRS if getattr(self, key) is not None]

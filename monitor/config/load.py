@@ -22,6 +22,7 @@ from monitor.config.messages import unknown
 from monitor.config.modules import Module, ModuleReader
 from monitor.config.nodes import Entry, Node, Scalar, Sequence, is_empty
 from monitor.config.nodes import Mapping as MappingNode
+from monitor.config.pages import read_published
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import EXTENSION, Decoder, Forms
 from monitor.config.settings import Settings
@@ -29,6 +30,7 @@ from monitor.config.sites import SiteReader
 from monitor.config.substitute import Substituter
 from monitor.errors import ConfigError
 from monitor.model import Seconds, Site
+from monitor.statuspage import Published
 
 __all__ = ["Config", "Tables", "load", "load_record", "load_text"]
 
@@ -52,6 +54,7 @@ class Config:
         masked: The configuration as YAML, one document for each file, secrets masked.
         modules: Options for targets that are not listed, by name.
         connectivity: What tells whether the monitor's own connection stands.
+        published: The status pages and announcements.
     """
 
     sites: tuple[Site, ...]
@@ -60,6 +63,7 @@ class Config:
     masked: str
     modules: Mapping[str, Module]
     connectivity: tuple[Site, ...]
+    published: Published
 
     def secrets(self) -> set[str]:
         """Return whatever in it must never be shown."""
@@ -143,8 +147,12 @@ class _Load:
             self._check_keys(document.top)
             if defaults := document.own_defaults():
                 self._sites.check_defaults(defaults)
-        settings = self._settings()
+        entries = self._settings_entries()
+        settings = self._settings(entries)
         sites, masked = self._read_sites()
+        published = read_published(
+            entries, settings.pages, settings.announcements, sites, self._problems
+        )
         connectivity = self._read_connectivity()
         modules, own = self._read_modules()
         if not (sites or own or settings.probe_endpoint.enabled or self._problems):
@@ -159,6 +167,7 @@ class _Load:
             masked="\n".join(masked) + "\n",
             modules=modules,
             connectivity=connectivity,
+            published=published,
         )
 
     def _check_keys(self, top: MappingNode) -> None:
@@ -171,7 +180,8 @@ class _Load:
                 message = "belongs to a site or below defaults, not to the top level"
             self._problems.add(entry.key, (key,), message)
 
-    def _settings(self) -> Settings:
+    def _settings_entries(self) -> dict[str, Entry]:
+        """Return each setting that is written, with its place; report what is written twice."""
         entries: dict[str, Entry] = {}
         for document in self._documents.documents:
             for key in self._forms.settings.fields:
@@ -182,6 +192,9 @@ class _Load:
                     self._problems.add(entry.key, (key,), message)
                 elif entry:
                     entries[key] = entry
+        return entries
+
+    def _settings(self, entries: dict[str, Entry]) -> Settings:
         if not entries:
             return Settings()
         top = self._documents.documents[0].top

@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from typing import Annotated, Any
 
 from monitor.config.cores import count_cores
+from monitor.config.pages import AnnouncementKeys, PageKeys
 from monitor.model import Bytes, Seconds
 from monitor.options import Duration, Parsed, Size, option
 
@@ -142,6 +143,10 @@ class Settings:
     probe_endpoint: ProbeEndpointSettings = option(
         ProbeEndpointSettings(),
         doc="Checks of targets that are not listed, as blackbox_exporter's.",
+    )
+    pages: tuple[PageKeys, ...] = option((), doc="Status pages for customers.")
+    announcements: tuple[AnnouncementKeys, ...] = option(
+        (), doc="Texts for the readers of status pages."
     )
     shutdown_grace: Duration = option(
         10.0, doc="How long a stop waits for the checks in flight before they are cut off."

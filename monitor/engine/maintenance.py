@@ -67,6 +67,19 @@ def stretch(windows: tuple[Window, ...], now: Timestamp) -> Stretch:
     return Stretch(open=until is not None, until=until)
 
 
+def planned(windows: tuple[Window, ...], now: Timestamp) -> tuple[tuple[Timestamp, Timestamp], ...]:
+    """
+    Return when each window is open, now or the next time: begin and end, the soonest first.
+
+    One that recurs is told of two weeks ahead, one that happens once from when it is written.
+    """
+    found = {
+        next((span for span in sorted(_spans(window, now)) if span[1] > now), None)
+        for window in windows
+    }
+    return tuple(sorted(span for span in found if span is not None))
+
+
 class Calendar:
     """
     Which sites' windows open or close next, by a clock that may be set.

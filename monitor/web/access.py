@@ -34,12 +34,20 @@ class Access:
 
     The mutable state is ``config``, which any thread may replace as a whole, and what belongs to
     the event loop: the digests of the credentials that proved right, and who waits.
+
+    Args:
+        is_free: Whether a decoded path is for everybody, beside the health endpoints.
     """
 
     def __init__(
-        self, app: ASGIApp, config: WebConfig, check: Callable[[bytes, bytes], bool] = checkpw
+        self,
+        app: ASGIApp,
+        config: WebConfig,
+        check: Callable[[bytes, bytes], bool] = checkpw,
+        is_free: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.config = config
+        self._is_free = is_free
         self._check = check
         self._app = app
         self._key = secrets.token_bytes(32)
@@ -51,10 +59,13 @@ class Access:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         config = self.config
         refusal = None
-        if config.basic_auth_users and scope["path"] not in _OPEN_PATHS:
+        if config.basic_auth_users and not self._is_open(scope["path"]):
             header = Headers(scope=scope).get("authorization")
             refusal = await self._refusal(header, config.basic_auth_users, address_of(scope))
         await (refusal or self._app)(scope, receive, _with_headers(send, config))
+
+    def _is_open(self, path: str) -> bool:
+        return path in _OPEN_PATHS or self._is_free(path)
 
     async def _refusal(
         self, header: str | None, users: Mapping[str, Secret], address: str

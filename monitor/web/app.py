@@ -29,6 +29,7 @@ from monitor.web.evidence import evidence
 from monitor.web.intake import AtMost, Intake
 from monitor.web.pages import Pages
 from monitor.web.probe import Live, ProbeQuery, Refused, debug_text
+from monitor.web.published import StatusPages, Strangers, Visitors
 from monitor.web.recall import Recall
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def create_app(
     elsewhere: Callable[[str], str | None] = lambda _: None,
     clock: Clock | None = None,
     history: History | None = None,
+    status_pages: StatusPages | None = None,
     scrapes: int = 40,
     on_scrape_refused: Callable[[], None] = lambda: None,
 ) -> Starlette:
@@ -73,6 +75,7 @@ def create_app(
         live: Checks targets that are not listed; without it ``/probe`` shows listed sites alone.
         elsewhere: From a name that this daemon has not to who has the site; None for nobody.
         history: What pages ask of the past; without it they show dashes.
+        status_pages: Answers for status pages and badges, where there are any.
         scrapes: Of ``/metrics`` at a time; as many as other exporters allow by default.
         on_scrape_refused: Called, in the web thread, for each one above that.
     """
@@ -104,14 +107,22 @@ def create_app(
     ]
     if probe_site is not None:
         routes.append(Route("/probe", functools.partial(endpoints.probe, probe_site)))
+    middleware = [Middleware(_EveryAnswer), Middleware(Intake)]
+    if status_pages is not None:
+        middleware.append(Middleware(Visitors, pages=status_pages))
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(_EveryAnswer), Middleware(Intake)],
+        middleware=middleware,
         exception_handlers={HTTPException: _http_error},
     )
     # A site's name may end in a slash, and a redirect would be a second address for one thing
     app.router.redirect_slashes = False
     return app
+
+
+def create_public_app(status_pages: StatusPages) -> ASGIApp:
+    """Return the application of ``--listen-public``: public pages, their feeds and badges."""
+    return _EveryAnswer(Intake(Strangers(status_pages)))
 
 
 class _Name(PathConvertor):

@@ -1,34 +1,22 @@
 """The pages for people: what the templates need, worked out of the states."""
 
-import base64
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote, urlencode
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
+from urllib.parse import urlencode
 
 from monitor.board import Entry
 from monitor.clock import Clock
 from monitor.model import Past, Result, Seconds, SiteState, Status, Timestamp
 from monitor.naming import natural_key
-from monitor.options import show_duration
 from monitor.past import Span
-from monitor.report import moment, result_json
-from monitor.web.charts import DAY_HEIGHT, SCALE, DayBars, day_bars, harmed_days, latency_chart
+from monitor.report import result_json
+from monitor.web.charts import DayBars, day_bars, harmed_days, latency_chart
 from monitor.web.evidence import evidence
 from monitor.web.recall import DAY, DAYS, Recall
-from monitor.web.words import (
-    NO_DATA,
-    show_moment,
-    show_span,
-    show_time,
-    show_uptime,
-)
+from monitor.web.render import ORDER, Renderer, encoded
+from monitor.web.words import show_span, show_time, show_uptime
 
 _ROWS = 250
 """On one page. More is read by nobody, and 10,000 rows would cost a browser what ten do not."""
@@ -47,14 +35,7 @@ _LATENCY_WINDOWS = (
 )
 """What a site's page draws: a name, a window, and the step of its points."""
 _MOST_OUTAGES = 50
-_ORDER = (Status.DOWN, Status.UNKNOWN, Status.MAINTENANCE, Status.UP)
-_RANK = {status: rank for rank, status in enumerate(_ORDER)}
-_COLOURS = {
-    Status.DOWN: "#c62828",
-    Status.UNKNOWN: "#8a8f98",
-    Status.MAINTENANCE: "#3569b8",
-    Status.UP: "#2e8b57",
-}
+_RANK = {status: rank for rank, status in enumerate(ORDER)}
 
 _FACTS = {
     "Address": "address",
@@ -154,40 +135,10 @@ class Pages:
     def __init__(self, version: str, clock: Clock, recall: Recall) -> None:
         self._clock = clock
         self._recall = recall
-        loader = PackageLoader("monitor.web")
-        environment = Environment(
-            loader=loader,
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        style = loader.get_source(environment, "style.css")[0]
-        environment.globals |= {
-            "version": version,
-            "style": Markup(style),  # noqa: S704  our own file
-            "states": _ORDER,
-            "icon": _icon,
-            "bar_height": DAY_HEIGHT,
-            "scale": SCALE,
-            "no_data": NO_DATA,
-        }
-        environment.filters.update(
-            moment=moment,
-            utc=show_moment,
-            duration=show_time,
-            uptime=show_uptime,
-            setting=show_duration,
-            in_path=_in_path,
-            web_link=_web_link,
-        )
-        self._status = environment.get_template("status.html")
-        self._site = environment.get_template("site.html")
-        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        self.security_policy = (
-            f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
-            "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-        )
+        renderer = Renderer({"version": version})
+        self._status = renderer.template("status.html")
+        self._site = renderer.template("site.html")
+        self.security_policy = renderer.security_policy
 
     def status(
         self,
@@ -224,7 +175,7 @@ class Pages:
             }
             return "./?" + urlencode({key: value for key, value in query.items() if value})
 
-        return _encoded(
+        return encoded(
             self._status,
             root="./",
             now=now,
@@ -239,7 +190,7 @@ class Pages:
             refresh=f"{_REFRESH:.0f}" if refresh else None,
             offered=f"{_REFRESH:.0f}",
             here=here,
-            worst=next((one for one in _ORDER if counts[one]), Status.UNKNOWN),
+            worst=next((one for one in ORDER if counts[one]), Status.UNKNOWN),
         )
 
     def _groups(self, states: Iterable[SiteState], page: int, now: Timestamp) -> list[Group]:
@@ -279,7 +230,7 @@ class Pages:
         days = self._recall.days([name], now).get(name, ())
         outages = self._recall.outages([name], now - 365 * DAY, now)
         recent = [one for one in outages if one.end is None or one.end > now - DAYS * DAY]
-        return _encoded(
+        return encoded(
             self._site,
             root=root,
             now=now,
@@ -409,27 +360,3 @@ def _matches(state: SiteState, search: str) -> bool:
     site = state.site
     texts = (site.name, site.target, site.group, *(value for _, value in site.labels))
     return any(search.casefold() in text.casefold() for text in texts)
-
-
-def _in_path(name: str) -> str:
-    """Return the name as one segment of a path: its slashes are no separators."""
-    return quote(name, safe="", errors="replace")
-
-
-def _web_link(target: str) -> str | None:
-    """Return the target where a browser can follow it."""
-    return target if target.lower().startswith(("http://", "https://")) else None
-
-
-def _icon(worst: Status) -> str:
-    """Return the browser tab's picture: a dot in the worst state's colour."""
-    svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">'
-        f'<circle cx="8" cy="8" r="7" fill="{_COLOURS[worst]}"/></svg>'
-    )
-    return "data:image/svg+xml," + quote(svg)
-
-
-def _encoded(template: Template, **context: Any) -> Iterator[bytes]:
-    for text in template.generate(context):
-        yield text.encode(errors="replace")

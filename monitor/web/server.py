@@ -13,7 +13,7 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -71,6 +71,7 @@ class WebServer:
         listen: Each HOST:PORT, [IPV6]:PORT, :PORT for every address of the machine, or unix:PATH;
             port 0 picks a free one.
         web_config: TLS, users and headers; without it, plain HTTP for everybody.
+        is_free: Whether a decoded path is for everybody, users or not.
     """
 
     def __init__(
@@ -79,10 +80,11 @@ class WebServer:
         listen: Sequence[str],
         web_config: WebConfig | None = None,
         limits: Limits | None = None,
+        is_free: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._listen = listen
         self._config = web_config or WebConfig()
-        self._access = Access(app, self._config)
+        self._access = Access(app, self._config, is_free=is_free)
         self._server = _Server(self._access, limits or Limits())
         self._listeners: tuple[Listener, ...] = ()
         self._thread: threading.Thread | None = None

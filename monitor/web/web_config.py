@@ -8,7 +8,7 @@ certificates written into the file itself, client certificates that nobody verif
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from monitor.options import FilePath, Secret, option
@@ -129,3 +129,12 @@ class WebConfig:
                 raise ValueError(
                     f"basic_auth_users: {name} needs a bcrypt hash such as htpasswd -nBC 10 prints"
                 )
+
+    def for_strangers(self) -> "WebConfig":
+        """Return the same without what asks who somebody is: users, and clients' certificates."""
+        tls = self.tls_server_config
+        if tls is not None:
+            tls = replace(
+                tls, client_auth_type="NoClientCert", client_ca_file=None, client_allowed_sans=()
+            )
+        return replace(self, tls_server_config=tls, basic_auth_users={})

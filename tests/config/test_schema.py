@@ -53,7 +53,8 @@ def test_the_top_level_and_the_site_have_their_keys(tables):
     assert list(schema["properties"]) == [
         *("defaults", "include", "sites"),
         *("connectivity", "modules", "blackbox_modules"),
-        *("engine", "analysis", "metrics", "history", "probe_endpoint", "shutdown_grace"),
+        *("engine", "analysis", "metrics", "history", "probe_endpoint"),
+        *("pages", "announcements", "shutdown_grace"),
     ]
     site = schema["$defs"]["site"]
     assert list(site["properties"]) == [

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.engine.maintenance import Calendar, stretch
+from monitor.engine.maintenance import Calendar, planned, stretch
 from monitor.model import RecurringWindow, SingleWindow
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -259,3 +259,25 @@ def test_a_clock_that_is_set_forward_is_noticed_within_a_minute():
     assert calendar.next_edge() == at("2026-11-20T02:01")
     assert list(calendar.pop(at("2026-11-20T12:15"), at_most=9)) == [("a", True)]
     assert calendar.next_edge() == at("2026-11-20T12:16")
+
+
+def test_what_is_planned():
+    """Of each window the time that is open or comes next, whatever lies ahead of it."""
+    night, sunday = weekly("22:00", "23:00"), weekly("02:00", "03:00", SUN)
+    far = once("2027-03-01T10:00", "2027-03-01T12:00")
+    over = once("2026-01-01T10:00", "2026-01-01T12:00")
+    windows = (far, over, sunday, night, night)
+
+    def starts(now):
+        return [
+            datetime.fromtimestamp(begin, UTC).isoformat() for begin, _ in planned(windows, now)
+        ]
+
+    assert starts(at("2026-11-28T09:00")) == [
+        "2026-11-28T21:00:00+00:00",
+        "2026-11-29T01:00:00+00:00",
+        "2027-03-01T09:00:00+00:00",
+    ]
+    assert starts(at("2026-11-28T21:30"))[0] == "2026-11-28T21:00:00+00:00"
+    assert starts(at("2026-11-28T22:00"))[0] == "2026-11-29T01:00:00+00:00"
+    assert planned((), at("2026-11-28T09:00")) == ()

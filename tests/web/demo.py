@@ -6,15 +6,41 @@ Everything is computed from the sites' names, so that each run shows the same.
 
 import random
 from dataclasses import replace
+from datetime import time
+from zoneinfo import ZoneInfo
 
 from monitor.board import StatusBoard
-from monitor.model import Past
+from monitor.model import Past, RecurringWindow
 from monitor.past import Condition, LatencyPoint, Span
+from monitor.statuspage import Announcement, Published, StatusPage
 from tests.web import states
 from tests.web.past import DAY, FakeHistory, span
 
 NOW = 1_796_040_000.0
 """2026-11-30 12:00 UTC."""
+
+PUBLISHED = Published(
+    pages=(
+        StatusPage(
+            path="/status",
+            title="Example status",
+            groups=frozenset({"storefront", "platform"}),
+            public=True,
+            latency=True,
+        ),
+    ),
+    announcements=(
+        Announcement(
+            begin=NOW - 2 * DAY,
+            end=NOW + 5 * DAY,
+            title="A new search",
+            text="On Tuesday we switch to the new search.\nNothing changes for your bookmarks.",
+        ),
+    ),
+)
+_NIGHT = RecurringWindow(
+    days=frozenset({1}), start=time(22), end=time(23, 30), zone=ZoneInfo("UTC")
+)
 
 _SITES = (
     ("shop", "storefront", 0.118, 400),
@@ -123,6 +149,8 @@ def _state(name, group, latency):
     chance = random.Random(name)  # noqa: S311  a picture
     host = name.replace(" ", "-")
     where = {"group": group, "target": f"https://{host}.example.com/"}
+    if name in ("search", "api"):
+        where["maintenance"] = (_NIGHT,)
     state = states.down(name, **where) if name == "checkout" else states.up(name, **where)
     recent = tuple(
         Past(

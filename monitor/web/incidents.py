@@ -1,0 +1,142 @@
+"""
+From down spans to the incidents of a status page. Pure.
+
+An incident is opened by the first site of the page that goes down, goes on while others follow, and
+is over when all of them are up:
+
+    shop    ──────▼▼▼▼▼▼▼▼──────────────▼▼▼──
+    search  ─────────▼▼▼▼▼▼▼▼▼──────────────
+                  └── one ───┘          └2─┘
+
+Its identifier is made of the page and of when it began, so it is the same after a restart, on
+another machine, and while sites join it.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from monitor.model import Seconds, Timestamp
+from monitor.naming import natural_key
+from monitor.past import Span
+
+_LONGEST_GAP: Seconds = 6 * 3600.0
+"""Beyond it, nobody remembers the outage before the gap as the same one."""
+_NAMESPACE = uuid.UUID("0d5ddbd1-7a0e-5d0c-9f0c-3f4d1f9a3a55")
+_BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A site of an incident that went down, or came up again."""
+
+    time: Timestamp
+    site: str
+    down: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """
+    An outage as the readers of a page see it.
+
+    Attributes:
+        end: None while it lasts.
+        sites: Those that were down, the first one first.
+        turns: What happened to them, oldest first.
+    """
+
+    begin: Timestamp
+    end: Timestamp | None
+    sites: tuple[str, ...]
+    turns: tuple[Turn, ...]
+
+    @property
+    def updated(self) -> Timestamp:
+        return self.turns[-1].time
+
+    @property
+    def down(self) -> tuple[str, ...]:
+        """The sites that are still down, none once it is over."""
+        state = {turn.site: turn.down for turn in self.turns}
+        return tuple(site for site in self.sites if state[site])
+
+
+def incidents(spans: Iterable[Span]) -> list[Incident]:
+    """Return the incidents that down spans make, newest first."""
+    ordered = sorted(spans, key=lambda one: (one.begin, natural_key(one.site)))
+    found: list[Incident] = []
+    together: list[Span] = []
+    end: Timestamp | None = None
+    for span in ordered:
+        # A site that goes down in the moment in which the last one comes up leaves no moment
+        # without an outage
+        if together and end is not None and span.begin > end:
+            found.append(_incident(together, end))
+            together = []
+        end = _later(end, span.end) if together else span.end
+        together.append(span)
+    if together:
+        found.append(_incident(together, end))
+    return found[::-1]
+
+
+def joined(spans: Iterable[Span], was_up: Callable[[Span, Span], bool]) -> list[Span]:
+    """
+    Return the spans with those of a site made one that lie around a gap without any up.
+
+    A monitor that was restarted in the middle of an outage, or a maintenance window, makes two
+    spans of it; for the readers it is one outage.
+
+    Args:
+        was_up: Whether a site was up at all between two spans of it.
+    """
+    last: dict[str, Span] = {}
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda one: one.begin):
+        before = last.get(span.site)
+        near = before and before.end is not None and span.begin - before.end <= _LONGEST_GAP
+        if before and near and not was_up(before, span):
+            last[span.site] = replace(before, end=span.end)
+        else:
+            if before:
+                found.append(before)
+            last[span.site] = span
+    return [*found, *last.values()]
+
+
+def token(*parts: object) -> str:
+    """Return an identifier of twelve letters and digits, as Statuspage's are, made of the parts."""
+    number = int.from_bytes(hashlib.blake2b(_text(parts), digest_size=16).digest())
+    letters = []
+    for _ in range(12):
+        number, place = divmod(number, 36)
+        letters.append(_BASE36[place])
+    return "".join(letters)
+
+
+def urn(*parts: object) -> str:
+    """Return an identifier for a feed (RFC 4287, 4.2.6), made of the parts."""
+    return uuid.uuid5(_NAMESPACE, _text(parts).decode()).urn
+
+
+def _text(parts: Sequence[object]) -> bytes:
+    return "\0".join(map(str, parts)).encode(errors="surrogatepass")
+
+
+def _later(one: Timestamp | None, other: Timestamp | None) -> Timestamp | None:
+    return None if one is None or other is None else max(one, other)
+
+
+def _incident(spans: Sequence[Span], end: Timestamp | None) -> Incident:
+    turns = [Turn(time=one.begin, site=one.site, down=True) for one in spans]
+    turns += [Turn(time=one.end, site=one.site, down=False) for one in spans if one.end is not None]
+    # Of what happens in one moment, the end comes last: a site may go down as another comes up
+    turns.sort(key=lambda one: (one.time, not one.down, natural_key(one.site)))
+    return Incident(
+        begin=spans[0].begin,
+        end=end,
+        sites=tuple(dict.fromkeys(one.site for one in spans)),
+        turns=tuple(turns),
+    )

@@ -1,0 +1,235 @@
+"""What a status page shows its readers, worked out of states, the past and what is written."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TypeAlias
+
+from monitor.board import StatusBoard
+from monitor.clock import Clock
+from monitor.model import Seconds, SiteState, Status, Timestamp, Window
+from monitor.naming import natural_key
+from monitor.past import Span
+from monitor.statuspage import Announcement, Published, StatusPage
+from monitor.web.charts import DayBars, day_bars
+from monitor.web.incidents import Incident, incidents, joined, token
+from monitor.web.recall import DAY, DAYS, Recall
+from monitor.web.words import show_span
+
+Planned: TypeAlias = Callable[
+    [tuple[Window, ...], Timestamp], Sequence[tuple[Timestamp, Timestamp]]
+]
+"""From windows and a moment to when each is open now or next: begin and end."""
+
+MOST_INCIDENTS = 50
+"""On a page, in its feed and its API: what is older than so many is not looked for there."""
+_FURTHEST_BACK: Seconds = 10 * 365 * DAY
+_MARGIN: Seconds = 2 * DAY
+_MOST_QUESTIONS = 500
+_MAJOR = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """
+    One site as the readers see it.
+
+    Attributes:
+        id: The same on every page, and for ever.
+        latency: The median of its last checks that were up; None where it is not to be shown.
+    """
+
+    id: str
+    name: str
+    state: Status
+    since: Timestamp
+    days: DayBars
+    latency: Seconds | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """Sites under one heading; those without one have an empty name."""
+
+    name: str
+    components: tuple[Component, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintenance:
+    """A window that is open or comes next, and the sites it is of."""
+
+    begin: Timestamp
+    end: Timestamp
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """
+    A page as it stands.
+
+    Attributes:
+        incidents: Of the last 90 days, and what lasts longer, newest first; at most
+            MOST_INCIDENTS.
+        maintenance: What is under way or planned, the next first.
+        announcements: Those that have been made, newest first.
+    """
+
+    page: StatusPage
+    now: Timestamp
+    sections: tuple[Section, ...]
+    incidents: tuple[Incident, ...]
+    maintenance: tuple[Maintenance, ...]
+    announcements: tuple[Announcement, ...]
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        return tuple(one for section in self.sections for one in section.components)
+
+    @property
+    def counts(self) -> Counter[Status]:
+        return Counter(one.state for one in self.components)
+
+    def is_current(self, announcement: Announcement) -> bool:
+        return announcement.end is None or announcement.end > self.now
+
+    def impact(self, down: int) -> str:
+        """Return how bad it is that so many components are down, in Statuspage's words."""
+        total = len(self.components)
+        if not down:
+            return "none"
+        if down >= total:
+            return "critical"
+        return "major" if down >= _MAJOR * total else "minor"
+
+
+class PublicView:
+    """
+    Makes the views; asks the history, so not on the event loop.
+
+    The mutable state is what was learnt of gaps between outages, which belong to the past and do
+    not change; a thread that finds an answer twice does no harm.
+    """
+
+    def __init__(self, board: StatusBoard, recall: Recall, planned: Planned, clock: Clock) -> None:
+        self._board = board
+        self._recall = recall
+        self._planned = planned
+        self._clock = clock
+        self._was_up = functools.lru_cache(maxsize=8192)(self._up_between)
+
+    def of(self, page: StatusPage, published: Published) -> View:
+        now = self._clock.time()
+        states = [one.state for one in self._board.entries() if page.shows(one.state.site)]
+        states.sort(key=lambda one: natural_key(one.site.name))
+        names = [one.site.name for one in states]
+        return View(
+            page=page,
+            now=now,
+            sections=self._sections(page, states, now),
+            incidents=tuple(self._incidents(names, now)[:MOST_INCIDENTS]),
+            maintenance=self._maintenance(states, now),
+            announcements=tuple(
+                sorted(
+                    (one for one in published.announcements if _is_told(one, page, now)),
+                    key=lambda one: -one.begin,
+                )
+            ),
+        )
+
+    def _sections(
+        self, page: StatusPage, states: Iterable[SiteState], now: Timestamp
+    ) -> tuple[Section, ...]:
+        headed: dict[str, list[SiteState]] = {}
+        for state in states:
+            headed.setdefault(page.heading(state.site), []).append(state)
+        names = [one.site.name for group in headed.values() for one in group]
+        days = self._recall.days(names, now)
+        return tuple(
+            Section(
+                name=name,
+                components=tuple(
+                    Component(
+                        id=token("component", one.site.name),
+                        name=one.site.name,
+                        state=one.shown,
+                        since=one.since,
+                        days=day_bars(days.get(one.site.name, ())),
+                        latency=_latency(one) if page.latency else None,
+                    )
+                    for one in headed[name]
+                ),
+            )
+            for name in sorted(headed, key=lambda one: (not one, natural_key(one)))
+        )
+
+    def _incidents(self, names: Sequence[str], now: Timestamp) -> list[Incident]:
+        # Whatever begins within what was looked at is whole. What was going on at its beginning may
+        # have begun earlier, so where that still lasts, it is looked further back
+        back = DAYS * DAY
+        while True:
+            begin = now - back - _MARGIN
+            found = incidents(self._joined(self._recall.outages(names, begin, now)))
+            whole = all(one.begin > begin or one.end is not None for one in found)
+            if whole or back > _FURTHEST_BACK:
+                break
+            back *= 2
+        return [one for one in found if one.end is None or one.begin > now - DAYS * DAY]
+
+    def _joined(self, spans: Sequence[Span]) -> list[Span]:
+        questions = 0
+
+        def was_up(before: Span, after: Span) -> bool:
+            nonlocal questions
+            known = self._was_up.cache_info().misses
+            if questions >= _MOST_QUESTIONS or before.end is None:
+                return True
+            answer = self._was_up(before.site, before.end, after.begin)
+            questions += self._was_up.cache_info().misses - known
+            return answer
+
+        return joined(spans, was_up)
+
+    def _up_between(self, site: str, begin: Timestamp, end: Timestamp) -> bool:
+        found = self._recall.uptime([site], begin, end).get(site) if begin < end else None
+        return found is not None and found.up > 0
+
+    def _maintenance(self, states: Iterable[SiteState], now: Timestamp) -> tuple[Maintenance, ...]:
+        alike: dict[tuple[Window, ...], list[str]] = {}
+        for state in states:
+            if state.site.maintenance:
+                alike.setdefault(state.site.maintenance, []).append(state.site.name)
+        found: dict[tuple[Timestamp, Timestamp], list[str]] = {}
+        for windows, names in alike.items():
+            for stretch in self._planned(windows, now):
+                found.setdefault(stretch, []).extend(names)
+        return tuple(
+            Maintenance(begin=begin, end=end, sites=tuple(sorted(names, key=natural_key)))
+            for (begin, end), names in sorted(found.items())
+        )
+
+
+def describe(incident: Incident) -> str:
+    """Return an incident in one line: ``shop and 2 others were down for 12 min``."""
+    others = len(incident.sites) - 1
+    who = incident.sites[0]
+    if others:
+        who += f" and {others} {'other' if others == 1 else 'others'}"
+    if incident.end is None:
+        return f"{who} {'are' if others else 'is'} down"
+    length = show_span(incident.end - incident.begin)
+    return f"{who} {'were' if others else 'was'} down for {length}"
+
+
+def _is_told(one: Announcement, page: StatusPage, now: Timestamp) -> bool:
+    if one.pages and page.path not in one.pages:
+        return False
+    return one.begin <= now and (one.end is None or one.end > now - DAYS * DAY)
+
+
+def _latency(state: SiteState) -> Seconds | None:
+    durations = [one.duration for one in state.recent if one.up]
+    return median(durations) if durations else None

@@ -1,0 +1,96 @@
+"""Jinja's environment for the pages and feeds, and what their templates have at hand."""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from monitor.model import Status
+from monitor.options import show_duration
+from monitor.report import moment
+from monitor.web.charts import DAY_HEIGHT, SCALE
+from monitor.web.words import show_minute, show_moment, show_time, show_uptime
+
+ORDER = (Status.DOWN, Status.UNKNOWN, Status.MAINTENANCE, Status.UP)
+"""What is worst comes first."""
+_COLOURS = {
+    Status.DOWN: "#c62828",
+    Status.UNKNOWN: "#8a8f98",
+    Status.MAINTENANCE: "#3569b8",
+    Status.UP: "#2e8b57",
+}
+
+
+class Renderer:
+    """
+    Fills templates; every text is escaped.
+
+    Attributes:
+        security_policy: The Content-Security-Policy under which pages look as they should.
+    """
+
+    def __init__(self, shared: Mapping[str, Any]) -> None:
+        loader = PackageLoader("monitor.web")
+        self._environment = Environment(
+            loader=loader,
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        style = loader.get_source(self._environment, "style.css")[0]
+        self._environment.globals |= {
+            "style": Markup(style),  # noqa: S704  our own file
+            "states": ORDER,
+            "icon": _icon,
+            "bar_height": DAY_HEIGHT,
+            "scale": SCALE,
+            **shared,
+        }
+        self._environment.filters.update(
+            moment=moment,
+            utc=show_moment,
+            minute=show_minute,
+            duration=show_time,
+            uptime=show_uptime,
+            setting=show_duration,
+            in_path=_in_path,
+            web_link=_web_link,
+        )
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        self.security_policy = (
+            f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+            "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+
+    def template(self, name: str) -> Template:
+        return self._environment.get_template(name)
+
+
+def encoded(template: Template, **context: Any) -> Iterator[bytes]:
+    """Yield the filled template in pieces."""
+    for text in template.generate(context):
+        yield text.encode(errors="replace")
+
+
+def _in_path(name: str) -> str:
+    """Return the name as one segment of a path: its slashes are no separators."""
+    return quote(name, safe="", errors="replace")
+
+
+def _web_link(target: str) -> str | None:
+    """Return the target where a browser can follow it."""
+    return target if target.lower().startswith(("http://", "https://")) else None
+
+
+def _icon(worst: Status) -> str:
+    """Return the browser tab's picture: a dot in the worst state's colour."""
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">'
+        f'<circle cx="8" cy="8" r="7" fill="{_COLOURS[worst]}"/></svg>'
+    )
+    return "data:image/svg+xml," + quote(svg)

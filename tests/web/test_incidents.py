@@ -1,0 +1,98 @@
+"""From down spans to incidents."""
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.web.incidents import incidents, joined, token, urn
+from tests.web.past import down
+
+moments = st.integers(min_value=0, max_value=60).map(float)
+
+
+@st.composite
+def outages(draw):
+    """Down spans of three sites; those of one site do not overlap, and one may last."""
+    found = []
+    for site in ("a", "b", "c"):
+        edges = sorted(draw(st.sets(moments, max_size=8)))
+        for begin, end in zip(edges[::2], edges[1::2], strict=False):
+            found.append(down(site, begin, end))
+        if len(edges) % 2:
+            found.append(down(site, edges[-1], None))
+    return draw(st.permutations(found))
+
+
+@given(outages())
+def test_incidents_are_the_times_when_something_was_down(spans):
+    """Second by second: an incident is open exactly while a site of it is down."""
+    found = incidents(spans)
+
+    def is_down(now):
+        return any(one.begin <= now < (61 if one.end is None else one.end) for one in spans)
+
+    def is_open(now):
+        return sum(one.begin <= now < (61 if one.end is None else one.end) for one in found)
+
+    assert [is_open(now + 0.5) for now in range(61)] == [is_down(now + 0.5) for now in range(61)]
+    assert [one.begin for one in found] == sorted({one.begin for one in found}, reverse=True)
+    for newer, older in itertools.pairwise(found):
+        assert older.end is not None
+        assert older.end < newer.begin
+
+
+@given(outages())
+def test_every_outage_belongs_to_one_incident(spans):
+    """No site's outage is left out, and none is told twice."""
+    found = incidents(spans)
+
+    turned = [(turn.site, turn.time) for one in found for turn in one.turns if turn.down]
+    assert sorted(turned) == sorted((one.site, one.begin) for one in spans)
+    for one in found:
+        assert bool(one.down) == (one.end is None)
+        assert one.sites[0] in {span.site for span in spans if span.begin == one.begin}
+
+
+def test_an_incident_goes_on_while_others_follow():
+    """It begins with the first site that goes down, and ends when the last one is up."""
+    (second, first) = incidents([down("b", 20, 40), down("a", 10, 30), down("c", 50, None)])
+
+    assert (first.begin, first.end, first.sites, first.updated) == (10, 40, ("a", "b"), 40)
+    assert [(turn.time, turn.site, turn.down) for turn in first.turns] == [
+        (10, "a", True),
+        (20, "b", True),
+        (30, "a", False),
+        (40, "b", False),
+    ]
+    assert (second.begin, second.end, second.down) == (50, None, ("c",))
+
+
+def test_one_comes_up_as_another_goes_down():
+    """There was no moment at which all were up, so it is one incident."""
+    (one,) = incidents([down("a", 10, 20), down("b", 20, 30)])
+
+    assert (one.begin, one.end) == (10, 30)
+
+
+def test_a_gap_without_up_is_no_end():
+    """A restart in the middle of an outage does not make two of it; being up does."""
+    spans = [down("a", 0, 10), down("a", 12, 20), down("b", 0, 10), down("b", 12, None)]
+
+    assert [(one.site, one.begin, one.end) for one in joined(spans, lambda *_: False)] == [
+        ("a", 0, 20),
+        ("b", 0, None),
+    ]
+    assert sorted(map(repr, joined(spans, lambda *_: True))) == sorted(map(repr, spans))
+    long_ago = [down("a", 0, 10), down("a", 10 + 7 * 3600, None)]
+    assert joined(long_ago, lambda *_: False) == long_ago
+
+
+def test_identifiers_never_change():
+    """What a page, a feed or an API once called a thing, it is called in every later version."""
+    assert token("component", "shop") == "s6fd6jfur0dy"
+    assert token("incident", "/status", 1_800_000_000) == "fuq45lx2knn9"
+    assert urn("incident", "/status", 1_800_000_000) == (
+        "urn:uuid:283e9904-02d6-55fa-9477-d9bb501a6b9c"
+    )
+    assert token("a", "bc") != token("ab", "c")
