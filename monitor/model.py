@@ -332,6 +332,8 @@ class HttpAnswer:
         body_size: Decoded bytes that arrived before the transfer ended or was cut.
         truncated: Whether the body was longer than what was fetched of it.
         content_length: As the server said; -1 when it did not.
+        codings: The content codings that the body still has, as the server names them: unknown
+            ones, or any where none was asked for.
         url: Where the answer came from, as it may be shown.
         redirects: The hops before this answer.
     """
@@ -343,6 +345,7 @@ class HttpAnswer:
     body_size: Bytes = 0
     truncated: bool = False
     content_length: int = -1
+    codings: tuple[str, ...] = ()
     url: str = ""
     redirects: tuple[Hop, ...] = ()
 

@@ -101,6 +101,7 @@ def _answer_json(result: Result) -> dict[str, Any]:
                     for hop, chain in zip(answer.redirects, chains, strict=False)
                 ],
                 "body_bytes": answer.body_size,
+                "codings_left": list(answer.codings),
             }
         case TcpAnswer():
             found["captures"] = dict(answer.captures)

@@ -27,6 +27,7 @@ PACKAGES = {"config", "probes", "analysis", "engine", "metrics", "web"}
 HOMES = {
     "requests": ("monitor/probes/",),
     "pycurl": ("monitor/probes/",),
+    "brotli": ("monitor/probes/coding.py",),
     "dns": ("monitor/probes/",),
     "icmplib": ("monitor/probes/icmp.py",),
     "grpc": ("monitor/probes/grpc.py",),

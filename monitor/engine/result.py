@@ -34,6 +34,7 @@ _MOST_CERTIFICATES = 10
 _NAMES = 8192
 _LONGEST_NAME = 512
 _MOST_RECORDS = 100
+_MOST_CODINGS = 10
 _SHORTEST_HALF = 4
 
 AsText: TypeAlias = Callable[[Answer, Bytes], str]
@@ -117,6 +118,7 @@ def _kept_answer(site: Site, answer: Answer | None) -> Answer | None:
                 body_size=answer.body_size,
                 truncated=answer.truncated,
                 content_length=answer.content_length,
+                codings=tuple(_cut(one, _LONGEST_NAME) for one in answer.codings[:_MOST_CODINGS]),
                 url=_cut(answer.url, _LONGEST_URL),
                 redirects=tuple(
                     replace(

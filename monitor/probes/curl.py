@@ -29,7 +29,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from monitor.clock import Deadline
 from monitor.errors import ProbeError
-from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
+from monitor.model import Failure, Phase, Reason, Seconds, TlsSession
 from monitor.options import show_duration
 from monitor.probes.ciphers import iana_name
 from monitor.probes.family import ip_choice, is_address, misfit
@@ -66,7 +66,6 @@ _SAN = re.compile(r"(?:^|, )(?:DNS|IP Address):([^,\s]+)")
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\n?")
 _MOST_OWN_CERTIFICATES = 10
 _MOST_NAMES = 3
-_LAST_BYTES: Bytes = 4
 _LONGEST_NAME = 100
 _TLS_VERSIONS = {
     "1.0": (pycurl.SSLVERSION_TLSv1_0, pycurl.SSLVERSION_MAX_TLSv1_0),
@@ -291,13 +290,12 @@ class Transfer:
             (CONNECT_ONLY without FORBID_REUSE) must call hang_up() or set this to False: only
             closing the handle closes that connection otherwise.
         asked_for_certificate: Whether the server was seen to want one of ours.
-        last_bytes: The end of what was received of a body, as it came over the wire; empty where
-            the handle is a silent one.
+        lacks_close_notify: Whether the peer ended the connection without saying so over TLS.
     """
 
     # What most transfers leave as it is
     reusable = True
-    last_bytes = b""
+    lacks_close_notify = False
     _is_over = False
     _stopped = False
     _failed = False
@@ -357,8 +355,6 @@ class Transfer:
 
     def _note(self, kind: int, line: bytes) -> None:
         """Keep what libcurl tells in its verbose text alone: the address tried, the suite, …"""
-        if kind == pycurl.INFOTYPE_DATA_IN:
-            self.last_bytes = (self.last_bytes + line[-_LAST_BYTES:])[-_LAST_BYTES:]
         if kind != pycurl.INFOTYPE_TEXT:
             return
         if line.startswith(b"  Trying "):
@@ -545,6 +541,7 @@ class Transfer:
             return self._proxy_failure(code, text, self._route.proxy)
         if not connected and code in _CONNECTING:
             return self._unconnected(text, system)
+        self.lacks_close_notify = code == pycurl.E_RECV_ERROR and _UNANNOUNCED_END in text
         return self._by_code(code, text) or self._by_table(code, text)
 
     def _check_shortages(self, code: int, text: str, system: int) -> None:
@@ -952,6 +949,7 @@ _READING = {
     _E_SSL_CLIENTCERT,
 }
 _CONNECTING = {pycurl.E_COULDNT_CONNECT, _E_QUIC_CONNECT, *_READING}
+_UNANNOUNCED_END = "unexpected eof while reading"
 _RESET = re.compile(r"reset by peer|Broken pipe|errno (104|32)\b")
 _AMOUNT = re.compile(r"\d+( out of \d+)? bytes received")
 
@@ -1019,13 +1017,6 @@ _ROWS = (
         "",
         Reason.CONNECTION_LOST,
         "lost the connection to {peer}: {text}",
-    ),
-    _row(
-        # A write error that is not a callback's comes from unpacking: garbage after the end
-        {pycurl.E_BAD_CONTENT_ENCODING, pycurl.E_WRITE_ERROR},
-        "",
-        Reason.DECODE_ERROR,
-        "the body from {peer} cannot be decompressed: {text}",
     ),
     _row(
         {

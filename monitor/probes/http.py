@@ -92,6 +92,16 @@ class HttpOptions:
         doc="Decoded bytes after which a body is cut, 1MiB by default; where it is set, a longer "
         "body fails.",
     )
+    read: Annotated[str, one_of("all", "head")] = option(
+        "all",
+        doc="How much of an answer is read: all of it, or its head alone, for a body that never "
+        "ends.",
+    )
+    require_close_notify: bool = option(
+        True,
+        doc="Whether a body that only the end of a TLS connection ends must be vouched for by "
+        "close_notify, where something reads it.",
+    )
     user_agent: str = option(f"website-monitor/{__version__}", doc="The User-Agent header.")
 
     def __post_init__(self) -> None:
@@ -289,6 +299,8 @@ class _Check:
             max_body=_TOKEN_BODY,
             keep_body=_TOKEN_BODY,
             follow_redirects=False,
+            reads_body=True,
+            head_only=False,
         )
         session = _Session(CurlAdapter(self._handles, settings, self._deadline))
         request.headers["User-Agent"] = self._options.user_agent
@@ -365,6 +377,13 @@ class _Check:
         if wanted not in ("auto", last.version):
             message = f"answered in HTTP/{last.version}, not in HTTP/{wanted}"
             return Failure(Reason.HTTP_VERSION, message)
+        if last.ends_open and self._settings.reads_body and self._options.require_close_notify:
+            return Failure(
+                Reason.CONNECTION_LOST,
+                f"{urlsplit(last.url).netloc} closed the connection without TLS's close_notify, so "
+                f"the {last.body_size} bytes of the body may not be all; if it always does, set "
+                "http.require_close_notify: false",
+            )
         limit = self._options.max_body
         if last.truncated and (self._site.reads_body or limit is not None):
             message = f"the body is longer than {_show_size(self._settings.max_body)}"
@@ -380,6 +399,7 @@ class _Check:
             body_size=last.body_size,
             truncated=last.truncated,
             content_length=last.content_length,
+            codings=last.codings,
             url=last.url,
             redirects=tuple(self._hops),
         )
@@ -502,6 +522,8 @@ def _settings(site: Site, options: HttpOptions) -> Settings:
         max_body=limit,
         keep_body=limit if site.reads_body else min(limit, _EVIDENCE),
         follow_redirects=options.follow_redirects,
+        reads_body=site.reads_body or options.max_body is not None,
+        head_only=options.read == "head",
     )
 
 

@@ -31,10 +31,11 @@ def may_repeat(exchange: Exchange, order: Order, settings: Settings) -> bool:
     """
     Return whether the next check can be made by a silent handle, if it goes as this exchange did.
 
-    Silently the body of a redirect is waited for, a gzip one that lacks its end is not noticed, a
-    long one comes as a whole, and no address is asked about before it is connected to.
+    Silently the body of a redirect and one that has no end are waited for, a long one comes as a
+    whole, and no address is asked about before it is connected to.
     """
-    plain = not (exchange.is_redirect or exchange.is_packed or exchange.truncated)
+    ended = not (exchange.is_redirect or exchange.head_only or exchange.truncated)
+    plain = ended and exchange.status >= FIRST_FINAL
     return plain and settings.max_body <= LARGEST_BODY and not order.route.is_guarded
 
 
@@ -81,8 +82,8 @@ def _answer(curl: SilentCurl, order: Order, settings: Settings) -> HttpAnswer | 
     block, end, more = curl.headers.partition(_END_OF_HEADERS)
     if more or not end or len(block) > _MOST_HEADER_BYTES or len(curl.body) > settings.max_body:
         return None
-    if b"content-encoding" in block.lower():  # as a name, mostly; transport knows
-        return None
+    if b"content-encoding" in block.lower():
+        return None  # transport unpacks; it also finds that the words are in another header's value
     status_line, _, fields = block.partition(b"\n")
     parsed = parse_status_line(status_line)
     if parsed is None:

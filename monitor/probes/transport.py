@@ -19,9 +19,10 @@ from requests.exceptions import RequestException
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
+from monitor.probes.coding import ACCEPTED, Unpacker, UnpackError
 from monitor.probes.curl import Handle, Handles, Proxy, Route, Transfer, shared
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
-from monitor.probes.silent import Options, SilentCurl
+from monitor.probes.silent import LARGEST_BODY, Options, SilentCurl
 
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"http": 80, "https": 443}
@@ -29,6 +30,9 @@ _PORTS = {"http": 80, "https": 443}
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2|3) ([0-9]{3})(?: .*)?", re.DOTALL)
 REDIRECTS = {301, 302, 303, 307, 308}
 FIRST_FINAL = 200  # of the statuses; RFC 9110, 15
+SWITCHING = 101  # after it the connection speaks another protocol; final as well, so
+_ENDLESS = {"text/event-stream", "multipart/x-mixed-replace"}
+_ENDLESS_KINDS = ("audio/", "video/")
 _MOST_HEADER_BYTES: Bytes = 300 * 1024
 _MOST_HEADERS = 2000
 _BLANK_LINE = 3  # bytes at most
@@ -51,6 +55,12 @@ class Exchange:
         body_size: Decoded bytes that arrived.
         truncated: Whether there was more than the limit.
         content_length: As the server said; -1 when it did not.
+        codings: The content codings that the body still has, as the server names them: unknown
+            ones, or any where none was asked for.
+        ends_open: Whether the end of the connection is the end of the body, over TLS, and came
+            without the close_notify that vouches for it (RFC 9112, 9.8).
+        head_only: Whether the transfer was ended behind the headers, because the body has no end
+            or is not wanted.
     """
 
     url: str
@@ -61,25 +71,28 @@ class Exchange:
     body_size: Bytes = 0
     truncated: bool = False
     content_length: int = -1
+    codings: tuple[str, ...] = ()
+    ends_open: bool = False
+    head_only: bool = False
     address: str | None = None
     duration: Seconds = 0.0
     phases: Mapping[Phase, Seconds] = field(default_factory=dict)
     tls: TlsSession | None = None
 
     @property
-    def is_packed(self) -> bool:
-        """Whether the body came compressed."""
-        return _has_header(self.headers, "content-encoding")
-
-    @property
     def is_redirect(self) -> bool:
         """Whether the answer says where to go on."""
-        return self.status in REDIRECTS and _has_header(self.headers, "location")
+        return self.status in REDIRECTS and "location" in [name.lower() for name, _ in self.headers]
 
 
-def _has_header(headers: Sequence[tuple[str, str]], wanted: str) -> bool:
-    """Return whether a header came, whose name is given in lower case."""
-    return wanted in [name.lower() for name, _ in headers]
+def _elements(headers: Sequence[tuple[str, str]], wanted: str) -> list[str]:
+    """
+    Return the elements of a list header, by its name in lower case.
+
+    However many lines it came in, they are one list (RFC 9110, 5.3).
+    """
+    values = [value for name, value in headers if name.lower() == wanted]
+    return [one.strip() for value in values for one in value.split(",")]
 
 
 class ExchangeFailed(RequestException):
@@ -101,6 +114,9 @@ class Settings:
         max_body: Decoded bytes after which an answer is cut.
         keep_body: Of these, how many are kept.
         follow_redirects: Whether the body of a redirect is of no interest.
+        reads_body: Whether somebody looks at the body; a stream without an end is not waited for
+            where nobody does.
+        head_only: Whether the transfer ends behind the headers.
     """
 
     tls: TlsOptions
@@ -112,6 +128,8 @@ class Settings:
     max_body: Bytes
     keep_body: Bytes
     follow_redirects: bool = False
+    reads_body: bool = True
+    head_only: bool = False
 
     def route(self, url: str) -> Route:
         """
@@ -284,6 +302,8 @@ class _Intake:
     _flooded = False
     _malformed = False
     _kept_size = 0
+    _unpacker: Unpacker | None = None
+    _damage = ""
 
     def __init__(self, transfer: Transfer, settings: Settings, exchange: Exchange) -> None:
         self._transfer = transfer
@@ -307,12 +327,24 @@ class _Intake:
             failure = self._transfer.perform()
             if self._take_blocks(curl.headers) or self.take_body(curl.body):
                 failure = None
+            if len(curl.body) > LARGEST_BODY:
+                self._exchange.truncated = True
         else:
             curl.setopt(pycurl.HEADERFUNCTION, self.take_header)
             curl.setopt(pycurl.WRITEFUNCTION, self.take_body)
             failure = self._transfer.perform()
         self._exchange.body = b"".join(self._kept)
+        if failure and self._transfer.lacks_close_notify and self._ends_with_the_connection():
+            self._exchange.ends_open = True
+            return None
         return failure
+
+    def _ends_with_the_connection(self) -> bool:
+        """Return whether nothing but the end of the connection is the body's (RFC 9112, 6.3)."""
+        exchange = self._exchange
+        names = {name.lower() for name, _ in exchange.headers}
+        framed = names & {"content-length", "transfer-encoding"}
+        return exchange.status > 0 and exchange.version in ("1.0", "1.1") and not framed
 
     def take_header(self, line: bytes) -> int | None:
         self._lines.append(line)
@@ -351,15 +383,37 @@ class _Intake:
             self._malformed = True
             return self._transfer.stop()
         version, status = parsed
-        if status < FIRST_FINAL:
-            return None  # another block follows; never for 101, as no upgrade is asked for
+        if status < FIRST_FINAL and status != SWITCHING:
+            return None  # another block follows
         exchange.status, exchange.version = status, version
-        exchange.headers = parse_fields(fields)
-        if self._settings.follow_redirects and exchange.is_redirect:
+        exchange.headers = headers = parse_fields(fields)
+        if status == SWITCHING or (self._settings.follow_redirects and exchange.is_redirect):
+            return self._transfer.stop()  # what follows is another protocol's, or of no interest
+        if self._settings.head_only or not (self._settings.reads_body or _has_end(headers)):
+            exchange.head_only = True
             return self._transfer.stop()
+        listed = _elements(headers, "content-encoding")
+        codings = [one for one in listed if one.lower() not in ("", "identity")]
+        if codings and self._settings.compression:
+            self._unpacker = Unpacker(codings)
+            codings = list(self._unpacker.left)
+        exchange.codings = tuple(codings)
         return None
 
     def take_body(self, chunk: bytes) -> int | None:
+        if self._unpacker is None:
+            return self._take_unpacked(chunk)
+        try:
+            for piece in self._unpacker.feed(chunk):
+                enough = self._take_unpacked(piece)
+                if enough is not None:
+                    return enough
+        except UnpackError as error:
+            self._damage = str(error)
+            return self._transfer.stop()
+        return None
+
+    def _take_unpacked(self, chunk: bytes) -> int | None:
         exchange, settings = self._exchange, self._settings
         room = settings.max_body - exchange.body_size
         if len(chunk) > room:
@@ -382,33 +436,34 @@ class _Intake:
         if not self._exchange.status:
             message = f"{peer} closed the connection in the middle of its headers"
             return Failure(Reason.CONNECTION_LOST, message)
-        if self._gzip_is_cut():
-            message = f"the body from {peer} cannot be decompressed: it ends too early"
+        damage = self._damage or self._lacks_end()
+        if damage:
+            message = f"the body from {peer} cannot be decompressed: {damage}"
             return Failure(Reason.DECODE_ERROR, message)
         return None
 
-    def _gzip_is_cut(self) -> bool:
-        """
-        Return whether a gzip body lacks its end, where nothing else would show it.
+    def _lacks_end(self) -> str:
+        """Return what is missing of a packed body that was taken in whole; nothing of any other."""
+        if self._unpacker is None or self._exchange.truncated:
+            return ""
+        try:
+            self._unpacker.end()
+        except UnpackError as error:
+            return str(error)
+        return ""
 
-        A gzip stream ends with the size of what it unpacks to (RFC 1952). In chunks and in HTTP/2
-        the last bytes are not the body's, but there the framing tells whether it is complete.
-        """
-        exchange = self._exchange
-        if (
-            not self._settings.compression
-            or isinstance(self._transfer.curl, SilentCurl)
-            or exchange.version not in ("1.0", "1.1")
-        ):
-            return False
-        headers = {name.lower(): value for name, value in exchange.headers}
-        if headers.get("content-encoding") not in ("gzip", "x-gzip"):
-            return False
-        if "transfer-encoding" in headers:
-            return False
-        if exchange.truncated or not exchange.body_size:
-            return False
-        return self._transfer.last_bytes != (exchange.body_size % 2**32).to_bytes(4, "little")
+
+def _has_end(headers: Sequence[tuple[str, str]]) -> bool:
+    """
+    Return whether the body is one that ends.
+
+    Server-sent events, pictures of a camera and radio go on until somebody hangs up.
+    """
+    values = {name.lower(): value for name, value in headers}
+    if "content-length" in values:
+        return True
+    kind = values.get("content-type", "").partition(";")[0].strip().lower()
+    return not (kind in _ENDLESS or kind.startswith(_ENDLESS_KINDS) or "icy-name" in values)
 
 
 def _request_options(
@@ -433,8 +488,8 @@ def _request_options(
         (_SUPPRESS_CONNECT_HEADERS, 1),
         (pycurl.HTTP_VERSION, _wanted_version(settings.version, route.scheme)),
     ]
-    if settings.compression:
-        options.append((pycurl.ACCEPT_ENCODING, b"gzip, deflate, br"))
+    if settings.compression and "Accept-Encoding" not in request.headers:
+        headers["Accept-Encoding"] = ACCEPTED
     if body or method in ("POST", "PUT", "PATCH"):
         options.append((pycurl.POSTFIELDS, body or b""))
     if method == "HEAD":

@@ -1,0 +1,196 @@
+"""
+Content codings: unpacks a body as it comes (RFC 9110, 8.4); used by ``transport`` alone.
+
+libcurl could do it, but reads one Content-Encoding line, takes a gzip of several members or with
+bytes after its end for broken, does not notice that a stream is cut off in chunks, and fails where
+a header names no coding at all. What is unpacked here is what browsers, Go and curl's users get.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import brotli
+
+from monitor.model import Bytes
+
+ACCEPTED = "gzip, deflate, br"
+"""What a request asks for."""
+
+_PIECE: Bytes = 64 * 1024
+"""So much is unpacked at a time: whoever has enough stops, and a bomb stays packed."""
+_MOST = 5  # codings that are undone; a hostile header has thousands
+_GZIP = 16 + zlib.MAX_WBITS
+_MAGIC = b"\x1f\x8b"  # how each member of a gzip begins; RFC 1952, 2.3.1
+
+
+class UnpackError(Exception):
+    """The body is not what its coding says; the message is a clause on it."""
+
+
+class _Coding(Protocol):
+    """One coding: takes packed bytes as they come, yields what they unpack to."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]: ...
+
+    def is_complete(self) -> bool:
+        """Return whether the end of the stream came, or nothing at all."""
+
+
+class Unpacker:
+    """
+    Undoes the codings of one body, the outermost first.
+
+    Attributes:
+        undone: The codings that are known, in the order they are undone.
+        left: Those that stay in place, as the header names them: the first unknown one and what
+            lies beneath it. Such bytes are the body; servers put character sets and storage labels
+            into this header.
+    """
+
+    def __init__(self, codings: Sequence[str]) -> None:
+        """
+        Take the codings in the order they were applied, which is that of the header.
+
+        Args:
+            codings: The elements of all Content-Encoding lines, without ``identity``.
+        """
+        left = list(codings)
+        undone: list[str] = []
+        while left and left[-1].lower() in _KNOWN and len(undone) < _MOST:
+            undone.append(left.pop())
+        self.undone = tuple(undone)
+        self.left = tuple(left)
+        self._codings = [_KNOWN[coding.lower()]() for coding in undone]
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """
+        Yield what the next bytes unpack to, in pieces of at most 64 KiB.
+
+        Raises:
+            UnpackError: The stream is damaged, or is none.
+        """
+        return self._through(self._codings, data)
+
+    def end(self) -> None:
+        """
+        Accept the end of the body.
+
+        Raises:
+            UnpackError: A stream lacks its end.
+        """
+        if not all(coding.is_complete() for coding in self._codings):
+            raise UnpackError("it ends too early")
+
+    def _through(self, codings: Sequence[_Coding], data: bytes) -> Iterator[bytes]:
+        if not codings:
+            yield data
+            return
+        first, *rest = codings
+        for piece in first.feed(data):
+            yield from self._through(rest, piece)
+
+
+class _Inflate:
+    """What gzip and deflate share: one zlib stream, and what follows it."""
+
+    def __init__(self) -> None:
+        self._stream: zlib._Decompress | None = None
+        self._held = b""  # the beginning of a stream, until it is long enough to be recognised
+        self._began = False
+        self._ignores = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        data = self._held + data
+        self._held = b""
+        while data and not self._ignores:
+            if self._stream is None:
+                if len(data) < len(_MAGIC):
+                    self._held = data
+                    return
+                self._stream = self._begin(data)
+                if self._stream is None:
+                    self._ignores = True
+                    return
+                self._began = True
+            piece = self._inflate(self._stream, data)
+            data = self._stream.unconsumed_tail
+            if piece:
+                yield piece
+            while len(piece) == _PIECE and not data and not self._stream.eof:
+                piece = self._inflate(self._stream, b"")  # what the last piece had no room for
+                if piece:
+                    yield piece
+            if self._stream.eof:
+                data = self._stream.unused_data
+                self._stream = None
+
+    def is_complete(self) -> bool:
+        # A lone byte after the end of a gzip is no beginning of another member
+        return self._stream is None and (self._began or not self._held)
+
+    def _begin(self, data: bytes) -> "zlib._Decompress | None":
+        """Return the stream that begins with these two bytes or more, None to ignore the rest."""
+        raise NotImplementedError
+
+    def _inflate(self, stream: "zlib._Decompress", data: bytes) -> bytes:
+        try:
+            return stream.decompress(data, _PIECE)
+        except zlib.error as error:
+            # What is left is zlib's own clause, such as "incorrect header check"
+            raise UnpackError(str(error).rpartition(": ")[2]) from error
+
+
+class _Gzip(_Inflate):
+    """
+    RFC 1952: members, one after the other.
+
+    What follows the last one is ignored, as by gzip itself, Go and browsers: PHP pages and CGI
+    scripts end with a line break.
+    """
+
+    def _begin(self, data: bytes) -> "zlib._Decompress | None":
+        if self._began and not data.startswith(_MAGIC):
+            return None
+        return zlib.decompressobj(_GZIP)
+
+
+class _Deflate(_Inflate):
+    """RFC 1950, or the bare stream of RFC 1951 that some servers send by that name."""
+
+    def _begin(self, data: bytes) -> "zlib._Decompress | None":
+        if self._began:
+            return None
+        method, check = data[0] & 0x0F, int.from_bytes(data[:2], "big") % 31
+        wrapped = method == 8 and not check  # noqa: PLR2004  RFC 1950, 2.2
+        return zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+
+
+class _Brotli:
+    """RFC 7932; nothing may follow its end."""
+
+    def __init__(self) -> None:
+        self._stream = brotli.Decompressor()
+        self._began = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        self._began = self._began or bool(data)
+        try:
+            piece = self._stream.process(data, output_buffer_limit=_PIECE)
+            # It takes all input and still has output to give, whatever it says of more data
+            while piece or not self._stream.can_accept_more_data():
+                yield piece
+                piece = self._stream.process(b"", output_buffer_limit=_PIECE)
+        except brotli.error as error:
+            raise UnpackError("it is no brotli stream") from error
+
+    def is_complete(self) -> bool:
+        return not self._began or bool(self._stream.is_finished())
+
+
+_KNOWN: dict[str, Callable[[], _Coding]] = {
+    "gzip": _Gzip,
+    "x-gzip": _Gzip,
+    "deflate": _Deflate,
+    "br": _Brotli,
+}
