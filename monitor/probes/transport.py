@@ -257,7 +257,7 @@ class CurlAdapter(BaseAdapter):
         response.request = request
         for name, value in _joined(exchange.headers).items():
             response.headers[name] = value
-        response.raw = _Raw(exchange.headers)
+        response.raw = _Raw(exchange.headers, urlsplit(exchange.url).hostname or "")
         # Digest authentication sends again by it, and any adapter will do
         response.connection = self  # type: ignore[assignment]
         response._content = exchange.body  # noqa: SLF001  as requests' own adapters do
@@ -528,12 +528,33 @@ def _wanted_version(version: str, scheme: str) -> int:
 class _Raw:
     """What requests expects beneath a response: cookies are read through it, and it is closed."""
 
-    def __init__(self, headers: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, headers: tuple[tuple[str, str], ...], host: str) -> None:
         cookies = [value for name, value in headers if name.lower() == "set-cookie"]
+        if "." not in host:
+            cookies = [_own_cookie(cookie, host) for cookie in cookies]
         self._original_response = _Cookies(cookies[:_MOST_COOKIES]) if cookies else None
 
     def close(self) -> None:
         """Do nothing: the connection is closed already."""
+
+
+def _own_cookie(cookie: str, host: str) -> str:
+    """
+    Return a cookie without its Domain, where that names the very host that sets it.
+
+    Of a host without a dot (an intranet's, Compose's, localhost) http.cookiejar takes no Domain at
+    all, where browsers keep such a cookie for this host alone (RFC 6265, 5.3, step 5).
+    """
+    first, *attributes = cookie.split(";")
+    kept = [one for one in attributes if _domain(one) != host]
+    return ";".join([first, *kept])
+
+
+def _domain(attribute: str) -> str | None:
+    name, _, value = attribute.partition("=")
+    if name.strip().lower() != "domain":
+        return None
+    return value.strip().lower().removeprefix(".")
 
 
 class _Cookies:

@@ -201,6 +201,24 @@ def test_a_broken_challenge_leaves_the_401(serve, check, challenge):
     assert (seen.failure, seen.answer.status) == (None, 401)
 
 
+@pytest.mark.parametrize("domain", ["localhost", ".LocalHost"])
+def test_a_host_without_a_dot_sets_cookies_for_itself(serve, check, domain):
+    """Intranets and containers have such hosts; browsers take a Domain that names them."""
+    cookie = [("Set-Cookie", f"sid=1; Path=/; Domain={domain}; HttpOnly"), ("Location", "/in")]
+    server = serve(lambda number: answer() if number else answer(b"", "302 Found", cookie))
+    seen = check(server.url(host="localhost"))
+    assert (seen.failure, len(seen.answer.redirects)) == (None, 1)
+    assert head(server.requests[1])["cookie"] == "sid=1"
+
+
+def test_a_cookie_for_another_host_is_not_taken(serve, check):
+    """A host without a dot cannot set cookies for another one."""
+    cookie = [("Set-Cookie", "sid=1; Domain=intranet"), ("Location", "/in")]
+    server = serve(lambda number: answer() if number else answer(b"", "302 Found", cookie))
+    assert check(server.url(host="localhost")).failure is None
+    assert "cookie" not in head(server.requests[1])
+
+
 # ---------------------------------------------------------------- redirects
 
 
