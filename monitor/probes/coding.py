@@ -1,9 +1,9 @@
 """
 Content codings: unpacks a body as it comes (RFC 9110, 8.4); used by ``transport`` alone.
 
-libcurl could do it, but reads one Content-Encoding line, takes a gzip of several members or with
-bytes after its end for broken, does not notice that a stream is cut off in chunks, and fails where
-a header names no coding at all. What is unpacked here is what browsers, Go and curl's users get.
+libcurl could do it, but it takes a gzip of several members or with bytes after its end for broken,
+does not notice that a stream is cut off, and fails where the header names no coding at all. What is
+unpacked here is what browsers and Go read.
 """
 
 import zlib
