@@ -17,13 +17,11 @@ from itertools import accumulate
 from time import strptime
 from typing import TypeAlias
 
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPENMETRICS
-
 from monitor.board import Entry, Series, Shape, StatusBoard
 from monitor.clock import Clock
 from monitor.metrics.families import FAMILIES, SITE_LABELS
 from monitor.metrics.internal import Internal
+from monitor.metrics.negotiation import negotiate
 from monitor.model import (
     Analysis,
     Certificate,
@@ -546,17 +544,6 @@ _HEADERS: Mapping[bool, Mapping[str, bytes]] = {
     for openmetrics in (False, True)
 }
 _END = b"# EOF\n"
-
-
-def negotiate(accept: str) -> tuple[str, bool]:
-    """Return the content type for an Accept header, and whether it is OpenMetrics."""
-    try:
-        _, content_type = choose_encoder(accept)
-    except TypeError:  # it compares versions that are no numbers
-        return CONTENT_TYPE_PLAIN_0_0_4, False
-    if content_type.startswith("application/openmetrics-text"):
-        return CONTENT_TYPE_OPENMETRICS, True
-    return CONTENT_TYPE_PLAIN_0_0_4, False
 
 
 def expose(serieses: Iterable[Series], *, openmetrics: bool) -> Iterator[bytes]:

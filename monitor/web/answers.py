@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from monitor.accept import wishes
 from monitor.model import Bytes
 
 SAFE_HEADERS: Mapping[str, str] = {
@@ -30,7 +31,6 @@ _GZIP_LEVEL = 1  # three times as fast as zlib's usual 6, and metrics shrink to 
 _GZIP_FORMAT = 31  # zlib's code for the gzip container with the largest window
 _VARY = "Accept, Accept-Encoding"
 _TAG = re.compile(r'"[^"]*"')
-_QUALITY = re.compile(r"(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 
 def sentence(
@@ -103,18 +103,12 @@ def wants_gzip(accept_encoding: Iterable[str]) -> bool:
         gzip, deflate       yes        gzip;q=0            no
         *                   yes        gzip;q=0, *         no
         identity            no         gzip;q=0.5, identity;q=1   no
+                                       gzip;q=0.5, *              no
     """
-    qualities: dict[str, float] = {}
-    for part in ",".join(accept_encoding).lower().split(","):
-        coding, _, parameter = part.partition(";")
-        name, _, value = parameter.partition("=")
-        found = _QUALITY.fullmatch(value.strip()) if name.strip() == "q" else None
-        if not parameter:
-            qualities[coding.strip()] = 1.0
-        elif found:
-            qualities[coding.strip()] = float(found[1])
-    gzip = qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0)))
-    return gzip > 0 and gzip >= qualities.get("identity", 0.0)
+    qualities = {wish.name: wish.quality for wish in wishes(accept_encoding)}
+    other = qualities.get("*", 0.0)
+    gzip = qualities.get("gzip", qualities.get("x-gzip", other))
+    return gzip > 0 and gzip >= qualities.get("identity", other)
 
 
 def in_writes(pieces: Iterable[bytes]) -> Iterator[bytes | memoryview]:

@@ -34,7 +34,15 @@ from monitor.web.web_config import WebConfig
 
 log = logging.getLogger(__name__)
 
-_LONGEST_HEAD: Bytes = 64 * 1024
+LONGEST_HEAD: Bytes = 64 * 1024
+"""Of a request, from its first line to the empty one."""
+_REFUSALS = {
+    400: (b"Bad Request", "This is not an HTTP/1.1 request."),
+    431: (
+        b"Request Header Fields Too Large",
+        f"The head of this request is longer than {LONGEST_HEAD} bytes.",
+    ),
+}
 _TICK: Seconds = 1.0  # the Date header is good for so long
 _FAREWELL: Seconds = 1.0  # for a TLS goodbye, and for cut off requests to notice
 _NO_LINGER = struct.pack("ii", 1, 0)  # struct linger: on, no second
@@ -164,9 +172,8 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                # Everybody gets uvicorn with h11, and h11 bounds the head of a request
+                # Everybody gets uvicorn with h11, whose bound on a request's head is ours to set
                 http="h11",
-                h11_max_incomplete_event_size=_LONGEST_HEAD,
                 loop="asyncio",
                 ws="none",
                 lifespan="off",
@@ -276,6 +283,36 @@ class _Wait(Enum):
     IDLE = "idle"
 
 
+class _Requests(h11.Connection):
+    """
+    h11's side of a connection with an exact bound on the head of a request.
+
+    h11 counts only what is incomplete, so a head that arrives in large pieces may be twice as long.
+
+    Attributes:
+        refusal: The status that the last bad request is answered with.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, LONGEST_HEAD)
+        self.refusal = 400
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        before = len(self.trailing_data[0]) if self.their_state is h11.IDLE else 0
+        try:
+            event = super().next_event()
+            if isinstance(event, h11.Request):
+                self._check_head(before - len(self.trailing_data[0]))
+        except h11.RemoteProtocolError as error:
+            self.refusal = error.error_status_hint
+            raise
+        return event
+
+    def _check_head(self, size: Bytes) -> None:
+        if size > LONGEST_HEAD:
+            raise h11.RemoteProtocolError("the head is too long", error_status_hint=431)
+
+
 class _Connection(H11Protocol):
     """
     uvicorn's connection with an end to each of its waits.
@@ -285,9 +322,11 @@ class _Connection(H11Protocol):
     """
 
     handshake: asyncio.Task[None]
+    conn: _Requests
 
     def __init__(self, server: _Server) -> None:
         super().__init__(server.config, server.server_state, {})
+        self.conn = _Requests()
         self._server = server
         self._stalled: asyncio.TimerHandle | None = None
         self._limits = {
@@ -371,16 +410,18 @@ class _Connection(H11Protocol):
         if self._stalled is not None:
             self._stalled.cancel()
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  ours says what is wrong
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.drop()  # the rubbish is in a request's body, and its answer has begun
             return
         if self._now_waiting() is _Wait.ANSWER:
             self.cycle.disconnected = True  # what the application answers comes too late
+        status = self.conn.refusal if self.conn.refusal in _REFUSALS else 400
+        reason, text = _REFUSALS[status]
         headers = {**SAFE_HEADERS, "Content-Type": "text/plain", "Connection": "close"}
         for event in (
-            h11.Response(status_code=400, reason=b"Bad Request", headers=list(headers.items())),
-            h11.Data(data=msg.encode() + b"\n"),
+            h11.Response(status_code=status, reason=reason, headers=list(headers.items())),
+            h11.Data(data=text.encode() + b"\n"),
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from monitor.board import Entry, StatusBoard
-from monitor.metrics.exposition import Exposition, expose, negotiate, probe_exposition, render
+from monitor.metrics.exposition import Exposition, expose, probe_exposition, render
 from monitor.metrics.families import FAMILIES, PROBE_FAMILIES
 from monitor.metrics.internal import Internal
 from monitor.model import (
@@ -772,35 +772,6 @@ def page(board, internal, clock):
 def read(answer) -> str:
     _, pieces = answer
     return b"".join(pieces).decode()
-
-
-@pytest.mark.parametrize(
-    ("accept", "content_type"),
-    [
-        ("", "text/plain; version=0.0.4; charset=utf-8"),
-        ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
-        (
-            "text/plain;version=1.0.0;escaping=allow-utf-8",
-            "text/plain; version=0.0.4; charset=utf-8",
-        ),
-        (_OPENMETRICS, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        (
-            "application/openmetrics-text;version=2.0.0",
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        ),
-        (
-            "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3",
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        ),
-        (
-            "application/openmetrics-text; version=banana",
-            "text/plain; version=0.0.4; charset=utf-8",
-        ),
-    ],
-)
-def test_negotiation(accept, content_type):
-    """The two formats that SPEC names, whatever else is asked for."""
-    assert negotiate(accept)[0] == content_type
 
 
 @pytest.mark.parametrize(

@@ -783,6 +783,38 @@ def test_odd_requests(open_server, request_, status, caplog):
     assert not caplog.records
 
 
+def head_of(size: int) -> bytes:
+    """Return a request whose head has this many bytes."""
+    start, end = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nX-Long: ", b"\r\n\r\n"
+    return start + b"x" * (size - len(start) - len(end)) + end
+
+
+@pytest.mark.parametrize(
+    "piece", [1 << 20, 65_536, 65_535, 40_000, 4096], ids=lambda size: f"pieces of {size}"
+)
+@pytest.mark.parametrize("before", [b"", ASK], ids=["alone", "pipelined"])
+def test_a_head_has_64_kib_at_most(open_server, piece, before):
+    """To the byte, however it is cut, and also behind another request."""
+    for size, status in ((65_536, 200), (65_537, 431), (120_000, 431)):
+        with closing(connect(open_server)) as sock:
+            sent = before + head_of(size)
+            # What is refused may be cut off before all of it is sent
+            with suppress(ConnectionError):
+                for start in range(0, len(sent), piece):
+                    sock.sendall(sent[start : start + piece])
+            stream = sock.makefile("rb")
+            if before:
+                assert stream.readline().split()[1] == b"200"
+                (length,) = [
+                    int(line.partition(b":")[2])
+                    for line in iter(stream.readline, b"\r\n")
+                    if line.lower().startswith(b"content-length:")
+                ]
+                stream.read(length)
+            with suppress(ConnectionResetError):  # of the rest that nobody reads
+                assert int(stream.readline().split()[1]) == status
+
+
 # ---------------------------------------------------------------- the stop
 
 
