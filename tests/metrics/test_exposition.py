@@ -15,6 +15,7 @@ from monitor.board import Entry, StatusBoard
 from monitor.metrics.exposition import Exposition, expose, probe_exposition, render
 from monitor.metrics.families import FAMILIES, PROBE_FAMILIES
 from monitor.metrics.internal import Internal
+from monitor.metrics.negotiation import negotiate
 from monitor.model import (
     Analysis,
     Counters,
