@@ -58,6 +58,7 @@ _E_UNRECOVERABLE_POLL = 99
 _E_TOO_LARGE = 100
 
 MICROSECONDS = 1_000_000
+PROXY_LOGIN = 407
 _IDLE: Seconds = 60.0
 _LOOK: Seconds = 1.0
 """So long nobody looks for idle handles again where there was none."""
@@ -122,6 +123,16 @@ class Proxy:
     def host(self) -> str:
         return urlsplit(self.url).hostname or ""
 
+    @property
+    def speaks_http(self) -> bool:
+        return self.url.startswith("http")
+
+    @property
+    def refusal(self) -> str:
+        """What its status 407 means, as a clause."""
+        what = "wants a login" if self.username is None else "does not accept the login in its URL"
+        return f"it {what} (status {PROXY_LOGIN})"
+
     @classmethod
     def parse(cls, text: str) -> "Proxy":
         """
@@ -183,8 +194,9 @@ class Route:
         return (self.pinned and self.tls.server_name) or self.host
 
     @property
-    def proxy_speaks_http(self) -> bool:
-        return self.proxy is not None and self.proxy.url.startswith("http")
+    def is_tunnelled(self) -> bool:
+        """Whether an HTTP proxy is asked, by CONNECT, for a connection to the site."""
+        return self.scheme == "https" and self.proxy is not None and self.proxy.speaks_http
 
     @cached_property
     def trust(self) -> str | None:
@@ -680,8 +692,7 @@ class Transfer:
             return False
         if not self._times[1] or self.curl.getinfo(pycurl.PROXY_SSL_VERIFYRESULT):
             return True
-        tunnel = self._route.scheme == "https" and self._route.proxy_speaks_http
-        return tunnel and not self.curl.getinfo(pycurl.HTTP_CONNECTCODE)
+        return self._route.is_tunnelled and not self.curl.getinfo(pycurl.HTTP_CONNECTCODE)
 
     def _proxy_failure(self, code: int, text: str, proxy: Proxy) -> Failure:
         if code == pycurl.E_OPERATION_TIMEDOUT:
@@ -690,6 +701,8 @@ class Transfer:
             self.reusable = bool(self._times[0])
             if not self.reusable and not is_address(proxy.host):
                 check_look_ups(proxy.host)
+        elif self.curl.getinfo(pycurl.HTTP_CONNECTCODE) == PROXY_LOGIN:
+            text = proxy.refusal
         return Failure(Reason.PROXY_ERROR, f"proxy {proxy.peer}: {text}")
 
 

@@ -133,6 +133,13 @@ def check_header(name: str, value: str) -> None:
         raise ValueError(f"{name} must be one line without blanks around it")
 
 
+def sent_user_agent(headers: Mapping[str, str], user_agent: str) -> str:
+    """Return what a site's requests name as their sender, be it in a header of its own."""
+    return next(
+        (value for name, value in headers.items() if name.lower() == "user-agent"), user_agent
+    )
+
+
 def check_url(url: str) -> None:
     """
     Accept a URL that can be asked for.
@@ -303,7 +310,9 @@ class _Check:
             head_only=False,
         )
         session = _Session(CurlAdapter(self._handles, settings, self._deadline))
-        request.headers["User-Agent"] = self._options.user_agent
+        request.headers["User-Agent"] = sent_user_agent(
+            self._options.headers, self._options.user_agent
+        )
         try:
             return session.exchange(session.prepare_request(request))
         except ExchangeFailed as error:

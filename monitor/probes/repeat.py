@@ -11,7 +11,7 @@ import pycurl
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, HttpAnswer, Observation, Timestamp
-from monitor.probes.curl import MICROSECONDS, Handle, Handles, phases, read_times
+from monitor.probes.curl import MICROSECONDS, PROXY_LOGIN, Handle, Handles, phases, read_times
 from monitor.probes.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.transport import (
     FIRST_FINAL,
@@ -25,6 +25,7 @@ from monitor.probes.transport import (
 
 _END_OF_HEADERS = b"\r\n\r\n"
 _MOST_HEADER_BYTES: Bytes = 16 * 1024
+_NOT_PLAIN = {*REDIRECTS, PROXY_LOGIN}
 
 
 def may_repeat(exchange: Exchange, order: Order, settings: Settings) -> bool:
@@ -89,7 +90,7 @@ def _answer(curl: SilentCurl, order: Order, settings: Settings) -> HttpAnswer | 
     if parsed is None:
         return None
     version, status = parsed
-    if status < FIRST_FINAL or status in REDIRECTS or settings.version not in ("auto", version):
+    if status < FIRST_FINAL or status in _NOT_PLAIN or settings.version not in ("auto", version):
         return None
     return HttpAnswer(
         status=status,

@@ -20,7 +20,7 @@ from requests.exceptions import RequestException
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
 from monitor.probes.coding import ACCEPTED, Unpacker, UnpackError
-from monitor.probes.curl import Handle, Handles, Proxy, Route, Transfer, shared
+from monitor.probes.curl import PROXY_LOGIN, Handle, Handles, Proxy, Route, Transfer, shared
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.silent import LARGEST_BODY, Options, SilentCurl
 
@@ -238,6 +238,7 @@ class CurlAdapter(BaseAdapter):
                 transfer.curl.setopt(pycurl.URL, order.sent)
             intake = _Intake(transfer, self._settings, exchange)
             failure = intake.run() or intake.failure(order.route.peer)
+            failure = failure or _refusal_by_proxy(exchange, order.route)
             exchange.address = transfer.address
             exchange.duration = transfer.duration
             exchange.phases = transfer.phases()
@@ -466,6 +467,15 @@ def _has_end(headers: Sequence[tuple[str, str]]) -> bool:
     return not (kind in _ENDLESS or kind.startswith(_ENDLESS_KINDS) or "icy-name" in values)
 
 
+def _refusal_by_proxy(exchange: Exchange, route: Route) -> Failure | None:
+    """Return the failure of a proxy's 407, which comes from no site (RFC 9110, 15.5.8)."""
+    proxy = route.proxy
+    # Of a site behind a tunnel the proxy sees nothing
+    if not proxy or exchange.status != PROXY_LOGIN or route.is_tunnelled or not proxy.speaks_http:
+        return None
+    return Failure(Reason.PROXY_ERROR, f"proxy {proxy.peer}: {proxy.refusal}")
+
+
 def _request_options(
     request: PreparedRequest, url: str, route: Route, settings: Settings
 ) -> tuple[str, list[tuple[int, Any]]]:
@@ -490,6 +500,9 @@ def _request_options(
     ]
     if settings.compression and "Accept-Encoding" not in request.headers:
         headers["Accept-Encoding"] = ACCEPTED
+    if route.is_tunnelled:
+        # CONNECT has none of the request's headers, and would show the libraries' names
+        options.append((pycurl.USERAGENT, request.headers.get("User-Agent", "").encode()))
     if body or method in ("POST", "PUT", "PATCH"):
         options.append((pycurl.POSTFIELDS, body or b""))
     if method == "HEAD":

@@ -29,7 +29,7 @@ from monitor.model import (
 from monitor.options import Secret, option, show_duration
 from monitor.probes.curl import Handles, Proxy, Route, Transfer
 from monitor.probes.dialogue import Dialogue, Step, check_steps, evidence
-from monitor.probes.http import Credentials, check_header
+from monitor.probes.http import Credentials, check_header, sent_user_agent
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.stream import (
     KEPT,
@@ -238,7 +238,7 @@ class _Upgrade:
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.HTTP09_ALLOWED, 0),
             (_SUPPRESS_CONNECT_HEADERS, 1),
-            (pycurl.USERAGENT, options.user_agent),
+            (pycurl.USERAGENT, sent_user_agent(options.headers, options.user_agent)),
             (pycurl.HTTPHEADER, list(_lines(headers | dict(options.headers)))),
             (pycurl.HEADERFUNCTION, self._take),
             # libcurl's own timeout ends with the connecting where CONNECT_ONLY is set. It still

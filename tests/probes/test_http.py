@@ -516,17 +516,29 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         pass
 
 
+NOT_LET_IN = "it does not accept the login in its URL (status 407)"
+
+
 @pytest.mark.parametrize(
     ("script", "scheme", "url", "part"),
     [
-        (_connect("407 Login"), "http", "https://shop.invalid/", "response 407"),
+        (_connect("407 Login"), "http", "https://shop.invalid/", NOT_LET_IN),
+        (answer(b"", "407 Login"), "http", "http://shop.invalid/", NOT_LET_IN),
         ([read_request, b"noise\r\n\r\n"], "http", "https://shop.invalid/", ""),
         ([read_request], "http", "https://shop.invalid/", ""),
         ([stay_silent], "http", "https://shop.invalid/", "no answer within 600ms"),
         ([reset], "socks5h", "http://shop.invalid/", ""),
         ([b"HTTP/1.1 400 Bad\r\n\r\n"], "socks5h", "http://shop.invalid/", "SOCKS5"),
     ],
-    ids=["wants a login", "noise", "closes", "silent", "SOCKS reset", "no SOCKS"],
+    ids=[
+        "wants a login",
+        "wants a login without a tunnel",
+        "noise",
+        "closes",
+        "silent",
+        "SOCKS reset",
+        "no SOCKS",
+    ],
 )
 def test_a_broken_proxy_is_the_reason(serve, check, script, scheme, url, part):
     """What goes wrong with a proxy is its own, and its credentials are never shown."""
@@ -537,6 +549,63 @@ def test_a_broken_proxy_is_the_reason(serve, check, script, scheme, url, part):
     assert seen.failure.message.startswith(f"proxy 127.0.0.1:{proxy.port}: ")
     assert part in seen.failure.message
     assert "pa55word" not in repr(seen)
+
+
+def test_a_proxy_that_wants_a_login_later_is_the_reason(serve, watch):
+    """Whatever check it begins with, and on whatever hop; the answer is kept as evidence."""
+    refusal = answer(b"", "407 Login", [("Proxy-Authenticate", 'Basic realm="p"')])
+    steps = [answer(), answer(), refusal, redirect("http://a.invalid/b"), refusal]
+    proxy = serve(steps.__getitem__)
+    check = watch("http://a.invalid/", http=HttpOptions(proxy=proxy.url()))
+    assert [check().failure for _ in range(2)] == [None, None]
+    for _ in range(2):
+        seen = check()
+        assert seen.failure.reason is Reason.PROXY_ERROR
+        expected = f"proxy 127.0.0.1:{proxy.port}: it wants a login (status 407)"
+        assert seen.failure.message == expected
+        assert seen.answer.status == 407
+
+
+def test_a_407_of_a_site_is_its_answer(serve, check):
+    """Without an HTTP proxy on the way the status is the site's own, however odd."""
+    seen = check(serve(answer(b"", "407 Login")).url())
+    assert (seen.failure, seen.answer.status) == (None, 407)
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("https://a.invalid/", {"user_agent": "acme/1"}),
+        ("https://a.invalid/", {"headers": {"user-Agent": "acme/1"}}),
+        ("https://a.invalid/", {"user_agent": "acme/1", "version": "2"}),
+    ],
+)
+def test_a_proxy_is_told_the_sites_user_agent(serve, check, url, options):
+    """CONNECT names the sender as the site's requests do, not the libraries behind it."""
+    proxy = serve(_connect("503 Later"))
+    check(url, http=HttpOptions(proxy=proxy.url(), **options))
+    assert head(proxy.requests[0])["user-agent"] == "acme/1"
+
+
+def test_no_user_agent_is_sent_where_it_is_empty(serve, check):
+    """An empty one does not bring back the libraries' names."""
+    proxy = serve(_connect("503 Later"))
+    check("https://a.invalid/", http=HttpOptions(proxy=proxy.url(), user_agent=""))
+    assert head(proxy.requests[0]).get("user-agent", "") == ""
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_token_is_fetched_through_the_proxy_in_the_sites_name(serve, check, scheme):
+    """The token server's proxy is told the site's user agent, and its 407 is the reason."""
+    proxy = serve(_connect("407 Login", "Content-Length: 0\r\n"))
+    grant = _oauth(f"{scheme}://token.invalid/").oauth2
+    options = HttpOptions(proxy=proxy.url(), oauth2=grant, headers={"User-Agent": "acme/1"})
+    seen = check("http://a.invalid/", http=options)
+    assert seen.failure.reason is Reason.PROXY_ERROR
+    expected = f"no token: proxy 127.0.0.1:{proxy.port}: it wants a login (status 407)"
+    assert seen.failure.message == expected
+    assert head(proxy.requests[0])["user-agent"] == "acme/1"
+    assert len(proxy.requests) == 1
 
 
 @pytest.mark.parametrize(

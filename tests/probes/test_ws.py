@@ -242,6 +242,16 @@ def test_a_proxy_is_asked_for_a_tunnel(serve, look):
     assert header(proxy.requests[1], "Proxy-Authorization") is None
 
 
+def test_a_proxy_is_told_the_sites_user_agent(serve, look):
+    """CONNECT names the sender as the upgrade does, also where a header of the site's says so."""
+    proxy = serve([read_request, b"HTTP/1.1 407 Login\r\n\r\n"])
+    ws = {"proxy": f"http://127.0.0.1:{proxy.port}", "headers": {"user-agent": "acme/1"}}
+    seen = look(serve(upgrade()), ws=ws)
+    assert seen.failure.reason is Reason.PROXY_ERROR
+    assert seen.failure.message.endswith(": it wants a login (status 407)")
+    assert header(proxy.requests[0], "User-Agent") == "acme/1"
+
+
 def test_wss_is_verified(serve, look, authority):
     """Over TLS the handshake is verified and reported; a bad certificate has its reason."""
     seen = look(serve([upgrade(after=frame(b"hi"))], tls=authority.context()), {"expect": "hi"})
