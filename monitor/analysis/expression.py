@@ -15,6 +15,7 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from typing import Any
 
+from monitor.analysis.arithmetic import Arithmetic, as_written, doubles, rewritten
 from monitor.analysis.seen import Seen, Unseen
 from monitor.analysis.text import plain, quote, unknown
 from monitor.model import (
@@ -167,7 +168,12 @@ VARIABLES: Mapping[str, _Variable] = {
         frozenset({"http", "ws"}),
     ),
     "body": _Variable(_body, "a text", "{}", _HTTP),
-    "json": _Variable(lambda seen: seen.json, "whatever the body holds as JSON", None, _HTTP),
+    "json": _Variable(
+        lambda seen: doubles(seen.json),
+        "whatever the body holds as JSON; its numbers are doubles, also whole ones",
+        None,
+        _HTTP,
+    ),
     "latency": _Variable(
         lambda seen: seen.observation.duration,
         "a number of seconds such as 0.25, for the whole check",
@@ -305,11 +311,23 @@ def _compile(source: str) -> _Program:
     _refuse_unknown("function", functions, FUNCTIONS)
     for found in _PATTERN.finditer(source):
         _refuse_bad_pattern(found[1])
-    bounded = _bound_comprehensions(source, code)
+    bounded = _bound_comprehensions(source)
     loops = bounded != source
     return _Program(
         run=_translate(bounded) if loops else program, variables=frozenset(names), loops=loops
     )
+
+
+@lru_cache(maxsize=2048)
+def _second_try(source: str) -> Any:
+    """Return the program for where the first one is an error, None where it would be one again."""
+    program = _compile(source)
+    text = rewritten(source, _OPAQUE) if "json" in program.variables else source
+    if text is None:
+        text = source
+    if program.loops:
+        text = _bound_comprehensions(text, tolerant=True)
+    return _translate(text) if text != source else None
 
 
 def _wrong_types(source: str, protocol: str) -> str | None:
@@ -386,6 +404,15 @@ def _refuse_bad_pattern(literal: str) -> None:
 # quadratic time (10,000 elements: 14 s) and nested ones multiply. So each one is made to ask, at
 # every element, whether there is time left: ``l.all(x, x > 0)`` is evaluated as
 # ``l.all(x, _go() ? (x > 0) : false)``. Everything else in CEL takes linear time.
+#
+# By CEL's definition all and exists are && and || over the elements, and as for these an element
+# that decides absorbs the errors of others, wherever it stands. The library stops at the first
+# error, so that its verdict would depend on the order in which a server sends. Where it ended in
+# an error, ``l.all(x, P)`` is evaluated once more, as
+# ``l.all(x, _begin(n) ? (((P) && _held(n)) || _absorb(n)) : false)._settled(n, true)[0]``:
+# P is true: _held. P is false: _absorb, which says false. P is an error: both, and _absorb says
+# true, so that the loop goes on; _settled then is an error, unless an element decided. For exists
+# the same is done with ``!P``.
 
 _GO = "_go"
 
@@ -403,21 +430,38 @@ _OPAQUE = re.compile(
 _PATTERN = re.compile(rf"\.\s*matches\s*\(\s*({_OPAQUE.pattern})\s*\)", re.VERBOSE | re.DOTALL)
 _COMPREHENSION = re.compile(r"\.\s*(all|exists_one|exists|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
 
+_BOUND = (f" {_GO}() ? (", ")")
+_TOLERANT: Mapping[str, tuple[str, str, str]] = {
+    "all": (" _begin({0}) ? (((", ") && _held({0})) || _absorb({0}))", "._settled({0}, true)[0]"),
+    "exists": (
+        " _begin({0}) ? !((!(",
+        ") && _held({0})) || _absorb({0}))",
+        "._settled({0}, false)[0]",
+    ),
+}
+"""What stands before and after a condition, and after the comprehension, whose number is {0}."""
 
-def _bound_comprehensions(source: str, code: str) -> str:
+
+def _bound_comprehensions(source: str, *, tolerant: bool = False) -> str:
     """
     Return the expression with the question before each element.
 
     Args:
-        code: The expression with spaces for strings and comments.
+        tolerant: Let all and exists go on after errors.
     """
-    inserted: list[tuple[int, str]] = []
-    for found in _COMPREHENSION.finditer(code):
+    code = _OPAQUE.sub(lambda found: " " * len(found[0]), source)
+    # Where two end at one place, the inner one, which began later, comes first
+    inserted: list[tuple[int, int, str]] = []
+    for number, found in enumerate(_COMPREHENSION.finditer(code)):
         end = _argument_end(code, found.end())
+        before, after = _BOUND
+        if tolerant and found[1] in _TOLERANT:
+            before, after, settled = (text.format(number) for text in _TOLERANT[found[1]])
+            inserted.append((end + 1, -number, settled))
         transforms = found[1] == "map" and code[end : end + 1] == ")"
-        inserted.append((found.end(), f" {_GO}() ? ("))
-        inserted.append((end, ") : null" if transforms else ") : false"))
-    for place, text in sorted(inserted, reverse=True):
+        inserted.append((found.end(), 0, before))
+        inserted.append((end, -number, f"{after} : {'null' if transforms else 'false'}"))
+    for place, _, text in sorted(inserted, reverse=True):
         source = source[:place] + text + source[place:]
     return source
 
@@ -454,6 +498,44 @@ class _Budget:
         return None
 
 
+class _Errors:
+    """What conditions of all and exists were, by the number of the comprehension."""
+
+    def __init__(self, budget: _Budget) -> None:
+        self._budget = budget
+        self._held: set[int] = set()
+        self._failed: set[int] = set()
+
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        return {
+            "_begin": self._begin,
+            "_held": self._hold,
+            "_absorb": self._absorb,
+            "_settled": self._settled,
+        }
+
+    def _begin(self, number: int) -> bool | None:
+        self._held.discard(number)
+        return self._budget.go()
+
+    def _hold(self, number: int) -> bool:
+        self._held.add(number)
+        return True
+
+    def _absorb(self, number: int) -> bool:
+        """Return whether the condition was an error."""
+        if number not in self._held:
+            return False
+        self._failed.add(number)
+        return True
+
+    def _settled(self, result: bool, number: int, undecided: bool) -> list[bool]:
+        """Return the result; nothing, and so an error, where only errors kept it from another."""
+        failed = number in self._failed
+        self._failed.discard(number)
+        return [] if failed and result is undecided else [result]
+
+
 # ---------------------------------------------------------------- evaluating
 
 
@@ -476,7 +558,7 @@ def why_not_all(sources: tuple[str, ...], seen: Seen, limit: Seconds = _CPU_LIMI
     budget = _Budget(limit)
     context.add_function(_GO, budget.go)
     for source in sources:
-        why = _why_not(_compile(source), context, unseen)
+        why = _why_not(source, context, unseen, budget)
         shown = f"expression {seen.plain(' '.join(source.split()), 200)}"
         if budget.spent:
             return f"{shown} took more than {limit:g}s of computing"
@@ -485,20 +567,45 @@ def why_not_all(sources: tuple[str, ...], seen: Seen, limit: Seconds = _CPU_LIMI
     return None
 
 
-def _why_not(program: _Program, context: Any, unseen: Mapping[str, str]) -> str | None:
+def _why_not(source: str, context: Any, unseen: Mapping[str, str], budget: _Budget) -> str | None:
+    why = _outcome(_compile(source).run, context, unseen)
+    if not isinstance(why, _Error) or budget.spent:
+        return why
+    again = _second_try(source)
+    if again is None:
+        return str(why)
+    arithmetic = Arithmetic()
+    functions = {**arithmetic.functions(), **_Errors(budget).functions()}
+    for name, function in functions.items():
+        context.add_function(name, function)
+    second = _outcome(again, context, unseen)
+    if not isinstance(second, _Error):
+        return second
+    return str(_Error.of(arithmetic.failure) if arithmetic.failure else why)
+
+
+class _Error(str):
+    """Why an expression is neither true nor false, but an error."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, why: str) -> "_Error":
+        return cls(f"cannot be evaluated: {why}")
+
+
+def _outcome(program: Any, context: Any, unseen: Mapping[str, str]) -> str | None:
     try:
-        result = program.run.execute(context)
+        result = program.execute(context)
     except KeyError as error:
-        why = f"there is no {quote(str(error.args[0]))}"
+        return _Error.of(f"there is no {quote(str(error.args[0]))}")
     except IndexError as error:
-        why = f"there is no element {str(error).rpartition(' ')[2]}"
+        return _Error.of(f"there is no element {str(error).rpartition(' ')[2]}")
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        why = _in_plain_words(str(error), unseen)
-    else:
-        if result is True:
-            return None
-        return "is false" if result is False else "is neither true nor false"
-    return f"cannot be evaluated: {why}"
+        return _Error.of(_in_plain_words(str(error), unseen))
+    if result is True:
+        return None
+    return "is false" if result is False else "is neither true nor false"
 
 
 def _in_plain_words(message: str, unseen: Mapping[str, str]) -> str:
@@ -538,7 +645,7 @@ def _show_values(source: str, context: Any, seen: Seen) -> str:
         if found["opaque"] or picked in shown or len(shown) == _SHOWN_VALUES:
             continue
         try:
-            value = _translate(picked).execute(context)
+            value = as_written(_translate(picked).execute(context))
         except (LookupError, TypeError, ValueError, RuntimeError):
             continue
         shown[picked] = f"{seen.plain(picked)} is {seen.quote(value)}"

@@ -1,5 +1,6 @@
 """CEL: what an expression sees, what it says when it is not true, and that nothing holds it up."""
 
+import itertools
 import time
 from dataclasses import replace
 
@@ -39,7 +40,7 @@ PING = IcmpAnswer(sent=4, received=3, round_trips=(0.01, 0.02, 0.03))
         ("json.items.map(i, i.n > 1, i.n) == [2]", SHOP),
         ("json.items.filter(i, i.n > 1).size() == 1 && json.items.exists_one(i, i.n == 1)", SHOP),
         ("json.items.all(i, json.items.exists(j, j.n >= i.n))", SHOP),
-        ("has(json.status) && !has(json.gone) && type(json.count) == int", SHOP),
+        ("has(json.status) && !has(json.gone) && type(json.count) == double", SHOP),
         ("latency < 1 && latency > 0.4 && latency == 0.5", SHOP),
         ('url == "https://www.example.com/final" && redirects == 2', SHOP),
         ('ip.startsWith("192.0.2.") && http_version == "1.1"', SHOP),
@@ -69,6 +70,115 @@ PING = IcmpAnswer(sent=4, received=3, round_trips=(0.01, 0.02, 0.03))
 def test_an_expression_sees_the_answer(source, answer):
     """Every variable has the value that the reference promises."""
     assert message(answer, {"that": source}, tls=tls()) == ""
+
+
+NUMBERS = """
+json.n + 1.0 > 0.0 | 2 1.5
+json.n + 1 > 0 | 2 1.5
+json.n - 0.5 >= 1 | 2 1.5
+json.n * 100 / json.m < 70 | 2 1.5
+-json.n + 1 < 0 | 2 1.5
+json.n / 2 == 1 | 2
+json.n / 2 < 0.8 | 1.5
+json.n == 2 | 2
+json.n != 2 | 1.5
+json.n > 1 && json.n < 3 | 2 1.5
+json.n in [1, 2] | 2
+2 in [json.n] | 2
+json.n % 2 == 0 | 2
+json.n % 2 + 1 == 1 | 2
+json.m % json.n == 1 | 2
+-json.m % 2 == -1 | 2 1.5
+json.list[json.n] == 30 | 2
+json.list[json.n - 1] == 20 | 2
+json.list[0] == 10 | 2 1.5
+size(json.list) > json.n | 2 1.5
+size(json.list) * json.n > 4 | 2 1.5
+size(json.list) - 1 == json.n | 2
+json.list.size() + json.n > 4 | 2 1.5
+int("5") + json.n > 6 | 2 1.5
+int(json.text) + 1 == 6 | 2 1.5
+int(json.n) % 2 == 0 | 2
+double(json.text) + json.n > 6 | 2 1.5
+string(json.n) == "2" | 2
+json.text + "1" == "51" | 2 1.5
+json.list + [1] == [10, 20, 30, 1] | 2 1.5
+json.list.map(x, x + json.n)[0] > 11 | 2 1.5
+json.list.all(x, x / json.n > 4 && x % 10 == 0) | 2 1.5
+json.list.exists(x, x + 8 == json.list[1] + json.n - 4) | 2
+status / 100 == 2 && json.n + 1 > 0 | 2 1.5
+json.n > 1 ? json.n + 1 > 2 : false | 2 1.5
+json["n"] + 1 > 0 // json.n + " | 2 1.5
+json.big == 9007199254740993 && json.big + json.n > 1 | 2 1.5
+{"a": json.n + 1}["a"] > 2 | 2 1.5
+timestamp("2026-01-01T00:00:00Z") + duration("1h") > timestamp("2026-01-01T00:00:00Z") && json.n + 1 > 0 | 2 1.5
+"""  # noqa: E501  a row is a line
+
+
+@pytest.mark.parametrize(
+    ("source", "good"),
+    [row.rsplit(" | ", 1) for row in NUMBERS.strip().splitlines()],
+)
+@pytest.mark.parametrize("number", ["2", "2.0", "1.5"])
+def test_numbers_out_of_json_are_of_one_kind(source, good, number):
+    """Whether a server sends 2, 2.0 or 1.5 decides by its value, never by how it is written."""
+    body = f'{{"n": {number}, "m": 3, "list": [10, 20, 30], "text": "5", "big": 9007199254740993}}'
+    why = message(http(body.encode()), {"that": source}, tls=tls())
+    assert (why == "") == (str(float(number)).removesuffix(".0") in good.split()), why
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("json.n % 2 == 0", "cannot be evaluated: 1.5 % 2 takes whole numbers (json.n is 1.5)"),
+        ("json.m % 0 == json.n", "cannot be evaluated: division by zero (json.m is 3, json.n is"),
+        ('json.text + 1 == "51"', "cannot be evaluated: Unsupported operation: string + int"),
+        ("json.none + 1 == 1", "cannot be evaluated: Unsupported operation: null + int"),
+        ("json.m + 1.5 == 5.5", "is false (json.m is 3)"),
+        ("json.n + 1 > 0 && json.gone > 1", "cannot be evaluated: "),
+    ],
+)
+def test_arithmetic_that_is_wrong_says_why(source, why):
+    """An operation that no number makes right stays an error, in words of its own."""
+    body = b'{"n": 1.5, "m": 3, "text": "5", "none": null}'
+    told = message(http(body), {"that": source})
+    assert f"{source} {why}" in told
+
+
+ORDERS = [
+    ("json.l.exists(x, x > 3)", ""),
+    ("json.l.all(x, x > 3)", "is false"),
+    ("!json.l.all(x, x > 3)", ""),
+    ("json.l.exists(x, x > 9)", "cannot be evaluated"),
+    ("!json.l.exists(x, x > 9)", "cannot be evaluated"),
+    ("json.l.all(x, x < 9)", "cannot be evaluated"),
+    ("!json.l.all(x, x < 9)", "cannot be evaluated"),
+    ("json.l.exists(x, x > 9) || json.l.size() == 3", ""),
+    ("json.l.exists(x, json.l.all(y, y <= x))", "cannot be evaluated"),
+    ("json.l.exists(x, json.l.exists(y, y > x && x > 0))", ""),
+    ("json.l.exists_one(x, x > 3)", "cannot be evaluated"),
+    ("json.l.exists(x, x + 1 == 6)", ""),
+    ('json.l.exists(x, x.startsWith("a"))', ""),
+]
+
+
+@pytest.mark.parametrize(("source", "why"), ORDERS)
+def test_the_order_of_elements_does_not_matter(source, why):
+    """By CEL's definition all and exists are && and ||: what decides absorbs others' errors."""
+    for elements in itertools.permutations(["1", '"a"', "5"]):
+        told = message(http(f'{{"l": [{", ".join(elements)}]}}'.encode()), {"that": source})
+        assert told == "" if why == "" else f"{source} {why}" in told
+
+
+def test_no_element_that_cannot_be_looked_at_holds_a_worker():
+    """Also what is evaluated a second time ends by the budget."""
+    body = b'{"l": [' + b'"a",' * 20_000 + b"1]}"
+    begin = time.thread_time()
+    source = "json.l.exists(x, json.l.all(y, y > x))"
+    seen = Seen(Job(observation=replace(SEEN, answer=http(body))))
+    found = why_not_all((parse_expression(source),), seen, limit=0.05)
+    assert found == f"expression {source} took more than 0.05s of computing"
+    assert time.thread_time() - begin < 10
 
 
 def test_every_variable_and_function_is_one_the_library_knows():
