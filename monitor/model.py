@@ -518,6 +518,10 @@ class Certificate:
     fingerprint: str
     constrained: bool = False
 
+    @property
+    def lifetime(self) -> Seconds:
+        return self.not_after - self.not_before
+
 
 @record(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -578,6 +582,9 @@ class Analysis:
     Attributes:
         chain: The final connection's certificates, leaf first.
         hop_chains: The same of each redirect, in order.
+        validity: From when to when the certificate is valid that ends first of the chain that was
+            trusted (of what the server sent, where nothing was); None without any.
+        client: Our own certificate that was at hand for the final connection.
         broken: The key of every expectation that does not hold, not only of the first; ``watch``
             among them.
         extracted: In the order of the site's ``extract``.
@@ -588,6 +595,8 @@ class Analysis:
     verdict: Verdict
     chain: tuple[Certificate, ...] = ()
     hop_chains: tuple[tuple[Certificate, ...], ...] = ()
+    validity: tuple[Timestamp, Timestamp] | None = None
+    client: Certificate | None = None
     broken: tuple[str, ...] = ()
     extracted: tuple[Extracted, ...] = ()
     content: Content | None = None

@@ -47,8 +47,12 @@ def result_json(result: Result) -> dict[str, Any]:
         **_answer_json(result),
         "tls_version": seen.tls.version if seen.tls else None,
         "tls_cipher": seen.tls.cipher if seen.tls else None,
+        "tls_legacy": seen.tls.legacy if seen.tls else None,
         "certificate": {**chain[0], "verified": seen.tls.verified} if chain and seen.tls else None,
         "chain": chain[1:] or None,
+        "client_certificate": certificate_json(analysis.client)
+        if analysis and analysis.client
+        else None,
         **_readings_json(analysis),
         "excerpt": result.excerpt,
     }

@@ -208,7 +208,7 @@ def why_not_accepted(
         case Reason.TLS_UNTRUSTED if verdict == _SELF_SIGNED:
             message = f"{describe(leaf)} is self-signed by {_issuer(leaf)}"
         case Reason.TLS_UNTRUSTED if verdict in _UNKNOWN_ISSUER:
-            last = chain[-1]
+            last = _end(chain)
             message = f"{_which(last, leaf)} is issued by {_issuer(last)}, which is not trusted"
             if last is leaf:
                 message += "; does the server send its intermediates?"
@@ -217,6 +217,15 @@ def why_not_accepted(
             who = f"the authority {plain(limited.subject)}" if limited else "an authority"
             message = f"{describe(leaf)} is outside the names for which {who} may issue"
     return message
+
+
+def _end(chain: tuple[Certificate, ...]) -> Certificate:
+    """Return the last that leads up from the leaf; what is sent may not be in order."""
+    last, others = chain[0], list(chain[1:])
+    while issuer := next((one for one in others if one.subject == last.issuer), None):
+        others.remove(issuer)
+        last = issuer
+    return last
 
 
 def _which(one: Certificate, leaf: Certificate) -> str:

@@ -10,7 +10,7 @@ through Seen and JsonPath as the checks do, and has a table of its own.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -39,6 +39,7 @@ from monitor.analysis.rules import (
 from monitor.analysis.seen import Seen, Unseen
 from monitor.analysis.text import unknown
 from monitor.model import (
+    Certificate,
     DnsAnswer,
     ExpectationKind,
     GrpcAnswer,
@@ -46,6 +47,7 @@ from monitor.model import (
     Phase,
     Reason,
     Seconds,
+    Timestamp,
     WebSocketAnswer,
 )
 from monitor.options import Parsed, parse_duration, show_duration
@@ -320,6 +322,7 @@ def _check_latency_protocol(value: LatencyLimits, protocol: str) -> None:
 
 # ---------------------------------------------------------------- certificate
 
+_PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -329,12 +332,15 @@ class CertificateRule:
     What must hold of the server's own certificate.
 
     Attributes:
-        valid_for: Seconds it must still be valid for when the check starts.
+        valid_for: Seconds it must still be valid for when the check starts, as must those of all
+            redirects whose certificates were verified.
+        share: The same as a part of the certificate's lifetime, 0 to 1.
         names: Hosts that it must cover, all of them; a wildcard must stand in it as such.
         fingerprints: SHA-256 in lower-case hexadecimal; it must have one of these.
     """
 
     valid_for: Seconds | None = None
+    share: float | None = None
     issuer: tuple[str, ...] = ()
     subject: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
@@ -349,8 +355,10 @@ def parse_certificate(value: Any) -> CertificateRule:
         ValueError: It is anything else.
     """
     rules = mapping(value, _CERTIFICATE_SCHEMA["properties"])
+    seconds, share = _parse_valid_for(rules["valid_for"]) if "valid_for" in rules else (None, None)
     return CertificateRule(
-        valid_for=parse_duration(rules["valid_for"]) if "valid_for" in rules else None,
+        valid_for=seconds,
+        share=share,
         issuer=patterns(rules["issuer"]) if "issuer" in rules else (),
         subject=patterns(rules["subject"]) if "subject" in rules else (),
         names=tuple(map(parse_text, each(rules["names"]))) if "names" in rules else (),
@@ -362,6 +370,17 @@ def parse_certificate(value: Any) -> CertificateRule:
     )
 
 
+def _parse_valid_for(value: Any) -> tuple[Seconds | None, float | None]:
+    """Return the seconds of a duration, or the part that a percentage is."""
+    match = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return parse_duration(value), None
+    share = float(match[1]) / 100
+    if not 0 < share < 1:
+        raise ValueError(f"{value!r} of a lifetime is not between 0% and 100%")
+    return None, share
+
+
 def _parse_fingerprint(value: Any) -> str:
     text = str(value).lower().removeprefix("sha256:").replace(":", "")
     if not _FINGERPRINT.fullmatch(text):
@@ -371,14 +390,9 @@ def _parse_fingerprint(value: Any) -> str:
 
 def _check_certificate(rule: CertificateRule, seen: Seen) -> str | None:
     leaf = seen.leaf
-    if rule.valid_for is not None:
-        left = leaf.not_after - seen.observation.time
-        if left < rule.valid_for:
-            when = show_moment(leaf.not_after)
-            if left < 0:
-                return f"certificate expired on {when}, {show_days(-left)} ago"
-            limit = show_duration(rule.valid_for)
-            return f"certificate expires on {when}, in {show_days(left)}, less than {limit}"
+    for url, one in (*_verified_hops(seen), ("", leaf)):
+        if ends := _ends_too_soon(rule, one, seen.observation.time):
+            return f"certificate{f' of the redirect from {seen.plain(url)}' if url else ''} {ends}"
     for what, name, wanted in (
         ("issuer", leaf.issuer, rule.issuer),
         ("subject", leaf.subject, rule.subject),
@@ -394,10 +408,39 @@ def _check_certificate(rule: CertificateRule, seen: Seen) -> str | None:
     return None
 
 
+def _verified_hops(seen: Seen) -> Iterator[tuple[str, Certificate]]:
+    """Yield from where each redirect came whose certificate was verified, and that certificate."""
+    answer = seen.observation.answer
+    hops = answer.redirects if isinstance(answer, HttpAnswer) else ()
+    for hop, chain in zip(hops, seen.hop_chains, strict=True):
+        if chain and hop.tls and hop.tls.verified:
+            yield hop.url, chain[0]
+
+
+def _ends_too_soon(rule: CertificateRule, one: Certificate, now: Timestamp) -> str | None:
+    if rule.share is not None:
+        needed = rule.share * one.lifetime
+        limit = f"{rule.share * 100:g}% of its {show_days(one.lifetime)}"
+    elif rule.valid_for is not None:
+        needed, limit = rule.valid_for, show_duration(rule.valid_for)
+    else:
+        return None
+    left, when = one.not_after - now, show_moment(one.not_after)
+    if left >= needed:
+        return None
+    if left < 0:
+        return f"expired on {when}, {show_days(-left)} ago"
+    return f"expires on {when}, in {show_days(left)}, less than {limit}"
+
+
 _CERTIFICATE_SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {
-        "valid_for": {"type": "string"},
+        "valid_for": {
+            "type": "string",
+            "description": "A duration such as 14d, or a part of the lifetime such as 33%; it holds"
+            " for the certificates of redirects, too.",
+        },
         "issuer": one_or_list(REGEX_SCHEMA),
         "subject": one_or_list(REGEX_SCHEMA),
         "names": one_or_list({"type": "string", "minLength": 1}),
@@ -729,7 +772,8 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         reason=Reason.CERTIFICATE,
         check=_check_certificate,
         protocols=_TLS_PROTOCOLS,
-        doc="Of the server's certificate: valid_for, issuer, subject, names, fingerprint.",
+        doc="Of the server's certificate: valid_for (a duration, or a part of its lifetime such as"
+        " 33%; of redirects, too), issuer, subject, names, fingerprint.",
     ),
     "http_version": ExpectationKind(
         shape=Annotated[

@@ -128,8 +128,10 @@ def _ip(seen: Seen) -> str:
 def _certificate(seen: Seen) -> dict[str, Any]:
     leaf = seen.leaf
     return {
+        "not_before": datetime.fromtimestamp(leaf.not_before, UTC),
         "not_after": datetime.fromtimestamp(leaf.not_after, UTC),
         "days_left": (leaf.not_after - seen.observation.time) / _DAY,
+        "lifetime_days": leaf.lifetime / _DAY,
         "issuer": leaf.issuer,
         "subject": leaf.subject,
         "names": list(leaf.names),
@@ -191,11 +193,14 @@ VARIABLES: Mapping[str, _Variable] = {
     ),
     "certificate": _Variable(
         _certificate,
-        "a mapping: not_after, a timestamp; days_left, a number of days such as 12.5; issuer and"
-        " subject, texts; names, a list of texts; verified, true or false",
+        "a mapping: not_before and not_after, timestamps; days_left and lifetime_days, numbers of"
+        " days such as 12.5; issuer and subject, texts; names, a list of texts; verified, true or"
+        " false",
         {
+            "not_before": datetime(2029, 10, 3, tzinfo=UTC),
             "not_after": datetime(2030, 1, 1, tzinfo=UTC),
             "days_left": 12.5,
+            "lifetime_days": 90.0,
             "issuer": "CN=Example CA",
             "subject": "CN=a.example",
             "names": ["a.example"],

@@ -58,6 +58,8 @@ def judge(job: Job) -> Analysis:
         verdict=_verdict(decisive, seen),
         chain=seen.chain,
         hop_chains=seen.hop_chains,
+        validity=seen.validity,
+        client=seen.client,
         broken=tuple(broken),
         extracted=() if job.extract is None or failure else extract(job.extract, seen),
         content=content,

@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 from monitor.analysis.body import decode_json, decode_text
 from monitor.analysis.certificate import decode_chain
 from monitor.analysis.text import plain, quote
+from monitor.analysis.trust import trusted_chain
 from monitor.model import (
     Answer,
     Certificate,
     HttpAnswer,
     Job,
     Observation,
+    Timestamp,
     TlsSession,
     WebSocketAnswer,
     redact,
@@ -107,6 +109,27 @@ class Seen:
         """The final connection's certificates, leaf first; empty without any."""
         tls = self.observation.tls
         return decode_chain(tls.chain) if tls else ()
+
+    @property
+    def client(self) -> Certificate | None:
+        """Our own certificate that was at hand; None without one that can be read."""
+        tls = self.observation.tls
+        own = decode_chain(tls.client) if tls else ()
+        return own[0] if own else None
+
+    @property
+    def validity(self) -> tuple[Timestamp, Timestamp] | None:
+        """From when to when that certificate is valid which decides how long the chain is."""
+        tls = self.observation.tls
+        if tls is None or not self.chain:
+            return None
+        chain = trusted_chain(tls.chain, tls.authorities) if tls.authorities else ()
+        if not chain:
+            # One that had ended by then cannot be in the chain that was trusted
+            now = self.observation.time
+            chain = tuple(one for one in self.chain if not tls.verified or one.not_after >= now)
+        first = min(chain, key=lambda one: one.not_after, default=None)
+        return (first.not_before, first.not_after) if first else None
 
     @cached_property
     def hop_chains(self) -> tuple[tuple[Certificate, ...], ...]:

@@ -61,13 +61,14 @@ def judged(site: Site, seen: Observation, analysis: Analysis, as_text: AsText) -
 
 def _bounded(site: Site, analysis: Analysis) -> Analysis:
     verdict = analysis.verdict
-    if not verdict.message and not analysis.chain:
+    if not (verdict.message or analysis.chain or analysis.client):
         return analysis  # most have nothing that would have to be cut
     return replace(
         analysis,
         verdict=replace(verdict, message=_message(site, verdict.message)),
         chain=_chain(analysis.chain[:_MOST_CERTIFICATES]),
         hop_chains=_leaves(analysis.hop_chains),
+        client=next(iter(_chain((analysis.client,) if analysis.client else ())), None),
     )
 
 

@@ -178,8 +178,16 @@ def _show_state(lines: _Lines, state: SiteState, bounds: tuple[Seconds, ...]) ->
         values["monitor_last_check_timestamp_seconds"] = seen.time
         if seen.tls is not None and seen.tls.verified is not None:
             values["monitor_certificate_verified"] = int(seen.tls.verified)
-        if state.finished.analysis is not None and state.finished.analysis.extracted:
-            _show_extracted(lines, state.finished.analysis.extracted)
+        analysis = state.finished.analysis
+        if analysis is not None:
+            if analysis.validity is not None:
+                not_before, _ = analysis.validity
+                values["monitor_certificate_not_before_timestamp_seconds"] = not_before
+            if analysis.client is not None:
+                ends = analysis.client.not_after
+                values["monitor_client_certificate_expiry_timestamp_seconds"] = ends
+            if analysis.extracted:
+                _show_extracted(lines, analysis.extracted)
     if state.content_changed is not None:
         values["monitor_content_changed_timestamp_seconds"] = state.content_changed
     lines.plain(values)
@@ -243,7 +251,7 @@ def _show_result(lines: _Lines, site: Site, result: Result) -> None:
     if show is not None:
         show(lines, seen, analysis)
     if seen.tls is not None:
-        _show_tls(lines, site, seen, analysis.chain)
+        _show_tls(lines, site, seen, analysis)
 
 
 def _http(lines: _Lines, seen: Observation, analysis: Analysis) -> None:
@@ -477,7 +485,7 @@ def _http_date(text: str) -> Timestamp | None:
 # ---------------------------------------------------------------- certificates
 
 
-def _show_tls(lines: _Lines, site: Site, seen: Observation, chain: tuple[Certificate, ...]) -> None:
+def _show_tls(lines: _Lines, site: Site, seen: Observation, analysis: Analysis) -> None:
     """
     Add what is known of the last connection's handshake, whether or not it was accepted.
 
@@ -486,17 +494,14 @@ def _show_tls(lines: _Lines, site: Site, seen: Observation, chain: tuple[Certifi
     """
     if seen.tls is not None and seen.tls.version is not None:
         lines.info("probe_tls_version_info", _label_of_few("version", seen.tls.version))
+    chain = analysis.chain
     if not chain:
         return
-    expiries = [one.not_after for one in chain]
-    lines.plain({"probe_ssl_earliest_cert_expiry": min(expiries)})
+    lines.plain({"probe_ssl_earliest_cert_expiry": min(one.not_after for one in chain)})
     lines.info("probe_ssl_last_chain_info", _leaf_labels(chain[0]))
-    if seen.tls is not None and seen.tls.verified and site.scheme != "grpcs":
-        # A certificate that had expired by then cannot be in the chain that was accepted: servers
-        # go on sending expired cross-signed ones that nobody needs.
-        valid = [expiry for expiry in expiries if expiry >= seen.time]
-        if valid:
-            lines.plain({"probe_ssl_last_chain_expiry_timestamp_seconds": min(valid)})
+    trusted = seen.tls is not None and seen.tls.verified
+    if trusted and analysis.validity and site.scheme != "grpcs":
+        lines.plain({"probe_ssl_last_chain_expiry_timestamp_seconds": analysis.validity[1]})
 
 
 _NO_DNS_NAME = re.compile(r"[\d.]+|.*:.*")

@@ -236,6 +236,17 @@ FAMILIES: tuple[Family, ...] = (
         "When the watched content was last seen to change, in unixtime; absent until it does",
     ),
     Family(
+        "monitor_certificate_not_before_timestamp_seconds",
+        "gauge",
+        "From when on that certificate is valid which ends first of the chain that was trusted, or"
+        " of what was sent where nothing was, in unixtime",
+    ),
+    Family(
+        "monitor_client_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When our own client certificate ends, in unixtime; absent where there is none",
+    ),
+    Family(
         "monitor_certificate_verified",
         "gauge",
         "Whether the certificates and their name were accepted; "

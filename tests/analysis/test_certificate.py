@@ -184,10 +184,18 @@ def test_a_rejected_certificate_is_explained_by_what_it_says(reason, chain, sent
         ),
         (
             19,
-            (SHOP, CA),
+            (pem("a.example", issuer="Intermediate"), SHOP, CA),
             (
                 "certificate of the authority CN=Intermediate is issued by CN=Root, which is not "
                 "trusted"
+            ),
+        ),
+        (
+            20,
+            (SHOP, CA),
+            (
+                "certificate for *.example.com, example.com is issued by CN=Test CA, which is not "
+                "trusted; does the server send its intermediates?"
             ),
         ),
         (

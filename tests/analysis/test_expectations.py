@@ -14,6 +14,7 @@ from monitor.analysis.judge import judge
 from monitor.model import (
     DnsAnswer,
     GrpcAnswer,
+    Hop,
     IcmpAnswer,
     Job,
     Observation,
@@ -285,6 +286,16 @@ EXAMPLES = [
         (http(), tls()),
         "certificate for *.example.com, example.com does not cover shop.example.org",
     ),
+    ("certificate", {"valid_for": "66%"}, (http(), tls()), ""),
+    (
+        "certificate",
+        {"valid_for": "67.5%"},
+        (http(), tls()),
+        (
+            "certificate expires on 2027-01-21 12:00 UTC, in 60.0 days, less than 67.5% of its "
+            "90.0 days"
+        ),
+    ),
     ("certificate", {"valid_for": "1d"}, http(), "the connection was not over TLS"),
     (
         "certificate",
@@ -466,6 +477,8 @@ MISTAKES = [
     ("latency", "0s", "latency must be more than 0s"),
     ("latency", {"conect": "1s"}, "unknown key 'conect'; did you mean 'connect'?"),
     ("certificate", {"valid_for": 14}, "14 has no unit"),
+    ("certificate", {"valid_for": "100%"}, "'100%' of a lifetime is not between 0% and 100%"),
+    ("certificate", {"valid_for": "a third"}, "'a third' is not a duration"),
     ("certificate", {"expires": "14d"}, "unknown key 'expires'; there are valid_for, issuer"),
     ("certificate", {"fingerprint": "ab:cd"}, "'ab:cd' is not a SHA-256 fingerprint"),
     ("http_version", "4", "'4' is not a version of HTTP; there are 1.0, 1.1, 2, 3"),
@@ -534,6 +547,24 @@ def test_an_expired_certificate_is_called_expired():
     assert message(http(), {"certificate": {"valid_for": "1d"}}, tls=session) == (
         "certificate expired on 2026-11-20 12:00 UTC, 2.0 days ago"
     )
+
+
+def test_certificates_of_redirects_must_be_valid_as_long():
+    """valid_for is about each connection whose certificate was verified."""
+    ends = pem("a.example", after=NOW + 2 * DAY)
+    for verified, broken in ((True, True), (None, False)):
+        first = Hop(url="https://a.example/", status=301, tls=tls(ends, verified=verified))
+        plain = Hop(url="http://b.example/", status=301)
+        answer = http(redirects=(plain, first))
+        for valid_for in ("14d", "20%"):
+            said = message(answer, {"certificate": {"valid_for": valid_for}}, tls=tls())
+            assert (
+                said.startswith(
+                    "certificate of the redirect from https://a.example/ expires on "
+                    "2026-11-24 12:00 UTC, in 2.0 days, less than "
+                )
+                is broken
+            )
 
 
 def test_rows_stand_in_the_order_of_a_transaction():

@@ -46,6 +46,7 @@ SESSION = TlsSession(
     version="TLS 1.3", cipher="TLS_AES_128_GCM_SHA256", chain=("PEM", "PEM"), verified=True
 )
 CHAIN = (LEAF, INTERMEDIATE)
+VALIDITY = (LEAF.not_before, LEAF.not_after)
 
 HTTP = Observation(
     time=NOW,
@@ -147,7 +148,13 @@ def site(scheme="https", name=None, **values) -> Site:
 def result(of: Site, seen: Observation, analysis: Analysis | None = None) -> Result:
     if analysis is None:
         verdict = Verdict.down(seen.failure) if seen.failure else UP
-        analysis = Analysis(verdict=verdict, chain=CHAIN if seen.tls and seen.tls.chain else ())
+        secure = seen.tls is not None and bool(seen.tls.chain)
+        analysis = Analysis(
+            verdict=verdict,
+            chain=CHAIN if secure else (),
+            validity=VALIDITY if secure else None,
+            client=LEAF if secure else None,
+        )
     return Result(site=of.name, url=of.target, observation=seen, analysis=analysis)
 
 

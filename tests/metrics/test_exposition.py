@@ -44,6 +44,7 @@ from tests.metrics.states import (
     NOW,
     SESSION,
     TCP,
+    VALIDITY,
     WEBSOCKET,
     broken,
     failed,
@@ -487,21 +488,22 @@ def test_last_modified_that_is_no_date(value):
 
 
 def test_expiry_is_that_of_the_first_to_expire():
-    """The earliest of the chain the server sent, leaf or not."""
+    """One series is about all that the server sent, the other about the trusted chain."""
     early = replace(INTERMEDIATE, not_after=NOW + DAY)
-    analysis = Analysis(verdict=Verdict(up=True), chain=(LEAF, early))
+    analysis = Analysis(verdict=Verdict(up=True), chain=(LEAF, early), validity=VALIDITY)
     shown = Samples(state(site(), HTTP, analysis))
     assert shown("probe_ssl_earliest_cert_expiry") == NOW + DAY
-    assert shown("probe_ssl_last_chain_expiry_timestamp_seconds") == NOW + DAY
-
-
-def test_a_certificate_that_expired_is_not_in_the_chain_that_was_accepted():
-    """A cross-signed root nobody needs moves the first expiry and not the chain's."""
-    expired = replace(INTERMEDIATE, not_after=NOW - DAY)
-    analysis = Analysis(verdict=Verdict(up=True), chain=(LEAF, expired))
-    shown = Samples(state(site(), HTTP, analysis))
-    assert shown("probe_ssl_earliest_cert_expiry") == NOW - DAY
     assert shown("probe_ssl_last_chain_expiry_timestamp_seconds") == LEAF.not_after
+    assert shown("monitor_certificate_not_before_timestamp_seconds") == LEAF.not_before
+
+
+def test_our_own_certificate_has_a_series():
+    """When it ends is shown also where the server refused it, so that there is no chain."""
+    seen = failed(Reason.TLS_CLIENT_CERTIFICATE, tls=TlsSession(client=("PEM",)))
+    verdict = Verdict(up=False, reason=Reason.TLS_CLIENT_CERTIFICATE, message="expired")
+    shown = Samples(state(site(), seen, Analysis(verdict=verdict, client=LEAF)))
+    assert shown("monitor_client_certificate_expiry_timestamp_seconds") == LEAF.not_after
+    assert shown("monitor_certificate_not_before_timestamp_seconds") is None
 
 
 def test_a_chain_that_was_refused_shows_its_expiry():

@@ -2,15 +2,18 @@
 
 import ssl
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
 
+from monitor.analysis.expectations import parse_certificate
 from monitor.analysis.judge import judge
 from monitor.model import Job, Reason
 from monitor.probes.http import HttpOptions
 from monitor.probes.options import TlsOptions
+from tests.analysis.answers import decoded
 from tests.probes.certificates import CLIENTS_ONLY, DAY, issue, weak_key
 from tests.probes.servers import answer, read_request
 from tests.probes.talk import LINE, observe, take, talk
@@ -313,3 +316,99 @@ def test_min_version_keeps_weak_keys_out(look, tmp_path):
     device = issue("device", "localhost", key=weak_key())
     _, verdict = look("tls", device.context(tmp_path, weak=True), [device], min_version="1.0")
     assert verdict.reason is Reason.TLS_UNTRUSTED
+
+
+# ---------------------------------------------------------------- how long a chain holds
+
+
+def _ends(seen):
+    """Return in how many days the certificate ends that ends first of the trusted chain."""
+    validity = judge(Job(observation=seen)).validity
+    return round((validity[1] - seen.time) / DAY.total_seconds())
+
+
+def _sends(identity, *others):
+    """Return the identity with what else its server sends."""
+    return replace(identity, above=tuple(one.certificate for one in others))
+
+
+def test_what_is_sent_beyond_the_trusted_chain_ends_nothing(look, root, tmp_path):
+    """The chain holds until its first certificate ends, the authority's own among them."""
+    old = issue("Old Root", authority=True)
+    cross = issue("Root", by=old, authority=True, key=root.key, ends=3 * DAY)
+    inner = issue("Inner", by=root, authority=True, ends=60 * DAY)
+    unneeded = issue("Inner", by=old, authority=True, key=inner.key, ends=2 * DAY)
+    short = issue("Root", authority=True, key=root.key, ends=20 * DAY)
+    by_root = issue("x", "localhost", by=root, ends=80 * DAY)
+    by_inner = issue("x", "localhost", by=inner, ends=80 * DAY)
+    for server, trusted, days in (
+        (by_root, [root], 80),
+        (_sends(by_root, cross), [root], 80),
+        (_sends(by_root, cross, old), [root], 80),
+        (_sends(by_root, cross), [old], 3),  # here it is needed
+        (by_inner, [root], 60),
+        (_sends(by_inner, inner, unneeded), [root], 60),
+        (_sends(by_inner, inner), [inner], 60),  # an authority that is no root
+        (_sends(by_root, cross), [by_root], 80),  # the server's own certificate
+        (by_root, [short, root], 80),  # of two with one name and key, the later to end
+        (by_root, [short], 20),
+        (issue("own", "localhost", ends=9 * DAY), None, 9),
+    ):
+        shown, verdict = look(
+            "tls", server.context(tmp_path), [server] if trusted is None else trusted
+        )
+        assert (verdict.up, _ends(shown)) == (True, days), (verdict, days)
+
+
+def test_a_chain_of_a_weak_authority_is_followed(look, tmp_path):
+    """What tls.legacy lets pass has its end as well."""
+    weak = issue("Weak", authority=True, key=weak_key(), ends=30 * DAY)
+    server = issue("x", "localhost", by=weak, ends=80 * DAY)
+    seen, _ = look("tls", server.context(tmp_path, weak=True), [weak], legacy=True)
+    assert _ends(seen) == 30
+
+
+def test_without_verification_all_that_was_sent_counts(look, root, tmp_path):
+    """Nothing says then which certificates are needed."""
+    cross = issue("Other", by=root, authority=True, ends=3 * DAY)
+    server = _sends(issue("x", "localhost", by=root), cross)
+    seen, _ = look("tls", server.context(tmp_path), [root], verify=False)
+    assert _ends(seen) == 3
+
+
+def test_a_file_of_authorities_that_changes(look, root, tmp_path):
+    """Where the way is no longer there, what was sent and is valid counts."""
+    seen, _ = look("tls", issue("x", "localhost", by=root).context(tmp_path), [root])
+    (tmp_path / "trusted.pem").write_text("")
+    assert _ends(seen) == 90
+    (tmp_path / "trusted.pem").unlink()
+    assert _ends(seen) == 90
+
+
+def test_a_hop_must_be_valid_as_long(check, serve, root, tmp_path):
+    """valid_for holds for the certificate of a redirect; the series stay those of the last."""
+    tls = TlsOptions(ca_file=root.file(tmp_path / "ca"))
+    soon, late = issue("x", "localhost", by=root, ends=2 * DAY), issue("x", "localhost", by=root)
+    end = serve(answer(), tls=late.context(tmp_path))
+    to = (("Location", end.url(host="localhost")),)
+    begin = serve(answer(status="302 Found", headers=to), tls=soon.context(tmp_path))
+    seen = check(begin.url(host="localhost"), tls=tls)
+    for written, days, up in (("14d", 90, False), ("30%", 90, False), ("15%", 90, True)):
+        rule = parse_certificate({"valid_for": written})
+        analysis = judge(Job(observation=seen, expect=(("certificate", rule),)))
+        assert (analysis.verdict.up, _ends(seen)) == (up, days), analysis.verdict
+
+
+def test_a_lifetime_in_cel(look, root, tmp_path):
+    """An expression sees when a certificate began, and how long it lasts."""
+    server = issue("x", "localhost", by=root, begins=-DAY, ends=5 * DAY)
+    seen, _ = look("tls", server.context(tmp_path), [root])
+    for text, up in (
+        ("certificate.lifetime_days > 5.9 && certificate.lifetime_days < 6.1", True),
+        ("certificate.days_left / certificate.lifetime_days > 0.33", True),
+        ("certificate.days_left / certificate.lifetime_days > 0.9", False),
+        ("certificate.not_before < certificate.not_after", True),
+        ("certificate.not_before > timestamp('2038-01-01T00:00:00Z')", False),
+    ):
+        analysis = judge(Job(observation=seen, expect=(("that", decoded("that", text)),)))
+        assert analysis.verdict.up is up, (text, analysis.verdict)
