@@ -98,8 +98,10 @@ def exposed() -> set[str]:
         for family in FAMILIES
         for suffix in (("_bucket", "_sum", "_count") if family.type == "histogram" else ("",))
     }
+    # What Prometheus 3 makes of a classic histogram has its name without a suffix
+    native = {name.removesuffix("_bucket") for name in own | sites if name.endswith("_bucket")}
     recorded = {rule["record"] for rule in rules() if "record" in rule}
-    return own | sites | recorded | _PROMETHEUS_OWN
+    return own | sites | native | recorded | _PROMETHEUS_OWN
 
 
 def unknown(names: set[str]) -> set[str]:
