@@ -377,15 +377,26 @@ class DnsAnswer:
     A DNS reply; each record as its presentation text (``example.com. 300 IN A 192.0.2.1``).
 
     Attributes:
-        rcode: ``NOERROR``, ``NXDOMAIN``, …
+        rcode: ``NOERROR``, ``NXDOMAIN``, …; with EDNS also those above 15.
+        flags: Which of ``AA``, ``TC``, ``RA``, ``AD`` the reply has, in this order.
+        additional: Without EDNS' pseudo record OPT.
         serial: The SOA record's, when one was asked for.
+        truncated: Whether the reply over UDP was, so that this one came over TCP.
+        edns_size: The largest datagram the server takes; None where it did not speak EDNS.
+        nsid: The server's own identifier, as text or else in hexadecimal.
+        extended_errors: What it says beside the rcode (RFC 8914): ``7 Signature Expired``.
     """
 
     rcode: str
+    flags: tuple[str, ...] = ()
     answer: tuple[str, ...] = ()
     authority: tuple[str, ...] = ()
     additional: tuple[str, ...] = ()
     serial: int | None = None
+    truncated: bool = False
+    edns_size: Bytes | None = None
+    nsid: str | None = None
+    extended_errors: tuple[str, ...] = ()
 
 
 @record(frozen=True, slots=True, kw_only=True)

@@ -102,7 +102,9 @@ def _facts(result: Result) -> Table:
         case TcpAnswer() as answer:
             rows += list(answer.captures)
         case DnsAnswer() as answer:
-            rows.append(("rcode", answer.rcode))
+            rows.append(("rcode", " ".join((answer.rcode, *answer.flags))))
+            rows += [("error", text) for text in answer.extended_errors]
+            rows.append(("server", answer.nsid))
             rows += [("answer", record) for record in answer.answer]
             rows += [("authority", record) for record in answer.authority]
             rows += [("additional", record) for record in answer.additional]

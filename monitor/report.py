@@ -79,10 +79,15 @@ def _answer_json(result: Result) -> dict[str, Any]:
             "redirects",
             "body_bytes",
             "rcode",
+            "dns_flags",
             "answers",
             "authority",
             "additional",
             "serial",
+            "truncated",
+            "edns_size",
+            "nsid",
+            "extended_errors",
             "loss",
             "round_trips_seconds",
             "altered_replies",
@@ -112,10 +117,15 @@ def _answer_json(result: Result) -> dict[str, Any]:
         case DnsAnswer():
             found |= {
                 "rcode": answer.rcode,
+                "dns_flags": list(answer.flags),
                 "answers": list(answer.answer),
                 "authority": list(answer.authority),
                 "additional": list(answer.additional),
                 "serial": answer.serial,
+                "truncated": answer.truncated,
+                "edns_size": answer.edns_size,
+                "nsid": answer.nsid,
+                "extended_errors": list(answer.extended_errors),
             }
         case IcmpAnswer():
             found |= {

@@ -560,6 +560,61 @@ def _check_rcode(allowed: tuple[str, ...], seen: Seen) -> str | None:
     return None if rcode in allowed else f"rcode {rcode} is not {_or(allowed)}"
 
 
+_FLAG_NAMES = ("AA", "TC", "RA", "AD")
+_FLAG_SCHEMA = {"enum": list(_FLAG_NAMES)}
+_FLAGS_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"set": one_or_list(_FLAG_SCHEMA), "not_set": one_or_list(_FLAG_SCHEMA)},
+    "additionalProperties": False,
+    "minProperties": 1,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagRules:
+    """Which flags a DNS reply must have, and which it must not."""
+
+    set: tuple[str, ...] = ()
+    not_set: tuple[str, ...] = ()
+
+
+def parse_flags(value: Any) -> FlagRules:
+    """
+    Read a flag that must be set or several, or ``{set: …, not_set: …}``.
+
+    Raises:
+        ValueError: There is no such flag, or one is to be both.
+    """
+    if not isinstance(value, Mapping):
+        return FlagRules(set=_flags(value))
+    rules = mapping(value, _FLAGS_SCHEMA["properties"])
+    found = FlagRules(**{key: _flags(one) for key, one in rules.items()})
+    for flag in found.set:
+        if flag in found.not_set:
+            raise ValueError(f"{flag} is under set and under not_set")
+    return found
+
+
+def _flags(value: Any) -> tuple[str, ...]:
+    flags = tuple(str(one).upper() for one in each(value))
+    for flag in flags:
+        if flag not in _FLAG_NAMES:
+            raise ValueError(unknown("flag", flag, _FLAG_NAMES))
+    return flags
+
+
+def _check_flags(rules: FlagRules, seen: Seen) -> str | None:
+    flags = seen.answer(DnsAnswer, "DNS reply").flags
+    shown = ", ".join(flags) or "none"
+    for flag in rules.set:
+        if flag not in flags:
+            return f"flag {flag} is not set; those set are: {shown}"
+    for flag in rules.not_set:
+        if flag in flags:
+            return f"flag {flag} is set; those set are: {shown}"
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordRules:
     """
@@ -845,6 +900,17 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         protocols=frozenset({"dns"}),
         defaults={"dns": ("NOERROR",)},
         doc="The response code, or several: NOERROR, NXDOMAIN.",
+    ),
+    "flags": ExpectationKind(
+        shape=Annotated[
+            FlagRules,
+            Parsed(parse_flags, {"anyOf": [*one_or_list(_FLAG_SCHEMA)["anyOf"], _FLAGS_SCHEMA]}),
+        ],
+        reason=Reason.DNS_ANSWER,
+        check=_check_flags,
+        protocols=frozenset({"dns"}),
+        doc="Flags of the reply that must be set, of AA, TC, RA, AD; or set and not_set:"
+        " {set: AD, not_set: TC}.",
     ),
     "answer": ExpectationKind(
         shape=_RECORDS,

@@ -215,6 +215,12 @@ VARIABLES: Mapping[str, _Variable] = {
         "NOERROR",
         frozenset({"dns"}),
     ),
+    "flags": _Variable(
+        lambda seen: list(seen.answer(DnsAnswer, "DNS reply").flags),
+        'a list of texts: those of "AA", "TC", "RA", "AD" that are set',
+        ["RA"],
+        frozenset({"dns"}),
+    ),
     "answers": _Variable(
         lambda seen: list(seen.answer(DnsAnswer, "DNS reply").answer),
         'a list of texts such as "a.example. 300 IN A 192.0.2.1"',

@@ -143,6 +143,8 @@ def _kept_answer(site: Site, answer: Answer | None) -> Answer | None:
                 answer=_records(site, answer.answer),
                 authority=_records(site, answer.authority),
                 additional=_records(site, answer.additional),
+                nsid=answer.nsid and _cut(site.redact(answer.nsid), _LONGEST_VALUE),
+                extended_errors=_records(site, answer.extended_errors),
             )
     return answer
 

@@ -1,5 +1,5 @@
 """
-The DNS probe: one question to one server over UDP, TCP or TLS, and its answer as text.
+The DNS probe: one question to one server over UDP, TCP, TLS or HTTPS, and its answer as text.
 
 The waiting is ours, because dnspython's own queries wait by the wall clock; it makes and reads the
 messages. The records are read one by one here: dnspython's whole-message reader needs 19 s of CPU
@@ -11,10 +11,11 @@ import re
 import select
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
+import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
@@ -25,7 +26,9 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.wire
 from dns.rdtypes.ANY.SOA import SOA
+from requests import Request
 
+from monitor import __version__
 from monitor.clock import Deadline
 from monitor.errors import ProbeError
 from monitor.model import (
@@ -39,8 +42,8 @@ from monitor.model import (
     Site,
     TlsSession,
 )
-from monitor.options import Parsed, option, show_duration
-from monitor.probes.curl import Handles, Route
+from monitor.options import Parsed, Secret, option, show_duration
+from monitor.probes.curl import Handles, Proxy, Route
 from monitor.probes.datagrams import (
     ANCILLARY_SPACE,
     request_stamps,
@@ -52,10 +55,11 @@ from monitor.probes.options import NetworkOptions, TlsOptions, join_address, spl
 from monitor.probes.resolve import Resolver
 from monitor.probes.shortage import SHORTAGES, lack
 from monitor.probes.stream import Broken, Connection
+from monitor.probes.transport import CurlAdapter, Exchange, ExchangeFailed, Order, Settings
 from monitor.probes.zone import host_of, socket_address
 
 _PORT = 53
-_TLS_PORT = 853
+_PORTS = {"tls": 853, "https": 443}
 _CONNECTING = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS)
 _LARGEST_MESSAGE: Bytes = 65_535
 _MOST_TEXT: Bytes = 512 * 1024
@@ -66,6 +70,16 @@ _TYPES = frozenset(map(int, dns.rdatatype.RdataType))
 _CLASSES = frozenset(map(int, (dns.rdataclass.IN, dns.rdataclass.CH, dns.rdataclass.HS)))
 
 _LENGTH = struct.Struct("!H")
+_PATH = re.compile(r"/[!-~]*")
+_DATAGRAM: Bytes = 1232
+"""What resolvers take by default since DNS flag day 2020, so that nothing is fragmented."""
+_FLAGS = (dns.flags.AA, dns.flags.TC, dns.flags.RA, dns.flags.AD)
+_WITHOUT_EDNS = ("FORMERR", "NOTIMP")
+"""How servers that are older than EDNS answer it (RFC 6891, 7)."""
+_MESSAGE = "application/dns-message"
+_LONGEST_WORDS = 200
+_EXTENDED_ERRORS = {int(one): one.name.replace("_", " ").title() for one in dns.edns.EDECode}
+_OK = 200
 
 # Transfers of zones and what is no question at all
 _NO_QUESTION = frozenset({"AXFR", "IXFR", "OPT", "TSIG", "TKEY", "NONE"})
@@ -115,10 +129,38 @@ class DnsOptions:
     class_: Annotated[str, Parsed(_parse_class, {"type": "string"})] = option(
         "IN", doc="The record class to ask for; ?class= in the URL wins."
     )
-    transport: Literal["udp", "tcp", "tls"] = option(
+    transport: Literal["udp", "tcp", "tls", "https"] = option(
         "udp", doc="How to ask; udp asks again over TCP when the reply was truncated."
     )
     recursion: bool = option(True, doc="Whether the server is to ask others for what it lacks.")
+    edns: bool = option(
+        True,
+        doc="Ask with EDNS and a buffer of 1232 bytes, as resolvers do; without it replies over"
+        " UDP end at 512 bytes. A server that answers FORMERR or NOTIMP is asked again without.",
+    )
+    dnssec: bool = option(
+        False, doc="Ask for signatures (the DO bit); a resolver that has checked them sets AD."
+    )
+    nsid: bool = option(
+        False, doc="Ask which of its instances answers (NSID, RFC 5001); the JSON has it."
+    )
+    path: str = option("/dns-query", doc="With transport https: the path of the URL to ask.")
+    proxy: Secret | None = option(
+        None,
+        doc="With transport https: URL of a proxy, http, https, socks4, socks5 or socks5h; may hold"
+        " credentials.",
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("dnssec", "nsid"):
+            if getattr(self, name) and not self.edns:
+                raise ValueError(f"{name} is asked for by EDNS; leave out edns: false")
+        if not _PATH.fullmatch(self.path):
+            raise ValueError(f"path {self.path!r} is not a path such as /dns-query")
+        if self.proxy is not None:
+            if self.transport != "https":
+                raise ValueError(f"proxy does not go with transport {self.transport}; https has it")
+            Proxy.parse(self.proxy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,15 +274,12 @@ class _Check:
         self._options = site.section(DnsOptions)
         self._network = site.section(NetworkOptions)
         address = _parse_url(site.url)
-        secure = self._options.transport == "tls"
         self._name = address.server
-        self._port = address.port or (_TLS_PORT if secure else _PORT)
-        self._question = _Question(
-            address.name,
-            address.type or self._options.type,
-            address.class_ or self._options.class_,
-            recursion=self._options.recursion,
-        )
+        self._port = address.port or _PORTS.get(self._options.transport, _PORT)
+        type_ = address.type or self._options.type
+        class_ = address.class_ or self._options.class_
+        self._ask_about = (address.name, type_, class_, self._options)
+        self._question = _Question(*self._ask_about, edns=self._options.edns)
         self.phases: dict[Phase, Seconds] = {}
         self.address: str | None = None
         self.tls: TlsSession | None = None
@@ -252,6 +291,15 @@ class _Check:
         Raises:
             Broken: There is no answer.
         """
+        answer = self._ask()
+        if self._options.edns and answer.edns_size is None and answer.rcode in _WITHOUT_EDNS:
+            self._question = _Question(*self._ask_about, edns=False)
+            return self._ask()
+        return answer
+
+    def _ask(self) -> DnsAnswer:
+        if self._options.transport == "https":
+            return self._ask_https()
         if self._options.transport != "udp":
             return self._ask_stream(self._name, self._port, self._network)
         host, port = self._name, self._port
@@ -261,8 +309,17 @@ class _Check:
         try:
             return self._ask_datagram(address, port)
         except _Truncated:
-            network = NetworkOptions(source_address=self._network.source_address)
-            return self._ask_stream(address, port, network)
+            return self._ask_again(address, port)
+
+    def _ask_again(self, address: str, port: int) -> DnsAnswer:
+        network = NetworkOptions(source_address=self._network.source_address)
+        try:
+            return replace(self._ask_stream(address, port, network), truncated=True)
+        except Broken as broken:
+            reason, message = broken.failure.reason, broken.failure.message
+            raise Broken(reason, f"the reply over UDP was truncated, and over TCP {message}") from (
+                broken
+            )
 
     def _resolve(self, host: str) -> str:
         clock = self._deadline.clock
@@ -333,7 +390,7 @@ class _Check:
         finally:
             self._took(Phase.REQUEST, clock.monotonic() - begin if took is None else took)
 
-    def _read(self, wire: bytes, peer: str) -> DnsAnswer | None:
+    def _read(self, wire: bytes, peer: str, *, over_stream: bool = False) -> DnsAnswer | None:
         """
         Return what a message says; None when it does not answer our question.
 
@@ -342,7 +399,7 @@ class _Check:
             _Truncated: It does, and is cut.
         """
         try:
-            return self._question.read(wire)
+            return self._question.read(wire, over_stream=over_stream)
         except (dns.exception.DNSException, ValueError) as error:
             message = f"{peer} sent a malformed reply: {str(error).rstrip('.')}"
             raise Broken(Reason.PROTOCOL_ERROR, message) from error
@@ -380,10 +437,70 @@ class _Check:
             raise Broken(Reason.CONNECTION_LOST, message) from None
         finally:
             self._took(Phase.REQUEST, clock.monotonic() - begin)
-        answer = self._read(wire, peer)
+        return self._read_only(wire, peer)
+
+    def _read_only(self, wire: bytes, peer: str) -> DnsAnswer:
+        """Return what a message says where no other can come."""
+        answer = self._read(wire, peer, over_stream=True)
         if not answer:
             raise Broken(Reason.PROTOCOL_ERROR, f"{peer} did not answer the question it was asked")
         return answer
+
+    # ------------------------------------------------------------ HTTPS
+
+    def _ask_https(self) -> DnsAnswer:
+        """RFC 8484, by POST: what is asked for is an answer now, and none that a cache has."""
+        url = f"https://{join_address(self._name, self._port)}{self._options.path}"
+        settings = Settings(
+            tls=self._site.section(TlsOptions),
+            network=self._network,
+            proxy=Proxy.parse(self._options.proxy) if self._options.proxy else None,
+            origin=(self._name, self._port),
+            max_body=_LARGEST_MESSAGE,
+            keep_body=_LARGEST_MESSAGE,
+        )
+        headers = {
+            "Content-Type": _MESSAGE,
+            "Accept": _MESSAGE,
+            "User-Agent": f"website-monitor/{__version__}",
+        }
+        request = Request("POST", url, headers=headers, data=self._question.wire).prepare()
+        adapter = CurlAdapter(self._handles, settings, self._deadline)
+        order = Order.of(request, settings)
+        try:
+            exchange = adapter.exchange(order)
+        except ExchangeFailed as failed:
+            raise Broken(failed.failure.reason, failed.failure.message) from failed
+        finally:
+            if adapter.exchanges:
+                self._note(adapter.exchanges[-1])
+        return self._read_only(_message_of(exchange, order.route.peer), order.route.peer)
+
+    def _note(self, exchange: Exchange) -> None:
+        self.address, self.tls = exchange.address, exchange.tls
+        for phase, seconds in exchange.phases.items():
+            self._took(phase if phase in _CONNECTING else Phase.REQUEST, seconds)
+
+
+def _message_of(exchange: Exchange, peer: str) -> bytes:
+    """
+    Return the message that an answer over HTTPS holds.
+
+    Raises:
+        Broken: It holds none.
+    """
+    if exchange.status != _OK:
+        message = f"{peer} answered DNS over HTTPS with status {exchange.status}"
+        raise Broken(Reason.STATUS, message)
+    types = (value for name, value in exchange.headers if name.lower() == "content-type")
+    kind = next(types, "no Content-Type").partition(";")[0].strip()
+    if kind.lower() != _MESSAGE:
+        message = f"{peer} answered with {kind[:_LONGEST_WORDS]}, not with {_MESSAGE}"
+        raise Broken(Reason.PROTOCOL_ERROR, message)
+    if exchange.truncated:
+        message = f"{peer} answered with more than the {_LARGEST_MESSAGE} bytes of a DNS message"
+        raise Broken(Reason.PROTOCOL_ERROR, message)
+    return exchange.body
 
 
 def _datagram_failed(error: OSError, peer: str) -> Exception:
@@ -404,20 +521,34 @@ class _Question:
         wire: The message to send.
     """
 
-    def __init__(self, name: dns.name.Name, type_: str, class_: str, *, recursion: bool) -> None:
-        self._message = dns.message.make_query(name, type_, class_)
+    def __init__(
+        self, name: dns.name.Name, type_: str, class_: str, options: DnsOptions, *, edns: bool
+    ) -> None:
+        asked: list[dns.edns.Option] = []
+        if options.nsid:
+            asked.append(dns.edns.GenericOption(dns.edns.OptionType.NSID, b""))
+        self._message = dns.message.make_query(
+            name,
+            type_,
+            class_,
+            use_edns=0 if edns else False,
+            want_dnssec=edns and options.dnssec,
+            payload=_DATAGRAM if edns else None,
+            options=asked if edns else None,
+            id=0 if options.transport == "https" else None,  # for caches (RFC 8484, 4.1)
+        )
         self._type = type_
-        if not recursion:
+        if not options.recursion:
             self._message.flags &= ~dns.flags.RD
         self.wire = self._message.to_wire()
 
-    def read(self, wire: bytes) -> DnsAnswer | None:
+    def read(self, wire: bytes, *, over_stream: bool = False) -> DnsAnswer | None:
         """
         Return what a message says; None when it does not answer this question.
 
         Raises:
             dns.exception.DNSException, ValueError: It has our id, but cannot be read.
-            _Truncated: It says of itself that it is not all.
+            _Truncated: It says of itself that it is not all, and came in a datagram.
         """
         if wire[:2] != self.wire[:2]:
             return None
@@ -428,21 +559,26 @@ class _Question:
         # Only the question: see the top of this file
         if not self._message.is_response(dns.message.from_wire(wire, question_only=True)):
             return None
-        if flags & dns.flags.TC:
+        if flags & dns.flags.TC and not over_stream:
             raise _Truncated
         for _ in range(questions):
             dns.name.from_wire_parser(parser)
             parser.get_struct("!2H")
         records = _Records(parser)
-        answer, authority, additional = map(records.section, counts)
+        answer, authority = map(records.section, counts[:2])
+        additional = records.section(counts[2], may_hold_options=True)
         if parser.remaining():
             raise ValueError("bytes follow its last record")
         return DnsAnswer(
-            rcode=dns.rcode.to_text(dns.rcode.from_flags(flags, 0)),
+            rcode=dns.rcode.to_text(dns.rcode.from_flags(flags, records.edns_flags)),
+            flags=tuple(str(flag.name) for flag in _FLAGS if flags & flag),
             answer=answer,
             authority=authority,
             additional=additional,
             serial=records.serial if self._type == "SOA" and answer else None,
+            edns_size=records.edns_size,
+            nsid=records.nsid,
+            extended_errors=tuple(records.extended_errors),
         )
 
 
@@ -452,27 +588,41 @@ class _Records:
 
     Attributes:
         serial: Of the first SOA record.
+        edns_size, edns_flags, nsid, extended_errors: What the record OPT says, where there is one.
     """
 
     def __init__(self, parser: dns.wire.Parser) -> None:
         self._parser = parser
         self._left = _MOST_TEXT
         self.serial: int | None = None
+        self.edns_size: Bytes | None = None
+        self.edns_flags = 0
+        self.nsid: str | None = None
+        self.extended_errors: list[str] = []
 
-    def section(self, count: int) -> tuple[str, ...]:
+    def section(self, count: int, *, may_hold_options: bool = False) -> tuple[str, ...]:
         """
-        Return the next records, one text each.
+        Return the next records, one text each, without the pseudo record OPT.
 
         Raises:
             dns.exception.DNSException: One is malformed.
-            ValueError: All together are too long.
+            ValueError: All together are too long, or OPT is where it must not be.
         """
-        return tuple(self._record() for _ in range(count))
+        found = tuple(filter(None, [self._record() for _ in range(count)]))
+        if self.edns_size is not None and not may_hold_options:
+            raise ValueError("it has OPT outside of the additional section")
+        return found
 
     def _record(self) -> str:
+        """Return a record's text; empty of OPT (RFC 6891, 6.1.1)."""
         parser = self._parser
         name = dns.name.from_wire_parser(parser)
         type_, class_, ttl, length = parser.get_struct("!2HIH")
+        if type_ == dns.rdatatype.OPT:
+            self.edns_size, self.edns_flags = class_, ttl
+            with parser.restrict_to(length):
+                self._read_options()
+            return ""
         rdtype = dns.rdatatype.RdataType.make(type_)
         rdclass = dns.rdataclass.RdataClass.make(class_)
         with parser.restrict_to(length):
@@ -485,7 +635,31 @@ class _Records:
             self.serial = data.serial
         kind = f"{dns.rdataclass.to_text(rdclass)} {dns.rdatatype.to_text(rdtype)}"
         text = f"{name} {ttl} {kind} {data.to_text()}"
-        self._left -= len(text)
+        self._spend(len(text))
+        return text
+
+    def _spend(self, size: Bytes) -> None:
+        self._left -= size
         if self._left < 0:
             raise ValueError(f"its records are longer than {_MOST_TEXT} characters")
-        return text
+
+    def _read_options(self) -> None:
+        parser = self._parser
+        while parser.remaining():
+            code, length = parser.get_struct("!2H")
+            data = parser.get_bytes(length)
+            if code == dns.edns.OptionType.NSID and data:
+                text = data[:_LONGEST_WORDS].decode("latin-1")
+                readable = text.isascii() and text.isprintable()
+                self.nsid = text if readable else data[:_LONGEST_WORDS].hex()
+            elif code == dns.edns.OptionType.EDE and length >= _LENGTH.size:
+                self.extended_errors.append(_extended_error(data))
+                self._spend(_LONGEST_WORDS)
+
+
+def _extended_error(data: bytes) -> str:
+    """Return number, name and words of an extended error: ``7 Signature Expired: …``."""
+    (code,) = _LENGTH.unpack_from(data)
+    name = _EXTENDED_ERRORS.get(code, "")
+    words = data[_LENGTH.size :].decode(errors="replace").rstrip("\0")[:_LONGEST_WORDS]
+    return f"{code} {name}".rstrip() + (f": {words}" if words else "")

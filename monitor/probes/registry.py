@@ -55,7 +55,7 @@ PROBES: Mapping[str, ProbeKind] = {
         build=DnsProbe,
         sections={"dns": DnsOptions, "tls": TlsOptions, "network": NetworkOptions},
         check_url=dns.check_url,
-        check_site=check_addresses,
+        check_site=partial(check_addresses, proxied="dns"),
     ),
     "grpc": _GRPC,
     "grpcs": _GRPC,

@@ -31,6 +31,7 @@ DOCUMENT = http(
 )
 REPLY = DnsAnswer(
     rcode="NOERROR",
+    flags=("RA", "AD"),
     answer=("example.com. 300 IN A 192.0.2.1", "example.com. 300 IN A 192.0.2.2"),
 )
 EMPTY_REPLY = DnsAnswer(rcode="NOERROR")
@@ -355,6 +356,12 @@ EXAMPLES = [
     ("rcode", ["NOERROR", "NXDOMAIN"], REPLY, ""),
     ("rcode", "NOERROR", NOWHERE, "rcode NXDOMAIN is not NOERROR"),
     ("rcode", "NOERROR", http(), "there is no DNS reply to look at"),
+    ("flags", "ra", REPLY, ""),
+    ("flags", ["AD", "RA"], REPLY, ""),
+    ("flags", "AA", REPLY, "flag AA is not set; those set are: RA, AD"),
+    ("flags", "AA", NOWHERE, "flag AA is not set; those set are: none"),
+    ("flags", {"set": "AD", "not_set": ["TC", "AA"]}, REPLY, ""),
+    ("flags", {"not_set": ["TC", "RA"]}, REPLY, "flag RA is set; those set are: RA, AD"),
     ("answer", r"192\.0\.2\.1$", REPLY, ""),
     ("answer", {"matches": [r"\.1$", r"\.2$"], "not_matches": "CNAME", "count": 2}, REPLY, ""),
     (
@@ -488,6 +495,10 @@ MISTAKES = [
     ("redirects", "3-1", "3-1 is empty; the smaller number comes first"),
     ("redirects", {"max": 1}, "unknown key 'max'; there are eq, ne, gt, ge, lt, le"),
     ("that", [1], "1 is not an expression; put it in quotes"),
+    ("flags", "AB", "unknown flag 'AB'"),
+    ("flags", [], "the list is empty"),
+    ("flags", {"set": "AD", "not_set": "AD"}, "AD is under set and under not_set"),
+    ("flags", {"with": "AD"}, "unknown key 'with'"),
     ("rcode", "NXDOMIAN", "unknown rcode 'NXDOMIAN'; did you mean 'NXDOMAIN'?"),
     ("answer", {"count": "many"}, "'many' is not a whole number"),
 ]

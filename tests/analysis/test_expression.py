@@ -23,7 +23,7 @@ SHOP = http(
     url="https://www.example.com/final",
     redirects=hops(2),
 )
-DNS = DnsAnswer(rcode="NOERROR", answer=("example.com. 300 IN A 192.0.2.1",))
+DNS = DnsAnswer(rcode="NOERROR", flags=("AD",), answer=("example.com. 300 IN A 192.0.2.1",))
 PING = IcmpAnswer(sent=4, received=3, round_trips=(0.01, 0.02, 0.03))
 
 
@@ -52,6 +52,7 @@ PING = IcmpAnswer(sent=4, received=3, round_trips=(0.01, 0.02, 0.03))
         ('"*.example.com" in certificate.names && tls_version == "TLS 1.3"', SHOP),
         ('certificate.not_after > timestamp("2026-12-31T00:00:00Z")', SHOP),
         ('rcode == "NOERROR" && answers[0].endsWith("192.0.2.1")', DNS),
+        ('"AD" in flags && !("TC" in flags)', DNS),
         ("loss == 0.25 && rtt > 0.019 && rtt < 0.021", PING),
         (
             'status == 101 && headers["upgrade"] == "websocket"',

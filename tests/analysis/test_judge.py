@@ -310,6 +310,7 @@ WRITTEN: dict[str, list[object]] = {
         "json == json && body + body == body",
     ],
     "rcode": ["NOERROR"],
+    "flags": ["AD", {"set": ["RA"], "not_set": "TC"}],
     "answer": ["A", {"count": 1, "not_matches": "x"}],
     "authority": [{"count": {"ge": 1}}],
     "additional": ["SOA"],

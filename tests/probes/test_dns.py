@@ -10,6 +10,7 @@ import time
 import typing
 from collections.abc import Callable, Iterator
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.name
@@ -26,7 +27,7 @@ from monitor.probes.dns import DnsOptions, DnsProbe, check_url
 from monitor.probes.observe import Observer
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.resolve import Resolver
-from tests.probes.servers import Connection, drip, reset, stay_silent
+from tests.probes.servers import Connection, drip, read_request, reset, stay_silent
 from tests.resources import open_files
 
 SHORT = 0.5  # the timeout of checks that must run into it
@@ -80,9 +81,16 @@ class DatagramServer:
         self._sock.close()
 
 
-def respond(query: bytes, *records: str, rcode: str = "NOERROR", flags: int = 0) -> bytes:
-    """Return an honest server's reply to a query."""
+def respond(
+    query: bytes,
+    *records: str,
+    rcode: str = "NOERROR",
+    flags: int = 0,
+    options: list[dns.edns.Option] | None = None,
+) -> bytes:
+    """Return an honest server's reply to a query; it speaks EDNS where there are options."""
     reply = dns.message.make_response(dns.message.from_wire(query))
+    reply.use_edns(False if options is None else 0, payload=1400, options=options)
     reply.set_rcode(dns.rcode.from_text(rcode))
     reply.flags |= flags
     for record in records:
@@ -207,7 +215,7 @@ def test_authority_and_additional(ask, name_server):
     """The three sections stay apart."""
 
     def referral(query: bytes) -> Replies:
-        reply = dns.message.make_response(dns.message.from_wire(query))
+        reply = dns.message.from_wire(respond(query))
         reply.authority.append(dns.rrset.from_text(NAME, 60, "IN", "NS", "ns.example.org."))
         reply.additional.append(dns.rrset.from_text("ns.example.org.", 60, "IN", "A", "192.0.2.5"))
         return [reply.to_wire()]
@@ -395,9 +403,238 @@ def test_truncated_in_mid_record(ask, name_server, serve):
 
 
 def test_truncated_without_tcp(ask, name_server):
-    """A server that truncates and has no TCP is down."""
+    """A server that truncates and has no TCP is down, and the message says both."""
     server = name_server(answering(flags=dns.flags.TC))
-    assert reason(ask(server.url())) is Reason.CONNECT_REFUSED
+    seen = ask(server.url())
+    assert reason(seen) is Reason.CONNECT_REFUSED
+    assert seen.failure.message == (
+        "the reply over UDP was truncated, and over TCP "
+        f"connection to 127.0.0.1:{server.port} refused"
+    )
+
+
+def test_truncated_and_silent_over_tcp(ask, truncating):
+    """So it is where TCP does not answer."""
+    seen = ask(truncating([stay_silent]).url(), timeout=SHORT)
+    assert reason(seen) is Reason.READ_TIMEOUT
+    assert seen.failure.message.startswith("the reply over UDP was truncated, and over TCP no")
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_truncated_over_tcp_is_an_answer(ask, truncating, transport):
+    """Over TCP there is nothing left to ask by: the flag is told, and what came is judged."""
+    server = truncating([over_stream(answering(RECORD, flags=dns.flags.TC))])
+    seen = ask(server.url(), transport=transport)
+    assert seen.failure is None
+    assert (seen.answer.flags, seen.answer.answer) == (("TC",), (RECORD,))
+    assert seen.answer.truncated is (transport == "udp")
+
+
+# ---------------------------------------------------------------- EDNS and flags
+
+
+def test_asks_as_resolvers_do(ask, name_server):
+    """EDNS with a buffer of 1232 bytes, and nothing else that was not asked for."""
+    server = name_server(answering(RECORD, options=[]))
+    assert ask(server.url()).answer.edns_size == 1400
+    query = server.queries[0]
+    assert (query.edns, query.payload, query.ednsflags, query.options) == (0, 1232, 0, ())
+
+
+def test_edns_can_be_left_out(ask, name_server):
+    """Without EDNS the question is that of 1987."""
+    server = name_server(answering(RECORD))
+    assert ask(server.url(), edns=False).answer.edns_size is None
+    assert server.queries[0].edns == -1
+
+
+@pytest.mark.parametrize("rcode", ["FORMERR", "NOTIMP"])
+def test_a_server_older_than_edns_is_asked_again(ask, name_server, rcode):
+    """What refuses EDNS (RFC 6891, 7) is asked without it; the time of both counts."""
+
+    def old(query: bytes) -> Replies:
+        if dns.message.from_wire(query).edns >= 0:
+            return [query[:2] + respond(query, rcode=rcode)[2:4] + bytes(8)]  # the header alone
+        return [respond(query, RECORD)]
+
+    server = name_server(old)
+    assert ask(server.url()).answer.answer == (RECORD,)
+    assert [query.edns for query in server.queries] == [0, -1]
+
+
+def test_a_refusal_of_the_question_itself_stays_one(ask, name_server):
+    """A server that speaks EDNS means the question; it is asked once."""
+    server = name_server(answering(rcode="FORMERR", options=[]))
+    assert ask(server.url()).answer.rcode == "FORMERR"
+    assert len(server.queries) == 1
+
+
+def test_signatures_are_asked_for(ask, name_server):
+    """dns.dnssec sets the DO bit."""
+    server = name_server(answering(RECORD, options=[]))
+    ask(server.url(), dnssec=True)
+    assert server.queries[0].ednsflags == dns.flags.DO
+
+
+def test_flags_are_told(ask, name_server):
+    """AA, RA and AD of the reply; those of the question are not news."""
+    flags = dns.flags.AA | dns.flags.RA | dns.flags.AD | dns.flags.CD
+    assert ask(name_server(answering(RECORD, flags=flags)).url()).answer.flags == ("AA", "RA", "AD")
+    assert ask(name_server(answering(RECORD)).url()).answer.flags == ()
+
+
+@pytest.mark.parametrize(("sent", "told"), [(b"fra-3", "fra-3"), (b"\0\xff", "00ff"), (b"", None)])
+def test_the_instance_is_told(ask, name_server, sent, told):
+    """NSID is asked for by an empty option, and shown as text where it is text."""
+    option = dns.edns.GenericOption(dns.edns.OptionType.NSID, sent)
+    server = name_server(answering(RECORD, options=[option]))
+    answer = ask(server.url(), nsid=True).answer
+    assert (answer.nsid, answer.additional) == (told, ())
+    (asked,) = server.queries[0].options
+    assert (asked.otype, asked.to_wire()) == (dns.edns.OptionType.NSID, b"")
+
+
+def test_extended_errors_and_rcodes_are_told(ask, name_server):
+    """What a resolver says beside the rcode (RFC 8914), known or not, and rcodes above 15."""
+    options: list[dns.edns.Option] = [
+        dns.edns.EDEOption(dns.edns.EDECode.SIGNATURE_EXPIRED, "since May"),
+        dns.edns.GenericOption(dns.edns.OptionType.EDE, b"\xff\xfe"),
+        dns.edns.GenericOption(dns.edns.OptionType.EDE, b"\x00"),
+    ]
+    answer = ask(name_server(answering(rcode="BADCOOKIE", options=options)).url()).answer
+    assert answer.rcode == "BADCOOKIE"
+    assert answer.extended_errors == ("7 Signature Expired: since May", "65534")
+
+
+def test_options_in_the_wrong_place_are_malformed(ask, name_server):
+    """OPT stands in the additional section, and what it holds must fit."""
+    record = b"\0" + struct.pack("!2HIH", dns.rdatatype.OPT, 1232, 0, 0)
+    cut = b"\0" + struct.pack("!2HIH", dns.rdatatype.OPT, 1232, 0, 4) + struct.pack("!2H", 3, 9)
+
+    def misplaced(query: bytes) -> Replies:
+        reply = bytearray(respond(query))
+        reply[7] = 1
+        return [bytes(reply) + record]
+
+    def torn(query: bytes) -> Replies:
+        reply = bytearray(respond(query))
+        reply[11] = 1
+        return [bytes(reply) + cut]
+
+    for script in (misplaced, torn):
+        assert reason(ask(name_server(script).url())) is Reason.PROTOCOL_ERROR
+
+
+# ---------------------------------------------------------------- HTTPS
+
+
+def over_https(script: Script, status: str = "200 OK", kind: str = "application/dns-message"):
+    """Return the steps of a server that answers one query over HTTP/1.1, as RFC 8484 has it."""
+
+    def step(connection: Connection) -> None:
+        read_request(connection)
+        if not connection.server.requests:
+            return  # the client went away after the handshake
+        body = b"".join(script(connection.server.requests[-1].partition(b"\r\n\r\n")[2]))
+        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sock.sendall(head.encode() + body)
+
+    return [step]
+
+
+def test_answer_over_https(ask, serve, authority):
+    """The question is posted with id 0, and the certificate is verified and kept."""
+    server = serve(over_https(answering(RECORD, options=[])), tls=authority.context())
+    seen = ask(f"dns://localhost:{server.port}/{NAME}", transport="https", path="/ask?it")
+    assert (seen.failure, seen.answer.answer) == (None, (RECORD,))
+    assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT, Phase.TLS, Phase.REQUEST]
+    assert (seen.tls.verified, len(seen.tls.chain)) == (True, 1)
+    assert seen.address == "127.0.0.1"
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /ask?it HTTP/1.1\r\n")
+    headers = head.lower()
+    assert b"content-type: application/dns-message" in headers
+    assert b"accept: application/dns-message" in headers
+    assert b"user-agent: website-monitor/" in headers
+    query = dns.message.from_wire(body)
+    assert (query.id, query.payload) == (0, 1232)
+
+
+BROKEN_HTTPS = {
+    "not found": (over_https(silent, "404 Not Found"), Reason.STATUS, "with status 404"),
+    "a redirect": (over_https(silent, "302 Found"), Reason.STATUS, "with status 302"),
+    "a page": (
+        over_https(answering(RECORD), kind="text/html; charset=utf-8"),
+        Reason.PROTOCOL_ERROR,
+        "answered with text/html, not with application/dns-message",
+    ),
+    "nothing": (over_https(silent), Reason.PROTOCOL_ERROR, "did not answer the question"),
+    "garbage": (
+        over_https(lambda query: [respond(query, RECORD)[:-2]]),
+        Reason.PROTOCOL_ERROR,
+        "malformed reply",
+    ),
+    "another question's": (
+        over_https(lambda query: [_wrong_question(query)]),
+        Reason.PROTOCOL_ERROR,
+        "did not answer the question",
+    ),
+    "too much": (
+        over_https(lambda query: [respond(query, RECORD) + bytes(70_000)]),
+        Reason.PROTOCOL_ERROR,
+        "more than the 65535 bytes",
+    ),
+    "silence": ([stay_silent], Reason.READ_TIMEOUT, "no answer"),
+    "closing": ([read_request], Reason.CONNECTION_LOST, "127.0.0.1:"),
+}
+
+
+@pytest.mark.parametrize(("script", "expected", "part"), BROKEN_HTTPS.values(), ids=BROKEN_HTTPS)
+def test_broken_https(ask, serve, authority, script, expected, part):
+    """Whatever is no answer over HTTPS has its reason."""
+    server = serve(script, tls=authority.context())
+    seen = ask(f"dns://localhost:{server.port}/{NAME}", transport="https", timeout=1)
+    assert (reason(seen), part in seen.failure.message) == (expected, True), seen.failure
+
+
+def test_https_distrusts_as_tls_does(ask, serve, authority):
+    """A certificate of somebody else is refused before anything is asked."""
+    server = serve(over_https(answering(RECORD)), tls=authority.context("other.example"))
+    seen = ask(f"dns://localhost:{server.port}/{NAME}", transport="https")
+    assert reason(seen) is Reason.TLS_WRONG_HOST
+    assert server.requests == []
+
+
+def test_https_goes_where_the_options_say(ask, serve, authority):
+    """connect_to, tls.server_name and the proxy hold, and Host is the URL's."""
+    server = serve(over_https(answering(RECORD)), tls=authority.context("dns.example"))
+    there = f"127.0.0.1:{server.port}"
+    tls = TlsOptions(ca_file=authority.file, server_name="dns.example")
+    network = NetworkOptions(connect_to=there)
+    seen = ask(f"dns://ns.example/{NAME}", transport="https", tls=tls, network=network)
+    assert seen.answer.answer == (RECORD,)
+    assert b"\r\nHost: ns.example" in server.requests[0]
+    refused = serve([read_request, b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"])
+    proxy = f"http://me:sesame@127.0.0.1:{refused.port}"
+    seen = ask(f"dns://ns.example/{NAME}", transport="https", proxy=proxy)
+    assert reason(seen) is Reason.PROXY_ERROR
+    assert refused.requests[0].startswith(b"CONNECT ns.example:443 HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"edns": False, "dnssec": True}, "dnssec is asked for by EDNS; leave out edns: false"),
+        ({"edns": False, "nsid": True}, "nsid is asked for by EDNS; leave out edns: false"),
+        ({"proxy": "http://proxy:1"}, "proxy does not go with transport udp; https has it"),
+        ({"transport": "https", "proxy": "ftp://proxy:1"}, "proxy must be an http, https,"),
+        ({"transport": "https", "path": "dns-query"}, "path 'dns-query' is not a path"),
+    ],
+)
+def test_options_that_do_not_go_together(options, message):
+    """What cannot be asked for is a mistake of the list."""
+    with pytest.raises(ValueError, match=message.replace("?", "\\?")):
+        DnsOptions(**options)
 
 
 BROKEN_STREAMS = {
