@@ -877,6 +877,7 @@ def _dns(module: BlackboxModule, draft: _Draft) -> None:
         draft.put("dns.transport", transport, "dns", "transport_protocol")
     if dns.dns_over_tls:
         _tls(dns.tls_config, draft, "dns", "tls_config")
+    draft.put("dns.edns", False, "dns")  # it asks without
     if not dns.recursion_desired:
         draft.put("dns.recursion", False, "dns", "recursion_desired")
     if dns.valid_rcodes is not None:

@@ -35,7 +35,7 @@ http_post_2xx: {http: {method: POST}}
 http_3xx: {http: {follow_redirects: false}, expect: {status: 3xx}}
 tcp_connect: {url: "tcp://{target}"}
 tls: {url: "tls://{target}"}
-dns: {url: "dns://{target}"}
+dns: {url: "dns://{target}", dns: {edns: false}}
 icmp: {url: "icmp://{target}", icmp: {count: 1}}
 icmp_ttl5: {url: "icmp://{target}", timeout: 5s, icmp: {count: 1, ttl: 5}}
 grpc: {url: "grpcs://{target}"}

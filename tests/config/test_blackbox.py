@@ -145,13 +145,13 @@ OPTIONS = [
         "{prober: icmp, icmp: {ttl: 5, payload_size: 100, dont_fragment: true}}",
         IcmpOptions(count=1, ttl=5, size=100, dont_fragment=True),
     ),
-    ("{prober: dns, dns: {query_name: a.test}}", DnsOptions(type="ANY")),
+    ("{prober: dns, dns: {query_name: a.test}}", DnsOptions(edns=False, type="ANY")),
     (
         (
             "{prober: dns, dns: {query_name: a.test, query_type: mx, query_class: CH, "
             "transport_protocol: tcp, dns_over_tls: true, recursion_desired: false}}"
         ),
-        DnsOptions(type="MX", class_="CH", transport="tls", recursion=False),
+        DnsOptions(edns=False, type="MX", class_="CH", transport="tls", recursion=False),
     ),
     (
         "{prober: grpc, grpc: {service: s, metadata: {k: [v]}}}",

@@ -4,12 +4,15 @@ import contextlib
 import os
 import socket
 import struct
-import subprocess
 import threading
 import time
 import typing
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
+import dns.dnssec
+import dns.dnssectypes
 import dns.edns
 import dns.flags
 import dns.message
@@ -17,7 +20,9 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+import dns.zone
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from monitor.clock import SystemClock
 from monitor.errors import ProbeError
@@ -28,6 +33,7 @@ from monitor.probes.observe import Observer
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.resolve import Resolver
 from tests.probes.servers import Connection, drip, read_request, reset, stay_silent
+from tests.probes.talk import free_port, running
 from tests.resources import open_files
 
 SHORT = 0.5  # the timeout of checks that must run into it
@@ -806,44 +812,96 @@ def test_bad_options(key, written, message):
 # ---------------------------------------------------------------- a real server
 
 
+@dataclass(frozen=True)
+class Ports:
+    """Where unbound listens, by what it speaks there."""
+
+    plain: int
+    tls: int
+    https: int
+
+
 @pytest.fixture
-def unbound(real, tmp_path) -> Iterator[int]:
-    """Start unbound with one zone of its own; return its port."""
+def unbound(real, tmp_path, authority) -> Iterator[Ports]:
+    """Start unbound with a zone of its own, and a signed one whose signatures it checks."""
     program = real("unbound")
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    ports = Ports(*(free_port() for _ in range(3)))
+    key = _sign(tmp_path / "signed.zone")
     texts = "".join(
         f"  local-data: 'big.example.org. 60 IN TXT {'x' * 200}{n}'\n" for n in range(9)
     )
+    certificate, private = authority.server_files("localhost")
     (tmp_path / "unbound.conf").write_text(
         f"server:\n"
         f'  directory: "{tmp_path}"\n  username: ""\n  chroot: ""\n  pidfile: ""\n'
-        f"  do-daemonize: no\n  use-syslog: no\n  interface: 127.0.0.1@{port}\n"
+        f"  do-daemonize: no\n  use-syslog: no\n"
+        f"  interface: 127.0.0.1@{ports.plain}\n"
+        f"  interface: 127.0.0.1@{ports.tls}\n  tls-port: {ports.tls}\n"
+        f"  interface: 127.0.0.1@{ports.https}\n  https-port: {ports.https}\n"
+        f'  tls-service-key: "{private}"\n  tls-service-pem: "{certificate}"\n'
+        f'  nsid: "ascii_fra-3"\n  ede: yes\n'
         f'  local-zone: "example.org." static\n  local-data: "{RECORD}"\n'
         f'  local-data: "example.org. 300 IN SOA ns.example.org. a.example.org. 7 1 2 3 4"\n'
         f"{texts}"
+        f'  module-config: "validator iterator"\n  trust-anchor: "{key}"\n'
+        f'auth-zone:\n  name: "signed.example."\n  zonefile: "{tmp_path}/signed.zone"\n'
+        f"  for-downstream: no\n  for-upstream: yes\n"
     )
-    process = subprocess.Popen(
-        [program, "-c", "unbound.conf"], cwd=tmp_path, stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(100):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+    with running(tmp_path, ports.plain, program, "-c", "unbound.conf"):
+        yield ports
+
+
+def _sign(path: Path) -> str:
+    """Write the signed zone signed.example, with one record whose signature is another's."""
+    private = ed25519.Ed25519PrivateKey.generate()
+    key = dns.dnssec.make_dnskey(private.public_key(), dns.dnssectypes.Algorithm.ED25519, flags=257)
+    text = "@ 60 IN SOA ns a 1 2 3 4 5\n@ 60 IN NS ns\n"
+    text += "ns 60 IN A 192.0.2.5\ngood 60 IN A 192.0.2.6\nbad 60 IN A 192.0.2.7\n"
+    zone = dns.zone.from_text(text, "signed.example.", relativize=False)
+    with zone.writer() as writer:
+        dns.dnssec.sign_zone(zone, writer, keys=[(private, key)], lifetime=86400)
+    signed = zone.to_text(relativize=False).replace("192.0.2.7", "192.0.2.77")
+    path.write_text(signed)
+    return f"signed.example. 60 IN DNSKEY {key.to_text()}"
 
 
 @pytest.mark.real
 def test_unbound(ask, unbound):
     """A real server's answers, negative answers, truncation and TCP are understood."""
-    server = f"dns://127.0.0.1:{unbound}"
+    server = f"dns://127.0.0.1:{unbound.plain}"
     assert ask(f"{server}/{NAME}").answer.answer == (RECORD,)
     assert ask(f"{server}/{NAME}", transport="tcp").answer.answer == (RECORD,)
+    assert ask(f"{server}/{NAME}", edns=False).answer.edns_size is None
     assert ask(f"{server}/example.org?type=SOA").answer.serial == 7
     assert ask(f"{server}/nobody.example.org").answer.rcode == "NXDOMAIN"
-    assert len(ask(f"{server}/big.example.org?type=TXT").answer.answer) == 9
+    big = ask(f"{server}/big.example.org?type=TXT").answer
+    assert (len(big.answer), big.truncated) == (9, True)
+
+
+@pytest.mark.real
+def test_unbound_over_tls_and_https(ask, unbound):
+    """The same answer comes over TLS, and over HTTPS, where unbound speaks HTTP/2 alone."""
+    for transport, port in (("tls", unbound.tls), ("https", unbound.https)):
+        seen = ask(f"dns://localhost:{port}/{NAME}", transport=transport)
+        assert (seen.failure, seen.answer.answer) == (None, (RECORD,))
+        assert seen.tls.verified
+        big = ask(f"dns://localhost:{port}/big.example.org?type=TXT", transport=transport).answer
+        assert (len(big.answer), big.truncated) == (9, False)
+    seen = ask(f"dns://localhost:{unbound.https}/{NAME}", transport="https", path="/elsewhere")
+    assert reason(seen) is Reason.STATUS
+    assert "with status 404" in seen.failure.message
+
+
+@pytest.mark.real
+def test_unbound_checks_signatures(ask, unbound):
+    """Good signatures set AD and come along where they are asked for; bad ones are SERVFAIL."""
+    server = f"dns://127.0.0.1:{unbound.plain}"
+    good = ask(f"{server}/good.signed.example", dnssec=True, nsid=True).answer
+    assert good.flags == ("RA", "AD")
+    assert [record.split()[3] for record in good.answer] == ["A", "RRSIG"]
+    assert good.nsid == "fra-3"
+    assert good.edns_size == 1232
+    bad = ask(f"{server}/bad.signed.example", dnssec=True).answer
+    assert bad.rcode == "SERVFAIL"
+    assert bad.flags == ("RA",)
+    assert any("Bogus" in error or "Signature" in error for error in bad.extended_errors), bad
