@@ -13,9 +13,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,13 +23,8 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from monitor.engine.maintenance import planned
-from monitor.web.app import create_app
-from monitor.web.published import StatusPages
-from monitor.web.server import WebServer
-from tests.fakes import FakeClock
-from tests.web import demo
 from tests.web.browser import chromium
+from tests.web.served import served
 
 FOLDER = Path(__file__).parent.parent / "docs" / "pictures"
 WIDE, NARROW = 1280, 360
@@ -55,35 +47,6 @@ height="{terminal_height}"/></clipPath>{lines}</defs>
 </svg>
 """
 """Rich's own has a browser fetch its typeface from another host."""
-
-
-@contextmanager
-def served() -> Iterator[str]:
-    """Serve the demonstration's pages; yields where."""
-    board, history, clock = demo.board(), demo.history(), FakeClock(time=demo.NOW)
-    pages = StatusPages(
-        board=board,
-        published=lambda: demo.PUBLISHED,
-        planned=planned,
-        history=history,
-        clock=clock,
-    )
-    app = create_app(
-        board=board,
-        scrape=lambda *_: ("text/plain", iter(())),
-        reload=Future,
-        config_text=lambda: "",
-        version="0.2.0",
-        clock=clock,
-        history=history,
-        status_pages=pages,
-    )
-    server = WebServer(app, ["127.0.0.1:0"])
-    server.start()
-    try:
-        yield f"http://{server.addresses[0]}"
-    finally:
-        server.stop()
 
 
 def take(browser: Browser, url: str, name: str, *, dark: bool = False, width: int = WIDE) -> None:
@@ -154,14 +117,14 @@ def main() -> None:
         sys.exit("chromium is not installed; apt-get install chromium")
     FOLDER.mkdir(parents=True, exist_ok=True)
     probe_picture()
-    with served() as url, chromium(path) as browser:
-        take(browser, f"{url}/", "sites")
-        take(browser, f"{url}/", "sites-dark", dark=True)
-        take(browser, f"{url}/", "sites-narrow", width=NARROW)
-        take(browser, f"{url}/sites/checkout", "site")
-        take(browser, f"{url}/status", "status")
-        take(browser, f"{url}/status", "status-dark", dark=True)
-        take(browser, f"{url}/status", "status-narrow", width=NARROW)
+    with served() as at, chromium(path) as browser:
+        take(browser, f"{at.url}/", "sites")
+        take(browser, f"{at.url}/", "sites-dark", dark=True)
+        take(browser, f"{at.url}/", "sites-narrow", width=NARROW)
+        take(browser, f"{at.url}/sites/checkout", "site")
+        take(browser, f"{at.public_url}/status", "status")
+        take(browser, f"{at.public_url}/status", "status-dark", dark=True)
+        take(browser, f"{at.public_url}/status", "status-narrow", width=NARROW)
 
 
 if __name__ == "__main__":
