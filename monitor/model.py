@@ -171,6 +171,7 @@ class Site:
         reads_body: Whether one of these looks at the body, so that more than the evidence of it
             is worth keeping.
         maintenance: When the site's state is not to be taken at its word.
+        connectivity: Whether its failures count only while the monitor's own connection stands.
         secrets: Every value that must never be shown, in every form that it is met in, longest
             first; see redact().
     """
@@ -190,6 +191,7 @@ class Site:
     reads_body: bool = False
     confirm: Confirm = Confirm()
     maintenance: tuple[Window, ...] = ()
+    connectivity: bool = True
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     # Not as a dataclass would have them: options hold mappings, which have no hash, and what a site

@@ -194,6 +194,11 @@ class SiteKeys:
     maintenance: tuple[WindowKeys, ...] = option(
         (), doc="Windows in which the site is checked as always, but said to be in maintenance."
     )
+    connectivity: bool = option(
+        _SITE["connectivity"],
+        doc="Whether failures are held against the connectivity targets; false for what is local"
+        " and does not need the monitor's way out.",
+    )
 
     def deadline(self) -> Seconds:
         """Return the timeout, or what holds where none is written."""

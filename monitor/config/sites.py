@@ -185,6 +185,7 @@ class SiteReader:
             or any(tables.readings[key].needs_body(value) for key, value in read.items()),
             confirm=_confirm(keys.confirm),
             maintenance=_windows(keys.maintenance),
+            connectivity=keys.connectivity,
             secrets=every_form(secrets),
         )
         return site, tuple(file for part in parts for file in part.files)

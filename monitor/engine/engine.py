@@ -616,7 +616,7 @@ class Engine:
     def _record(self, check: _Check, result: Result) -> None:
         """Enter a result, or hold it until it is known whose failure it is."""
         state = self._states.get(check.site.name)
-        if result.up is not False or state is None or not self._connectivity.targets:
+        if result.up is not False or state is None or not self._depends_on_connection(state):
             self._enter(check, result)
         elif self._connectivity.up is False:
             self._enter(check, results.unproven(result))
@@ -627,6 +627,9 @@ class Engine:
             now = self._clock.monotonic()
             self._held.append(_Held(check, result, now))
             self._connectivity.ask(now)
+
+    def _depends_on_connection(self, state: SiteState) -> bool:
+        return state.site.connectivity and bool(self._connectivity.targets)
 
     def _enter(self, check: _Check, result: Result) -> None:
         name = check.site.name
@@ -643,7 +646,8 @@ class Engine:
         state, transition = advance(before, result, self._bounds, self._memory)
         self._states[name] = state
         self._publisher.publish(state)
-        if result.error is not None and self._connectivity.up is False:
+        lost = self._connectivity.up is False and self._depends_on_connection(state)
+        if result.error is not None and lost:
             self._unproven.add(name)
         elif result.error is not None or awaits_confirmation(state):
             retry = self._clock.monotonic() + state.site.confirm.retry_interval

@@ -588,3 +588,18 @@ def test_what_is_taken_out_of_answers_is_read(files):
     assert header.extract == {"depth": Extraction(header="x-depth")}
     assert [one.reads_body for one in (both, header, ping)] == [True, False, False]
     assert (ping.extract, ping.watch) == (None, None)
+
+
+def test_a_site_may_not_depend_on_the_connection(files):
+    """connectivity is true or false at a site, also by defaults, and a list of URLs above."""
+    text = """
+        defaults: {connectivity: false}
+        connectivity: [https://c.example]
+        sites:
+          - https://a.example
+          - {url: https://b.example, connectivity: true}
+    """
+    config = files.load(text)
+    assert [site.connectivity for site in config.sites] == [False, True]
+    assert [site.url for site in config.connectivity] == ["https://c.example"]
+    assert files.problems("sites: [{url: http://b.test, connectivity: 1}]")

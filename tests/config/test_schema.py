@@ -59,6 +59,7 @@ def test_the_top_level_and_the_site_have_their_keys(tables):
     site = schema["$defs"]["site"]
     assert list(site["properties"]) == [
         *("url", "name", "group", "labels", "interval", "timeout", "confirm", "maintenance"),
+        "connectivity",
         *("web", "net", "ping", "expect", "extract", "watch"),
     ]
     assert site["required"] == ["url"]

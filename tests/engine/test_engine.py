@@ -824,6 +824,25 @@ def test_without_a_connection_nobody_is_down(tethered, caplog):
     ]
 
 
+def test_what_is_local_is_down_without_a_connection(tethered):
+    """A site that does not depend on the connection fails at once, lost or not, and is told."""
+    local = site("local", interval=1000.0, connectivity=False)
+    tethered.change(added=(local,), connectivity=TARGETS)
+    tethered.advance(10.0)
+    targets(tethered)
+    for _ in range(2000):
+        if local in tethered.probes.submitted:
+            break
+        if any(one in TARGETS for one in tethered.probes.submitted):
+            targets(tethered)
+        tethered.advance(0.1)
+    tethered.probes.submitted.remove(local)
+    tethered.finish(tethered.state("local").site, refused())
+    state = tethered.state("local")
+    assert (state.status, state.counters.errors) == (Status.DOWN, 0)
+    assert state.counters.failures == {Reason.CONNECT_REFUSED: 1}
+
+
 def test_a_known_loss_needs_no_further_proof(tethered):
     """While the connection is known to be lost a failure is an error at once; a success counts."""
     tethered.advance(10.0)
