@@ -151,7 +151,8 @@ class SiteReader:
                     entry = node.entries[key]
                     start = DEFAULTS if entry.inherited else start
                     node = entry.value
-            self._problems.add(node, start if bare else (*start, *mistake.keys), str(mistake))
+            is_item = bare and mistake.keys == ("url",)
+            self._problems.add(node, start if is_item else (*start, *mistake.keys), str(mistake))
             return False
         return True
 

@@ -196,7 +196,14 @@ class Route:
     @property
     def is_tunnelled(self) -> bool:
         """Whether an HTTP proxy is asked, by CONNECT, for a connection to the site."""
-        return self.scheme == "https" and self.proxy is not None and self.proxy.speaks_http
+        if self.proxy is None or not self.proxy.speaks_http:
+            return False
+        return self.scheme == "https" or self._is_redirected
+
+    @property
+    def _is_redirected(self) -> bool:
+        """Whether the connection leads elsewhere than the URL; libcurl needs a tunnel for that."""
+        return self.pinned and bool(self.network.connect_to or self.tls.server_name)
 
     @cached_property
     def trust(self) -> str | None:
@@ -243,7 +250,7 @@ class Route:
             options.append((pycurl.PROXYPASSWORD, self.proxy.password or ""))
         if self.network.source_address:
             options.append((pycurl.INTERFACE, f"host!{self.network.source_address}"))
-        if self.pinned and (self.network.connect_to or self.tls.server_name):
+        if self._is_redirected:
             there = join_address(*self.destination)
             place = f"{join_address(self.name, self.port)}:{there}"
             options.append((pycurl.CONNECT_TO, (place.encode(),)))

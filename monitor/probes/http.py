@@ -1,7 +1,7 @@
 """HTTP and HTTPS: one request and the redirects it leads to, in one thread, by one deadline."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +28,10 @@ from monitor.model import (
     Site,
     Timestamp,
 )
-from monitor.options import FilePath, Secret, Size, basic_credentials, option
+from monitor.options import FilePath, OptionError, Secret, Size, basic_credentials, option
 from monitor.probes.curl import Handle, Handles, Proxy
 from monitor.probes.digest import DigestAuth
+from monitor.probes.family import check_addresses
 from monitor.probes.guard import forbidden
 from monitor.probes.oauth import Grant, OAuth2Options, Tokens
 from monitor.probes.options import NetworkOptions, TlsOptions, one_of
@@ -111,8 +112,7 @@ class HttpOptions:
             check_header(name, value)
         if self.body is not None and self.body_file is not None:
             raise ValueError("body and body_file exclude each other")
-        given = [name for name in _AUTHENTICATIONS if getattr(self, name) is not None]
-        given += [name for name in self.headers if name.lower() == "authorization"]
+        given = logins(self, self.headers)
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other")
         if self.bearer_token is not None:
@@ -124,6 +124,12 @@ class HttpOptions:
 
 
 _AUTHENTICATIONS = ("basic_auth", "digest_auth", "bearer_token", "oauth2")
+
+
+def logins(options: object, headers: Mapping[str, str]) -> list[str]:
+    """Return the names of the options and headers that log in."""
+    given = [name for name in _AUTHENTICATIONS if getattr(options, name, None) is not None]
+    return given + [name for name in headers if name.lower() == "authorization"]
 
 
 def check_header(name: str, value: str) -> None:
@@ -157,6 +163,59 @@ def check_url(url: str) -> None:
         ) from error
     if not host.strip("."):
         raise ValueError("url has no host; such as https://a.example/")
+
+
+def check_site(site: Site) -> None:
+    """
+    Accept a site whose options can work with its URL and with each other.
+
+    Raises:
+        OptionError: Each check would fail, or pass, whatever the site answers.
+    """
+    check_addresses(site, proxied="http")
+    options = site.section(HttpOptions)
+    check_login(site, "http", logins(options, options.headers))
+    _check_version(site, options)
+    if options.method == "HEAD" and (options.body is not None or options.body_file is not None):
+        key = "body" if options.body is not None else "body_file"
+        raise OptionError(("http", key), "is not sent with the method HEAD")
+    if site.reads_body and options.method == "HEAD":
+        raise OptionError(("http", "method"), f"is HEAD, which brings no body, {_READS}")
+    if site.reads_body and options.read == "head":
+        raise OptionError(("http", "read"), f"is head, {_READS}")
+
+
+_READS = "but expect, extract or watch read it"
+
+
+def check_login(site: Site, section: str, given: Sequence[str]) -> None:
+    """
+    Accept a site that logs in once.
+
+    Args:
+        given: Which options and headers of the section log in.
+
+    Raises:
+        OptionError: The URL has a login as well, and one of them would be dropped.
+    """
+    if given and urlsplit(site.url).username is not None:
+        raise OptionError(("url",), f"has a login, and {section}.{given[0]} is another; keep one")
+
+
+def _check_version(site: Site, options: HttpOptions) -> None:
+    key = ("http", "version")
+    highest = site.section(TlsOptions).max_version or "1.3"
+    proxy = Proxy.parse(options.proxy) if options.proxy else None
+    if options.version == "3":
+        if site.scheme != "https":
+            raise OptionError(key, "is 3, and HTTP/3 needs an https URL")
+        if highest < "1.3":
+            raise OptionError(key, f"is 3, and HTTP/3 needs TLS 1.3; tls.max_version is {highest}")
+        if proxy and not proxy.speaks_http:
+            raise OptionError(key, "is 3, and HTTP/3 does not go through a SOCKS proxy")
+    tunnelled = _settings(site, options).route(site.url).is_tunnelled
+    if options.version == "2" and proxy and proxy.speaks_http and not tunnelled:
+        raise OptionError(key, "is 2, and an HTTP proxy is asked for http URLs in HTTP/1.1")
 
 
 class HttpProbe:

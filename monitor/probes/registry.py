@@ -1,7 +1,6 @@
 """The one table of probes: a URL's scheme, the probe behind it, and the keys that configure it."""
 
 from collections.abc import Mapping
-from functools import partial
 
 from monitor.model import ProbeKind
 from monitor.probes import dns, grpc, http, icmp, tcp, ws
@@ -20,7 +19,7 @@ _HTTP = ProbeKind(
     build=HttpProbe,
     sections={"http": HttpOptions, "tls": TlsOptions, "network": NetworkOptions},
     check_url=http.check_url,
-    check_site=partial(check_addresses, proxied="http"),
+    check_site=http.check_site,
 )
 
 _GRPC = ProbeKind(
@@ -36,7 +35,7 @@ _WEBSOCKET = ProbeKind(
     build=WsProbe,
     sections={"ws": WsOptions, "tls": TlsOptions, "network": NetworkOptions},
     check_url=ws.check_url,
-    check_site=partial(check_addresses, proxied="ws"),
+    check_site=ws.check_site,
 )
 
 PROBES: Mapping[str, ProbeKind] = {

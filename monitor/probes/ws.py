@@ -29,7 +29,8 @@ from monitor.model import (
 from monitor.options import Secret, option, show_duration
 from monitor.probes.curl import Handles, Proxy, Route, Transfer
 from monitor.probes.dialogue import Dialogue, Step, check_steps, evidence
-from monitor.probes.http import Credentials, check_header, sent_user_agent
+from monitor.probes.family import check_addresses
+from monitor.probes.http import Credentials, check_header, check_login, logins, sent_user_agent
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.stream import (
     KEPT,
@@ -50,7 +51,6 @@ _FIRST_FINAL = 200
 _MOST_HEADER_BYTES: Bytes = 64 * 1024
 _PIECE: Bytes = 16 * 1024
 _NORMAL_CLOSURE = 1000
-_LOGINS = ("basic_auth", "bearer_token")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
@@ -82,10 +82,9 @@ class WsOptions:
         for name in self.subprotocols:
             if not _TOKEN.fullmatch(name):
                 raise ValueError(f"subprotocols: {name!r} is not a subprotocol's name")
-        logins = [name for name in _LOGINS if getattr(self, name) is not None]
-        logins += [name for name in self.headers if name.lower() == "authorization"]
-        if len(logins) > 1:
-            raise ValueError(f"{' and '.join(logins)} exclude each other")
+        given = logins(self, self.headers)
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other")
         if self.bearer_token is not None:
             check_header("bearer_token", self.bearer_token)
         if self.proxy is not None:
@@ -105,6 +104,18 @@ def check_url(url: str) -> None:
         raise ValueError(f"a {parts.scheme} URL needs a host: {parts.scheme}://example.com/chat")
     if parts.fragment:
         raise ValueError(f"a {parts.scheme} URL has no fragment; write %23 for #")
+
+
+def check_site(site: Site) -> None:
+    """
+    Accept a site whose options can work with its URL and with each other.
+
+    Raises:
+        OptionError: Each check would fail, or drop one of two logins.
+    """
+    check_addresses(site, proxied="ws")
+    options = site.section(WsOptions)
+    check_login(site, "ws", logins(options, options.headers))
 
 
 class WsProbe:

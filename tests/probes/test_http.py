@@ -578,12 +578,15 @@ def test_a_407_of_a_site_is_its_answer(serve, check):
         ("https://a.invalid/", {"user_agent": "acme/1"}),
         ("https://a.invalid/", {"headers": {"user-Agent": "acme/1"}}),
         ("https://a.invalid/", {"user_agent": "acme/1", "version": "2"}),
+        ("http://a.invalid/", {"user_agent": "acme/1"}),
     ],
 )
 def test_a_proxy_is_told_the_sites_user_agent(serve, check, url, options):
     """CONNECT names the sender as the site's requests do, not the libraries behind it."""
     proxy = serve(_connect("503 Later"))
-    check(url, http=HttpOptions(proxy=proxy.url(), **options))
+    network = NetworkOptions(connect_to="127.0.0.1:1")  # so there is a tunnel in any case
+    check(url, http=HttpOptions(proxy=proxy.url(), **options), network=network)
+    assert head(proxy.requests[0])[""].startswith("CONNECT ")
     assert head(proxy.requests[0])["user-agent"] == "acme/1"
 
 

@@ -1,0 +1,110 @@
+"""Options of HTTP and WebSocket checks that cannot work together: told when the list is read."""
+
+import json
+
+import pytest
+
+from monitor.config.load import load as load_files
+from monitor.daemon import TABLES
+from monitor.errors import ConfigError
+
+HTTP, HTTPS = "http://a.example/", "https://a.example/"
+LOGIN = {"username": "u", "password": "p"}
+READ = "but expect, extract or watch read it"
+
+MISTAKES = {
+    "HTTP/3 of an http URL": (
+        {"url": HTTP, "http": {"version": "3"}},
+        "http.version: is 3, and HTTP/3 needs an https URL",
+    ),
+    "HTTP/3 in an older TLS": (
+        {"url": HTTPS, "http": {"version": "3"}, "tls": {"max_version": "1.2"}},
+        "http.version: is 3, and HTTP/3 needs TLS 1.3; tls.max_version is 1.2",
+    ),
+    "HTTP/3 through SOCKS": (
+        {"url": HTTPS, "http": {"version": "3", "proxy": "socks5h://127.0.0.1:1"}},
+        "http.version: is 3, and HTTP/3 does not go through a SOCKS proxy",
+    ),
+    "HTTP/2 of an http URL through a proxy": (
+        {"url": HTTP, "http": {"version": "2", "proxy": "http://127.0.0.1:1"}},
+        "http.version: is 2, and an HTTP proxy is asked for http URLs in HTTP/1.1",
+    ),
+    "a body of HEAD": (
+        {"url": HTTP, "http": {"method": "HEAD", "body": "x"}},
+        "http.body: is not sent with the method HEAD",
+    ),
+    "what HEAD brings": (
+        {"url": HTTP, "http": {"method": "HEAD"}, "expect": {"body": {"not_contains": "x"}}},
+        f"http.method: is HEAD, which brings no body, {READ}",
+    ),
+    "what the head has not": (
+        {"url": HTTP, "http": {"read": "head"}, "expect": {"json": {"$.a": 1}}},
+        f"http.read: is head, {READ}",
+    ),
+    "what is watched": (
+        {"url": HTTP, "http": {"read": "head"}, "watch": {"content": "sha256"}},
+        f"http.read: is head, {READ}",
+    ),
+    "two logins": (
+        {"url": "http://a:b@a.example/", "http": {"digest_auth": LOGIN}},
+        "url: has a login, and http.digest_auth is another; keep one",
+    ),
+    "a login and its header": (
+        {"url": "http://a:b@a.example/", "http": {"headers": {"authorization": "x"}}},
+        "url: has a login, and http.authorization is another; keep one",
+    ),
+    "two logins of a WebSocket": (
+        {"url": "ws://a:b@a.example/", "ws": {"bearer_token": "x"}},
+        "url: has a login, and ws.bearer_token is another; keep one",
+    ),
+}
+
+GOOD = {
+    "HTTP/3": {"url": HTTPS, "http": {"version": "3"}, "tls": {"max_version": "1.3"}},
+    "HTTP/3 by CONNECT-UDP": {
+        "url": HTTPS,
+        "http": {"version": "3", "proxy": "https://127.0.0.1:1"},
+    },
+    "HTTP/2 without TLS": {"url": HTTP, "http": {"version": "2"}},
+    "HTTP/2 through SOCKS": {
+        "url": HTTP,
+        "http": {"version": "2", "proxy": "socks5://127.0.0.1:1"},
+    },
+    "HTTP/2 in a tunnel": {"url": HTTPS, "http": {"version": "2", "proxy": "http://127.0.0.1:1"}},
+    "HEAD": {"url": HTTP, "http": {"method": "HEAD"}, "expect": {"header": {"etag": "x"}}},
+    "the head": {"url": HTTP, "http": {"read": "head"}, "expect": {"that": ["status == 200"]}},
+    "one login": {"url": "http://a:b@a.example/"},
+}
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Return a function that loads a list of one site, with the real probes."""
+
+    def run(site, **more):
+        file = tmp_path / "sites.yaml"
+        file.write_text(json.dumps({"sites": [site], **more}))  # JSON is YAML
+        return load_files(file, TABLES, {})
+
+    return run
+
+
+@pytest.mark.parametrize(("site", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_what_can_never_work_is_a_mistake(load, site, message):
+    """What would fail, or pass, at each check whatever the site answers is told at its place."""
+    with pytest.raises(ConfigError) as error:
+        load(site)
+    assert f"sites[0].{message}" in str(error.value)
+
+
+@pytest.mark.parametrize("site", GOOD.values(), ids=GOOD)
+def test_what_can_work_is_no_mistake(load, site):
+    """The neighbours of these mistakes are options that people need."""
+    assert load(site).sites
+
+
+def test_defaults_are_told_at_their_place(load):
+    """A default that does not go with a site is shown where it stands."""
+    with pytest.raises(ConfigError) as error:
+        load(HTTP, defaults={"http": {"version": "3"}})
+    assert "defaults.http.version: is 3, and HTTP/3 needs an https URL" in str(error.value)
