@@ -1,6 +1,7 @@
 """The one table of probes: a URL's scheme, the probe behind it, and the keys that configure it."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from monitor.model import ProbeKind
 from monitor.probes import dns, grpc, http, icmp, tcp, ws
