@@ -14,15 +14,13 @@ another machine, and while sites join it.
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from monitor.model import Seconds, Timestamp
+from monitor.model import Timestamp
 from monitor.naming import natural_key
 from monitor.past import Span
 
-_LONGEST_GAP: Seconds = 6 * 3600.0
-"""Beyond it, nobody remembers the outage before the gap as the same one."""
 _NAMESPACE = uuid.UUID("0d5ddbd1-7a0e-5d0c-9f0c-3f4d1f9a3a55")
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -80,30 +78,6 @@ def incidents(spans: Iterable[Span]) -> list[Incident]:
     if together:
         found.append(_incident(together, end))
     return found[::-1]
-
-
-def joined(spans: Iterable[Span], was_up: Callable[[Span, Span], bool]) -> list[Span]:
-    """
-    Return the spans with those of a site made one that lie around a gap without any up.
-
-    A monitor that was restarted in the middle of an outage, or a maintenance window, makes two
-    spans of it; for the readers it is one outage.
-
-    Args:
-        was_up: Whether a site was up at all between two spans of it.
-    """
-    last: dict[str, Span] = {}
-    found: list[Span] = []
-    for span in sorted(spans, key=lambda one: one.begin):
-        before = last.get(span.site)
-        near = before and before.end is not None and span.begin - before.end <= _LONGEST_GAP
-        if before and near and not was_up(before, span):
-            last[span.site] = replace(before, end=span.end)
-        else:
-            if before:
-                found.append(before)
-            last[span.site] = span
-    return [*found, *last.values()]
 
 
 def token(*parts: object) -> str:

@@ -1,6 +1,5 @@
 """What a status page shows its readers, worked out of states, the past and what is written."""
 
-import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,9 @@ from monitor.board import StatusBoard
 from monitor.clock import Clock
 from monitor.model import Seconds, SiteState, Status, Timestamp, Window
 from monitor.naming import natural_key
-from monitor.past import Span
 from monitor.statuspage import Announcement, Published, StatusPage
 from monitor.web.charts import DayBars, day_bars
-from monitor.web.incidents import Incident, incidents, joined, token
+from monitor.web.incidents import Incident, incidents, token
 from monitor.web.recall import DAY, DAYS, Recall
 from monitor.web.words import show_span
 
@@ -26,8 +24,6 @@ Planned: TypeAlias = Callable[
 MOST_INCIDENTS = 50
 """On a page, in its feed and its API: what is older than so many is not looked for there."""
 _FURTHEST_BACK: Seconds = 10 * 365 * DAY
-_MARGIN: Seconds = 2 * DAY
-_MOST_QUESTIONS = 500
 _MAJOR = 0.5
 
 
@@ -107,19 +103,13 @@ class View:
 
 
 class PublicView:
-    """
-    Makes the views; asks the history, so not on the event loop.
-
-    The mutable state is what was learnt of gaps between outages, which belong to the past and do
-    not change; a thread that finds an answer twice does no harm.
-    """
+    """Makes the views; asks the history, so not on the event loop."""
 
     def __init__(self, board: StatusBoard, recall: Recall, planned: Planned, clock: Clock) -> None:
         self._board = board
         self._recall = recall
         self._planned = planned
         self._clock = clock
-        self._was_up = functools.lru_cache(maxsize=8192)(self._up_between)
 
     def of(self, page: StatusPage, published: Published) -> View:
         now = self._clock.time()
@@ -171,31 +161,13 @@ class PublicView:
         # have begun earlier, so where that still lasts, it is looked further back
         back = DAYS * DAY
         while True:
-            begin = now - back - _MARGIN
-            found = incidents(self._joined(self._recall.outages(names, begin, now)))
+            begin = now - back
+            found = incidents(self._recall.outages(names, begin, now))
             whole = all(one.begin > begin or one.end is not None for one in found)
             if whole or back > _FURTHEST_BACK:
                 break
             back *= 2
         return [one for one in found if one.end is None or one.begin > now - DAYS * DAY]
-
-    def _joined(self, spans: Sequence[Span]) -> list[Span]:
-        questions = 0
-
-        def was_up(before: Span, after: Span) -> bool:
-            nonlocal questions
-            known = self._was_up.cache_info().misses
-            if questions >= _MOST_QUESTIONS or before.end is None:
-                return True
-            answer = self._was_up(before.site, before.end, after.begin)
-            questions += self._was_up.cache_info().misses - known
-            return answer
-
-        return joined(spans, was_up)
-
-    def _up_between(self, site: str, begin: Timestamp, end: Timestamp) -> bool:
-        found = self._recall.uptime([site], begin, end).get(site) if begin < end else None
-        return found is not None and found.up > 0
 
     def _maintenance(self, states: Iterable[SiteState], now: Timestamp) -> tuple[Maintenance, ...]:
         alike: dict[tuple[Window, ...], list[str]] = {}

@@ -49,3 +49,24 @@ def test_what_proved_right_is_not_compared_again(door):
         assert client.get("/", auth=("alice", "wrong")).status_code == 401
 
     assert sorted(password for password, _ in compared) == [b"right"] * 2 + [b"wrong"] * 3
+
+
+def test_what_is_free_of_the_log_in():
+    """The paths that the application calls free, exactly as they were asked for, and no others."""
+
+    async def hello(scope, receive, send):
+        await PlainTextResponse(scope["path"])(scope, receive, send)
+
+    config = WebConfig(basic_auth_users=HASHES)
+    client = TestClient(Access(hello, config, is_free={"/status", "/a b"}.__contains__))
+
+    for path, status in (
+        ("/status", 200),
+        ("/status?x=1", 200),
+        ("/a%20b", 200),
+        ("/status/", 401),
+        ("/status/../config", 401),
+        ("/config", 401),
+        ("//status", 401),
+    ):
+        assert client.get(path).status_code == status, path

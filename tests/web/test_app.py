@@ -15,10 +15,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from monitor.board import StatusBoard
+from monitor.past import LatencyPoint
 from monitor.report import site_detail_json, site_json
 from monitor.web.app import create_app
+from monitor.web.words import NO_DATA
 from tests.fakes import FakeClock
 from tests.web import states
+from tests.web.past import DAY, FakeHistory, down, span
 
 HOSTILE = [
     '<script>alert("1")</script>',
@@ -557,6 +560,97 @@ def test_links_are_relative(client_of):
 
     assert 'href="../../api/v1/sites/a%2Fb"' in client.get("/sites/a/b").text
     assert 'href="../api/v1/sites/a%2Fb"' in client.get("/sites/a%2Fb").text
+
+
+# ---------------------------------------------------------------- the past on the pages
+
+
+def past_of(name):
+    """A site that was down for 12 minutes three days ago, and is again since 10 minutes."""
+    now = states.NOW
+    points = [
+        LatencyPoint(begin=now - 3600 * hour, count=9, p50=0.1, p95=0.2, p99=0.3, max=0.4)
+        for hour in reversed(range(1, 20))
+    ]
+    return FakeHistory(
+        span(name, now - 30 * DAY, now - 3 * DAY),
+        down(name, now - 3 * DAY, now - 3 * DAY + 720, "tls", "certificate has expired"),
+        span(name, now - 3 * DAY + 720, now - 600),
+        down(name, now - 600, None, "status", "status 503 is not in 2xx"),
+        latency={name: points},
+    )
+
+
+def test_the_status_page_shows_90_days(client_of):
+    """A bar and the uptime of each site, with its coverage; a dash where nothing was observed."""
+    page = client_of(states.down("a"), states.up("b"), history=past_of("a")).get("/").text
+
+    assert 'aria-label="last 90 days: downtime on 2 of them, 22 min in all"' in page
+    assert "<small>99.949 % of 33.5 % observed</small>" in page
+    assert f"<small>{NO_DATA}</small>" in page
+
+
+def test_a_page_asks_for_the_days_of_its_rows_alone(client_of):
+    """However many sites there are, the history is asked once, for those that are shown."""
+    asked = []
+
+    class Asked(FakeHistory):
+        def days(self, sites, *, days, now):
+            asked.append((len(sites), days))
+            return super().days(sites, days=days, now=now)
+
+    client_of(*(states.up(f"s{number}") for number in range(600)), history=Asked()).get("/?page=3")
+
+    assert asked == [(100, 90)]
+
+
+def test_the_site_page_shows_the_past(client_of):
+    """Uptime of five windows, three charts, the days with downtime, outages with length and why."""
+    page = client_of(states.down("a"), history=past_of("a")).get("/sites/a").text
+
+    for text in (
+        "<dt>24 hours</dt><dd>99.305 % of 100 % observed</dd>",
+        "<dt>1 year</dt><dd>99.949 % of 8.2 % observed</dd>",
+        "24 hours <small>p50 from 100 ms to 100 ms, p99 up to 300 ms</small>",
+        "1 year <small>",
+        '<svg class="chart"',
+        "2 days with downtime",
+        '<td class="span">10 min so far</td>',
+        '<td class="span">12 min</td>',
+        "certificate has expired",
+    ):
+        assert text in page
+
+
+def test_without_a_history_nothing_is_100_percent(client_of):
+    """Pages that know no past, or cannot read it, show dashes in its place."""
+
+    class Broken:
+        def __getattr__(self, _):
+            raise OSError("disk I/O error")
+
+    for history in (None, FakeHistory(), Broken()):
+        client = client_of(states.up("a"), history=history)
+        assert "100 %" not in client.get("/").text
+        page = client.get("/sites/a").text
+        assert page.count(f"<dd>{NO_DATA}</dd>") == 5
+        assert "100 %" not in page
+        assert "Nothing was observed." in page
+
+
+@pytest.mark.parametrize("path", ["/", "/?page=1", "/sites/a"])
+def test_entity_tags_of_pages(client_of, path):
+    """A page that says nothing new is not sent again, whatever moment stands at its foot."""
+    clock = FakeClock(time=states.NOW + 600)
+    since = states.NOW - 400 * DAY
+    client = client_of(replace(states.up("a"), since=since, last=None), clock=clock)
+    tag = client.get(path).headers["etag"]
+    clock.advance(5)
+
+    again = client.get(path, headers={"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+    clock.advance(86400)
+    assert client.get(path, headers={"If-None-Match": tag}).status_code == 200
 
 
 # ---------------------------------------------------------------- what holds for all

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.web.incidents import incidents, joined, token, urn
+from monitor.web.incidents import incidents, token, urn
 from tests.web.past import down
 
 moments = st.integers(min_value=0, max_value=60).map(float)
@@ -73,19 +73,6 @@ def test_one_comes_up_as_another_goes_down():
     (one,) = incidents([down("a", 10, 20), down("b", 20, 30)])
 
     assert (one.begin, one.end) == (10, 30)
-
-
-def test_a_gap_without_up_is_no_end():
-    """A restart in the middle of an outage does not make two of it; being up does."""
-    spans = [down("a", 0, 10), down("a", 12, 20), down("b", 0, 10), down("b", 12, None)]
-
-    assert [(one.site, one.begin, one.end) for one in joined(spans, lambda *_: False)] == [
-        ("a", 0, 20),
-        ("b", 0, None),
-    ]
-    assert sorted(map(repr, joined(spans, lambda *_: True))) == sorted(map(repr, spans))
-    long_ago = [down("a", 0, 10), down("a", 10 + 7 * 3600, None)]
-    assert joined(long_ago, lambda *_: False) == long_ago
 
 
 def test_identifiers_never_change():
