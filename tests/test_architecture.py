@@ -108,6 +108,37 @@ def test_every_dependency_has_a_home():
     assert outside | {"cel"} == set(HOMES)  # which analysis/expression.py loads by its file
 
 
+@pytest.mark.parametrize(
+    ("package", "where"),
+    [
+        ("requests", "monitor"),
+        ("icmplib", "monitor"),
+        ("yaml", "monitor"),
+        ("prometheus_client", "monitor"),
+        ("pytest", "tests"),
+        ("responses", "tests"),
+    ],
+)
+def test_the_packages_that_the_project_was_given_are_used(package, where):
+    """Each is imported where it belongs, and something of it is called or derived from there."""
+    for path in sorted((ROOT / where).rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        names = {name for node in ast.walk(tree) for name in _bound(node, package)}
+        if any(isinstance(node, ast.Name) and node.id in names for node in ast.walk(tree)):
+            return
+    pytest.fail(f"nothing in {where} uses {package}")
+
+
+def _bound(node: ast.AST, package: str) -> set[str]:
+    """Return the names that an import of the package gives to what it brings."""
+    if isinstance(node, ast.Import):
+        whole = [alias for alias in node.names if alias.name.split(".")[0] == package]
+        return {(alias.asname or alias.name).split(".")[0] for alias in whole}
+    if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == package:
+        return {alias.asname or alias.name for alias in node.names}
+    return set()
+
+
 def test_a_worker_loads_no_network_library():
     """What the forkserver preloads, and a child's look at the main module, stay light."""
     heavy = ["requests", "pycurl", "dns", "icmplib", "yaml", "pydantic", "starlette", "uvicorn"]

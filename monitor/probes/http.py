@@ -4,13 +4,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urljoin, urlsplit
 from weakref import WeakKeyDictionary
 
 from requests import PreparedRequest, Request, Response, Session
+from requests.adapters import BaseAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
+from requests.cookies import RequestsCookieJar
 from requests.hooks import default_hooks
 
 from monitor import __version__
@@ -50,7 +53,10 @@ _DEFAULT_MAX_BODY: Bytes = 1024 * 1024
 _EVIDENCE: Bytes = 1024
 _TOKEN_BODY: Bytes = 64 * 1024
 _LONGEST_PLACE = 200
+_MOVED = 301
 _UNAUTHORIZED = 401
+_OF_ONE_HOST = DefaultCookiePolicy(strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain)
+"""A cookie without a Domain goes to the host that set it, not below it too (RFC 6265, 5.3)."""
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -476,7 +482,7 @@ class _Check:
 class _Session(Session):
     """A session of one check: its own cookies, one adapter, nothing from the environment."""
 
-    def __init__(self, adapter: CurlAdapter) -> None:
+    def __init__(self, adapter: BaseAdapter) -> None:
         super().__init__()
         self.trust_env = False
         self.headers.clear()
@@ -500,6 +506,12 @@ class _Session(Session):
         """
         redirects = super().resolve_redirects(response, request, yield_requests=True)
         return next(redirects, None)
+
+    def rebuild_method(self, prepared_request: PreparedRequest, response: Response) -> None:
+        """Let 301 change the method as 302 does, since requests drops the body after both."""
+        super().rebuild_method(prepared_request, response)
+        if response.status_code == _MOVED and prepared_request.method not in ("GET", "HEAD"):
+            prepared_request.method = "GET"
 
     def get_redirect_target(self, response: Response) -> str | None:
         """Return the Location, absolute and encoded, hosts that are not ASCII included."""
@@ -545,7 +557,7 @@ def _prepared(site: Site, options: HttpOptions) -> PreparedRequest:
     request.prepare_url(site.url, None)
     request.prepare_headers({"User-Agent": options.user_agent, "Accept": "*/*"})
     request.headers.update(options.headers)
-    request.prepare_cookies({})
+    request.prepare_cookies(RequestsCookieJar(_OF_ONE_HOST))
     request.body = _body(options)
     request.prepare_hooks(None)
     request.prepare_auth(_authentication(options), site.url)

@@ -59,7 +59,7 @@ def promtool_3() -> str | None:
 def promtool(request, real) -> str:
     """Return Debian's promtool, and that of Prometheus 3 where there is one."""
     if request.param == "installed":
-        return real("promtool")
+        return str(real("promtool"))
     program = promtool_3()
     if program is None:
         pytest.skip("there is no promtool of Prometheus 3; tests/system/build-promtool makes it")

@@ -6,8 +6,6 @@ import json
 import re
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
@@ -668,35 +666,12 @@ def test_a_token_is_fetched_once_and_used_until_it_ends(serve, check):
     assert body(tokens.requests[0]) == b"grant_type=client_credentials&scope=a+b"
 
 
-def test_parameters_go_along_with_the_request_for_a_token(serve, check):
-    """They are sent as written, secrets as well; grant_type takes the usual one's place."""
-    tokens = serve(_token())
-    server = serve(answer())
-    options = _oauth(tokens.url())
-    params = (("audience", "api of mine"), ("grant_type", "password"), ("password", "p&w-secret"))
-    options = replace(options, oauth2=replace(options.oauth2, params=params))
-    assert check(server.url(), http=options).failure is None
-    assert body(tokens.requests[0]) == (
-        b"grant_type=password&scope=a+b&audience=api+of+mine&password=p%26w-secret"
-    )
-    assert "p&w-secret" in options.oauth2.sent_secrets()
-
-
 def test_the_token_servers_time_is_not_the_sites(serve, check):
     """Fetching a token is no part of the phases."""
     tokens = serve([read_request, 0.3, *_token()[1:]])
     seen = check(serve(answer()).url(), http=_oauth(tokens.url()))
     assert seen.failure is None
     assert seen.duration < 0.25
-
-
-def test_a_token_that_ended_is_fetched_again(serve, check):
-    """A token without life left is not used twice."""
-    tokens = serve(_token(expires_in=0))
-    server = serve(answer())
-    for _ in range(2):
-        check(server.url(), http=_oauth(tokens.url()))
-    assert len(tokens.requests) == 2
 
 
 def test_a_refused_cached_token_is_replaced_once(serve, check):
@@ -734,27 +709,14 @@ def test_a_token_is_a_secret_of_the_check_that_used_it(serve, handles):
     assert {"t0ken/0", "t0ken/1"} <= set(second.secrets)
 
 
-def test_threads_that_need_one_token_fetch_it_once(serve, check):
-    """Checks that start together wait for the one that fetches."""
-    tokens = serve([read_request, 0.2, *_token(expires_in=3600)[1:]])
-    server = serve(answer())
-    with ThreadPoolExecutor(4) as pool:
-        seen = list(pool.map(lambda _: check(server.url(), http=_oauth(tokens.url())), range(8)))
-    assert [one.failure for one in seen] == [None] * 8
-    assert len(tokens.requests) == 1
-
-
 @pytest.mark.parametrize(
     ("script", "reason", "part"),
     [
         (answer(b"", "503 Later"), "protocol_error", "answered with status 503"),
-        (answer(b"<html>"), "protocol_error", "answered without an access_token"),
-        (answer(b"[" * 60000), "protocol_error", "answered without an access_token"),
-        (answer(b'{"access_token": "a\\r\\nX: 1"}'), "protocol_error", "without an access_token"),
         ([read_request], "connection_lost", "no token: "),
         ([stay_silent], "read_timeout", "no token: "),
     ],
-    ids=["status", "no JSON", "deep JSON", "header injection", "closes", "silent"],
+    ids=["status", "closes", "silent"],
 )
 def test_without_a_token_the_token_server_is_named(serve, check, script, reason, part):
     """What keeps a check from its token has the reason of that, and the site is not asked."""
