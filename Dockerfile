@@ -9,7 +9,7 @@ COPY requirements.lock ./
 RUN python -m venv --without-pip /opt/monitor \
     && pip --python /opt/monitor/bin/python install --no-cache-dir --no-compile \
         --no-deps --require-hashes --requirement requirements.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY monitor monitor
 RUN pip --python /opt/monitor/bin/python install --no-cache-dir --no-compile \
         --no-deps --no-build-isolation .

@@ -25,7 +25,7 @@ SECRETS = {"SHOP_TOKEN": "s3cr3t"}
 
 
 def blocks(page: str, kind: str) -> list[str]:
-    """Return the code blocks of a page that begin with this word or these words."""
+    """Return the code blocks of a page that are introduced by these words."""
     return re.findall(rf"^```{kind}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
 
 
@@ -48,16 +48,16 @@ def cells(page: str, mark: str) -> list[list[str]]:
 def test_every_page_has_theirs_and_ours():
     """The tests below have something to load."""
     assert {name for name, _ in ours()} == set(PAGES)
-    assert yaml.safe_load(blocks(BLACKBOX, "yaml blackbox")[0])["modules"]
-    assert yaml.safe_load(blocks(GATUS, "yaml gatus")[0])["endpoints"]
-    assert json.loads(blocks(KUMA, "json kuma")[0])["monitorList"]
+    assert yaml.safe_load(blocks(BLACKBOX, 'yaml title="blackbox.yml"')[0])["modules"]
+    assert yaml.safe_load(blocks(GATUS, 'yaml title="gatus.yaml"')[0])["endpoints"]
+    assert json.loads(blocks(KUMA, 'json title="kuma.json"')[0])["monitorList"]
 
 
 @pytest.mark.parametrize(("name", "block"), ours())
 def test_ours_is_good(name, block, tmp_path, monkeypatch):
     """What readers copy is taken by `monitor validate`."""
     (tmp_path / "sites.yaml").write_text(block)
-    (tmp_path / "blackbox.yml").write_text(blocks(BLACKBOX, "yaml blackbox")[0])
+    (tmp_path / "blackbox.yml").write_text(blocks(BLACKBOX, 'yaml title="blackbox.yml"')[0])
     monkeypatch.setattr(os, "environ", {**os.environ, **SECRETS})
     done = CliRunner().invoke(cli, ["validate", str(tmp_path / "sites.yaml")])
     assert done.exit_code == 0, f"{name}: {done.output}"
@@ -78,7 +78,7 @@ def imported(text: str, folder: Path) -> dict[str, Any]:
 def test_the_import_of_the_example_is_ours(tmp_path):
     """`monitor import blackbox` makes of the one block the other."""
     section = between(BLACKBOX, "import")
-    [theirs], [ours] = blocks(section, "yaml blackbox"), blocks(section, "yaml")
+    [theirs], [ours] = blocks(section, 'yaml title="blackbox.yml"'), blocks(section, "yaml")
     assert imported(theirs, tmp_path) == yaml.safe_load(ours)
 
 
@@ -142,7 +142,9 @@ def test_every_condition_has_ours_or_says_that_there_is_none():
 def test_what_the_statement_prints_of_kumas_monitors_is_the_list(tmp_path):
     """The SQL of the page, on monitors as the backup has them, gives the sites of the page."""
     section = between(KUMA, "example")
-    [statement], [backup], [ours] = (blocks(section, kind) for kind in ("sql", "json kuma", "yaml"))
+    [statement], [backup], [ours] = (
+        blocks(section, kind) for kind in ("sql", 'json title="kuma.json"', "yaml")
+    )
     (tmp_path / "sites.yaml").write_text(_printed(statement, json.loads(backup)["monitorList"]))
     (tmp_path / "ours.yaml").write_text(ours)
     made = load(tmp_path / "sites.yaml", TABLES, {}).sites
@@ -214,7 +216,7 @@ def test_prometheus_takes_the_comparisons_and_the_scrape_jobs(real, tmp_path):
         yaml.safe_dump({"groups": [{"name": "pages", "rules": rules}]})
     )
     subprocess.run([real("promtool"), "check", "rules", tmp_path / "rules.yml"], check=True)
-    jobs = blocks(BLACKBOX, "yaml prometheus")
+    jobs = blocks(BLACKBOX, 'yaml title="prometheus.yml"')
     assert len(jobs) > 1
     for job in jobs:
         (tmp_path / "prometheus.yml").write_text(job)

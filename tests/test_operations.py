@@ -36,7 +36,9 @@ def test_every_reason_it_cannot_start_is_explained():
 
 def test_the_web_configuration_is_good(tmp_path):
     """What readers copy is taken, once its files are there."""
-    [block] = re.findall(r"^```yaml web\n(.*?)^```", OPERATIONS, re.DOTALL | re.MULTILINE)
+    [block] = re.findall(
+        r'^```yaml title="web.yaml"\n(.*?)^```', OPERATIONS, re.DOTALL | re.MULTILINE
+    )
     (tmp_path / "tls.crt").touch()
     (tmp_path / "tls.key").touch()
     (tmp_path / "web.yaml").write_text(block)

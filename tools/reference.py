@@ -2,7 +2,7 @@
 ``python -m tools.reference``: fills the tables of docs/reference/ from the code.
 
 Each table stands between marks of its name, ``<!-- site -->`` and ``<!-- /site -->``, on one of the
-pages; tests/test_reference.py compares.
+pages; so does the list of decisions in docs/decisions/. tests/test_reference.py compares.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from monitor.metrics.families import FAMILIES
 from monitor.options import Size, show_duration
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+DECISIONS = FOLDER.parent / "decisions"
 
 
 def tables() -> Iterator[tuple[str, str]]:
@@ -35,6 +36,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield "readings", _readings()
     yield "settings", _options(Settings, "")
     yield "metrics", _metrics()
+    yield "decisions", _decisions()
 
 
 def _options(record: type, prefix: str) -> str:
@@ -124,13 +126,22 @@ def _metrics() -> str:
     return "\n".join(rows)
 
 
+def _decisions() -> str:
+    rows = ["| number | decision | date |", "| --- | --- | --- |"]
+    for path in sorted(DECISIONS.glob("0*.md")):
+        heading, _, date, *_ = path.read_text().splitlines()
+        number, title = heading.removeprefix("# ").split(". ", maxsplit=1)
+        rows.append(f"| {number} | [{title}]({path.name}) | {date.removeprefix('Date: ')} |")
+    return "\n".join(rows)
+
+
 def filled(pages: Mapping[Path, str]) -> dict[Path, str]:
     """Return these pages with every table in its place; each has exactly one."""
     new = dict(pages)
     for name, table in tables():
         mark = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
         places = [path for path, text in new.items() if mark.search(text)]
-        assert len(places) == 1, f"the table {name!r} must have one place in docs/reference"
+        assert len(places) == 1, f"the table {name!r} must have one place"
         [page] = places
         before, _, rest = new[page].partition(f"<!-- {name} -->")
         after = rest.partition(f"<!-- /{name} -->")[2]
@@ -139,8 +150,9 @@ def filled(pages: Mapping[Path, str]) -> dict[Path, str]:
 
 
 def pages() -> dict[Path, str]:
-    """Return the reference pages as they are on disk."""
-    return {path: path.read_text() for path in sorted(FOLDER.glob("*.md"))}
+    """Return the pages that have such tables as they are on disk."""
+    paths = [*sorted(FOLDER.glob("*.md")), DECISIONS / "index.md"]
+    return {path: path.read_text() for path in paths}
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def validate(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
     """
     Check the configuration, or each FILE by itself, and print every problem with its place.
 
-    Exits with 0 when there is none.
+    Exits with 0 when there is no problem, with 2 otherwise.
     """
     problems: list[Problem] = []
     sites = 0

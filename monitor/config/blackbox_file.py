@@ -222,7 +222,7 @@ class HttpClient:
         _check_proxy(self)
         for name in self.http_headers:
             if name.title() in _RESERVED:
-                raise ValueError(f"http_headers can not set {name.title()}")
+                raise ValueError(f"http_headers cannot set {name.title()}")
 
 
 _RESERVED = frozenset(
@@ -256,7 +256,7 @@ def _check_logins(client: HttpClient) -> None:
     if login := client.authorization:
         _exclude(login, "credentials", "credentials_file", "credentials_ref")
         if login.type.strip().lower() == "basic":
-            raise ValueError("authorization can not have the type basic; write basic_auth")
+            raise ValueError("authorization cannot have the type basic; write basic_auth")
     if grant := client.oauth2:
         for name in ("client_id", "token_url"):
             if not getattr(grant, name):
@@ -406,9 +406,9 @@ class Icmp:
 
     def __post_init__(self) -> None:
         if self.ttl is not None and self.ttl < 0:
-            raise ValueError("ttl can not be negative")
+            raise ValueError("ttl cannot be negative")
         if self.ttl is not None and self.ttl > _LARGEST_TTL:
-            raise ValueError(f"ttl can not exceed {_LARGEST_TTL}")
+            raise ValueError(f"ttl cannot exceed {_LARGEST_TTL}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

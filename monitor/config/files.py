@@ -122,5 +122,5 @@ def _why(path: Path, error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return f"there is no file {path}"
     if isinstance(error, OSError) and error.strerror:
-        return f"{path} can not be read: {error.strerror.lower()}"
+        return f"{path} cannot be read: {error.strerror.lower()}"
     return f"{str(path)!r} is not a path"

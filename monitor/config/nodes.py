@@ -297,7 +297,8 @@ class Composer:
         if alias:
             self._expanded += node.weight
             if self._expanded > _EXPANSION_FREE + _EXPANSION * self._written:
-                self._abandon(alias, "aliases expand this file beyond all measure")
+                limit = f"{_EXPANSION} times its size"
+                self._abandon(alias, f"aliases expand this file too far (limit: {limit})")
         if not self._stack:
             self._root = node
             return

@@ -106,7 +106,7 @@ class Substituter:
             )
         name, default = match[1], match[2]
         if default is not None and "${" in default:
-            raise ValueError(f"the default of ${{{name}:-…}} can not hold another ${{…}}")
+            raise ValueError(f"the default of ${{{name}:-…}} cannot hold another ${{…}}")
         value = self._environ.get(name)
         if value is None and default is None:
             raise ValueError(f"the environment has no {name}; ${{{name}:-default}} gives a default")

@@ -55,7 +55,7 @@ def one_of(*texts: str) -> Parsed:
         for text in texts:
             if value == text or (number and _is_number(text) and float(text) == value):
                 return text
-        raise ValueError(f"{value!r} is none of {', '.join(texts)}")
+        raise ValueError(f"{value!r} is not one of {', '.join(texts)}")
 
     return Parsed(parse, {"enum": [*texts, *numbers]})
 

@@ -323,8 +323,8 @@ BAD = [
     ),
     ("{prober: http, http: {body: a, body_file: b}}", "m.http: body and body_file exclude each"),
     ("{prober: http, http: {body_file: nowhere}}", "m.http.body_file: there is no file nowhere"),
-    ("{prober: icmp, icmp: {ttl: -1}}", "m.icmp: ttl can not be negative"),
-    ("{prober: icmp, icmp: {ttl: 256}}", "m.icmp: ttl can not exceed 255"),
+    ("{prober: icmp, icmp: {ttl: -1}}", "m.icmp: ttl cannot be negative"),
+    ("{prober: icmp, icmp: {ttl: 256}}", "m.icmp: ttl cannot exceed 255"),
     (
         "{prober: http, http: {fail_if_body_matches_regexp: ['(']}}",
         "m.http.fail_if_body_matches_regexp[0]: '(' is not an RE2 pattern: missing ): (",

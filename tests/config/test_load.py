@@ -154,11 +154,11 @@ def test_a_default_that_is_a_mistake_is_not_passed_over(tmp_path):
 def test_a_path_that_cannot_be_looked_at_is_told(files, name):
     """Wherever it stands: as the list itself, as a file of it, as a folder of a pattern."""
     (files.folder / "loop").symlink_to("loop")
-    assert "can not be read: " in files.problems(name=name)[0]
+    assert "cannot be read: " in files.problems(name=name)[0]
     (problem,) = files.problems(f"include: [{name}]\nsites: [https://a.example]")
-    assert problem.startswith(f"sites.yaml:1:11: include[0]: {name} can not be read: ")
+    assert problem.startswith(f"sites.yaml:1:11: include[0]: {name} cannot be read: ")
     (problem,) = files.problems(f"include: ['{name}/*.yaml']\nsites: [https://a.example]")
-    assert problem.startswith(f"sites.yaml:1:11: include[0]: {name} can not be read: ")
+    assert problem.startswith(f"sites.yaml:1:11: include[0]: {name} cannot be read: ")
 
 
 @pytest.mark.parametrize("pattern", ["gone/*.yaml", "here/*.yaml", "*/nobody.yml", "gone/?/*"])
@@ -468,7 +468,7 @@ def test_a_file_is_read_once(files):
         (lambda _path: None, "there is no file sites.yaml"),
         (lambda path: path.mkdir(), "holds no *.yaml and no *.yml file"),
         (lambda path: path.symlink_to("/dev/null"), "sites.yaml is a device, pipe or socket"),
-        (lambda path: path.symlink_to("sites.yaml"), "sites.yaml can not be read: too many levels"),
+        (lambda path: path.symlink_to("sites.yaml"), "sites.yaml cannot be read: too many levels"),
     ],
     ids=["missing", "empty folder", "device", "loop"],
 )

@@ -10,6 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from monitor import __version__
 from monitor.cli import cli
 from monitor.config.load import load
 from monitor.config.settings import Settings
@@ -221,7 +222,9 @@ def test_the_pods_of_the_sharded_form_are_all_shards(build):
 def test_the_example_of_the_docs_is_built(build, tmp_path):
     """A kustomization of one's own, with another image, list and label."""
     text = (ROOT / "docs" / "kubernetes.md").read_text()
-    (example,) = re.findall(r"^```yaml kustomization\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (example,) = re.findall(
+        r'^```yaml title="kustomization.yaml"\n(.*?)^```', text, re.DOTALL | re.MULTILINE
+    )
     base = os.path.relpath(BASE, tmp_path.resolve())
     (tmp_path / "kustomization.yaml").write_text(re.sub(r"[.]{2}/\S+/base", base, example))
     (tmp_path / "sites.yaml").write_text("sites: [https://example.com]\n")
@@ -229,7 +232,7 @@ def test_the_example_of_the_docs_is_built(build, tmp_path):
     for document in built.values():
         assert_valid(document)
     (container,) = built["Deployment"]["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == "registry.example.com/website-monitor:0.1.0"
+    assert container["image"] == f"registry.example.com/website-monitor:{__version__}"
     assert built["ConfigMap"]["data"] == {"sites.yaml": "sites: [https://example.com]\n"}
     assert built["ServiceMonitor"]["metadata"]["labels"]["release"] == "kube-prometheus-stack"
     assert built["Service"]["spec"]["selector"] == {"app.kubernetes.io/name": "website-monitor"}

@@ -199,7 +199,7 @@ def test_names_are_found_in_expressions():
 
 @pytest.mark.real
 @pytest.mark.parametrize(
-    "block", re.findall(r"^```yaml rules\n(.*?)^```", RUNBOOK, re.DOTALL | re.MULTILINE)
+    "block", re.findall(r'^```yaml title="rules.yml"\n(.*?)^```', RUNBOOK, re.DOTALL | re.MULTILINE)
 )
 def test_rules_in_the_docs_are_good(real, block, tmp_path):
     """What readers copy is taken by promtool."""
