@@ -55,21 +55,29 @@ def day_bars(days: Sequence[Day]) -> DayBars:
     stripes: list[str] = []
     kind_before, begun = "", 0
     window = up = down = 0.0
-    outages = harmed = 0
+    outages = 0
+    # As few steps as can be: a status page of 500 sites goes through here 45,000 times
     for place, day in enumerate(days):
         seen = day.uptime
-        ratio = seen.ratio
-        window, up, down = window + seen.window, up + seen.up, down + seen.down
-        outages += seen.outages
-        kind = "up" if ratio is not None else "maintenance" if day.maintenance > 0 else "unseen"
-        if kind != kind_before:
+        day_up, day_down = seen.up, seen.down
+        window += seen.window
+        if day_down > 0:
+            kind = "up"
+            up += day_up
+            down += day_down
+            outages += seen.outages
+            ratio = day_up / (day_up + day_down)
+            height = _HARM[sum(ratio < limit for limit in NINES)]
+            stripes.append(f"M{place * DAY_WIDTH + 1.5:g} {DAY_HEIGHT}v-{height}")
+        elif day_up > 0:
+            kind = "up"
+            up += day_up
+        else:
+            kind = "maintenance" if day.maintenance > 0 else "unseen"
+        if kind is not kind_before:
             if kind_before:
                 lines[kind_before].append(_dashes(begun, place))
             kind_before, begun = kind, place
-        if ratio is not None and seen.down > 0:
-            harmed += 1
-            height = _HARM[sum(ratio < limit for limit in NINES)]
-            stripes.append(f"M{place * DAY_WIDTH + 1.5:g} {DAY_HEIGHT}v-{height}")
     if kind_before:
         lines[kind_before].append(_dashes(begun, len(days)))
     uptime = Uptime(window=window, up=up, down=down, outages=outages)
@@ -80,7 +88,7 @@ def day_bars(days: Sequence[Day]) -> DayBars:
         maintenance="".join(lines["maintenance"]),
         unseen="".join(lines["unseen"]),
         uptime=uptime,
-        summary=_summary(len(days), harmed, uptime),
+        summary=_summary(len(days), len(stripes), uptime),
     )
 
 
