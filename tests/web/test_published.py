@@ -8,6 +8,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree as ET
 from zoneinfo import ZoneInfo
 
+import feedparser
 import pytest
 from starlette.testclient import TestClient
 
@@ -479,6 +480,22 @@ def test_the_feed(client_of):
         anchor = one.find(f"{ATOM}link").get("href").partition("#")[2]
         assert f'id="{anchor}"' in page
     assert "2027-01-15 07:45 UTC: search is down." in entries[1].findtext(f"{ATOM}content")
+
+
+def test_a_feed_reader_reads_the_feed(client_of):
+    """feedparser finds nothing wrong with it, and in it what the page says."""
+    client = client_of(announcements=(Announcement(begin=NOW - 60, title="A & B", text="<b>"),))
+    read = feedparser.parse(client.get("/status/feed.atom").content)
+
+    assert not read.bozo
+    assert (read.version, read.feed.title, read.feed.author) == (
+        "atom10",
+        "Example status",
+        "Example status",
+    )
+    assert [one.title for one in read.entries][:2] == ["A & B", "search and 1 other are down"]
+    assert read.entries[0].content[0].value == "<b>"
+    assert read.entries[0].updated_parsed[:3] == (2027, 1, 15)
 
 
 def test_identifiers_of_an_incident_last(client_of):
