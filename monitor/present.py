@@ -111,6 +111,8 @@ def _facts(result: Result) -> Table:
         case IcmpAnswer() as answer:
             rows.append(("packets", f"{answer.received} of {answer.sent} answered"))
             rows.append(("times", ", ".join(map(milliseconds, answer.round_trips)) or None))
+            altered = f"{answer.altered} altered: {answer.difference}" if answer.altered else None
+            rows.append(("replies", altered))
         case GrpcAnswer() as answer:
             rows.append(("gRPC", f"status {answer.status_code}, {answer.serving_status or '-'}"))
         case None:

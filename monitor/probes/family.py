@@ -1,5 +1,6 @@
 """Which IP version a site's options ask for, and whether its addresses can be of that version."""
 
+from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -45,9 +46,12 @@ def check_addresses(site: Site, proxied: str = "") -> None:
         OptionError: One is of the other IP version, or a link-local one without an interface.
     """
     network = site.section(NetworkOptions)
-    keys, host = _contact(site, network, proxied)
-    if not is_address(host):
-        return
+    for keys, host in _contacts(site, network, proxied):
+        if is_address(host):
+            _check(network, keys, host)
+
+
+def _check(network: NetworkOptions, keys: tuple[str, ...], host: str) -> None:
     ip = ip_choice(network)
     if misfit(host, ip):
         key = "source_address" if network.source_address else "ip"
@@ -60,11 +64,18 @@ def check_addresses(site: Site, proxied: str = "") -> None:
         )
 
 
-def _contact(site: Site, network: NetworkOptions, proxied: str) -> tuple[tuple[str, ...], str]:
-    """Return what is connected to first, and the keys that say so."""
-    proxies = (getattr(options, "proxy", None) for options in site.options)
-    if proxied and (proxy := next(filter(None, proxies), None)):
-        return (proxied, "proxy"), urlsplit(proxy).hostname or ""
+def _contacts(
+    site: Site, network: NetworkOptions, proxied: str
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what is connected to without a hop before it, and the keys that say so."""
+    for options in site.options:
+        if proxied and (proxy := getattr(options, "proxy", None)):
+            yield (proxied, "proxy"), urlsplit(proxy).hostname or ""
+            return
     if network.connect_to:
-        return ("network", "connect_to"), split_address(network.connect_to)[0]
-    return ("url",), urlsplit(site.url).hostname or ""
+        yield ("network", "connect_to"), split_address(network.connect_to)[0]
+    else:
+        yield ("url",), urlsplit(site.url).hostname or ""
+    for options in site.options:
+        if oauth2 := getattr(options, "oauth2", None):
+            yield (proxied, "oauth2", "token_url"), urlsplit(oauth2.token_url).hostname or ""

@@ -43,6 +43,30 @@ MISTAKES = {
         "ws.proxy",
         IS_V6,
     ),
+    "token server": (
+        {
+            "url": "http://a.example",
+            "network": {"ip": 6},
+            "http": {
+                "oauth2": {
+                    "token_url": "http://127.0.0.1/token",
+                    "client_id": "me",
+                    "client_secret": "sesame",
+                }
+            },
+        },
+        "http.oauth2.token_url",
+        IS_V4,
+    ),
+    "proxy of dns": (
+        {
+            "url": "dns://[::1]/a.example",
+            "network": {"ip": 6},
+            "dns": {"transport": "https", "proxy": "http://127.0.0.1:1"},
+        },
+        "dns.proxy",
+        IS_V4,
+    ),
     "source_address": (
         {"url": "tcp://[::1]:1", "network": {"source_address": "127.0.0.1"}},
         "url",
