@@ -472,6 +472,7 @@ class Observation:
         answer: What came, possibly incomplete where ``failure`` is set.
         tls: The final connection's handshake; None on plain connections.
         secrets: What must not be shown of it beside the site's own secrets, in every form.
+        redirects: How many were followed, also where the last one led to no answer.
     """
 
     time: Timestamp
@@ -482,6 +483,7 @@ class Observation:
     answer: Answer | None = None
     tls: TlsSession | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    redirects: int = 0
 
 
 # ---------------------------------------------------------------- what that means

@@ -32,7 +32,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 SHIPPED = """
 http_2xx: {}
 http_post_2xx: {http: {method: POST}}
-http_3xx: {http: {follow_redirects: false}, expect: {status: 3xx}}
+http_3xx: {url: "https://{target}", http: {version: "3"}, expect: {http_version: "3"}}
 tcp_connect: {url: "tcp://{target}"}
 tls: {url: "tls://{target}"}
 dns: {url: "dns://{target}", dns: {edns: false}}

@@ -106,6 +106,7 @@ def _keep(site: Site, seen: Observation) -> Observation:
         answer=_kept_answer(site, seen.answer),
         tls=seen.tls and replace(seen.tls, chain=(), client=()),
         failure=failure and replace(failure, message=_message(site, failure.message)),
+        redirects=seen.redirects,
     )
 
 

@@ -279,6 +279,7 @@ def _http(lines: _Lines, seen: Observation, analysis: Analysis) -> None:
             values["probe_http_last_modified_timestamp_seconds"] = modified
     else:
         values |= _NO_HTTP_ANSWER
+        values["probe_http_redirects"] = seen.redirects
     lines.plain(values)
     if seen.tls is not None and seen.tls.cipher is not None:
         lines.info("probe_tls_cipher_info", _label_of_few("cipher", seen.tls.cipher))
@@ -395,7 +396,6 @@ _NO_HTTP_ANSWER: Mapping[str, float] = dict.fromkeys(
     (
         "probe_http_content_length",
         "probe_http_uncompressed_body_length",
-        "probe_http_redirects",
         "probe_http_ssl",
         "probe_http_status_code",
         "probe_http_version",

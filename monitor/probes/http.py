@@ -443,6 +443,7 @@ class _Check:
             answer=self._answer(last) if last and last.status else None,
             tls=last.tls if last else None,
             secrets=self._tokens_used,
+            redirects=len(self._hops),
         )
 
     def _fault(self, last: Exchange) -> Failure | None:

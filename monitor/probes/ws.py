@@ -178,6 +178,8 @@ def _route(site: Site, options: WsOptions, parts: SplitResult) -> Route:
 def _phases(transfer: Transfer) -> dict[Phase, Seconds]:
     """Return its phases, and what was waited for an answer that did not come."""
     phases = dict(transfer.phases())
+    # libcurl's is that of the answer's head; ours, and blackbox_exporter's, is that of messages
+    phases.pop(Phase.TRANSFER, None)
     waited = transfer.duration - sum(phases.values())
     if Phase.PROCESSING not in phases and waited > 0:
         phases[Phase.PROCESSING] = waited
@@ -187,11 +189,14 @@ def _phases(transfer: Transfer) -> dict[Phase, Seconds]:
 def _talk(
     messages: "_Messages", site: Site, deadline: Deadline, phases: dict[Phase, Seconds]
 ) -> Failure | None:
+    steps = site.section(WsOptions).dialogue
+    if not steps:
+        return None
     clock = deadline.clock
     dialogue = Dialogue(messages, site, deadline)
     begin = clock.monotonic()
     try:
-        for step in site.section(WsOptions).dialogue:
+        for step in steps:
             dialogue.take(step)
     except Broken as broken:
         return broken.failure

@@ -20,7 +20,7 @@ from monitor.probes.observe import Observer
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.registry import PROBES
 from tests.probes.servers import answer, read_request, reset, stay_silent
-from tests.probes.talk import site_of
+from tests.probes.talk import free_port, site_of
 
 
 def redirect(location: str, status: str = "302 Found", headers=()):
@@ -230,6 +230,15 @@ def test_redirects_are_followed_and_listed(serve, check):
     assert (seen.answer.status, seen.answer.url) == (200, final.url("/end"))
     hops = [(hop.status, hop.url, hop.address) for hop in seen.answer.redirects]
     assert hops == [(301, first.url(), "127.0.0.1"), (302, middle.url("/middle"), "127.0.0.1")]
+
+
+def test_a_redirect_that_leads_nowhere_was_followed(serve, check):
+    """How many redirects were followed is known also where no answer came of the last one."""
+    seen = check(serve(redirect(f"http://127.0.0.1:{free_port()}/")).url())
+    assert (seen.failure.reason, seen.answer, seen.redirects) == (
+        *(Reason.CONNECT_REFUSED, None),
+        1,
+    )
 
 
 def test_redirects_can_be_left_alone(serve, check):

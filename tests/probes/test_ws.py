@@ -117,7 +117,7 @@ def test_an_upgrade_is_enough(serve, look):
     assert seen.failure is None
     assert (seen.answer.status, seen.answer.upgraded) == (101, True)
     assert ("X-Node", "seven") in seen.answer.headers
-    assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT, Phase.PROCESSING, Phase.TRANSFER]
+    assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT, Phase.PROCESSING]
     assert seen.duration == sum(seen.phases.values())
     assert (seen.address, seen.tls) == ("127.0.0.1", None)
     request = server.requests[0]

@@ -1,12 +1,16 @@
 """In blackbox_exporter's place: the same probes by both, and what a real Prometheus makes of us."""
 
+import base64
+import hashlib
 import itertools
 import re
+import shutil
 import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -137,6 +141,62 @@ CASES = [
     ("grpc", "tls"),
 ]
 
+MODULES_SINCE = {
+    "0.28": """
+  http_json: {prober: http, http: {fail_if_body_json_not_matches_cel: "body.n + 1.0 == 3.0"}}
+  http_json_bad: {prober: http, http: {fail_if_body_json_matches_cel: "body.n > 1"}}
+  http_limit: {prober: http, http: {body_size_limit: 3B}}
+  http_limit_body:
+    prober: http
+    http: {body_size_limit: 3B, fail_if_body_not_matches_regexp: [n]}
+  tcp_bytes: {prober: tcp, tcp: {query_response: [{expect_bytes: SSH}]}}
+  tcp_bytes_bad: {prober: tcp, tcp: {query_response: [{expect_bytes: HTTP}]}}
+  tcp_binary:
+    prober: tcp
+    tcp: {query_response: [{send: !!binary Tk9CT0RZ/w==}, {send: "QUIT"}, {expect: "^221"}]}
+  tcp_utf8: {prober: tcp, tcp: {query_response: [{expect: "^caf. OK$"}]}}
+  tcp_refused: {prober: tcp, tcp: {query_response: [{expect: "^250 "}]}}
+  dns_all:
+    prober: dns
+    dns:
+      query_name: shop.example.org
+      query_type: A
+      validate_answer_rrs: {fail_if_all_match_regexp: ["192"]}
+      validate_authority_rrs: {fail_if_all_match_regexp: ["nothing"]}
+""",
+    "main": """
+  ws: {prober: websocket}
+  ws_talk:
+    prober: websocket
+    websocket:
+      headers: {X-Word: {values: [hello]}}
+      query_response: [{expect: "^(h.*o)$", send: "${1} you"}, {expect: "hello you"}]
+  ws_next: {prober: websocket, websocket: {query_response: [{expect: "not the first"}]}}
+""",
+}
+CASES_SINCE = {
+    "0.28": [
+        ("http_json", "json"),
+        ("http_json_bad", "json"),
+        ("http_json", "http/"),
+        ("http_2xx", "away"),
+        ("http_limit", "json"),
+        ("http_limit_body", "json"),
+        ("tcp_bytes", "banner"),
+        ("tcp_bytes_bad", "banner"),
+        ("tcp_binary", "smtp"),
+        ("tcp_utf8", "cafe"),
+        ("tcp_refused", "refuses"),
+        ("dns_all", "dns"),
+    ],
+    "main": [
+        ("ws", "ws"),
+        ("ws", "no-ws"),
+        ("ws_talk", "ws"),
+        ("ws_next", "ws"),
+    ],
+}
+
 # ---------------------------------------------------------------- what is probed
 
 
@@ -175,7 +235,7 @@ class Talker:
         while byte := sock.recv(1):
             line += byte
             if byte == b"\n":
-                word = line.decode().split()[0] if line.split() else ""
+                word = line.decode(errors="replace").split()[0] if line.split() else ""
                 if answer := self._answers.get(word):
                     sock.sendall(answer.encode())
                 if word == "STARTTLS" and self._context:
@@ -186,6 +246,61 @@ class Talker:
 
     def close(self) -> None:
         self._listener.close()
+
+
+_AWAY = (
+    "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n"
+    "Connection: close\r\n\r\n"
+)
+_JSON = (
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n"
+    'Connection: close\r\n\r\n{"n": 2}'
+)
+
+
+@pytest.fixture
+def websocket() -> Iterator[int]:
+    """A server of messages: sends what the header X-Word says, then each message back."""
+
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=_talk_messages, args=(sock,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield listener.getsockname()[1]
+    listener.close()
+
+
+def _talk_messages(sock: socket.socket) -> None:
+    sock.settimeout(10)
+    with suppress(OSError), sock:
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            request += sock.recv(4096)
+        headers = dict(re.findall(r"(?m)^([\w-]+): (.*)\r$", request.decode()))
+        named = {name.lower(): value for name, value in headers.items()}
+        key = named["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        digest = base64.b64encode(
+            hashlib.sha1(key.encode(), usedforsecurity=False).digest()
+        ).decode()
+        sock.sendall(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + digest.encode() + b"\r\n\r\n"
+        )
+        message = named.get("x-word", "hello").encode()
+        while True:
+            sock.sendall(bytes([0x81, len(message)]) + message)
+            head = sock.recv(6)  # of a short message: two bytes, and four that mask it
+            if len(head) < 6 or head[0] != 0x81:
+                return
+            masked = sock.recv(head[1] & 0x7F)
+            message = bytes(byte ^ head[2 + at % 4] for at, byte in enumerate(masked))
 
 
 @pytest.fixture
@@ -205,6 +320,10 @@ def talkers(ca) -> Iterator[dict[str, int]]:
             context,
         ),
         "irc": Talker("", {"USER": "PING :42\r\n", "PONG": ":irc.test 001 prober :hello\r\n"}),
+        "json": Talker("", {"GET": _JSON}),
+        "away": Talker("", {"GET": _AWAY}),
+        "cafe": Talker("café OK\r\n", {}),
+        "refuses": Talker("554 go away\r\n", {}),
     }
     yield {name: talker.port for name, talker in started.items()}
     for talker in started.values():
@@ -240,24 +359,45 @@ def _connects(port: int) -> bool:
     return True
 
 
+PROGRAMS = {
+    "0.23": "prometheus-blackbox-exporter",
+    "0.28": "blackbox_exporter",
+    "main": "blackbox_exporter-main",
+}
+"""By version: Debian's, and what tests/system/build-exporter makes."""
+
+
+@pytest.fixture(params=PROGRAMS)
+def version(request) -> str:
+    """A version of blackbox_exporter that is there."""
+    program = PROGRAMS[request.param]
+    if request.param != "0.23" and shutil.which(program) is None:
+        pytest.skip(f"{program} is not on the PATH; tests/system/build-exporter makes it")
+    return request.param
+
+
 @pytest.fixture
-def modules(tmp_path, ca):
+def modules(tmp_path, ca, version):
     """The example that is shipped, and modules for what it lacks."""
     if not SHIPPED.exists():
         pytest.skip(f"{SHIPPED} is not there")
     path = tmp_path / "blackbox.yml"
-    path.write_text(SHIPPED.read_text().rstrip() + "\n" + MORE_MODULES.format(ca=ca.path))
+    text = SHIPPED.read_text().rstrip() + "\n" + MORE_MODULES.format(ca=ca.path)
+    for since in ("0.28", "main"):
+        if version >= since:  # "main" is above all numbers
+            text += MODULES_SINCE[since]
+    path.write_text(text)
     return path
 
 
 @pytest.fixture
-def exporter(real, tmp_path, modules) -> Iterator[str]:
+def exporter(real, tmp_path, modules, version) -> Iterator[str]:
     """A running blackbox_exporter; yields its URL."""
     port = free_port()
     with (tmp_path / "exporter.log").open("w") as log:
         process = subprocess.Popen(
             [
-                real("prometheus-blackbox-exporter"),
+                real(PROGRAMS[version]),
                 f"--config.file={modules}",
                 f"--web.listen-address=127.0.0.1:{port}",
             ],
@@ -273,7 +413,7 @@ def exporter(real, tmp_path, modules) -> Iterator[str]:
 
 
 @pytest.fixture
-def targets(nginx, talkers, unbound) -> dict[str, str]:
+def targets(nginx, talkers, unbound, websocket) -> dict[str, str]:
     """What stands in CASES, by its first word."""
     here = "127.0.0.1"
     return {
@@ -284,6 +424,8 @@ def targets(nginx, talkers, unbound) -> dict[str, str]:
         "tls": f"{here}:{nginx.tls_port}",
         "expired-tls": f"{here}:{nginx.expired_port}",
         "closed": f"{here}:{free_port()}",
+        "ws": f"ws://{here}:{websocket}",
+        "no-ws": f"ws://{here}:{nginx.port}",
         "dns": f"{here}:{unbound}",
         **{name: f"{here}:{port}" for name, port in talkers.items()},
     }
@@ -313,8 +455,9 @@ def _labels(labels: dict[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Meant:
-    """A difference that docs/blackbox.md explains: globs for module, target and series."""
+    """A difference that docs/blackbox.md explains: version, globs for module, target, series."""
 
+    version: str
     module: str
     target: str
     series: str
@@ -329,7 +472,7 @@ class Meant:
 
 def documented() -> list[Meant]:
     table = DOCS.read_text().split("<!-- differences -->")[1].split("<!-- /differences -->")[0]
-    rows = [line.split("|")[1:4] for line in table.splitlines() if line.startswith("| `")]
+    rows = [line.split("|")[1:5] for line in table.splitlines() if line.startswith("| `")]
     return [
         Meant(*globs)
         for row in rows
@@ -347,16 +490,20 @@ def differences(ours: dict[str, float], theirs: dict[str, float]) -> Iterator[tu
             yield series, f"{name}: {mine}, there {its}"
 
 
-def test_both_see_the_same(start, exporter, modules, targets):
+def test_both_see_the_same(start, exporter, modules, targets, version):
     """The same success, series, labels and values, but for what the documentation says."""
     daemon = start(
         f"blackbox_modules: {modules}\n"
         "probe_endpoint: {enabled: true, allow: [127.0.0.0/8, no-such-name.invalid]}\n"
     )
-    meant = documented()
+    meant = [one for one in documented() if one.version == version]
     used = set()
     unexpected = []
-    for module, target in CASES:
+    cases = [
+        *CASES,
+        *(case for since in CASES_SINCE if version >= since for case in CASES_SINCE[since]),
+    ]
+    for module, target in cases:
         word, slash, path = target.partition("/")
         address = targets.get(word, word) + slash + path
         ours = probed(daemon.url, module, address)
