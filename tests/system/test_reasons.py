@@ -119,7 +119,7 @@ def test_every_reason_has_its_sentence(serve, tmp_path, name_server, full_queue)
         "tls_untrusted": (
             serve(answer(), tls=ca.unknown_issuer()).url(host="localhost"),
             "",
-            "issuer is not known",
+            "which is not trusted; does the server send its intermediates",
         ),
         "tls_client_certificate": (
             serve(answer(), tls=ca.demand_client(ca.context())).url(),
