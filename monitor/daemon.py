@@ -29,22 +29,24 @@ from monitor.clock import SystemClock
 from monitor.config.load import Tables
 from monitor.config.modules import SHIPPED
 from monitor.config.settings import Settings
-from monitor.engine.engine import Engine, Publisher
+from monitor.engine.engine import Engine, Publisher, Recorder
 from monitor.engine.events import Inbox, Pinged, ReloadRequested, SitesChanged, StopRequested
 from monitor.engine.garbage import Garbage
 from monitor.engine.maintenance import planned
 from monitor.engine.orphans import start_reaping
 from monitor.engine.pools import AnalysisPool, PoolLimits
-from monitor.engine.state import Memory
+from monitor.engine.state import Memory as Kept
 from monitor.engine.threads import ProbePool
 from monitor.errors import StartupError
 from monitor.live import LiveProbes
 from monitor.logs import Secrets, fields, write_in_background
+from monitor.memory import Memory, Oblivion
 from monitor.metrics.exposition import Exposition, probe_exposition, render
 from monitor.metrics.families import RESERVED_LABELS
 from monitor.metrics.internal import Internal
 from monitor.model import Result, Seconds, Site, SiteChange, SiteState, Status
 from monitor.notify import ServiceManager
+from monitor.past import History
 from monitor.probes.observe import Observer
 from monitor.probes.registry import PROBES
 from monitor.probes.version import LIBCURL_VERSION
@@ -83,6 +85,7 @@ class RunOptions:
         listen_public: Each address to serve the public status pages on, and nothing else.
         web_config: A file in exporter-toolkit's form, for TLS and basic authentication.
         shard: Which of the sites are checked.
+        data: The folder of what must not be forgotten; None where nothing is to be kept.
     """
 
     config: Path
@@ -90,6 +93,7 @@ class RunOptions:
     listen_public: tuple[str, ...] = ()
     web_config: Path | None = None
     shard: Shard = WHOLE
+    data: Path | None = None
 
 
 def run(options: RunOptions, secrets: Secrets) -> bool:
@@ -104,7 +108,8 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
 
     Raises:
         ConfigError: The first configuration is bad.
-        StartupError: A port is in use, or no worker process is to be had.
+        StartupError: A port or the data folder is in use, or no worker process is to be had.
+        HistoryError: The store needs a driver that is not installed.
     """
     garbage = Garbage(SystemClock())
     garbage.take_over()
@@ -134,7 +139,8 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         )
         config = reloader.config
         live = LiveProbes(lambda: reloader.config, inbox, PROBES)
-        servers = _WebServers(options, board, internal, reloader, live)
+        memory = _memory(options, config.settings, internal)
+        servers = _WebServers(options, board, internal, reloader, live, memory)
 
         def running() -> None:
             garbage.forget()
@@ -150,6 +156,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             config.settings,
             inbox,
             publisher=_Showcase(board),
+            recorder=memory.recorder if memory else Oblivion(),
             internal=internal,
             reload=reloader.requests.put,
             on_stopping=stopping,
@@ -161,7 +168,13 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         servers.start()
         try:
             runtime.start()
-            sites = reloader.start(servers.reconfigure, on_running=running)
+            if memory is not None:
+                memory.start()
+            sites = reloader.start(
+                servers.reconfigure,
+                recall=memory.recall if memory else lambda _: {},
+                on_running=running,
+            )
             _log.info(
                 "started",
                 extra=fields(
@@ -170,6 +183,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
                     shard=shard if shard.total > 1 else None,
                     listen=",".join(servers.addresses),
                     listen_public=",".join(servers.public_addresses) or None,
+                    data=options.data or "none",
                 ),
             )
             # 1. The engine starts no check any more, and records those in flight as they finish.
@@ -181,7 +195,10 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             servers.stop(_FAREWELL if drained else 0)
             # 4. The workers have nothing to do any more, or the grace is over.
             runtime.analysis.stop()
-            # 5. Idle threads end; those still in a check cannot be told to leave it, see leave().
+            # 5. All results have been noted; whoever starts next finds them.
+            if memory is not None:
+                memory.stop()
+            # 6. Idle threads end; those still in a check cannot be told to leave it, see leave().
             runtime.probes.stop()
         _log.info("stopped", extra=fields(drained=drained))
     return drained
@@ -215,6 +232,7 @@ def check(
         settings,
         inbox,
         publisher=results,
+        recorder=Oblivion(),
         internal=Internal(version=__version__, libcurl=LIBCURL_VERSION),
         reload=lambda _: None,
         on_stopping=lambda: None,
@@ -267,6 +285,7 @@ class _Runtime:
         inbox: Inbox,
         *,
         publisher: Publisher,
+        recorder: Recorder,
         internal: Internal,
         reload: Callable[[ReloadRequested], None],
         on_stopping: Callable[[], None],
@@ -296,7 +315,8 @@ class _Runtime:
             analysis=self.analysis,
             publisher=publisher,
             meters=internal,
-            memory=Memory(results=settings.history.results, failures=settings.history.failures),
+            recorder=recorder,
+            memory=Kept(results=settings.history.results, failures=settings.history.failures),
             as_text=as_text,
             reload=reload,
             on_stopping=on_stopping,
@@ -368,17 +388,20 @@ class _WebServers:
         internal: Internal,
         reloader: Reloader,
         live: LiveProbes,
+        memory: Memory | None,
     ) -> None:
+        history = memory.reader if memory else None
+
         def status_pages() -> StatusPages:
             return StatusPages(
                 board=board,
                 published=lambda: reloader.config.published,
                 planned=planned,
-                history=None,
+                history=history,
                 clock=SystemClock(),
             )
 
-        self._all = _web_server(options, board, internal, reloader, live, status_pages())
+        self._all = _web_server(options, board, internal, reloader, live, status_pages(), history)
         self._public: WebServer | None = None
         if options.listen_public:
             app = create_public_app(status_pages())
@@ -432,6 +455,7 @@ def _web_server(
     reloader: Reloader,
     live: LiveProbes,
     status_pages: StatusPages,
+    history: History | None,
 ) -> WebServer:
     exposition = Exposition(board, internal, SystemClock())
 
@@ -458,9 +482,22 @@ def _web_server(
         live=live,
         elsewhere=elsewhere,
         status_pages=status_pages,
+        history=history,
         on_scrape_refused=internal.scrape_refused,
     )
     return WebServer(app, options.listen, reloader.web_config, is_free=status_pages.is_public)
+
+
+def _memory(options: RunOptions, settings: Settings, internal: Internal) -> Memory | None:
+    if options.data is None:
+        return None
+    return Memory(
+        options.data,
+        settings.history,
+        seat=str(options.shard),
+        version=__version__,
+        meters=internal,
+    )
 
 
 def _ping(inbox: Inbox) -> "Future[None]":

@@ -4,6 +4,7 @@ Our own errors; what goes wrong with a site is data instead (model.Failure).
     MonitorError
       ├─ ConfigError(problems)   the site list or a file it names is wrong        exit 2
       ├─ StartupError            a port in use, no worker process to be had       exit 2
+      ├─ HistoryError            the store of the history cannot be used          exit 2
       └─ ProbeError              the monitor could not look: no file descriptor,
                                  no permission; the check is an error, not a failure
 
@@ -49,6 +50,10 @@ class ConfigError(MonitorError):
 
 class StartupError(MonitorError):
     """The daemon cannot start, or not all of it."""
+
+
+class HistoryError(MonitorError):
+    """The store cannot be used; commands end with it, the daemon goes on from memory."""
 
 
 class ProbeError(MonitorError):

@@ -158,6 +158,7 @@ class Site:
 
     Attributes:
         name: Unique over all files.
+        was: Its name until now, whose memory it carries on.
         url: What is asked for, credentials included; never shown.
         target: The URL as it may be shown: no credentials, no substituted secret.
         scheme: The URL's, in lower case; picks the probe.
@@ -177,6 +178,7 @@ class Site:
     """
 
     name: str
+    was: str = ""
     url: str = field(repr=False)
     target: str
     scheme: str
@@ -695,14 +697,17 @@ class SiteState:
         status: The confirmed state; unknown until a first result confirms one.
         since: When ``status`` was taken on.
         streak: How many results in a row said the same as the last one that said anything.
+        streak_since: When the first of these was; None before there is one.
+        said: What they said, up or not; None before there is one.
         turns: A bit for each of the last finished checks, the latest lowest: whether it said
             another thing than the one before.
         flapping: Whether so many of these did that ``status`` alone would mislead.
         maintenance: Whether one of the site's windows is open.
         content: The SHA-256 of what is watched when it was seen last.
         content_changed: When it was first seen to be another than before; None while it was not.
-        last: The last check, errors included.
-        finished: The last check that said something of the site; what gauges show.
+        last: The last check of this life of the daemon, errors included; of a site that was left
+            down, its last failure.
+        finished: Likewise the last check that said something of the site; what gauges show.
         recent: The last checks, newest first.
         failures: The last results that were down, newest first, with their evidence.
     """
@@ -711,6 +716,8 @@ class SiteState:
     status: Status = Status.UNKNOWN
     since: Timestamp
     streak: int = 0
+    streak_since: Timestamp | None = None
+    said: bool | None = None
     turns: int = 0
     flapping: bool = False
     maintenance: bool = False

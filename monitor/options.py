@@ -7,6 +7,7 @@ rule and documentation thus stand in one place.
 """
 
 import json
+import math
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
@@ -175,6 +176,16 @@ def parse_duration(value: Any) -> Seconds:
     return float(sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts))
 
 
+def parse_period(value: Any) -> Seconds:
+    """
+    Return the seconds of a duration, infinitely many for ``forever``.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    return math.inf if value == "forever" else parse_duration(value)
+
+
 def parse_size(value: Any) -> Bytes:
     """
     Return the bytes of ``64KiB``, ``1MB``.
@@ -227,7 +238,9 @@ def compile_regex(pattern: str, *, binary: bool = False) -> Any:
 
 
 def show_duration(seconds: Seconds) -> str:
-    """Return the duration as people write it: ``1.5s``, ``80ms``, ``14d``."""
+    """Return the duration as people write it: ``1.5s``, ``80ms``, ``14d``, ``forever``."""
+    if math.isinf(seconds):
+        return "forever"
     if seconds < 1:
         return f"{seconds * 1000:.3g}ms"
     for unit, size in reversed(list(_DURATION_UNITS.items())):
@@ -239,6 +252,10 @@ def show_duration(seconds: Seconds) -> str:
 Duration = Annotated[
     Seconds,
     Parsed(parse_duration, {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|[smhdw]))+$"}),
+]
+Period = Annotated[
+    Seconds,
+    Parsed(parse_period, {"type": "string", "pattern": r"^((\d+(\.\d+)?(ms|[smhdw]))+|forever)$"}),
 ]
 Size = Annotated[
     Bytes, Parsed(parse_size, {"type": "string", "pattern": r"^\d+(\.\d+)? ?([kKMG]i?B|B)$"})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from monitor.model import Seconds, Timestamp
+from monitor.model import Past, Result, Seconds, SiteState, Status, Timestamp
 from monitor.records import record
 
 
@@ -106,6 +106,46 @@ class LatencyPoint:
     p95: Seconds | None = None
     p99: Seconds | None = None
     max: Seconds | None = None
+
+
+@record(frozen=True, slots=True)
+class Noted:
+    """
+    A site's state as the engine has it, for the memory.
+
+    Attributes:
+        time: When it became so.
+        checked: Whether a check brought it, which is then the first of ``state.recent``.
+    """
+
+    state: SiteState
+    time: Timestamp
+    checked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """
+    What an earlier life of the daemon knew of a site that is still the same; see SiteState.
+
+    Attributes:
+        repeats: How many more checks said the same since ``streak`` and ``turns`` were taken down.
+        recent: The last checks, newest first.
+        failures: The last results that were down, newest first, with their evidence.
+    """
+
+    status: Status
+    since: Timestamp
+    streak: int = 0
+    streak_since: Timestamp | None = None
+    said: bool | None = None
+    turns: int = 0
+    repeats: int = 0
+    flapping: bool = False
+    content: str | None = None
+    content_changed: Timestamp | None = None
+    recent: tuple[Past, ...] = ()
+    failures: tuple[Result, ...] = ()
 
 
 class History(Protocol):

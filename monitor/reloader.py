@@ -8,12 +8,13 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from types import MappingProxyType
 
 from monitor.clock import SystemClock
 from monitor.config.diff import diff
@@ -26,10 +27,13 @@ from monitor.logs import Secrets, fields
 from monitor.metrics.internal import Internal
 from monitor.model import Seconds, Site, SiteChange, longest_first
 from monitor.notify import ServiceManager
+from monitor.past import Remembered
 from monitor.shard import Shard
 from monitor.web.web_config import WebConfig
 
 _log = logging.getLogger(__name__)
+
+_NOTHING: Mapping[str, Remembered] = MappingProxyType({})
 
 _SWITCH_INTERVAL: Seconds = 0.0005
 """How long a reload may hold the interpreter while others want it."""
@@ -100,13 +104,17 @@ class Reloader:
             raise
 
     def start(
-        self, reconfigure: Callable[[WebConfig], None], on_running: Callable[[], None]
+        self,
+        reconfigure: Callable[[WebConfig], None],
+        recall: Callable[[Sequence[Site]], Mapping[str, Remembered]],
+        on_running: Callable[[], None],
     ) -> int:
         """
         Put the first configuration in force, then watch the files and wait for requests.
 
         Args:
             reconfigure: Gives the web server another configuration; may raise StartupError.
+            recall: Brings what is remembered of sites; may wait for a database.
             on_running: Called, in the reloader's thread, once the sites are in force.
 
         Returns:
@@ -115,7 +123,7 @@ class Reloader:
         first = self._shard.own(diff(None, self.config))
 
         def serve() -> None:
-            self._apply(first, self.config)
+            self._apply(first, self.config, recall(first.added))
             on_running()
             while True:
                 requests = [self.requests.get()]
@@ -209,11 +217,13 @@ class Reloader:
             _log.error("config_rejected", extra=fields(cause=cause, problem=problem))
         return problems
 
-    def _apply(self, change: SiteChange, config: Config) -> None:
+    def _apply(
+        self, change: SiteChange, config: Config, remembered: Mapping[str, Remembered] = _NOTHING
+    ) -> None:
         applied: Future[None] = Future()
         # Of all sites: histograms of several shards can be added up only if their bounds are equal
         bounds = bucket_bounds(config.sites, config.settings)
-        self._inbox.put(SitesChanged(change, bounds, applied, config.connectivity))
+        self._inbox.put(SitesChanged(change, bounds, applied, config.connectivity, remembered))
         applied.result()
         self.config = config
         self.rejected = False

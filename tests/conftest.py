@@ -16,6 +16,8 @@ def clean_environment(monkeypatch):
     """No test depends on what the machine's environment says of proxies and CA bundles."""
     for name in (*_PROXIES, *map(str.upper, _PROXIES), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
+    # Daemons have a data folder where the test gives them one; none appears where pytest runs
+    monkeypatch.setenv("MONITOR_DATA", "none")
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from monitor.model import (
     Result,
     Site,
     SiteState,
+    Status,
     TlsSession,
     Verdict,
 )
@@ -130,7 +131,7 @@ class ManualAnalysis:
 
 @dataclass
 class Listener:
-    """Stands for the publisher and the meters; remembers what it was told."""
+    """Stands for the publisher, the meters and the recorder; remembers what it was told."""
 
     published: dict[str, SiteState] = field(default_factory=dict)
     lags: list[float] = field(default_factory=list)
@@ -138,6 +139,18 @@ class Listener:
     bounds: tuple[float, ...] = ()
     site_count: int = 0
     connected: list[bool | None] = field(default_factory=list)
+    notes: list[tuple[Status, float, bool]] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    renames: list[tuple[str, str]] = field(default_factory=list)
+
+    def noted(self, state: SiteState, time: float, *, checked: bool) -> None:
+        self.notes.append((state.status, time, checked))
+
+    def left(self, names, time: float) -> None:  # noqa: ARG002  nobody asks when
+        self.gone += names
+
+    def renamed(self, old: str, new: str) -> None:
+        self.renames.append((old, new))
 
     def publish(self, state: SiteState) -> None:
         self.published[state.site.name] = state

@@ -24,7 +24,7 @@ GROUND = {
     "logs",
     "report",
 }
-PACKAGES = {"config", "probes", "analysis", "engine", "metrics", "web"}
+PACKAGES = {"config", "probes", "analysis", "engine", "metrics", "web", "history"}
 HOMES = {
     "requests": ("monitor/probes/",),
     "pycurl": ("monitor/probes/",),
@@ -50,6 +50,8 @@ HOMES = {
     "click": ("monitor/cli.py", "monitor/commands/"),
     "rich": ("monitor/commands/", "monitor/present.py"),
     "re2": ("monitor/options.py",),
+    "sqlalchemy": ("monitor/history/",),
+    "alembic": ("monitor/history/",),
 }
 
 
@@ -82,8 +84,9 @@ def test_a_file_imports_only_what_lies_below_it(path):
         "shard": GROUND,
         "reloader": GROUND | PACKAGES | {"notify", "shard"},
         "live": GROUND | PACKAGES,
-        "daemon": GROUND | PACKAGES | {"live", "notify", "reloader", "shard"},
-        "commands": GROUND | PACKAGES | {"commands", "daemon", "present", "shard"},
+        "memory": GROUND | PACKAGES,
+        "daemon": GROUND | PACKAGES | {"live", "memory", "notify", "reloader", "shard"},
+        "commands": GROUND | PACKAGES | {"commands", "daemon", "memory", "present", "shard"},
         "cli": {"commands", "errors", "probes"},
         "__main__": {"cli"},
         "__init__": set(),

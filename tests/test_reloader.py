@@ -43,7 +43,9 @@ class Rig:
         running = threading.Event()
         self.intervals: list[float] = []  # of the interpreter, in the middle of each reload
         self.reloader.start(
-            lambda _: self.intervals.append(sys.getswitchinterval()), on_running=running.set
+            lambda _: self.intervals.append(sys.getswitchinterval()),
+            recall=lambda _: {},
+            on_running=running.set,
         )
         assert running.wait(PATIENCE)
 

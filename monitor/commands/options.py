@@ -31,6 +31,14 @@ listen_option = click.option(
 )
 
 
+data_option = click.option(
+    "--data",
+    metavar="DIR|none",
+    help="The folder of what is remembered; by default $MONITOR_DATA, else systemd's"
+    " $STATE_DIRECTORY, else data/. With none, nothing is kept.",
+)
+
+
 def log_options(level: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of the log; *level* is what is told where nothing is asked for."""
     options = (

@@ -7,7 +7,8 @@ import click
 
 from monitor import daemon, logs
 from monitor.commands import OK
-from monitor.commands.options import config_option, listen_option, log_options
+from monitor.commands.options import config_option, data_option, listen_option, log_options
+from monitor.memory import data_folder
 from monitor.shard import parse_shard
 
 
@@ -27,6 +28,7 @@ from monitor.shard import parse_shard
     metavar="HOST:PORT|unix:PATH",
     help="Where the public status pages, their feeds and badges are served, and nothing else.",
 )
+@data_option
 @click.option(
     "--shard",
     default="1/1",
@@ -39,6 +41,7 @@ def run(
     listen: tuple[str, ...],
     web_config: Path | None,
     listen_public: tuple[str, ...],
+    data: str | None,
     shard: str,
     log_level: str,
     log_format: logs.Form,
@@ -52,6 +55,7 @@ def run(
         listen_public=listen_public,
         web_config=web_config,
         shard=parse_shard(shard, os.environ),
+        data=data_folder(data, os.environ),
     )
     if not daemon.run(options, secrets):
         daemon.leave(OK)

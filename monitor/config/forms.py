@@ -31,6 +31,7 @@ from monitor.options import (
     Ruled,
     SendsSecrets,
     parse_duration,
+    parse_period,
     parse_size,
     show_duration,
 )
@@ -382,7 +383,7 @@ def _wrong(message: str) -> PydanticCustomError:
 
 def _default(annotation: Any, value: Any) -> Json:
     parsers = [mark.parse for mark in _marks(annotation) if isinstance(mark, Parsed)]
-    if parse_duration in parsers and isinstance(value, int | float):
+    if {parse_duration, parse_period}.intersection(parsers) and isinstance(value, int | float):
         return {"default": show_duration(value)}
     if parse_size in parsers and isinstance(value, int):
         return {"default": _show_size(value)}

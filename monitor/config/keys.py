@@ -176,6 +176,9 @@ class SiteKeys:
         doc="Unique over all files; by default the URL without scheme, credentials and trailing"
         " slash.",
     )
+    was: str = option(
+        _SITE["was"], doc="Its name until now: the site goes on with the memory of that name."
+    )
     group: str = option(_SITE["group"], doc="A heading of the status page, and a label.")
     labels: Mapping[str, str] = option(
         factory=dict, doc="Labels of this site's series; values are texts."

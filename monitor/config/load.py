@@ -26,10 +26,11 @@ from monitor.config.pages import read_published
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import EXTENSION, Decoder, Forms
 from monitor.config.settings import Settings
-from monitor.config.sites import SiteReader
+from monitor.config.sites import SiteFound, SiteReader
 from monitor.config.substitute import Substituter
 from monitor.errors import ConfigError
 from monitor.model import Seconds, Site
+from monitor.options import every_form
 from monitor.statuspage import Published
 
 __all__ = ["Config", "Tables", "load", "load_record", "load_text"]
@@ -55,6 +56,7 @@ class Config:
         modules: Options for targets that are not listed, by name.
         connectivity: What tells whether the monitor's own connection stands.
         published: The status pages and announcements.
+        secret_settings: What of the settings must never be shown.
     """
 
     sites: tuple[Site, ...]
@@ -64,6 +66,7 @@ class Config:
     modules: Mapping[str, Module]
     connectivity: tuple[Site, ...]
     published: Published
+    secret_settings: tuple[str, ...] = ()
 
     def secrets(self) -> set[str]:
         """Return whatever in it must never be shown."""
@@ -72,7 +75,7 @@ class Config:
             *self.connectivity,
             *self.modules.values(),
         )
-        return {secret for one in found for secret in one.secrets}
+        return {secret for one in found for secret in one.secrets}.union(self.secret_settings)
 
 
 def load(path: Path, tables: Tables, environ: Mapping[str, str]) -> Config:
@@ -140,6 +143,7 @@ class _Load:
             tables, self._forms, self._decoder, self._problems, self._sites
         )
         self._options_files: dict[Path, None] = {}
+        self._secret_settings: tuple[str, ...] = ()
 
     def run(self, shown: str, read: Callable[[DocumentReader], None]) -> Config:
         read(self._documents)
@@ -168,6 +172,7 @@ class _Load:
             modules=modules,
             connectivity=connectivity,
             published=published,
+            secret_settings=self._secret_settings,
         )
 
     def _check_keys(self, top: MappingNode) -> None:
@@ -203,6 +208,7 @@ class _Load:
         if decoded is None:
             return Settings()  # never seen: its problems are raised
         self._options_files.update(dict.fromkeys(decoded.files))
+        self._secret_settings = every_form(decoded.secrets)
         settings: Settings = decoded.value
         return settings
 
@@ -210,6 +216,7 @@ class _Load:
         sites: list[Site] = []
         masked: list[str] = []
         names: dict[str, Node] = {}
+        renamed: dict[str, SiteFound] = {}
         shown_site, shown_top = self._forms.shown_site(), self._forms.shown_top()
         for document in self._documents.documents:
             masked.append(f"--- # {document.source.shown}")
@@ -227,10 +234,26 @@ class _Load:
                     self._problems.add(found.placed, found.path, message)
                     continue
                 names[name] = found.placed
+                self._note_former_name(found, renamed)
                 sites.append(found.site)
                 masked += _as_item(masked_lines(item, shown_site, "    "))
                 self._options_files.update(dict.fromkeys(found.files))
+        for was, found in renamed.items():
+            if other := names.get(was):
+                there = f"{other.source.shown}:{other.line}:{other.column}"
+                message = f"names {was!r}, which is still listed, at {there}, and keeps its memory"
+                self._problems.add(found.former or found.placed, (*found.path[:2], "was"), message)
         return sites, masked
+
+    def _note_former_name(self, found: SiteFound, renamed: dict[str, SiteFound]) -> None:
+        was = found.site.was
+        if not was:
+            return
+        if other := renamed.get(was):
+            message = f"names {was!r}, whose memory {other.site.name!r} carries on already"
+            self._problems.add(found.former or found.placed, (*found.path[:2], "was"), message)
+            return
+        renamed[was] = found
 
     def _read_connectivity(self) -> tuple[Site, ...]:
         targets: list[Site] = []

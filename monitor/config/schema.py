@@ -24,6 +24,7 @@ from monitor.config.settings import Settings
 from monitor.model import redact
 
 DEFAULTS: KeyPath = ("defaults",)
+NOT_IN_DEFAULTS = ("url", "name", "was")
 EXTENSION = "x-"
 """Begins top-level keys that mean nothing but what aliases take from them, as in Compose files."""
 
@@ -304,13 +305,13 @@ def json_schema(tables: Tables) -> dict[str, Any]:
         parts[key] = {"title": key, **described(form.json, tables.readings[key].doc)}
     own = forms.site.json["properties"]
     common = {
-        key: _without_required(part) for key, part in own.items() if key not in ("url", "name")
+        key: _without_required(part) for key, part in own.items() if key not in NOT_IN_DEFAULTS
     }
     keys = (*forms.section_keys(), "expect", *forms.readings)
     common |= {key: {"$ref": f"#/$defs/{key}"} for key in keys}
     parts["site"] = {
         **_object(
-            {"url": own["url"], "name": own["name"], **common},
+            {**{key: own[key] for key in NOT_IN_DEFAULTS}, **common},
             title="site",
             description="One site of the list.",
         ),

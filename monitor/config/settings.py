@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from monitor.config.cores import count_cores
 from monitor.config.pages import AnnouncementKeys, PageKeys
 from monitor.model import Bytes, Seconds
-from monitor.options import Duration, Parsed, Size, option
+from monitor.options import Duration, Parsed, Period, Secret, Size, option
 
 _LEAST_MEMORY: Bytes = 128 * 1024**2
 _LARGEST_MEMORY: Bytes = 1024**4
@@ -80,14 +80,48 @@ class MetricsSettings:
             raise ValueError("duration_buckets must rise from one to the next")
 
 
+_DAY: Seconds = 86400.0
+_SHORTEST_RAW: Seconds = 3600.0
+_SHORTEST: Seconds = _DAY
+_LEAST_SIZE: Bytes = 16 * 1024**2
+_STORE = re.compile(r"postgres(ql)?://[^/\s]*/[^/\s]+")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySettings:
-    results: int = option(20, doc="How many of a site's last results are kept.")
+    results: int = option(20, doc="How many of a site's last results are kept at hand.")
     failures: int = option(5, doc="How many of a site's last failures are kept with evidence.")
+    store: Secret | None = option(
+        None,
+        doc="URL of a PostgreSQL database, postgresql://USER:PASSWORD@HOST/DATABASE, instead of the"
+        " SQLite file in the data folder.",
+    )
+    raw: Period = option(7 * _DAY, doc="How long single results are kept, or forever.")
+    five_minutes: Period = option(
+        35 * _DAY, doc="How long counts and latencies of each 5 minutes are kept, or forever."
+    )
+    hourly: Period = option(400 * _DAY, doc="The same of each hour.")
+    daily: Period = option(math.inf, doc="The same of each day.")
+    removed: Period = option(
+        30 * _DAY, doc="How long a site is remembered after it has left the list, or forever."
+    )
+    max_size: Size = option(
+        2 * 1024**3,
+        doc="Bound of the SQLite file; what is oldest and finest goes first, spans never.",
+    )
 
     def __post_init__(self) -> None:
         if self.results < 1 or self.failures < 1:
             raise ValueError("results and failures must be at least 1")
+        if self.store is not None and not _STORE.fullmatch(self.store):
+            raise ValueError("store must be postgresql://USER:PASSWORD@HOST/DATABASE")
+        if self.raw < _SHORTEST_RAW:
+            raise ValueError("raw must be at least 1h")
+        for name in ("five_minutes", "hourly", "daily"):
+            if getattr(self, name) < _SHORTEST:
+                raise ValueError(f"{name} must be at least 1d")
+        if self.max_size < _LEAST_SIZE:
+            raise ValueError(f"max_size must be at least {_LEAST_SIZE // 1024**2}MiB")
 
 
 _HOST_GLOB = re.compile(r"[A-Za-z0-9_*?.-]+")

@@ -23,7 +23,7 @@ from monitor.config.nodes import (
 )
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
-from monitor.config.schema import DEFAULTS, Decoded, Decoder, Forms
+from monitor.config.schema import DEFAULTS, NOT_IN_DEFAULTS, Decoded, Decoder, Forms
 from monitor.model import Confirm, Site, Window, redact
 from monitor.options import OptionError, every_form, show_duration
 
@@ -32,7 +32,6 @@ _T = TypeVar("_T")
 _OF_PROMETHEUS = ("job", "instance")
 """With ``honor_labels``, a site's would take the place of the target's, by which the rules join
 what belongs together: its maintenance would count as downtime."""
-_NOT_IN_DEFAULTS = ("url", "name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +42,14 @@ class SiteFound:
     Attributes:
         placed: Where its name stands, or else its URL.
         path: The keys that lead there.
+        former: Where the name stands whose memory it carries on.
     """
 
     site: Site
     files: tuple[Path, ...]
     placed: Node
     path: KeyPath
+    former: Node | None = None
 
 
 class SiteReader:
@@ -73,7 +74,7 @@ class SiteReader:
         """Report what is wrong in a file's ``defaults``, even where no site uses it."""
         for key, entry in defaults.entries.items():
             path = (*DEFAULTS, key)
-            if key in _NOT_IN_DEFAULTS:
+            if key in NOT_IN_DEFAULTS:
                 self._problems.add(entry.key, path, "belongs to a site, not to defaults")
             elif key in self._forms.site.fields:
                 part = MappingNode(defaults.source, defaults.line, defaults.column, {key: entry})
@@ -134,7 +135,10 @@ class SiteReader:
             return None
         key = "name" if "name" in merged.entries else "url"
         where = path if isinstance(item, Scalar) else (*path, key)
-        return SiteFound(site, files, merged.entries[key].value, where)
+        former = merged.entries.get("was")
+        return SiteFound(
+            site, files, merged.entries[key].value, where, former.value if former else None
+        )
 
     def _fits_together(self, site: Site, merged: MappingNode, path: KeyPath, *, bare: bool) -> bool:
         """Tell whether the site's options work together; report the one that does not."""
@@ -171,6 +175,7 @@ class SiteReader:
         secrets = {secret for part in parts for secret in part.secrets}.union(address.secrets)
         site = Site(
             name=keys.name if keys.name is not None else address.name,
+            was=keys.was,
             url=address.url,
             target=address.target,
             scheme=one(address.scheme),
@@ -425,7 +430,7 @@ def _windows(keys: tuple[WindowKeys, ...]) -> tuple[Window, ...]:
 
 def _shown(node: MappingNode) -> Iterator[tuple[KeyPath, Entry]]:
     """Yield what becomes a label, which everybody sees."""
-    for key in ("name", "group"):
+    for key in ("name", "was", "group"):
         if entry := node.entries.get(key):
             yield (key,), entry
     labels = node.entries.get("labels")

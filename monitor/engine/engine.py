@@ -39,6 +39,7 @@ from monitor.engine.state import (
     awaits_confirmation,
     begin,
     rebucket,
+    resume,
     skip,
     take_over,
 )
@@ -58,8 +59,10 @@ from monitor.model import (
     Site,
     SiteState,
     Status,
+    Timestamp,
     Verdict,
 )
+from monitor.past import Remembered
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +118,14 @@ class Publisher(Protocol):
     def publish(self, state: SiteState) -> None: ...
     def remove(self, names: Iterable[str]) -> None: ...
     def bounds_changed(self, bounds: tuple[Seconds, ...]) -> None: ...
+
+
+class Recorder(Protocol):
+    """What remembers states; each call must be cheap, and never waits."""
+
+    def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None: ...
+    def left(self, names: Iterable[str], time: Timestamp) -> None: ...
+    def renamed(self, old: str, new: str) -> None: ...
 
 
 class _Stage(Enum):
@@ -178,6 +189,7 @@ class Engine:
         analysis: AnalysisPool,
         publisher: Publisher,
         meters: Meters,
+        recorder: Recorder,
         memory: Memory,
         as_text: results.AsText,
         reload: Callable[[ReloadRequested], None],
@@ -190,6 +202,7 @@ class Engine:
         self._analysis = analysis
         self._publisher = publisher
         self._meters = meters
+        self._recorder = recorder
         self._memory = memory
         self._as_text = as_text
         self._reload = reload
@@ -645,6 +658,7 @@ class Engine:
             return  # it left the list, or is another one by now
         state, transition = advance(before, result, self._bounds, self._memory)
         self._states[name] = state
+        self._recorder.noted(state, result.observation.time, checked=True)
         self._publisher.publish(state)
         lost = self._connectivity.up is False and self._depends_on_connection(state)
         if result.error is not None and lost:
@@ -707,6 +721,7 @@ class Engine:
         if self._states[name].maintenance == is_open:
             return
         state = self._states[name] = replace(self._states[name], maintenance=is_open)
+        self._recorder.noted(state, self._clock.time(), checked=False)
         self._publisher.publish(state)
         if is_open:
             _tell("maintenance_began", state, alarm=False)
@@ -722,11 +737,17 @@ class Engine:
             self._connectivity.change(event.connectivity)
             self._meters.connectivity(None)
             self._survive(self._release)
+        known = {**event.remembered}
+        leaving = {name: self._states[name] for name in event.change.removed}
         for name in event.change.removed:
             self._survive(self._remove, name)
         self._publisher.remove(event.change.removed)
-        for site in (*event.change.added, *event.change.changed):
-            self._survive(self._put, site)
+        for site in event.change.added:
+            before = leaving.pop(site.was, None)
+            self._survive(self._put, site, before, known.get(site.name))
+        for site in event.change.changed:
+            self._survive(self._put, site, self._states.get(site.name), None)
+        self._recorder.left(leaving, self._clock.time())
         self._meters.sites(len(self._states))
 
     def _remove(self, name: str) -> None:
@@ -735,20 +756,34 @@ class Engine:
         self._calendar.remove(name)
         self._forget(name)
 
-    def _put(self, site: Site) -> None:
-        """List a new site, or a changed one in the place of the old."""
+    def _put(self, site: Site, before: SiteState | None, known: Remembered | None) -> None:
+        """
+        List a new site, or a changed one in the place of the old.
+
+        Args:
+            before: The state of the site that it was until now, under this name or another.
+            known: What another life of the daemon knew of it.
+        """
         self._forget(site.name)
-        is_open = self._calendar.put(site.name, site.maintenance, self._clock.time())
-        state = replace(self._inherit(site), maintenance=is_open)
+        now = self._clock.time()
+        if before is not None and before.site.name != site.name:
+            self._recorder.renamed(before.site.name, site.name)
+        is_open = self._calendar.put(site.name, site.maintenance, now)
+        state = replace(self._inherit(site, before, known), maintenance=is_open)
         self._states[site.name] = state
         self._schedule.add(site.name, site.interval, self._clock.monotonic())
+        if known is not None and awaits_confirmation(state):
+            retry = self._clock.monotonic() + site.confirm.retry_interval
+            self._schedule.check_early(site.name, retry)
+        self._recorder.noted(state, now, checked=False)
         self._publisher.publish(state)
 
-    def _inherit(self, site: Site) -> SiteState:
+    def _inherit(self, site: Site, before: SiteState | None, known: Remembered | None) -> SiteState:
         """Return the state that a new or changed site begins with."""
-        before = self._states.get(site.name)
         if before is not None and _series_key(before.site) == _series_key(site):
             return take_over(before, site)
+        if known is not None:
+            return resume(site, known, self._bounds, self._memory)
         return begin(site, self._bounds, self._clock.time())
 
     def _forget(self, name: str) -> None:

@@ -1,12 +1,14 @@
 """Everything that can happen to the engine; all of it enters by one queue, the inbox."""
 
+from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TypeAlias
 
 from monitor.engine.worker import WorkerProcess
 from monitor.model import Analysis, Observation, Result, Seconds, Site, SiteChange
+from monitor.past import Remembered
 from monitor.records import record
 
 
@@ -80,12 +82,14 @@ class SitesChanged:
         bounds: Of the duration histogram, for counters that begin.
         applied: Is told once the change is in force.
         connectivity: What tells whether the monitor's own connection stands; may be nothing.
+        remembered: What is known of sites from before, by name.
     """
 
     change: SiteChange
     bounds: tuple[Seconds, ...]
     applied: "Future[None] | None" = None
     connectivity: tuple[Site, ...] = ()
+    remembered: Mapping[str, Remembered] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

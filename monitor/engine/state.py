@@ -33,6 +33,7 @@ from monitor.model import (
     Timestamp,
     Transition,
 )
+from monitor.past import Remembered
 
 _Key = TypeVar("_Key")
 
@@ -78,11 +79,10 @@ def advance(
         counters = replace(state.counters, errors=state.counters.errors + 1)
         return replace(state, last=result, recent=recent, counters=counters), None
 
-    before = state.finished
-    result = _sharing(before, result)
-    repeats = before is not None and before.up == verdict.up
-    turned = before is not None and before.up != verdict.up
-    turns = (state.turns << 1 | turned) & ((1 << _WATCHED) - 1)
+    result = _sharing(state.finished, result)
+    repeats = state.said == verdict.up
+    turned = state.said is not None and not repeats
+    turns = _next_turns(state.turns, turned=turned)
     streak = state.streak + 1 if repeats else 1
     watched = result.analysis.content if result.analysis else None
     content = watched.sha256 if watched else None
@@ -94,8 +94,10 @@ def advance(
         status=status,
         since=state.since if status is state.status else seen.time,
         streak=streak,
+        streak_since=state.streak_since if repeats else seen.time,
+        said=verdict.up,
         turns=turns,
-        flapping=turns.bit_count() > (_STEADY_UP_TO if state.flapping else _FLAPS_ABOVE),
+        flapping=_flaps(turns, before=state.flapping),
         maintenance=state.maintenance,
         content=content or state.content,
         content_changed=seen.time if changed else state.content_changed,
@@ -108,6 +110,47 @@ def advance(
     if status is state.status:
         return after, None
     return after, Transition(before=state.status, after=status)
+
+
+def resume(site: Site, known: Remembered, bounds: tuple[Seconds, ...], memory: Memory) -> SiteState:
+    """
+    Return the state with which a site goes on after a restart.
+
+    What gauges show begins with the first check; a site that was left down shows why it is.
+    """
+    turns, flapping = known.turns, known.flapping
+    for _ in range(min(known.repeats, _WATCHED)):
+        turns = _next_turns(turns, turned=False)
+        flapping = _flaps(turns, before=flapping)
+    failures = known.failures[: memory.failures]
+    shown = failures[0] if failures and known.said is False else None
+    return SiteState(
+        site=site,
+        status=known.status,
+        since=known.since,
+        streak=known.streak + known.repeats,
+        streak_since=known.streak_since,
+        said=known.said,
+        turns=turns,
+        flapping=flapping,
+        content=known.content if site.watch is not None else None,
+        content_changed=known.content_changed if site.watch is not None else None,
+        last=shown,
+        finished=shown,
+        recent=known.recent[: memory.results],
+        failures=failures,
+        counters=Counters(durations=(0,) * (len(bounds) + 1)),
+    )
+
+
+def _next_turns(turns: int, *, turned: bool) -> int:
+    """Return what flapping looks at after one more finished check."""
+    return (turns << 1 | turned) & ((1 << _WATCHED) - 1)
+
+
+def _flaps(turns: int, *, before: bool) -> bool:
+    """Tell whether a site flaps, which did or did not flap before."""
+    return turns.bit_count() > (_STEADY_UP_TO if before else _FLAPS_ABOVE)
 
 
 def _sharing(before: Result | None, result: Result) -> Result:
@@ -165,8 +208,7 @@ def rebucket(
 
 def awaits_confirmation(state: SiteState) -> bool:
     """Tell whether the last result was down and the confirmed state does not say so yet."""
-    finished = state.finished
-    return finished is not None and finished.up is False and state.status is not Status.DOWN
+    return state.said is False and state.status is not Status.DOWN
 
 
 def _confirmed(state: SiteState, streak: int, *, up: bool) -> Status:

@@ -22,10 +22,11 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
-from monitor.model import Load, Seconds, Timestamp
+from monitor.model import Bytes, Load, Seconds, Timestamp
 
 _LAG_BUCKETS = (0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 _ANALYSIS_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
+_HISTORY_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 _SCRAPE_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
@@ -143,6 +144,35 @@ class Internal:
             "Lines of the log that were lost because nobody read it fast enough",
             registry=registry,
         )
+        self._history_persistent = Gauge(
+            "monitor_history_persistent",
+            "Whether what is remembered is written to the store; 0 while it is kept in memory only",
+            registry=registry,
+        )
+        self._history_rows = Counter(
+            "monitor_history_rows_written_total",
+            "Results, spans, states and rollups that were written to the store",
+            registry=registry,
+        )
+        self._history_seconds = Histogram(
+            "monitor_history_seconds",
+            "How long a transaction of the history took",
+            buckets=_HISTORY_BUCKETS,
+            registry=registry,
+        )
+        self._history_errors = Counter(
+            "monitor_history_write_errors_total",
+            "Transactions of the history that failed; what they were to write waits",
+            registry=registry,
+        )
+        self._history_dropped = Counter(
+            "monitor_history_results_dropped_total",
+            "Results that were not written because the store was away for too long",
+            registry=registry,
+        )
+        self._history_size = Gauge(
+            "monitor_history_size_bytes", "Size of the store", registry=registry
+        )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -200,6 +230,27 @@ class Internal:
     def log_line_dropped(self) -> None:
         """Count a line of the log that was lost."""
         self._log_lines_dropped.inc()
+
+    def history_written(self, rows: int, seconds: Seconds) -> None:
+        """Count a transaction of the history, and what it wrote."""
+        self._history_rows.inc(rows)
+        self._history_seconds.observe(seconds)
+
+    def history_failed(self) -> None:
+        """Count a transaction of the history that failed."""
+        self._history_errors.inc()
+
+    def history_dropped(self, results: int) -> None:
+        """Count results that are not remembered."""
+        self._history_dropped.inc(results)
+
+    def history_persistent(self, persistent: bool) -> None:
+        """Say whether the store can be used."""
+        self._history_persistent.set(persistent)
+
+    def history_size(self, size: Bytes) -> None:
+        """Say how large the store is."""
+        self._history_size.set(size)
 
     def exposition(self, *, openmetrics: bool) -> bytes:
         """Return these metrics as text; in OpenMetrics with the end of the exposition."""

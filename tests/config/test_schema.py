@@ -58,14 +58,15 @@ def test_the_top_level_and_the_site_have_their_keys(tables):
     ]
     site = schema["$defs"]["site"]
     assert list(site["properties"]) == [
-        *("url", "name", "group", "labels", "interval", "timeout", "confirm", "maintenance"),
-        "connectivity",
+        *("url", "name", "was", "group", "labels"),
+        *("interval", "timeout", "confirm", "maintenance", "connectivity"),
         *("web", "net", "ping", "expect", "extract", "watch"),
     ]
     assert site["required"] == ["url"]
     assert set(site["properties"]) - set(schema["$defs"]["defaults"]["properties"]) == {
         "url",
         "name",
+        "was",
     }
     assert [list(item) for item in schema["properties"]["sites"]["items"]["anyOf"]] == [
         ["type", "description"],

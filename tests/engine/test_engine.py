@@ -1,3 +1,4 @@
+import logging
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -33,12 +34,14 @@ from monitor.model import (
     Status,
     Verdict,
 )
+from monitor.past import Remembered
 from tests.fakes import (
     FakeClock,
     Listener,
     ManualAnalysis,
     ManualProbes,
     answered,
+    down_result,
     hung,
     refused,
     site,
@@ -66,6 +69,7 @@ class Rig:
             analysis=cast(Any, self.analysis),
             publisher=self.listener,
             meters=self.listener,
+            recorder=self.listener,
             memory=Memory(results=5, failures=3),
             as_text=as_text,
             reload=self.reloads.append,
@@ -73,12 +77,14 @@ class Rig:
             between_turns=lambda: None,
         )
 
-    def change(self, *, connectivity=(), **change) -> None:
-        event = SitesChanged(SiteChange(**change), BOUNDS, connectivity=connectivity)
+    def change(self, *, connectivity=(), remembered=None, **change) -> None:
+        event = SitesChanged(
+            SiteChange(**change), BOUNDS, connectivity=connectivity, remembered=remembered or {}
+        )
         self.engine.handle(event)
 
-    def list(self, *sites) -> None:
-        self.change(added=sites)
+    def list(self, *sites, **remembered) -> None:
+        self.change(added=sites, remembered=remembered)
 
     def advance(self, seconds: float) -> None:
         """Let time pass in small steps, as the loop would see it."""
@@ -1042,3 +1048,64 @@ def test_an_enormous_interval_is_waited_for_in_pieces(rig):
     rig.advance(60.0)
     rig.probes.take()
     assert 0 < rig.engine._wait_time() <= 3600.0
+
+
+def test_a_site_goes_on_after_a_restart_as_it_was_left(rig, caplog):
+    """Down since then, with its evidence; the next failure is news to nobody."""
+    listed = site(confirm=Confirm(failures=2))
+    failure = down_result(listed, time=rig.clock.time() - 60)
+    known = Remembered(
+        status=Status.DOWN,
+        since=rig.clock.time() - 10800,
+        streak=40,
+        streak_since=rig.clock.time() - 10805,
+        said=False,
+        repeats=2,
+        failures=(failure,),
+    )
+    with caplog.at_level(logging.INFO):
+        rig.list(listed, shop=known)
+        assert (rig.state().status, rig.state().since) == (Status.DOWN, known.since)
+        assert (rig.state().streak, rig.state().failures) == (42, (failure,))
+        assert rig.state().last is failure
+        rig.advance(10)
+        rig.finish(listed, refused(rig.clock.time()))
+    assert (rig.state().streak, rig.state().since) == (43, known.since)
+    assert "site_down" not in caplog.text
+
+
+def test_a_failure_that_was_to_be_confirmed_is_asked_after_soon(rig):
+    """A restart between the first failure and the second postpones no confirmation."""
+    listed = site(interval=3600, confirm=Confirm(failures=2, retry_interval=5))
+    first = rig.clock.time() - 3
+    known = Remembered(status=Status.UP, since=0, streak=1, streak_since=first, said=False)
+    rig.list(listed, shop=known)
+    rig.advance(5.2)
+    assert rig.probes.take() == [listed]
+    rig.finish(listed, refused(rig.clock.time()))
+    assert rig.state().status is Status.DOWN
+    assert rig.state().streak_since == first
+
+
+def test_a_renamed_site_carries_on_its_state(rig):
+    """The memory of its former name is told to go with it, and the state goes on."""
+    rig.list(site("old", url="http://a.test/", target="http://a.test/"))
+    rig.advance(10)
+    rig.finish(rig.probes.take()[0], refused(rig.clock.time()))
+    since = rig.state("old").since
+    new = site("new", was="old", url="http://a.test/", target="http://a.test/")
+    rig.change(removed=("old",), added=(new,))
+    assert (rig.state("new").status, rig.state("new").since) == (Status.DOWN, since)
+    assert rig.listener.renames == [("old", "new")]
+    assert rig.listener.gone == []
+
+
+def test_everything_that_becomes_of_a_site_is_noted(rig):
+    """Each result at its own time, and that a site left the list."""
+    listed = site()
+    rig.list(listed)
+    rig.advance(10)
+    rig.finish(rig.probes.take()[0], refused(time=1234.5))
+    assert rig.listener.notes[-1] == (Status.DOWN, 1234.5, True)
+    rig.change(removed=("shop",))
+    assert rig.listener.gone == ["shop"]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -56,7 +57,11 @@ def fetch(url: str, method: str = "GET", headers: Mapping[str, str] | None = Non
 
 
 class Daemon:
-    """``monitor run`` as a user starts it, in a folder of its own, with *arguments* in addition."""
+    """
+    ``monitor run`` as a user starts it, in a folder of its own, with *arguments* in addition.
+
+    Its data folder is a new one unless MONITOR_DATA names another.
+    """
 
     def __init__(
         self, folder: Path, sites: str, *, arguments: Sequence[str] = (), **environ: str
@@ -69,12 +74,15 @@ class Daemon:
             *("--listen", "127.0.0.1:0"),
             *arguments,
         ]
+        environ = {"MONITOR_DATA": mkdtemp(dir=folder), **environ}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command, stderr=log, cwd=folder, env={**os.environ, **environ}
             )
         try:
             self.url = f"http://{until(self._address, 'the start')}"
+            if "--web-config" not in arguments:  # what is remembered is read before the first check
+                until(lambda: self.get("/-/ready")[0] == HTTPStatus.OK, "being ready")
         except BaseException:
             self.kill()
             raise

@@ -1,0 +1,67 @@
+"""The data folder: one daemon has it at a time."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from monitor.errors import HistoryError, StartupError
+
+_LOCK = "lock"
+
+
+class DataFolder:
+    """
+    A folder that is ours while its lock is held, which ends with the process, however that ends.
+
+    Attributes:
+        path: Need not be there yet.
+    """
+
+    def __init__(self, path: Path, owner: str) -> None:
+        self.path = path
+        self._owner = owner
+        self._lock: int | None = None
+
+    def claim(self) -> None:
+        """
+        Make the folder where there is none, and take it; does nothing where it is ours already.
+
+        Raises:
+            StartupError: Another daemon has it.
+            HistoryError: It cannot be made, or not be written into.
+        """
+        if self._lock is not None:
+            return
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HistoryError(
+                f"the data folder {self.path} cannot be used: {error.strerror}"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with os.fdopen(lock, encoding="utf-8", errors="replace") as file:
+                who = file.read().strip() or "another process"
+            raise StartupError(
+                f"the data folder {self.path} is in use by {who}; give each daemon one of its own "
+                "by --data DIR"
+            ) from None
+        except OSError as error:
+            os.close(lock)
+            raise HistoryError(
+                f"the data folder {self.path} cannot be locked: {error.strerror}"
+            ) from error
+        self._lock = lock
+        try:
+            os.truncate(lock, 0)
+            os.pwrite(lock, f"{self._owner}\n".encode(), 0)
+        except OSError:
+            pass  # a full disk: what counts is the lock, and it is ours
+
+    def release(self) -> None:
+        """Let another daemon have the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

@@ -1,0 +1,613 @@
+"""
+Everything that is written into the store, as SQL; each function takes part in a transaction.
+
+The writer's thread calls these, on the one connection that writes.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import (
+    Connection,
+    Table,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from monitor.history import schema
+from monitor.history.days import BLOCK, pack_days, total, unpack_days
+from monitor.history.journal import Gathered
+from monitor.history.rollup import (
+    LEVELS,
+    Level,
+    Outcome,
+    Rollup,
+    coarser,
+    pack_results,
+    pack_rollups,
+    roll_up,
+    unpack_results,
+    unpack_rollups,
+)
+from monitor.history.tracks import Row
+from monitor.history.uptime import DAY, Milliseconds, Stretch, Sums, compose, tally
+from monitor.model import Bytes
+from monitor.past import Condition
+
+_MANY = 500
+"""Names or numbers in one question: databases bound how many there may be."""
+
+_Item = TypeVar("_Item")
+
+
+class Listed(NamedTuple):
+    """
+    A site as the store has it.
+
+    Attributes:
+        last_seen: By the daemon that wrote of it last.
+    """
+
+    id: int
+    name: str
+    identity: bytes
+    run: int
+    removed: Milliseconds | None
+    days_until: int
+    last_seen: Milliseconds
+    seat: str
+
+
+def in_parts(items: Sequence[_Item], size: int = _MANY) -> Iterator[Sequence[_Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def salt(connection: Connection) -> bytes:
+    """Return what makes identities of this store tell nothing elsewhere."""
+    name = "salt"
+    found = connection.scalar(select(schema.facts.c.value).where(schema.facts.c.name == name))
+    if found is None:
+        found = os.urandom(16)
+        connection.execute(insert(schema.facts).values(name=name, value=found))
+    return bytes(found)
+
+
+# ---------------------------------------------------------------- runs and sites
+
+
+def begin_run(connection: Connection, seat: str, now: Milliseconds, version: str) -> int:
+    run: int | None = connection.scalar(
+        insert(schema.runs)
+        .values(seat=seat, began=now, last_seen=now, version=version)
+        .returning(schema.runs.c.id)
+    )
+    assert run is not None  # noqa: S101  what returning() is for
+    return run
+
+
+def is_known(connection: Connection, run: int) -> bool:
+    """Tell whether the store still is the one in which the run began."""
+    return connection.scalar(select(schema.runs.c.id).where(schema.runs.c.id == run)) is not None
+
+
+def see(connection: Connection, run: int, now: Milliseconds) -> None:
+    """Note that the daemon lives."""
+    connection.execute(update(schema.runs).where(schema.runs.c.id == run).values(last_seen=now))
+
+
+def listed(connection: Connection, names: Sequence[str]) -> dict[str, Listed]:
+    found = {}
+    for part in in_parts(names):
+        rows = connection.execute(
+            select(
+                schema.sites.c.id,
+                schema.sites.c.name,
+                schema.sites.c.identity,
+                schema.sites.c.run,
+                schema.sites.c.removed,
+                schema.sites.c.days_until,
+                schema.runs.c.last_seen,
+                schema.runs.c.seat,
+            )
+            .join(schema.runs, schema.runs.c.id == schema.sites.c.run)
+            .where(schema.sites.c.name.in_(part))
+        )
+        found.update({row.name: Listed(*row) for row in rows})
+    return found
+
+
+def rename(connection: Connection, old: str, new: str) -> bool:
+    """
+    Have a site remembered under another name.
+
+    Returns:
+        Whether it was: not where a site of that name is listed, which has a memory of its own.
+    """
+    sites = schema.sites
+    connection.execute(delete(sites).where(sites.c.name == new, sites.c.removed.is_not(None)))
+    if connection.scalar(select(sites.c.id).where(sites.c.name == new)) is not None:
+        return False
+    done = connection.execute(update(sites).where(sites.c.name == old).values(name=new))
+    return done.rowcount > 0
+
+
+def add_sites(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(schema.sites), list(rows))
+
+
+def take_sites(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Have sites written by another run: ``number``, ``run``, ``grp``, ``identity`` of each."""
+    if rows:
+        connection.execute(
+            update(schema.sites)
+            .where(schema.sites.c.id == bindparam("number"))
+            .values(
+                run=bindparam("run"),
+                grp=bindparam("grp"),
+                identity=bindparam("identity"),
+                removed=None,
+            ),
+            list(rows),
+        )
+
+
+def close_spans(connection: Connection, ids: Sequence[int]) -> None:
+    """End what lasts of sites at the moment when their daemon was seen last."""
+    last_seen = (
+        select(schema.runs.c.last_seen)
+        .join(schema.sites, schema.sites.c.run == schema.runs.c.id)
+        .where(schema.sites.c.id == schema.spans.c.site)
+        .scalar_subquery()
+    )
+    for part in in_parts(ids):
+        lasting = (schema.spans.c.site.in_(part), schema.spans.c.end.is_(None))
+        connection.execute(
+            update(schema.spans)
+            .where(*lasting)
+            .values(
+                end=case((last_seen > schema.spans.c.begin, last_seen), else_=schema.spans.c.begin)
+            )
+        )
+
+
+def remove_absent(connection: Connection, seat: str, run: int, now: Milliseconds) -> None:
+    """Note which sites of an earlier run in the same seat are not in the list any more."""
+    earlier = select(schema.runs.c.id).where(schema.runs.c.seat == seat, schema.runs.c.id != run)
+    gone = (schema.sites.c.run.in_(earlier), schema.sites.c.removed.is_(None))
+    ids = connection.scalars(select(schema.sites.c.id).where(*gone)).all()
+    close_spans(connection, ids)
+    for part in in_parts(ids):
+        connection.execute(
+            update(schema.sites).where(schema.sites.c.id.in_(part)).values(removed=now)
+        )
+
+
+def mark_removed(connection: Connection, ids: Sequence[int], now: Milliseconds) -> None:
+    for part in in_parts(ids):
+        connection.execute(
+            update(schema.sites).where(schema.sites.c.id.in_(part)).values(removed=now)
+        )
+
+
+def forget_removed(connection: Connection, before: Milliseconds, most: int) -> int:
+    """Drop a few of the sites that left the list before a moment, with all their memory."""
+    abandoned = select(schema.runs.c.id).where(schema.runs.c.last_seen < before)
+    ids = connection.scalars(
+        select(schema.sites.c.id)
+        .where(or_(schema.sites.c.removed < before, schema.sites.c.run.in_(abandoned)))
+        .limit(most)
+    ).all()
+    if ids:
+        connection.execute(delete(schema.sites).where(schema.sites.c.id.in_(ids)))
+    return len(ids)
+
+
+# ---------------------------------------------------------------- what the engine knows
+
+
+def write_states(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    _upsert(connection, schema.states, rows)
+
+
+def write_failures(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep failures with their evidence: ``site``, ``time``, ``data``, ``oldest`` of each."""
+    if not rows:
+        return
+    _upsert(
+        connection,
+        schema.failures,
+        [{key: row[key] for key in ("site", "time", "data")} for row in rows],
+    )
+    connection.execute(
+        delete(schema.failures).where(
+            schema.failures.c.site == bindparam("of"),
+            schema.failures.c.time < bindparam("oldest"),
+        ),
+        [{"of": row["site"], "oldest": row["oldest"]} for row in rows],
+    )
+
+
+def states_of(connection: Connection, ids: Sequence[int]) -> dict[int, Any]:
+    return {
+        row.site: row
+        for part in in_parts(ids)
+        for row in connection.execute(select(schema.states).where(schema.states.c.site.in_(part)))
+    }
+
+
+def failures_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[bytes]]:
+    """Return the evidence of sites' last failures, the newest first."""
+    found: dict[int, list[bytes]] = defaultdict(list)
+    for part in in_parts(ids):
+        for row in connection.execute(
+            select(schema.failures.c.site, schema.failures.c.data)
+            .where(schema.failures.c.site.in_(part))
+            .order_by(schema.failures.c.time.desc())
+        ):
+            found[row.site].append(bytes(row.data))
+    return found
+
+
+# ---------------------------------------------------------------- spans
+
+
+def write_spans(connection: Connection, rows: Iterable[tuple[int, Row]]) -> None:
+    """Write spans in the places of those with the same site, track and begin."""
+    kept, gone = [], []
+    for site, row in rows:
+        if row.end is not None and row.end <= row.begin:
+            gone.append({"of": site, "on": row.track, "at": row.begin})
+        else:
+            kept.append(
+                {
+                    "site": site,
+                    "track": row.track,
+                    "begin": row.begin,
+                    "end": row.end,
+                    "condition": str(row.condition),
+                    "reason": row.reason,
+                    "message": row.message,
+                }
+            )
+    _upsert(connection, schema.spans, kept)
+    if gone:
+        connection.execute(
+            delete(schema.spans).where(
+                schema.spans.c.site == bindparam("of"),
+                schema.spans.c.track == bindparam("on"),
+                schema.spans.c.begin == bindparam("at"),
+            ),
+            gone,
+        )
+
+
+def spans_since(connection: Connection, since: Mapping[int, Milliseconds]) -> dict[int, list[Row]]:
+    """Return the spans of the state of sites that ended after a moment, in order."""
+    found: dict[int, list[Row]] = {}
+    for part in in_parts(list(since)):
+        least = min(since[site] for site in part)
+        for row in connection.execute(
+            select(schema.spans)
+            .where(
+                schema.spans.c.site.in_(part),
+                schema.spans.c.track == schema.STATE_TRACK,
+                schema.spans.c.end > least,
+            )
+            .order_by(schema.spans.c.site, schema.spans.c.begin)
+        ):
+            if row.end > since[row.site]:
+                found.setdefault(row.site, []).append(
+                    Row(
+                        row.track,
+                        row.begin,
+                        row.end,
+                        Condition(row.condition),
+                        row.reason,
+                        row.message,
+                    )
+                )
+    return found
+
+
+def stretches_of(
+    connection: Connection, site: int, begin: Milliseconds, end: Milliseconds
+) -> list[Stretch]:
+    """Return a site's composed spans that overlap a window."""
+    tracks: dict[int, list[Stretch]] = {schema.STATE_TRACK: [], schema.MAINTENANCE_TRACK: []}
+    spans = schema.spans
+    for track, stretches in tracks.items():
+        own = (spans.c.site == site, spans.c.track == track)
+        first = (
+            select(func.max(spans.c.begin)).where(*own, spans.c.begin <= begin).scalar_subquery()
+        )
+        for row in connection.execute(
+            select(spans)
+            .where(*own, spans.c.begin >= func.coalesce(first, begin), spans.c.begin < end)
+            .order_by(spans.c.begin)
+        ):
+            until = end if row.end is None else row.end
+            if until > begin:
+                stretches.append(
+                    Stretch(row.begin, until, Condition(row.condition), row.reason, row.message)
+                )
+    return compose(tracks[schema.STATE_TRACK], tracks[schema.MAINTENANCE_TRACK])
+
+
+def sum_up_days(connection: Connection, site: int, first: int, today: int) -> None:
+    """Write the sums of a site's days from *first* to the day before *today*, again or anew."""
+    days = schema.days
+    at = first
+    while at < today:
+        block = at // BLOCK
+        row = connection.execute(
+            select(days)
+            .where(days.c.site == site, days.c.block < block)
+            .order_by(days.c.block.desc())
+            .limit(1)
+        ).first()
+        before = total(sums_before(row), unpack_days(bytes(row.data))) if row else Sums()
+        data = connection.scalar(
+            select(days.c.data).where(days.c.site == site, days.c.block == block)
+        )
+        offset = at - block * BLOCK
+        known = unpack_days(bytes(data))[:offset] if data is not None else []
+        was_down = known[-1].was_down if known else before.was_down
+        known += [Sums(was_down=was_down)] * (offset - len(known))
+        last = min(today, (block + 1) * BLOCK)
+        spans = stretches_of(connection, site, at * DAY, last * DAY)
+        for day in range(at, last):
+            sums = tally(
+                (one for one in spans if one.end > day * DAY),
+                day * DAY,
+                (day + 1) * DAY,
+                was_down=was_down,
+            )
+            known.append(sums)
+            was_down = sums.was_down
+        _upsert(
+            connection,
+            days,
+            [
+                {
+                    "site": site,
+                    "block": block,
+                    "up": before.up,
+                    "down": before.down,
+                    "maintenance": before.maintenance,
+                    "unknown": before.unknown,
+                    "begun": before.begun,
+                    "was_down": before.was_down,
+                    "data": pack_days(known),
+                }
+            ],
+        )
+        at = last
+    connection.execute(
+        update(schema.sites).where(schema.sites.c.id == site).values(days_until=today)
+    )
+
+
+def sums_before(row: Any) -> Sums:
+    """Return the sums of all days before a block, as its row has them."""
+    return Sums(row.up, row.down, row.maintenance, row.unknown, row.begun, was_down=row.was_down)
+
+
+# ---------------------------------------------------------------- results
+
+
+def write_journal(connection: Connection, seat: str, gathered: Gathered) -> int:
+    """Return the number of the row."""
+    seq: int | None = connection.scalar(
+        insert(schema.journal)
+        .values(seat=seat, data=gathered.to_bytes())
+        .returning(schema.journal.c.seq)
+    )
+    assert seq is not None  # noqa: S101  what returning() is for
+    return seq
+
+
+def journal_of(connection: Connection, seat: str) -> list[tuple[int, Gathered]]:
+    """Return what a seat's daemon had not packed yet."""
+    rows = connection.execute(
+        select(schema.journal.c.seq, schema.journal.c.data)
+        .where(schema.journal.c.seat == seat)
+        .order_by(schema.journal.c.seq)
+    )
+    return [(row.seq, Gathered.from_bytes(bytes(row.data))) for row in rows]
+
+
+def orphaned_seats(connection: Connection, alive_since: Milliseconds) -> list[str]:
+    """Return the seats that have results to pack and whose daemons have not been seen since."""
+    alive = select(schema.runs.c.seat).where(schema.runs.c.last_seen >= alive_since)
+    seats = select(schema.journal.c.seat).distinct().where(schema.journal.c.seat.not_in(alive))
+    return list(connection.scalars(seats))
+
+
+def drop_journal(connection: Connection, seat: str, up_to: int) -> None:
+    connection.execute(
+        delete(schema.journal).where(schema.journal.c.seat == seat, schema.journal.c.seq <= up_to)
+    )
+
+
+def packed_slots(connection: Connection, seat: str) -> dict[int, int]:
+    """Return up to which row of the journal each slot's sites are packed."""
+    rows = connection.execute(
+        select(schema.packed.c.slot, schema.packed.c.seq).where(schema.packed.c.seat == seat)
+    )
+    return {row.slot: row.seq for row in rows}
+
+
+def note_packed(connection: Connection, seat: str, slot: int, seq: int) -> None:
+    _upsert(connection, schema.packed, [{"seat": seat, "slot": slot, "seq": seq}])
+
+
+def pack(connection: Connection, seq: int, results: Mapping[int, Sequence[Outcome]]) -> int:
+    """
+    Keep sites' results in rows of their own, and count them in all rollups.
+
+    Returns:
+        How many rows were written.
+    """
+    rows = []
+    fresh: dict[tuple[int, int, int], dict[int, Rollup]] = {}
+    for site, some in results.items():
+        begin = min(one.time for one in some)
+        data = pack_results(begin, some)
+        rows.append({"site": site, "begin": begin, "seq": seq, "data": data})
+        finer = None
+        for level in LEVELS:
+            if finer is None:
+                found = roll_up(some, level.step)
+            else:
+                found = coarser(found, level.step // finer.step)
+            finer = level
+            for number, rollup in found.items():
+                block = number * level.step // level.block
+                fresh.setdefault((site, level.number, block), {})[number] = rollup
+    if rows:
+        _upsert(connection, schema.results, rows)
+    return len(rows) + _merge_rollups(connection, fresh)
+
+
+def _merge_rollups(
+    connection: Connection, fresh: Mapping[tuple[int, int, int], Mapping[int, Rollup]]
+) -> int:
+    table = schema.rollups
+    written = 0
+    for level in LEVELS:
+        keys = [key for key in fresh if key[1] == level.number]
+        for part in in_parts(keys):
+            blocks = {block for _, _, block in part}
+            known = {
+                (row.site, level.number, row.block): bytes(row.data)
+                for row in connection.execute(
+                    select(table.c.site, table.c.block, table.c.data).where(
+                        table.c.site.in_({site for site, _, _ in part}),
+                        table.c.level == level.number,
+                        table.c.block.in_(blocks)
+                        if len(blocks) <= _MANY
+                        else table.c.block.between(min(blocks), max(blocks)),
+                    )
+                )
+            }
+            rows = []
+            for key in part:
+                site, number, block = key
+                first = first_of(level, block)
+                merged = unpack_rollups(first, known[key]) if key in known else {}
+                for step, rollup in fresh[key].items():
+                    merged.setdefault(step, Rollup()).merge(rollup)
+                data = pack_rollups(first, merged)
+                rows.append({"site": site, "level": number, "block": block, "data": data})
+            _upsert(connection, table, rows)
+            written += len(rows)
+    return written
+
+
+def first_of(level: Level, block: int) -> int:
+    """Return the number of a block's first step."""
+    return block * level.block // level.step
+
+
+def trim(
+    connection: Connection,
+    ids: Collection[int],
+    raw: Milliseconds | None,
+    levels: Mapping[Level, Milliseconds | None],
+) -> None:
+    """Drop what of sites is older than these moments; None keeps everything."""
+    if not ids:
+        return
+    if raw is not None:
+        connection.execute(
+            delete(schema.results).where(
+                schema.results.c.site.in_(ids), schema.results.c.begin < raw
+            )
+        )
+    for level, moment in levels.items():
+        if moment is not None:
+            connection.execute(
+                delete(schema.rollups).where(
+                    schema.rollups.c.site.in_(ids),
+                    schema.rollups.c.level == level.number,
+                    schema.rollups.c.block < moment // level.block,
+                )
+            )
+
+
+def present(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Return those of these sites that there still are."""
+    return {
+        found
+        for part in in_parts(ids)
+        for found in connection.scalars(
+            select(schema.sites.c.id).where(schema.sites.c.id.in_(part))
+        )
+    }
+
+
+def last_results(connection: Connection, ids: Sequence[int]) -> dict[int, list[Outcome]]:
+    """Return the results of each site that were packed last, the oldest first."""
+    table = schema.results
+    other = table.alias()
+    last = select(func.max(other.c.begin)).where(other.c.site == table.c.site).scalar_subquery()
+    return {
+        row.site: list(unpack_results(row.begin, bytes(row.data)))
+        for part in in_parts(ids)
+        for row in connection.execute(
+            select(table.c.site, table.c.begin, table.c.data).where(
+                table.c.site.in_(part), table.c.begin == last
+            )
+        )
+    }
+
+
+# ---------------------------------------------------------------- the database itself
+
+
+def size(connection: Connection) -> tuple[Bytes, Bytes]:
+    """Return how large the store is, and how much of that is in use."""
+    if connection.dialect.name == "postgresql":
+        whole = int(connection.scalar(text("SELECT pg_database_size(current_database())")) or 0)
+        return whole, whole
+    page, pages, free = (
+        int(connection.scalar(text(f"PRAGMA {name}")) or 0)
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    return page * pages, page * (pages - free)
+
+
+def give_back(connection: Connection, pages: int) -> None:
+    """Let an SQLite file shrink by some of the pages that it does not use."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA incremental_vacuum({pages})").fetchall()
+
+
+def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows, each in the place of one that has the same key."""
+    if not rows:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    keys = [column.name for column in table.primary_key]
+    statement = dialect.insert(table)
+    statement = statement.on_conflict_do_update(
+        index_elements=keys,
+        set_={
+            column.name: statement.excluded[column.name]
+            for column in table.columns
+            if column.name not in keys
+        },
+    )
+    connection.execute(statement, list(rows))

@@ -1,0 +1,669 @@
+"""
+The questions of pages, API, badges and reports; in any thread, each on a connection of its own.
+
+What a window consists of is put together of three parts: the whole days that are summed up, which
+are two rows a site whatever the window's length; the rest of the day it begins in; and what comes
+after the last day that is summed up. Only the latter two look at spans, the second seldom: of a day
+that was good from beginning to end, any part is good.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, Select, func, or_, select
+
+from monitor.clock import Clock
+from monitor.history import schema
+from monitor.history.days import BLOCK, RECORD, total, unpack_days
+from monitor.history.journal import SLOTS, Gathered, milliseconds
+from monitor.history.ledger import first_of, sums_before
+from monitor.history.rollup import (
+    LEVELS,
+    UNKNOWN,
+    UP,
+    Level,
+    Outcome,
+    Rollup,
+    roll_up,
+    unpack_results,
+    unpack_rollups,
+)
+from monitor.history.store import require_current, told
+from monitor.history.uptime import (
+    DAY,
+    SECOND,
+    Milliseconds,
+    Stretch,
+    Sums,
+    compose,
+    outages,
+    tally,
+)
+from monitor.model import Past, Reason, Seconds, Timestamp
+from monitor.past import Condition, Day, LatencyPoint, Span, Uptime
+
+_ALL = 500
+"""Where more sites than that are asked for, all are read, and those not asked for are left out."""
+_ALIVE: Milliseconds = 20_000
+"""A daemon that was seen in so much time goes on, and what lasts of its sites lasts until now."""
+
+_CONDITIONS = {str(one): one for one in Condition}
+_REASONS = {str(one): one for one in Reason}
+
+
+class _Site(NamedTuple):
+    """
+    A site that is asked for.
+
+    Attributes:
+        days_until: The first day that is not summed up yet.
+        until: Up to when it is known what it was in; nothing lasts beyond.
+        observed: Whether that goes on.
+    """
+
+    id: int
+    name: str
+    seat: str
+    days_until: int
+    until: Milliseconds
+    observed: bool
+
+
+class Listing(NamedTuple):
+    """A site that is remembered, for whoever has no list."""
+
+    name: str
+    group: str
+    removed: Timestamp | None
+
+
+class Reader:
+    """
+    What is remembered: ``past.History``, and what only commands ask.
+
+    Each question raises HistoryError where the store cannot be read.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # ------------------------------------------------------------ availability
+
+    def uptime(self, sites: Sequence[str], begin: Timestamp, end: Timestamp) -> dict[str, Uptime]:
+        first, last = milliseconds(begin), milliseconds(end)
+        with self._reading() as connection:
+            some = self._sites(connection, sites)
+            sums = _Windows(connection, some, first, last).sums()
+        return {one.name: sums[one.id].uptime(max(0, last - first)) for one in some}
+
+    def days(self, sites: Sequence[str], *, days: int, now: Timestamp) -> dict[str, list[Day]]:
+        """Return the last so many UTC days of each site, oldest first, today the last of them."""
+        moment = milliseconds(now)
+        today = moment // DAY
+        first = today - days + 1
+        with self._reading() as connection:
+            some = self._sites(connection, sites)
+            return _Calendar(first, moment).days(connection, some)
+
+    def outages(self, sites: Sequence[str], begin: Timestamp, end: Timestamp) -> list[Span]:
+        """Return the outages that overlap the window, newest first; each in its whole length."""
+        first, last = milliseconds(begin), milliseconds(end)
+        found: list[Span] = []
+        with self._reading() as connection:
+            some = self._sites(connection, sites)
+            down = _ever_down(connection, first, last)
+            some = [one for one in some if one.id in down]
+            since = min((down[one.id] for one in some), default=first)
+            spans = _spans(connection, some, since, last, from_good=True)
+        for site in some:
+            for one in outages(spans.get(site.id, ())):
+                if one.begin < last and one.end > first:
+                    lasts = site.observed and one.end == site.until
+                    found.append(_span(site.name, one, lasts=lasts))
+        found.sort(key=lambda span: span.begin, reverse=True)
+        return found
+
+    def spans(self, sites: Sequence[str], begin: Timestamp, end: Timestamp) -> Iterator[Span]:
+        """Yield what sites were in, each stretch cut to the window, by site and time."""
+        first, last = milliseconds(begin), milliseconds(end)
+        with self._reading() as connection:
+            for site in self._sites(connection, sites):
+                for one in _spans(connection, [site], first, last).get(site.id, ()):
+                    yield _span(site.name, one.within(first, last), lasts=False)
+
+    # ------------------------------------------------------------ latency and results
+
+    def latency(
+        self, site: str, begin: Timestamp, end: Timestamp, step: Seconds
+    ) -> list[LatencyPoint]:
+        """
+        Return points from *begin* on, *step* apart; those without a check that was up are missing.
+
+        Of the coarsest rollup whose steps fit into one of these; below five minutes, of results.
+        """
+        first, last, width = milliseconds(begin), milliseconds(end), milliseconds(step)
+        points: dict[int, Rollup] = defaultdict(Rollup)
+        with self._reading() as connection:
+            for one in self._sites(connection, [site]) if width > 0 else ():
+                for moment, rollup in _rolled_up(connection, one, first, last, width):
+                    points[max(0, moment - first) // width].merge(rollup)
+        return [
+            LatencyPoint(
+                begin=(first + number * width) / SECOND,
+                count=one.up,
+                p50=_seconds(one.quantile(0.5)),
+                p95=_seconds(one.quantile(0.95)),
+                p99=_seconds(one.quantile(0.99)),
+                max=_seconds(one.most),
+            )
+            for number, one in sorted(points.items())
+            if one.up
+        ]
+
+    def results(
+        self, site: str, begin: Timestamp, end: Timestamp, limit: int | None = None
+    ) -> list[Past]:
+        """Return the last results of a window, newest first."""
+        first, last = milliseconds(begin), milliseconds(end)
+        found: list[Outcome] = []
+        with self._reading() as connection:
+            for one in self._sites(connection, [site]):
+                for part in _newest_first(connection, one, first, last):
+                    found += part
+                    if limit is not None and len(found) >= limit:
+                        break
+        found.sort(reverse=True)
+        return [_past(one) for one in found[:limit]]
+
+    def rollups(self, site: str, level: Level) -> list[tuple[Timestamp, Rollup]]:
+        """Return everything that is kept of one kind, in order."""
+        with self._reading() as connection:
+            return [
+                (number * level.step / SECOND, rollup)
+                for one in self._sites(connection, [site])
+                for number, rollup in sorted(_entries(connection, one.id, level, 0, 2**45))
+            ]
+
+    def listing(self) -> list[Listing]:
+        """Return every site that is remembered, also those that left the list."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                select(schema.sites.c.name, schema.sites.c.grp, schema.sites.c.removed)
+            )
+            return [
+                Listing(row.name, row.grp, None if row.removed is None else row.removed / SECOND)
+                for row in rows
+            ]
+
+    def first_seen(self) -> Timestamp | None:
+        """Return when the memory begins."""
+        with self._reading() as connection:
+            moment = connection.scalar(select(func.min(schema.runs.c.began)))
+        return None if moment is None else moment / SECOND
+
+    # ------------------------------------------------------------ what they have in common
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with told("the history cannot be read"), self._engine.connect() as connection:
+            require_current(connection)
+            yield connection
+
+    def _sites(self, connection: Connection, names: Sequence[str]) -> list[_Site]:
+        """Return those of the sites that are remembered, in the order in which they are named."""
+        now = milliseconds(self._clock.time())
+        table, runs = schema.sites, schema.runs
+        question = select(
+            table.c.id,
+            table.c.name,
+            table.c.days_until,
+            table.c.removed,
+            runs.c.seat,
+            runs.c.last_seen,
+        ).join(runs, runs.c.id == table.c.run)
+        if len(names) <= _ALL:
+            question = question.where(table.c.name.in_(names))
+        found = {}
+        for id_, name, days_until, removed, seat, last_seen in connection.execute(question):
+            alive = removed is None and now - last_seen < _ALIVE
+            until = now if alive else last_seen if removed is None else min(removed, last_seen)
+            found[name] = _Site(id_, name, seat, days_until, until, alive)
+        return [found[name] for name in names if name in found]
+
+
+# ---------------------------------------------------------------- windows
+
+
+class _Windows:
+    """What a window consists of, for many sites at once."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        sites: Sequence[_Site],
+        begin: Milliseconds,
+        end: Milliseconds,
+    ) -> None:
+        self._connection = connection
+        self._sites = sites
+        self._begin = begin
+        self._end = end
+        self._day = begin // DAY
+        self._first = -(-begin // DAY)
+        self._before = _at_day(connection, sites, self._day)
+
+    def sums(self) -> dict[int, Sums]:
+        """Return them by site."""
+        by_days = [one for one in self._sites if self._last_of(one) > self._first]
+        by_spans = [one for one in self._sites if self._last_of(one) <= self._first]
+        found: dict[int, Sums] = {}
+        edges = self._edges(by_days)
+        middles = self._middles(by_days)
+        for site in by_days:
+            middle = middles[site.id]
+            if middle is None:
+                by_spans.append(site)
+            else:
+                found[site.id] = edges[site.id].then(middle)
+        rests = [site for site in by_days if site.id in found]
+        since = min((self._last_of(one) for one in rests), default=0) * DAY
+        spans = _spans(self._connection, rests, since, self._end) if since < self._end else {}
+        for site in rests:
+            so_far = found[site.id]
+            found[site.id] = so_far.then(
+                tally(
+                    spans.get(site.id, ()),
+                    self._last_of(site) * DAY,
+                    self._end,
+                    was_down=so_far.was_down,
+                )
+            )
+        spans = _spans(self._connection, by_spans, self._day * DAY, self._end)
+        for site in by_spans:
+            known = self._before[site.id][0].was_down
+            own = _from(spans.get(site.id, ()), self._day * DAY)
+            found[site.id] = tally(own, self._begin, self._end, was_down=known)
+        return found
+
+    def _last_of(self, site: _Site) -> int:
+        """Return the day up to which whole days are taken."""
+        return min(self._end // DAY, site.days_until)
+
+    def _edges(self, sites: Sequence[_Site]) -> dict[int, Sums]:
+        """Return what the window has of the day it begins in, unless it has all of it."""
+        length = self._first * DAY - self._begin
+        found: dict[int, Sums] = {}
+        mixed = []
+        for site in sites:
+            before, day = self._before[site.id]
+            if not length:
+                found[site.id] = Sums(was_down=before.was_down)
+            elif day.up == DAY:
+                found[site.id] = Sums(up=length)
+            elif day.down == DAY:
+                found[site.id] = Sums(down=length, continued=True, was_down=True)
+            else:
+                mixed.append(site)
+        spans = _spans(self._connection, mixed, self._day * DAY, self._first * DAY)
+        for site in mixed:
+            known = self._before[site.id][0].was_down
+            own = _from(spans.get(site.id, ()), self._day * DAY)
+            found[site.id] = tally(own, self._begin, self._first * DAY, was_down=known)
+        return found
+
+    def _middles(self, sites: Sequence[_Site]) -> dict[int, Sums | None]:
+        """Return the whole days; None where it takes spans to know whether an outage goes on."""
+        found: dict[int, Sums | None] = {}
+        last: dict[int, list[_Site]] = defaultdict(list)
+        for site in sites:
+            last[self._last_of(site)].append(site)
+        for day, some in last.items():
+            after = _at_day(self._connection, some, day)
+            for site in some:
+                before = self._before[site.id][0]
+                if self._first != self._day:
+                    before = before.then(self._before[site.id][1])
+                until = after[site.id][0]
+                down = until.down - before.down
+                found[site.id] = (
+                    None
+                    if down and before.was_down
+                    else Sums(
+                        until.up - before.up,
+                        down,
+                        until.maintenance - before.maintenance,
+                        until.unknown - before.unknown,
+                        until.begun - before.begun,
+                        was_down=until.was_down,
+                    )
+                )
+        return found
+
+
+def _at_day(
+    connection: Connection, sites: Sequence[_Site], day: int
+) -> dict[int, tuple[Sums, Sums]]:
+    """Return the sums of all days before one, and of that day, as far as days are summed up."""
+    table, listed = schema.days, schema.sites
+    last = (
+        select(table.c.block)
+        .where(table.c.site == listed.c.id, table.c.block <= day // BLOCK)
+        .order_by(table.c.block.desc())
+        .limit(1)
+        .correlate(listed)
+        .scalar_subquery()
+    )
+    question = _of(
+        select(table)
+        .select_from(listed)
+        .join(table, (table.c.site == listed.c.id) & (table.c.block == last)),
+        sites,
+    )
+    found = {site.id: (Sums(), Sums()) for site in sites}
+    for row in connection.execute(question):
+        if row.site in found:
+            days = unpack_days(bytes(row.data))
+            at = day - row.block * BLOCK
+            before = total(sums_before(row), days[:at])
+            its = days[at] if at < len(days) else Sums(was_down=before.was_down)
+            found[row.site] = before, its
+    return found
+
+
+class _Calendar:
+    """Days as they are shown; those that sites have in common, which are most, are made once."""
+
+    def __init__(self, first: int, now: Milliseconds) -> None:
+        self._first = first
+        self._now = now
+        self._made: dict[tuple[int, bytes | Sums], Day] = {}
+
+    def days(self, connection: Connection, sites: Sequence[_Site]) -> dict[str, list[Day]]:
+        today = self._now // DAY
+        table, listed = schema.days, schema.sites
+        nothing = [self._day(day, Sums()) for day in range(self._first, today + 1)]
+        found = {site.id: list(nothing) for site in sites}
+        question = _of(
+            select(table.c.site, table.c.block, table.c.data)
+            .select_from(listed)
+            .join(table, table.c.site == listed.c.id)
+            .where(table.c.block >= self._first // BLOCK),
+            sites,
+        )
+        for site, block, data in connection.execute(question):
+            row = found.get(site)
+            if row is None:
+                continue
+            begin = block * BLOCK
+            for day in range(max(begin, self._first), begin + len(data) // RECORD):
+                at = (day - begin) * RECORD
+                row[day - self._first] = self._recorded(day, data[at : at + RECORD])
+        self._add_recent(connection, sites, found, today)
+        return {site.name: found[site.id] for site in sites}
+
+    def _add_recent(
+        self,
+        connection: Connection,
+        sites: Sequence[_Site],
+        found: Mapping[int, list[Day]],
+        today: int,
+    ) -> None:
+        since = min((site.days_until for site in sites), default=today)
+        since = max(since, self._first)
+        before = _at_day(connection, sites, since)
+        spans = _spans(connection, sites, since * DAY, self._now)
+        for site in sites:
+            was_down = before[site.id][0].was_down
+            own = list(_from(spans.get(site.id, ()), since * DAY))
+            for day in range(since, today + 1):
+                end = min((day + 1) * DAY, self._now)
+                its = (one for one in own if one.end > day * DAY)
+                sums = tally(its, day * DAY, end, was_down=was_down)
+                was_down = sums.was_down
+                if day >= site.days_until:
+                    found[site.id][day - self._first] = self._day(day, sums)
+
+    def _recorded(self, day: int, record: bytes) -> Day:
+        made = self._made.get((day, record))
+        if made is None:
+            made = self._made[day, record] = self._day(day, unpack_days(bytes(record))[0])
+        return made
+
+    def _day(self, day: int, sums: Sums) -> Day:
+        made = self._made.get((day, sums))
+        if made is None:
+            passed = min(DAY, self._now - day * DAY)
+            made = self._made[day, sums] = Day(
+                begin=day * DAY / SECOND,
+                uptime=sums.uptime(passed),
+                maintenance=sums.maintenance / SECOND,
+            )
+        return made
+
+
+# ---------------------------------------------------------------- spans
+
+
+def _spans(
+    connection: Connection,
+    sites: Sequence[_Site],
+    begin: Milliseconds,
+    end: Milliseconds,
+    *,
+    from_good: bool = False,
+) -> dict[int, list[Stretch]]:
+    """
+    Return what sites were in, from the span that a moment lies in to the end, composed.
+
+    Args:
+        from_good: Whether to begin at the last span before that moment that was not down.
+    """
+    if not sites:
+        return {}
+    until = {site.id: min(site.until, end) for site in sites}
+    states, windows = (
+        _track(connection, sites, until, track, begin, end, from_good=from_good)
+        for track in (schema.STATE_TRACK, schema.MAINTENANCE_TRACK)
+    )
+    return {site: compose(some, windows.get(site, ())) for site, some in states.items()}
+
+
+def _track(
+    connection: Connection,
+    sites: Sequence[_Site],
+    until: Mapping[int, Milliseconds],
+    track: int,
+    begin: Milliseconds,
+    end: Milliseconds,
+    *,
+    from_good: bool,
+) -> dict[int, list[Stretch]]:
+    table, listed, earlier = schema.spans, schema.sites, schema.spans.alias()
+    good = earlier.c.condition != str(Condition.DOWN) if from_good else earlier.c.track == track
+    first = (
+        select(earlier.c.begin)
+        .where(
+            earlier.c.site == listed.c.id,
+            earlier.c.track == track,
+            earlier.c.begin <= begin,
+            good,
+        )
+        .order_by(earlier.c.begin.desc())
+        .limit(1)
+        .correlate(listed)
+        .scalar_subquery()
+    )
+    question = _of(
+        select(
+            table.c.site,
+            table.c.begin,
+            table.c.end,
+            table.c.condition,
+            table.c.reason,
+            table.c.message,
+        )
+        .select_from(listed)
+        .join(
+            table,
+            (table.c.site == listed.c.id)
+            & (table.c.track == track)
+            & (table.c.begin >= func.coalesce(first, 0))
+            & (table.c.begin < end),
+        )
+        .order_by(table.c.site, table.c.begin),
+        sites,
+    )
+    found: dict[int, list[Stretch]] = defaultdict(list)
+    for site, start, stop, condition, reason, message in connection.execute(question):
+        known = until.get(site)
+        if known is not None:
+            stop = known if stop is None else min(stop, end)  # noqa: PLW2901  what lasts
+            if stop > start:
+                found[site].append(Stretch(start, stop, _CONDITIONS[condition], reason, message))
+    return found
+
+
+def _from(spans: Sequence[Stretch], begin: Milliseconds) -> Iterator[Stretch]:
+    """Yield what lies after a moment, for whom it is known what came before."""
+    for one in spans:
+        if one.end > begin:
+            yield one.within(begin, one.end)
+
+
+def _ever_down(
+    connection: Connection, begin: Milliseconds, end: Milliseconds
+) -> dict[int, Milliseconds]:
+    """Return the sites that were down in a window, each with the moment from which on it was."""
+    table = schema.spans
+    rows = connection.execute(
+        select(table.c.site, func.min(table.c.begin))
+        .where(
+            table.c.condition == str(Condition.DOWN),
+            table.c.begin < end,
+            or_(table.c.end > begin, table.c.end.is_(None)),
+        )
+        .group_by(table.c.site)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def _of(question: "Select[Any]", sites: Sequence[_Site]) -> "Select[Any]":
+    """Narrow a question to sites, where they are few."""
+    if len(sites) > _ALL:
+        return question
+    return question.where(schema.sites.c.id.in_([site.id for site in sites]))
+
+
+# ---------------------------------------------------------------- results
+
+
+def _rolled_up(
+    connection: Connection,
+    site: _Site,
+    begin: Milliseconds,
+    end: Milliseconds,
+    width: Milliseconds,
+) -> Iterator[tuple[Milliseconds, Rollup]]:
+    """Yield what is kept of a window, in steps of at most a width, with when each begins."""
+    fitting = [level for level in LEVELS if level.step <= width]
+    waiting = [one for one in _waiting(connection, site) if begin <= one.time < end]
+    if fitting:
+        level = fitting[-1]
+        for number, rollup in _entries(connection, site.id, level, begin, end):
+            yield number * level.step, rollup
+    else:
+        for part in _packed(connection, site, begin, end):
+            waiting += part
+    for number, rollup in roll_up(waiting, SECOND).items():
+        yield number * SECOND, rollup
+
+
+def _entries(
+    connection: Connection, site: int, level: Level, begin: Milliseconds, end: Milliseconds
+) -> Iterator[tuple[int, Rollup]]:
+    table = schema.rollups
+    rows = connection.execute(
+        select(table.c.block, table.c.data).where(
+            table.c.site == site,
+            table.c.level == level.number,
+            table.c.block >= begin // level.block,
+            table.c.block <= (end - 1) // level.block,
+        )
+    )
+    for block, data in rows:
+        for number, rollup in unpack_rollups(first_of(level, block), bytes(data)).items():
+            if begin // level.step <= number <= (end - 1) // level.step:
+                yield number, rollup
+
+
+def _newest_first(
+    connection: Connection, site: _Site, begin: Milliseconds, end: Milliseconds
+) -> Iterator[list[Outcome]]:
+    yield [one for one in _waiting(connection, site) if begin <= one.time < end]
+    yield from _packed(connection, site, begin, end)
+
+
+def _packed(
+    connection: Connection, site: _Site, begin: Milliseconds, end: Milliseconds
+) -> Iterator[list[Outcome]]:
+    """Yield the results of a window, those that came together in one list, the latest first."""
+    table = schema.results
+    first = connection.scalar(
+        select(func.max(table.c.begin)).where(table.c.site == site.id, table.c.begin <= begin)
+    )
+    rows = connection.execute(
+        select(table.c.begin, table.c.data)
+        .where(
+            table.c.site == site.id,
+            table.c.begin >= (begin if first is None else first),
+            table.c.begin < end,
+        )
+        .order_by(table.c.begin.desc())
+    )
+    for start, data in rows:
+        yield [one for one in unpack_results(start, bytes(data)) if begin <= one.time < end]
+
+
+def _waiting(connection: Connection, site: _Site) -> list[Outcome]:
+    """Return a site's results that are in the journal and not packed yet."""
+    table, packed = schema.journal, schema.packed
+    done = connection.scalar(
+        select(packed.c.seq).where(packed.c.seat == site.seat, packed.c.slot == site.id % SLOTS)
+    )
+    rows = connection.execute(
+        select(table.c.data)
+        .where(table.c.seat == site.seat, table.c.seq > (done or 0))
+        .order_by(table.c.seq)
+    )
+    return [one for (data,) in rows for one in Gathered.from_bytes(bytes(data)).of_site(site.id)]
+
+
+def _span(site: str, one: Stretch, *, lasts: bool) -> Span:
+    return Span(
+        site=site,
+        condition=one.condition,
+        begin=one.begin / SECOND,
+        end=None if lasts else one.end / SECOND,
+        reason=one.reason,
+        message=one.message,
+    )
+
+
+def _past(one: Outcome) -> Past:
+    up = {UP: True, UNKNOWN: None}.get(one.outcome, False)
+    return Past(
+        time=one.time / SECOND,
+        duration=one.duration / 1e6,
+        up=up,
+        reason=_REASONS.get(one.outcome),
+    )
+
+
+def _seconds(duration: int | None) -> Seconds | None:
+    return None if duration is None else duration / 1e6

@@ -1,0 +1,261 @@
+"""
+Results packed into few bytes, and counted by 5 minutes, 1 hour and 1 day. Pure.
+
+Latencies are counted in buckets whose bounds grow by a constant factor, so counts of any stretches
+of time can be added up, and what a quantile says is off by at most 2 %: with the factor
+g = (1 + 0.02) / (1 - 0.02), bucket i holds what lies in (g^(i-1), g^i] microseconds, and its value
+is the point from which both bounds are equally far in relative terms. (Masson, Rim and Lee,
+"DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", PVLDB 12,
+2019.)
+
+What is packed are rows of whole numbers of variable length (LEB128): seven bits a byte, lowest
+first. A result of a site that is up takes some six bytes.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from monitor.history.uptime import Milliseconds
+
+Microseconds: TypeAlias = int
+
+RELATIVE_ERROR = 0.02
+
+_GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+_LOG_GAMMA = math.log(_GAMMA)
+
+UP = ""
+"""The outcome of a check that was up; one that was down has its reason."""
+UNKNOWN = "?"
+"""The outcome of a check that the monitor itself spoilt."""
+
+
+class Level(NamedTuple):
+    """
+    One kind of rollup.
+
+    Attributes:
+        name: As the configuration has it.
+        step: What one entry counts.
+        block: What is kept in one row of the store.
+    """
+
+    number: int
+    name: str
+    step: Milliseconds
+    block: Milliseconds
+
+
+FIVE_MINUTES = Level(1, "five_minutes", 300_000, 3_600_000)
+HOURLY = Level(2, "hourly", 3_600_000, 86_400_000)
+DAILY = Level(3, "daily", 86_400_000, 32 * 86_400_000)
+LEVELS = (FIVE_MINUTES, HOURLY, DAILY)
+
+
+class Outcome(NamedTuple):
+    """One result, as little as is kept for days."""
+
+    time: Milliseconds
+    duration: Microseconds
+    outcome: str
+
+
+@dataclass(slots=True)
+class Rollup:
+    """
+    What is kept of many results.
+
+    Attributes:
+        least: Of the durations of checks that were up, as ``most`` and ``buckets`` are.
+        buckets: How many durations lie in each bucket.
+    """
+
+    up: int = 0
+    down: int = 0
+    unknown: int = 0
+    least: Microseconds = 0
+    most: Microseconds = 0
+    buckets: dict[int, int] = field(default_factory=dict)
+
+    def add(self, duration: Microseconds, outcome: str) -> None:
+        if outcome == UNKNOWN:
+            self.unknown += 1
+        elif outcome != UP:
+            self.down += 1
+        else:
+            self.least = min(self.least, duration) if self.up else duration
+            self.most = max(self.most, duration)
+            self.up += 1
+            bucket = bucket_of(duration)
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+
+    def merge(self, other: "Rollup") -> None:
+        if other.up:
+            self.least = min(self.least, other.least) if self.up else other.least
+            self.most = max(self.most, other.most)
+        self.up += other.up
+        self.down += other.down
+        self.unknown += other.unknown
+        for bucket, count in other.buckets.items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+
+    def quantile(self, share: float) -> Microseconds | None:
+        """
+        Return the duration that this share of the checks that were up did not exceed.
+
+        None without any; otherwise at most 2 % off the value of that rank.
+        """
+        if not self.up:
+            return None
+        rank = share * (self.up - 1)
+        seen = 0
+        for bucket, count in sorted(self.buckets.items()):
+            seen += count
+            if seen > rank:
+                return min(max(_value_of(bucket), self.least), self.most)
+        return self.most
+
+
+def bucket_of(duration: Microseconds) -> int:
+    return math.ceil(math.log(duration) / _LOG_GAMMA) if duration > 1 else 0
+
+
+def _value_of(bucket: int) -> Microseconds:
+    return round(2 * _GAMMA**bucket / (_GAMMA + 1))
+
+
+def roll_up(results: Iterable[Outcome], step: Milliseconds) -> dict[int, Rollup]:
+    """Return what to keep of results, by the number of the step that each began in."""
+    found: dict[int, Rollup] = {}
+    for time, duration, outcome in results:
+        number = time // step
+        rollup = found.get(number)
+        if rollup is None:
+            rollup = found[number] = Rollup()
+        rollup.add(duration, outcome)
+    return found
+
+
+def coarser(rollups: Mapping[int, Rollup], factor: int) -> dict[int, Rollup]:
+    """Return rollups of steps so many times as long."""
+    found: dict[int, Rollup] = {}
+    for number, rollup in rollups.items():
+        found.setdefault(number // factor, Rollup()).merge(rollup)
+    return found
+
+
+# ---------------------------------------------------------------- bytes
+
+
+def pack_results(begin: Milliseconds, results: Iterable[Outcome]) -> bytes:
+    """
+    Return results as bytes, each by its distance from the one before, the first from *begin*.
+
+    The distance is signed, as clocks are set back. Its lowest bit tells whether an outcome follows.
+    """
+    out = bytearray()
+    before = begin
+    for time, duration, outcome in results:
+        distance = time - before
+        before = time
+        signed = distance << 1 if distance >= 0 else (-distance << 1) - 1
+        _put(out, signed << 1 | (outcome != UP))
+        _put(out, duration)
+        if outcome != UP:
+            text = outcome.encode()
+            _put(out, len(text))
+            out += text
+    return bytes(out)
+
+
+def unpack_results(begin: Milliseconds, data: bytes) -> Iterator[Outcome]:
+    """
+    Yield what pack_results was given.
+
+    Raises:
+        ValueError: These bytes are not its.
+    """
+    at = 0
+    time = begin
+    while at < len(data):
+        head, at = _take(data, at)
+        signed = head >> 1
+        time += -((signed + 1) >> 1) if signed & 1 else signed >> 1
+        duration, at = _take(data, at)
+        outcome = UP
+        if head & 1:
+            length, at = _take(data, at)
+            outcome = data[at : at + length].decode()
+            at += length
+            if at > len(data):
+                raise ValueError("packed results end within an outcome")
+        yield Outcome(time, duration, outcome)
+
+
+def pack_rollups(first: int, rollups: Mapping[int, Rollup]) -> bytes:
+    """Return the rollups of one block as bytes; *first* is the number of its first step."""
+    out = bytearray()
+    for number, rollup in sorted(rollups.items()):
+        for value in (number - first, rollup.up, rollup.down, rollup.unknown):
+            _put(out, value)
+        if rollup.up:
+            _put(out, rollup.least)
+            _put(out, rollup.most - rollup.least)
+            _put(out, len(rollup.buckets))
+            before = 0
+            for bucket, count in sorted(rollup.buckets.items()):
+                _put(out, bucket - before)
+                _put(out, count)
+                before = bucket
+    return bytes(out)
+
+
+def unpack_rollups(first: int, data: bytes) -> dict[int, Rollup]:
+    """
+    Return what pack_rollups was given.
+
+    Raises:
+        ValueError: These bytes are not its.
+    """
+    found: dict[int, Rollup] = {}
+    at = 0
+    while at < len(data):
+        number, at = _take(data, at)
+        up, at = _take(data, at)
+        down, at = _take(data, at)
+        unknown, at = _take(data, at)
+        rollup = found[first + number] = Rollup(up=up, down=down, unknown=unknown)
+        if up:
+            rollup.least, at = _take(data, at)
+            spread, at = _take(data, at)
+            rollup.most = rollup.least + spread
+            kinds, at = _take(data, at)
+            bucket = 0
+            for _ in range(kinds):
+                step, at = _take(data, at)
+                bucket += step
+                rollup.buckets[bucket], at = _take(data, at)
+    return found
+
+
+def _put(out: bytearray, value: int) -> None:
+    while value > 127:  # noqa: PLR2004  what seven bits hold
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+
+
+def _take(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    try:
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            if byte < 128:  # noqa: PLR2004  the last of a number
+                return value, at
+            shift += 7
+    except IndexError:
+        raise ValueError("packed numbers end within one") from None

@@ -1,0 +1,194 @@
+"""
+Where the tables are: an SQLite file or a PostgreSQL database; opened, migrated, told in sentences.
+
+SQLite runs in WAL mode, so readers and the writer do not wait for each other. The writer takes its
+lock as a transaction begins: one that reads first and writes later fails at once where somebody
+wrote in between, however long it would have been willing to wait.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+
+from monitor.errors import HistoryError
+from monitor.history.schema import REVISION, metadata
+from monitor.model import Seconds
+
+Store: TypeAlias = Engine
+"""The way to a store; connections are made of it."""
+
+FILE = "history.db"
+"""In the data folder, unless the history lies elsewhere."""
+
+_PATIENCE: Seconds = 30.0
+"""How long one waits for another's lock: a vacuum, another command."""
+_CONNECT: Seconds = 5.0
+_MIGRATION_LOCK = 0x6D6F6E69
+"""PostgreSQL's advisory lock under which one daemon migrates while others wait."""
+
+
+def store_url(store: str | None, folder: Path | None) -> URL:
+    """
+    Return where the history lies.
+
+    Args:
+        store: As the configuration says; None is a file in the folder.
+
+    Raises:
+        HistoryError: There is no folder for the file, or the store is of no kind that we know.
+    """
+    if store is None:
+        if folder is None:
+            raise HistoryError("there is no data folder, so there is no history; say --data DIR")
+        return URL.create("sqlite+pysqlite", database=str(folder / FILE))
+    return make_url(store).set(drivername="postgresql+psycopg")
+
+
+def connect(url: URL, *, writes: bool) -> Engine:
+    """
+    Return the way to a store; nothing is connected yet.
+
+    Args:
+        writes: Whether this one may change it.
+
+    Raises:
+        HistoryError: The driver is not installed.
+    """
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url, writes=writes)
+    limits = "" if writes else " -c statement_timeout=20000 -c default_transaction_read_only=on"
+    try:
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": int(_CONNECT),
+                "application_name": "website-monitor",
+                "options": f"-c lock_timeout={int(_PATIENCE * 1000)}{limits}",
+            },
+        )
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise HistoryError(
+            "history.store is a PostgreSQL database, which needs psycopg: install "
+            "website-monitor[postgres]"
+        ) from error
+
+
+def _sqlite(url: URL, *, writes: bool) -> Engine:
+    if writes:
+        Path(url.database or "").touch(mode=0o600)
+    else:
+        # A file that is not there is not made by asking for it
+        database = f"file:{quote(url.database or '')}"
+        url = url.set(database=database, query={"mode": "rw", "uri": "true"})
+    engine = create_engine(
+        url,
+        # SQLAlchemy's and ours are the only transactions; none begins by itself
+        connect_args={
+            "timeout": _PATIENCE,
+            "check_same_thread": False,
+            "isolation_level": None,
+        },
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        pragmas = (
+            ["auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=NORMAL"]
+            if writes
+            else ["query_only=ON"]
+        )
+        cursor = connection.cursor()
+        for pragma in (*pragmas, "foreign_keys=ON", "journal_size_limit=16777216"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def migrate(connection: Connection) -> None:
+    """
+    Bring the tables up to date, in the transaction that the connection is in.
+
+    Alembic is loaded only where there is something to do: it takes 12 MB.
+
+    Raises:
+        HistoryError: They were made by a newer version of this program, or are not ours.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+    revision = _revision(connection)
+    if revision == REVISION:
+        return
+    if revision is None and set(inspect(connection).get_table_names()) & set(metadata.tables):
+        raise HistoryError(
+            f"{connection.engine.url.database} holds other tables of the same names; give the "
+            "history a database of its own"
+        )
+    if revision is not None and revision > REVISION:
+        raise newer(connection, revision)
+    from alembic import command  # noqa: PLC0415  see above
+    from alembic.config import Config  # noqa: PLC0415  see above
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def require_current(connection: Connection) -> None:
+    """Raise HistoryError where the tables are not those that this version reads."""
+    revision = _revision(connection)
+    if revision is None:
+        raise HistoryError(f"{connection.engine.url.database} holds no history of this monitor")
+    if revision > REVISION:
+        raise newer(connection, revision)
+    if revision < REVISION:
+        raise HistoryError(
+            f"the history is of an older version (schema {revision}); a start of `monitor run` "
+            "brings it up to date"
+        )
+
+
+def newer(connection: Connection, revision: str) -> HistoryError:
+    return HistoryError(
+        f"the history in {connection.engine.url.render_as_string()} was written by a newer version "
+        f"of this program (schema {revision}, this one knows {REVISION}); run that version, or "
+        "name another store"
+    )
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Turn what a database, a driver or the system says into our error."""
+    try:
+        yield
+    except (DBAPIError, OSError) as error:
+        raise HistoryError(f"{what}: {sentence(error)}") from error
+
+
+def sentence(error: BaseException) -> str:
+    """Return what a driver or the system has to say, on one line and without the statement."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return lines[0] if lines else type(cause).__name__

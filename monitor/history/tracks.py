@@ -1,0 +1,134 @@
+"""
+What a site's states make of its two tracks of spans: confirmed state, and maintenance. Pure.
+
+A state that turns to down was down from the first failure on, so what was written since then is
+written again; but nothing is said of the time in which no monitor looked. Some examples, with
+``confirm.failures`` of 2, results above (``.`` up, ``x`` down, ``!`` an error of ours) and the
+confirmed state below (``u`` up, ``d`` down, ``?`` unknown):
+
+    .  .  x  x  x  .  .          .  .  x  !  x  x          .  .  x  (restart)  x  x
+    u  u  d  d  d  u  u          u  u  d  d  d  d          u  u  d             d  d
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from monitor.history.journal import milliseconds
+from monitor.history.schema import MAINTENANCE_TRACK, STATE_TRACK
+from monitor.history.uptime import Milliseconds
+from monitor.model import SiteState, Status
+from monitor.past import Condition
+
+_CONDITIONS = {
+    Status.UP: Condition.UP,
+    Status.DOWN: Condition.DOWN,
+    Status.UNKNOWN: Condition.UNKNOWN,
+}
+
+
+class Row(NamedTuple):
+    """
+    A span as it is to be written, in the place of an earlier one of the same track and begin.
+
+    Attributes:
+        end: None while it lasts; at or before ``begin`` there is no such span, and it is to go.
+    """
+
+    track: int
+    begin: Milliseconds
+    end: Milliseconds | None
+    condition: Condition
+    reason: str | None = None
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Tracks:
+    """
+    Where the two tracks of a site stand.
+
+    Attributes:
+        status: The confirmed state, as it was told last.
+        state: The span of it that lasts; None while nobody observes the site.
+        window: The span of maintenance that lasts.
+        in_doubt: Spans that ended since the first failure, while it is not confirmed.
+    """
+
+    status: Status = Status.UNKNOWN
+    state: Row | None = None
+    window: Row | None = None
+    in_doubt: list[Row] = field(default_factory=list)
+
+    def on_result(self, after: SiteState, at: Milliseconds) -> list[Row]:
+        """Return the spans to be written after a result that came at a moment."""
+        before, self.status = self.status, after.status
+        error = after.last is not None and after.last.error is not None
+        condition = Condition.UNKNOWN if error else _CONDITIONS[after.status]
+        lasts = self.state
+        rows: list[Row] = []
+        if lasts is None:
+            lasts = Row(STATE_TRACK, at, None, condition, *_cause(after, condition))
+            rows = [lasts]
+        if after.status is Status.DOWN and before is not Status.DOWN:
+            if after.streak_since is not None:
+                first = milliseconds(after.streak_since)
+                rows += self._down_since(first, lasts, _cause(after, Condition.DOWN))
+                lasts = rows[-1]
+        elif lasts.condition is not condition:
+            begin = max(at, lasts.begin)  # somebody may have set the clock back
+            ended = lasts._replace(end=begin)
+            lasts = Row(STATE_TRACK, begin, None, condition, *_cause(after, condition))
+            rows += [ended, lasts]
+            self.in_doubt.append(ended)
+        self.state = lasts
+        if after.said is not False or after.status is Status.DOWN:
+            self.in_doubt.clear()
+        return rows
+
+    def on_maintenance(self, *, is_open: bool, at: Milliseconds) -> list[Row]:
+        """Return the spans to be written as a window opens or closes, or is as it was."""
+        if is_open == (self.window is not None):
+            return []
+        if self.window is None:
+            self.window = Row(MAINTENANCE_TRACK, at, None, Condition.MAINTENANCE)
+            return [self.window]
+        ended = self.window._replace(end=max(at, self.window.begin))
+        self.window = None
+        return [ended]
+
+    def on_gap(self, at: Milliseconds) -> list[Row]:
+        """Return the spans to be written where nobody looked any more from a moment on."""
+        rows = [
+            lasts._replace(end=max(at, lasts.begin))
+            for lasts in (self.state, self.window)
+            if lasts is not None
+        ]
+        if self.state is not None:
+            self.in_doubt.append(rows[0])
+        self.state = self.window = None
+        return rows
+
+    def _down_since(
+        self, first: Milliseconds, lasts: Row, cause: tuple[str | None, str]
+    ) -> list[Row]:
+        rows = []
+        for row in (*self.in_doubt, lasts):
+            if row.end is not None and row.end <= max(first, row.begin):
+                continue
+            if row.begin < first:
+                rows.append(row._replace(end=first))
+            rows.append(Row(STATE_TRACK, max(first, row.begin), row.end, Condition.DOWN, *cause))
+        return rows
+
+
+def latest(rows: Iterable[Row]) -> dict[tuple[int, Milliseconds], Row]:
+    """Return of rows that are written one after the other what is there in the end."""
+    return {(row.track, row.begin): row for row in rows}
+
+
+def _cause(state: SiteState, condition: Condition) -> tuple[str | None, str]:
+    analysis = state.finished.analysis if state.finished else None
+    if condition is not Condition.DOWN or analysis is None:
+        return None, ""
+    return analysis.verdict.reason, analysis.verdict.message

@@ -1,0 +1,862 @@
+"""
+The thread that writes: what the engine notes goes into the store in one transaction a second.
+
+The engine hands over frozen records by one put and never waits. What turns a state is written at
+once, so that a process that is killed has told nothing that its next life does not know. While the
+store cannot be used, checks and states go on; what waits is bounded, results are dropped first, and
+everything is written once the store works again.
+"""
+
+import logging
+import time as _time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from queue import Empty, SimpleQueue
+from struct import Struct
+from threading import Event, Thread
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+
+from monitor.clock import Clock
+from monitor.errors import MonitorError
+from monitor.history import ledger
+from monitor.history.evidence import pack_evidence, unpack_evidence
+from monitor.history.journal import LONGEST, SLOTS, Gathered, milliseconds, outcome_of
+from monitor.history.rollup import DAILY, FIVE_MINUTES, HOURLY, UNKNOWN, UP, Outcome
+from monitor.history.store import migrate, sentence
+from monitor.history.tracks import Row, Tracks, latest
+from monitor.history.uptime import DAY, Milliseconds
+from monitor.logs import fields
+from monitor.model import Bytes, Past, Reason, Result, Seconds, Site, SiteState, Status, Timestamp
+from monitor.past import Noted, Remembered
+
+_log = logging.getLogger(__name__)
+
+_PERIOD: Seconds = 1.0
+"""From one transaction to the next, where no state turns."""
+_PAUSE: Seconds = 0.05
+"""Between two transactions at least: when a thousand sites turn, they turn in few of them."""
+_BACKOFF: tuple[Seconds, ...] = (1.0, 2.0, 5.0)
+"""Until the next attempt, where the store cannot be used."""
+_ABSENT: Seconds = 30.0
+"""A wait that takes so much longer was none: the process, or the machine, stood still."""
+_MOST_WAITING = 200_000
+"""Records in the queue; results that turn nothing are dropped beyond it."""
+_MOST_RESULTS = 500_000
+"""Results that wait for a store that cannot be used: some 9 MB, an hour of 8,000 sites a minute."""
+_AT_ONCE = 64
+_BREATH: Seconds = 0.0005
+"""After so many records the interpreter is left to others, who check sites."""
+_MOST_SLOTS = 8
+_LATE: Milliseconds = 600_000
+"""A day is summed up so long after its end: an outage may turn out to have begun in it."""
+_LOOK: Seconds = 60.0
+"""How often the store's size is looked at."""
+_PAGES = 200
+"""Given back to the file system at a time, where an SQLite file has more to spare than _SLACK."""
+_SLACK = 0.1
+_SHRINK = 0.9
+_STEPS = 44
+"""Each minute above max_size shortens what is kept to nine tenths, 44 times at most a kind."""
+_ROOMY = 0.9
+_LONG: Seconds = 10 * 365 * 86400.0
+"""What "for ever" counts as where max_size shortens it."""
+_FORGET = 5
+_HEARTBEAT: Milliseconds = 5000
+_ORPHANED: Milliseconds = 60_000
+_NEVER = 10**6
+"""A day after all others."""
+
+_WAITING = Struct("<qIB")
+
+
+class Meters(Protocol):
+    """What the history tells of itself; called in its thread."""
+
+    def history_written(self, rows: int, seconds: Seconds) -> None: ...
+    def history_failed(self) -> None: ...
+    def history_dropped(self, results: int) -> None: ...
+    def history_persistent(self, persistent: bool) -> None: ...
+    def history_size(self, size: Bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """
+    How long what is kept; None is for ever.
+
+    Attributes:
+        max_size: Of an SQLite file; what is oldest and finest goes first.
+    """
+
+    raw: Seconds | None
+    five_minutes: Seconds | None
+    hourly: Seconds | None
+    daily: Seconds | None
+    removed: Seconds | None
+    max_size: Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    names: tuple[str, ...]
+    time: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class _Renamed:
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Recall:
+    sites: tuple[Site, ...]
+    reply: "Future[Mapping[str, Remembered]]"
+
+
+_Item: TypeAlias = Noted | _Left | _Renamed | _Recall
+
+
+@dataclass(slots=True)
+class _Kept:
+    """
+    A site as the writer knows it.
+
+    Attributes:
+        number: Ours of it, until the store has one, too.
+        id: The store's number of it; None until it has one.
+        as_of: The last result that ``state`` holds.
+        waiting: Results that are in the journal and not packed yet.
+        told: Reason and message of the failure whose evidence was written last.
+    """
+
+    number: int
+    site: Site
+    id: int | None = None
+    days_until: int = _NEVER
+    gone: bool = False
+    tracks: Tracks = field(default_factory=Tracks)
+    state: SiteState | None = None
+    as_of: Milliseconds = 0
+    content: str | None = None
+    status: Status | None = None
+    told: tuple[str | None, str] | None = None
+    waiting: bytearray = field(default_factory=bytearray)
+
+
+class Writer:
+    """
+    The mutable state below belongs to the writer's thread; the others reach it by the queue.
+
+    Args:
+        open_store: Returns the way to the store; raises HistoryError where there is none now.
+        seat: Which daemon this is among those that share the store: its shard.
+        results: How many of a site's last results are read back.
+    """
+
+    def __init__(
+        self,
+        open_store: Callable[[], Engine],
+        *,
+        seat: str,
+        version: str,
+        clock: Clock,
+        meters: Meters,
+        keep: Keep,
+        results: int,
+    ) -> None:
+        self._open_store = open_store
+        self._seat = seat
+        self._version = version
+        self._clock = clock
+        self._meters = meters
+        self._keep = keep
+        self._results = results
+
+        self._queue: SimpleQueue[_Item] = SimpleQueue()
+        self._wake = Event()
+        self._stopping = False
+        self._thread = Thread(target=self._run, name="history", daemon=True)
+
+        self._engine: Engine | None = None
+        self._run_id: int | None = None
+        self._salt = b""
+        self._persistent: bool | None = None
+        self._failures = 0
+        self._retry_at: Seconds = 0.0
+        self._flush_at: Seconds = 0.0
+        self._look_at: Seconds = 0.0
+        self._kept: dict[str, _Kept] = {}
+        self._slots: dict[int, list[_Kept]] = {}
+        self._packed: dict[int, int] = {}
+        self._seq = 0
+        self._slot = 0
+        self._slot_at: Seconds | None = None
+        self._kinds: dict[str, int] = {UP: 0}
+
+        self._number = 0
+        self._by_number: dict[int, _Kept] = {}
+        self._dropped = 0
+        self._leftover: dict[int, bytearray] = {}  # of the journal, until its sites are entered
+        self._entered: list[_Kept] = []  # in the transaction under way
+        self._pressure = 0  # steps by which max_size has made what is kept shorter
+        self._last_seen: Milliseconds = 0
+
+        # What the next transaction writes
+        self._gathered = Gathered()
+        self._rows: dict[int, dict[tuple[int, Milliseconds], Row]] = {}
+        self._dirty: dict[int, _Kept] = {}
+        self._evidence: dict[int, tuple[_Kept, SiteState]] = {}
+        self._unlisted: dict[int, _Kept] = {}
+        self._gone: list[tuple[_Kept, Milliseconds]] = []
+        self._renames: list[tuple[str, str]] = []
+        self._recalls: list[_Recall] = []
+
+    # ------------------------------------------------------------ any thread
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, patience: Seconds) -> None:
+        """Write what there is to write, and end; the store may take so long."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(patience)
+
+    def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None:
+        """Take note of a state; never waits."""
+        news = not checked or state.streak == 1 or state.since == time
+        if not news and self._queue.qsize() > _MOST_WAITING:
+            self._meters.history_dropped(1)
+            return
+        self._queue.put(Noted(state, time, checked))
+        if news:
+            self._wake.set()
+
+    def left(self, names: Iterable[str], time: Timestamp) -> None:
+        """Take note that sites are not in the list any more."""
+        self._queue.put(_Left(tuple(names), time))
+
+    def renamed(self, old: str, new: str) -> None:
+        self._queue.put(_Renamed(old, new))
+
+    def recall(self, sites: Sequence[Site], patience: Seconds) -> Mapping[str, Remembered]:
+        """
+        Return what is remembered of sites that still are the same, by name; waits for it.
+
+        Nothing where the store cannot be used, or not in time.
+        """
+        reply: Future[Mapping[str, Remembered]] = Future()
+        self._queue.put(_Recall(tuple(sites), reply))
+        self._wake.set()
+        try:
+            return reply.result(patience)
+        except TimeoutError:
+            _log.warning("history_not_read", extra=fields(detail="the store does not answer"))
+            return {}
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        while True:
+            stopping = self._stopping
+            self._turn(stopping=stopping)
+            if stopping:
+                break
+            self._wait()
+        for recall in self._recalls:
+            recall.reply.set_result({})
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def _wait(self) -> None:
+        self._clock.sleep(_PAUSE)
+        before, wait = self._clock.time(), max(0.0, self._flush_at - self._clock.monotonic())
+        self._wake.wait(min(wait, _PERIOD))
+        self._wake.clear()
+        if self._clock.time() - before > wait + _ABSENT:
+            self._on_absence(milliseconds(before))
+
+    def _turn(self, *, stopping: bool = False) -> None:
+        self._drain()
+        now = self._clock.monotonic()
+        self._flush_at = now + _PERIOD
+        if now < self._retry_at and not stopping:
+            return
+        try:
+            self._write()
+        except (IntegrityError, DataError) as error:
+            self._on_fault()
+            self._on_trouble(error)
+        except (MonitorError, OSError, DBAPIError) as error:
+            self._on_trouble(error)
+        except Exception as error:
+            self._on_fault()
+            self._on_trouble(error)
+        else:
+            self._failures = 0
+            if self._persistent is False:
+                _log.info("history_persistent")
+            self._say_persistent(persistent=True)
+
+    def _on_trouble(self, error: Exception) -> None:
+        """Go on from memory, and try again soon; say so once."""
+        self._meters.history_failed()
+        self._retry_at = self._clock.monotonic() + _BACKOFF[min(self._failures, 2)]
+        self._failures += 1
+        if self._persistent is not False:
+            _log.warning("history_not_persistent", extra=fields(detail=sentence(error)))
+        self._say_persistent(persistent=False)
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+        for kept in self._entered:  # which the transaction did not bring about
+            self._slots[(kept.id or 0) % SLOTS].remove(kept)
+            kept.id = None
+        self._entered.clear()
+        for recall in self._recalls:
+            recall.reply.set_result({})
+        self._recalls.clear()
+        surplus = len(self._gathered) - _MOST_RESULTS
+        if surplus > 0:
+            self._gathered.drop_oldest(surplus)
+            self._meters.history_dropped(surplus)
+
+    def _on_fault(self) -> None:
+        """Drop what cannot be written because of a fault of ours, so that the rest can be."""
+        _log.exception("history_fault")
+        self._meters.history_failed()
+        self._meters.history_dropped(len(self._gathered))
+        self._forget_written()
+        self._run_id = None  # so that everything is entered again
+
+    def _say_persistent(self, *, persistent: bool) -> None:
+        if persistent is not self._persistent:
+            self._persistent = persistent
+            self._meters.history_persistent(persistent)
+
+    # ------------------------------------------------------------ what was noted
+
+    def _drain(self) -> None:
+        taken = 0
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                return
+            match item:
+                case Noted():
+                    self._on_noted(item)
+                case _Left():
+                    self._on_left(item)
+                case _Renamed():
+                    self._on_renamed(item)
+                case _Recall():
+                    self._recalls.append(item)
+            taken += 1
+            if taken % _AT_ONCE == 0:
+                _time.sleep(_BREATH)
+
+    def _on_noted(self, noted: Noted) -> None:
+        state = noted.state
+        at = milliseconds(noted.time)
+        kept = self._kept.get(state.site.name) or self._new(state.site)
+        if state.site is not kept.site:
+            kept.site = state.site
+            self._unlisted[kept.number] = kept
+        rows: list[Row] = []
+        if noted.checked:
+            last = state.recent[0]
+            outcome = outcome_of(last.up, last.reason)
+            self._gathered.add(
+                kept.number, Outcome(at, max(0, round(last.duration * 1e6)), outcome)
+            )
+            rows = kept.tracks.on_result(state, at)
+            kept.as_of = max(at, kept.as_of)
+            self._keep_evidence(kept, state)
+        rows += kept.tracks.on_maintenance(is_open=state.maintenance, at=at)
+        turned = kept.status is not state.status or kept.content != state.content
+        if rows:
+            was_down = kept.status is Status.DOWN
+            first = state.streak_since if state.status is Status.DOWN and not was_down else None
+            since = at if first is None else min(at, milliseconds(first))
+            self._write_later(kept, rows, since)
+        if turned or state.streak <= 1:
+            self._dirty[kept.number] = kept
+        kept.state, kept.status, kept.content = state, state.status, state.content
+
+    def _new(self, site: Site) -> _Kept:
+        self._number += 1
+        kept = self._kept[site.name] = _Kept(self._number, site)
+        self._by_number[kept.number] = kept
+        self._unlisted[kept.number] = kept
+        return kept
+
+    def _write_later(self, kept: _Kept, rows: Iterable[Row], since: Milliseconds) -> None:
+        """Have spans written that change nothing of the time before *since*."""
+        self._rows.setdefault(kept.number, {}).update(latest(rows))
+        kept.days_until = min(kept.days_until, since // DAY)
+
+    def _keep_evidence(self, kept: _Kept, state: SiteState) -> None:
+        """Keep a failure's evidence where it is another than the one before."""
+        result = state.last
+        if result is None or result.up is not False or not state.failures:
+            return
+        verdict = result.analysis.verdict if result.analysis else None
+        told = (verdict.reason, verdict.message) if verdict else None
+        if state.streak == 1 or told != kept.told or state.since == result.observation.time:
+            kept.told = told
+            self._evidence[kept.number] = (kept, state)
+
+    def _on_left(self, left: _Left) -> None:
+        at = milliseconds(left.time)
+        for name in left.names:
+            kept = self._kept.pop(name, None)
+            if kept is not None:
+                if rows := kept.tracks.on_gap(at):
+                    self._write_later(kept, rows, at)
+                kept.gone = True
+                self._gone.append((kept, at))
+
+    def _on_renamed(self, renamed: _Renamed) -> None:
+        kept = self._kept.pop(renamed.old, None)
+        if kept is not None:
+            self._kept[renamed.new] = kept
+            self._renames.append((renamed.old, renamed.new))
+
+    def _on_absence(self, since: Milliseconds) -> None:
+        """Say that nobody looked since a moment: the machine slept, or its clock was set ahead."""
+        for kept in self._kept.values():
+            if rows := kept.tracks.on_gap(since):
+                self._write_later(kept, rows, since)
+
+    # ------------------------------------------------------------ the transaction
+
+    def _write(self) -> None:
+        began = self._clock.monotonic()
+        engine = self._engine or self._open()
+        now = milliseconds(self._clock.time())
+        slots = self._due_slots()
+        rows = len(self._gathered)
+        if not self._has_something(slots, now):
+            return
+        with engine.begin() as connection:
+            assert self._run_id is not None  # noqa: S101  _open() gives one
+            for old, new in self._renames:
+                ledger.rename(connection, old, new)
+            remembered = [
+                (recall, self._look_up(connection, recall.sites, now)) for recall in self._recalls
+            ]
+            self._list_sites(connection, now)
+            rows += self._write_news(connection)
+            # Spans before days are summed up, and what is packed before the next row of the journal
+            rows += sum([self._pack(connection, slot, now) for slot in slots])
+            seq = self._write_journal(connection)
+            self._drop_journal(connection)
+            if began >= self._look_at:
+                self._look(connection, now)
+                self._look_at = began + _LOOK
+            ledger.see(connection, self._run_id, now)
+        self._after_commit(slots, now)
+        self._seq = seq
+        self._last_seen = now
+        for recall, found in remembered:
+            recall.reply.set_result(found)
+        self._meters.history_written(rows, self._clock.monotonic() - began)
+
+    def _has_something(self, slots: Sequence[int], now: Milliseconds) -> bool:
+        return bool(
+            self._gathered
+            or self._rows
+            or self._dirty
+            or self._evidence
+            or self._gone
+            or self._renames
+            or self._recalls
+            or self._unlisted
+            or slots
+            or now - self._last_seen >= _HEARTBEAT
+        )
+
+    def _open(self) -> Engine:
+        engine = self._open_store()
+        try:
+            with engine.begin() as connection:
+                migrate(connection)
+            with engine.begin() as connection:
+                now = milliseconds(self._clock.time())
+                self._salt = ledger.salt(connection)
+                if self._run_id is None or not ledger.is_known(connection, self._run_id):
+                    run = ledger.begin_run(connection, self._seat, now, self._version)
+                    self._forget_numbers()
+                    self._read_journal(connection)
+                else:
+                    run = self._run_id
+            self._run_id = run
+        except BaseException:
+            engine.dispose()
+            raise
+        self._engine = engine
+        return engine
+
+    def _forget_numbers(self) -> None:
+        """Have all sites entered into a store that is another than the one before."""
+        self._slots.clear()
+        self._dropped = 0
+        for kept in self._by_number.values():
+            kept.id = None
+            kept.waiting.clear()
+            self._unlisted[kept.number] = kept
+
+    def _list_sites(self, connection: Connection, now: Milliseconds) -> None:
+        """Enter sites that the store does not have, or has otherwise."""
+        if not self._unlisted:
+            return
+        some = {kept.site.name: kept for kept in self._unlisted.values() if not kept.gone}
+        known = self._known_or_renamed(connection, some)
+        self._enter(connection, some, known, now)
+
+    def _known_or_renamed(
+        self, connection: Connection, some: Mapping[str, _Kept]
+    ) -> dict[str, ledger.Listed]:
+        former: dict[str, str] = {
+            kept.site.was: name for name, kept in some.items() if kept.site.was
+        }
+        known = ledger.listed(connection, [*some, *former])
+        for old, new in former.items():
+            if old in known and old not in self._kept and ledger.rename(connection, old, new):
+                known[new] = known.pop(old)._replace(name=new)
+        return {name: one for name, one in known.items() if name in some}
+
+    def _enter(
+        self,
+        connection: Connection,
+        some: Mapping[str, _Kept],
+        known: dict[str, ledger.Listed],
+        now: Milliseconds,
+    ) -> None:
+        run, today = self._run_id, now // DAY
+        ledger.close_spans(connection, [one.id for one in known.values() if one.run != run])
+        taken, added = [], []
+        for name, kept in some.items():
+            values = {"run": run, "grp": kept.site.group, "identity": self._identity(kept.site)}
+            if name in known:
+                taken.append({"number": known[name].id, **values})
+            else:
+                added.append({"name": name, "days_until": today, **values})
+        ledger.take_sites(connection, taken)
+        ledger.add_sites(connection, added)
+        known |= ledger.listed(connection, [name for name in some if name not in known])
+        for name, kept in some.items():
+            kept.days_until = min(kept.days_until, known[name].days_until)
+            if kept.id is None:
+                kept.id = known[name].id
+                self._slots.setdefault(kept.id % SLOTS, []).append(kept)
+                self._entered.append(kept)
+                kept.waiting += self._leftover.pop(kept.id, b"")
+                for row in (kept.tracks.state, kept.tracks.window):
+                    if row is not None:  # the store that it was written into may be another
+                        self._write_later(kept, [row], row.begin)
+                if kept.state is not None:
+                    self._dirty[kept.number] = kept
+
+    def _identity(self, site: Site) -> bytes:
+        """Return what tells whether a site is the same; credentials may change."""
+        parts = urlsplit(site.url)
+        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        whole = repr((url, site.group, site.labels)).encode(errors="replace")
+        return blake2b(whole, digest_size=16, key=self._salt).digest()
+
+    def _write_news(self, connection: Connection) -> int:
+        """Write what the engine noted since the last transaction."""
+        ledger.write_spans(
+            connection,
+            [
+                (kept_id, row)
+                for number, rows in self._rows.items()
+                if (kept_id := self._by_number[number].id) is not None
+                for row in rows.values()
+            ],
+        )
+        dirty = [self._state_row(kept) for kept in self._dirty.values() if kept.state]
+        ledger.write_states(connection, dirty)
+        evidence = [
+            {
+                "site": kept.id,
+                "time": milliseconds(failure.observation.time),
+                "data": pack_evidence(failure),
+                "oldest": milliseconds(state.failures[-1].observation.time),
+            }
+            for kept, state in self._evidence.values()
+            for failure in state.failures[:1]
+        ]
+        ledger.write_failures(connection, evidence)
+        for kept, at in self._gone:
+            if kept.id is not None:
+                ledger.mark_removed(connection, [kept.id], at)
+        return len(self._rows) + len(dirty) + len(evidence)
+
+    def _write_journal(self, connection: Connection) -> int:
+        """Return the number of the journal's last row."""
+        if not len(self._gathered):
+            return self._seq
+        entry = self._gathered.renumbered(lambda number: self._by_number[number].id or 0)
+        return ledger.write_journal(connection, self._seat, entry)
+
+    def _state_row(self, kept: _Kept) -> dict[str, Any]:
+        state = kept.state
+        assert state is not None  # noqa: S101  callers see to it
+        return {
+            "site": kept.id,
+            "as_of": kept.as_of,
+            "status": str(state.status),
+            "since": milliseconds(state.since),
+            "streak": state.streak,
+            "streak_since": _maybe_milliseconds(state.streak_since),
+            "said": state.said,
+            "turns": state.turns,
+            "flapping": state.flapping,
+            "content": state.content,
+            "content_changed": _maybe_milliseconds(state.content_changed),
+        }
+
+    def _after_commit(self, slots: Sequence[int], now: Milliseconds) -> None:
+        for slot in slots:
+            self._packed[slot] = self._seq
+            members = self._slots.get(slot, [])
+            for kept in members:
+                kept.waiting.clear()
+                kept.days_until = max(kept.days_until, _summed_up(now))
+            for gone in [kept for kept in members if kept.gone]:
+                members.remove(gone)
+                self._by_number.pop(gone.number, None)
+            if not members:
+                self._slots.pop(slot, None)
+        for number, outcome in self._gathered.results():
+            if (its := self._by_number.get(number)) is not None:
+                its.waiting += self._packed_outcome(outcome)
+        self._forget_written()
+        self._entered.clear()
+
+    def _forget_written(self) -> None:
+        self._gathered = Gathered()
+        self._rows.clear()
+        self._dirty.clear()
+        self._evidence.clear()
+        self._unlisted.clear()
+        self._gone.clear()
+        self._renames.clear()
+        self._recalls.clear()
+
+    # ------------------------------------------------------------ packing, a slot at a time
+
+    def _due_slots(self) -> list[int]:
+        """Return the slots whose turn it is, of those that have sites."""
+        now = self._clock.monotonic()
+        if self._slot_at is None:
+            self._slot_at = now + _PERIOD
+        due: list[int] = []
+        while self._slot_at <= now and len(due) < _MOST_SLOTS:
+            if self._slot in self._slots:
+                due.append(self._slot)
+            self._slot = (self._slot + 1) % SLOTS
+            self._slot_at += _PERIOD
+        return due
+
+    def _pack(self, connection: Connection, slot: int, now: Milliseconds) -> int:
+        """Pack what waits of a slot's sites; sum up their days, drop what is too old."""
+        members = {kept.id: kept for kept in self._slots.get(slot, []) if kept.id is not None}
+        waiting = {site: self._waiting_of(kept) for site, kept in members.items() if kept.waiting}
+        rows = ledger.pack(connection, self._seq, waiting)
+        ledger.write_states(
+            connection,
+            [self._state_row(kept) for kept in members.values() if kept.state and not kept.gone],
+        )
+        ledger.note_packed(connection, self._seat, slot, self._seq)
+        today = _summed_up(now)
+        for site, kept in members.items():
+            if kept.days_until < today:
+                ledger.sum_up_days(connection, site, kept.days_until, today)
+        self._trim(connection, list(members), now)
+        return rows
+
+    def _waiting_of(self, kept: _Kept) -> list[Outcome]:
+        return self._outcomes(kept.waiting)
+
+    def _packed_outcome(self, outcome: Outcome) -> bytes:
+        kind = self._kinds.setdefault(outcome.outcome, len(self._kinds))
+        return _WAITING.pack(outcome.time, min(outcome.duration, LONGEST), kind)
+
+    def _outcomes(self, waiting: bytearray) -> list[Outcome]:
+        texts = list(self._kinds)
+        return [
+            Outcome(time, duration, texts[kind])
+            for time, duration, kind in _WAITING.iter_unpack(waiting)
+        ]
+
+    def _drop_journal(self, connection: Connection) -> None:
+        """Drop the rows of the journal whose results are all packed."""
+        if self._slots:
+            up_to = min(self._packed.get(slot, 0) for slot in self._slots)
+            if up_to > self._dropped:
+                ledger.drop_journal(connection, self._seat, up_to)
+                self._dropped = up_to
+
+    def _trim(self, connection: Connection, ids: Sequence[int], now: Milliseconds) -> None:
+        keep = self._keep
+
+        def moment(kept: Seconds | None, share: float) -> Milliseconds | None:
+            if kept is None:
+                return None if share >= 1 else now - int(_LONG * share * 1000)
+            return now - int(kept * share * 1000)
+
+        raw, fine, hourly, daily = map(self._share, range(4))
+        ledger.trim(
+            connection,
+            ids,
+            moment(keep.raw, raw),
+            {
+                FIVE_MINUTES: moment(keep.five_minutes, fine),
+                HOURLY: moment(keep.hourly, hourly),
+                DAILY: moment(keep.daily, daily),
+            },
+        )
+
+    def _share(self, kind: int) -> float:
+        """Return how much of a kind max_size leaves; the finer ones shrink first, down to 1 %."""
+        return max(0.01, _SHRINK ** min(max(0, self._pressure - kind * _STEPS), _STEPS))
+
+    def _look(self, connection: Connection, now: Milliseconds) -> None:
+        """Tell the size, keep it within bounds, and forget sites that left long ago."""
+        whole, used = ledger.size(connection)
+        self._meters.history_size(whole)
+        if connection.dialect.name == "sqlite":
+            if used > self._keep.max_size:
+                self._pressure += 1
+                ids = [one.id for one in self._by_number.values() if one.id is not None]
+                for part in ledger.in_parts(ids):
+                    self._trim(connection, part, now)
+            elif used < self._keep.max_size * _ROOMY and self._pressure:
+                self._pressure -= 1
+            if whole - used > whole * _SLACK:
+                ledger.give_back(connection, _PAGES)
+        if self._keep.removed is not None:
+            ledger.forget_removed(connection, now - int(self._keep.removed * 1000), _FORGET)
+        if self._leftover:  # of sites that are not listed any more
+            self._pack_anyway(connection, self._leftover)
+            self._leftover = {}
+        for seat in ledger.orphaned_seats(connection, now - _ORPHANED):
+            self._adopt(connection, seat)
+
+    def _adopt(self, connection: Connection, seat: str) -> None:
+        """Pack what the daemon of a seat that is no more left in the journal."""
+        last, waiting = self._unpacked(connection, seat)
+        self._pack_anyway(connection, waiting)
+        ledger.drop_journal(connection, seat, last)
+
+    def _pack_anyway(self, connection: Connection, waiting: Mapping[int, bytearray]) -> None:
+        present = ledger.present(connection, list(waiting))
+        results = {site: self._outcomes(waiting[site]) for site in present}
+        ledger.pack(connection, self._seq, results)
+
+    def _unpacked(self, connection: Connection, seat: str) -> tuple[int, dict[int, bytearray]]:
+        """Return the last row of a seat's journal, and by site what of it was not packed."""
+        packed = ledger.packed_slots(connection, seat)
+        waiting: dict[int, bytearray] = {}
+        last = 0
+        for seq, gathered in ledger.journal_of(connection, seat):
+            last = seq
+            for site, outcome in gathered.results():
+                if seq > packed.get(site % SLOTS, 0):
+                    waiting.setdefault(site, bytearray()).extend(self._packed_outcome(outcome))
+        return last, waiting
+
+    # ------------------------------------------------------------ reading back
+
+    def _look_up(
+        self, connection: Connection, sites: Sequence[Site], now: Milliseconds
+    ) -> dict[str, Remembered]:
+        """Enter the sites of a start, and return what is remembered of those that are the same."""
+        some = {site.name: self._kept.get(site.name) or self._new(site) for site in sites}
+        known = self._known_or_renamed(connection, some)
+        same = {
+            one.id: name
+            for name, one in known.items()
+            if one.removed is None and one.identity == self._identity(some[name].site)
+        }
+        self._enter(connection, some, known, now)
+        assert self._run_id is not None  # noqa: S101  _open() gives one
+        ledger.remove_absent(connection, self._seat, self._run_id, now)
+        states = ledger.states_of(connection, list(same))
+        failures = ledger.failures_of(connection, list(states))
+        last = ledger.last_results(connection, list(states))
+        found = {}
+        for number, row in states.items():
+            kept = some[same[number]]
+            past = [*last.get(number, ()), *self._waiting_of(kept)]
+            kept.as_of = row.as_of
+            kept.status = kept.tracks.status = Status(row.status)
+            kept.content = row.content
+            found[kept.site.name] = self._remembered(row, past, failures.get(number, ()))
+        in_doubt = {
+            row.site: row.streak_since
+            for row in states.values()
+            if row.said is False and row.status != Status.DOWN and row.streak_since is not None
+        }
+        for number, rows in ledger.spans_since(connection, in_doubt).items():
+            some[same[number]].tracks.in_doubt = rows
+        return found
+
+    def _read_journal(self, connection: Connection) -> None:
+        """Take over what an earlier life of this daemon had not packed yet."""
+        self._packed = ledger.packed_slots(connection, self._seat)
+        last, self._leftover = self._unpacked(connection, self._seat)
+        self._seq = max(self._seq, last)
+
+    def _remembered(
+        self, row: Any, past: Sequence[Outcome], failures: Sequence[bytes]
+    ) -> Remembered:
+        repeats = sum(1 for one in past if one.time > row.as_of and one.outcome != UNKNOWN)
+        return Remembered(
+            status=Status(row.status),
+            since=row.since / 1000,
+            streak=row.streak,
+            streak_since=None if row.streak_since is None else row.streak_since / 1000,
+            said=row.said,
+            turns=row.turns,
+            repeats=repeats,
+            flapping=row.flapping,
+            content=row.content,
+            content_changed=None if row.content_changed is None else row.content_changed / 1000,
+            recent=tuple(map(_past, reversed(past[-self._results :]))),
+            failures=tuple(_readable(failures)),
+        )
+
+
+def _summed_up(now: Milliseconds) -> int:
+    """Return the first day that is not to be summed up yet."""
+    return (now - _LATE) // DAY
+
+
+def _past(one: Outcome) -> Past:
+    up = {UP: True, UNKNOWN: None}.get(one.outcome, False)
+    reason = Reason(one.outcome) if up is False and one.outcome in set(Reason) else None
+    return Past(time=one.time / 1000, duration=one.duration / 1e6, up=up, reason=reason)
+
+
+def _readable(failures: Iterable[bytes]) -> Iterable[Result]:
+    for data in failures:
+        try:
+            yield unpack_evidence(data)
+        except ValueError as error:
+            _log.debug("evidence_not_read", extra=fields(detail=str(error)))
+
+
+def _maybe_milliseconds(time: Timestamp | None) -> Milliseconds | None:
+    return None if time is None else milliseconds(time)

@@ -1,0 +1,125 @@
+"""
+What the daemon remembers: folder, store, writer and readers, wired; part of the composition root.
+
+A command that asks the past without a daemon opens the same store by ``open_history``.
+"""
+
+import math
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from monitor.clock import SystemClock
+from monitor.config.settings import HistorySettings
+from monitor.errors import HistoryError
+from monitor.history.folder import DataFolder
+from monitor.history.reader import Reader
+from monitor.history.store import Store, connect, store_url
+from monitor.history.writer import Keep, Meters, Writer
+from monitor.model import Seconds, Site, SiteState, Timestamp
+from monitor.past import Remembered
+
+NOTHING = "none"
+"""In the place of a data folder: nothing is kept."""
+
+_PATIENCE: Seconds = 60.0
+"""How long a start waits for what is remembered."""
+_FAREWELL: Seconds = 10.0
+"""How long a stop waits for the last transaction."""
+
+
+def data_folder(given: str | None, environ: Mapping[str, str]) -> Path | None:
+    """Return where what must not be forgotten is kept; None where nothing is to be."""
+    path = given or environ.get("MONITOR_DATA")
+    if not path:
+        # systemd names several, separated by colons, where a unit has several
+        path = environ.get("STATE_DIRECTORY", "").partition(":")[0] or "data"
+    return None if path == NOTHING else Path(path)
+
+
+class Memory:
+    """
+    The history of a daemon, from before its first check to after its last.
+
+    Raises:
+        StartupError: Another daemon has the data folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: HistorySettings,
+        *,
+        seat: str,
+        version: str,
+        meters: Meters,
+    ) -> None:
+        self._folder = DataFolder(folder, f"process {os.getpid()} on {socket.gethostname()}")
+        self._settings = settings
+        if settings.store is None:
+            with suppress(HistoryError):  # the writer tries again, and says why it cannot
+                self._folder.claim()
+        self._writer = Writer(
+            self._open,
+            seat=seat,
+            version=version,
+            clock=SystemClock(),
+            meters=meters,
+            keep=Keep(
+                raw=_finite(settings.raw),
+                five_minutes=_finite(settings.five_minutes),
+                hourly=_finite(settings.hourly),
+                daily=_finite(settings.daily),
+                removed=_finite(settings.removed),
+                max_size=settings.max_size,
+            ),
+            results=settings.results,
+        )
+        self.recorder = self._writer
+        self.reader = open_history(folder, settings)
+
+    def start(self) -> None:
+        self._writer.start()
+
+    def recall(self, sites: Sequence[Site]) -> Mapping[str, Remembered]:
+        return self._writer.recall(sites, _PATIENCE)
+
+    def stop(self) -> None:
+        """Write what is left; then another daemon may have the folder."""
+        self.reader.close()
+        self._writer.stop(_FAREWELL)
+        self._folder.release()
+
+    def _open(self) -> Store:
+        if self._settings.store is None:
+            self._folder.claim()
+        return connect(store_url(self._settings.store, self._folder.path), writes=True)
+
+
+class Oblivion:
+    """A recorder that keeps nothing, for checks that are done once and for ``--data none``."""
+
+    def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None:
+        pass
+
+    def left(self, names: Iterable[str], time: Timestamp) -> None:
+        pass
+
+    def renamed(self, old: str, new: str) -> None:
+        pass
+
+
+def open_history(folder: Path | None, settings: HistorySettings) -> Reader:
+    """
+    Return a reader of the history; nothing is connected yet.
+
+    Raises:
+        HistoryError: There is no folder to look into, or a driver is missing.
+    """
+    return Reader(connect(store_url(settings.store, folder), writes=False), SystemClock())
+
+
+def _finite(kept: Seconds) -> Seconds | None:
+    return kept if math.isfinite(kept) else None

@@ -1,0 +1,158 @@
+"""Availability, held against a reference that looks at every second by itself."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.history.uptime import SECOND, Stretch, Sums, compose, outages, tally, with_gaps
+from monitor.past import Condition
+
+LONGEST = 60
+
+LETTERS = {
+    "u": Condition.UP,
+    "d": Condition.DOWN,
+    "?": Condition.UNKNOWN,
+    "m": Condition.MAINTENANCE,
+    ".": Condition.UNOBSERVED,
+}
+
+
+def stretches(seconds: str) -> list[Stretch]:
+    """Return the track that a row of letters draws, one for each second; a dot is nothing."""
+    found: list[Stretch] = []
+    for second, letter in enumerate(seconds):
+        begin, end = second * SECOND, (second + 1) * SECOND
+        if letter == ".":
+            continue
+        if found and found[-1].end == begin and found[-1].condition is LETTERS[letter]:
+            found[-1] = found[-1]._replace(end=end)
+        else:
+            found.append(Stretch(begin, end, LETTERS[letter]))
+    return found
+
+
+def drawn(spans: list[Stretch], length: int) -> str:
+    row = ["."] * length
+    letters = {condition: letter for letter, condition in LETTERS.items()}
+    for one in spans:
+        for second in range(one.begin // SECOND, one.end // SECOND):
+            assert row[second] == ".", "stretches overlap"
+            row[second] = letters[one.condition]
+    return "".join(row)
+
+
+def by_seconds(state: str, maintenance: str) -> str:
+    """Compose the tracks in the naive way: second by second."""
+    return "".join(
+        "m" if over == "m" and under != "." else under
+        for under, over in zip(state, maintenance, strict=True)
+    )
+
+
+def count_outages(row: str, begin: int, end: int) -> int:
+    """Count the outages that a window shows, second by second."""
+    outage = 0
+    shown = set()
+    down = False
+    for second, letter in enumerate(row):
+        if letter == "d":
+            outage += not down
+            down = True
+            if begin <= second < end:
+                shown.add(outage)
+        elif letter in "u?":
+            down = False
+    return len(shown)
+
+
+rows = st.integers(1, LONGEST).flatmap(
+    lambda length: st.tuples(
+        st.lists(st.tuples(st.sampled_from("ud?."), st.integers(1, 9)), min_size=length).map(
+            lambda runs: "".join(letter * times for letter, times in runs)[:length]
+        ),
+        st.lists(st.tuples(st.sampled_from("m."), st.integers(1, 9)), min_size=length).map(
+            lambda runs: "".join(letter * times for letter, times in runs)[:length]
+        ),
+    )
+)
+windows = st.tuples(st.integers(0, LONGEST), st.integers(0, LONGEST)).map(sorted)
+
+
+@given(rows)
+def test_maintenance_hides_the_state_and_nothing_else(tracks):
+    """Composed tracks are second by second what lies on top, without overlap, in order."""
+    state, maintenance = tracks
+    composed = compose(stretches(state), stretches(maintenance))
+    assert drawn(composed, len(state)) == by_seconds(state, maintenance)
+    assert composed == sorted(composed)
+
+
+@given(rows, windows)
+def test_sums_are_those_of_each_second(tracks, window):
+    """A window's sums and outages are what looking at each of its seconds gives."""
+    state, maintenance = tracks
+    begin, end = window
+    row = by_seconds(state, maintenance)
+    sums = tally(compose(stretches(state), stretches(maintenance)), begin * SECOND, end * SECOND)
+    part = row[begin:end]
+    assert (sums.up, sums.down, sums.maintenance, sums.unknown) == tuple(
+        part.count(letter) * SECOND for letter in "udm?"
+    )
+    assert sums.outages == count_outages(row, begin, end)
+
+
+@given(rows, st.lists(st.integers(0, LONGEST), min_size=1, max_size=8).map(sorted))
+def test_adjacent_windows_add_up(tracks, cuts):
+    """The sums of a window are those of its parts, however it is cut: so days can be kept."""
+    state, maintenance = tracks
+    spans = compose(stretches(state), stretches(maintenance))
+    edges = [0, *(cut * SECOND for cut in cuts), LONGEST * SECOND]
+    total = Sums()
+    for begin, end in pairwise(edges):
+        # Each part sees its own spans only, and what the part before it has told
+        own = [one.within(begin, end) for one in spans if one.begin < end and one.end > begin]
+        total = total.then(tally(own, begin, end, was_down=total.was_down))
+    assert total == tally(spans, 0, LONGEST * SECOND)
+
+
+@given(rows)
+def test_outages_are_counted_as_they_are_listed(tracks):
+    """What is listed begins and ends in down time, and is as many as is counted."""
+    state, maintenance = tracks
+    spans = compose(stretches(state), stretches(maintenance))
+    listed = outages(spans)
+    assert len(listed) == tally(spans, 0, LONGEST * SECOND).outages
+    row = by_seconds(state, maintenance)
+    for one in listed:
+        inside = row[one.begin // SECOND : one.end // SECOND]
+        assert inside[0] == inside[-1] == "d"
+        assert not set(inside) & {"u", "?"}
+
+
+@given(rows, windows)
+def test_what_was_not_observed_is_a_stretch_too(tracks, window):
+    """With its gaps filled, a window is covered without a hole."""
+    state, _ = tracks
+    begin, end = (edge * SECOND for edge in window)
+    at = begin
+    for one in with_gaps(stretches(state), begin, end):
+        assert one.begin == at
+        at = one.end
+    assert end in (at, begin)
+
+
+def test_the_example_of_the_module_is_true():
+    """10 s of 12 are up, and 12 of 16 are observed; maintenance in an outage makes no two."""
+    spans = compose(stretches("uuuudddduu..uuuu"), stretches(".....mm........."))
+    assert drawn(spans, 16) == "uuuudmmduu..uuuu"
+    uptime = tally(spans, 0, 16 * SECOND).uptime(16 * SECOND)
+    assert (uptime.up, uptime.down, uptime.outages) == (10.0, 2.0, 1)
+
+
+def test_without_observation_there_is_no_ratio():
+    """A window that nobody observed is not 100 %."""
+    uptime = tally([], 0, 10 * SECOND).uptime(10 * SECOND)
+    assert uptime.ratio is None
+    assert uptime.coverage == 0.0
