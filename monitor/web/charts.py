@@ -5,7 +5,7 @@ A path that goes on for many days is one dashed line, so that 5,000 sites that w
 do not cost 450,000 rectangles.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -47,6 +47,25 @@ class DayBars:
     unseen: str
     uptime: Uptime
     summary: str
+
+
+def bars_of(days: Mapping[str, Sequence[Day]]) -> Callable[[str], DayBars]:
+    """
+    Return a function from a site's name to its bars; those of a site without days have no width.
+
+    Sites that had the same days, which are most of those that had no downtime, are drawn once: a
+    history makes one object of what is equal.
+    """
+    drawn: dict[tuple[int, ...], DayBars] = {}
+
+    def bars(site: str) -> DayBars:
+        found = days.get(site, ())
+        key = tuple(map(id, found))
+        if key not in drawn:
+            drawn[key] = day_bars(found)
+        return drawn[key]
+
+    return bars
 
 
 def day_bars(days: Sequence[Day]) -> DayBars:

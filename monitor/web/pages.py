@@ -12,7 +12,7 @@ from monitor.model import Past, Result, Seconds, SiteState, Status, Timestamp
 from monitor.naming import natural_key
 from monitor.past import Span
 from monitor.report import result_json
-from monitor.web.charts import DayBars, day_bars, harmed_days, latency_chart
+from monitor.web.charts import DayBars, bars_of, day_bars, harmed_days, latency_chart
 from monitor.web.evidence import evidence
 from monitor.web.recall import DAY, DAYS, Recall
 from monitor.web.render import ORDER, Renderer, encoded
@@ -205,13 +205,15 @@ class Pages:
                 group.sort(key=lambda one: _RANK[one.shown])
                 found.append((name, group, group[max(0, first - begun) : end - begun]))
             begun += len(group)
-        days = self._recall.days([one.site.name for *_, rows in found for one in rows], now)
+        bars = bars_of(
+            self._recall.days([one.site.name for *_, rows in found for one in rows], now)
+        )
         return [
             Group(
                 name=name,
                 size=len(group),
                 down=sum(one.shown is Status.DOWN for one in group),
-                rows=(_row(one, now, day_bars(days.get(one.site.name, ()))) for one in rows),
+                rows=(_row(one, now, bars(one.site.name)) for one in rows),
             )
             for name, group, rows in found
         ]

@@ -11,7 +11,7 @@ from monitor.clock import Clock
 from monitor.model import Seconds, SiteState, Status, Timestamp, Window
 from monitor.naming import natural_key
 from monitor.statuspage import Announcement, Published, StatusPage
-from monitor.web.charts import DayBars, day_bars
+from monitor.web.charts import DayBars, bars_of
 from monitor.web.incidents import Incident, incidents, token
 from monitor.web.recall import DAY, DAYS, Recall
 from monitor.web.words import show_span
@@ -22,7 +22,9 @@ Planned: TypeAlias = Callable[
 """From windows and a moment to when each is open now or next: begin and end."""
 
 MOST_INCIDENTS = 50
-"""On a page, in its feed and its API: what is older than so many is not looked for there."""
+"""On a page, in its feed and its API."""
+_FIRST_LOOK: Seconds = 6 * DAY
+"""Where so much happens that this has enough of it, the rest need not be read."""
 _FURTHEST_BACK: Seconds = 10 * 365 * DAY
 _MAJOR = 0.5
 
@@ -120,7 +122,7 @@ class PublicView:
             page=page,
             now=now,
             sections=self._sections(page, states, now),
-            incidents=tuple(self._incidents(names, now)[:MOST_INCIDENTS]),
+            incidents=tuple(self._incidents(names, now)),
             maintenance=self._maintenance(states, now),
             announcements=tuple(
                 sorted(
@@ -137,7 +139,7 @@ class PublicView:
         for state in states:
             headed.setdefault(page.heading(state.site), []).append(state)
         names = [one.site.name for group in headed.values() for one in group]
-        days = self._recall.days(names, now)
+        bars = bars_of(self._recall.days(names, now))
         return tuple(
             Section(
                 name=name,
@@ -147,7 +149,7 @@ class PublicView:
                         name=one.site.name,
                         state=one.shown,
                         since=one.since,
-                        days=day_bars(days.get(one.site.name, ())),
+                        days=bars(one.site.name),
                         latency=_latency(one) if page.latency else None,
                     )
                     for one in headed[name]
@@ -157,17 +159,25 @@ class PublicView:
         )
 
     def _incidents(self, names: Sequence[str], now: Timestamp) -> list[Incident]:
-        # Whatever begins within what was looked at is whole. What was going on at its beginning may
-        # have begun earlier, so where that still lasts, it is looked further back
-        back = DAYS * DAY
+        """
+        Return the newest MOST_INCIDENTS of the last 90 days, and what lasts longer.
+
+        An incident that begins within the time that is looked at is whole. What was going on at
+        its beginning may have begun earlier, with another site.
+        """
+        back = _FIRST_LOOK
         while True:
             begin = now - back
             found = incidents(self._recall.outages(names, begin, now))
-            whole = all(one.begin > begin or one.end is not None for one in found)
-            if whole or back > _FURTHEST_BACK:
+            whole = [one for one in found if one.begin > begin]
+            lasts = any(one.end is None for one in found[len(whole) :])
+            enough = len(whole) >= MOST_INCIDENTS or back >= DAYS * DAY
+            if back >= _FURTHEST_BACK or (enough and not lasts):
                 break
-            back *= 2
-        return [one for one in found if one.end is None or one.begin > now - DAYS * DAY]
+            back = back * 2 if enough else min(back * 4, DAYS * DAY)
+        since = now - DAYS * DAY
+        shown = [one for one in found if one.end is None or one.begin > max(begin, since)]
+        return shown[:MOST_INCIDENTS]
 
     def _maintenance(self, states: Iterable[SiteState], now: Timestamp) -> tuple[Maintenance, ...]:
         alike: dict[tuple[Window, ...], list[str]] = {}
