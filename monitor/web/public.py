@@ -35,7 +35,7 @@ class Component:
     One site as the readers see it.
 
     Attributes:
-        id: The same on every page, and for ever.
+        id: The same on every page, and for ever; a site that was renamed keeps it by ``was``.
         latency: The median of its last checks that were up; None where it is not to be shown.
     """
 
@@ -145,7 +145,7 @@ class PublicView:
                 name=name,
                 components=tuple(
                     Component(
-                        id=token("component", one.site.name),
+                        id=token("component", one.site.was or one.site.name),
                         name=one.site.name,
                         state=one.shown,
                         since=one.since,

@@ -515,6 +515,17 @@ def test_identifiers_of_an_incident_last(client_of):
     assert names(client_of(history=over, now=NOW + 3600)) == names(client_of())
 
 
+def test_a_site_that_was_renamed_keeps_its_identifier(client_of):
+    """Readers go on to know it, by the name it had."""
+
+    def identifier(**names):
+        client = client_of(sites=[states.up(group="storefront", **names)])
+        return client.get("/status/api/v2/components.json").json()["components"][1]["id"]
+
+    assert identifier(name="shop", was="storefront") == identifier(name="storefront")
+    assert identifier(name="shop") != identifier(name="storefront")
+
+
 def test_an_incident_that_lasts_longer_than_the_page_looks_back(client_of):
     """A site that has been down for a year is an incident since a year ago."""
     since = NOW - 400 * DAY
