@@ -89,6 +89,19 @@ class OptionError(ValueError):
         self.keys = keys
 
 
+@runtime_checkable
+class ChecksFiles(Protocol):
+    """A record of options that knows what its files must hold; asked when the list is read."""
+
+    def check_files(self) -> None:
+        """
+        Return if its files can be used.
+
+        Raises:
+            ValueError: One cannot; the sentence names its key.
+        """
+
+
 def basic_credentials(username: str, password: str) -> tuple[str, ...]:
     """Return how basic authentication sends them (RFC 7617): in UTF-8, or where it can Latin-1."""
     text = f"{username}:{password}"

@@ -26,6 +26,7 @@ from monitor.config.sensitive import credentials, header_credentials, is_sensiti
 from monitor.config.substitute import is_one_reference
 from monitor.model import Bytes
 from monitor.options import (
+    ChecksFiles,
     Marker,
     Parsed,
     Ruled,
@@ -264,6 +265,8 @@ def record_form(record: type) -> Form:
     )
     if issubclass(record, SendsSecrets):
         core = core_schema.with_info_after_validator_function(_sent, core)
+    if issubclass(record, ChecksFiles):
+        core = core_schema.no_info_after_validator_function(_with_good_files, core)
     json: Json = {"type": "object", "additionalProperties": False, "properties": properties}
     if required:
         json["required"] = required
@@ -359,6 +362,11 @@ def _secret(value: Any, info: ValidationInfo[Gathered]) -> str:
 
 def _sent(record: SendsSecrets, info: ValidationInfo[Gathered]) -> SendsSecrets:
     info.context.secrets.update(dict.fromkeys(record.sent_secrets()))
+    return record
+
+
+def _with_good_files(record: ChecksFiles) -> ChecksFiles:
+    record.check_files()
     return record
 
 

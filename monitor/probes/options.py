@@ -1,9 +1,12 @@
 """What several probes are told in the same words: addresses, TLS, the way through the network."""
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 from monitor.options import FilePath, Parsed, option
 
@@ -120,6 +123,79 @@ class TlsOptions:
             raise ValueError(f"max_version {self.max_version} needs legacy: true beside it")
         if self.server_name is not None and not _is_name(self.server_name):
             raise ValueError(f"server_name {self.server_name!r} is not a host name")
+
+    def check_files(self) -> None:
+        """
+        Return if its files hold authorities, and a certificate with its key.
+
+        Raises:
+            ValueError: One does not; the sentence names its key.
+        """
+        if self.ca_file:
+            _check_authorities(self.ca_file, _stamp(self.ca_file))
+        if self.cert_file:
+            key = self.key_file or self.cert_file
+            _check_pair(self.cert_file, key, _stamp(self.cert_file), _stamp(key))
+
+
+_Stamp: TypeAlias = tuple[int, int, int]
+
+
+def _stamp(path: str) -> _Stamp:
+    """Return what changes when the file does."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+# A hundred thousand sites have a few such files. Errors are not kept, and end the list anyway
+@lru_cache(maxsize=1024)
+def _check_authorities(path: str, _of: _Stamp) -> None:
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(path)
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        raise ValueError(f"ca_file {path} holds no certificate in PEM form") from error
+
+
+@lru_cache(maxsize=1024)
+def _check_pair(cert: str, key: str, _of: _Stamp, _of_key: _Stamp) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    encrypted = False
+
+    def refuse() -> bytes:
+        nonlocal encrypted
+        encrypted = True
+        return b""
+
+    try:
+        # What is weak is the server's to refuse, or tls.legacy's to let pass
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.load_cert_chain(cert, key, password=refuse)
+    except (OSError, ValueError) as error:
+        name = "key_file" if key != cert else "cert_file"
+        if encrypted:
+            message = f"{name} {key} holds an encrypted key; write it without a password"
+        elif getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            message = f"{name} {key} holds the key of another certificate than that of {cert}"
+        elif "-----BEGIN CERTIFICATE-----" not in _text(cert):
+            message = f"cert_file {cert} holds no certificate in PEM form"
+        elif "PRIVATE KEY-----" not in _text(key):
+            message = f"{name} {key} holds no private key in PEM form"
+            if key == cert:
+                message += "; name the file that does by key_file"
+        else:
+            message = f"cert_file {cert} and its key cannot be used: they are damaged"
+        raise ValueError(message) from error
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("ascii", "replace")
+    except OSError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,16 +7,22 @@ from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 
 from monitor.analysis.expectations import parse_certificate
 from monitor.analysis.judge import judge
+from monitor.errors import ConfigError
 from monitor.model import Job, Reason
 from monitor.probes.http import HttpOptions
 from monitor.probes.options import TlsOptions
 from tests.analysis.answers import decoded
 from tests.probes.certificates import CLIENTS_ONLY, DAY, issue, weak_key
 from tests.probes.servers import answer, read_request
-from tests.probes.talk import LINE, observe, take, talk
+from tests.probes.talk import LINE, observe, site_of, take, talk
 
 POP3 = (b"+OK\r\n", LINE, b"+OK\r\n")
 DOORS = {
@@ -412,3 +418,75 @@ def test_a_lifetime_in_cel(look, root, tmp_path):
     ):
         analysis = judge(Job(observation=seen, expect=(("that", decoded("that", text)),)))
         assert analysis.verdict.up is up, (text, analysis.verdict)
+
+
+# ---------------------------------------------------------------- files of the list
+
+
+def _encrypted(identity):
+    password = BestAvailableEncryption(b"secret")
+    return identity.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, password)
+
+
+def test_files_that_cannot_be_used_are_mistakes_of_the_list(tmp_path, root):
+    """Each is told once, at its line, and not by each check."""
+    ours, others = issue("ours", by=root), issue("others", by=root)
+    texts = {
+        "words": b"no certificate",
+        "empty": b"",
+        "cert": ours.chain(),
+        "key": ours.private(),
+        "both": ours.chain() + ours.private(),
+        "reversed": ours.private() + ours.chain(),
+        "other": others.private(),
+        "locked": _encrypted(ours),
+        "damaged": ours.chain()[:200] + b"\n-----END CERTIFICATE-----\n" + ours.private(),
+    }
+    paths = {name: str(tmp_path / f"{name}.pem") for name in texts}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.pem").write_bytes(text)
+    for files, key, message in (
+        ({"ca_file": "words"}, "ca_file", "{words} holds no certificate in PEM form"),
+        ({"ca_file": "empty"}, "ca_file", "{empty} holds no certificate in PEM form"),
+        ({"ca_file": "key"}, "ca_file", "{key} holds no certificate in PEM form"),
+        ({"cert_file": "words"}, "cert_file", "{words} holds no certificate in PEM form"),
+        ({"cert_file": "key"}, "cert_file", "{key} holds no certificate in PEM form"),
+        (
+            {"cert_file": "cert"},
+            "cert_file",
+            "{cert} holds no private key in PEM form; name the file that does by key_file",
+        ),
+        (
+            {"cert_file": "cert", "key_file": "words"},
+            "key_file",
+            "{words} holds no private key in PEM form",
+        ),
+        (
+            {"cert_file": "cert", "key_file": "other"},
+            "key_file",
+            "{other} holds the key of another certificate than that of {cert}",
+        ),
+        (
+            {"cert_file": "cert", "key_file": "locked"},
+            "key_file",
+            "{locked} holds an encrypted key; write it without a password",
+        ),
+        (
+            {"cert_file": "damaged"},
+            "cert_file",
+            "{damaged} and its key cannot be used: they are damaged",
+        ),
+    ):
+        for url in ("https://a.example", "tls://a.example:1", "wss://a.example", "grpcs://a.b:1"):
+            with pytest.raises(ConfigError) as raised:
+                site_of(url, tls={name: paths[of] for name, of in files.items()})
+            (problem,) = raised.value.problems
+            assert problem.message == f"sites[0].tls: {key} {message.format(**paths)}"
+            assert problem.line == 1
+    for good in (
+        {"ca_file": "cert"},
+        {"cert_file": "both"},
+        {"cert_file": "reversed"},
+        {"cert_file": "cert", "key_file": "key"},
+    ):
+        site_of("https://a.example", tls={name: paths[of] for name, of in good.items()})

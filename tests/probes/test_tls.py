@@ -3,10 +3,12 @@
 import ssl
 import time
 from functools import partial
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
 
+from monitor.clock import Deadline, SystemClock
 from monitor.errors import ConfigError, ProbeError
 from monitor.model import Phase, Reason
 from monitor.probes import tls
@@ -134,11 +136,18 @@ def test_a_client_certificate_shows_in_a_dialogue(serve, look, authority):
     assert look(server).failure.reason is Reason.TLS_CLIENT_CERTIFICATE
 
 
-def test_a_broken_client_certificate_is_our_own_fault(serve, look, authority):
-    """A client certificate that cannot be used says nothing about the site."""
+def test_a_broken_client_certificate_is_our_own_fault(serve, handles, authority, tmp_path):
+    """One that was good when the list was read and cannot be used now says nothing of the site."""
     server = serve([stay_silent], tls=authority.context())
+    ours = tmp_path / "ours.pem"
+    ours.write_text("".join(Path(path).read_text() for path in authority.client_files()))
+    site = site_of(
+        f"tls://localhost:{server.port}",
+        tls={"ca_file": authority.file, "cert_file": str(ours)},
+    )
+    ours.write_text(Path(authority.file).read_text())
     with pytest.raises(ProbeError, match="private key"):
-        look(server, tls={"cert_file": authority.file})
+        tls.TlsProbe(handles)(site, Deadline.after(5, SystemClock()))
 
 
 # ---------------------------------------------------------------- dialogues
