@@ -3,17 +3,24 @@
 import json
 import os
 import re
+import socket
 import sqlite3
 import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import dns.message
+import dns.rrset
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from monitor.cli import cli
 from monitor.config.load import load
+from monitor.config.settings import Settings
 from monitor.daemon import TABLES
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -137,6 +144,126 @@ def test_every_condition_has_ours_or_says_that_there_is_none():
     rows = cells(GATUS, "conditions")
     assert len(rows) > 20
     assert all("expect: {" in row[-1] or row[-1].startswith("none") for row in rows)
+
+
+_MEANT: dict[str, tuple[list[bytes], list[bytes]]] = {
+    "[BODY] == ok": ([b"ok", b"ok\n", b"ok\r\n", b" ok "], [b"", b"not ok", b"okay", b"o k"]),
+    "[BODY] == pat(*welcome*)": ([b"welcome", b"a\nwelcome\nb"], [b"", b"Welcome"]),
+    "[BODY] != pat(*error*)": ([b"", b"fine"], [b"error", b"an error\n"]),
+    "[BODY].user.name == john": (
+        [b'{"user": {"name": "john"}}'],
+        [b'{"user": {"name": "jo"}}', b'{"user": null}', b"{}", b"john"],
+    ),
+    "[BODY].data[0].id == 1": ([b'{"data": [{"id": 1}]}'], [b'{"data": []}', b'{"data": [1]}']),
+    "[BODY].name == pat(john*)": ([b'{"name": "johnny"}'], [b'{"name": "a john"}', b"{}"]),
+    "[BODY].id == any(1, 2)": ([b'{"id": 2}'], [b'{"id": 3}', b"{}"]),
+    "[BODY].age == [BODY].id": ([b'{"age": 1, "id": 1}'], [b'{"age": 1, "id": 2}', b'{"id": 1}']),
+    "[BODY].load < 5": ([b'{"load": 4.5}', b'{"load": 4}'], [b'{"load": 5}']),
+    "len([BODY].data) < 5": ([b'{"data": []}', b'{"data": [1]}'], [b'{"data": [1, 2, 3, 4, 5]}']),
+    "len([BODY].name) == 8": ([b'{"name": "12345678"}'], [b'{"name": "1"}', b"{}"]),
+    "has([BODY].errors) == false": (
+        [b"{}", b'{"errors": null}', b'{"error": 1}'],
+        [b'{"errors": []}', b'{"errors": ""}', b'{"errors": {"a": null}}', b'{"errors": false}'],
+    ),
+    "has([BODY].users) == true": (
+        [b'{"users": []}', b'{"users": ""}', b'{"users": 0}'],
+        [b"{}", b'{"users": null}', b'{"user": 1}'],
+    ),
+    "[BODY].data != []": ([b'{"data": [0]}'], [b'{"data": []}']),
+    "[BODY].checks.cache:ping[0].status == pass": (
+        [b'{"checks": {"cache:ping": [{"status": "pass"}]}}'],
+        [b'{"checks": {"cache:ping": [{"status": "fail"}]}}', b'{"checks": {"cache:ping": []}}'],
+    ),
+}
+"""Bodies of which each condition holds in Gatus, and those of which it does not."""
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """Answers with the body that the path has in hexadecimal."""
+
+    def do_GET(self):
+        body = bytes.fromhex(self.path.removeprefix("/"))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def echo():
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def checked(folder: Path, sites: list[str]) -> dict[str, bool]:
+    """Return which sites of a list are up, by `monitor check`."""
+    (folder / "sites.yaml").write_text("sites:\n" + "".join(f"  - {one}\n" for one in sites))
+    command = [sys.executable, "-m", "monitor", "check", "--json", "--config"]
+    done = subprocess.run(
+        [*command, folder / "sites.yaml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return {one["site"]: one["up"] for one in json.loads(done.stdout)["results"]}
+
+
+def conditions() -> dict[str, str]:
+    """Return ours of each of Gatus' conditions."""
+    rows = cells(GATUS, "conditions")
+    return {row[0].strip("`"): row[-1].partition("`")[2].partition("`")[0] for row in rows}
+
+
+def test_conditions_hold_of_what_they_hold_of_in_gatus(echo, tmp_path):
+    """Each row is tried with bodies of both kinds, fetched from a server."""
+    sites, expected = [], {}
+    for condition, (good, bad) in _MEANT.items():
+        for body in (*good, *bad):
+            name = f"{condition} {body!r}"
+            expected[name] = body in good
+            url = f"{echo}/{body.hex()}"
+            sites.append(f"{{name: {json.dumps(name)}, url: '{url}', {conditions()[condition]}}}")
+    assert checked(tmp_path, sites) == expected
+
+
+def test_an_address_is_found_behind_an_alias(tmp_path):
+    """`[BODY] == 192.0.2.1` of DNS holds of an answer with a CNAME before the address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(30.0)
+
+        def answer() -> None:
+            for last in ("192.0.2.1", "192.0.2.2"):
+                wire, peer = server.recvfrom(4096)
+                query = dns.message.from_wire(wire)
+                name = query.question[0].name
+                reply = dns.message.make_response(query)
+                reply.answer += [
+                    dns.rrset.from_text(name, 60, "IN", "CNAME", "real.example."),
+                    dns.rrset.from_text("real.example.", 60, "IN", "A", last),
+                ]
+                server.sendto(reply.to_wire(), peer)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        ours = conditions()["[BODY] == 192.0.2.1` of DNS"]
+        url = f"dns://127.0.0.1:{server.getsockname()[1]}/example.com?type=A"
+        found = [
+            checked(tmp_path, [f"{{name: shop, url: '{url}', {ours}}}"])["shop"] for _ in range(2)
+        ]
+        thread.join()
+    assert found == [True, False]
+
+
+def test_the_page_names_the_number_of_checks_at_once():
+    """It is the default of the setting."""
+    (number,) = re.findall(r"([\d,]+) sites are checked at once", GATUS)
+    assert int(number.replace(",", "")) == Settings().engine.probe_threads
 
 
 def test_what_the_statement_prints_of_kumas_monitors_is_the_list(tmp_path):
