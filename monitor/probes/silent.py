@@ -94,6 +94,8 @@ _set_ssl_options = ctypes.PYFUNCTYPE(c_uint64, c_void_p, c_uint64)(
     ("SSL_CTX_set_options", _LIBCURL)
 )
 
+_set_level = ctypes.PYFUNCTYPE(None, c_void_p, c_int)(("SSL_CTX_set_security_level", _LIBCURL))
+
 _LIBC = ctypes.PyDLL(None)
 _open = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_size_t, c_char_p)(("fmemopen", _LIBC))
 _buffer = ctypes.PYFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_size_t)(("setvbuf", _LIBC))
@@ -104,6 +106,7 @@ _close = ctypes.PYFUNCTYPE(c_int, c_void_p)(("fclose", _LIBC))
 
 def _allow_old_renegotiation(_curl: int, context: int, _data: int) -> int:
     _set_ssl_options(context, _OP_LEGACY_SERVER_CONNECT)
+    _set_level(context, 0)  # over QUIC libcurl sets no list of ciphers that could do it
     return 0
 
 

@@ -14,6 +14,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from monitor.model import Phase, Reason
 from monitor.probes.http import HttpOptions
 from monitor.probes.options import TlsOptions
+from tests.probes.certificates import issue, weak_key
 
 
 class _Hello(QuicConnectionProtocol):
@@ -40,9 +41,9 @@ def http3(authority):
     thread.start()
     servers = []
 
-    def start(*names: str) -> str:
+    def start(*names: str, files: tuple[str, ...] | None = None) -> str:
         configuration = QuicConfiguration(is_client=False, alpn_protocols=H3_ALPN)
-        configuration.load_cert_chain(*authority.server_files(*names))
+        configuration.load_cert_chain(*(files or authority.server_files(*names)))
         begun = serve("127.0.0.1", 0, configuration=configuration, create_protocol=_Hello)
         server = asyncio.run_coroutine_threadsafe(begun, loop).result(timeout=30)
         servers.append(server)
@@ -95,3 +96,19 @@ def test_nobody_at_the_port_over_http3(check):
     """Where nothing listens, that is the reason, not a timeout."""
     seen = check("https://127.0.0.1:9/", http=HttpOptions(version="3"))
     assert seen.failure.reason is Reason.CONNECT_REFUSED
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("weak", [False, True])
+def test_names_and_keys_over_http3(check, http3, tmp_path, weak, legacy):
+    """A common name stands for no host, and tls.legacy lets a weak key pass, as over TCP."""
+    own = issue("localhost", "localhost", key=weak_key()) if weak else issue("localhost")
+    paths = tmp_path / "server.pem", tmp_path / "key.pem"
+    paths[1].write_bytes(own.private())
+    url = http3(files=(own.file(paths[0]), str(paths[1]))).replace("127.0.0.1", "localhost")
+    tls = TlsOptions(ca_file=str(paths[0]), legacy=legacy)
+    seen = check(url, http=HttpOptions(version="3"), tls=tls)
+    accepted = weak and legacy
+    assert seen.tls.verified is accepted
+    if not accepted:
+        assert seen.failure.reason is (Reason.TLS_UNTRUSTED if weak else Reason.TLS_WRONG_HOST)
