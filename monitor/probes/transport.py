@@ -498,7 +498,8 @@ def _request_options(
         (_SUPPRESS_CONNECT_HEADERS, 1),
         (pycurl.HTTP_VERSION, _wanted_version(settings.version, route.scheme)),
     ]
-    if settings.compression and "Accept-Encoding" not in request.headers:
+    # A part of a packed body cannot be unpacked, so a range is asked for as it is
+    if settings.compression and not request.headers.keys() & {"accept-encoding", "range"}:
         headers["Accept-Encoding"] = ACCEPTED
     if route.is_tunnelled:
         # CONNECT has none of the request's headers, and would show the libraries' names

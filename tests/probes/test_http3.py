@@ -1,6 +1,7 @@
 """HTTP/3 against a server of its own, over QUIC on loopback."""
 
 import asyncio
+import gzip
 import threading
 from typing import Any
 
@@ -16,9 +17,18 @@ from monitor.probes.http import HttpOptions
 from monitor.probes.options import TlsOptions
 from tests.probes.certificates import issue, weak_key
 
+ROWS = b"".join(b"row %d of a report\n" % number for number in range(500))
+MEMBERS = gzip.compress(ROWS[:99]) + gzip.compress(ROWS[99:])
+PACKED = {
+    b"/members": ([b"gzip"], MEMBERS),
+    b"/lines": ([b"gzip", b"gzip"], gzip.compress(MEMBERS) + b"\0"),
+    b"/label": ([b"UTF-8"], ROWS),
+    b"/cut": ([b"gzip"], MEMBERS[:-9]),
+}
+
 
 class _Hello(QuicConnectionProtocol):
-    """Answers every request with a few words."""
+    """Answers with a few words, or with what stands in PACKED under the path."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -28,8 +38,12 @@ class _Hello(QuicConnectionProtocol):
         self._http = self._http or H3Connection(self._quic)
         for one in self._http.handle_event(event):
             if isinstance(one, HeadersReceived):
-                self._http.send_headers(one.stream_id, [(b":status", b"200"), (b"x-peer", b"h3")])
-                self._http.send_data(one.stream_id, b"hello over QUIC", end_stream=True)
+                path = dict(one.headers)[b":path"]
+                codings, body = PACKED.get(path, ([], b"hello over QUIC"))
+                head = [(b":status", b"200"), (b"x-peer", b"h3")]
+                head += [(b"content-encoding", coding) for coding in codings]
+                self._http.send_headers(one.stream_id, head)
+                self._http.send_data(one.stream_id, body, end_stream=True)
         self.transmit()
 
 
@@ -74,6 +88,21 @@ def test_an_answer_over_http3(check, http3, authority):
     assert set(seen.phases) >= {Phase.CONNECT, Phase.TLS, Phase.PROCESSING}
     assert seen.tls.version == "TLS 1.3"
     assert seen.tls.verified
+
+
+@pytest.mark.parametrize("path", ["members", "lines", "label", "cut"])
+def test_packed_bodies_over_http3(watch, http3, authority, path):
+    """They are read as over TCP, by the first check and by those that go as the one before."""
+    url = http3("127.0.0.1") + path
+    tls = TlsOptions(ca_file=authority.file)
+    check = watch(url, http=HttpOptions(version="3"), tls=tls, reads_body=True)
+    for _ in range(3):
+        seen = check()
+        if path == "cut":
+            assert seen.failure.reason is Reason.DECODE_ERROR
+        else:
+            assert seen.failure is None
+            assert seen.answer.body == ROWS
 
 
 @pytest.mark.parametrize(

@@ -421,6 +421,27 @@ def test_a_packed_body_is_read_as_other_clients_read_it(serve, watch, name, ends
         assert seen.answer.body == ROWS
 
 
+def test_a_range_is_asked_for_as_it_is(serve, check):
+    """A part of a packed body could not be unpacked, so none is asked for, as Go has it."""
+    server = serve(answer(ROWS[:9], "206 Partial Content"))
+    seen = check(server.url(), http=HttpOptions(headers={"range": "bytes=0-8"}), reads_body=True)
+    assert seen.answer.body == ROWS[:9]
+    assert b"accept-encoding" not in server.requests[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("HEAD", "200 OK"), ("GET", "304 Not Modified"), ("GET", "200 OK")]
+)
+def test_a_coding_of_no_body_is_no_damage(serve, watch, method, status):
+    """What has no body has no stream that could lack its end."""
+    head = f"HTTP/1.1 {status}\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n".encode()
+    check = watch(serve([read_request, head]).url(), http=HttpOptions(method=method))
+    for _ in range(3):
+        seen = check()
+        assert seen.failure is None
+        assert seen.answer.body_size == 0
+
+
 def test_a_coding_that_nobody_knows_is_told(serve, check):
     """Such bytes are the body as they came; the answer names what was left in place."""
     server = serve([read_request, coded("gzip, aws-chunked", b"as it came")])

@@ -1,7 +1,9 @@
 """The transport on its own: TLS, name look-up, routes, handles; real sockets, loopback."""
 
 import gc
+import gzip
 import os
+import pwd
 import socket
 import ssl
 import subprocess
@@ -10,6 +12,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import brotli
 import dns.message
 import dns.rdatatype
 import dns.resolver
@@ -468,6 +471,59 @@ def test_nginx_answers_in_http2(check, authority, real, tmp_path):
     assert (seen.answer.version, seen.answer.body) == ("2", b"hello")
     assert seen.phases[Phase.TLS] > 0
     assert refused.answer.version == "1.1"
+
+
+@pytest.mark.real
+def test_nginx_sends_packed_bodies_in_http2(watch, authority, real, tmp_path):
+    """Streams that end too early, of several members or of no coding are told apart in HTTP/2."""
+    rows = b"".join(b"row %d of a report\n" % number for number in range(500))
+    whole = gzip.compress(rows[:99]) + gzip.compress(rows[99:]) + b"\r\n"
+    (tmp_path / "gzip").write_bytes(whole)
+    (tmp_path / "half").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "br").write_bytes(brotli.compress(rows)[:-9])
+    (tmp_path / "UTF-8").write_bytes(rows)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    certificate, key = authority.server_files("localhost")
+    (tmp_path / "nginx.conf").write_text(
+        f"""
+        daemon off; pid {tmp_path}/pid; error_log stderr crit; worker_processes 1;
+        user {pwd.getpwuid(os.getuid()).pw_name};
+        events {{}}
+        http {{
+          access_log off; client_body_temp_path {tmp_path}/body;
+          proxy_temp_path {tmp_path}/proxy; fastcgi_temp_path {tmp_path}/fastcgi;
+          uwsgi_temp_path {tmp_path}/uwsgi; scgi_temp_path {tmp_path}/scgi;
+          server {{
+            listen 127.0.0.1:{port} ssl http2; root {tmp_path};
+            ssl_certificate {certificate}; ssl_certificate_key {key};
+            location = /half {{ add_header Content-Encoding gzip; }}
+            location / {{ add_header Content-Encoding $uri_name; }}
+          }}
+          map $uri $uri_name {{ ~^/(?<name>.*)$ $name; }}
+        }}
+        """
+    )
+    command = [real("nginx"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    found = {}
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as nginx:
+        try:
+            for path in ("gzip", "UTF-8", "half", "br"):
+                url = f"https://localhost:{port}/{path}"
+                check = watch(url, reads_body=True, http=HttpOptions(version="2"))
+                _once_up(check)
+                found[path] = check()
+        finally:
+            nginx.terminate()
+            nginx.communicate()
+    assert {path: found[path].answer.body == rows for path in ("gzip", "UTF-8")} == {
+        "gzip": True,
+        "UTF-8": True,
+    }
+    reasons = {path: seen.failure and seen.failure.reason for path, seen in found.items()}
+    broken = Reason.DECODE_ERROR
+    assert reasons == {"gzip": None, "UTF-8": None, "half": broken, "br": broken}
+    assert found["gzip"].answer.version == "2"
 
 
 def _once_up(ask):
