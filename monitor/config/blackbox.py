@@ -873,6 +873,8 @@ def _dns(module: BlackboxModule, draft: _Draft) -> None:
     if dns.query_class not in ("", "IN"):
         draft.put("dns.class", dns.query_class, "dns", "query_class")
     transport = "tls" if dns.dns_over_tls else dns.transport_protocol
+    # Patterns are about the text of its library
+    draft.put("dns.records", "blackbox_exporter", "dns")
     if transport not in ("", "udp"):
         draft.put("dns.transport", transport, "dns", "transport_protocol")
     if dns.dns_over_tls:
@@ -896,7 +898,7 @@ def _dns(module: BlackboxModule, draft: _Draft) -> None:
 def _records(match: RecordMatch, section: str, draft: _Draft) -> None:
     key = f"validate_{section}_rrs"
     if match.fail_if_matches_regexp:
-        patterns = list(map(_spaced, match.fail_if_matches_regexp))
+        patterns = list(map(_pattern, match.fail_if_matches_regexp))
         draft.put(f"expect.{section}.not_matches", patterns, "dns", key, "fail_if_matches_regexp")
     if every := (*match.fail_if_not_matches_regexp, *match.fail_if_all_match_regexp):
         name = "fail_if_not_matches_regexp"
@@ -904,16 +906,11 @@ def _records(match: RecordMatch, section: str, draft: _Draft) -> None:
             # It fails where not all match, whatever its name says, and an empty section passes
             name = "fail_if_all_match_regexp"
             draft.put(f"expect.{section}.empty", "allowed", "dns", key, name)
-        draft.put(f"expect.{section}.all_match", list(map(_spaced, every)), "dns", key, name)
+        draft.put(f"expect.{section}.all_match", list(map(_pattern, every)), "dns", key, name)
     if match.fail_if_none_matches_regexp:
         # Enough that one record matches one of them
-        one = "|".join(f"(?:{_spaced(one)})" for one in match.fail_if_none_matches_regexp)
+        one = "|".join(f"(?:{one})" for one in match.fail_if_none_matches_regexp)
         draft.put(f"expect.{section}.matches", one, "dns", key, "fail_if_none_matches_regexp")
-
-
-def _spaced(pattern: str) -> str:
-    """Return a pattern for records whose fields are parted by a space, where there it is a tab."""
-    return _pattern(pattern.replace("\t", r"\s").replace(r"\t", r"\s"))
 
 
 def _icmp(module: BlackboxModule, draft: _Draft) -> None:

@@ -11,6 +11,7 @@ import re
 import select
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -52,6 +53,7 @@ from monitor.probes.datagrams import (
 from monitor.probes.family import ip_choice, ip_version
 from monitor.probes.guard import refusal
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
+from monitor.probes.records import exporter_text
 from monitor.probes.resolve import Resolver
 from monitor.probes.shortage import SHORTAGES, lack
 from monitor.probes.stream import Broken, Connection
@@ -143,6 +145,11 @@ class DnsOptions:
     )
     nsid: bool = option(
         False, doc="Ask which of its instances answers (NSID, RFC 5001); the JSON has it."
+    )
+    records: Literal["spaced", "blackbox_exporter"] = option(
+        "spaced",
+        doc="How records are written for patterns: with one space between all fields, or as"
+        " blackbox_exporter has them, with tabs in the head and its library's spellings.",
     )
     path: str = option("/dns-query", doc="With transport https: the path of the URL to ask.")
     proxy: Secret | None = option(
@@ -524,6 +531,7 @@ class _Question:
     def __init__(
         self, name: dns.name.Name, type_: str, class_: str, options: DnsOptions, *, edns: bool
     ) -> None:
+        self._written = exporter_text if options.records == "blackbox_exporter" else _spaced
         asked: list[dns.edns.Option] = []
         if options.nsid:
             asked.append(dns.edns.GenericOption(dns.edns.OptionType.NSID, b""))
@@ -564,7 +572,7 @@ class _Question:
         for _ in range(questions):
             dns.name.from_wire_parser(parser)
             parser.get_struct("!2H")
-        records = _Records(parser)
+        records = _Records(parser, self._written)
         answer, authority = map(records.section, counts[:2])
         additional = records.section(counts[2], may_hold_options=True)
         if parser.remaining():
@@ -582,6 +590,12 @@ class _Question:
         )
 
 
+def _spaced(name: dns.name.Name, ttl: int, data: dns.rdata.Rdata) -> str:
+    """Return a record as a zone file has it, a space between all fields."""
+    kind = f"{dns.rdataclass.to_text(data.rdclass)} {dns.rdatatype.to_text(data.rdtype)}"
+    return f"{name} {ttl} {kind} {data.to_text()}"
+
+
 class _Records:
     """
     Reads records as text, and no more of it than is sound.
@@ -591,8 +605,13 @@ class _Records:
         edns_size, edns_flags, nsid, extended_errors: What the record OPT says, where there is one.
     """
 
-    def __init__(self, parser: dns.wire.Parser) -> None:
+    def __init__(
+        self,
+        parser: dns.wire.Parser,
+        written: Callable[[dns.name.Name, int, dns.rdata.Rdata], str],
+    ) -> None:
         self._parser = parser
+        self._written = written
         self._left = _MOST_TEXT
         self.serial: int | None = None
         self.edns_size: Bytes | None = None
@@ -633,8 +652,7 @@ class _Records:
                 data = dns.rdata.GenericRdata(rdclass, rdtype, parser.get_remaining())
         if self.serial is None and isinstance(data, SOA):
             self.serial = data.serial
-        kind = f"{dns.rdataclass.to_text(rdclass)} {dns.rdatatype.to_text(rdtype)}"
-        text = f"{name} {ttl} {kind} {data.to_text()}"
+        text = self._written(name, ttl, data)
         self._spend(len(text))
         return text
 

@@ -145,13 +145,23 @@ OPTIONS = [
         "{prober: icmp, icmp: {ttl: 5, payload_size: 100, dont_fragment: true}}",
         IcmpOptions(count=1, ttl=5, size=100, dont_fragment=True),
     ),
-    ("{prober: dns, dns: {query_name: a.test}}", DnsOptions(edns=False, type="ANY")),
+    (
+        "{prober: dns, dns: {query_name: a.test}}",
+        DnsOptions(edns=False, records="blackbox_exporter", type="ANY"),
+    ),
     (
         (
             "{prober: dns, dns: {query_name: a.test, query_type: mx, query_class: CH, "
             "transport_protocol: tcp, dns_over_tls: true, recursion_desired: false}}"
         ),
-        DnsOptions(edns=False, type="MX", class_="CH", transport="tls", recursion=False),
+        DnsOptions(
+            edns=False,
+            records="blackbox_exporter",
+            type="MX",
+            class_="CH",
+            transport="tls",
+            recursion=False,
+        ),
     ),
     (
         "{prober: grpc, grpc: {service: s, metadata: {k: [v]}}}",
@@ -215,7 +225,7 @@ def test_tls_or_no_tls(modules, key, wanted):
 
 
 def test_dns_records(modules):
-    """Tabs are spaces with us; any of several patterns is one pattern."""
+    """Patterns are left as they are; any of several is one pattern."""
     module = modules.one(
         "{prober: dns, dns: {query_name: a.test, valid_rcodes: [NXDOMAIN], validate_answer_rrs: "
         r"{fail_if_matches_regexp: [a], fail_if_not_matches_regexp: ['A\t1'], "
@@ -229,7 +239,7 @@ def test_dns_records(modules):
             {
                 "count": {"ge": 0},
                 "not_matches": "a",
-                "all_match": r"A\s1",
+                "all_match": r"A\t1",
                 "matches": "(?:c)|(?:d)",
             },
         ),

@@ -373,7 +373,7 @@ def version(request) -> str:
     program = PROGRAMS[request.param]
     if request.param != "0.23" and shutil.which(program) is None:
         pytest.skip(f"{program} is not on the PATH; tests/system/build-exporter makes it")
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture
