@@ -102,7 +102,7 @@ class Status(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm:
     """
-    How many results in a row turn the confirmed state.
+    Consecutive results required to change the confirmed state.
 
     Attributes:
         failures: From up to down; at least 1.

@@ -180,7 +180,7 @@ def _split_absent(rules: Any) -> tuple[Any, Any]:
     if absent is not True and absent is not False and absent != _ALLOWED:
         raise ValueError(f"absent is true, false or allowed, not {absent!r}")
     if absent is True and others:
-        raise ValueError(f"absent: true leaves no value for {', '.join(others)}")
+        raise ValueError(f"absent: true cannot be combined with {', '.join(others)}")
     return absent, others
 
 

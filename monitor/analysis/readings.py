@@ -50,7 +50,7 @@ def _parse_header(value: Any) -> str:
     if not isinstance(value, str) or not _HEADER_NAME.fullmatch(value):
         raise ValueError(f"{value!r} is not the name of a header")
     if value.lower() == "set-cookie":
-        raise ValueError("Set-Cookie is as good as a password, and values are shown to everybody")
+        raise ValueError("Set-Cookie is a credential, and values are shown to everybody")
     return value.lower()
 
 
@@ -66,16 +66,18 @@ class Extraction:
 
     json: _Path | None = option(None, doc="The path of a value in the body, which is JSON.")
     matches: _Group | None = option(
-        None, doc="A pattern with one group, which is the value; of the header if one is named."
+        None,
+        doc="A pattern with one group, whose text is the value; applied to the header if one is"
+        " named, else to the body.",
     )
     header: _Header | None = option(None, doc="The name of a header.")
-    label: bool = option(False, doc="Show it as text, in a label, and not as a number.")
+    label: bool = option(False, doc="Export it as text, in a label, instead of as a number.")
 
     def __post_init__(self) -> None:
         if self.json is not None and (self.matches is not None or self.header is not None):
-            raise ValueError("json finds the value alone, without matches and header")
+            raise ValueError("json cannot be combined with matches or header")
         if self.json is None and self.matches is None and self.header is None:
-            raise ValueError("needs json, matches or header to find the value by")
+            raise ValueError("needs json, matches or header to find the value")
 
     @property
     def reads_body(self) -> bool:
@@ -97,18 +99,19 @@ def _check_names(value: Mapping[str, Extraction]) -> None:
 class Watch:
     """What of an answer should stay as it is."""
 
-    content: Literal["sha256"] = option(doc="How what is watched is remembered.")
+    content: Literal["sha256"] = option(doc="How the watched content is remembered.")
     css: _Selector | None = option(
-        None, doc="Watch the text of the elements that a CSS selector picks, not the whole body."
+        None,
+        doc="Watch the text of the elements that a CSS selector picks, instead of the whole body.",
     )
     json: _Path | None = option(None, doc="Watch the value at a path in the body, which is JSON.")
     fail: bool = option(
-        False, doc="Whether a check that meets another content than the one before is down."
+        False, doc="Whether a check fails if the content differs from that of the check before."
     )
 
     def __post_init__(self) -> None:
         if self.css is not None and self.json is not None:
-            raise ValueError("css and json exclude each other")
+            raise ValueError("css and json cannot be used together")
 
 
 READINGS: Mapping[str, ReadingKind] = {

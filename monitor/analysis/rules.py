@@ -462,7 +462,7 @@ def parse_json_rules(value: Any) -> JsonRules:
         raise ValueError(f"{error}; an object to be equal to is {{eq: {{…}}}}") from error
     parsed = tuple((key, _JSON_KEYS[key].parse(operand)) for key, operand in rules.items())
     if ("exists", False) in parsed and len(parsed) > 1:
-        raise ValueError("exists: false leaves nothing for other comparisons to hold of")
+        raise ValueError("exists: false cannot be combined with other comparisons")
     return JsonRules(parsed)
 
 

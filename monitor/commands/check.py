@@ -28,7 +28,7 @@ from monitor.report import result_json
     "--label",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Only sites with this label; several must all fit.",
+    help="Only sites with this label; if repeated, all must match.",
 )
 @click.option("--fail-fast", is_flag=True, help="Stop at the first site that is down.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -128,5 +128,5 @@ def _pick(
         and wanted.issubset(site.labels)
     ]
     if not picked:
-        raise click.UsageError("no site fits all of these conditions")
+        raise click.UsageError("no site matches all of these conditions")
     return picked

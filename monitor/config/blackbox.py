@@ -178,7 +178,7 @@ def imported(path: Path, tables: Tables) -> Imported:
     source = Source(path, str(path))
     translations = list(reader.read(source))
     if not (problems or any(one.node for one in translations)):
-        problems.at(source.shown, "holds no module that can be written in our form")
+        problems.at(source.shown, "has no module that can be written in this monitor's form")
     if problems:
         raise ConfigError(problems.all(), reader.files)
     forms = Forms.of(tables)
@@ -378,7 +378,7 @@ def _tls(config: TlsConfig, draft: _Draft, *keys: str) -> None:
         draft.put("tls.verify", False, *keys, "insecure_skip_verify")
     for name, file in _TLS_PARTS.items():
         if getattr(config, name):
-            text = f"certificates and keys stand in files here; name one in {file}"
+            text = f"certificates and keys must be in files; name one in {file}"
             draft.remark(text, *keys, name)
         _no_reference(config, name, draft, *keys)
     for name in ("ca_file", "cert_file", "key_file", "server_name"):
@@ -540,12 +540,12 @@ def _proxy(config: HttpClient, draft: _Draft) -> None:
     if config.proxy_url:
         draft.put("http.proxy", config.proxy_url, "http", "proxy_url")
     if config.no_proxy and config.proxy_url:
-        draft.remark("a module has one way for all its targets", "http", "no_proxy")
+        draft.remark("a module uses one proxy for all its targets", "http", "no_proxy")
     if config.proxy_from_environment:
-        text = "the environment has no say here; name the proxy in proxy_url"
+        text = "proxies from the environment are not supported; name the proxy in proxy_url"
         draft.remark(text, "http", "proxy_from_environment")
     if config.proxy_connect_header:
-        text = "no headers are sent to proxies but those of the login in proxy_url"
+        text = "no headers are sent to proxies except the login in proxy_url"
         draft.remark(text, "http", "proxy_connect_header")
 
 
@@ -576,7 +576,7 @@ def _host(http: Http, draft: _Draft) -> None:
 def _compression(http: Http, headers: dict[str, Any], draft: _Draft) -> None:
     wanted = http.compression.lower()
     if wanted not in _COMPRESSIONS:
-        draft.fails(f"{http.compression!r} is no compression", "http", "compression")
+        draft.fails(f"{http.compression!r} is not a compression", "http", "compression")
     draft.put("http.compression", wanted not in ("", "identity"), "http", "compression")
     if http.compression and not any(name.lower() == "accept-encoding" for name in headers):
         headers["Accept-Encoding"] = http.compression
@@ -748,7 +748,7 @@ def _send(
     """Return the step that sends this, its references as ours; what looks like one is escaped."""
     if not is_text(text):
         if groups is not None and SEND_TEMPLATE.search(text):
-            draft.remark("what a pattern matched can stand only in text", *keys, "send")
+            draft.remark("what a pattern matched can be used only in text", *keys, "send")
         return {"send_bytes": _bytes(text + end).hex(" ")}
     if groups is None:
         return {"send": _REFERENCE.sub(r"\\\\", text) + end}
@@ -777,7 +777,7 @@ def _tcp(module: BlackboxModule, draft: _Draft) -> None:
 
 
 def _unix(_: BlackboxModule, draft: _Draft) -> None:
-    draft.give_up("there are no checks of Unix sockets", "prober")
+    draft.give_up("Unix sockets cannot be checked", "prober")
 
 
 _SUBPROTOCOLS = "sec-websocket-protocol"
@@ -813,7 +813,7 @@ def _websocket(module: BlackboxModule, draft: _Draft) -> None:
         if step.send:
             place = ("websocket", "query_response", number)
             if not is_text(step.send):
-                draft.remark("a message of text holds bytes that are no text", *place, "send")
+                draft.remark("a text message holds bytes that are not text", *place, "send")
             steps.append(_send(step.send, groups, draft, *place, end=""))
     if steps:
         draft.put("ws.dialogue", steps, "websocket", "query_response")

@@ -23,7 +23,7 @@ def _exclude(record: object, *names: str) -> None:
     """Refuse more than one of these keys; an empty text is as good as none, as in Go."""
     given = [name for name in names if getattr(record, name) not in (None, "")]
     if len(given) > 1:
-        raise ValueError(f"{' and '.join(given)} exclude each other")
+        raise ValueError(f"{' and '.join(given)} cannot be used together")
 
 
 def _accepts(header: str, coding: str) -> bool:
@@ -279,9 +279,9 @@ def _check_proxy(record: HttpClient | OAuth2) -> None:
     if record.proxy_connect_header and not (record.proxy_url or record.proxy_from_environment):
         raise ValueError("proxy_connect_header needs proxy_url or proxy_from_environment")
     if record.proxy_from_environment and record.proxy_url:
-        raise ValueError("proxy_from_environment and proxy_url exclude each other")
+        raise ValueError("proxy_from_environment and proxy_url cannot be used together")
     if record.proxy_from_environment and record.no_proxy:
-        raise ValueError("proxy_from_environment and no_proxy exclude each other")
+        raise ValueError("proxy_from_environment and no_proxy cannot be used together")
     if record.no_proxy and record.proxy_url is None:
         raise ValueError("no_proxy needs proxy_url beside it")
 
@@ -345,7 +345,7 @@ class QueryResponse:
 
     def __post_init__(self) -> None:
         if self.expect is not None and self.expect_bytes:
-            raise ValueError("expect and expect_bytes exclude each other")
+            raise ValueError("expect and expect_bytes cannot be used together")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.substitute import Substituter
 from monitor.model import redact
 
-_NOTHING = "holds nothing; write URLs below sites:, or sites: [] where it is to list none"
+_NOTHING = "is empty; write URLs below sites:, or sites: [] to list none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class DocumentReader:
         """Report defaults that no site can have: the sites were left out, or not written yet."""
         entry = top.entries.get("defaults")
         if entry and "sites" not in top.entries and "include" not in top.entries:
-            message = "hold for no site: the file has neither sites nor include"
+            message = "apply to no site: the file has neither sites nor include"
             self._problems.add(entry.key, ("defaults",), message)
 
     def _report_file(self, source: Source, include: _Include | None, message: str) -> None:

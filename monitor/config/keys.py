@@ -100,7 +100,7 @@ def _zone(value: Any) -> ZoneInfo:
     try:
         return ZoneInfo(value)
     except Exception:  # whatever the name makes it do: a folder, a path, no text at all
-        raise ValueError(f"{value!r} is no time zone; write one such as Europe/Berlin") from None
+        raise ValueError(f"{value!r} is not a time zone; write one such as Europe/Berlin") from None
 
 
 _Day = Annotated[int, Parsed(_day, {"enum": list(_DAYS)})]
@@ -119,10 +119,12 @@ _CONFIRM = Confirm()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmKeys:
     failures: _Count = option(
-        _CONFIRM.failures, doc="How many failures in a row turn the confirmed state to down."
+        _CONFIRM.failures,
+        doc="Consecutive failures required to change the confirmed state to down.",
     )
     successes: _Count = option(
-        _CONFIRM.successes, doc="How many successes in a row turn the confirmed state to up."
+        _CONFIRM.successes,
+        doc="Consecutive successes required to change the confirmed state to up.",
     )
     retry_interval: _Interval = option(
         _CONFIRM.retry_interval,
@@ -137,25 +139,29 @@ _PAIRS = ("from_", "to", "start", "end")
 class WindowKeys:
     """A window that recurs, with ``from`` and ``to``, or one that does not: ``start``, ``end``."""
 
-    days: tuple[_Day, ...] = option((), doc="On which it begins: mon, tue …; by default on each.")
+    days: tuple[_Day, ...] = option(
+        (), doc="Days on which it begins: mon, tue …; by default every day."
+    )
     from_: _Time | None = option(None, doc="When it begins, such as 22:00.")
     to: _Time | None = option(
-        None, doc="When it ends; at or before from, it is the time of the next day."
+        None, doc="When it ends; a time at or before from is on the next day."
     )
     start: Moment | None = option(
         None, doc="When it begins if it happens once, such as 2026-12-01T22:00."
     )
     end: Moment | None = option(None, doc="When it ends if it happens once.")
-    timezone: Zone = option(ZoneInfo("UTC"), doc="Whose clocks these times are read from.")
+    timezone: Zone = option(ZoneInfo("UTC"), doc="Time zone of these times, such as Europe/Berlin.")
 
     def __post_init__(self) -> None:
         given = [key for key in _PAIRS if getattr(self, key) is not None]
         if given not in (["from_", "to"], ["start", "end"]):
-            raise ValueError("needs from and to or, for a window that happens once, start and end")
+            raise ValueError(
+                "set both from and to, or both start and end for a window that happens once"
+            )
         if self.start and self.end and self.end <= self.start:
             raise ValueError("end must be later than start")
         if self.start and self.days:
-            raise ValueError("days belong to from and to; a window with start happens once")
+            raise ValueError("days go with from and to; a window with start and end happens once")
 
     def window(self) -> Window:
         """Return the record that the daemon works with."""
@@ -188,14 +194,14 @@ class SiteKeys:
     )
     timeout: Timeout | None = option(
         None,
-        doc="One deadline over everything a check does; by default 10s, or the interval where that"
-        " is shorter.",
+        doc="Time limit for everything a check does; by default 10s, or the interval if that is"
+        " shorter.",
     )
     confirm: ConfirmKeys = option(
-        ConfirmKeys(), doc="How many results in a row turn the confirmed state."
+        ConfirmKeys(), doc="Consecutive results required to change the confirmed state."
     )
     maintenance: tuple[WindowKeys, ...] = option(
-        (), doc="Windows in which the site is checked as always, but said to be in maintenance."
+        (), doc="Windows in which the site is checked as always, but shown as in maintenance."
     )
     connectivity: bool = option(
         _SITE["connectivity"],

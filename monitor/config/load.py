@@ -193,7 +193,7 @@ class _Load:
                 entry = document.top.entries.get(key)
                 if entry and (first := entries.get(key)):
                     there = f"{first.key.source.shown}:{first.key.line}"
-                    message = f"is given already, at {there}; once over all files is enough"
+                    message = f"is already set, at {there}; it may be set once over all files"
                     self._problems.add(entry.key, (key,), message)
                 elif entry:
                     entries[key] = entry

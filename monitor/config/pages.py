@@ -100,7 +100,7 @@ class AnnouncementKeys:
     until: Moment | None = option(
         None, doc="Until when it is current; later it stands among past incidents."
     )
-    timezone: Zone = option(ZoneInfo("UTC"), doc="Whose clocks these times are read from.")
+    timezone: Zone = option(ZoneInfo("UTC"), doc="Time zone of these times, such as Europe/Berlin.")
     title: str = option(doc="What it is about, in one line.")
     text: str = option("", doc="What there is to say; line breaks are kept, markup is not read.")
     pages: tuple[_Path, ...] = option(

@@ -28,8 +28,8 @@ limit of cores. Four judge more than one engine checks."""
 class EngineSettings:
     probe_threads: int = option(
         2048,
-        doc="How many checks may be under way at once; threads appear as they are needed. Half of"
-        " them serve the sites that did not answer the last time, at most.",
+        doc="How many checks may run at once; threads are started as they are needed. At most half"
+        " of them serve sites that did not answer the last time.",
     )
 
     def __post_init__(self) -> None:
@@ -42,15 +42,15 @@ class AnalysisSettings:
     workers: int = option(
         factory=lambda: min(count_cores(), _MOST_WORKERS),
         doc="How many processes analyse answers; by default one per core that the daemon may use,"
-        " by its container's limit too, and at most 4.",
+        " within its container's limit, and at most 4.",
     )
     timeout: Duration = option(
         10.0, doc="How long one batch may take before its worker is replaced."
     )
     memory: Size = option(
         1024**3,
-        doc="What each process may allocate; one that still holds three eighths of it after a batch"
-        " is replaced.",
+        doc="Memory that each process may allocate; a process that still holds three eighths of it"
+        " after a batch is replaced.",
     )
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class MetricsSettings:
     duration_buckets: tuple[float, ...] = option(
         (0.1, 0.5, 1.0, 5.0, 10.0),
         doc="Upper bounds in seconds of monitor_check_duration_seconds; the largest timeout of all "
-        "sites is appended where it lies above the last.",
+        "sites is appended if it is above the last.",
     )
 
     def __post_init__(self) -> None:
@@ -172,18 +172,18 @@ class Settings:
     analysis: AnalysisSettings = option(
         factory=AnalysisSettings, doc="The processes that judge answers."
     )
-    metrics: MetricsSettings = option(MetricsSettings(), doc="What Prometheus is shown.")
+    metrics: MetricsSettings = option(MetricsSettings(), doc="What is exported to Prometheus.")
     history: HistorySettings = option(HistorySettings(), doc="What is remembered of each site.")
     probe_endpoint: ProbeEndpointSettings = option(
         ProbeEndpointSettings(),
-        doc="Checks of targets that are not listed, as blackbox_exporter's.",
+        doc="Checks of targets that are not listed, as blackbox_exporter makes them.",
     )
     pages: tuple[PageKeys, ...] = option((), doc="Status pages for customers.")
     announcements: tuple[AnnouncementKeys, ...] = option(
         (), doc="Texts for the readers of status pages."
     )
     shutdown_grace: Duration = option(
-        10.0, doc="How long a stop waits for the checks in flight before they are cut off."
+        10.0, doc="How long a stop waits for running checks before it cuts them off."
     )
 
     def bucket_bounds(self, largest_timeout: Seconds) -> tuple[float, ...]:

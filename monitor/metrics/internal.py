@@ -70,7 +70,7 @@ class Internal:
         )
         self._reload_time = Gauge(
             "monitor_config_last_reload_success_timestamp_seconds",
-            "When the configuration was last read with success, in unixtime",
+            "When the configuration was last read successfully, in unixtime",
             registry=registry,
         )
         self._sites = Gauge("monitor_sites", "Sites in the list", registry=registry)
@@ -98,7 +98,7 @@ class Internal:
         threads.labels("idle").set_function(lambda: self._load().idle)
         waiting = Gauge(
             "monitor_checks_waiting",
-            "Checks that are due and wait for a thread, those of sites that hung before apart",
+            "Checks that are due and wait for a thread, by queue",
             ("line",),
             registry=registry,
         )
@@ -125,7 +125,7 @@ class Internal:
         )
         self._engine_restarts = Counter(
             "monitor_engine_restarts_total",
-            "Steps of the engine that a fault of the daemon cut short, and after which it went on",
+            "Steps of the engine that a bug cut short; the engine continued",
             registry=registry,
         )
         self._scrape = Histogram(
@@ -136,7 +136,7 @@ class Internal:
         )
         self._scrapes_refused = Counter(
             "monitor_scrapes_refused_total",
-            "Scrapes that were told to come back because too many were under way",
+            "Scrapes refused because too many were in progress",
             registry=registry,
         )
         self._log_lines_dropped = Counter(

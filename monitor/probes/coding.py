@@ -182,7 +182,7 @@ class _Brotli:
                 yield piece
                 piece = self._stream.process(b"", output_buffer_limit=_PIECE)
         except brotli.error as error:
-            raise UnpackError("it is no brotli stream") from error
+            raise UnpackError("it is not a brotli stream") from error
 
     def is_complete(self) -> bool:
         return not self._began or bool(self._stream.is_finished())

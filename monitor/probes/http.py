@@ -88,7 +88,7 @@ class HttpOptions:
     follow_redirects: bool = option(True, doc="Whether redirects are followed.")
     max_redirects: int = option(10, doc="How many redirects are followed before the check fails.")
     version: Annotated[str, one_of("auto", "1.1", "2", "3")] = option(
-        "auto", doc="The HTTP version to demand: auto takes what is agreed on; 1.1, 2 or 3."
+        "auto", doc="The HTTP version to demand: auto accepts what is negotiated; 1.1, 2 or 3."
     )
     compression: bool = option(True, doc="Whether to ask for gzip, deflate and brotli.")
     proxy: Secret | None = option(
@@ -117,10 +117,10 @@ class HttpOptions:
         for name, value in {"User-Agent": self.user_agent, **self.headers}.items():
             check_header(name, value)
         if self.body is not None and self.body_file is not None:
-            raise ValueError("body and body_file exclude each other")
+            raise ValueError("body and body_file cannot be used together")
         given = logins(self, self.headers)
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other")
+            raise ValueError(f"{' and '.join(given)} cannot be used together")
         if self.bearer_token is not None:
             check_header("bearer_token", self.bearer_token)
         if self.max_redirects < 0:
@@ -391,7 +391,7 @@ class _Check:
                 following = self._session.following(request, response)
             except ValueError:
                 place = self._shown(_location(response))
-                return Failure(Reason.PROTOCOL_ERROR, f"redirect to {place!r}, which is no URL")
+                return Failure(Reason.PROTOCOL_ERROR, f"redirect to {place!r}, which is not a URL")
             if following is None:
                 break
             refusal = self._refusal(request, following)

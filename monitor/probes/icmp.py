@@ -253,7 +253,7 @@ class IcmpProbe:
         except SocketPermissionError:
             raise ProbeError(_FORBIDDEN) from None
         except SocketAddressError:
-            raise ProbeError(f"source_address {source} is no address of this machine") from None
+            raise ProbeError(f"source_address {source} is not an address of this machine") from None
         except ICMPSocketError as error:
             raise _not_sent(error, address) from error
 

@@ -41,7 +41,7 @@ class Observer:
         if seen.duration > site.timeout + _STANDSTILL:
             took, limit = show_duration(seen.duration), show_duration(site.timeout)
             raise ProbeError(
-                f"the monitor stood still: the check took {took}, its timeout is {limit}"
+                f"the monitor was paused: the check took {took}, its timeout is {limit}"
             )
         return _redacted(seen, site.with_secrets(seen.secrets))
 

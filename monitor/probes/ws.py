@@ -84,7 +84,7 @@ class WsOptions:
                 raise ValueError(f"subprotocols: {name!r} is not a subprotocol's name")
         given = logins(self, self.headers)
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other")
+            raise ValueError(f"{' and '.join(given)} cannot be used together")
         if self.bearer_token is not None:
             check_header("bearer_token", self.bearer_token)
         if self.proxy is not None:

@@ -194,7 +194,7 @@ class _Endpoints:
         # wait() leaves the future alone: a check is not stopped half-way by a client that goes away
         await asyncio.wait([asyncio.wrap_future(check.reply)], timeout=check.patience)
         if check.reply.cancelled():
-            raise HTTPException(503, "the monitor is stopping and checks nothing more")
+            raise HTTPException(503, "the monitor is stopping and starts no more checks")
         if not check.reply.done():
             check.reply.cancel()
             raise HTTPException(503, "no thread was free for this check in time")
@@ -211,7 +211,7 @@ class _Endpoints:
         entries = self._board.entries()
         place, scheme = request.headers.get("host", ""), request.url.scheme
         if not place:
-            raise HTTPException(400, "the request has no Host, which is what targets are made of")
+            raise HTTPException(400, "the request has no Host header, from which targets are made")
         pieces = _targets_json(iter(entries), place, scheme)
         return streamed(request, "application/json", pieces)
 
@@ -224,7 +224,7 @@ class _Endpoints:
             raise HTTPException(400, f"state must be one of {', '.join(Status)}")
         number = query.get("page", "1")
         if not _PAGE_NUMBER.fullmatch(number):
-            raise HTTPException(400, "page must be a number from 1 on")
+            raise HTTPException(400, "page must be a number of at least 1")
         make = functools.partial(
             self._pages.status,
             self._board.entries(),
@@ -297,7 +297,7 @@ class _Endpoints:
         # wait() leaves the future alone: a client that goes away does not take the reload along
         await asyncio.wait([asyncio.wrap_future(future)], timeout=_RELOAD_PATIENCE)
         if future.cancelled():
-            return sentence("The monitor is stopping and reloads no more.", 503)
+            return sentence("The monitor is stopping and no longer reloads.", 503)
         if not future.done():
             return sentence("The reload is still under way; the log will say how it ends.", 503)
         problems = future.result()

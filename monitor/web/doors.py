@@ -80,7 +80,7 @@ def _tcp(text: str, host: str, port: int) -> Iterator[Listener]:
             yield Listener(sock, _shown(sock), remove=lambda: None)
     except socket.gaierror as error:
         raise StartupError(
-            f"cannot listen on {text}: {host} is not an address of this machine, nor a name of it"
+            f"cannot listen on {text}: {host} does not resolve to an address of this machine"
         ) from error
     except OSError as error:
         advice = {
@@ -151,7 +151,7 @@ def _unix(text: str, path: Path) -> Iterator[Listener]:
         sock.close()
         advice = {
             errno.ENOENT: f"; make the folder {path.parent} first",
-            errno.EACCES: f"; {path.parent} and what is there must be ours to write to",
+            errno.EACCES: f"; {path.parent} and the files in it must be writable for this user",
             errno.EADDRINUSE: "; another program is starting there",
             errno.EAGAIN: f"; another program has locked {path.parent}",
         }
@@ -207,7 +207,7 @@ def _clear(path: Path, text: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise StartupError(
-            f"cannot listen on {text}: {path} is there and is not a socket; remove it, or choose "
+            f"cannot listen on {text}: {path} exists and is not a socket; remove it, or choose "
             "another with --listen"
         )
     with socket.socket(socket.AF_UNIX) as sock:
@@ -220,7 +220,8 @@ def _clear(path: Path, text: str) -> None:
         except (BlockingIOError, TimeoutError):
             pass  # its queue is full, so it has one
     raise StartupError(
-        f"cannot listen on {text}: another program does; stop it, or choose another with --listen"
+        f"cannot listen on {text}: another program listens there; stop it, or choose another"
+        " with --listen"
     )
 
 

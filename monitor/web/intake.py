@@ -32,7 +32,8 @@ class Intake:
             return
         # h11 has made sure that it is a number of at most 20 digits
         if int(Headers(scope=scope).get("content-length", "0")) > LARGEST_BODY:
-            text = f"No endpoint takes a body, and none above {LARGEST_BODY} bytes is even let in."
+            limit = f"limit {LARGEST_BODY} bytes"
+            text = f"The request body is too large ({limit}); no endpoint reads a body."
             await sentence(text, 413, {"Connection": "close"})(scope, receive, send)
             return
         await self._app(_in_origin_form(scope), receive, send)

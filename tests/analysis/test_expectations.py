@@ -461,7 +461,7 @@ MISTAKES = [
     (
         "header",
         {"a": {"absent": True, "contains": "x"}},
-        "header a: absent: true leaves no value for contains",
+        "header a: absent: true cannot be combined with contains",
     ),
     ("header", {"a": {"absent": True, "x": "y"}}, "header a: unknown key 'x'"),
     ("body", "(", "'(' is not an RE2 pattern: missing ): ("),

@@ -50,7 +50,7 @@ class WebOptions:
 
     def __post_init__(self) -> None:
         if self.login and self.token:
-            raise ValueError("login and token exclude each other")
+            raise ValueError("login and token cannot be used together")
         if self.hops < 0:
             raise ValueError("hops must be at least 0")
         if "forbidden" in self.tags:

@@ -353,7 +353,7 @@ BAD = [
     ),
     (
         "{prober: tcp, tcp: {query_response: [{expect: a, expect_bytes: b}]}}",
-        "m.tcp.query_response[0]: expect and expect_bytes exclude each other",
+        "m.tcp.query_response[0]: expect and expect_bytes cannot be used together",
     ),
     (
         "{prober: http, http: {compression: gzip, headers: {Accept-Encoding: 'br, gzip;q=0.0'}}}",
@@ -369,16 +369,16 @@ BAD = [
     ),
     (
         "{prober: http, http: {basic_auth: {}, authorization: {credentials: a}}}",
-        "m.http: basic_auth and authorization exclude each other",
+        "m.http: basic_auth and authorization cannot be used together",
     ),
-    ("{prober: unix}", "m.prober: is not possible: there are no checks of Unix sockets"),
+    ("{prober: unix}", "m.prober: is not possible: Unix sockets cannot be checked"),
     (
         "{prober: http, http: {proxy_from_environment: true}}",
         "m.http.proxy_from_environment: is not possible: the environment has no say here",
     ),
     (
         "{prober: http, http: {proxy_url: 'http://p:1', no_proxy: a}}",
-        "m.http.no_proxy: is not possible: a module has one way for all its targets",
+        "m.http.no_proxy: is not possible: a module uses one proxy for all its targets",
     ),
     (
         "{prober: http, http: {proxy_url: 'http://p:1', proxy_connect_header: {A: [b]}}}",
@@ -525,7 +525,7 @@ def test_an_import_comments_on_what_has_no_equivalent(modules):
         "  p: {prober: http, http: {method: PUT, proxy_from_environment: true}}\n"
     )
     text = imported(path, TABLES).text
-    assert "  # prober: there are no checks of Unix sockets\n  # u is left out.\n" in text
+    assert "  # prober: Unix sockets cannot be checked\n  # u is left out.\n" in text
     assert "  # http.proxy_from_environment: the environment has no say here; name the" in text
     ours = modules.folder / "ours.yaml"
     ours.write_text(text)

@@ -170,7 +170,7 @@ def test_a_pattern_that_matches_nothing_is_a_mistake(files, pattern):
     assert problem == f"sites.yaml:1:11: include[0]: {nothing}"
 
 
-NOTHING = "holds nothing; write URLs below sites:, or sites: [] where it is to list none"
+NOTHING = "is empty; write URLs below sites:, or sites: [] to list none"
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_a_file_that_holds_nothing_is_a_mistake(files, text, included):
         ("include:\n", "2:9: include: must be a list of paths"),
         (
             "defaults: {group: b}\n",
-            "2:1: defaults: hold for no site: the file has neither sites nor include",
+            "2:1: defaults: apply to no site: the file has neither sites nor include",
         ),
-        ("defaults:\n", "2:1: defaults: hold for no site: the file has neither sites nor include"),
+        ("defaults:\n", "2:1: defaults: apply to no site: the file has neither sites nor include"),
         (
             "x-more: [https://b.example]\nsites:\n",
             "3:7: sites: is empty; list URLs, or write [] to list none",
@@ -435,8 +435,8 @@ def test_problems_of_all_files_come_in_one_run(files):
             " give this site another"
         ),
         (
-            "teams/c.yaml:2:1: history: is given already, at sites.yaml:2;"
-            " once over all files is enough"
+            "teams/c.yaml:2:1: history: is already set, at sites.yaml:2;"
+            " it may be set once over all files"
         ),
     ]
 

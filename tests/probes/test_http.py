@@ -299,7 +299,7 @@ def test_a_redirect_to_no_url_is_a_protocol_error(serve, check, location):
     """A Location that is no URL is quoted."""
     seen = check(serve(redirect(location)).url())
     assert seen.failure == Failure(
-        Reason.PROTOCOL_ERROR, f"redirect to {location!r}, which is no URL"
+        Reason.PROTOCOL_ERROR, f"redirect to {location!r}, which is not a URL"
     )
 
 
@@ -760,17 +760,17 @@ def test_the_wait_for_a_token_that_never_comes_counts(serve, check, cached):
         ({"method": "GE T"}, "method 'GE T' is not an HTTP method"),
         ({"headers": {"X Y": "1"}}, "'X Y' is not a header's name"),
         ({"headers": {"X": "1\r\nY: 2"}}, "X must be one line"),
-        ({"body": "a", "body_file": "b"}, "body and body_file exclude each other"),
+        ({"body": "a", "body_file": "b"}, "body and body_file cannot be used together"),
         (
             {"bearer_token": "a", "headers": {"authorization": "b"}},
-            "bearer_token and authorization exclude each other",
+            "bearer_token and authorization cannot be used together",
         ),
         (
             {
                 "basic_auth": Credentials(username="a", password="b"),
                 "digest_auth": Credentials(username="a", password="b"),
             },
-            "basic_auth and digest_auth exclude each other",
+            "basic_auth and digest_auth cannot be used together",
         ),
         ({"bearer_token": "a\nb"}, "bearer_token must be one line"),
         ({"max_redirects": -1}, "max_redirects must be at least 0"),

@@ -107,7 +107,7 @@ def test_source_address():
 @needs_permission
 def test_source_address_of_another_machine():
     """An address that is not ours is the monitor's fault, not the site's."""
-    with pytest.raises(ProbeError, match=r"192\.0\.2\.1 is no address of this machine"):
+    with pytest.raises(ProbeError, match=r"192\.0\.2\.1 is not an address of this machine"):
         ping("127.0.0.1", network=NetworkOptions(source_address="192.0.2.1"))
 
 

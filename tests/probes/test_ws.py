@@ -519,7 +519,7 @@ def test_a_short_deadline_is_kept_in_the_upgrade(serve, look):
         ({"subprotocols": ["a, b"]}, "'a, b' is not a subprotocol's name"),
         (
             {"bearer_token": "x", "headers": {"authorization": "y"}},
-            "bearer_token and authorization exclude each other",
+            "bearer_token and authorization cannot be used together",
         ),
         ({"proxy": "ftp://x"}, "proxy must be an http"),
         ({"dialogue": [{"send": r"\1"}]}, "refers to"),

@@ -113,8 +113,8 @@ def test_a_living_daemon(path):
     """While another program listens there the start fails with a sentence, and it goes on."""
     with closing(listen_on([f"unix:{path}"])[0]):
         assert refusal(f"unix:{path}") == (
-            f"cannot listen on unix:{path}: another program does; stop it, or choose another with "
-            "--listen"
+            f"cannot listen on unix:{path}: another program listens there; stop it, or choose"
+            " another with --listen"
         )
         with closing(socket.socket(socket.AF_UNIX)) as sock:
             sock.connect(str(path))
@@ -135,7 +135,7 @@ def test_a_file_that_is_no_socket(path):
     path.write_text("precious")
 
     assert refusal(f"unix:{path}") == (
-        f"cannot listen on unix:{path}: {path} is there and is not a socket; remove it, or choose "
+        f"cannot listen on unix:{path}: {path} exists and is not a socket; remove it, or choose "
         "another with --listen"
     )
     assert path.read_text() == "precious"

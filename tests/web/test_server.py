@@ -184,7 +184,7 @@ def test_a_port_in_use():
         (f"{'a' * 64}:80", f"cannot listen on '{'a' * 64}:80': write HOST:PORT"),
         ("\udcff:80", r"cannot listen on '\udcff:80': write HOST:PORT"),
         ("192.0.2.1:10115", "192.0.2.1 is not an address of this machine"),
-        ("[not-one]:10115", "not-one is not an address of this machine, nor a name of it"),
+        ("[not-one]:10115", "not-one does not resolve to an address of this machine"),
     ],
 )
 def test_addresses_that_are_none(listen, sentence):
@@ -716,7 +716,7 @@ def test_a_large_body():
         status, found, text = ask(server, "/metrics", headers=head)
 
     assert (status, "connection: close" in found) == (413, True)
-    assert text == "No endpoint takes a body, and none above 65536 bytes is even let in.\n"
+    assert text == "The request body is too large (limit 65536 bytes); no endpoint reads a body.\n"
 
 
 def test_a_body_without_end():
