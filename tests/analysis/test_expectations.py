@@ -478,7 +478,7 @@ MISTAKES = [
     ("json", {"$.a": {"gt": True}}, "$.a: True is neither a number nor a text, so it has no order"),
     ("json", {"$.a": {"type": "int"}}, "$.a: unknown type 'int'; there are null, boolean"),
     ("json", {"$.a": {"exists": "no"}}, "$.a: 'no' is not true or false"),
-    ("json", {"$.a": {"exists": False, "eq": 1}}, "$.a: exists: false leaves nothing"),
+    ("json", {"$.a": {"exists": False, "eq": 1}}, "$.a: exists: false cannot be combined"),
     ("json", {"$.a": float("nan")}, "$.a: nan is not a JSON value"),
     ("latency", 5, "5 has no unit; write 5s, or another of ms, s, m, h, d, w"),
     ("latency", "0s", "latency must be more than 0s"),

@@ -331,7 +331,7 @@ BAD = [
         "{prober: dns, dns: {query_name: a, dns_over_tls: true}}",
         "m.dns.dns_over_tls: is not possible: dns_over_tls needs transport_protocol: tcp",
     ),
-    ("{prober: http, http: {body: a, body_file: b}}", "m.http: body and body_file exclude each"),
+    ("{prober: http, http: {body: a, body_file: b}}", "m.http: body and body_file cannot be used"),
     ("{prober: http, http: {body_file: nowhere}}", "m.http.body_file: there is no file nowhere"),
     ("{prober: icmp, icmp: {ttl: -1}}", "m.icmp: ttl cannot be negative"),
     ("{prober: icmp, icmp: {ttl: 256}}", "m.icmp: ttl cannot exceed 255"),
@@ -374,7 +374,7 @@ BAD = [
     ("{prober: unix}", "m.prober: is not possible: Unix sockets cannot be checked"),
     (
         "{prober: http, http: {proxy_from_environment: true}}",
-        "m.http.proxy_from_environment: is not possible: the environment has no say here",
+        "m.http.proxy_from_environment: is not possible: proxies from the environment are not",
     ),
     (
         "{prober: http, http: {proxy_url: 'http://p:1', no_proxy: a}}",
@@ -526,7 +526,7 @@ def test_an_import_comments_on_what_has_no_equivalent(modules):
     )
     text = imported(path, TABLES).text
     assert "  # prober: Unix sockets cannot be checked\n  # u is left out.\n" in text
-    assert "  # http.proxy_from_environment: the environment has no say here; name the" in text
+    assert "  # http.proxy_from_environment: proxies from the environment are not" in text
     ours = modules.folder / "ours.yaml"
     ours.write_text(text)
     assert section(load(ours, TABLES, {}).modules["p"], HttpOptions).method == "PUT"
@@ -543,7 +543,7 @@ def test_an_import_of_nothing(tmp_path, written):
     """What would be a file without modules, which `monitor validate` refuses, is a problem."""
     path = tmp_path / "blackbox.yml"
     path.write_text(f"modules: {written}\n")
-    with pytest.raises(ConfigError, match="holds no module that can be written"):
+    with pytest.raises(ConfigError, match="has no module that can be written"):
         imported(path, TABLES)
 
 

@@ -127,7 +127,7 @@ def test_a_living_daemon_that_is_busy(path):
         busy.listen(0)
         with closing(socket.socket(socket.AF_UNIX)) as waiting:
             waiting.connect(str(path))
-            assert "another program does" in refusal(f"unix:{path}")
+            assert "another program listens there" in refusal(f"unix:{path}")
 
 
 def test_a_file_that_is_no_socket(path):
@@ -189,7 +189,7 @@ def test_our_successor_keeps_its_file(path):
         ("unix:no/web.sock", "no such file or directory; make the folder no first"),
         (
             "unix:.",
-            "cannot listen on unix:.: . is there and is not a socket",
+            "cannot listen on unix:.: . exists and is not a socket",
         ),
     ],
 )
