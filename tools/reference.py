@@ -8,6 +8,7 @@ pages; so does the list of decisions in docs/decisions/. tests/test_reference.py
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
+from math import inf
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -16,7 +17,7 @@ from monitor.config.keys import SiteKeys
 from monitor.config.settings import Settings
 from monitor.daemon import TABLES
 from monitor.metrics.families import FAMILIES
-from monitor.options import Size, show_duration
+from monitor.options import Period, Size, show_duration
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 DECISIONS = FOLDER.parent / "decisions"
@@ -74,6 +75,8 @@ def _default(field: Any, hint: Any) -> str:
 def _shown(value: Any, hint: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if hint == Period:
+        return "forever" if value == inf else show_duration(value)
     if (isinstance(value, float) and "parse_duration" in repr(hint)) or "_at_least" in repr(hint):
         return show_duration(value)
     if hint == Size:
