@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Select, func, or_, select
 
 from monitor.clock import Clock
 from monitor.history import schema
-from monitor.history.days import BLOCK, RECORD, total, unpack_days
+from monitor.history.days import BLOCK, RECORD, pack_days, total, unpack_days
 from monitor.history.journal import SLOTS, Gathered, milliseconds
 from monitor.history.ledger import first_of, sums_before
 from monitor.history.rollup import (
@@ -46,6 +46,8 @@ from monitor.past import Condition, Day, LatencyPoint, Span, Uptime
 
 _ALL = 500
 """Where more sites than that are asked for, all are read, and those not asked for are left out."""
+_FEW = 20
+"""Of so many, all spans of each are read sooner than the outages of everybody."""
 _ALIVE: Milliseconds = 20_000
 """A daemon that was seen in so much time goes on, and what lasts of its sites lasts until now."""
 
@@ -117,7 +119,7 @@ class Reader:
         found: list[Span] = []
         with self._reading() as connection:
             some = self._sites(connection, sites)
-            down = _ever_down(connection, first, last)
+            down = _ever_down(connection, some, first, last)
             some = [one for one in some if one.id in down]
             since = min((down[one.id] for one in some), default=first)
             spans = _spans(connection, some, since, last, from_good=True)
@@ -230,7 +232,7 @@ class Reader:
         if len(names) <= _ALL:
             question = question.where(table.c.name.in_(names))
         found = {}
-        for id_, name, days_until, removed, seat, last_seen in connection.execute(question):
+        for id_, name, days_until, removed, seat, last_seen in connection.execute(question).all():
             alive = removed is None and now - last_seen < _ALIVE
             until = now if alive else last_seen if removed is None else min(removed, last_seen)
             found[name] = _Site(id_, name, seat, days_until, until, alive)
@@ -376,6 +378,34 @@ def _at_day(
     return found
 
 
+def _was_down(connection: Connection, sites: Sequence[_Site], day: int) -> set[int]:
+    """Return whose last condition before a day was down, as far as days are summed up."""
+    table, listed = schema.days, schema.sites
+    last = (
+        select(func.max(table.c.block))
+        .where(table.c.site == listed.c.id, table.c.block <= day // BLOCK)
+        .correlate(listed)
+        .scalar_subquery()
+    )
+    question = _of(
+        select(table.c.site, table.c.block, table.c.was_down, table.c.data)
+        .select_from(listed)
+        .join(table, (table.c.site == listed.c.id) & (table.c.block == last)),
+        sites,
+    )
+    found = set()
+    for site, block, before, data in connection.execute(question).all():
+        end = min(len(data), (day - block * BLOCK) * RECORD)
+        recorded = unpack_days(bytes(data[max(0, end - RECORD) : end]))
+        if recorded[0].was_down if recorded else before:
+            found.add(site)
+    return found
+
+
+_GOOD = Sums(up=DAY)
+_GOOD_RECORD = pack_days([_GOOD])
+
+
 class _Calendar:
     """Days as they are shown; those that sites have in common, which are most, are made once."""
 
@@ -383,6 +413,8 @@ class _Calendar:
         self._first = first
         self._now = now
         self._made: dict[tuple[int, bytes | Sums], Day] = {}
+        self._blocks: dict[tuple[int, bytes], list[Day]] = {}
+        self._good = [self._day(day, _GOOD) for day in range(first, now // DAY + 1)]
 
     def days(self, connection: Connection, sites: Sequence[_Site]) -> dict[str, list[Day]]:
         today = self._now // DAY
@@ -396,14 +428,12 @@ class _Calendar:
             .where(table.c.block >= self._first // BLOCK),
             sites,
         )
-        for site, block, data in connection.execute(question):
+        for site, block, data in connection.execute(question).all():
             row = found.get(site)
-            if row is None:
-                continue
-            begin = block * BLOCK
-            for day in range(max(begin, self._first), begin + len(data) // RECORD):
-                at = (day - begin) * RECORD
-                row[day - self._first] = self._recorded(day, data[at : at + RECORD])
+            if row is not None:
+                at = max(block * BLOCK, self._first) - self._first
+                part = self._block(block, bytes(data))
+                row[at : at + len(part)] = part
         self._add_recent(connection, sites, found, today)
         return {site.name: found[site.id] for site in sites}
 
@@ -416,10 +446,10 @@ class _Calendar:
     ) -> None:
         since = min((site.days_until for site in sites), default=today)
         since = max(since, self._first)
-        before = _at_day(connection, sites, since)
+        down = _was_down(connection, sites, since)
         spans = _spans(connection, sites, since * DAY, self._now)
         for site in sites:
-            was_down = before[site.id][0].was_down
+            was_down = site.id in down
             own = list(_from(spans.get(site.id, ()), since * DAY))
             for day in range(since, today + 1):
                 end = min((day + 1) * DAY, self._now)
@@ -428,6 +458,21 @@ class _Calendar:
                 was_down = sums.was_down
                 if day >= site.days_until:
                     found[site.id][day - self._first] = self._day(day, sums)
+
+    def _block(self, block: int, data: bytes) -> list[Day]:
+        """Return what is shown of a row of the store, from the first day that is shown."""
+        made = self._blocks.get((block, data))
+        if made is None:
+            begin = block * BLOCK
+            made = self._blocks[block, data] = []
+            end = min(begin + len(data) // RECORD, self._first + len(self._good))
+            for day in range(max(begin, self._first), end):
+                record = data[(day - begin) * RECORD : (day - begin + 1) * RECORD]
+                if record == _GOOD_RECORD:
+                    made.append(self._good[day - self._first])
+                else:
+                    made.append(self._recorded(day, record))
+        return made
 
     def _recorded(self, day: int, record: bytes) -> Day:
         made = self._made.get((day, record))
@@ -520,7 +565,7 @@ def _track(
         sites,
     )
     found: dict[int, list[Stretch]] = defaultdict(list)
-    for site, start, stop, condition, reason, message in connection.execute(question):
+    for site, start, stop, condition, reason, message in connection.execute(question).all():
         known = until.get(site)
         if known is not None:
             stop = known if stop is None else min(stop, end)  # noqa: PLW2901  what lasts
@@ -537,11 +582,15 @@ def _from(spans: Sequence[Stretch], begin: Milliseconds) -> Iterator[Stretch]:
 
 
 def _ever_down(
-    connection: Connection, begin: Milliseconds, end: Milliseconds
+    connection: Connection, sites: Sequence[_Site], begin: Milliseconds, end: Milliseconds
 ) -> dict[int, Milliseconds]:
-    """Return the sites that were down in a window, each with the moment from which on it was."""
+    """
+    Return who was down in a window, each with the moment from which on it was.
+
+    Where more than a few are asked for, others may be among them.
+    """
     table = schema.spans
-    rows = connection.execute(
+    question = (
         select(table.c.site, func.min(table.c.begin))
         .where(
             table.c.condition == str(Condition.DOWN),
@@ -550,7 +599,9 @@ def _ever_down(
         )
         .group_by(table.c.site)
     )
-    return {row[0]: row[1] for row in rows}
+    if len(sites) <= _FEW:
+        question = question.where(table.c.site.in_([site.id for site in sites]))
+    return {row[0]: row[1] for row in connection.execute(question).all()}
 
 
 def _of(question: "Select[Any]", sites: Sequence[_Site]) -> "Select[Any]":

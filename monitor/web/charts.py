@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from markupsafe import Markup
+
 from monitor.model import Seconds, Timestamp
 from monitor.past import Day, LatencyPoint, Span, Uptime
 from monitor.web.words import show_day, show_ratio, show_span, show_time
@@ -47,6 +49,19 @@ class DayBars:
     unseen: str
     uptime: Uptime
     summary: str
+
+    @property
+    def svg(self) -> Markup:
+        """The picture, which names itself to a screen reader; empty where there are no days."""
+        if not self.width:
+            return Markup()
+        kinds = ("unseen", "maintenance", "up", "down")
+        paths = "".join(f'<path class="{kind}" d="{getattr(self, kind)}"/>' for kind in kinds)
+        return Markup(  # noqa: S704  numbers and words of our own
+            f'<svg class="days" viewBox="0 0 {self.width} {DAY_HEIGHT}" width="{self.width}" '
+            f'height="{DAY_HEIGHT}" preserveAspectRatio="none" role="img" '
+            f'aria-label="{self.summary}">{paths}</svg>'
+        )
 
 
 def bars_of(days: Mapping[str, Sequence[Day]]) -> Callable[[str], DayBars]:

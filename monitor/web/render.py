@@ -12,7 +12,7 @@ from markupsafe import Markup
 from monitor.model import Status
 from monitor.options import show_duration
 from monitor.report import moment
-from monitor.web.charts import DAY_HEIGHT, SCALE
+from monitor.web.charts import SCALE
 from monitor.web.words import show_minute, show_moment, show_time, show_uptime
 
 ORDER = (Status.DOWN, Status.UNKNOWN, Status.MAINTENANCE, Status.UP)
@@ -47,7 +47,6 @@ class Renderer:
             "style": Markup(style),  # noqa: S704  our own file
             "states": ORDER,
             "icon": _icon,
-            "bar_height": DAY_HEIGHT,
             "scale": SCALE,
             **shared,
         }
