@@ -87,4 +87,4 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     help="Show the version of this program, of Python and of libcurl, and exit.",
 )
 def cli() -> None:
-    """Watch websites and other services, and tell Prometheus how they are."""
+    """Check websites and other services, and export the results to Prometheus."""

@@ -6,18 +6,23 @@ pages; so does the list of decisions in docs/decisions/. tests/test_reference.py
 """
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from math import inf
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import click
+
 from monitor.analysis.expression import VARIABLES
+from monitor.cli import cli
 from monitor.config.keys import SiteKeys
 from monitor.config.settings import Settings
 from monitor.daemon import TABLES
 from monitor.metrics.families import FAMILIES
 from monitor.options import Period, Size, show_duration
+from tools.prose import reflow
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 DECISIONS = FOLDER.parent / "decisions"
@@ -37,6 +42,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield "readings", _readings()
     yield "settings", _options(Settings, "")
     yield "metrics", _metrics()
+    yield "commands", "\n\n".join(_commands(cli, "monitor"))
     yield "decisions", _decisions()
 
 
@@ -127,6 +133,37 @@ def _metrics() -> str:
         for family in FAMILIES
     ]
     return "\n".join(rows)
+
+
+def _commands(command: click.Command, path: str) -> Iterator[str]:
+    """Yield what --help says of each command, as Markdown."""
+    context = click.Context(command, info_name=path)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner
+            yield from _commands(inner, f"{path} {name}")
+        return
+    parameters = [
+        one.make_metavar(context) for one in command.params if isinstance(one, click.Argument)
+    ]
+    lines = [f"### {' '.join([path, *parameters])}", ""]
+    lines += reflow(inspect.cleandoc(command.help or "")).splitlines()
+    options = [_option(one, context) for one in command.params if isinstance(one, click.Option)]
+    if options:
+        lines += ["", "| option | default | meaning |", "| --- | --- | --- |", *options]
+    yield "\n".join(lines)
+
+
+def _option(option: click.Option, context: click.Context) -> str:
+    names = ", ".join(f"`{name}`" for name in option.opts)
+    form = "" if option.is_flag else f" `{option.make_metavar(context)}`"
+    extra = option.get_help_extra(context)
+    defaults = [f"`${name}`" for name in extra.get("envvars", ())]
+    if shown := extra.get("default"):
+        defaults.append(f"`{shown}`")
+    cells = (f"{names}{form}", ", else ".join(defaults), option.help or "")
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _decisions() -> str:

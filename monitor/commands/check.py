@@ -50,9 +50,9 @@ def check(
     log_format: logs.Form,
 ) -> None:
     """
-    Check every site, or each named one, once and now.
+    Check every site once, or only the named ones.
 
-    Exits with 0 when all are up, with 1 when one is down or could not be checked.
+    Exits with 0 if all are up, with 1 if one is down or could not be checked.
     """
     loaded = _load(config, log_level, log_format)
     sites = _pick(loaded.sites, names, group, label)

@@ -30,7 +30,7 @@ _HANDSHAKE = b"\x16"
 @listen_option
 def healthcheck(listen: tuple[str, ...]) -> None:
     """
-    Ask the daemon on this machine whether it lives; only the exit status tells.
+    Ask the daemon on this machine whether it is alive; the exit status tells.
 
     Takes --listen as run does; of several addresses the first is asked.
     """

@@ -47,12 +47,14 @@ def log_options(level: str) -> Callable[[Callable[..., None]], Callable[..., Non
             type=click.Choice(["text", "json"]),
             default="text",
             show_default=True,
+            help="The form of the log lines on standard error.",
         ),
         click.option(
             "--log-level",
             type=click.Choice(["debug", "info", "warning", "error"]),
             default=level,
             show_default=True,
+            help="The least important lines to log.",
         ),
     )
 

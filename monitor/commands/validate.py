@@ -22,9 +22,9 @@ from monitor.errors import ConfigError, Problem
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def validate(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
     """
-    Check the configuration, or each FILE by itself, and print every problem with its place.
+    Print every problem of the configuration, or of each FILE by itself, with its place.
 
-    Exits with 0 when there is no problem, with 2 otherwise.
+    Exits with 0 if there is no problem, with 2 otherwise.
     """
     problems: list[Problem] = []
     sites = 0
