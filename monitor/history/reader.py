@@ -40,6 +40,7 @@ from monitor.history.uptime import (
     compose,
     outages,
     tally,
+    with_gaps,
 )
 from monitor.model import Past, Reason, Seconds, Timestamp
 from monitor.past import Condition, Day, LatencyPoint, Span, Uptime
@@ -132,12 +133,18 @@ class Reader:
         return found
 
     def spans(self, sites: Sequence[str], begin: Timestamp, end: Timestamp) -> Iterator[Span]:
-        """Yield what sites were in, each stretch cut to the window, by site and time."""
+        """
+        Yield what sites were in, each stretch cut to the window, by site and time.
+
+        From the first moment that a site was observed on, there is no gap between them.
+        """
         first, last = milliseconds(begin), milliseconds(end)
         with self._reading() as connection:
             for site in self._sites(connection, sites):
-                for one in _spans(connection, [site], first, last).get(site.id, ()):
-                    yield _span(site.name, one.within(first, last), lasts=False)
+                found = _spans(connection, [site], first, last).get(site.id)
+                if found:
+                    for one in with_gaps(found, max(first, found[0].begin), last):
+                        yield _span(site.name, one, lasts=False)
 
     # ------------------------------------------------------------ latency and results
 

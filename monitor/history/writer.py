@@ -252,14 +252,18 @@ class Writer:
 
         Nothing where the store cannot be used, or not in time.
         """
-        reply: Future[Mapping[str, Remembered]] = Future()
-        self._queue.put(_Recall(tuple(sites), reply))
-        self._wake.set()
         try:
-            return reply.result(patience)
+            return self.ask(sites).result(patience)
         except TimeoutError:
             _log.warning("history_not_read", extra=fields(detail="the store does not answer"))
             return {}
+
+    def ask(self, sites: Sequence[Site]) -> "Future[Mapping[str, Remembered]]":
+        """Have looked up what recall() returns, without waiting for it."""
+        reply: Future[Mapping[str, Remembered]] = Future()
+        self._queue.put(_Recall(tuple(sites), reply))
+        self._wake.set()
+        return reply
 
     # ------------------------------------------------------------ the thread
 
@@ -290,7 +294,7 @@ class Writer:
         if now < self._retry_at and not stopping:
             return
         try:
-            self._write()
+            self._write(stopping=stopping)
         except (IntegrityError, DataError) as error:
             self._on_fault()
             self._on_trouble(error)
@@ -438,13 +442,13 @@ class Writer:
 
     # ------------------------------------------------------------ the transaction
 
-    def _write(self) -> None:
+    def _write(self, *, stopping: bool) -> None:
         began = self._clock.monotonic()
         engine = self._engine or self._open()
         now = milliseconds(self._clock.time())
         slots = self._due_slots()
         rows = len(self._gathered)
-        if not self._has_something(slots, now):
+        if not stopping and not self._has_something(slots, now):
             return
         with engine.begin() as connection:
             assert self._run_id is not None  # noqa: S101  _open() gives one

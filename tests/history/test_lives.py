@@ -1,0 +1,377 @@
+"""What one life of the daemon writes, the next and every reader finds; on each kind of store."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from monitor.model import Confirm, Reason, Status
+from monitor.past import Condition
+from tests.fakes import down_result, error_result, site, up_result
+from tests.history.lives import DAY, World
+
+NOON = math.floor(1_800_000_000 / DAY) * DAY + DAY / 2
+
+
+@pytest.fixture
+def world(tmp_path, store):
+    world = World(tmp_path, store, time=NOON)
+    yield world
+    world.close()
+
+
+def run(world, listed, seconds, outcome=up_result, interval=1):
+    """Check a site every so many seconds."""
+    for _ in range(0, seconds, interval):
+        world.enter(outcome(listed, time=world.clock.time()))
+        world.pass_time(interval)
+
+
+def test_uptime_is_what_happened(world):
+    """90 s up, 10 s down, of 100 s; a quarter of the hour was not observed at all."""
+    listed = site()
+    world.start(listed)
+    run(world, listed, 60)
+    run(world, listed, 10, down_result)
+    run(world, listed, 30)
+    now = world.clock.time()
+    uptime = world.reader().uptime(["shop", "nobody"], now - 100, now)
+    assert set(uptime) == {"shop"}
+    assert (uptime["shop"].up, uptime["shop"].down, uptime["shop"].outages) == (90, 10, 1)
+    assert world.reader().uptime(["shop"], now - 400, now)["shop"].coverage == 0.25
+
+
+def test_a_site_that_was_never_seen_is_not_100_percent(world):
+    """Listed, but not checked yet: no ratio."""
+    world.start(site())
+    world.pass_time(10)
+    now = world.clock.time()
+    assert world.reader().uptime(["shop"], now - 10, now)["shop"].ratio is None
+
+
+def test_an_outage_has_its_reason_and_begins_with_the_first_failure(world):
+    """Two failures confirm it; it lasts since the first, and ends with the success."""
+    listed = site(confirm=Confirm(failures=2))
+    world.start(listed)
+    run(world, listed, 10)
+    began = world.clock.time()
+    run(world, listed, 6, down_result, interval=3)
+    [lasting] = world.reader().outages(["shop"], began - 60, world.clock.time())
+    assert (lasting.begin, lasting.end) == (began, None)
+    assert (lasting.reason, lasting.message) == (Reason.STATUS, "status 503 is not in 2xx")
+    ended = world.clock.time()
+    run(world, listed, 5)
+    [outage] = world.reader().outages(["shop"], began - 60, world.clock.time())
+    assert (outage.begin, outage.end) == (began, ended)
+
+
+def test_a_killed_daemon_goes_on_where_it_was(world):
+    """Down since then, with streak, evidence and results; the time between is not observed."""
+    listed = site()
+    world.start(listed)
+    run(world, listed, 30)
+    since = world.clock.time()
+    run(world, listed, 10, down_result)
+    died = world.clock.time()
+    world.kill()
+    world.clock.advance(600)
+    world.start(listed)
+    state = world.states["shop"]
+    assert (state.status, state.since, state.streak) == (Status.DOWN, since, 10)
+    assert state.said is False
+    assert [one.up for one in state.recent] == [False] * 10 + [True] * 10
+    assert state.failures[0] == down_result(listed, time=since)
+    assert state.last == state.failures[0]
+    run(world, listed, 10, down_result)
+    now = world.clock.time()
+    uptime = world.reader().uptime(["shop"], since, now)["shop"]
+    assert (uptime.up, uptime.down) == (0, 20)
+    [outage] = world.reader().outages(["shop"], since, now)
+    assert (outage.begin, outage.end) == (since, None)
+    [gap] = [
+        one
+        for one in world.reader().spans(["shop"], died - 1, now)
+        if one.condition is Condition.UNOBSERVED
+    ]
+    assert (gap.begin, gap.end) == (died, died + 600)
+
+
+def test_a_failure_before_the_kill_and_one_after_it_are_an_outage(world):
+    """It began with the first, and nothing is said of the time in which no monitor ran."""
+    listed = site(confirm=Confirm(failures=2))
+    world.start(listed)
+    run(world, listed, 20)
+    began = world.clock.time()
+    run(world, listed, 5, down_result, interval=5)
+    world.kill()
+    world.clock.advance(100)
+    world.start(listed)
+    assert world.states["shop"].status is Status.UP
+    run(world, listed, 5, down_result, interval=5)
+    assert world.states["shop"].status is Status.DOWN
+    uptime = world.reader().uptime(["shop"], began - 20, world.clock.time())["shop"]
+    assert (uptime.up, uptime.down, uptime.outages) == (20, 10, 1)
+
+
+def test_a_site_that_became_another_begins_anew(world):
+    """Its past stays, its state does not: what was down may be up."""
+    listed = site()
+    world.start(listed)
+    run(world, listed, 10, down_result)
+    world.stop()
+    world.start(replace(listed, url="http://other.test/", target="http://other.test/"))
+    assert world.states["shop"].status is Status.UNKNOWN
+    now = world.clock.time()
+    assert world.reader().uptime(["shop"], now - 10, now)["shop"].down == 10
+
+
+def test_other_credentials_make_no_other_site(world):
+    """A password that was changed is no reason to forget."""
+    listed = site(url="http://me:old@shop.test/")
+    world.start(listed)
+    run(world, listed, 10, down_result)
+    world.stop()
+    world.start(replace(listed, url="http://me:new@shop.test/"))
+    assert world.states["shop"].status is Status.DOWN
+
+
+def test_a_renamed_site_keeps_its_past(world):
+    """Over a restart, and while the daemon runs."""
+    world.start(site("a"))
+    run(world, site("a"), 10, down_result)
+    world.stop()
+    listed = replace(site("a"), name="b", was="a")
+    world.start(listed)
+    assert world.states["b"].status is Status.DOWN
+    run(world, listed, 10, down_result)
+    other = replace(listed, name="c", was="b")
+    world.writer.renamed("b", "c")
+    world.states["c"] = replace(world.states.pop("b"), site=other)
+    run(world, other, 10, down_result)
+    now = world.clock.time()
+    found = world.reader().uptime(["a", "b", "c"], now - 30, now)
+    assert {name: one.down for name, one in found.items()} == {"c": 30}
+    assert len(world.reader().outages(["c"], now - 30, now)) == 1
+
+
+def test_a_site_that_left_is_remembered_for_a_while(world):
+    """Its past can be asked for as long as `removed` says, then it is gone."""
+    listed = site()
+    world.start(listed, site("other"))
+    run(world, listed, 10)
+    world.writer.left(["shop"], world.clock.time())
+    world.pass_time(3600)
+    now = world.clock.time()
+    assert world.reader().uptime(["shop"], now - 7200, now)["shop"].up == 10
+    world.clock.advance(31 * DAY)
+    for _ in range(3):
+        world.pass_time(120)
+    assert [one.name for one in world.reader().listing()] == ["other"]
+
+
+def test_a_site_that_left_while_no_daemon_ran_has_left(world):
+    """And one that comes back does not claim to have been up all the time."""
+    world.start(site("a"), site("b"))
+    run(world, site("a"), 10)
+    world.stop()
+    world.start(site("b"))
+    world.stop()
+    listing = {one.name: one.removed is None for one in world.reader().listing()}
+    assert listing == {"a": False, "b": True}
+    world.start(site("a"), site("b"))
+    assert world.states["a"].status is Status.UNKNOWN
+
+
+def test_maintenance_counts_as_neither(world):
+    """What happens in a window is no downtime, and an outage around it is one."""
+    listed = site()
+    world.start(listed)
+    run(world, listed, 10)
+    run(world, listed, 10, down_result)
+    began = world.clock.time()
+    world.states["shop"] = replace(world.states["shop"], maintenance=True)
+    world.writer.noted(world.states["shop"], began, checked=False)
+    run(world, listed, 10, down_result)
+    world.states["shop"] = replace(world.states["shop"], maintenance=False)
+    world.writer.noted(world.states["shop"], world.clock.time(), checked=False)
+    run(world, listed, 10, down_result)
+    uptime = world.reader().uptime(["shop"], began - 20, world.clock.time())["shop"]
+    assert (uptime.up, uptime.down, uptime.outages) == (10, 20, 1)
+    [today] = world.reader().days(["shop"], days=1, now=world.clock.time())["shop"]
+    assert today.maintenance == 10
+
+
+def test_results_are_found_before_and_after_they_are_packed(world):
+    """From the journal at first, later from rows of their own; each once."""
+    listed = site()
+    world.start(listed)
+    begin = world.clock.time()
+    for expected in (100, 200):
+        run(world, listed, 1000, interval=10)
+        found = world.reader().results("shop", begin, world.clock.time())
+        assert len(found) == expected
+        assert [one.time for one in found] == sorted((one.time for one in found), reverse=True)
+    assert len(world.reader().results("shop", begin, world.clock.time(), 7)) == 7
+    world.kill()
+    world.start(listed)
+    run(world, listed, 1000, interval=10)
+    assert len(world.reader().results("shop", begin, world.clock.time())) == 300
+
+
+def test_latency_comes_from_the_coarsest_rollup_that_fits(world):
+    """Steps of a minute, of five, of an hour: the same checks, none of them lost or doubled."""
+    listed = site()
+    world.start(listed)
+    begin = world.clock.time()
+    for number in range(400):
+        duration = 0.010 + 0.0001 * number
+        world.enter(up_result(listed, time=world.clock.time(), duration=duration))
+        world.pass_time(10)
+    world.enter(down_result(listed, time=world.clock.time(), duration=9.0))
+    world.pass_time(1)
+    for step in (60, 300, 3600, 86400):
+        points = world.reader().latency("shop", begin, world.clock.time(), step)
+        assert sum(one.count for one in points) == 400
+        assert max(one.max for one in points) == pytest.approx(0.0499)
+        assert [one.begin for one in points] == sorted(one.begin for one in points)
+    [day] = world.reader().latency("shop", begin, world.clock.time(), 86400)
+    assert day.p50 == pytest.approx(0.030, rel=0.025)
+    assert day.p99 == pytest.approx(0.0495, rel=0.025)
+
+
+def test_days_are_the_same_once_they_are_summed_up(world):
+    """Over midnights, with an outage across one: days and windows agree with the spans."""
+    listed = site(confirm=Confirm(failures=3))
+    world.start(listed)
+    pattern = [up_result] * 50 + [down_result] * 20 + [up_result] * 80
+    for number in range(600):
+        world.enter(pattern[number % 150](listed, time=world.clock.time()))
+        world.pass_time(600)
+        for _ in range(4):
+            world.pass_time(1)
+    now = world.clock.time()
+    reader = world.reader()
+    days = reader.days(["shop"], days=7, now=now)["shop"]
+    assert len(days) == 7
+    for day in days:
+        end = min(day.begin + DAY, now)
+        spans = reader.spans(["shop"], day.begin, end)
+        by_spans = dict.fromkeys(Condition, 0.0)
+        for one in spans:
+            by_spans[one.condition] += one.end - one.begin
+        assert day.uptime.up == pytest.approx(by_spans[Condition.UP])
+        assert day.uptime.down == pytest.approx(by_spans[Condition.DOWN])
+        assert day.uptime == reader.uptime(["shop"], day.begin, end)["shop"]
+    for begin in (now - 5 * DAY - 1234, now - 3.5 * DAY, now - 2 * DAY):
+        uptime = reader.uptime(["shop"], begin, now)["shop"]
+        spans = list(reader.spans(["shop"], begin, now))
+        assert uptime.down == pytest.approx(
+            sum(one.end - one.begin for one in spans if one.condition is Condition.DOWN)
+        )
+        assert uptime.outages == len(reader.outages(["shop"], begin, now))
+
+
+def test_two_shards_share_a_store(world):
+    """Each writes of its own sites, and one does not take the other's for removed."""
+    first, second = World.__new__(World), world
+    first.__dict__ |= {**world.__dict__, "states": {}}
+    first.start(site("a"), seat="1/2")
+    second.start(site("b"), seat="2/2")
+    for one, name in ((first, "a"), (second, "b")):
+        run(one, site(name), 10)
+    assert {one.removed for one in world.reader().listing()} == {None}
+    now = world.clock.time()
+    found = world.reader().uptime(["a", "b"], now - 20, now)
+    assert {name: one.up for name, one in found.items()} == {"a": 20, "b": 10}
+    first.kill()
+
+
+# ------------------------------------------------------------ against every second
+
+STEP = 20
+SECONDS = 10
+
+lives = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from("u" * 6 + "x" * 5 + "!"), min_size=1, max_size=8),
+        st.sampled_from(["kill", "stop", "sleep"]),
+        st.integers(0, 5),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def observed(some, failures):
+    """Say second by second what the site was in; steps of ten seconds, with a check at each."""
+    row: list[str] = []
+    state, streak, first = "?", 0, 0
+    seen_until_gap = True
+    for checks, _, pause in some:
+        for check in checks:
+            at = len(row)
+            if check == "x":
+                streak += 1
+                first = at if streak == 1 else first
+                if streak == failures and state != "d":
+                    for second in range(first, at):
+                        row[second] = "d" if row[second] != "." else "."
+                    state = "d"
+                elif streak > failures:
+                    state = "d"
+            elif check == "u":
+                streak, state = 0, "u"
+            row += ("?" if check == "!" else state) * SECONDS
+            seen_until_gap = True
+        row += "." * (pause * SECONDS)
+        seen_until_gap = False
+    assert seen_until_gap is False
+    return "".join(row)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(lives, st.integers(1, 3))
+def test_the_store_says_what_each_second_says(tmp_path_factory, some, failures):
+    """Kills, stops and sleeps, errors of ours, failures that are confirmed or not."""
+    world = World(tmp_path_factory.mktemp("life"), None, time=NOON)
+    listed, pulse = site(confirm=Confirm(failures=failures)), site("pulse")
+    begin = world.clock.time()
+    outcomes = {"u": up_result, "x": down_result, "!": error_result}
+    world.start(listed, pulse)
+    for number, (checks, end, pause) in enumerate(some):
+        for check in checks:
+            world.enter(outcomes[check](listed, time=world.clock.time()))
+            for _ in range(SECONDS):
+                world.enter(up_result(pulse, time=world.clock.time()))
+                world.pass_time(1)
+        died = world.clock.time()
+        if end == "sleep":
+            world.clock.advance(pause * SECONDS)
+            world.writer._on_absence(round(died * 1000))
+            continue
+        world.stop() if end == "stop" else world.kill()
+        world.clock.advance(pause * SECONDS)
+        if number + 1 < len(some):
+            world.start(listed, pulse)
+    if some[-1][1] == "sleep":
+        world.turn()
+    world.clock.advance(60)  # until then, who was killed might still live
+    row = observed(some, failures)
+    letters = {
+        Condition.UP: "u",
+        Condition.DOWN: "d",
+        Condition.UNKNOWN: "?",
+        Condition.UNOBSERVED: ".",
+    }
+    found = "".join(
+        letters[one.condition] * round(one.end - one.begin)
+        for one in world.reader().spans(["shop"], begin, begin + len(row))
+    )
+    assert found == row
+    uptime = world.reader().uptime(["shop"], begin, begin + len(row))["shop"]
+    assert (uptime.up, uptime.down) == (row.count("u"), row.count("d"))
+    world.close()
