@@ -58,7 +58,7 @@ from monitor.probes.resolve import Resolver
 from monitor.probes.shortage import SHORTAGES, lack
 from monitor.probes.stream import Broken, Connection
 from monitor.probes.transport import CurlAdapter, Exchange, ExchangeFailed, Order, Settings
-from monitor.probes.zone import host_of, socket_address
+from monitor.probes.zone import escaped, host_of, socket_address
 
 _PORT = 53
 _PORTS = {"tls": 853, "https": 443}
@@ -457,7 +457,7 @@ class _Check:
 
     def _ask_https(self) -> DnsAnswer:
         """RFC 8484, by POST: what is asked for is an answer now, and none that a cache has."""
-        url = f"https://{join_address(self._name, self._port)}{self._options.path}"
+        url = f"https://{escaped(join_address(self._name, self._port))}{self._options.path}"
         settings = Settings(
             tls=self._site.section(TlsOptions),
             network=self._network,

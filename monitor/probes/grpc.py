@@ -29,7 +29,7 @@ from monitor.probes.curl import Handles, Route
 from monitor.probes.family import ip_version
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.shortage import SHORTAGE_TEXTS
-from monitor.probes.zone import zone_of
+from monitor.probes.zone import escaped, zone_of
 
 _METHOD = "/grpc.health.v1.Health/Check"
 _SERVING_STATUSES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
@@ -160,7 +160,7 @@ class GrpcProbe:
         answer: GrpcAnswer | None = None
         with self._handles.lend(route, deadline) as transfer:
             for name, value in (
-                (pycurl.URL, f"{route.scheme}://{join_address(route.name, route.port)}/"),
+                (pycurl.URL, f"{route.scheme}://{escaped(join_address(route.name, route.port))}/"),
                 (pycurl.CONNECT_ONLY, 1),
                 (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),  # a gRPC server wants it
             ):

@@ -18,6 +18,7 @@ from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
 from monitor.probes.curl import Handles, Route, Transfer
 from monitor.probes.options import NetworkOptions, join_address
+from monitor.probes.zone import escaped
 
 MOST_RECEIVED: Bytes = 1024 * 1024
 """What one check takes of a peer that does not end."""
@@ -142,7 +143,7 @@ class Connection:
 
     def _connect(self, transfer: Transfer, route: Route) -> Failure | None:
         for option, value in (
-            (pycurl.URL, f"{route.scheme}://{join_address(route.name, route.port)}/"),
+            (pycurl.URL, f"{route.scheme}://{escaped(join_address(route.name, route.port))}/"),
             (pycurl.CONNECT_ONLY, 1),
             (pycurl.FORBID_REUSE, 0),
             (pycurl.SSL_ENABLE_ALPN, 0),  # it would offer HTTP

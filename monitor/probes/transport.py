@@ -23,6 +23,7 @@ from monitor.probes.coding import ACCEPTED, Unpacker, UnpackError
 from monitor.probes.curl import PROXY_LOGIN, Handle, Handles, Proxy, Route, Transfer, shared
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.silent import LARGEST_BODY, Options, SilentCurl
+from monitor.probes.zone import escaped
 
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"http": 80, "https": 443}
@@ -482,12 +483,14 @@ def _request_options(
     """Return the URL for libcurl, and its other options."""
     method = request.method or "GET"
     headers = dict(request.headers.items())
+    parts = urlsplit(url)
+    authority = escaped(parts.netloc)
     if route.pinned and settings.tls.server_name:
         # The name to verify takes the host's place in the URL, and the host moves to its header
-        parts = urlsplit(url)
         if "Host" not in request.headers:
             headers["Host"] = parts.netloc
-        url = urlunsplit(parts._replace(netloc=join_address(route.name, route.port)))
+        authority = join_address(route.name, route.port)
+    url = urlunsplit(parts._replace(netloc=authority))
     # libcurl counts the body by itself; requests writes the name in this case alone
     headers.pop("Content-Length", None)
     body = request.body.encode() if isinstance(request.body, str) else request.body

@@ -43,6 +43,7 @@ from monitor.probes.stream import (
     peer_of,
     wait_for,
 )
+from monitor.probes.zone import escaped
 
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"ws": 80, "wss": 443}
@@ -245,7 +246,7 @@ class _Upgrade:
         given = {name.lower() for name in options.headers}
         headers = {name: value for name, value in own.items() if name.lower() not in given}
         # The name to verify takes the host's place in the URL; the host stands in its header
-        there = parts._replace(netloc=join_address(route.name, route.port))
+        there = parts._replace(netloc=escaped(join_address(route.name, route.port)))
         settings: list[tuple[int, Any]] = [
             (pycurl.URL, urlunsplit(there)),
             (pycurl.PATH_AS_IS, 1),

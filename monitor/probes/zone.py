@@ -5,12 +5,15 @@ Sockets want the interface's number beside the address. libcurl looks the name u
 goes on without one where the interface does not exist.
 """
 
+import re
 import socket
 from contextlib import suppress
 from typing import TypeAlias
 from urllib.parse import SplitResult
 
 from monitor.errors import ProbeError
+
+_ZONED = re.compile(r"(\[[^%\]]*)%([^\]]*)(\].*)")
 
 SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
@@ -27,6 +30,19 @@ def zone_of(host: str) -> str:
     # Not unquoted as a whole: "%ac1" would be a byte. %25 alone is interface 25
     zone = host.partition("%")[2]
     return zone.removeprefix("25") or zone
+
+
+def escaped(authority: str) -> str:
+    """
+    Return ``HOST:PORT`` as a URL has it: the zone behind ``%25`` (RFC 6874).
+
+    libcurl takes a bare ``%`` too, but an interface whose name begins with two hexadecimal digits,
+    such as Calico's ``cali12``, is a byte to it then.
+    """
+    zoned = _ZONED.fullmatch(authority)
+    if zoned is None:
+        return authority
+    return f"{zoned[1]}%25{zoned[2].removeprefix('25') or zoned[2]}{zoned[3]}"
 
 
 def zone_index(host: str) -> int:

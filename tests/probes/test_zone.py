@@ -19,7 +19,7 @@ from tests.probes.servers import answer
 from tests.probes.talk import observe, site_of
 
 
-@pytest.fixture(params=["::1%lo", "::1%25lo", "::1%1"])
+@pytest.fixture(params=["::1%lo", "::1%25lo", "::1%1", "::1%01"])
 def zoned(request) -> str:
     """Return an address of this machine with its zone, as it may stand in a URL."""
     zone: str = request.param
