@@ -41,7 +41,7 @@ def trusted_chain(pems: tuple[str, ...], authorities: str) -> tuple[Certificate,
     """
     try:
         status = Path(authorities).stat()
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        stamp = (status.st_ctime_ns, status.st_size, status.st_ino)
         return decode_chain(_find(pems, authorities, stamp))
     except (KeyboardInterrupt, SystemExit):
         raise

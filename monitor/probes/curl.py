@@ -412,7 +412,7 @@ class Transfer:
                 self._failed = True
                 self._times = self._read_times()
                 failure = self._failure(*error.args)
-                return failure if failure.reason in _DISTRUST else self._nameless() or failure
+                return failure if failure.reason in DISTRUST else self._nameless() or failure
         finally:
             for one in self._opened:
                 one.close()
@@ -522,7 +522,7 @@ class Transfer:
         version, cipher = self._suite or (None, None)
         verified, verdict = None, 0
         if tls.verify:
-            if failure and failure.reason in _DISTRUST:
+            if failure and failure.reason in DISTRUST:
                 verified = False
                 verdict = self.curl.getinfo(pycurl.SSL_VERIFYRESULT)
             elif self._suite:
@@ -870,7 +870,8 @@ class _Loan:
 def _stamp(path: str) -> int:
     """Return what changes when the file does."""
     try:
-        return Path(path).stat().st_mtime_ns
+        # An older file put in its place has an older mtime; what counts is when it came there
+        return Path(path).stat().st_ctime_ns
     except OSError as error:
         raise ProbeError(f"cannot read the authorities in {path}: {error.strerror}") from error
 
@@ -941,7 +942,7 @@ _TOO_WEAK = re.compile(
 )
 _TOO_OLD = re.compile("alert protocol version|unsupported protocol")
 _NOTHING_IN_COMMON = re.compile("alert (?:handshake failure|insufficient security)")
-_DISTRUST = {
+DISTRUST = {
     Reason.TLS_EXPIRED,
     Reason.TLS_NOT_YET_VALID,
     Reason.TLS_WRONG_HOST,

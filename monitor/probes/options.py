@@ -147,7 +147,7 @@ def _stamp(path: str) -> _Stamp:
         status = Path(path).stat()
     except OSError:
         return 0, 0, 0
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_ctime_ns, status.st_size, status.st_ino
 
 
 # A hundred thousand sites have a few such files. Errors are not kept, and end the list anyway

@@ -20,7 +20,16 @@ from requests.exceptions import RequestException
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
 from monitor.probes.coding import ACCEPTED, Unpacker, UnpackError
-from monitor.probes.curl import PROXY_LOGIN, Handle, Handles, Proxy, Route, Transfer, shared
+from monitor.probes.curl import (
+    DISTRUST,
+    PROXY_LOGIN,
+    Handle,
+    Handles,
+    Proxy,
+    Route,
+    Transfer,
+    shared,
+)
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.silent import LARGEST_BODY, Options, SilentCurl
 from monitor.probes.zone import escaped
@@ -327,7 +336,8 @@ class _Intake:
         curl = self._transfer.curl
         if isinstance(curl, SilentCurl):
             failure = self._transfer.perform()
-            if self._take_blocks(curl.headers) or self.take_body(curl.body):
+            enough = self._take_blocks(curl.headers) or self.take_body(curl.body)
+            if enough and not (failure and failure.reason in DISTRUST):
                 failure = None
             if len(curl.body) > LARGEST_BODY:
                 self._exchange.truncated = True

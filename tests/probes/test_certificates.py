@@ -102,6 +102,17 @@ def test_a_common_name_in_mid_course(watch, serve, root, tmp_path):
     assert seen.tls.verified is False
 
 
+def test_a_common_name_in_mid_course_beside_another_answer(watch, serve, root, tmp_path):
+    """Where the answer turns to a redirect with the certificate, the certificate still counts."""
+    context = issue("localhost", "localhost", by=root).context(tmp_path)
+    moved = answer(status="302 Found", headers=(("Location", "/new"),))
+    server = serve(lambda number: answer() if number < 3 else moved, tls=context)
+    look = watch(server.url(host="localhost"), tls=TlsOptions(ca_file=root.file(tmp_path / "ca")))
+    assert [look().failure for _ in range(3)] == [None] * 3
+    issue("localhost", by=root).serve_by(context, tmp_path)
+    assert look().failure.reason is Reason.TLS_WRONG_HOST
+
+
 def test_a_common_name_on_a_hop(check, serve, root, tmp_path):
     """Before and behind a redirect, each connection has names or is none."""
     tls = TlsOptions(ca_file=root.file(tmp_path / "ca"))
