@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import click
+from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.analysis.expression import VARIABLES
 from monitor.cli import cli
@@ -21,6 +22,7 @@ from monitor.config.keys import SiteKeys
 from monitor.config.settings import Settings
 from monitor.daemon import TABLES
 from monitor.metrics.families import FAMILIES
+from monitor.metrics.internal import Internal
 from monitor.options import Period, Size, show_duration
 from tools.prose import reflow
 
@@ -42,6 +44,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield "readings", _readings()
     yield "settings", _options(Settings, "")
     yield "metrics", _metrics()
+    yield "daemon", _daemon()
     yield "commands", "\n\n".join(_commands(cli, "monitor"))
     yield "decisions", _decisions()
 
@@ -132,6 +135,18 @@ def _metrics() -> str:
         f"| {family.help} |"
         for family in FAMILIES
     ]
+    return "\n".join(rows)
+
+
+def _daemon() -> str:
+    text = Internal(version="1", libcurl="8").exposition(openmetrics=False).decode()
+    rows = ["| series | type | labels | meaning |", "| --- | --- | --- | --- |"]
+    for family in text_string_to_metric_families(text):
+        if family.name.startswith("monitor_"):
+            name = family.name + "_total" * (family.type == "counter")
+            labels = dict.fromkeys(label for one in family.samples for label in one.labels)
+            shown = ", ".join(f"`{label}`" for label in labels if label != "le")
+            rows.append(f"| `{name}` | {family.type} | {shown} | {family.documentation} |")
     return "\n".join(rows)
 
 
