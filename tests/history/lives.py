@@ -78,7 +78,7 @@ class World:
         for site in sites:
             self.put(site, found.get(site.name))
 
-    def put(self, site: Site, known=None, *, maintenance: bool = False) -> None:
+    def put(self, site: Site, known=None) -> None:
         now = self.clock.time()
         state = resume(site, known, BOUNDS, MEMORY) if known else begin(site, BOUNDS, now)
         self.states[site.name] = state
