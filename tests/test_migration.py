@@ -18,10 +18,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from monitor.app.daemon import TABLES
 from monitor.cli import cli
 from monitor.config.load import load
 from monitor.config.settings import Settings
-from monitor.daemon import TABLES
 
 DOCS = Path(__file__).parent.parent / "docs"
 BLACKBOX = (DOCS / "migrate-blackbox.md").read_text()

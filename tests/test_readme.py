@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from monitor.app.daemon import TABLES
 from monitor.cli import cli
 from monitor.config.load import load
-from monitor.daemon import TABLES
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

@@ -5,9 +5,9 @@ import re
 import click
 import pytest
 
+from monitor.app.daemon import TABLES
 from monitor.cli import cli
 from monitor.config.load import load
-from monitor.daemon import TABLES
 from monitor.metrics.internal import Internal
 from monitor.model import Reason
 from tools.reference import FOLDER, filled, pages

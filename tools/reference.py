@@ -17,10 +17,10 @@ import click
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.analysis.expression import VARIABLES
+from monitor.app.daemon import TABLES
 from monitor.cli import cli
 from monitor.config.keys import SiteKeys
 from monitor.config.settings import Settings
-from monitor.daemon import TABLES
 from monitor.metrics.families import FAMILIES
 from monitor.metrics.internal import Internal
 from monitor.options import Period, Size, show_duration

@@ -10,8 +10,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from monitor import daemon, logs, present
-from monitor.commands import DOWN, OK
+from monitor import logs
+from monitor.app import daemon
+from monitor.commands import DOWN, OK, terminal
 from monitor.commands.junit import write_junit
 from monitor.commands.options import config_option, log_options
 from monitor.commands.output import console, exit_after
@@ -56,15 +57,15 @@ def check(
     """
     loaded = _load(config, log_level, log_format)
     sites = _pick(loaded.sites, names, group, label)
-    terminal = Console(stderr=True)
+    screen = Console(stderr=True)
     progress = Progress(
         TextColumn("checking"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=terminal,
+        console=screen,
         transient=True,
-        disable=as_json or not terminal.is_terminal,
+        disable=as_json or not screen.is_terminal,
     )
     task = progress.add_task("checking", total=len(sites))
 
@@ -88,7 +89,7 @@ def check(
         }
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        console().print(present.results_table(results))
+        console().print(terminal.results_table(results))
         click.echo(f"{up} up, {down} down, {len(sites) - up - down} not checked")
     exit_after(OK if up == len(sites) else DOWN, drained)
 

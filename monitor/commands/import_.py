@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from monitor import daemon
+from monitor.app import daemon
 from monitor.config.blackbox import imported
 from monitor.errors import ConfigError
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import click
 
-from monitor import present
+from monitor.commands import terminal
 from monitor.model import Result
 
 
@@ -29,7 +29,7 @@ def write_junit(path: Path, results: Sequence[Result]) -> None:
         )
         if not result.up:
             kind = "error" if result.up is None else "failure"
-            ET.SubElement(case, kind, message=_xml_text(present.explain(result)))
+            ET.SubElement(case, kind, message=_xml_text(terminal.explain(result)))
     tree = ET.ElementTree(suite)
     try:
         tree.write(path, encoding="utf-8", xml_declaration=True)

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from monitor import daemon
+from monitor.app import daemon
 
 _UNBOUNDED = 10_000
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from monitor import daemon, logs, present
-from monitor.commands import DOWN, OK
+from monitor import logs
+from monitor.app import daemon
+from monitor.commands import DOWN, OK, terminal
 from monitor.commands.arguments import Argument, load_arguments, read_value
 from monitor.commands.options import log_options
 from monitor.commands.output import console, exit_after
@@ -88,7 +89,7 @@ def probe(
         if as_json:
             click.echo(json.dumps(result_json(result), indent=2, ensure_ascii=False))
         else:
-            console().print(present.probe_report(result))
+            console().print(terminal.probe_report(result))
     exit_after(OK if results and results[0].up else DOWN, drained)
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
-from monitor import daemon, logs
+from monitor import logs
+from monitor.app import daemon
+from monitor.app.memory import data_folder
+from monitor.app.sharding import parse_shard
 from monitor.commands import OK
 from monitor.commands.options import config_option, data_option, listen_option, log_options
-from monitor.memory import data_folder
-from monitor.shard import parse_shard
 
 
 @click.command()

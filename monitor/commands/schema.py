@@ -4,7 +4,7 @@ import json
 
 import click
 
-from monitor import daemon
+from monitor.app import daemon
 from monitor.config.schema import json_schema
 
 

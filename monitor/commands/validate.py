@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from monitor import daemon
+from monitor.app import daemon
 from monitor.commands import BAD, OK
 from monitor.commands.options import config_option
 from monitor.config.load import load

@@ -15,9 +15,9 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from monitor.analysis.judge import judge_batch
+from monitor.app.daemon import TABLES
 from monitor.clock import SystemClock
 from monitor.config.load import load_text
-from monitor.daemon import TABLES
 from monitor.engine.events import BatchJudged, Inbox
 from monitor.engine.pools import AnalysisPool, PoolLimits
 from monitor.model import HttpAnswer, Job, Observation, Site

@@ -20,9 +20,9 @@ from typing import Self
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from monitor.app.daemon import SWITCH_INTERVAL
 from monitor.board import Entry, StatusBoard
 from monitor.clock import SystemClock
-from monitor.daemon import SWITCH_INTERVAL
 from monitor.metrics.exposition import Exposition, expose, render
 from monitor.metrics.internal import Internal
 from monitor.model import Seconds

@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pycurl
 import requests
 
+from monitor.app.daemon import SWITCH_INTERVAL
 from monitor.clock import SystemClock
-from monitor.daemon import SWITCH_INTERVAL
 from monitor.model import Site
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.observe import Observer

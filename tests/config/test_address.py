@@ -2,8 +2,8 @@
 
 import pytest
 
+from monitor.app.daemon import TABLES
 from monitor.config.load import load_text
-from monitor.daemon import TABLES
 from monitor.errors import ConfigError
 
 

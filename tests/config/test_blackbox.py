@@ -9,10 +9,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from monitor.app.daemon import TABLES
 from monitor.cli import cli
 from monitor.config.blackbox import imported
 from monitor.config.load import Config, load
-from monitor.daemon import TABLES
 from monitor.errors import ConfigError
 from monitor.probes.dns import DnsOptions
 from monitor.probes.grpc import GrpcOptions

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from monitor.app.daemon import TABLES
 from monitor.config.load import Config, load
-from monitor.daemon import TABLES
 from monitor.errors import ConfigError
 from monitor.probes.http import HttpOptions
 from monitor.probes.tcp import TcpOptions, TcpStep

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from monitor.app.daemon import TABLES
 from monitor.config.load import load, load_text
 from monitor.config.modules import default_module
-from monitor.daemon import TABLES
 from monitor.errors import ConfigError
 from monitor.probes.http import HttpOptions
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor import daemon
 from monitor.analysis.jsonpath import parse_path
 from monitor.analysis.readings import Extraction, Watch
+from monitor.app import daemon
 from monitor.config.load import load, load_record, load_text
 from monitor.config.settings import HistorySettings, Settings
 from monitor.errors import ConfigError

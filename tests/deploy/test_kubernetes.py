@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from monitor import __version__
+from monitor.app.daemon import TABLES
+from monitor.app.sharding import Shard, parse_shard
 from monitor.cli import cli
 from monitor.config.load import load
 from monitor.config.settings import Settings
-from monitor.daemon import TABLES
-from monitor.shard import Shard, parse_shard
 from tests.deploy.kubernetes import (
     KUBERNETES,
     PROMETHEUS_RULE,

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from monitor.app.daemon import TABLES
 from monitor.config.load import load as load_files
-from monitor.daemon import TABLES
 from monitor.errors import ConfigError
 
 HTTP, HTTPS = "http://a.example/", "https://a.example/"

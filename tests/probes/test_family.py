@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from monitor.app.daemon import TABLES
 from monitor.clock import Deadline, SystemClock
 from monitor.config.load import load as load_files
-from monitor.daemon import TABLES
 from monitor.errors import ConfigError
 from monitor.model import Reason
 from monitor.probes.icmp import IcmpProbe, forbidden

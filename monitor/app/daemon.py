@@ -24,6 +24,11 @@ from monitor.analysis.body import as_text
 from monitor.analysis.expectations import EXPECTATIONS
 from monitor.analysis.judge import judge_batch
 from monitor.analysis.readings import READINGS
+from monitor.app.memory import Memory, Oblivion
+from monitor.app.on_demand import LiveProbes
+from monitor.app.reloader import Reloader, bucket_bounds
+from monitor.app.sharding import WHOLE, Shard, owner
+from monitor.app.systemd import ServiceManager
 from monitor.board import Entry, StatusBoard
 from monitor.clock import SystemClock
 from monitor.config.load import Tables
@@ -38,20 +43,15 @@ from monitor.engine.pools import AnalysisPool, PoolLimits
 from monitor.engine.state import Memory as Kept
 from monitor.engine.threads import ProbePool
 from monitor.errors import StartupError
-from monitor.live import LiveProbes
 from monitor.logs import Secrets, fields, write_in_background
-from monitor.memory import Memory, Oblivion
 from monitor.metrics.exposition import Exposition, probe_exposition, render
 from monitor.metrics.families import RESERVED_LABELS
 from monitor.metrics.internal import Internal
 from monitor.model import Result, Seconds, Site, SiteChange, SiteState, Status
-from monitor.notify import ServiceManager
 from monitor.past import History
 from monitor.probes.observe import Observer
 from monitor.probes.registry import PROBES
 from monitor.probes.version import LIBCURL_VERSION
-from monitor.reloader import Reloader, bucket_bounds
-from monitor.shard import WHOLE, Shard, owner
 from monitor.web.app import create_app, create_public_app
 from monitor.web.published import StatusPages
 from monitor.web.server import WebServer

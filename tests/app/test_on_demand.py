@@ -5,10 +5,10 @@ from queue import SimpleQueue
 
 import pytest
 
+from monitor.app.daemon import TABLES
+from monitor.app.on_demand import LiveProbes
 from monitor.config.load import load_text
-from monitor.daemon import TABLES
 from monitor.engine.events import CheckRequested, Inbox
-from monitor.live import LiveProbes
 from monitor.probes.guard import GuardedNetwork
 from monitor.probes.http import HttpOptions
 from monitor.probes.options import NetworkOptions, TlsOptions
@@ -274,5 +274,5 @@ def test_a_hostname_that_is_none(rig, hostname):
 
 def test_the_documentation_names_the_default_timeout():
     """119.5 s stands in docs/blackbox.md."""
-    docs = Path(__file__).parents[1] / "docs" / "blackbox.md"
+    docs = Path(__file__).parents[2] / "docs" / "blackbox.md"
     assert "119.5 s" in docs.read_text()

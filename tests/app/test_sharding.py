@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.app.sharding import WHOLE, Shard, owner, parse_shard
 from monitor.errors import StartupError
 from monitor.model import SiteChange
-from monitor.shard import WHOLE, Shard, owner, parse_shard
 from tests.fakes import site
 
 NAMES = [f"site-{number}.example.com" for number in range(6000)]

@@ -8,13 +8,13 @@ from queue import Empty, SimpleQueue
 
 import pytest
 
-from monitor.daemon import TABLES
+from monitor.app.daemon import TABLES
+from monitor.app.reloader import Reloader
+from monitor.app.sharding import WHOLE
+from monitor.app.systemd import ServiceManager
 from monitor.engine.events import Inbox, ReloadRequested, SitesChanged
 from monitor.logs import Secrets
 from monitor.metrics.internal import Internal
-from monitor.notify import ServiceManager
-from monitor.reloader import Reloader
-from monitor.shard import WHOLE
 
 PATIENCE = 60.0
 SITES = "sites: [https://example.com]\n"

@@ -16,6 +16,8 @@ from queue import SimpleQueue
 from threading import Thread
 from types import MappingProxyType
 
+from monitor.app.sharding import Shard
+from monitor.app.systemd import ServiceManager
 from monitor.clock import SystemClock
 from monitor.config.diff import diff
 from monitor.config.load import Config, Tables, load, load_record
@@ -26,9 +28,7 @@ from monitor.errors import ConfigError, StartupError
 from monitor.logs import Secrets, fields
 from monitor.metrics.internal import Internal
 from monitor.model import Seconds, Site, SiteChange, longest_first
-from monitor.notify import ServiceManager
 from monitor.past import Remembered
-from monitor.shard import Shard
 from monitor.web.web_config import WebConfig
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from monitor.notify import ServiceManager
+from monitor.app.systemd import ServiceManager
 
 PATIENCE = 20.0
 QUICK = {"WATCHDOG_USEC": "20000"}
