@@ -44,7 +44,6 @@ from monitor.model import (
     TlsSession,
 )
 from monitor.options import Parsed, Secret, option, show_duration
-from monitor.probes.curl import Handles, Proxy, Route
 from monitor.probes.datagrams import (
     ANCILLARY_SPACE,
     request_stamps,
@@ -52,6 +51,7 @@ from monitor.probes.datagrams import (
 )
 from monitor.probes.family import ip_choice, ip_version
 from monitor.probes.guard import refusal
+from monitor.probes.libcurl.transfer import Handles, Proxy, Route
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.records import exporter_text
 from monitor.probes.resolve import Resolver

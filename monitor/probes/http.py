@@ -32,10 +32,10 @@ from monitor.model import (
     Timestamp,
 )
 from monitor.options import FilePath, OptionError, Secret, Size, basic_credentials, option
-from monitor.probes.curl import Handle, Handles, Proxy
 from monitor.probes.digest import DigestAuth
 from monitor.probes.family import check_addresses
 from monitor.probes.guard import forbidden
+from monitor.probes.libcurl.transfer import Handle, Handles, Proxy
 from monitor.probes.oauth import Grant, OAuth2Options, Tokens
 from monitor.probes.options import NetworkOptions, TlsOptions, one_of
 from monitor.probes.repeat import may_repeat, read, repeat

@@ -11,8 +11,15 @@ import pycurl
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, HttpAnswer, Observation, Timestamp
-from monitor.probes.curl import MICROSECONDS, PROXY_LOGIN, Handle, Handles, phases, read_times
-from monitor.probes.silent import LARGEST_BODY, SilentCurl
+from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
+from monitor.probes.libcurl.transfer import (
+    MICROSECONDS,
+    PROXY_LOGIN,
+    Handle,
+    Handles,
+    phases,
+    read_times,
+)
 from monitor.probes.transport import (
     FIRST_FINAL,
     REDIRECTS,

@@ -16,7 +16,7 @@ import pycurl
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
-from monitor.probes.curl import Handles, Route, Transfer
+from monitor.probes.libcurl.transfer import Handles, Route, Transfer
 from monitor.probes.options import NetworkOptions, join_address
 from monitor.probes.zone import escaped
 

@@ -20,7 +20,8 @@ from requests.exceptions import RequestException
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
 from monitor.probes.coding import ACCEPTED, Unpacker, UnpackError
-from monitor.probes.curl import (
+from monitor.probes.libcurl.silent import LARGEST_BODY, Options, SilentCurl
+from monitor.probes.libcurl.transfer import (
     DISTRUST,
     PROXY_LOGIN,
     Handle,
@@ -31,7 +32,6 @@ from monitor.probes.curl import (
     shared,
 )
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
-from monitor.probes.silent import LARGEST_BODY, Options, SilentCurl
 from monitor.probes.zone import escaped
 
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it

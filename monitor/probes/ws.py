@@ -27,10 +27,10 @@ from monitor.model import (
     WebSocketAnswer,
 )
 from monitor.options import Secret, option, show_duration
-from monitor.probes.curl import Handles, Proxy, Route, Transfer
 from monitor.probes.dialogue import Dialogue, Step, check_steps, evidence
 from monitor.probes.family import check_addresses
 from monitor.probes.http import Credentials, check_header, check_login, logins, sent_user_agent
+from monitor.probes.libcurl.transfer import Handles, Proxy, Route, Transfer
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.stream import (
     KEPT,

@@ -13,8 +13,8 @@ from monitor import __version__
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
 from monitor.model import Failure, HttpAnswer, Observation, Reason, Site
-from monitor.probes.curl import Transfer
 from monitor.probes.http import Credentials, HttpOptions, HttpProbe, check_url
+from monitor.probes.libcurl.transfer import Transfer
 from monitor.probes.oauth import OAuth2Options
 from monitor.probes.observe import Observer
 from monitor.probes.options import NetworkOptions, TlsOptions

@@ -14,9 +14,9 @@ from requests import Request
 from monitor.clock import Deadline, SystemClock
 from monitor.model import Observation, Phase, Reason
 from monitor.probes.http import HttpOptions
+from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.repeat import repeat
-from monitor.probes.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.transport import CurlAdapter, ExchangeFailed, Order, Settings
 from tests.probes.servers import answer, read_request
 from tests.resources import open_files

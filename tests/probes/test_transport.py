@@ -26,8 +26,8 @@ from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
 from monitor.model import Failure, Phase, Reason, Site
 from monitor.probes.ciphers import iana_name
-from monitor.probes.curl import Handles, Route
 from monitor.probes.http import HttpOptions, HttpProbe
+from monitor.probes.libcurl.transfer import Handles, Route
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.resolve import Resolver
 from tests.fakes import FakeClock

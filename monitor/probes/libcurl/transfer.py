@@ -34,16 +34,16 @@ from monitor.options import show_duration
 from monitor.probes.ciphers import iana_name
 from monitor.probes.family import ip_choice, is_address, misfit
 from monitor.probes.guard import GuardedNetwork, forbidden
-from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
-from monitor.probes.resolve import Resolver, timed_out
-from monitor.probes.shortage import SHORTAGE_TEXTS, SHORTAGES, check_look_ups, check_ports
-from monitor.probes.silent import (
+from monitor.probes.libcurl.silent import (
     OLD_RENEGOTIATION,
     OUT_OF_MEMORY,
     Options,
     SilentCurl,
     set_option,
 )
+from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
+from monitor.probes.resolve import Resolver, timed_out
+from monitor.probes.shortage import SHORTAGE_TEXTS, SHORTAGES, check_look_ups, check_ports
 from monitor.probes.zone import zone_index
 
 # Options and error codes of libcurl that pycurl has no names for

@@ -1,0 +1,1 @@
+"""Transfers by libcurl: routes, handles, what is seen of them, and what errors mean."""
