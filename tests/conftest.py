@@ -5,10 +5,21 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+_HERE = Path(__file__).parent
+_SLOW = ("system", "container", "bench")
+"""Folders whose tests start whole daemons, images or measurements."""
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes seconds each, so that ``-m "not real and not slow"`` leaves it out."""
+    for item in items:
+        if item.path.relative_to(_HERE).parts[0] in _SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
