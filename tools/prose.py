@@ -17,7 +17,7 @@ _FENCE = re.compile(r"^\s*(```+|~~~+)")
 _MARKER = re.compile(r"^(\s*(?:> ?)*)((?:[-*+]|\d+\.) +)?(.*)$")
 _CODE = re.compile(r"(`+).+?\1|\]\([^)]*\)")
 _END = re.compile(r"[.!?][)\"'*_]*\s+(?=\S)")
-_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|no|[A-Z])|^)\.$", re.IGNORECASE)
+_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx)|\b[A-Z]|^)\.$")
 
 
 def pages() -> list[Path]:
