@@ -8,11 +8,24 @@ that was good from beginning to end, any part is good.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Select, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    FromClause,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 
 from monitor.clock import Clock
 from monitor.history import schema
@@ -227,23 +240,30 @@ class Reader:
     def _sites(self, connection: Connection, names: Sequence[str]) -> list[_Site]:
         """Return those of the sites that are remembered, in the order in which they are named."""
         now = milliseconds(self._clock.time())
-        table, runs = schema.sites, schema.runs
-        question = select(
-            table.c.id,
-            table.c.name,
-            table.c.days_until,
-            table.c.removed,
-            runs.c.seat,
-            runs.c.last_seen,
-        ).join(runs, runs.c.id == table.c.run)
-        if len(names) <= _ALL:
-            question = question.where(table.c.name.in_(names))
+        few = len(names) <= _ALL
+        rows = connection.execute(_listed(few=few), {"names": list(names)} if few else {}).all()
         found = {}
-        for id_, name, days_until, removed, seat, last_seen in connection.execute(question).all():
+        for id_, name, days_until, removed, seat, last_seen in rows:
             alive = removed is None and now - last_seen < _ALIVE
             until = now if alive else last_seen if removed is None else min(removed, last_seen)
             found[name] = _Site(id_, name, seat, days_until, until, alive)
         return [found[name] for name in names if name in found]
+
+
+@cache
+def _listed(*, few: bool) -> "Select[Any]":
+    table, runs = schema.sites, schema.runs
+    question = select(
+        table.c.id,
+        table.c.name,
+        table.c.days_until,
+        table.c.removed,
+        runs.c.seat,
+        runs.c.last_seen,
+    ).join(runs, runs.c.id == table.c.run)
+    if not few:
+        return question
+    return question.where(table.c.name.in_(bindparam("names", expanding=True)))
 
 
 # ---------------------------------------------------------------- windows
@@ -359,23 +379,8 @@ def _at_day(
     connection: Connection, sites: Sequence[_Site], day: int
 ) -> dict[int, tuple[Sums, Sums]]:
     """Return the sums of all days before one, and of that day, as far as days are summed up."""
-    table, listed = schema.days, schema.sites
-    last = (
-        select(table.c.block)
-        .where(table.c.site == listed.c.id, table.c.block <= day // BLOCK)
-        .order_by(table.c.block.desc())
-        .limit(1)
-        .correlate(listed)
-        .scalar_subquery()
-    )
-    question = _of(
-        select(table)
-        .select_from(listed)
-        .join(table, (table.c.site == listed.c.id) & (table.c.block == last)),
-        sites,
-    )
     found = {site.id: (Sums(), Sums()) for site in sites}
-    for row in connection.execute(question):
+    for row in _ask(connection, _last_block, sites, block=day // BLOCK):
         if row.site in found:
             days = unpack_days(bytes(row.data))
             at = day - row.block * BLOCK
@@ -387,26 +392,46 @@ def _at_day(
 
 def _was_down(connection: Connection, sites: Sequence[_Site], day: int) -> set[int]:
     """Return whose last condition before a day was down, as far as days are summed up."""
+    found = set()
+    for row in _ask(connection, _last_block, sites, block=day // BLOCK):
+        recorded = row.data and row.block * BLOCK < day
+        if _ends_down(row.block, bytes(row.data), day) if recorded else row.was_down:
+            found.add(row.site)
+    return found
+
+
+def _ends_down(block: int, data: bytes, day: int) -> bool:
+    """Return whether the last of a row's days before this one, of which it has some, was down."""
+    end = min(len(data), (day - block * BLOCK) * RECORD)
+    return end > 0 and unpack_days(data[end - RECORD : end])[0].was_down
+
+
+@cache
+def _last_block() -> "Select[Any]":
+    """The rows that hold a day, or else the last one before it."""
     table, listed = schema.days, schema.sites
     last = (
         select(func.max(table.c.block))
-        .where(table.c.site == listed.c.id, table.c.block <= day // BLOCK)
+        .where(table.c.site == listed.c.id, table.c.block <= bindparam("block"))
         .correlate(listed)
         .scalar_subquery()
     )
-    question = _of(
-        select(table.c.site, table.c.block, table.c.was_down, table.c.data)
+    return (
+        select(table)
         .select_from(listed)
-        .join(table, (table.c.site == listed.c.id) & (table.c.block == last)),
-        sites,
+        .join(table, (table.c.site == listed.c.id) & (table.c.block == last))
     )
-    found = set()
-    for site, block, before, data in connection.execute(question).all():
-        end = min(len(data), (day - block * BLOCK) * RECORD)
-        recorded = unpack_days(bytes(data[max(0, end - RECORD) : end]))
-        if recorded[0].was_down if recorded else before:
-            found.add(site)
-    return found
+
+
+@cache
+def _blocks_from() -> "Select[Any]":
+    table, listed = schema.days, schema.sites
+    return (
+        select(table.c.site, table.c.block, table.c.data)
+        .select_from(listed)
+        .join(table, table.c.site == listed.c.id)
+        .where(table.c.block >= bindparam("block"))
+    )
 
 
 _GOOD = Sums(up=DAY)
@@ -425,23 +450,20 @@ class _Calendar:
 
     def days(self, connection: Connection, sites: Sequence[_Site]) -> dict[str, list[Day]]:
         today = self._now // DAY
-        table, listed = schema.days, schema.sites
         nothing = [self._day(day, Sums()) for day in range(self._first, today + 1)]
         found = {site.id: list(nothing) for site in sites}
-        question = _of(
-            select(table.c.site, table.c.block, table.c.data)
-            .select_from(listed)
-            .join(table, table.c.site == listed.c.id)
-            .where(table.c.block >= self._first // BLOCK),
-            sites,
-        )
-        for site, block, data in connection.execute(question).all():
+        rows = _ask(connection, _blocks_from, sites, block=self._first // BLOCK)
+        latest: dict[int, tuple[int, bytes]] = {}
+        for site, block, packed in rows:
             row = found.get(site)
             if row is not None:
+                data = bytes(packed)
                 at = max(block * BLOCK, self._first) - self._first
-                part = self._block(block, bytes(data))
+                part = self._block(block, data)
                 row[at : at + len(part)] = part
-        self._add_recent(connection, sites, found, today)
+                if data:
+                    latest[site] = max(latest.get(site, (0, b"")), (block, data))
+        self._add_recent(connection, sites, found, latest, today)
         return {site.name: found[site.id] for site in sites}
 
     def _add_recent(
@@ -449,11 +471,21 @@ class _Calendar:
         connection: Connection,
         sites: Sequence[_Site],
         found: Mapping[int, list[Day]],
+        latest: Mapping[int, tuple[int, bytes]],
         today: int,
     ) -> None:
-        since = min((site.days_until for site in sites), default=today)
-        since = max(since, self._first)
-        down = _was_down(connection, sites, since)
+        """
+        Add the days that are not summed up yet.
+
+        Args:
+            latest: The last row of the store of those sites that have one.
+        """
+        since = max(min((site.days_until for site in sites), default=today), self._first)
+        others = [
+            site for site in sites if site.id not in latest or latest[site.id][0] * BLOCK >= since
+        ]
+        down = _was_down(connection, others, since) if others else set()
+        down |= {id_ for id_, row in latest.items() if _ends_down(*row, since)}
         spans = _spans(connection, sites, since * DAY, self._now)
         for site in sites:
             was_down = site.id in down
@@ -536,22 +568,47 @@ def _track(
     *,
     from_good: bool,
 ) -> dict[int, list[Stretch]]:
-    table, listed, earlier = schema.spans, schema.sites, schema.spans.alias()
-    good = earlier.c.condition != str(Condition.DOWN) if from_good else earlier.c.track == track
+    question = _spans_from_good if from_good else _spans_from
+    found: dict[int, list[Stretch]] = defaultdict(list)
+    rows = _ask(connection, question, sites, track=track, begin=begin, end=end)
+    for site, start, stop, condition, reason, message in rows:
+        known = until.get(site)
+        if known is not None:
+            stop = known if stop is None else min(stop, end)  # noqa: PLW2901  what lasts
+            if stop > start:
+                found[site].append(Stretch(start, stop, _CONDITIONS[condition], reason, message))
+    return found
+
+
+@cache
+def _spans_from() -> "Select[Any]":
+    """Spans of a track, from the one that a moment lies in to those before an end."""
+    return _spans_since(schema.spans.alias(), ())
+
+
+@cache
+def _spans_from_good() -> "Select[Any]":
+    """Likewise, from the last span before that moment that was not down."""
+    earlier = schema.spans.alias()
+    return _spans_since(earlier, (earlier.c.condition != str(Condition.DOWN),))
+
+
+def _spans_since(earlier: FromClause, conditions: Sequence[ColumnElement[bool]]) -> "Select[Any]":
+    table, listed = schema.spans, schema.sites
     first = (
         select(earlier.c.begin)
         .where(
             earlier.c.site == listed.c.id,
-            earlier.c.track == track,
-            earlier.c.begin <= begin,
-            good,
+            earlier.c.track == bindparam("track"),
+            earlier.c.begin <= bindparam("begin"),
+            *conditions,
         )
         .order_by(earlier.c.begin.desc())
         .limit(1)
         .correlate(listed)
         .scalar_subquery()
     )
-    question = _of(
+    return (
         select(
             table.c.site,
             table.c.begin,
@@ -564,21 +621,12 @@ def _track(
         .join(
             table,
             (table.c.site == listed.c.id)
-            & (table.c.track == track)
+            & (table.c.track == bindparam("track"))
             & (table.c.begin >= func.coalesce(first, 0))
-            & (table.c.begin < end),
+            & (table.c.begin < bindparam("end")),
         )
-        .order_by(table.c.site, table.c.begin),
-        sites,
+        .order_by(table.c.site, table.c.begin)
     )
-    found: dict[int, list[Stretch]] = defaultdict(list)
-    for site, start, stop, condition, reason, message in connection.execute(question).all():
-        known = until.get(site)
-        if known is not None:
-            stop = known if stop is None else min(stop, end)  # noqa: PLW2901  what lasts
-            if stop > start:
-                found[site].append(Stretch(start, stop, _CONDITIONS[condition], reason, message))
-    return found
 
 
 def _from(spans: Sequence[Stretch], begin: Milliseconds) -> Iterator[Stretch]:
@@ -596,26 +644,67 @@ def _ever_down(
 
     Where more than a few are asked for, others may be among them.
     """
+    values: dict[str, Any] = {"begin": begin, "end": end}
+    if len(sites) > _FEW:
+        return {row[0]: row[1] for row in connection.execute(_down_of_all(), values).all()}
+    values["sites"] = [site.id for site in sites]
+    return {row[0]: row[1] for row in connection.execute(_down_of_some(), values).all()}
+
+
+@cache
+def _down_of_some() -> "Select[Any]":
     table = schema.spans
-    question = (
+    return (
         select(table.c.site, func.min(table.c.begin))
         .where(
+            table.c.site.in_(bindparam("sites", expanding=True)),
             table.c.condition == str(Condition.DOWN),
-            table.c.begin < end,
-            or_(table.c.end > begin, table.c.end.is_(None)),
+            table.c.begin < bindparam("end"),
+            or_(table.c.end > bindparam("begin"), table.c.end.is_(None)),
         )
         .group_by(table.c.site)
     )
-    if len(sites) <= _FEW:
-        question = question.where(table.c.site.in_([site.id for site in sites]))
-    return {row[0]: row[1] for row in connection.execute(question).all()}
 
 
-def _of(question: "Select[Any]", sites: Sequence[_Site]) -> "Select[Any]":
-    """Narrow a question to sites, where they are few."""
-    if len(sites) > _ALL:
-        return question
-    return question.where(schema.sites.c.id.in_([site.id for site in sites]))
+@cache
+def _down_of_all() -> "Select[Any]":
+    # The index of what was down is used only where the condition is written out, and by SQLite only
+    # for one of two alternatives: years of spans would be read for the outages of a week
+    table = schema.spans
+    down = table.c.condition == literal_column(f"'{Condition.DOWN}'")
+    found = union_all(
+        select(table.c.site, table.c.begin).where(down, table.c.end > bindparam("begin")),
+        select(table.c.site, table.c.begin).where(down, table.c.end.is_(None)),
+    ).subquery()
+    return (
+        select(found.c.site, func.min(found.c.begin))
+        .where(found.c.begin < bindparam("end"))
+        .group_by(found.c.site)
+    )
+
+
+def _ask(
+    connection: Connection,
+    question: "Callable[[], Select[Any]]",
+    sites: Sequence[_Site],
+    **values: Any,
+) -> Sequence[Any]:
+    """
+    Return what a question about sites brings; about all of them, where they are many.
+
+    To make a question takes SQLAlchemy longer than to ask it, so each is made once.
+    """
+    few = len(sites) <= _ALL
+    if few:
+        values["sites"] = [site.id for site in sites]
+    return connection.execute(_narrowed(question, few=few), values).all()
+
+
+@cache
+def _narrowed(question: "Callable[[], Select[Any]]", *, few: bool) -> "Select[Any]":
+    if not few:
+        return question()
+    return question().where(schema.sites.c.id.in_(bindparam("sites", expanding=True)))
 
 
 # ---------------------------------------------------------------- results

@@ -15,7 +15,12 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import (
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+)
 
 from monitor.errors import HistoryError
 from monitor.history.schema import REVISION, metadata
@@ -30,6 +35,7 @@ FILE = "history.db"
 _PATIENCE: Seconds = 30.0
 """How long one waits for another's lock: a vacuum, another command."""
 _CONNECT: Seconds = 5.0
+_READ_REVISION = text("SELECT version_num FROM alembic_version")
 _MIGRATION_LOCK = 0x6D6F6E69
 """PostgreSQL's advisory lock under which one daemon migrates while others wait."""
 
@@ -150,7 +156,13 @@ def migrate(connection: Connection) -> None:
 
 def require_current(connection: Connection) -> None:
     """Raise HistoryError where the tables are not those that this version reads."""
-    revision = _revision(connection)
+    try:
+        # Not _revision(): to look first whether there is such a table takes longer than any answer
+        revision = connection.execute(_READ_REVISION).scalar()
+    except ProgrammingError:  # PostgreSQL has no such table
+        revision = None
+    except OperationalError:  # SQLite has none, or worse is the matter
+        revision = _revision(connection)
     if revision is None:
         raise HistoryError(f"{connection.engine.url.database} holds no history of this monitor")
     if revision > REVISION:
@@ -173,7 +185,7 @@ def newer(connection: Connection, revision: str) -> HistoryError:
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return connection.execute(_READ_REVISION).scalar()
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.bench import cost, load, outage, size, truth
+from tests.bench import cost, load, outage, pages, size, truth
 from tests.bench.blackbox import PROGRAM as BLACKBOX
 from tests.bench.figures import Figure, Goal
 from tests.bench.lab import Lab
@@ -110,5 +110,16 @@ ROWS = (
             "not checked, afterwards": Goal("at most", 0),
         },
         measure=outage.healthy_sites,
+    ),
+    Row(
+        name="pages",
+        what="pages of 5,000 sites with a year's past, none of them made before, at 80 checks/s",
+        needs=("nginx",),
+        goals={
+            "/ of 5,000 sites": Goal("under", 150),
+            "/sites/NAME": Goal("under", 60),
+            "/status of 500 sites": Goal("under", 60),
+        },
+        measure=pages.cold,
     ),
 )
