@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 _HERE = Path(__file__).parent
-_SLOW = ("system", "container", "bench")
-"""Folders whose tests start whole daemons, images or measurements."""
+_SLOW = ("system", "container", "bench", "test_cli.py", "test_migration.py")
+"""Where tests start whole programs, images or measurements."""
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
 
 
