@@ -19,8 +19,10 @@ from monitor.errors import ConfigError, MonitorError
 _COMMANDS: Mapping[str, str] = {
     "check": "monitor.commands.check",
     "healthcheck": "monitor.commands.healthcheck",
+    "history": "monitor.commands.history",
     "import": "monitor.commands.import_",
     "probe": "monitor.commands.probe",
+    "report": "monitor.commands.report",
     "run": "monitor.commands.run",
     "schema": "monitor.commands.schema",
     "validate": "monitor.commands.validate",

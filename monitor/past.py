@@ -168,3 +168,8 @@ class History(Protocol):
     def latency(
         self, site: str, begin: Timestamp, end: Timestamp, step: Seconds
     ) -> list[LatencyPoint]: ...
+
+    def results(
+        self, site: str, begin: Timestamp, end: Timestamp, limit: int | None = None
+    ) -> list[Past]:
+        """Return the last results of a window, newest first."""

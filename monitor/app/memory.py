@@ -17,6 +17,7 @@ from monitor.errors import HistoryError
 from monitor.history.folder import DataFolder
 from monitor.history.reader import Reader
 from monitor.history.store import Store, connect, store_url
+from monitor.history.upkeep import Upkeep
 from monitor.history.writer import Keep, Meters, Writer
 from monitor.model import Seconds, Site, SiteState, Timestamp
 from monitor.past import Remembered
@@ -119,6 +120,19 @@ def open_history(folder: Path | None, settings: HistorySettings) -> Reader:
         HistoryError: There is no folder to look into, or a driver is missing.
     """
     return Reader(connect(store_url(settings.store, folder), writes=False), SystemClock())
+
+
+def open_upkeep(folder: Path | None, settings: HistorySettings) -> Upkeep:
+    """
+    Return what looks after the store.
+
+    Raises:
+        HistoryError: There is no store.
+    """
+    url = store_url(settings.store, folder)
+    if settings.store is None and not Path(url.database or "").is_file():
+        raise HistoryError(f"there is no history in {folder}")
+    return Upkeep(connect(url, writes=True))
 
 
 def _finite(kept: Seconds) -> Seconds | None:

@@ -203,7 +203,7 @@ class Writer:
         self._number = 0
         self._by_number: dict[int, _Kept] = {}
         self._dropped = 0
-        self._leftover: dict[int, bytearray] = {}  # of the journal, until its sites are entered
+        self._leftover: dict[int, dict[int, bytearray]] = {}  # of sites not entered, by slot
         self._entered: list[_Kept] = []  # in the transaction under way
         self._pressure = 0  # steps by which max_size has made what is kept shorter
         self._last_seen: Milliseconds = 0
@@ -563,7 +563,7 @@ class Writer:
                 kept.id = known[name].id
                 self._slots.setdefault(kept.id % SLOTS, []).append(kept)
                 self._entered.append(kept)
-                kept.waiting += self._leftover.pop(kept.id, b"")
+                kept.waiting += self._leftover.get(kept.id % SLOTS, {}).pop(kept.id, b"")
                 for row in (kept.tracks.state, kept.tracks.window):
                     if row is not None:  # the store that it was written into may be another
                         self._write_later(kept, [row], row.begin)
@@ -633,6 +633,7 @@ class Writer:
     def _after_commit(self, slots: Sequence[int], now: Milliseconds) -> None:
         for slot in slots:
             self._packed[slot] = self._seq
+            self._leftover.pop(slot, None)
             members = self._slots.get(slot, [])
             for kept in members:
                 kept.waiting.clear()
@@ -667,7 +668,7 @@ class Writer:
             self._slot_at = now + _PERIOD
         due: list[int] = []
         while self._slot_at <= now and len(due) < _MOST_SLOTS:
-            if self._slot in self._slots:
+            if self._slot in self._slots or self._slot in self._leftover:
                 due.append(self._slot)
             self._slot = (self._slot + 1) % SLOTS
             self._slot_at += _PERIOD
@@ -677,6 +678,10 @@ class Writer:
         """Pack what waits of a slot's sites; sum up their days, drop what is too old."""
         members = {kept.id: kept for kept in self._slots.get(slot, []) if kept.id is not None}
         waiting = {site: self._waiting_of(kept) for site, kept in members.items() if kept.waiting}
+        left = self._leftover.get(slot, {})  # by sites that are not listed any more
+        waiting |= {
+            site: self._outcomes(left[site]) for site in ledger.present(connection, [*left])
+        }
         rows = ledger.pack(connection, self._seq, waiting)
         ledger.write_states(
             connection,
@@ -706,8 +711,9 @@ class Writer:
 
     def _drop_journal(self, connection: Connection) -> None:
         """Drop the rows of the journal whose results are all packed."""
-        if self._slots:
-            up_to = min(self._packed.get(slot, 0) for slot in self._slots)
+        slots = {*self._slots, *self._leftover}
+        if slots:
+            up_to = min(self._packed.get(slot, 0) for slot in slots)
             if up_to > self._dropped:
                 ledger.drop_journal(connection, self._seat, up_to)
                 self._dropped = up_to
@@ -752,22 +758,15 @@ class Writer:
                 ledger.give_back(connection, _PAGES)
         if self._keep.removed is not None:
             ledger.forget_removed(connection, now - int(self._keep.removed * 1000), _FORGET)
-        if self._leftover:  # of sites that are not listed any more
-            self._pack_anyway(connection, self._leftover)
-            self._leftover = {}
         for seat in ledger.orphaned_seats(connection, now - _ORPHANED):
             self._adopt(connection, seat)
 
     def _adopt(self, connection: Connection, seat: str) -> None:
         """Pack what the daemon of a seat that is no more left in the journal."""
         last, waiting = self._unpacked(connection, seat)
-        self._pack_anyway(connection, waiting)
-        ledger.drop_journal(connection, seat, last)
-
-    def _pack_anyway(self, connection: Connection, waiting: Mapping[int, bytearray]) -> None:
         present = ledger.present(connection, list(waiting))
-        results = {site: self._outcomes(waiting[site]) for site in present}
-        ledger.pack(connection, self._seq, results)
+        ledger.pack(connection, last, {site: self._outcomes(waiting[site]) for site in present})
+        ledger.drop_journal(connection, seat, last)
 
     def _unpacked(self, connection: Connection, seat: str) -> tuple[int, dict[int, bytearray]]:
         """Return the last row of a seat's journal, and by site what of it was not packed."""
@@ -820,7 +819,10 @@ class Writer:
     def _read_journal(self, connection: Connection) -> None:
         """Take over what an earlier life of this daemon had not packed yet."""
         self._packed = ledger.packed_slots(connection, self._seat)
-        last, self._leftover = self._unpacked(connection, self._seat)
+        last, waiting = self._unpacked(connection, self._seat)
+        self._leftover = {}
+        for site, some in waiting.items():
+            self._leftover.setdefault(site % SLOTS, {})[site] = some
         self._seq = max(self._seq, last)
 
     def _remembered(

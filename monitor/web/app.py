@@ -5,7 +5,7 @@ import functools
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TypeAlias
 
@@ -28,6 +28,7 @@ from monitor.web.answers import SAFE_HEADERS, sentence, streamed, tag_of, tagged
 from monitor.web.evidence import evidence
 from monitor.web.intake import AtMost, Intake
 from monitor.web.pages import Pages
+from monitor.web.past_api import PastApi
 from monitor.web.probe import Live, ProbeQuery, Refused, debug_text
 from monitor.web.published import StatusPages, Strangers, Visitors
 from monitor.web.recall import Recall
@@ -88,6 +89,7 @@ def create_app(
         live,
         elsewhere,
     )
+    past = PastApi(board, history, clock or SystemClock())
     routes = [
         Route("/", endpoints.status_page),
         Route("/sites/{name:name}", endpoints.site_page),
@@ -100,7 +102,17 @@ def create_app(
         Route("/logs", endpoints.logs),
         Route("/config", endpoints.config),
         Route("/api/v1/sites", endpoints.api_sites),
+        *(
+            Route(f"/api/v1/sites/{{name:name}}/{what}", endpoints.of_site(what, answer))
+            for what, answer in (
+                ("uptime", past.uptime_of),
+                ("latency", past.latency_of),
+                ("results", past.results_of),
+            )
+        ),
         Route("/api/v1/sites/{name:name}", endpoints.api_site),
+        Route("/api/v1/uptime", past.uptime),
+        Route("/api/v1/outages", past.outages),
         Route("/-/healthy", endpoints.healthy),
         Route("/-/ready", endpoints.ready),
         Route("/-/reload", endpoints.reload, methods=["POST"]),
@@ -282,6 +294,21 @@ class _Endpoints:
     async def api_site(self, request: Request) -> Response:
         text = json.dumps(site_detail_json(self._entry(request).state))
         return streamed(request, "application/json", iter([text.encode()]))
+
+    def of_site(
+        self, what: str, answer: Callable[[Request, str], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Return an endpoint below a site; names may end as its path does, and listed ones win."""
+
+        async def endpoint(request: Request) -> Response:
+            name = request.path_params["name"]
+            whole = f"{name}/{what}"
+            if self._board.get(whole) is not None:
+                request.path_params["name"] = whole
+                return await self.api_site(request)
+            return await answer(request, self._entry(request).state.site.name)
+
+        return endpoint
 
     # ------------------------------------------------------------ for whoever runs the monitor
 

@@ -220,6 +220,33 @@ def test_results_are_found_before_and_after_they_are_packed(world):
     assert len(world.reader().results("shop", begin, world.clock.time())) == 300
 
 
+def test_what_was_not_packed_of_a_site_that_left_is_found_once(world):
+    """Whoever was listed when the daemon was killed, and is not any more."""
+    world.start(site("a"), site("b"))
+    begin = world.clock.time()
+    run(world, site("a"), 50, interval=10)
+    world.kill()
+    world.start(site("b"))
+    assert len(world.reader().results("a", begin, world.clock.time())) == 5
+    for _ in range(950):
+        world.pass_time(1)
+    assert len(world.reader().results("a", begin, world.clock.time())) == 5
+    with world.reader()._engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM journal").scalar() == 0
+
+
+def test_the_results_of_a_shard_that_is_no_more_are_packed_by_another(world):
+    """Two shards became one; nothing of the second is lost or doubled."""
+    world.start(site("a"), seat="2/2")
+    begin = world.clock.time()
+    run(world, site("a"), 50, interval=10)
+    world.kill()
+    world.clock.advance(120)
+    world.start(site("a"), seat="1/1")
+    run(world, site("a"), 130, interval=10)
+    assert len(world.reader().results("a", begin, world.clock.time())) == 18
+
+
 def test_latency_comes_from_the_coarsest_rollup_that_fits(world):
     """Steps of a minute, of five, of an hour: the same checks, none of them lost or doubled."""
     listed = site()

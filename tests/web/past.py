@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from monitor.model import Past
 from monitor.past import Condition, Day, Span, Uptime
 
 DAY = 86400.0
@@ -19,6 +20,7 @@ class FakeHistory:
     def __init__(self, *spans: Span, latency: Mapping[str, Any] | None = None):
         self.spans = list(spans)
         self.points = latency or {}
+        self.past: dict[str, list[Past]] = {}
         self.asked: list[str] = []
 
     def uptime(self, sites, begin, end):
@@ -57,6 +59,11 @@ class FakeHistory:
     def latency(self, site, begin, end, step):  # noqa: ARG002  the points are given as they are
         self.asked.append("latency")
         return [one for one in self.points.get(site, ()) if begin <= one.begin < end]
+
+    def results(self, site, begin, end, limit=None):
+        self.asked.append("results")
+        found = [one for one in self.past.get(site, ()) if begin <= one.time < end]
+        return sorted(found, key=lambda one: one.time, reverse=True)[:limit]
 
     def _knows(self, site):
         return any(one.site == site for one in self.spans)

@@ -1,0 +1,171 @@
+"""What programs ask of the past, through Starlette's test client: no socket."""
+
+import csv
+
+import pytest
+from starlette.testclient import TestClient
+
+from monitor.errors import HistoryError
+from monitor.model import Past, Reason
+from monitor.past import LatencyPoint
+from monitor.web.app import create_app
+from tests.fakes import FakeClock, site, up_result
+from tests.web import states
+from tests.web.past import DAY, FakeHistory, down, span
+
+NOW = states.NOW
+
+
+def state(name, group=""):
+    listed = site(name, group=group)
+    return states.SiteState(site=listed, since=NOW, last=up_result(listed, time=NOW))
+
+
+@pytest.fixture
+def client_of():
+    def make(history, *found):
+        app = create_app(
+            board=states.board(*(found or (state("shop", "web"), state("api")))),
+            scrape=lambda *_: ("text/plain", iter(())),
+            reload=lambda: None,
+            config_text=str,
+            version="1",
+            clock=FakeClock(time=NOW),
+            history=history,
+        )
+        return TestClient(app, raise_server_exceptions=False)
+
+    return make
+
+
+def history():
+    return FakeHistory(span("shop", NOW - 900, NOW - 100), down("shop", NOW - 100, None))
+
+
+def test_uptime_stands_beside_its_coverage(client_of):
+    """In each window that is asked for, with seconds and outages."""
+    answer = client_of(history()).get("/api/v1/sites/shop/uptime?windows=1h,1000s")
+    assert answer.status_code == 200
+    windows = answer.json()["windows"]
+    assert windows["1000s"] == {
+        "uptime": 800 / 900,
+        "coverage": 0.9,
+        "up_seconds": 800.0,
+        "down_seconds": 100.0,
+        "outages": 1,
+    }
+    assert windows["1h"]["coverage"] == 0.25
+    assert list(client_of(history()).get("/api/v1/sites/shop/uptime").json()["windows"]) == [
+        *("24h", "7d", "30d", "90d", "365d")
+    ]
+
+
+def test_no_observation_is_null(client_of):
+    """A site that nobody looked at is not up for 100 %."""
+    windows = client_of(history()).get("/api/v1/sites/api/uptime?windows=30d").json()["windows"]
+    assert windows["30d"]["uptime"] is None
+    assert windows["30d"]["coverage"] == 0
+
+
+def test_all_sites_as_json_and_as_csv(client_of):
+    """The same rows in both forms; a group narrows them."""
+    client = client_of(history())
+    found = client.get("/api/v1/uptime?window=1000s").json()
+    assert [(one["site"], one["group"]) for one in found["sites"]] == [
+        ("shop", "web"),
+        ("api", None),
+    ]
+    answer = client.get("/api/v1/uptime?window=1000s&format=csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(answer.text.splitlines()))
+    assert [row["uptime"] for row in rows] == [str(800 / 900), ""]
+    narrowed = client.get("/api/v1/uptime?group=web").json()["sites"]
+    assert [one["site"] for one in narrowed] == ["shop"]
+
+
+def test_outages_have_begin_end_reason_and_message(client_of):
+    """One that lasts has no end, and its seconds until now."""
+    client = client_of(history())
+    [outage] = client.get("/api/v1/outages?from=2020-01-01T00:00:00Z").json()["outages"]
+    assert (outage["site"], outage["end"], outage["seconds"]) == ("shop", None, 100.0)
+    assert (outage["reason"], outage["message"]) == ("status", "status 503 is not in 2xx")
+    assert client.get("/api/v1/outages?site=api").json()["outages"] == []
+    assert client.get("/api/v1/outages?site=nobody").status_code == 404
+
+
+def test_latency_has_points(client_of):
+    """With the step that was asked for, or one that gives a chart some two hundred."""
+    point = LatencyPoint(begin=NOW - 60, count=3, p50=0.1, p95=0.2, p99=0.3, max=0.4)
+    past = FakeHistory(latency={"shop": [point]})
+    found = client_of(past).get("/api/v1/sites/shop/latency").json()
+    assert found["step_seconds"] == 900
+    assert found["points"][0]["p99_seconds"] == 0.3
+    assert client_of(past).get("/api/v1/sites/shop/latency?step=1ms").status_code == 400
+
+
+def test_results_are_read_page_by_page(client_of):
+    """Each once, newest first, until there is no cursor any more."""
+    past = FakeHistory()
+    past.past["shop"] = [
+        Past(time=NOW - number, duration=0.1, up=number % 2 == 0, reason=None)
+        for number in range(1, 8)
+    ]
+    past.past["shop"].append(Past(time=NOW - 8, duration=5, up=False, reason=Reason.READ_TIMEOUT))
+    client = client_of(past)
+    seen, cursor = [], ""
+    for _ in range(5):
+        found = client.get(f"/api/v1/sites/shop/results?limit=3{cursor}").json()
+        seen += found["results"]
+        if found["next"] is None:
+            break
+        cursor = f"&cursor={found['next']}"
+    assert len(seen) == 8
+    assert seen[-1]["reason"] == "read_timeout"
+    assert [one["time"] for one in seen] == sorted((one["time"] for one in seen), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/api/v1/uptime?window=30", "window: '30' is not a duration"),
+        ("/api/v1/uptime?window=0s", "window must be more than 0s"),
+        ("/api/v1/uptime?format=xml", "format must be json or csv"),
+        ("/api/v1/uptime?from=yesterday", "from must be a time such as"),
+        ("/api/v1/uptime?from=2026-01-02&to=2026-01-01", "from must be earlier than to"),
+        ("/api/v1/uptime?from=2026-01-02&window=1d", "say either from or window"),
+        ("/api/v1/sites/shop/results?limit=0", "limit must be a number"),
+        ("/api/v1/sites/shop/results?cursor=x", "cursor must be"),
+    ],
+)
+def test_a_question_that_is_wrong_is_told_why(client_of, path, said):
+    """400, with a sentence that names the parameter."""
+    answer = client_of(history()).get(path)
+    assert answer.status_code == 400
+    assert said in answer.text
+
+
+def test_a_history_that_fails_is_no_uptime(client_of):
+    """503 with the reason: an empty answer would look like no outages."""
+
+    class Broken(FakeHistory):
+        def uptime(self, *_):
+            raise HistoryError("the history cannot be read: disk I/O error")
+
+    answer = client_of(Broken()).get("/api/v1/uptime")
+    assert (answer.status_code, "disk I/O error" in answer.text) == (503, True)
+    assert client_of(None).get("/api/v1/outages").status_code == 503
+
+
+def test_a_site_may_be_named_as_its_own_uptime(client_of):
+    """A name that ends in /uptime is a site where it is listed; what is below it is found, too."""
+    client = client_of(history(), state("shop"), state("a.test/uptime"))
+    assert client.get("/api/v1/sites/a.test/uptime").json()["name"] == "a.test/uptime"
+    assert "windows" in client.get("/api/v1/sites/a.test/uptime/uptime").json()
+    assert client.get("/api/v1/sites/a.test/results").status_code == 404
+
+
+def test_windows_of_days_are_long(client_of):
+    """365 d are asked for as such."""
+    past = FakeHistory(span("shop", NOW - 400 * DAY, None))
+    found = client_of(past).get("/api/v1/sites/shop/uptime?windows=365d").json()["windows"]
+    assert found["365d"]["up_seconds"] == 365 * DAY
