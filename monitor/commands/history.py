@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from monitor import daemon
+from monitor.app import daemon
+from monitor.app.memory import data_folder, open_history, open_upkeep
 from monitor.commands import DOWN, OK
 from monitor.commands.options import config_option, data_option
 from monitor.config.load import load
@@ -19,7 +20,6 @@ from monitor.config.settings import HistorySettings
 from monitor.history.reader import Reader
 from monitor.history.rollup import LEVELS
 from monitor.history.upkeep import Upkeep
-from monitor.memory import data_folder, open_history, open_upkeep
 from monitor.naming import natural_key
 from monitor.report import moment
 
@@ -66,7 +66,14 @@ def vacuum(config: Path, data: str | None) -> None:
 @config_option
 @data_option
 @click.argument("what", type=click.Choice(["spans", "results", "rollups"]))
-@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "jsonl"]),
+    default="csv",
+    show_default=True,
+    help="CSV, or JSON Lines.",
+)
 @click.option("--site", multiple=True, help="Only this site; may be repeated.")
 def export(config: Path, data: str | None, what: str, form: str, site: tuple[str, ...]) -> None:
     """Print spans, results or rollups, as CSV or as JSON Lines."""

@@ -14,11 +14,11 @@ import click
 from rich import box
 from rich.table import Table
 
-from monitor import daemon
+from monitor.app import daemon
+from monitor.app.memory import data_folder, open_history
 from monitor.commands.options import config_option, data_option
 from monitor.commands.output import console
 from monitor.config.load import load
-from monitor.memory import data_folder, open_history
 from monitor.model import Timestamp
 from monitor.naming import natural_key
 from monitor.past import Span, Uptime
@@ -85,8 +85,18 @@ def _month_of(_: click.Context, __: click.Parameter, text: str | None) -> str | 
     help="What was promised, in percent.",
 )
 @click.option("--group", multiple=True, help="Only sites of this group; may be repeated.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write it to this file as a table instead.",
+)
+@click.option(
+    "--html",
+    "html_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write it to this file as a page instead.",
+)
 def report(
     config: Path,
     data: str | None,
