@@ -7,8 +7,8 @@ Both are passed in, so that tests turn them by hand.
 import time
 from typing import Protocol
 
-from monitor.model import Seconds, Timestamp
 from monitor.records import record
+from monitor.units import Seconds, Timestamp
 
 
 class Clock(Protocol):

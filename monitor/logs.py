@@ -24,7 +24,8 @@ from threading import Thread
 from typing import Any, Literal, TextIO, TypeAlias
 
 from monitor.clock import SystemClock
-from monitor.model import Seconds, Timestamp, redact
+from monitor.secrecy import redact
+from monitor.units import Seconds, Timestamp
 
 Form: TypeAlias = Literal["text", "json"]
 

@@ -6,21 +6,16 @@ types; ``config.schema`` decodes them and makes the JSON Schema. A field's name,
 rule and documentation thus stand in one place.
 """
 
-import json
 import math
 import re
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import MISSING, dataclass, field
 from enum import Enum
-from html import escape
 from typing import Annotated, Any, Protocol, runtime_checkable
-from urllib.parse import quote, quote_plus, unquote
 
 import re2
 
-from monitor.model import Bytes, Seconds, longest_first, redact
+from monitor.units import Bytes, Seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,39 +95,6 @@ class ChecksFiles(Protocol):
         Raises:
             ValueError: One cannot; the sentence names its key.
         """
-
-
-def basic_credentials(username: str, password: str) -> tuple[str, ...]:
-    """Return how basic authentication sends them (RFC 7617): in UTF-8, or where it can Latin-1."""
-    text = f"{username}:{password}"
-    encoded = {text.encode(errors="replace"): None}
-    with suppress(UnicodeEncodeError):
-        encoded[text.encode("latin-1")] = None
-    return tuple(b64encode(one).decode() for one in encoded)
-
-
-# What libraries leave as it is in a URL, beside letters, digits and "_.-~": none for a part alone,
-# JavaScript's for a part, urllib3's and requests' for a whole one
-_UNQUOTED = ("", "!*'()", "!$&'()*+,;=:@/?", "!$&'()*+,;=:@/?%", "!#$%&'()*+,/:;=?@[]~")
-
-
-def every_form(secrets: Iterable[str]) -> tuple[str, ...]:
-    """
-    Return the secrets, and what becomes of them in URLs, headers, JSON and HTML; longest first.
-
-    One may be a part of another, so they are masked in this order.
-    """
-    forms: set[str] = set()
-    for plain in {one for secret in secrets for one in (secret, unquote(secret))}:
-        forms.add(plain)
-        if redact(plain, (plain,)) == plain:
-            continue  # too short to be looked for in free text, and so are its forms
-        forms.update((quote_plus(plain, errors="replace"), escape(plain)))
-        # Headers are read as Latin-1, whatever the server took for their character set
-        forms.add(plain.encode(errors="replace").decode("latin-1"))
-        forms.update(quote(plain, safe=safe, errors="replace") for safe in _UNQUOTED)
-        forms.update(json.dumps(plain, ensure_ascii=escaped)[1:-1] for escaped in (True, False))
-    return longest_first(forms)
 
 
 def option(default: Any = MISSING, *, doc: str, factory: Any = MISSING) -> Any:

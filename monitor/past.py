@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from monitor.model import Past, Result, Seconds, SiteState, Status, Timestamp
+from monitor.model import Past, Result, SiteState, Status
 from monitor.records import record
+from monitor.units import Seconds, Timestamp
 
 
 class Condition(StrEnum):

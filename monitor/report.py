@@ -18,9 +18,9 @@ from monitor.model import (
     Result,
     SiteState,
     TcpAnswer,
-    Timestamp,
     WebSocketAnswer,
 )
+from monitor.units import Timestamp
 
 
 def moment(time: Timestamp) -> str:

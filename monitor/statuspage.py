@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from monitor.model import Site, Timestamp
+from monitor.model import Site
+from monitor.units import Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ GROUND = {
     "board",
     "logs",
     "report",
+    "secrecy",
+    "units",
 }
 PACKAGES = {"config", "probes", "analysis", "engine", "metrics", "web", "history"}
 HOMES = {
@@ -87,6 +90,26 @@ def test_a_file_imports_only_what_lies_below_it(path):
     }[own]
     used = {layer(name) for name in imports(path) if name.startswith("monitor.")}
     assert used - {"__version__"} <= allowed
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Modules have an order: each can be read after those it imports, type checking included."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in FILES
+    }
+    # An imported name is a module, or stands in one
+    graph = {
+        name: {
+            module
+            for used in imports(path)
+            for module in (used, used.rpartition(".")[0])
+            if module in modules and module != "monitor"
+        }
+        for name, path in modules.items()
+    }
+    assert graph["monitor.clock"] == {"monitor.records", "monitor.units"}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -22,8 +22,8 @@ from monitor.model import (
     Timestamp,
     TlsSession,
     WebSocketAnswer,
-    redact,
 )
+from monitor.secrecy import redact
 
 _Answer = TypeVar("_Answer", bound=Answer)
 

@@ -47,11 +47,12 @@ from monitor.logs import Secrets, fields, write_in_background
 from monitor.metrics.exposition import Exposition, probe_exposition, render
 from monitor.metrics.families import RESERVED_LABELS
 from monitor.metrics.internal import Internal
-from monitor.model import Result, Seconds, Site, SiteChange, SiteState, Status
+from monitor.model import Result, Site, SiteChange, SiteState, Status
 from monitor.past import History
 from monitor.probes.observe import Observer
 from monitor.probes.registry import PROBES
 from monitor.probes.version import LIBCURL_VERSION
+from monitor.units import Seconds
 from monitor.web.app import create_app, create_public_app
 from monitor.web.published import StatusPages
 from monitor.web.server import WebServer

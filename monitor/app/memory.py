@@ -19,8 +19,9 @@ from monitor.history.reader import Reader
 from monitor.history.store import Store, connect, store_url
 from monitor.history.upkeep import Upkeep
 from monitor.history.writer import Keep, Meters, Writer
-from monitor.model import Seconds, Site, SiteState, Timestamp
+from monitor.model import Site, SiteState
 from monitor.past import Remembered
+from monitor.units import Seconds, Timestamp
 
 NOTHING = "none"
 """In the place of a data folder: nothing is kept."""

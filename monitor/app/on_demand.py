@@ -17,10 +17,11 @@ from monitor.config.load import Config
 from monitor.config.modules import Module, default_module
 from monitor.engine.events import CheckRequested, Inbox
 from monitor.metrics.exposition import probe_exposition
-from monitor.model import ProbeKind, Result, Seconds, Site
+from monitor.model import ProbeKind, Result, Site
 from monitor.probes.guard import Guard, GuardedNetwork
 from monitor.probes.http import HttpOptions, check_header
 from monitor.probes.options import NetworkOptions, TlsOptions
+from monitor.units import Seconds
 from monitor.web.probe import LiveCheck, ProbeQuery, Refused
 
 _LONGEST_ECHO = 200

@@ -27,8 +27,10 @@ from monitor.engine.events import Inbox, ReloadRequested, SitesChanged
 from monitor.errors import ConfigError, StartupError
 from monitor.logs import Secrets, fields
 from monitor.metrics.internal import Internal
-from monitor.model import Seconds, Site, SiteChange, longest_first
+from monitor.model import Site, SiteChange
 from monitor.past import Remembered
+from monitor.secrecy import longest_first
+from monitor.units import Seconds
 from monitor.web.web_config import WebConfig
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from threading import Event, Lock, Thread
 
 from monitor.logs import fields
-from monitor.model import Seconds
+from monitor.units import Seconds
 
 _log = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from monitor.commands.junit import write_junit
 from monitor.commands.options import config_option, log_options
 from monitor.commands.output import console, exit_after
 from monitor.config.load import Config, load
-from monitor.model import Result, Site, longest_first
+from monitor.model import Result, Site
 from monitor.report import result_json
+from monitor.secrecy import longest_first
 
 
 @click.command()

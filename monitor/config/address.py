@@ -10,8 +10,8 @@ import idna
 
 from monitor.config.messages import one_of, unknown
 from monitor.config.nodes import Scalar
-from monitor.config.sensitive import credentials
 from monitor.model import ProbeKind
+from monitor.secrecy import credentials
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _TO_AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?")

@@ -43,10 +43,11 @@ from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import Decoder, Forms
 from monitor.config.sites import SiteReader
-from monitor.config.substitute import HIDDEN, Substituter, Substitution
+from monitor.config.substitute import Substituter, Substitution
 from monitor.errors import ConfigError, Problem
-from monitor.model import Seconds
 from monitor.options import parse_duration, show_duration
+from monitor.secrecy import HIDDEN
+from monitor.units import Seconds
 
 # ---------------------------------------------------------------- reading
 

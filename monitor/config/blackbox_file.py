@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from monitor.config.go_yaml import Kind, kind_of, parse_bool, parse_int
-from monitor.model import Bytes, Seconds
 from monitor.options import Parsed, Regex, Secret
+from monitor.units import Bytes, Seconds
 
 _LARGEST_TTL = 255
 

@@ -33,7 +33,7 @@ from monitor.config.nodes import (
 )
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.substitute import Substituter
-from monitor.model import redact
+from monitor.secrecy import redact
 
 _NOTHING = "is empty; write URLs below sites:, or sites: [] to list none"
 

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from monitor.model import Bytes
+from monitor.units import Bytes
 
 LARGEST: Bytes = 64 * 1024**2
 """Of any file that is read whole: 300,000 sites of 200 bytes each."""

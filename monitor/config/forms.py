@@ -22,9 +22,7 @@ from monitor.config.files import check_readable
 from monitor.config.messages import describe, one_of
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.nodes import Node, Reading, Scalar, Sequence, read_plain
-from monitor.config.sensitive import credentials, header_credentials, is_sensitive_header
 from monitor.config.substitute import is_one_reference
-from monitor.model import Bytes
 from monitor.options import (
     ChecksFiles,
     Marker,
@@ -36,6 +34,8 @@ from monitor.options import (
     parse_size,
     show_duration,
 )
+from monitor.secrecy import credentials, header_credentials, is_sensitive_header
+from monitor.units import Bytes
 
 Json: TypeAlias = dict[str, Any]
 

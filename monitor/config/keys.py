@@ -14,12 +14,12 @@ from monitor.model import (
     ProbeKind,
     ReadingKind,
     RecurringWindow,
-    Seconds,
     SingleWindow,
     Site,
     Window,
 )
 from monitor.options import Duration, Parsed, option, parse_duration, show_duration
+from monitor.units import Seconds
 
 _SHORTEST_INTERVAL: Seconds = 0.1
 _SHORTEST_TIMEOUT: Seconds = 0.001

@@ -29,9 +29,10 @@ from monitor.config.settings import Settings
 from monitor.config.sites import SiteFound, SiteReader
 from monitor.config.substitute import Substituter
 from monitor.errors import ConfigError
-from monitor.model import Seconds, Site
-from monitor.options import every_form
+from monitor.model import Site
+from monitor.secrecy import every_form
 from monitor.statuspage import Published
+from monitor.units import Seconds
 
 __all__ = ["Config", "Tables", "load", "load_record", "load_text"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from monitor.config.forms import Form
 from monitor.config.nodes import Mapping, Node, Scalar, Sequence
-from monitor.config.sensitive import hide_credentials, is_sensitive_header
-from monitor.config.substitute import HIDDEN, shows_nothing
+from monitor.config.substitute import shows_nothing
+from monitor.secrecy import HIDDEN, hide_credentials, is_sensitive_header
 
 _PLAIN_KEY = re.compile(r"[\w-]+", re.ASCII)
 _HEADERS = ("headers", "header")

@@ -22,8 +22,9 @@ from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import Decoder, Forms
 from monitor.config.sites import SiteReader
 from monitor.config.substitute import Substitution
-from monitor.model import ProbeKind, Seconds, Site, longest_first
-from monitor.options import every_form
+from monitor.model import ProbeKind, Site
+from monitor.secrecy import every_form, longest_first
+from monitor.units import Seconds
 
 DEFAULT_MODULE = "http_2xx"
 

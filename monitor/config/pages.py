@@ -11,9 +11,10 @@ from monitor.config.messages import unknown
 from monitor.config.nodes import Entry, Node, Scalar, Sequence, scalars
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems
-from monitor.model import Site, Timestamp
+from monitor.model import Site
 from monitor.options import Parsed, option
 from monitor.statuspage import Announcement, Published, StatusPage
+from monitor.units import Timestamp
 
 OWN_PATHS = frozenset(
     ("-", "api", "badges", "config", "logs", "metrics", "probe", "push", "sd", "sites")

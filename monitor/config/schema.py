@@ -19,9 +19,8 @@ from monitor.config.messages import explain
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.nodes import Node, Scalar, Sequence, scalars
 from monitor.config.problems import KeyPath, Placed, Problems
-from monitor.config.sensitive import hide_credentials
 from monitor.config.settings import Settings
-from monitor.model import redact
+from monitor.secrecy import hide_credentials, redact
 
 DEFAULTS: KeyPath = ("defaults",)
 NOT_IN_DEFAULTS = ("url", "name", "was")

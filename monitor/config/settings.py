@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 from monitor.config.cores import count_cores
 from monitor.config.pages import AnnouncementKeys, PageKeys
-from monitor.model import Bytes, Seconds
 from monitor.options import Duration, Parsed, Period, Secret, Size, option
+from monitor.units import Bytes, Seconds
 
 _LEAST_MEMORY: Bytes = 128 * 1024**2
 _LARGEST_MEMORY: Bytes = 1024**4

@@ -24,8 +24,9 @@ from monitor.config.nodes import (
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import DEFAULTS, NOT_IN_DEFAULTS, Decoded, Decoder, Forms
-from monitor.model import Confirm, Site, Window, redact
-from monitor.options import OptionError, every_form, show_duration
+from monitor.model import Confirm, Site, Window
+from monitor.options import OptionError, show_duration
+from monitor.secrecy import every_form, redact
 
 _T = TypeVar("_T")
 

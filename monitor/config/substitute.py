@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.config.files import read_text
-
-HIDDEN = "<secret>"
-"""What stands for a secret wherever one would be shown."""
+from monitor.secrecy import HIDDEN
 
 _REFERENCE = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)

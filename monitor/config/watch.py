@@ -22,7 +22,7 @@ import watchfiles
 
 from monitor.config.files import is_yaml_name, read_bytes
 from monitor.logs import fields
-from monitor.model import Seconds
+from monitor.units import Seconds
 
 _QUIET_MS = 200
 """A burst of changes is over when nothing has happened for so long…"""

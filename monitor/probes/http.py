@@ -31,7 +31,7 @@ from monitor.model import (
     Site,
     Timestamp,
 )
-from monitor.options import FilePath, OptionError, Secret, Size, basic_credentials, option
+from monitor.options import FilePath, OptionError, Secret, Size, option
 from monitor.probes.digest import DigestAuth
 from monitor.probes.family import check_addresses
 from monitor.probes.guard import forbidden
@@ -48,6 +48,7 @@ from monitor.probes.transport import (
     origin_of,
     without_credentials,
 )
+from monitor.secrecy import basic_credentials
 
 _DEFAULT_MAX_BODY: Bytes = 1024 * 1024
 _EVIDENCE: Bytes = 1024

@@ -16,7 +16,8 @@ from requests import Request, Response
 
 from monitor.clock import Deadline
 from monitor.model import Failure, Reason, Seconds
-from monitor.options import Parsed, Secret, basic_credentials, every_form, option, show_duration
+from monitor.options import Parsed, Secret, option, show_duration
+from monitor.secrecy import basic_credentials, every_form
 
 # A token is given up this long before it ends, so that it does not end on its way
 _MARGIN: Seconds = 30.0

@@ -26,7 +26,7 @@ from monitor.model import (
     Verdict,
     WebSocketAnswer,
 )
-from monitor.options import every_form
+from monitor.secrecy import every_form
 from tests.analysis.answers import DAY, NOW, SEEN, SHOP, URL, analysed, decoded, http, pem, tls
 
 

@@ -3,8 +3,7 @@
 import pytest
 import yaml
 
-from monitor.model import redact
-from monitor.options import every_form
+from monitor.secrecy import every_form, redact
 from tests.config.tables import Login, Step, WebOptions
 
 

@@ -1,0 +1,186 @@
+"""What is known of a site: its last results, its counters, its confirmed state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from monitor.model.observation import Observation, Reason
+from monitor.model.site import Site
+from monitor.model.verdict import Analysis
+from monitor.records import record
+from monitor.units import Seconds, Timestamp
+
+
+class Status(StrEnum):
+    """
+    The state of a site.
+
+    MAINTENANCE is only ever shown (``SiteState.shown``): checks go on while a window is open, and
+    the confirmed state, ``SiteState.status``, is what they say.
+    """
+
+    UNKNOWN = "unknown"
+    UP = "up"
+    DOWN = "down"
+    MAINTENANCE = "maintenance"
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Result:
+    """
+    One finished check, without the bodies: secrets masked, fit to be shown and kept.
+
+    Attributes:
+        error: The monitor's own fault, as a sentence; such a check says nothing about the site.
+        excerpt: The beginning of the body, kept of failures only.
+    """
+
+    site: str
+    url: str
+    observation: Observation
+    analysis: Analysis | None = None
+    error: str | None = None
+    excerpt: str | None = None
+
+    @property
+    def up(self) -> bool | None:
+        """None when the monitor could not look or judge."""
+        return self.analysis.verdict.up if self.analysis else None
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Past:
+    """
+    What is remembered of an earlier check: little, because there are many.
+
+    Attributes:
+        up: None when the monitor could not look or judge.
+    """
+
+    time: Timestamp
+    duration: Seconds
+    up: bool | None
+    reason: Reason | None = None
+
+
+_NONE: Mapping[Any, int] = MappingProxyType({})
+
+
+def _none() -> Mapping[Any, int]:
+    """Return the one empty mapping: most sites have nothing to count."""
+    return _NONE
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """
+    What is counted of a site since it entered the list.
+
+    Attributes:
+        checks: Finished checks, up or down.
+        failures: Of these the ones that were down, by reason.
+        errors: Checks the monitor itself spoilt; not among ``checks``.
+        skipped: Slots that were not run, by cause.
+        durations: One count per bucket of ``monitor_check_duration_seconds``, not cumulative; the
+            last is what exceeded every bound.
+        duration_sum: Of the same checks.
+    """
+
+    checks: int = 0
+    failures: Mapping[Reason, int] = field(default_factory=_none)
+    errors: int = 0
+    skipped: Mapping[str, int] = field(default_factory=_none)
+    durations: tuple[int, ...] = ()
+    duration_sum: Seconds = 0.0
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class SiteState:
+    """
+    Everything that is known of a site; replaced, never changed.
+
+    Attributes:
+        status: The confirmed state; unknown until a first result confirms one.
+        since: When ``status`` was taken on.
+        streak: How many results in a row said the same as the last one that said anything.
+        streak_since: When the first of these was; None before there is one.
+        said: What they said, up or not; None before there is one.
+        turns: A bit for each of the last finished checks, the latest lowest: whether it said
+            another thing than the one before.
+        flapping: Whether so many of these did that ``status`` alone would mislead.
+        maintenance: Whether one of the site's windows is open.
+        content: The SHA-256 of what is watched when it was seen last.
+        content_changed: When it was first seen to be another than before; None while it was not.
+        last: The last check of this life of the daemon, errors included; of a site that was left
+            down, its last failure.
+        finished: Likewise the last check that said something of the site; what gauges show.
+        recent: The last checks, newest first.
+        failures: The last results that were down, newest first, with their evidence.
+    """
+
+    site: Site
+    status: Status = Status.UNKNOWN
+    since: Timestamp
+    streak: int = 0
+    streak_since: Timestamp | None = None
+    said: bool | None = None
+    turns: int = 0
+    flapping: bool = False
+    maintenance: bool = False
+    content: str | None = None
+    content_changed: Timestamp | None = None
+    last: Result | None = None
+    finished: Result | None = None
+    recent: tuple[Past, ...] = ()
+    failures: tuple[Result, ...] = ()
+    counters: Counters = Counters()
+
+    @property
+    def shown(self) -> Status:
+        """What people are told: maintenance before all, unknown while the monitor fails to look."""
+        if self.maintenance:
+            return Status.MAINTENANCE
+        if self.last and self.last.error is not None:
+            return Status.UNKNOWN
+        return self.status
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A change of the confirmed state; becomes one log line."""
+
+    before: Status
+    after: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """
+    What is under way.
+
+    Attributes:
+        threads: How many checks may be under way at once.
+        busy: How many are.
+        slow: Of these, those of sites that hung the last time.
+        waiting: Checks that wait for a thread.
+        waiting_slow: Checks of sites that hung the last time; they wait in a line of their own.
+        batches: Batches that wait for a worker process.
+    """
+
+    threads: int = 0
+    busy: int = 0
+    slow: int = 0
+    waiting: int = 0
+    waiting_slow: int = 0
+    batches: int = 0
+
+    @property
+    def well(self) -> int:
+        """Checks under way of sites that did not hang the last time."""
+        return self.busy - self.slow
+
+    @property
+    def idle(self) -> int:
+        return self.threads - self.busy

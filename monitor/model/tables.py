@@ -1,0 +1,87 @@
+"""The rows of the tables of probes, expectations and readings."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from monitor.clock import Deadline
+from monitor.model.observation import Observation, Reason
+from monitor.model.site import Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeKind:
+    """
+    One row of the probes' table.
+
+    Attributes:
+        protocol: What expectations are made for; ``https`` and ``http`` share one.
+        build: Makes the probe, once for the life of the daemon.
+        sections: The site's keys that hold its options, with the record each is decoded into.
+        check_url: Raises ValueError, with what is wrong, for a URL this probe can not use.
+        check_site: Raises OptionError for options that cannot work with the URL or each other.
+        obstacle: Says why the system does not let this probe work, and which setting to change;
+            None when it does.
+    """
+
+    protocol: str
+    build: Callable[[], "Probe"]
+    sections: Mapping[str, type]
+    check_url: Callable[[str], None] | None = None
+    check_site: Callable[[Site], None] | None = None
+    obstacle: Callable[[], str | None] | None = None
+
+
+Probe: TypeAlias = Callable[[Site, Deadline], Observation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectationKind:
+    """
+    One row of the expectations' table.
+
+    Attributes:
+        shape: The type its value is decoded into (see options.py); what ``check`` is given.
+        reason: The failure's, when it does not hold.
+        check: ``(value, seen) -> why it does not hold``, or None.
+        protocols: Those it makes sense for.
+        defaults: What holds, by protocol, where the site says nothing.
+        reads_body: Whether it needs the whole body.
+        reads_body_when: Of a row that reads the body, which values really do; see needs_body().
+        check_protocol: ``(value, protocol)``; raises ValueError, with what is wrong, for a value
+            that makes no sense for one of the protocols, and so is ignored where it is a default;
+            TypeError for one that is a mistake there too.
+        doc: One sentence for the schema and the reference.
+    """
+
+    shape: Any
+    reason: Reason
+    check: Callable[[Any, Any], str | None]
+    protocols: frozenset[str]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    reads_body: bool = False
+    reads_body_when: Callable[[Any], bool] | None = None
+    check_protocol: Callable[[Any, str], None] | None = None
+    doc: str
+
+    def needs_body(self, value: Any) -> bool:
+        """Return whether the whole body is needed to check this value."""
+        return self.reads_body and (self.reads_body_when is None or self.reads_body_when(value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingKind:
+    """
+    One row of the table of what is taken out of answers; its key is a site's.
+
+    Attributes:
+        shape: The type its value is decoded into (see options.py).
+        protocols: Those it makes sense for.
+        needs_body: Whether the whole body is needed for this value.
+        doc: One sentence for the schema and the reference.
+    """
+
+    shape: Any
+    protocols: frozenset[str]
+    needs_body: Callable[[Any], bool]
+    doc: str

@@ -1,0 +1,136 @@
+"""What an observation means: a verdict, its certificates, and what was taken out of it."""
+
+from dataclasses import field
+from typing import Any
+
+from monitor.model.observation import Failure, Observation, Reason
+from monitor.records import record
+from monitor.units import Seconds, Timestamp
+
+
+@record(frozen=True, slots=True)
+class Verdict:
+    """
+    Up, or down for exactly one reason.
+
+    Attributes:
+        reason: None when up.
+        message: Why, for people, with the value that broke the rule; empty when up.
+    """
+
+    up: bool
+    reason: Reason | None = None
+    message: str = ""
+
+    @classmethod
+    def down(cls, failure: Failure) -> "Verdict":
+        return cls(up=False, reason=failure.reason, message=failure.message)
+
+
+UP = Verdict(up=True)
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """
+    One certificate of a chain, decoded; names as in RFC 4514 text.
+
+    Attributes:
+        names: Subject alternative names: DNS names and IP addresses. An address that stands there
+            as a DNS name, and so covers nothing, is ``DNS:192.0.2.1``.
+        serial: Lower-case hexadecimal.
+        fingerprint: SHA-256, lower-case hexadecimal.
+        constrained: Whether it limits the names that may be issued for beneath it.
+    """
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    serial: str
+    not_before: Timestamp
+    not_after: Timestamp
+    fingerprint: str
+    constrained: bool = False
+
+    @property
+    def lifetime(self) -> Seconds:
+        return self.not_after - self.not_before
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Job:
+    """
+    What a worker process needs to judge one observation.
+
+    Attributes:
+        reference: The SHA-256 of what was watched when it was seen last; None before.
+        site: Its name, for the log.
+        secrets: The site's and the check's, so that no message quotes one: once a value is cut or
+            escaped for a message, a secret in it can no longer be recognised.
+    """
+
+    observation: Observation
+    expect: tuple[tuple[str, Any], ...] = ()
+    extract: Any = None
+    watch: Any = None
+    reference: str | None = None
+    url: str = ""
+    site: str | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Extracted:
+    """
+    One value out of an answer.
+
+    Attributes:
+        value: A number or, for a label, a short text; None when there is none.
+        why: Why there is none, as a clause.
+    """
+
+    name: str
+    value: float | str | None = None
+    why: str = ""
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Content:
+    """
+    What was watched.
+
+    Attributes:
+        sha256: Lower-case hexadecimal; None when it was not to be had.
+        why: Why it was not, as a clause.
+    """
+
+    sha256: str | None = None
+    why: str = ""
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """
+    What analysing an observation brought.
+
+    Attributes:
+        chain: The final connection's certificates, leaf first.
+        hop_chains: The same of each redirect, in order.
+        validity: From when to when the certificate is valid that ends first of the chain that was
+            trusted (of what the server sent, where nothing was); None without any.
+        client: Our own certificate that was at hand for the final connection.
+        broken: The key of every expectation that does not hold, not only of the first; ``watch``
+            among them.
+        extracted: In the order of the site's ``extract``.
+        content: Of what the site watches; None where it watches nothing, and of an answer that is
+            not as expected.
+    """
+
+    verdict: Verdict
+    chain: tuple[Certificate, ...] = ()
+    hop_chains: tuple[tuple[Certificate, ...], ...] = ()
+    validity: tuple[Timestamp, Timestamp] | None = None
+    client: Certificate | None = None
+    broken: tuple[str, ...] = ()
+    extracted: tuple[Extracted, ...] = ()
+    content: Content | None = None

@@ -1,0 +1,109 @@
+"""
+What is secret, in which forms it is met, and how a text is masked.
+
+The rule: **a text is masked where it becomes final**. There are three such places, and each masks
+whatever it is given:
+
+    engine/result.py  a Result: all that pages, the API, series and the history show of a check
+    logs.py           a log line
+    config/mask.py    the text of /config
+
+Code before these places masks for one reason only: it cuts or escapes a text, and a secret that was
+cut or escaped can no longer be recognised.
+"""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from html import escape
+from urllib.parse import quote, quote_plus, unquote
+
+HIDDEN = "<secret>"
+"""What stands in the place of a secret."""
+
+_SHORTEST = 4
+_USERINFO = re.compile(r"(?<=://)([^/?#\s]*)@")
+_SENSITIVE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_SENSITIVE_WORDS = ("token", "secret", "key", "password")
+# What libraries leave as it is in a URL, beside letters, digits and "_.-~": nothing for a part
+# alone, JavaScript's for a part, urllib3's and requests' for a whole one
+_UNQUOTED = ("", "!*'()", "!$&'()*+,;=:@/?", "!$&'()*+,;=:@/?%", "!#$%&'()*+,/:;=?@[]~")
+
+
+def redact(text: str, secrets: tuple[str, ...]) -> str:
+    """
+    Return the text with each secret replaced by ``<secret>``.
+
+    Free text is searched for secrets of at least 4 characters only: shorter ones would tear holes
+    into every message. A shorter one is masked where its key or header says that it is a secret.
+
+    Args:
+        secrets: In every form, longest first.
+    """
+    for secret in secrets:
+        if len(secret) >= _SHORTEST and secret in text:
+            text = text.replace(secret, HIDDEN)
+    return text
+
+
+def longest_first(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Return secrets in the order in which they are masked: one may be a part of another."""
+    return tuple(sorted(set(secrets), key=lambda secret: (-len(secret), secret)))
+
+
+def every_form(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Return the secrets and their forms in URLs, headers, JSON and HTML; longest first."""
+    forms: set[str] = set()
+    for plain in {one for secret in secrets for one in (secret, unquote(secret))}:
+        forms.add(plain)
+        if redact(plain, (plain,)) == plain:
+            continue  # too short to be looked for in free text, and so are its forms
+        forms.update((quote_plus(plain, errors="replace"), escape(plain)))
+        # Headers are read as Latin-1, whatever the server took for their character set
+        forms.add(plain.encode(errors="replace").decode("latin-1"))
+        forms.update(quote(plain, safe=safe, errors="replace") for safe in _UNQUOTED)
+        forms.update(json.dumps(plain, ensure_ascii=escaped)[1:-1] for escaped in (True, False))
+    return longest_first(forms)
+
+
+def basic_credentials(username: str, password: str) -> tuple[str, ...]:
+    """Return how basic authentication sends them (RFC 7617): in UTF-8, or if possible Latin-1."""
+    text = f"{username}:{password}"
+    encoded = {text.encode(errors="replace"): None}
+    with suppress(UnicodeEncodeError):
+        encoded[text.encode("latin-1")] = None
+    return tuple(b64encode(one).decode() for one in encoded)
+
+
+def is_sensitive_header(name: str) -> bool:
+    """Return whether a header's value is always secret."""
+    name = name.lower()
+    return name in _SENSITIVE_HEADERS or any(word in name for word in _SENSITIVE_WORDS)
+
+
+def header_credentials(value: str) -> Iterator[str]:
+    """Yield the value of a sensitive header, and what follows its scheme (``Bearer …``)."""
+    if value:
+        yield value
+        _, _, rest = value.partition(" ")
+        if rest:
+            yield rest
+
+
+def credentials(text: str) -> Iterator[str]:
+    """Yield users and passwords of the URLs in a text: as written, decoded and as they are sent."""
+    for userinfo in _USERINFO.findall(text):
+        user, _, password = userinfo.partition(":")
+        for part in (user, password):
+            if part:
+                yield part
+                yield unquote(part)
+        if password:
+            yield from basic_credentials(unquote(user), unquote(password))
+
+
+def hide_credentials(text: str) -> str:
+    """Return the text with user and password of each URL masked."""
+    return _USERINFO.sub(f"{HIDDEN}@", text)
