@@ -26,7 +26,7 @@ from monitor.analysis.judge import judge_batch
 from monitor.analysis.readings import READINGS
 from monitor.app.memory import Memory, Oblivion
 from monitor.app.on_demand import LiveProbes
-from monitor.app.reloader import Reloader, bucket_bounds
+from monitor.app.reloader import Reloader, ReloadRequested, Requests, bucket_bounds
 from monitor.app.sharding import WHOLE, Shard, owner
 from monitor.app.systemd import ServiceManager
 from monitor.board import Entry, StatusBoard
@@ -34,8 +34,8 @@ from monitor.clock import SystemClock
 from monitor.config.load import Tables
 from monitor.config.modules import SHIPPED
 from monitor.config.settings import Settings
-from monitor.engine.engine import Engine, Publisher, Recorder
-from monitor.engine.events import Inbox, Pinged, ReloadRequested, SitesChanged, StopRequested
+from monitor.engine.engine import Engine, Publisher, Recorder, nothing
+from monitor.engine.events import Inbox, Pinged, SitesChanged, StopRequested
 from monitor.engine.garbage import Garbage
 from monitor.engine.maintenance import planned
 from monitor.engine.orphans import start_reaping
@@ -115,6 +115,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
     garbage = Garbage(SystemClock())
     garbage.take_over()
     inbox: Inbox = SimpleQueue()
+    requests: Requests = SimpleQueue()
     board = StatusBoard()
     manager = ServiceManager(os.environ)
     shard = options.shard
@@ -123,7 +124,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
     )
     write_in_background(internal.log_line_dropped)
     handlers: dict[signal.Signals, Callable[[], None]] = {
-        signal.SIGHUP: lambda: inbox.put(ReloadRequested("signal")),
+        signal.SIGHUP: lambda: requests.put(ReloadRequested("signal")),
         # Until there is something to end in order; reading many sites takes seconds
         **_on_stop(sys.exit),
     }
@@ -133,6 +134,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             options.web_config,
             tables=TABLES,
             inbox=inbox,
+            requests=requests,
             internal=internal,
             secrets=secrets,
             manager=manager,
@@ -159,7 +161,6 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             publisher=_Showcase(board),
             recorder=memory.recorder if memory else Oblivion(),
             internal=internal,
-            reload=reloader.requests.put,
             on_stopping=stopping,
             between_turns=garbage.step,
         )
@@ -235,9 +236,6 @@ def check(
         publisher=results,
         recorder=Oblivion(),
         internal=Internal(version=__version__, libcurl=LIBCURL_VERSION),
-        reload=lambda _: None,
-        on_stopping=lambda: None,
-        between_turns=lambda: None,
     )
     with _signals(_on_stop(lambda: inbox.put(StopRequested(0)))):
         try:
@@ -288,9 +286,8 @@ class _Runtime:
         publisher: Publisher,
         recorder: Recorder,
         internal: Internal,
-        reload: Callable[[ReloadRequested], None],
-        on_stopping: Callable[[], None],
-        between_turns: Callable[[], None],
+        on_stopping: Callable[[], None] = nothing,
+        between_turns: Callable[[], None] = nothing,
     ) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL)
         _allow_descriptors()
@@ -319,7 +316,6 @@ class _Runtime:
             recorder=recorder,
             memory=Kept(results=settings.history.results, failures=settings.history.failures),
             as_text=as_text,
-            reload=reload,
             on_stopping=on_stopping,
             between_turns=between_turns,
         )
@@ -524,9 +520,9 @@ def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[
     """
     Have each signal handled for as long as the block lasts, which may put others in their places.
 
-    A handler runs between any two instructions of the main thread, which may hold a lock; leaving a
-    note in the inbox, which is a SimpleQueue, is safe there, and so is ending the process while
-    nothing has begun. After the block the process is about to end and to say what it found out, so
+    A handler runs between any two instructions of the main thread, which may hold a lock. Leaving a
+    note in a SimpleQueue, the inbox or the reloader's, is safe there, and so is ending the process
+    before anything has begun. After the block the process is about to end and reports the outcome:
     a signal that comes then is ignored.
     """
 

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from types import MappingProxyType
+from typing import TypeAlias
 
 from monitor.app.sharding import Shard
 from monitor.app.systemd import ServiceManager
@@ -23,7 +25,7 @@ from monitor.config.diff import diff
 from monitor.config.load import Config, Tables, load, load_record
 from monitor.config.settings import Settings
 from monitor.config.watch import Watcher
-from monitor.engine.events import Inbox, ReloadRequested, SitesChanged
+from monitor.engine.events import Inbox, SitesChanged
 from monitor.errors import ConfigError, StartupError
 from monitor.logs import Secrets, fields
 from monitor.metrics.internal import Internal
@@ -39,6 +41,24 @@ _NOTHING: Mapping[str, Remembered] = MappingProxyType({})
 
 _SWITCH_INTERVAL: Seconds = 0.0005
 """How long a reload may hold the interpreter while others want it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRequested:
+    """
+    A wish to have the configuration read again.
+
+    Attributes:
+        cause: ``signal``, ``web`` or ``file``.
+        reply: Gets every problem, one a line; empty when the new configuration runs.
+    """
+
+    cause: str
+    reply: "Future[tuple[str, ...]] | None" = None
+
+
+Requests: TypeAlias = "SimpleQueue[ReloadRequested]"
+"""The reloader's queue; a signal handler may put into it, whatever lock the main thread holds."""
 
 
 @contextmanager
@@ -62,12 +82,14 @@ class Reloader:
     Reads the files whenever somebody asks, and puts what is good in force.
 
     Its thread alone sets ``config`` and ``web_config``, which are what runs; everybody may read
-    them. ``requests`` is where the engine puts what came in by its inbox. The configuration is the
-    whole one; only what is the shard's own of its sites goes to the engine. ``rejected`` says
-    whether the last attempt to change it failed.
+    them. The configuration is the whole list; the engine gets only the sites of this shard.
+    ``rejected`` says whether the last attempt to change it failed.
+
+    Args:
+        requests: What asks for a reload: the watcher, the web server and SIGHUP put into it.
 
     Raises:
-        ConfigError: The files are bad as the reloader is made.
+        ConfigError: The files are bad when the reloader is made.
     """
 
     def __init__(
@@ -77,22 +99,24 @@ class Reloader:
         *,
         tables: Tables,
         inbox: Inbox,
+        requests: Requests,
         internal: Internal,
         secrets: Secrets,
         manager: ServiceManager,
         shard: Shard,
     ) -> None:
-        self.requests: SimpleQueue[ReloadRequested] = SimpleQueue()
         self._path = path
         self._web_path = web_path
         self._tables = tables
         self._inbox = inbox
+        self._requests = requests
         self._internal = internal
         self._secrets = secrets
         self._manager = manager
         self._shard = shard
         self.rejected = False
-        self._watcher = Watcher(lambda: inbox.put(ReloadRequested("file")))
+        self._stopped = False
+        self._watcher = Watcher(lambda: requests.put(ReloadRequested("file")))
         self._asked: set[Future[tuple[str, ...]]] = set()
         # From before the first look on, so that no edit falls between
         self._watcher.start((path,))
@@ -128,10 +152,12 @@ class Reloader:
             self._apply(first, self.config, recall(first.added))
             on_running()
             while True:
-                requests = [self.requests.get()]
+                requests = [self._requests.get()]
                 # Whoever asked before the files are read gets the same answer
-                while not self.requests.empty():
-                    requests.append(self.requests.get())
+                while not self._requests.empty():
+                    requests.append(self._requests.get())
+                if self._stopped:
+                    return  # nobody would apply it
                 problems = self._reload(requests[0].cause, reconfigure)
                 for request in requests:
                     if request.reply is not None and request.reply.set_running_or_notify_cancel():
@@ -141,18 +167,25 @@ class Reloader:
         return len(first.added)
 
     def request(self) -> "Future[tuple[str, ...]]":
-        """Ask for a reload, from any thread; the future brings the problems, none when it is good.
+        """
+        Ask for a reload, from any thread.
 
-        It is cancelled when the daemon stops before.
+        Returns:
+            A future with every problem; empty if the new configuration runs. It is cancelled if
+            the daemon stops first.
         """
         reply: Future[tuple[str, ...]] = Future()
+        if self._stopped:
+            reply.cancel()
+            return reply
         self._asked.add(reply)
         reply.add_done_callback(self._asked.discard)
-        self._inbox.put(ReloadRequested("web", reply))
+        self._requests.put(ReloadRequested("web", reply))
         return reply
 
     def stop(self) -> None:
-        """Watch no file any more, and tell who asked that there will be no answer."""
+        """Watch no file any more, begin no reload, and cancel the replies that are outstanding."""
+        self._stopped = True
         self._watcher.stop()
         for reply in tuple(self._asked):
             reply.cancel()
@@ -229,6 +262,7 @@ class Reloader:
         applied.result()
         self.config = config
         self.rejected = False
+        self._stopped = False
         self._watcher.update(self._watched(config.files))
         self._internal.reloaded(ok=True, time=SystemClock().time())
         for scheme in sorted({site.scheme for site in config.sites}):

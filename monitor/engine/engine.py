@@ -25,7 +25,6 @@ from monitor.engine.events import (
     Inbox,
     Pinged,
     ProbeFinished,
-    ReloadRequested,
     SitesChanged,
     StopRequested,
     WorkerStarted,
@@ -100,6 +99,10 @@ _NAP: Seconds = 3600.0
 """No wait is longer: the system refuses those of many years, and nobody needs them."""
 _SLOW: Seconds = 1.0
 """A down check that took this long is expected to hold its next thread as long."""
+
+
+def nothing() -> None:
+    """Stand in for a callback that nobody wants."""
 
 
 class Meters(Protocol):
@@ -192,9 +195,8 @@ class Engine:
         recorder: Recorder,
         memory: Memory,
         as_text: results.AsText,
-        reload: Callable[[ReloadRequested], None],
-        on_stopping: Callable[[], None],
-        between_turns: Callable[[], None],
+        on_stopping: Callable[[], None] = nothing,
+        between_turns: Callable[[], None] = nothing,
     ) -> None:
         self._clock = clock
         self._inbox = inbox
@@ -205,7 +207,6 @@ class Engine:
         self._recorder = recorder
         self._memory = memory
         self._as_text = as_text
-        self._reload = reload
         self._on_stopping = on_stopping
         self._between_turns = between_turns
 
@@ -323,8 +324,6 @@ class Engine:
                     self._record_batch(judged)
             case WorkerStarted():
                 self._analysis.on_started(event)
-            case ReloadRequested():
-                self._reload(event)
             case SitesChanged():
                 try:
                     self._change_sites(event)

@@ -60,20 +60,6 @@ class WorkerStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class ReloadRequested:
-    """
-    Somebody wants the configuration read again.
-
-    Attributes:
-        cause: ``signal``, ``web`` or ``file``.
-        reply: Gets every problem, one a line; empty when the new configuration runs.
-    """
-
-    cause: str
-    reply: "Future[tuple[str, ...]] | None" = None
-
-
-@dataclass(frozen=True, slots=True)
 class SitesChanged:
     """
     A good configuration was read.
@@ -134,7 +120,6 @@ Event: TypeAlias = (
     ProbeFinished
     | BatchJudged
     | WorkerStarted
-    | ReloadRequested
     | SitesChanged
     | CheckRequested
     | Pinged

@@ -3,16 +3,15 @@
 import logging
 import sys
 import threading
-from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
 import pytest
 
 from monitor.app.daemon import TABLES
-from monitor.app.reloader import Reloader
+from monitor.app.reloader import Reloader, Requests
 from monitor.app.sharding import WHOLE
 from monitor.app.systemd import ServiceManager
-from monitor.engine.events import Inbox, ReloadRequested, SitesChanged
+from monitor.engine.events import Inbox, SitesChanged
 from monitor.logs import Secrets
 from monitor.metrics.internal import Internal
 
@@ -27,12 +26,14 @@ class Rig:
         self.path = path
         self.path.write_text(text)
         self.inbox: Inbox = SimpleQueue()
+        self.requests: Requests = SimpleQueue()
         self._over = threading.Event()
         self.reloader = Reloader(
             path,
             None,
             tables=TABLES,
             inbox=self.inbox,
+            requests=self.requests,
             internal=Internal(version="1", libcurl="8"),
             secrets=Secrets(),
             manager=ServiceManager({}),
@@ -61,9 +62,7 @@ class Rig:
     def reload(self, text: str) -> tuple[str, ...]:
         """Write the list, have it read, and return what is wrong with it."""
         self.path.write_text(text)
-        reply: Future[tuple[str, ...]] = Future()
-        self.reloader.requests.put(ReloadRequested("web", reply))
-        return reply.result(PATIENCE)
+        return self.reloader.request().result(PATIENCE)
 
     def stop(self) -> None:
         self.reloader.stop()
@@ -151,3 +150,10 @@ def test_a_reload_gives_way_to_checks(start):
     (within,) = rig.intervals
     assert within < 0.001
     assert sys.getswitchinterval() == usual
+
+
+def test_nothing_is_reloaded_after_a_stop(start):
+    """The engine would not apply it, so a request is cancelled at once."""
+    rig = start(SITES)
+    rig.stop()
+    assert rig.reloader.request().cancelled()

@@ -14,8 +14,8 @@ from monitor.analysis.body import as_text
 from monitor.engine.engine import Engine
 from monitor.engine.events import (
     CheckRequested,
+    Pinged,
     ProbeFinished,
-    ReloadRequested,
     SitesChanged,
     StopRequested,
 )
@@ -60,7 +60,6 @@ class Rig:
         self.probes = ManualProbes(threads, self.clock)
         self.analysis = ManualAnalysis()
         self.listener = Listener()
-        self.reloads: list[ReloadRequested] = []
         self.stopping = False
         self.engine = Engine(
             clock=self.clock,
@@ -72,9 +71,7 @@ class Rig:
             recorder=self.listener,
             memory=Memory(results=5, failures=3),
             as_text=as_text,
-            reload=self.reloads.append,
             on_stopping=lambda: setattr(self, "stopping", True),
-            between_turns=lambda: None,
         )
 
     def change(self, *, connectivity=(), remembered=None, **change) -> None:
@@ -154,11 +151,12 @@ def test_the_loop_sleeps_until_the_next_slot(rig):
     rig.list(site(interval=10.0))
     until = rig.engine._wait_time()
     rig.clock.advance(until - 0.09)
-    rig.inbox.put(ReloadRequested("signal"))
+    reply: Future[None] = Future()
+    rig.inbox.put(Pinged(reply))
     before = rig.clock.now
     rig.engine.turn()
     assert rig.clock.now == pytest.approx(before + 0.09)
-    assert len(rig.reloads) == 1
+    assert reply.done()
 
 
 def near_slot(rig: Rig, interval: float = 10.0) -> float:
@@ -544,13 +542,6 @@ def test_the_grace_ends(rig):
     rig.engine.handle(StopRequested(grace=3.0))
     rig.clock.advance(3.1)
     assert rig.engine.run() is False
-
-
-def test_reload_requests_are_handed_on(rig):
-    """The engine knows nothing of files."""
-    request = ReloadRequested("signal")
-    rig.engine.handle(request)
-    assert rig.reloads == [request]
 
 
 def test_a_bug_costs_one_step(rig, caplog):
