@@ -20,6 +20,7 @@ COPY container/slim.py ./
 RUN find /opt/monitor -name '*.so*' -exec strip --strip-unneeded {} + \
     && PYTHONPYCACHEPREFIX=/opt/monitor/bytecode /opt/monitor/bin/python -P slim.py \
         setuptools $([ "$GRPC" = yes ] || echo grpcio)
+RUN mkdir --mode=0700 /empty
 
 FROM ${PYTHON_IMAGE}
 ARG PYTHON_IMAGE
@@ -30,13 +31,17 @@ LABEL org.opencontainers.image.title="website-monitor" \
       org.opencontainers.image.base.name="${PYTHON_IMAGE}"
 COPY --from=build /opt/monitor /opt/monitor
 COPY config/sites.yaml /config/sites.yaml
+# A new volume takes over the owner of the folder that it covers
+COPY --from=build --chown=65532:65532 /empty /data
 ENV PATH=/opt/monitor/bin:$PATH \
     MONITOR_CONFIG=/config \
+    MONITOR_DATA=/data \
     PYTHONPYCACHEPREFIX=/opt/monitor/bytecode \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 # The numbers, not names: Kubernetes' runAsNonRoot wants to see that it is not 0
 USER 65532:65532
+VOLUME /data
 EXPOSE 10115
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["monitor", "healthcheck"]

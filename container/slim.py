@@ -38,6 +38,9 @@ PARTS = (
     # Of lxml we read pages with lxml.etree, and of cffi cryptography needs the extension module
     *("lxml/objectify*", "lxml/html", "lxml/isoschematron", "lxml/includes", "lxml/_elementpath.*"),
     *("lxml/sax.*", "lxml/builder.*", "lxml/*.px[di]", "lxml/*.pyx", "cffi"),
+    # Of SQLAlchemy we use two dialects and no classes of objects, of Alembic the commands
+    *("sqlalchemy/dialects/mssql", "sqlalchemy/dialects/mysql", "sqlalchemy/dialects/oracle"),
+    *("sqlalchemy/testing", "alembic/templates", "alembic/testing"),
     # For tests, type checkers and pip
     *("certifi/tests", "**/*.pyi", "*.dist-info/RECORD", "**/__pycache__"),
 )
@@ -47,6 +50,8 @@ ASIDE = (
     *("multiprocessing.forkserver", "multiprocessing.popen_forkserver"),
     *("multiprocessing.popen_spawn_posix", "multiprocessing.synchronize"),
     *("uvicorn.lifespan.off", "uvicorn.loops.asyncio", "encodings.unicode_escape"),
+    *("sqlalchemy.dialects.sqlite.pysqlite", "sqlalchemy.dialects.postgresql.psycopg"),
+    *("alembic.config", "alembic.runtime.environment", "alembic.script", "psycopg"),
     "grpc",
 )
 """Modules that the program loads at a moment of their own, where they are installed."""

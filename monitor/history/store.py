@@ -144,14 +144,19 @@ def migrate(connection: Connection) -> None:
         )
     if revision is not None and revision > REVISION:
         raise newer(connection, revision)
-    from alembic import command  # noqa: PLC0415  see above
     from alembic.config import Config  # noqa: PLC0415  see above
+    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415  see above
+    from alembic.script import ScriptDirectory  # noqa: PLC0415  see above
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    script = ScriptDirectory(str(Path(__file__).with_name("migrations")))
+
+    def steps(before: Any, _: Any) -> Any:
+        return script._upgrade_revs("head", before)  # noqa: SLF001  as alembic.command.upgrade
+
+    with EnvironmentContext(Config(), script, fn=steps) as environment:
+        environment.configure(connection=connection, transactional_ddl=True)
+        environment.run_migrations()
 
 
 def require_current(connection: Connection) -> None:

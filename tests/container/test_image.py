@@ -68,6 +68,8 @@ def test_nothing_that_is_left_out_is_loaded(slim):
     """Whatever module of ours is loaded, none of its files is one that slim.py deletes."""
     script = (
         "import importlib, json, pkgutil, sys, monitor\n"
+        # As it is in the image: Mako, which Alembic loads, takes it where it is there
+        "sys.modules['pygments'] = None\n"
         "for module in pkgutil.walk_packages(monitor.__path__, 'monitor.'):\n"
         "    importlib.import_module(module.name)\n"
         "files = [getattr(module, '__file__', None) for module in sys.modules.values()]\n"

@@ -80,7 +80,7 @@ def test_the_programs_find_their_files():
             if config.startswith(target)
         ]
         assert [path.is_file() for path in held] == [True]
-    assert SERVICES["monitor"]["volumes"] == ["..:/config:ro"]
+    assert SERVICES["monitor"]["volumes"] == ["..:/config:ro", "monitor-data:/data"]
     listed = re.search(r"MONITOR_CONFIG=(/config\S*)", (ROOT / "Dockerfile").read_text())
     assert listed
     assert (ROOT / listed[1].lstrip("/")).exists()

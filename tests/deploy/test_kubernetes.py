@@ -128,7 +128,7 @@ def test_every_file_is_named_and_every_name_is_a_file(folder):
 
 
 def test_the_container_may_do_nothing_but_check(pod, container):
-    """Not root, no capability, nothing to write to, no token of the cluster."""
+    """Not root, no capability, nothing to write to but its data, no token of the cluster."""
     security = pod["spec"]["securityContext"]
     assert security["runAsNonRoot"] is True
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -138,7 +138,8 @@ def test_the_container_may_do_nothing_but_check(pod, container):
         "capabilities": {"drop": ["ALL"]},
     }
     assert pod["spec"]["automountServiceAccountToken"] is False
-    assert all(mount["readOnly"] for mount in container["volumeMounts"])
+    writable = [mount["name"] for mount in container["volumeMounts"] if not mount.get("readOnly")]
+    assert writable == ["data"]
 
 
 def test_the_container_is_the_images(pod, container):
@@ -148,6 +149,8 @@ def test_the_container_is_the_images(pod, container):
     assert f"USER {user}\n" in DOCKERFILE
     mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
     assert f"MONITOR_CONFIG={mounts['sites']['mountPath']} " in DOCKERFILE
+    assert f"MONITOR_DATA={mounts['data']['mountPath']} " in DOCKERFILE
+    assert f"VOLUME {mounts['data']['mountPath']}\n" in DOCKERFILE
     assert "subPath" not in mounts["sites"]
     assert f"EXPOSE {container['ports'][0]['containerPort']}\n" in DOCKERFILE
     command, *arguments = container["args"]
@@ -236,3 +239,14 @@ def test_the_example_of_the_docs_is_built(build, tmp_path):
     assert built["ConfigMap"]["data"] == {"sites.yaml": "sites: [https://example.com]\n"}
     assert built["ServiceMonitor"]["metadata"]["labels"]["release"] == "kube-prometheus-stack"
     assert built["Service"]["spec"]["selector"] == {"app.kubernetes.io/name": "website-monitor"}
+
+
+def test_what_shards_remember_outlives_their_pods(pod):
+    """A claim for each pod of the StatefulSet; the Deployment's is lost with it, and says so."""
+    [volume] = [one for one in pod["spec"]["volumes"] if one["name"] == "data"] or [None]
+    if volume is not None:
+        assert "emptyDir" in volume
+    assert (
+        "name: data\n      spec:\n        accessModes: [ReadWriteOnce]"
+        in (KUBERNETES / "sharded" / "statefulset.yaml").read_text()
+    )
