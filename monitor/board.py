@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from monitor.model import SiteState
-from monitor.records import record
+from monitor.records import statically_frozen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +25,7 @@ class Shape:
     families: tuple[str, ...]
 
 
-@record(frozen=True, slots=True)
+@statically_frozen(frozen=True, slots=True)
 class Series:
     """
     A site's rendered sample lines.
@@ -38,7 +38,7 @@ class Series:
     texts: tuple[bytes, ...]
 
 
-@record(frozen=True, slots=True)
+@statically_frozen(frozen=True, slots=True)
 class Entry:
     state: SiteState
     series: Series

@@ -7,7 +7,7 @@ Both are passed in, so that tests turn them by hand.
 import time
 from typing import Protocol
 
-from monitor.records import record
+from monitor.records import statically_frozen
 from monitor.units import Seconds, Timestamp
 
 
@@ -35,7 +35,7 @@ class SystemClock:
         time.sleep(seconds)
 
 
-@record(frozen=True, slots=True)
+@statically_frozen(frozen=True, slots=True)
 class Deadline:
     """
     One moment by which all of a check must be over, however many steps it takes.

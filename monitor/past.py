@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from monitor.model import Past, Result, SiteState, Status
-from monitor.records import record
+from monitor.records import statically_frozen
 from monitor.units import Seconds, Timestamp
 
 
@@ -48,7 +48,7 @@ class Span:
     message: str = ""
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Uptime:
     """
     How available a site was within a window.
@@ -76,7 +76,7 @@ class Uptime:
         return (self.up + self.down) / self.window if self.window > 0 else 0.0
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Day:
     """
     One UTC day of a site, for the bars.
@@ -109,7 +109,7 @@ class LatencyPoint:
     max: Seconds | None = None
 
 
-@record(frozen=True, slots=True)
+@statically_frozen(frozen=True, slots=True)
 class Noted:
     """
     A site's state as the engine has it, for the memory.

@@ -1,9 +1,10 @@
 """
-Records that are made anew for each check, some fifteen of them.
+The records that are made for each check, some fifteen of them: frozen for the type checker only.
 
-To make a frozen dataclass takes three times as long as one that is not, because each field is set
-by a call. So ``record`` has frozen ones guarded where all of this code is: by the type checker,
-for which it is ``dataclasses.dataclass``. At run time nothing guards them.
+A dataclass that is frozen at run time takes nearly three times as long to make, because each field
+is set by a call. For the type checker, which sees all of this code, ``statically_frozen`` is
+``dataclasses.dataclass``; at run time nothing guards a field. Why it is not msgspec that makes
+them, docs/decisions/0039 says.
 """
 
 from collections.abc import Callable
@@ -12,19 +13,19 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass as record
+    from dataclasses import dataclass as statically_frozen
 else:
     _Record = TypeVar("_Record")
 
-    def record(
+    def statically_frozen(
         *, frozen: bool, slots: bool, kw_only: bool = False
     ) -> Callable[[type[_Record]], type[_Record]]:
         """
-        Have a class be a dataclass that compares by value, has a hash, and is pickled by its slots.
+        Make a class a dataclass that compares by value, has a hash, and is pickled by its slots.
 
         Args:
-            frozen: True, for the type checker.
-            slots: True; two fields at least.
+            frozen: True, which the type checker demands and enforces.
+            slots: True; at least two fields.
         """
 
         def make(of: type[_Record]) -> type[_Record]:
@@ -50,4 +51,4 @@ else:
         return made
 
 
-__all__ = ["record"]
+__all__ = ["statically_frozen"]

@@ -9,10 +9,10 @@ from typing import TypeAlias
 from monitor.engine.worker import WorkerProcess
 from monitor.model import Analysis, Observation, Result, Seconds, Site, SiteChange
 from monitor.past import Remembered
-from monitor.records import record
+from monitor.records import statically_frozen
 
 
-@record(frozen=True, slots=True)
+@statically_frozen(frozen=True, slots=True)
 class ProbeFinished:
     """
     An I/O thread is done with a site.

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from monitor.model import Seconds
-from monitor.records import record
+from monitor.records import statically_frozen
 
 _FIRST_CHECK_WITHIN: Seconds = 60.0
 
 
-@record(frozen=True, slots=True)
+@statically_frozen(frozen=True, slots=True)
 class Due:
     """
     One slot that has come.

@@ -1,8 +1,8 @@
 """
 The vocabulary: what is checked, what was seen, what that means.
 
-Every record is frozen (those of each check for the type checker, see records.py), compares by value
-and pickles, because these are all that threads and processes hand each other. Times are seconds and
+Every record is frozen (those of each check only for the type checker, see records.py), compares by
+value and can be pickled: threads and processes hand each other nothing else. Times are seconds and
 sizes bytes (units.py). ``None`` means "no data"; 0 never does.
 
     site         what the admin listed

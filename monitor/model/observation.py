@@ -5,7 +5,7 @@ from dataclasses import field
 from enum import StrEnum
 from typing import TypeAlias
 
-from monitor.records import record
+from monitor.records import statically_frozen
 from monitor.units import Bytes, Seconds, Timestamp
 
 
@@ -68,7 +68,7 @@ class Phase(StrEnum):
     CHECK = "check"  # gRPC
 
 
-@record(frozen=True, slots=True)
+@statically_frozen(frozen=True, slots=True)
 class Failure:
     """
     Why there is no complete answer.
@@ -82,7 +82,7 @@ class Failure:
     message: str
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class TlsSession:
     """
     What the handshake showed, whether or not it succeeded.
@@ -112,7 +112,7 @@ class TlsSession:
     server_name: str | None = None
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Hop:
     """
     One redirect that was followed.
@@ -129,7 +129,7 @@ class Hop:
     tls: TlsSession | None = None
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
     """
     The final answer of an HTTP(S) check.
@@ -164,7 +164,7 @@ class HttpAnswer:
         return tuple(value for key, value in self.headers if key.lower() == name)
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class TcpAnswer:
     """
     A connection (TCP or TLS) that stood, and what the dialogue brought.
@@ -180,7 +180,7 @@ class TcpAnswer:
     bytes_differ: bool = False
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class DnsAnswer:
     """
     A DNS reply; each record as its presentation text (``example.com. 300 IN A 192.0.2.1``).
@@ -208,7 +208,7 @@ class DnsAnswer:
     extended_errors: tuple[str, ...] = ()
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class IcmpAnswer:
     """
     What came of the echo requests.
@@ -233,7 +233,7 @@ class IcmpAnswer:
         return 1 - self.received / self.sent if self.sent else 1.0
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class WebSocketAnswer:
     """
     The answer to the upgrade, and the last message.
@@ -248,7 +248,7 @@ class WebSocketAnswer:
     received: bytes = b""
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class GrpcAnswer:
     """
     What the health service said.
@@ -265,7 +265,7 @@ class GrpcAnswer:
 Answer: TypeAlias = HttpAnswer | TcpAnswer | DnsAnswer | IcmpAnswer | WebSocketAnswer | GrpcAnswer
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Observation:
     """
     What one probe saw; it judges nothing.

@@ -9,7 +9,7 @@ from typing import Any
 from monitor.model.observation import Observation, Reason
 from monitor.model.site import Site
 from monitor.model.verdict import Analysis
-from monitor.records import record
+from monitor.records import statically_frozen
 from monitor.units import Seconds, Timestamp
 
 
@@ -27,7 +27,7 @@ class Status(StrEnum):
     MAINTENANCE = "maintenance"
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Result:
     """
     One finished check, without the bodies: secrets masked, fit to be shown and kept.
@@ -50,7 +50,7 @@ class Result:
         return self.analysis.verdict.up if self.analysis else None
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Past:
     """
     What is remembered of an earlier check: little, because there are many.
@@ -73,7 +73,7 @@ def _none() -> Mapping[Any, int]:
     return _NONE
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Counters:
     """
     What is counted of a site since it entered the list.
@@ -96,7 +96,7 @@ class Counters:
     duration_sum: Seconds = 0.0
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class SiteState:
     """
     Everything that is known of a site; replaced, never changed.
@@ -147,7 +147,7 @@ class SiteState:
         return self.status
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Transition:
     """A change of the confirmed state; becomes one log line."""
 

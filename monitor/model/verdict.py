@@ -4,11 +4,11 @@ from dataclasses import field
 from typing import Any
 
 from monitor.model.observation import Failure, Observation, Reason
-from monitor.records import record
+from monitor.records import statically_frozen
 from monitor.units import Seconds, Timestamp
 
 
-@record(frozen=True, slots=True)
+@statically_frozen(frozen=True, slots=True)
 class Verdict:
     """
     Up, or down for exactly one reason.
@@ -30,7 +30,7 @@ class Verdict:
 UP = Verdict(up=True)
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """
     One certificate of a chain, decoded; names as in RFC 4514 text.
@@ -57,7 +57,7 @@ class Certificate:
         return self.not_after - self.not_before
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Job:
     """
     What a worker process needs to judge one observation.
@@ -79,7 +79,7 @@ class Job:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Extracted:
     """
     One value out of an answer.
@@ -94,7 +94,7 @@ class Extracted:
     why: str = ""
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Content:
     """
     What was watched.
@@ -108,7 +108,7 @@ class Content:
     why: str = ""
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@statically_frozen(frozen=True, slots=True, kw_only=True)
 class Analysis:
     """
     What analysing an observation brought.
