@@ -15,6 +15,20 @@ TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 
 
+COMMANDS = (
+    "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/monitor run",
+    "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest",
+)
+"""What a newcomer types first; .ci/run runs the second one word for word."""
+
+
+def test_the_first_two_commands_stand_there():
+    """Each in a block of its own, so that it can be copied."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+    assert {f"{command}\n" for command in COMMANDS} <= set(blocks)
+    assert COMMANDS[1] in (ROOT / ".ci" / "run").read_text()
+
+
 def test_it_is_a_front_door():
     """At most 200 lines; what is looked up stands in docs/reference."""
     assert len(TEXT.splitlines()) <= 200
