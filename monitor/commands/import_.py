@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from monitor.app import daemon
-from monitor.config.blackbox import imported
+from monitor.config.blackbox.reader import imported
 from monitor.errors import ConfigError
 
 

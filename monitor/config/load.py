@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from monitor.config.blackbox import BlackboxReader
+from monitor.config.blackbox.reader import BlackboxReader
 from monitor.config.documents import Document, DocumentReader
 from monitor.config.files import check_readable
 from monitor.config.forms import record_form

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from monitor.app.daemon import TABLES
 from monitor.cli import cli
-from monitor.config.blackbox import imported
+from monitor.config.blackbox.reader import imported
 from monitor.config.load import Config, load
 from monitor.errors import ConfigError
 from monitor.probes.dns import DnsOptions

@@ -1,7 +1,7 @@
 """
 blackbox_exporter's module files: read as strictly as our own, and written anew as our modules.
 
-A file is decoded into the records of blackbox_file.py; each module then becomes the nodes of one
+A file is decoded into the records of form.py; each module then becomes the nodes of one
 of ours, every node at the place of what it came from, so that what is wrong with it is told
 there. What has no equivalent is a remark: a problem where the file is used, a comment where it is
 imported.
@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import yaml
 
-from monitor.config.blackbox_file import (
+from monitor.config.blackbox.form import (
     Authorization,
     BlackboxFile,
     BlackboxModule,
@@ -31,11 +31,11 @@ from monitor.config.blackbox_file import (
     RecordMatch,
     TlsConfig,
 )
+from monitor.config.blackbox.go_yaml import GoComposer, is_text, settled
+from monitor.config.blackbox.groups import SEND_TEMPLATE, Groups
 from monitor.config.documents import DocumentReader
 from monitor.config.files import read_text
 from monitor.config.forms import Gathered, data_of, record_form
-from monitor.config.go_yaml import GoComposer, is_text, settled
-from monitor.config.groups import SEND_TEMPLATE, Groups
 from monitor.config.keys import PLACE, Tables
 from monitor.config.modules import ModuleReader
 from monitor.config.nodes import Entry, Node, Scalar, Sequence

@@ -3,7 +3,7 @@ The format of blackbox_exporter's module files, as records; every key, default a
 
 What its own ``--config.check`` accepts is accepted, and what it refuses is refused; the rules come
 from its config/config.go and from prometheus/common, whose records these are. A key that has no
-equivalent here is read all the same: blackbox.py says what becomes of it. Paths are texts: whether
+equivalent here is read all the same: reader.py says what becomes of it. Paths are texts: whether
 the files are there matters where the modules are used, not where they are imported.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from monitor.config.go_yaml import Kind, kind_of, parse_bool, parse_int
+from monitor.config.blackbox.go_yaml import Kind, kind_of, parse_bool, parse_int
 from monitor.options import Parsed, Regex, Secret
 from monitor.units import Bytes, Seconds
 
