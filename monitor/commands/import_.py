@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from monitor.app import daemon
-from monitor.config.blackbox.reader import imported
 from monitor.errors import ConfigError
+from monitor.importers.blackbox import imported
 
 
 @click.group(name="import")

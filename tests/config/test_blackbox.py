@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from monitor.app.daemon import TABLES
 from monitor.cli import cli
-from monitor.config.blackbox.reader import imported
 from monitor.config.load import Config, load
 from monitor.errors import ConfigError
+from monitor.importers.blackbox import imported
 from monitor.probes.dns import DnsOptions
 from monitor.probes.grpc import GrpcOptions
 from monitor.probes.http import HttpOptions
