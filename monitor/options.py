@@ -203,7 +203,8 @@ def compile_regex(pattern: str, *, binary: bool = False) -> Any:
     settings = re2.Options()
     settings.log_errors = False
     if binary:
-        settings.encoding = re2.Options.Encoding.LATIN1
+        # google-re2-stubs lack the enumeration
+        settings.encoding = re2.Options.Encoding.LATIN1  # type: ignore[attr-defined]
     try:
         return re2.compile(pattern.encode() if binary else pattern, settings)
     except re2.error as error:

@@ -129,7 +129,11 @@ def pick(selector: str, text: str) -> list[str]:
 
     picker = _Picker(_compiled(selector))
     # Without the limits of huge_tree, a text of ten million bytes ends the document silently
-    parser = etree.HTMLParser(target=picker, encoding="utf-8", huge_tree=True)
+    parser = etree.HTMLParser(
+        target=picker,  # type: ignore[arg-type]  # comment is optional, whatever lxml-stubs say
+        encoding="utf-8",
+        huge_tree=True,
+    )
     etree.fromstring(text.encode(), parser)
     return [" ".join("".join(parts).split()) for parts in picker.texts]
 

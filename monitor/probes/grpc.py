@@ -130,14 +130,13 @@ def _installed() -> bool:
 
 
 @cache
-def _grpcio() -> Any:
+def _prepare_grpcio() -> None:
     # Its core writes what fails to standard error; every failure is in our observation already
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        import grpc  # noqa: PLC0415  an optional extra, 20 MB and 0.2 s
+        import grpc  # noqa: F401, PLC0415  an optional extra, 20 MB and 0.2 s
     except ImportError as error:
         raise ProbeError(f"gRPC {_MISSING}") from error
-    return grpc
 
 
 class GrpcProbe:
@@ -206,7 +205,9 @@ def _call(
     Raises:
         ProbeError: There is no grpcio, or the system is at its limit.
     """
-    grpc = _grpcio()
+    _prepare_grpcio()
+    import grpc  # noqa: PLC0415  as above
+
     options = site.section(GrpcOptions)
     service = unquote(urlsplit(site.url).path.strip("/")) or options.service
     host, port = route.destination
@@ -225,12 +226,14 @@ def _call(
     ]
     if route.scheme == "https":
         channel_options.append(("grpc.ssl_target_name_override", route.name))
-        channel = grpc.secure_channel(target, _credentials(grpc, route), channel_options)
+        credentials = grpc.ssl_channel_credentials(*_read_credentials(route))
+        channel = grpc.secure_channel(target, credentials, channel_options)
     else:
         channel = grpc.insecure_channel(target, channel_options)
     with channel:
         try:
-            message = channel.unary_unary(_METHOD)(
+            ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
+            message = ask(
                 _request(service),
                 timeout=deadline.remaining(),
                 metadata=tuple(
@@ -248,14 +251,15 @@ def _call(
         return GrpcAnswer(status_code=0), failure
 
 
-def _credentials(grpc: Any, route: Route) -> Any:
+def _read_credentials(route: Route) -> tuple[bytes, bytes | None, bytes | None]:
+    """Return the authorities, our private key and our certificate chain, as PEM."""
     tls = route.tls
     try:
-        return grpc.ssl_channel_credentials(
-            root_certificates=Path(route.trust or "").read_bytes(),
-            private_key=Path(tls.key_file or tls.cert_file).read_bytes() if tls.cert_file else None,
-            certificate_chain=Path(tls.cert_file).read_bytes() if tls.cert_file else None,
-        )
+        authorities = Path(route.trust or "").read_bytes()
+        if not tls.cert_file:
+            return authorities, None, None
+        key = Path(tls.key_file or tls.cert_file).read_bytes()
+        return authorities, key, Path(tls.cert_file).read_bytes()
     except OSError as error:
         raise ProbeError(f"cannot read {error.filename}: {error.strerror}") from error
 

@@ -36,7 +36,7 @@ SERVING = b"\x08\x01"
 Reply = Callable[[bytes, grpc.ServicerContext], bytes | None]
 
 
-class HealthServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no types
+class HealthServer(grpc.GenericRpcHandler):
     """
     A real server of the health service.
 
@@ -47,7 +47,7 @@ class HealthServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ship
 
     def __init__(self, reply: Reply, credentials: grpc.ServerCredentials | None, host: str) -> None:
         self.requests: list[bytes] = []
-        self.metadata: list[list[tuple[str, str]]] = []
+        self.metadata: list[list[tuple[str, str | bytes]]] = []
         self.closing = threading.Event()
         self._reply = reply
         self._threads = ThreadPoolExecutor(2)
@@ -64,7 +64,9 @@ class HealthServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ship
     def url(self, path: str = "", host: str = "localhost") -> str:
         return f"{self.scheme}://{host}:{self.port}{path}"
 
-    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(
+        self, call: grpc.HandlerCallDetails
+    ) -> "grpc.RpcMethodHandler[bytes, bytes | None] | None":
         """Answer the one method there is."""
         if call.method != "/grpc.health.v1.Health/Check":
             return None
