@@ -6,6 +6,7 @@ Without a history, or while it fails, there is nothing to show, and nothing is s
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from monitor.logs import fields
@@ -18,18 +19,56 @@ DAY: Seconds = 86400.0
 DAYS = 90
 """How far back bars, outages and incidents go."""
 
+_MOST_KEPT = 2000
+_GOOD_FOR: Seconds = 600.0
+"""Of days before today: results may come late from elsewhere, and mend them."""
+
 _Answer = TypeVar("_Answer")
 
 
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """The days before the one of a moment."""
+
+    asked: Timestamp
+    days: Sequence[Day]
+
+    def holds(self, now: Timestamp) -> bool:
+        return now // DAY == self.asked // DAY and 0 <= now - self.asked < _GOOD_FOR
+
+
 class Recall:
-    """Asks the history, and answers with nothing where it does not."""
+    """
+    Asks the history, and answers with nothing where it does not.
+
+    The mutable state is the days before today of the sites that were asked for last, which hardly
+    change. Threads that find the same ones twice do no harm.
+    """
 
     def __init__(self, history: History | None) -> None:
         self._history = history
+        self._past: dict[str, _Past] = {}
 
     def days(self, sites: Sequence[str], now: Timestamp) -> Mapping[str, Sequence[Day]]:
         """Return the last 90 UTC days of each site, today the last; sites may be missing."""
-        return self._ask(lambda history: history.days(sites, days=DAYS, now=now), {})
+        known = {site: past for site in sites if (past := self._past.get(site)) and past.holds(now)}
+        others = [site for site in sites if site not in known]
+        found: dict[str, Sequence[Day]] = {}
+        if others:
+            found.update(self._days(others, DAYS, now))
+            for site, days in found.items():
+                self._past.pop(site, None)
+                self._past[site] = _Past(now, days[:-1])
+            for site in list(self._past)[:-_MOST_KEPT]:
+                self._past.pop(site, None)
+        if known:
+            today = self._days(list(known), 1, now)
+            found.update((site, [*known[site].days, *days]) for site, days in today.items())
+        return found
+
+    def _days(self, sites: Sequence[str], days: int, now: Timestamp) -> Mapping[str, list[Day]]:
+        nothing: Mapping[str, list[Day]] = {}
+        return self._ask(lambda history: history.days(sites, days=days, now=now), nothing)
 
     def uptime(
         self, sites: Sequence[str], begin: Timestamp, end: Timestamp
