@@ -1,8 +1,10 @@
 """A world that tests turn by hand: a clock, pools that do nothing by themselves, listeners."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from monitor.engine.events import BatchJudged, WorkerStarted
 from monitor.engine.pools import Batch, Judged
 from monitor.engine.threads import Visit
 from monitor.model import (
@@ -10,6 +12,7 @@ from monitor.model import (
     Analysis,
     Failure,
     HttpAnswer,
+    Job,
     Observation,
     Reason,
     Result,
@@ -108,17 +111,20 @@ class ManualAnalysis:
         self.jammed = False
         self.backlog = 0
 
-    def submit(self, sites, jobs) -> None:
+    def submit(self, sites: Sequence[Site], jobs: Sequence[Job]) -> None:
         self.batches.append(Batch(tuple(sites), tuple(jobs), submitted=0.0))
 
-    def on_judged(self, event):
+    def on_started(self, event: WorkerStarted) -> None:
         raise NotImplementedError
 
-    def tick(self):
+    def on_judged(self, event: BatchJudged) -> list[Judged]:
+        raise NotImplementedError
+
+    def tick(self) -> list[Judged]:
         decided, self.decided = self.decided, []
         return decided
 
-    def next_tick(self):
+    def next_tick(self) -> float | None:
         return None
 
     def judge(self, verdict: Verdict = UP, **more) -> None:
@@ -146,7 +152,7 @@ class Listener:
     def noted(self, state: SiteState, time: float, *, checked: bool) -> None:
         self.notes.append((state.status, time, checked))
 
-    def left(self, names, time: float) -> None:  # noqa: ARG002  nobody asks when
+    def left(self, names: Iterable[str], time: float) -> None:  # noqa: ARG002  nobody asks when
         self.gone += names
 
     def renamed(self, old: str, new: str) -> None:
@@ -155,11 +161,11 @@ class Listener:
     def publish(self, state: SiteState) -> None:
         self.published[state.site.name] = state
 
-    def remove(self, names) -> None:
+    def remove(self, names: Iterable[str]) -> None:
         for name in names:
             self.published.pop(name, None)
 
-    def bounds_changed(self, bounds) -> None:
+    def bounds_changed(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
 
     def started(self, lag: float) -> None:

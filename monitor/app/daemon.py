@@ -34,12 +34,14 @@ from monitor.clock import SystemClock
 from monitor.config.load import Tables
 from monitor.config.modules import SHIPPED
 from monitor.config.settings import Settings
-from monitor.engine.engine import Engine, Publisher, Recorder, nothing
+from monitor.engine.engine import Engine, nothing
 from monitor.engine.events import Inbox, Pinged, SitesChanged, StopRequested
 from monitor.engine.garbage import Garbage
 from monitor.engine.maintenance import planned
 from monitor.engine.orphans import start_reaping
 from monitor.engine.pools import AnalysisPool, PoolLimits
+from monitor.engine.ports import Publisher, Recorder
+from monitor.engine.schedule import Schedule
 from monitor.engine.state import Memory as Kept
 from monitor.engine.threads import ProbePool
 from monitor.errors import StartupError
@@ -309,6 +311,7 @@ class _Runtime:
         self.engine = Engine(
             clock=clock,
             inbox=inbox,
+            schedule=Schedule(clock.time() - clock.monotonic()),
             probes=self.probes,
             analysis=self.analysis,
             publisher=publisher,

@@ -5,18 +5,16 @@ The loop: owns every site, its state and its place in time; runs in the main thr
 with a clock turned by hand and pools that do nothing by themselves.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 from queue import Empty
-from typing import Any, Protocol
+from typing import Any
 
 from monitor.clock import Clock
-from monitor.engine import pressure
+from monitor.engine import notices, pressure
 from monitor.engine import result as results
+from monitor.engine.batcher import Batcher
 from monitor.engine.connectivity import Connectivity
 from monitor.engine.events import (
     BatchJudged,
@@ -29,8 +27,10 @@ from monitor.engine.events import (
     StopRequested,
     WorkerStarted,
 )
+from monitor.engine.lines import Check, Lines, Stage
 from monitor.engine.maintenance import Calendar
-from monitor.engine.pools import AnalysisPool, Judged
+from monitor.engine.pools import Judged
+from monitor.engine.ports import Judges, Meters, Probes, Publisher, Recorder
 from monitor.engine.schedule import Due, Schedule
 from monitor.engine.state import (
     Memory,
@@ -42,14 +42,10 @@ from monitor.engine.state import (
     skip,
     take_over,
 )
-from monitor.engine.threads import ProbePool, Visit
+from monitor.engine.tuning import Tuning
 from monitor.errors import ProbeError
-from monitor.logs import fields
 from monitor.model import (
     Analysis,
-    Bytes,
-    Failure,
-    HttpAnswer,
     Job,
     Load,
     Observation,
@@ -58,114 +54,22 @@ from monitor.model import (
     Site,
     SiteState,
     Status,
-    Timestamp,
     Verdict,
 )
 from monitor.past import Remembered
 
-_log = logging.getLogger(__name__)
-
-_BATCH_SITES = 64
-_BATCH_BYTES: Bytes = 4 * 1024**2
-_BATCH_WAIT: Seconds = 0.5
-_BATCH_SHARE = 0.05
-"""A round trip to a worker costs us about the same for one observation as for a dozen, so what
-has gathered in this time, or this share of a site's interval, travels together."""
-_AT_ONCE: Seconds = 0.005
-"""What somebody waits for gathers no longer."""
-_AHEAD = 40
-_SOONEST: Seconds = 0.05
-_EARLIEST: Seconds = 0.1
-"""So many checks are handed to the threads before their slots, which they wait for themselves, and
-each of them in this span of time before. The more, the seldomer the loop turns; but threads that
-wait get in each other's way."""
-_SEND: Seconds = 0.005
-"""Before its slot, a thread is sent to a check that none came back for."""
-_DOZE: Seconds = 0.1
-"""Up to this long the loop sleeps until the next thing to do, whatever comes in meanwhile: being
-woken costs more than most events do, and nobody is kept waiting by so little."""
-_FEW = 16
-_REST: Seconds = 0.002
-"""So many of a batch are recorded in one go, with a rest after it: a loop that is at it for long
-keeps threads from the interpreter, and what they check looks slow."""
-_MOST_EVENTS = 32
-"""Taken out of the inbox in one turn, before it is looked again what is due."""
-_MOST_STARTS = 32
-"""Checks that are handed to threads in one turn."""
-_EDGES = 100
-"""Maintenance windows that open or close in one turn: thousands of sites may share them, and what
-comes in meanwhile is not to wait for all."""
-_NAP: Seconds = 3600.0
-"""No wait is longer: the system refuses those of many years, and nobody needs them."""
-_SLOW: Seconds = 1.0
-"""A down check that took this long is expected to hold its next thread as long."""
+_TUNING = Tuning()
 
 
 def nothing() -> None:
     """Stand in for a callback that nobody wants."""
 
 
-class Meters(Protocol):
-    """What the engine tells of itself; each call must be cheap."""
-
-    def started(self, lag: Seconds) -> None: ...
-    def analysed(self, seconds: Seconds, jobs: int) -> None: ...
-    def sites(self, count: int) -> None: ...
-    def connectivity(self, up: bool | None) -> None: ...
-    def engine_restarted(self) -> None: ...
-
-
-class Publisher(Protocol):
-    """Where states go to be seen."""
-
-    def publish(self, state: SiteState) -> None: ...
-    def remove(self, names: Iterable[str]) -> None: ...
-    def bounds_changed(self, bounds: tuple[Seconds, ...]) -> None: ...
-
-
-class Recorder(Protocol):
-    """What remembers states; each call must be cheap, and never waits."""
-
-    def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None: ...
-    def left(self, names: Iterable[str], time: Timestamp) -> None: ...
-    def renamed(self, old: str, new: str) -> None: ...
-
-
-class _Stage(Enum):
-    WAITING = auto()
-    PROBING = auto()
-    ANALYSING = auto()
-    HELD = auto()
-
-
-@dataclass(slots=True)
-class _Check:
-    """
-    A check under way, from the moment it was due until it is recorded.
-
-    Attributes:
-        slow: Whether it was let in as one that is expected to hold its thread for long.
-        visit: Its place among those that threads begin; None while it waits for one.
-        began: When its thread did, on the monotonic clock.
-        seen: What the probe brought, body and all, while the rest is judged elsewhere.
-        reply: Where the result goes of a check that somebody asked for; its site is not listed.
-    """
-
-    site: Site
-    due: Seconds
-    stage: _Stage = _Stage.WAITING
-    slow: bool = False
-    visit: Visit | None = None
-    began: Seconds = 0.0
-    seen: Observation | None = None
-    reply: "Future[Result] | None" = None
-
-
 @dataclass(frozen=True, slots=True)
 class _Held:
     """A failure that is the site's own only if the monitor's connection stood after ``since``."""
 
-    check: _Check
+    check: Check
     result: Result
     since: Seconds
 
@@ -179,8 +83,10 @@ class Engine:
     site is in ``_under_way``, so that no second check of it begins. A check that somebody asked for
     goes the same way, and is answered instead of recorded.
 
-    Sites whose last check was down and slow wait in a line of their own and get half of the
-    threads at most: however many sites hang in their timeouts, the others have the other half.
+    What waits for a thread is in ``_lines``, what waits for a worker in ``_batcher``.
+
+    Args:
+        schedule: Without sites yet; the engine alone changes it from now on.
     """
 
     def __init__(
@@ -188,13 +94,15 @@ class Engine:
         *,
         clock: Clock,
         inbox: Inbox,
-        probes: ProbePool,
-        analysis: AnalysisPool,
+        schedule: Schedule,
+        probes: Probes,
+        analysis: Judges,
         publisher: Publisher,
         meters: Meters,
         recorder: Recorder,
         memory: Memory,
         as_text: results.AsText,
+        tuning: Tuning = _TUNING,
         on_stopping: Callable[[], None] = nothing,
         between_turns: Callable[[], None] = nothing,
     ) -> None:
@@ -207,22 +115,19 @@ class Engine:
         self._recorder = recorder
         self._memory = memory
         self._as_text = as_text
+        self._tuning = tuning
         self._on_stopping = on_stopping
         self._between_turns = between_turns
 
         self._bounds: tuple[Seconds, ...] = ()
         self._states: dict[str, SiteState] = {}
-        self._schedule = Schedule(clock.time() - clock.monotonic())
-        self._under_way: dict[str, _Check] = {}
-        self._healthy: deque[_Check] = deque()
-        self._slow: deque[_Check] = deque()
-        self._slow_probing = 0
+        self._schedule = schedule
+        self._under_way: dict[str, Check] = {}
+        self._lines = Lines(probes.threads, self._still_wanted)
         self._early: list[Due] = []  # slots to come of sites that are still being checked
         self._finished = 0  # checks since others were handed to threads
         self._latest: Seconds = 0.0  # of the lags of these
-        self._gathered: list[tuple[Site, Job]] = []  # the next batch
-        self._gathered_bytes: Bytes = 0
-        self._send_at: Seconds | None = None
+        self._batcher = Batcher(tuning)
         self._judged: deque[tuple[Site, Analysis]] = deque()  # to be recorded
         self._calendar = Calendar()
         self._connectivity = Connectivity()
@@ -274,11 +179,11 @@ class Engine:
             step(*args, **kwargs)
         except Exception:
             self._meters.engine_restarted()
-            _log.exception("engine_restarted")
+            notices.restarted()
             return False
         return True
 
-    def _go_on(self, step: Callable[..., None], check: _Check, *args: Any) -> None:
+    def _go_on(self, step: Callable[..., None], check: Check, *args: Any) -> None:
         """Take a step with a check; a bug in it ends the check, so that its site is not stuck."""
         if not self._survive(step, check, *args):
             self._under_way.pop(check.site.name, None)
@@ -296,11 +201,11 @@ class Engine:
                 self._survive(self._on_due, due, now)
         if self._stop_at is None or self._held:
             self._connectivity.begin_if_due(now)
-        for name, is_open in self._calendar.pop(self._clock.time(), _EDGES):
+        for name, is_open in self._calendar.pop(self._clock.time(), self._tuning.edges_at_once):
             self._survive(self._on_edge, name, is_open=is_open)
         self._hand_to_threads(now)
-        if self._send_at is not None and now >= self._send_at:
-            self._send_batch()
+        if self._batcher.send_at is not None and now >= self._batcher.send_at:
+            self._analysis.submit(*self._batcher.take())
 
     def load(self) -> Load:
         """Return what is under way; any thread may ask, as it takes nothing but lengths."""
@@ -308,11 +213,16 @@ class Engine:
         return Load(
             threads=self._probes.threads,
             busy=busy,
-            slow=min(self._slow_probing, busy),  # some may only wait for their slot
-            waiting=len(self._healthy),
-            waiting_slow=len(self._slow),
+            slow=min(self._lines.slow_probing, busy),  # some may only wait for their slot
+            waiting=self._lines.waiting,
+            waiting_slow=self._lines.waiting_slow,
             batches=self._analysis.backlog,
         )
+
+    @property
+    def held(self) -> int:
+        """How many failures wait for proof that the monitor itself was connected."""
+        return len(self._held)
 
     def handle(self, event: Event) -> None:
         """Do what one event asks for; never waits."""
@@ -340,14 +250,14 @@ class Engine:
     def _wait(self) -> Iterable[Event]:
         """Return what has happened: at least one event, or none when something else is due."""
         events: list[Event] = []
-        wait = self._wait_time()
-        if 0 < wait <= _DOZE and not self._is_awaited:
+        wait = self.wait_time()
+        if 0 < wait <= self._tuning.doze and not self._is_awaited:
             self._clock.sleep(wait)
             wait = 0
         try:
             if wait:
                 events.append(self._inbox.get(timeout=wait))
-            while len(events) < _MOST_EVENTS:
+            while len(events) < self._tuning.events_at_once:
                 events.append(self._inbox.get_nowait())
         except Empty:
             pass
@@ -356,13 +266,15 @@ class Engine:
     @property
     def _is_awaited(self) -> bool:
         """Whether somebody waits for the next event: a check for a thread, a person for the end."""
-        return bool(self._healthy or self._slow or self._once or self._stop_at is not None)
+        return not self._lines.empty or self._once or self._stop_at is not None
 
-    def _wait_time(self) -> Seconds:
+    def wait_time(self) -> Seconds:
+        """Return how long there is nothing to do, unless an event comes in; 0 if there is."""
         if self._is_over:
             return 0.0
+        tuning = self._tuning
         now = self._clock.monotonic()
-        moments = [self._stop_at, self._send_at, self._analysis.next_tick()]
+        moments = [self._stop_at, self._batcher.send_at, self._analysis.next_tick()]
         if self._runs_slots:
             moments += [due.at for due in self._early]
             next_due = self._schedule.next_due()
@@ -370,24 +282,28 @@ class Engine:
                 moments.append(next_due - self._look_away)
         unattended = self._probes.unattended()
         if unattended is not None:
-            moments.append(unattended - _SEND)
+            moments.append(unattended - tuning.send_before)
         if self._stop_at is None or self._held:
             moments.append(self._connectivity.next_due())
-        if self._open_lines and self._probes.free > 0:
-            moments.append(now + _AT_ONCE)
+        if self._probes.free > 0 and self._lines.open:
+            moments.append(now + tuning.batch_wait_awaited)
         if self._judged:
-            moments.append(now if self._is_awaited else now + _REST)
+            moments.append(now if self._is_awaited else now + tuning.record_rest)
         edge = self._calendar.next_edge()
         if edge is not None:
             moments.append(now + edge - self._clock.time())
-        soonest = min((moment for moment in moments if moment is not None), default=now + _NAP)
-        return min(max(0.0, soonest - now), _NAP)
+        soonest = min(
+            (moment for moment in moments if moment is not None), default=now + tuning.longest_wait
+        )
+        return min(max(0.0, soonest - now), tuning.longest_wait)
 
     @property
     def _ahead(self) -> Seconds:
         """How long before its slot a check is handed to the threads."""
-        rate = self._schedule.rate
-        return _EARLIEST if rate * _EARLIEST <= _AHEAD else max(_SOONEST, _AHEAD / rate)
+        rate, tuning = self._schedule.rate, self._tuning
+        if rate * tuning.ahead_most <= tuning.ahead:
+            return tuning.ahead_most
+        return max(tuning.ahead_least, tuning.ahead / rate)
 
     @property
     def _look_away(self) -> Seconds:
@@ -435,8 +351,8 @@ class Engine:
         self._early = [due for due in self._early if due.at > now]
         return come
 
-    def _why_not(self, check: _Check) -> str:
-        if check.stage is not _Stage.WAITING:
+    def _why_not(self, check: Check) -> str:
+        if check.stage is not Stage.WAITING:
             return "overrun"
         return "analysis_backlog" if self._analysis.jammed else "no_thread"
 
@@ -447,17 +363,19 @@ class Engine:
     def _enqueue(self, name: str, due: Seconds) -> None:
         state = self._states[name]
         last = state.finished
-        slow = last is not None and last.up is False and last.observation.duration >= _SLOW
-        check = self._under_way[name] = _Check(state.site, due, slow=slow)
-        (self._slow if slow else self._healthy).append(check)
+        slow = (
+            last is not None and last.up is False and last.observation.duration >= self._tuning.slow
+        )
+        check = self._under_way[name] = Check(state.site, due, slow=slow)
+        self._lines.join(check)
 
     def _on_requested(self, event: CheckRequested) -> None:
         if self._stop_at is not None:
             event.reply.cancel()
             return
-        check = _Check(event.site, self._clock.monotonic(), reply=event.reply)
+        check = Check(event.site, self._clock.monotonic(), reply=event.reply)
         self._under_way[event.site.name] = check
-        self._healthy.append(check)
+        self._lines.join(check)
 
     def _hand_to_threads(self, now: Seconds) -> None:
         # Those first for whose answers failures are held
@@ -467,54 +385,26 @@ class Engine:
                 break
             self._probes.submit(target, now)
         for _ in range(self._room(now)):
-            check = self._next_waiting()
+            check = self._lines.take()
             if check is None:
                 break
-            check.stage = _Stage.PROBING
+            check.stage = Stage.PROBING
             check.visit = self._probes.submit(check.site, check.due)
-            self._slow_probing += check.slow
-        self._probes.attend(now + self._look_away + _SEND)
+        self._probes.attend(now + self._look_away + self._tuning.send_before)
 
     def _room(self, now: Seconds) -> int:
         """Return how many checks may be let in now."""
         finished, self._finished = self._finished, 0
         latest, self._latest = self._latest, 0.0
-        due = min((line[0].due for line in self._open_lines), default=now)
+        due = self._lines.longest_due(now)
         if self._analysis.jammed:
             return 0
         # Many at a time only after another look: each of them adds to the pressure
         high = pressure.is_high(self._clock, max(latest, now - due))
-        most = finished if high else _MOST_STARTS
+        most = finished if high else self._tuning.starts_at_once
         return min(most, self._probes.free)
 
-    @property
-    def _slow_may_enter(self) -> bool:
-        return self._slow_probing < max(1, self._probes.threads // 2)
-
-    @property
-    def _open_lines(self) -> list[deque[_Check]]:
-        """The lines out of which a check may be let in; none is empty."""
-        lines = (self._healthy, self._slow) if self._slow_may_enter else (self._healthy,)
-        return [line for line in lines if line]
-
-    def _next_waiting(self) -> _Check | None:
-        line = self._healthy
-        first = self._first(line)
-        if self._slow and self._slow_may_enter:
-            slow = self._first(self._slow)
-            # Whoever is due longest, so that neither line waits for the other to be empty
-            if slow is not None and (first is None or slow.due < first.due):
-                line, first = self._slow, slow
-        if first is not None:
-            line.popleft()
-        return first
-
-    def _first(self, line: deque[_Check]) -> _Check | None:
-        while line and not self._still_wanted(line[0]):
-            line.popleft()
-        return line[0] if line else None
-
-    def _still_wanted(self, check: _Check) -> bool:
+    def _still_wanted(self, check: Check) -> bool:
         if check.reply is not None and check.reply.cancelled():
             self._under_way.pop(check.site.name, None)
         return self._under_way.get(check.site.name) is check
@@ -529,14 +419,14 @@ class Engine:
             self._on_target_asked(event)
             return
         check = self._under_way[site.name]
-        self._slow_probing -= check.slow
+        self._lines.leave(check)
         check.began = event.began
         lag = max(0.0, event.began - check.due)
         self._latest = max(self._latest, lag)
         self._meters.started(lag)
         self._go_on(self._take, check, event.outcome)
 
-    def _take(self, check: _Check, outcome: Observation | BaseException) -> None:
+    def _take(self, check: Check, outcome: Observation | BaseException) -> None:
         """Judge what a probe brought, or send it to a worker."""
         if isinstance(outcome, BaseException):
             self._spoil(check, outcome)
@@ -546,14 +436,12 @@ class Engine:
             analysis = Analysis(verdict=Verdict.down(failure))
             self._record(check, results.judged(check.site, outcome, analysis, self._as_text))
             return
-        check.stage = _Stage.ANALYSING
+        check.stage = Stage.ANALYSING
         check.seen = outcome
         self._gather(check, outcome)
 
-    def _gather(self, check: _Check, seen: Observation) -> None:
+    def _gather(self, check: Check, seen: Observation) -> None:
         site = check.site
-        if isinstance(seen.answer, HttpAnswer):
-            self._gathered_bytes += len(seen.answer.body)
         state = self._states.get(site.name)
         job = Job(
             observation=seen,
@@ -565,20 +453,9 @@ class Engine:
             site=site.name,
             secrets=site.with_secrets(seen.secrets).secrets,
         )
-        self._gathered.append((site, job))
         awaited = self._once or check.reply is not None
-        wait = _AT_ONCE if awaited else min(_BATCH_WAIT, site.interval * _BATCH_SHARE)
-        send_at = self._clock.monotonic() + wait
-        self._send_at = send_at if self._send_at is None else min(self._send_at, send_at)
-        if len(self._gathered) >= _BATCH_SITES or self._gathered_bytes >= _BATCH_BYTES:
-            self._send_batch()
-
-    def _send_batch(self) -> None:
-        sites, jobs = zip(*self._gathered, strict=True)
-        self._gathered = []
-        self._gathered_bytes = 0
-        self._send_at = None
-        self._analysis.submit(sites, jobs)
+        if self._batcher.add(site, job, self._clock.monotonic(), awaited=awaited):
+            self._analysis.submit(*self._batcher.take())
 
     # ------------------------------------------------------------ from a worker to the state
 
@@ -586,7 +463,7 @@ class Engine:
         batch = judged.batch
         self._meters.analysed(self._clock.monotonic() - batch.submitted, len(batch.jobs))
         if isinstance(judged.outcome, BaseException):
-            _log.error("analysis_failed", exc_info=judged.outcome)
+            notices.analysis_failed(judged.outcome)
             for site in batch.sites:
                 if check := self._analysed(site):
                     self._go_on(self._spoil, check, judged.outcome)
@@ -595,25 +472,26 @@ class Engine:
 
     def _record_some(self) -> None:
         """Record a few of the checks that are judged, more where many are."""
-        for _ in range(min(len(self._judged), max(_FEW, len(self._judged) // _FEW))):
+        few, judged = self._tuning.record_at_once, len(self._judged)
+        for _ in range(min(judged, max(few, judged // few))):
             site, analysis = self._judged.popleft()
             if check := self._analysed(site):
                 self._go_on(self._conclude, check, analysis)
 
-    def _analysed(self, site: Site) -> _Check | None:
+    def _analysed(self, site: Site) -> Check | None:
         """Return the check that waits for this site's verdict; a bug may have ended it."""
         check = self._under_way.get(site.name)
-        waits = check is not None and check.site is site and check.stage is _Stage.ANALYSING
+        waits = check is not None and check.site is site and check.stage is Stage.ANALYSING
         return check if waits else None
 
-    def _conclude(self, check: _Check, analysis: Analysis) -> None:
+    def _conclude(self, check: Check, analysis: Analysis) -> None:
         assert check.seen is not None  # noqa: S101  it is being analysed
         self._record(check, results.judged(check.site, check.seen, analysis, self._as_text))
 
-    def _spoil(self, check: _Check, error: BaseException) -> None:
+    def _spoil(self, check: Check, error: BaseException) -> None:
         self._record(check, self._spoilt(check, error))
 
-    def _spoilt(self, check: _Check, error: BaseException) -> Result:
+    def _spoilt(self, check: Check, error: BaseException) -> Result:
         if isinstance(error, ProbeError):
             detail = str(error)
         else:
@@ -621,11 +499,11 @@ class Engine:
             state = self._states.get(check.site.name)
             # Once is enough: a check that a bug spoils is repeated soon, and the bug with it
             if state is None or state.last is None or state.last.error != detail:
-                _log.error("check_failed", exc_info=error, extra=fields(site=check.site.name))
+                notices.check_failed(check.site, error)
         duration = self._clock.monotonic() - check.began
         return results.spoilt(check.site, self._clock.time() - duration, duration, detail)
 
-    def _record(self, check: _Check, result: Result) -> None:
+    def _record(self, check: Check, result: Result) -> None:
         """Enter a result, or hold it until it is known whose failure it is."""
         state = self._states.get(check.site.name)
         if result.up is not False or state is None or not self._depends_on_connection(state):
@@ -635,7 +513,7 @@ class Engine:
         elif _is_steadily_down(state):
             self._enter(check, result)  # it says nothing new, so it need not wait
         else:
-            check.stage = _Stage.HELD
+            check.stage = Stage.HELD
             now = self._clock.monotonic()
             self._held.append(_Held(check, result, now))
             self._connectivity.ask(now)
@@ -643,11 +521,10 @@ class Engine:
     def _depends_on_connection(self, state: SiteState) -> bool:
         return state.site.connectivity and bool(self._connectivity.targets)
 
-    def _enter(self, check: _Check, result: Result) -> None:
+    def _enter(self, check: Check, result: Result) -> None:
         name = check.site.name
         del self._under_way[name]
-        if _log.isEnabledFor(logging.DEBUG):
-            _tell_check(result)
+        notices.checked(result)
         if check.reply is not None:
             if check.reply.set_running_or_notify_cancel():
                 check.reply.set_result(result)
@@ -665,13 +542,7 @@ class Engine:
         elif result.error is not None or awaits_confirmation(state):
             retry = self._clock.monotonic() + state.site.confirm.retry_interval
             self._schedule.check_early(name, retry)
-        if transition is not None:
-            alarm = transition.after is Status.DOWN and not state.flapping
-            _tell(f"site_{transition.after}", state, transition.before, alarm=alarm)
-        if state.flapping and not before.flapping:
-            _tell("site_flapping", state, alarm=True)
-        elif before.flapping and not state.flapping:
-            _tell("site_steady", state, alarm=state.status is Status.DOWN)
+        notices.entered(before, state, transition)
 
     # ------------------------------------------------------------ what is not the sites' fault
 
@@ -685,11 +556,9 @@ class Engine:
         up = self._connectivity.up
         self._meters.connectivity(up)
         if up is False and before is not False:
-            targets = ",".join(target.target for target in self._connectivity.targets)
-            detail = fault.message if isinstance(fault, Failure) else str(fault)
-            _log.warning("connectivity_lost", extra=fields(targets=targets, detail=detail))
+            notices.connectivity_lost(self._connectivity.targets, fault)
         elif up and before is False:
-            _log.info("connectivity_regained", extra=fields(unknown=len(self._unproven)))
+            notices.connectivity_regained(len(self._unproven))
             self._check_unproven()
         self._release()
 
@@ -722,10 +591,7 @@ class Engine:
         state = self._states[name] = replace(self._states[name], maintenance=is_open)
         self._recorder.noted(state, self._clock.time(), checked=False)
         self._publisher.publish(state)
-        if is_open:
-            _tell("maintenance_began", state, alarm=False)
-        else:
-            _tell("maintenance_ended", state, alarm=state.status is Status.DOWN)
+        notices.maintenance(state)
 
     # ------------------------------------------------------------ the list changes, the end
 
@@ -799,7 +665,7 @@ class Engine:
         if check.visit is not None:
             if not self._probes.call_off(check.visit):
                 return
-            self._slow_probing -= check.slow
+            self._lines.leave(check)
         del self._under_way[name]
         if check.reply is not None:
             check.reply.cancel()
@@ -820,7 +686,7 @@ class Engine:
         self._on_stopping()
         for name in list(self._under_way):
             self._forget_waiting(name)
-        _log.info("stopping", extra=fields(in_flight=len(self._under_way), grace=event.grace))
+        notices.stopping(len(self._under_way), event.grace)
 
 
 def _is_steadily_down(state: SiteState) -> bool:
@@ -829,42 +695,3 @@ def _is_steadily_down(state: SiteState) -> bool:
 
 def _series_key(site: Site) -> tuple[object, ...]:
     return site.url, site.target, site.group, site.labels
-
-
-def _tell_check(result: Result) -> None:
-    verdict = result.analysis.verdict if result.analysis else None
-    _log.debug(
-        "checked",
-        extra=fields(
-            site=result.site,
-            up=result.up,
-            reason=verdict.reason if verdict else None,
-            error=result.error,
-            duration=round(result.observation.duration, 6),
-        ),
-    )
-
-
-def _tell(event: str, state: SiteState, before: Status | None = None, *, alarm: bool) -> None:
-    """
-    Say in one line how a site stands.
-
-    Args:
-        before: The confirmed state that ended, where one did.
-        alarm: Whether somebody should look; nobody needs to during maintenance.
-    """
-    analysis = state.finished.analysis if state.finished else None
-    verdict = analysis.verdict if analysis else None
-    _log.log(
-        logging.WARNING if alarm and not state.maintenance else logging.INFO,
-        event,
-        extra=fields(
-            site=state.site.name,
-            before=before,
-            state=None if before else state.status,
-            reason=verdict.reason if verdict else None,
-            detail=(verdict.message or None) if verdict else None,
-            flapping=state.flapping or None,
-            maintenance=state.maintenance or None,
-        ),
-    )

@@ -3,7 +3,6 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
-from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,12 +13,14 @@ from monitor.analysis.body import as_text
 from monitor.engine.engine import Engine
 from monitor.engine.events import (
     CheckRequested,
+    Inbox,
     Pinged,
     ProbeFinished,
     SitesChanged,
     StopRequested,
 )
 from monitor.engine.pools import Batch, Judged
+from monitor.engine.schedule import Schedule
 from monitor.engine.state import Memory
 from monitor.engine.threads import Visit
 from monitor.errors import ProbeError
@@ -56,7 +57,8 @@ class Rig:
 
     def __init__(self, threads: int = 8) -> None:
         self.clock = FakeClock()
-        self.inbox: Any = SimpleQueue()
+        self.inbox: Inbox = SimpleQueue()
+        self.schedule = Schedule(self.clock.time() - self.clock.monotonic())
         self.probes = ManualProbes(threads, self.clock)
         self.analysis = ManualAnalysis()
         self.listener = Listener()
@@ -64,8 +66,9 @@ class Rig:
         self.engine = Engine(
             clock=self.clock,
             inbox=self.inbox,
-            probes=cast(Any, self.probes),
-            analysis=cast(Any, self.analysis),
+            schedule=self.schedule,
+            probes=self.probes,
+            analysis=self.analysis,
             publisher=self.listener,
             meters=self.listener,
             recorder=self.listener,
@@ -131,7 +134,7 @@ def test_a_batch_is_recorded_in_small_pieces():
     recorded = []
     for _ in range(3):
         recorded.append(sum(one.status is Status.UP for one in rig.listener.published.values()))
-        assert rig.engine._wait_time() > 0
+        assert rig.engine.wait_time() > 0
         rig.engine.start_due_checks()
     assert recorded == [16, 32, 40]
 
@@ -149,7 +152,7 @@ def test_a_failure_without_an_answer_is_judged_at_once(rig):
 def test_the_loop_sleeps_until_the_next_slot(rig):
     """What comes in within a moment of the next look wakes nobody, and is taken with it."""
     rig.list(site(interval=10.0))
-    until = rig.engine._wait_time()
+    until = rig.engine.wait_time()
     rig.clock.advance(until - 0.09)
     reply: Future[None] = Future()
     rig.inbox.put(Pinged(reply))
@@ -162,7 +165,7 @@ def test_the_loop_sleeps_until_the_next_slot(rig):
 def near_slot(rig: Rig, interval: float = 10.0) -> float:
     """List a site, and return its slot once it has come near."""
     rig.list(site(interval=interval))
-    rig.clock.advance(rig.engine._wait_time())
+    rig.clock.advance(rig.engine.wait_time())
     rig.engine.start_due_checks()
     (moment,) = rig.probes.moments
     assert rig.clock.now < moment < rig.clock.now + 0.1
@@ -175,7 +178,7 @@ def test_a_check_is_handed_out_before_its_slot(rig):
     (listed,) = rig.probes.take()
     rig.finish(listed, refused(), began=slot + 0.002)
     assert rig.listener.lags == [pytest.approx(0.002)]
-    assert rig.engine._wait_time() > 9.0
+    assert rig.engine.wait_time() > 9.0
 
 
 @pytest.mark.parametrize(("rate", "ahead"), [(50, 0.1), (500, 0.08), (2000, 0.05)])
@@ -186,7 +189,7 @@ def test_threads_wait_for_no_more_than_a_few_slots_each(rate, ahead):
     for _ in range(10):  # each turn hands out only some
         rig.engine.start_due_checks()
     assert ahead / 2 < max(rig.probes.moments) - rig.clock.now <= ahead
-    assert rig.engine._wait_time() == pytest.approx(ahead / 2, abs=ahead / 4)
+    assert rig.engine.wait_time() == pytest.approx(ahead / 2, abs=ahead / 4)
 
 
 def test_a_check_that_ends_just_before_the_next_slot_costs_none(rig):
@@ -195,9 +198,9 @@ def test_a_check_that_ends_just_before_the_next_slot_costs_none(rig):
     (listed,) = rig.probes.take()
     rig.clock.advance(0.98)
     rig.engine.start_due_checks()
-    assert rig.engine._wait_time() < 0.1
+    assert rig.engine.wait_time() < 0.1
     rig.finish(listed, refused())
-    rig.clock.advance(rig.engine._wait_time())
+    rig.clock.advance(rig.engine.wait_time())
     rig.engine.start_due_checks()
     assert len(rig.probes.take()) == 1
     assert rig.state().counters.skipped == {}
@@ -250,7 +253,7 @@ def test_the_loop_does_not_sleep_while_somebody_waits():
     rig.list(site("a", interval=10.0), site("b", interval=10.0))
     rig.advance(10.0)
     (first,) = rig.probes.take()
-    rig.clock.advance(rig.engine._wait_time() - 0.01)
+    rig.clock.advance(rig.engine.wait_time() - 0.01)
     rig.inbox.put(ProbeFinished(first, refused(), rig.clock.now))
     before = rig.clock.now
     rig.engine.turn()
@@ -339,8 +342,7 @@ def test_a_mass_outage_leaves_half_of_the_threads():
     sick_held = [name for name in held if name.startswith("sick")]
     assert len(sick_held) <= 8
     assert any(name.startswith("well") for name in held)
-    assert rig.engine._slow_probing <= 4
-    assert rig.engine.load().slow == rig.engine._slow_probing
+    assert 0 < rig.engine.load().slow <= 4
     assert rig.engine.load().waiting_slow > 0
 
 
@@ -687,11 +689,11 @@ def test_maintenance_begins_and_ends_on_time(rig, caplog):
     rig.finish(next(one for one in rig.probes.take() if one.name == "shop"), answered())
     rig.judge()
     assert rig.state().shown is Status.UP
-    assert rig.engine._wait_time() <= 0.11
+    assert rig.engine.wait_time() <= 0.11
     rig.advance(0.2)
     assert rig.state().shown is Status.MAINTENANCE
     assert rig.state().status is Status.UP
-    rig.engine._schedule.check_early("shop", rig.clock.now)
+    rig.schedule.check_early("shop", rig.clock.now)
     rig.advance(0.2)
     rig.finish(next(one for one in rig.probes.take() if one.name == "shop"), refused())
     assert (rig.state().status, rig.state().shown) == (Status.DOWN, Status.MAINTENANCE)
@@ -844,11 +846,11 @@ def test_a_known_loss_needs_no_further_proof(tethered):
     """While the connection is known to be lost a failure is an error at once; a success counts."""
     tethered.advance(10.0)
     targets(tethered)
-    tethered.engine._schedule.check_early("shop", tethered.clock.now)
+    tethered.schedule.check_early("shop", tethered.clock.now)
     tethered.advance(0.1)
     tethered.finish(tethered.probes.take()[0], refused())
     assert tethered.state().counters.errors == 1
-    tethered.engine._schedule.check_early("shop", tethered.clock.now)
+    tethered.schedule.check_early("shop", tethered.clock.now)
     tethered.advance(0.1)
     tethered.finish(tethered.probes.take()[0], answered())
     tethered.judge()
@@ -860,7 +862,7 @@ def test_a_site_that_is_down_anyway_waits_for_nothing(tethered):
     tethered.finish(shop(tethered), refused())
     tethered.advance(1.1)
     targets(tethered, answered())
-    tethered.engine._schedule.check_early("shop", tethered.clock.now)
+    tethered.schedule.check_early("shop", tethered.clock.now)
     tethered.finish(shop(tethered), refused())
     assert tethered.state().counters.failures == {Reason.CONNECT_REFUSED: 2}
     tethered.advance(1.1)
@@ -911,7 +913,7 @@ def test_a_pulled_cable_takes_nobody_down(data):
     begun = {}
     for step in data.draw(st.lists(st.sampled_from(["cable", "wait", "end", "end"]), max_size=80)):
         match step:
-            case "cable" if lies or not rig.engine._held:  # else it was over before it was noticed
+            case "cable" if lies or not rig.engine.held:  # else it was over before it was noticed
                 lies = not lies
             case "wait":
                 rig.advance(0.5)
@@ -1038,7 +1040,7 @@ def test_an_enormous_interval_is_waited_for_in_pieces(rig):
     rig.list(site(interval=1e15))
     rig.advance(60.0)
     rig.probes.take()
-    assert 0 < rig.engine._wait_time() <= 3600.0
+    assert 0 < rig.engine.wait_time() <= 3600.0
 
 
 def test_a_site_goes_on_after_a_restart_as_it_was_left(rig, caplog):
