@@ -7,12 +7,14 @@ microseconds for thousands.
 """
 
 import json
+import math
 import sys
 from array import array
 from collections.abc import Callable, Iterator
 
 from monitor.history.rollup import UP, Microseconds, Outcome
 from monitor.history.uptime import Milliseconds
+from monitor.model import Timestamp
 
 SLOTS = 900
 """A site's results are packed once in so many seconds; in each second the sites of one slot."""
@@ -117,5 +119,6 @@ def outcome_of(up: bool | None, reason: str | None) -> str:
     return UP if up else reason or "down"
 
 
-def milliseconds(time: float) -> Milliseconds:
-    return round(time * 1000)
+def milliseconds(time: Timestamp) -> Milliseconds:
+    """Return the whole milliseconds of a moment, cut as where it is shown; the same once more."""
+    return math.floor(time * 1000 + 0.001)

@@ -65,6 +65,8 @@ _FEW = 20
 _ALIVE: Milliseconds = 20_000
 """A daemon that was seen in so much time goes on, and what lasts of its sites lasts until now."""
 
+_EVER: Milliseconds = 2**52
+
 _CONDITIONS = {str(one): one for one in Condition}
 _REASONS = {str(one): one for one in Reason}
 
@@ -136,7 +138,7 @@ class Reader:
             down = _ever_down(connection, some, first, last)
             some = [one for one in some if one.id in down]
             since = min((down[one.id] for one in some), default=first)
-            spans = _spans(connection, some, since, last, from_good=True)
+            spans = _spans(connection, some, since, _EVER, from_good=True)
         for site in some:
             for one in outages(spans.get(site.id, ())):
                 if one.begin < last and one.end > first:
@@ -209,7 +211,7 @@ class Reader:
             return [
                 (number * level.step / SECOND, rollup)
                 for one in self._sites(connection, [site])
-                for number, rollup in sorted(_entries(connection, one.id, level, 0, 2**45))
+                for number, rollup in sorted(_entries(connection, one.id, level, 0, _EVER))
             ]
 
     def listing(self) -> list[Listing]:
@@ -550,7 +552,7 @@ def _spans(
     """
     if not sites:
         return {}
-    until = {site.id: min(site.until, end) for site in sites}
+    until = {site.id: site.until for site in sites}
     states, windows = (
         _track(connection, sites, until, track, begin, end, from_good=from_good)
         for track in (schema.STATE_TRACK, schema.MAINTENANCE_TRACK)
@@ -574,7 +576,7 @@ def _track(
     for site, start, stop, condition, reason, message in rows:
         known = until.get(site)
         if known is not None:
-            stop = known if stop is None else min(stop, end)  # noqa: PLW2901  what lasts
+            stop = known if stop is None else stop  # noqa: PLW2901  what lasts
             if stop > start:
                 found[site].append(Stretch(start, stop, _CONDITIONS[condition], reason, message))
     return found

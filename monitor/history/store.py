@@ -144,11 +144,11 @@ def migrate(connection: Connection) -> None:
         )
     if revision is not None and revision > REVISION:
         raise newer(connection, revision)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic.config import Config  # noqa: PLC0415  see above
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415  see above
     from alembic.script import ScriptDirectory  # noqa: PLC0415  see above
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     script = ScriptDirectory(str(Path(__file__).with_name("migrations")))
 
     def steps(before: Any, _: Any) -> Any:

@@ -45,7 +45,7 @@ class Postgres:
         self._made += 1
         name = f"history_{self._made}"
         self._run("createdb", "-h", str(self.folder), "-U", "monitor", name)
-        return f"postgresql://monitor:secret@/{name}?host={quote(str(self.folder), safe='')}"
+        return f"postgresql://monitor:open-sesame@/{name}?host={quote(str(self.folder), safe='')}"
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(

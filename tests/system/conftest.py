@@ -1,7 +1,12 @@
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 import trustme
 
-from tests.system.processes import Daemon, Nginx, Prometheus
+from tests.history.postgres import Postgres, required
+from tests.system.processes import Daemon, Moody, Nginx, Prometheus
 
 
 @pytest.fixture(scope="session")
@@ -48,4 +53,22 @@ def prometheus(real, tmp_path):
 
     yield start
     for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def moody():
+    with Moody() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def pg():
+    """A PostgreSQL server of the test's own, to be stopped and started."""
+    required()
+    with TemporaryDirectory(prefix="monitor-pg-") as folder:
+        server = Postgres(Path(folder))
+        yield server
         server.stop()

@@ -4,43 +4,9 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
-import pytest
 
 from tests.system.processes import free_port, until
-
-
-class Moody(HTTPServer):
-    """Answers with 200, or with 503 while it is told to, or with each in turn."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.mood = "well"
-        self.count = 0
-        self.url = f"http://127.0.0.1:{self.server_port}/"
-
-
-class _Answer(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.server.count += 1
-        sick = self.server.mood == "sick" or (self.server.mood == "moody" and self.server.count % 2)
-        self.send_response(503 if sick else 200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def moody():
-    with Moody() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def test_a_window_that_is_open(start, moody):

@@ -1,0 +1,164 @@
+"""What a daemon remembers, seen from outside: killed, restarted, with a store that fails."""
+
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from datetime import datetime
+
+import pytest
+
+from monitor.past import Condition
+from tests.system.processes import Daemon, until
+
+SITES = """
+sites:
+  - {{name: moody, url: "{url}", interval: 200ms, timeout: 150ms, confirm: {{failures: 2}}}}
+  - {{name: closed, url: "tcp://127.0.0.1:1", interval: 200ms, timeout: 150ms}}
+{more}
+"""
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "monitor", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def exported(daemon, data, site):
+    done = command(
+        *("history", "export", "spans", "--format", "jsonl", "--site", site),
+        *("--config", daemon.sites, "--data", data),
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def lives(tmp_path, moody, times, more=""):
+    """Kill a daemon at random moments and start it again; return the last one."""
+    data = tmp_path / "data"
+    chosen = random.Random(times)  # noqa: S311  when to kill is no secret
+    text = SITES.format(url=moody.url, more=more)
+    since = None
+    for life in range(times):
+        daemon = Daemon(tmp_path, text, MONITOR_DATA=str(data))
+        try:
+            until(lambda d=daemon: d.site("closed")["state"] == "down", "being down")
+            found = daemon.site("closed")
+            since = since or found["since"]
+            assert found["since"] == since, "the state was forgotten"
+            time.sleep(chosen.uniform(0, 1.5))
+            moody.mood = chosen.choice(["well", "sick"])
+            time.sleep(chosen.uniform(0, 1))
+        finally:
+            daemon.kill()
+        told = daemon.log.read_text().count("site_down site=closed")
+        assert told == (0 if life else 1), "an outage was told twice"
+    daemon = Daemon(tmp_path, text, MONITOR_DATA=str(data))
+    try:
+        until(lambda: daemon.metrics().get("monitor_history_persistent") == 1, "the store")
+        assert daemon.site("closed")["since"] == since
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+    return daemon, data
+
+
+def test_a_daemon_that_is_killed_forgets_nothing(tmp_path, moody):
+    """At random moments, several times: one outage, told once; spans are whole."""
+    daemon, data = lives(tmp_path, moody, int(os.environ.get("MONITOR_KILLS", "5")))
+    check = command("history", "check", "--config", daemon.sites, "--data", data)
+    assert check.returncode == 0, check.stdout + check.stderr
+    spans = exported(daemon, data, "closed")
+    assert {one["condition"] for one in spans} <= {Condition.DOWN, Condition.UNOBSERVED}
+    assert [one["end"] for one in spans[:-1]] == [one["begin"] for one in spans[1:]]
+    for one in exported(daemon, data, "moody"):
+        assert datetime.fromisoformat(one["begin"]) < datetime.fromisoformat(one["end"])
+    report = command("report", "--config", daemon.sites, "--data", data)
+    assert report.returncode == 0
+    assert "closed" in report.stdout
+
+
+@pytest.mark.real
+def test_postgresql_may_be_restarted(tmp_path, moody, pg):
+    """Meanwhile checks go on from memory, one warning says so, and nothing is lost."""
+    more = f"history: {{store: {json.dumps(pg.database())}}}"
+    text = SITES.format(url=moody.url, more=more)
+    daemon = Daemon(tmp_path, text)
+    try:
+        until(lambda: daemon.metrics().get("monitor_history_persistent") == 1, "the store")
+        pg.stop()
+        until(lambda: daemon.metrics()["monitor_history_persistent"] == 0, "the loss")
+        assert daemon.metrics()["monitor_history_write_errors_total"] >= 1
+        moody.mood = "sick"
+        until(lambda: daemon.site("moody")["state"] == "down", "a turn meanwhile")
+        checks = daemon.site("moody")["checks"]
+        pg.start()
+        until(lambda: daemon.metrics()["monitor_history_persistent"] == 1, "the return")
+        assert daemon.site("moody")["checks"] >= checks
+        assert daemon.metrics()["monitor_history_results_dropped_total"] == 0
+        [outage] = json.loads(daemon.get("/api/v1/outages?site=moody")[1])["outages"]
+        assert outage["end"] is None
+        found = json.loads(daemon.get("/api/v1/sites/moody/results?limit=10000")[1])["results"]
+        assert len(found) >= checks
+        log = daemon.log.read_text()
+        assert (log.count("history_not_persistent"), log.count(" history_persistent")) == (1, 1)
+        assert "Traceback" not in log
+        assert "open-sesame" not in log
+    finally:
+        daemon.kill()
+
+
+@pytest.mark.parametrize("what", ["no database", "newer", "folder is a file"])
+def test_a_store_that_cannot_be_used_stops_no_check(tmp_path, moody, what):
+    """One warning, a gauge that says so, and the file stays as it was."""
+    data = tmp_path / "data"
+    said = {"no database": "not a database", "newer": "newer version", "folder is a file": "data"}
+    if what == "folder is a file":
+        data.write_text("mine")
+    else:
+        data.mkdir()
+    if what == "no database":
+        (data / "history.db").write_bytes(b"mine, and no database at all\n" * 100)
+    elif what == "newer":
+        with sqlite3.connect(data / "history.db") as connection:
+            connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+            connection.execute("INSERT INTO alembic_version VALUES ('9999')")
+        connection.close()
+    daemon = Daemon(tmp_path, SITES.format(url=moody.url, more=""), MONITOR_DATA=str(data))
+    try:
+        until(lambda: daemon.site("closed")["state"] == "down", "a check")
+        until(lambda: daemon.metrics()["monitor_history_write_errors_total"] >= 2, "two attempts")
+        assert daemon.metrics()["monitor_history_persistent"] == 0
+        assert daemon.get("/-/ready")[0] == 200
+        [line] = [one for one in daemon.log.read_text().splitlines() if "not_persistent" in one]
+        assert said[what] in line
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+    if what == "no database":
+        assert (data / "history.db").read_bytes().startswith(b"mine")
+        check = command("history", "check", "--config", daemon.sites, "--data", data)
+        assert check.returncode == 2
+        assert "Traceback" not in check.stderr
+
+
+def test_a_second_daemon_says_who_has_the_folder(tmp_path, moody):
+    """And ends with status 2; the first goes on."""
+    data = tmp_path / "data"
+    daemon = Daemon(tmp_path, SITES.format(url=moody.url, more=""), MONITOR_DATA=str(data))
+    try:
+        second = command(
+            *("run", "--config", daemon.sites, "--listen", "127.0.0.1:0", "--data", data)
+        )
+        assert second.returncode == 2
+        assert f"in use by process {daemon.process.pid}" in second.stderr
+        assert daemon.get("/-/healthy")[0] == 200
+    finally:
+        daemon.kill()
