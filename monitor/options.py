@@ -9,6 +9,7 @@ rule and documentation thus stand in one place.
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, field
 from enum import Enum
 from typing import Annotated, Any, Protocol, runtime_checkable
@@ -177,6 +178,11 @@ def parse_size(value: Any) -> Bytes:
     return int(float(match[1]) * _SIZE_UNITS[match[2]])
 
 
+DOUBTS: ContextVar[list[tuple[str, str]] | None] = ContextVar("doubts", default=None)
+"""Gathers, while a file is read, values that are allowed and hardly meant, each with the reason."""
+_LITERAL_BRACES = re.compile(r"(?<!\\)(?:\\\\)*\{,(\d+)\}")
+
+
 def parse_regex(value: Any) -> str:
     """
     Return the pattern itself, once RE2 has accepted it: linear time on any input.
@@ -187,7 +193,17 @@ def parse_regex(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a pattern; put it in quotes")  # noqa: TRY004
     compile_regex(value)
+    if found := _LITERAL_BRACES.search(value):
+        most = found[1]
+        note_doubt(value, f"RE2 takes {{,{most}}} literally; to repeat, write {{0,{most}}}")
     return value
+
+
+def note_doubt(value: str, why: str) -> None:
+    """Note that a value is allowed and hardly meant, where somebody gathers such values."""
+    doubts = DOUBTS.get()
+    if doubts is not None:
+        doubts.append((value, why))
 
 
 def compile_regex(pattern: str, *, binary: bool = False) -> Any:

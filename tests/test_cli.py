@@ -259,6 +259,33 @@ def test_validate_is_silent_about_good_files(listed):
     assert monitor("validate", listed).stdout == "1 site, no problem\n"
 
 
+def test_validate_warns_of_what_is_hardly_meant(tmp_path):
+    """RE2 takes {,3} for four characters: a list that has it is good, and somebody is told."""
+    path = tmp_path / "sites.yaml"
+    path.write_text(
+        "defaults: {expect: {body: {not_matches: 'x{,2}'}}}\n"
+        "sites:\n"
+        "  - {name: a, url: http://a.test, expect: {header: {server: 'a{,3}'}}}\n"
+        "  - {name: b, url: tcp://b.test:1, tcp: {dialogue: [{expect: 'b{,10}'}]}}\n"
+        "  - {name: c, url: http://c.test, extract: {v: {matches: '(c{,4})'}}}\n"
+        "  - {name: d, url: tcp://d.test:1, tcp: {dialogue: [{expect: 'b{0,3}\\{,3}'}]}}\n"
+    )
+    done = monitor("validate", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    *warnings, last = done.stdout.splitlines()
+    assert last == "4 sites, no problem"
+    assert [line.removeprefix(f"{path}:").partition(": RE2")[0] for line in sorted(warnings)] == [
+        "1:41: warning: defaults.expect.body",
+        "3:61: warning: sites[0].expect.header",
+        "4:60: warning: sites[1].tcp",
+        "5:58: warning: sites[2].extract",
+    ]
+    assert all("; to repeat, write {0," in line for line in warnings)
+    document = json.loads(monitor("validate", "--json", path).stdout)
+    assert (document["valid"], document["problems"]) == (True, [])
+    assert {warning["line"] for warning in document["warnings"]} == {1, 3, 4, 5}
+
+
 def test_the_configuration_may_come_from_the_environment(listed):
     """$MONITOR_CONFIG stands for --config."""
     assert monitor("validate", MONITOR_CONFIG=str(listed)).returncode == 0

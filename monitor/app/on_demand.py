@@ -66,7 +66,8 @@ class LiveProbes:
         if not settings.enabled:
             text = "only listed sites are shown here, by /probe?site=NAME; probe_endpoint.enabled"
             raise Refused(404, f"{text} lets other targets be checked")
-        if query.module is not None and query.module not in config.modules:
+        known = {*config.modules, *config.set_aside}
+        if query.module is not None and query.module not in known:
             raise Refused(400, f'Unknown module "{query.module[:_LONGEST_ECHO]}"')
         patience = _patience(query.scrape_timeout)
         if not query.target:
@@ -74,7 +75,11 @@ class LiveProbes:
         target = _unescaped(query.target)
         if "\\" in target:  # of which host this is the end, not all who read URLs agree
             raise Refused(400, "target holds a backslash; write %5C")
-        module = config.modules[query.module or default_module(target)]
+        name = query.module or default_module(target)
+        if name in config.set_aside:
+            text = f'Module "{name[:_LONGEST_ECHO]}" is left out: {config.set_aside[name]}'
+            raise Refused(400, text)
+        module = config.modules[name]
         site = _with_hostname(self._site(module, target, patience), query.hostname)
         site = _guarded(site, Guard.of(settings.allow))
         if len(self._waiting) >= settings.concurrent:

@@ -265,6 +265,8 @@ class Reloader:
         self._stopped = False
         self._watcher.update(self._watched(config.files))
         self._internal.reloaded(ok=True, time=SystemClock().time())
+        for warning in config.warnings:
+            _log.warning("config_warning", extra=fields(problem=str(warning)))
         for scheme in sorted({site.scheme for site in config.sites}):
             obstacle = self._tables.probes[scheme].obstacle
             if obstacle is not None and (why := obstacle()):

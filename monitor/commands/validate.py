@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -24,25 +25,32 @@ def validate(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
     """
     Print every problem of the configuration, or of each FILE by itself, with its place.
 
-    Exits with 0 if there is no problem, with 2 otherwise.
+    Exits with 0 if there is no problem, with 2 otherwise. A warning tells of what is allowed but
+    probably not meant, and of modules that are left out; it does not change the exit status.
     """
     problems: list[Problem] = []
+    warnings: list[Problem] = []
     sites = 0
     for path in files or (config,):
         try:
-            sites += len(load(path, daemon.TABLES, os.environ).sites)
+            loaded = load(path, daemon.TABLES, os.environ)
+            sites += len(loaded.sites)
+            warnings += loaded.warnings
         except ConfigError as error:
             problems += error.problems
     if as_json:
-        listed = [
-            {"file": one.file, "line": one.line, "column": one.column, "message": one.message}
-            for one in problems
-        ]
-        document = {"valid": not problems, "sites": sites, "problems": listed}
+        document = {
+            "valid": not problems,
+            "sites": sites,
+            "problems": list(map(asdict, problems)),
+            "warnings": list(map(asdict, warnings)),
+        }
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         for problem in problems:
             click.echo(str(problem))
+        for one in warnings:
+            click.echo(f"{one.file}:{one.line}:{one.column}: warning: {one.message}")
         if not problems:
             click.echo(f"{sites} {'site' if sites == 1 else 'sites'}, no problem")
     sys.exit(BAD if problems else OK)

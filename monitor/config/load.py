@@ -8,10 +8,11 @@ and whose defaults hold where, is the business of documents.py; what a site may 
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from monitor.config.blackbox.draft import Translation
 from monitor.config.blackbox.reader import BlackboxReader
 from monitor.config.documents import Document, DocumentReader
 from monitor.config.files import check_readable
@@ -28,7 +29,7 @@ from monitor.config.schema import EXTENSION, Decoder, Forms
 from monitor.config.settings import Settings
 from monitor.config.sites import SiteFound, SiteReader
 from monitor.config.substitute import Substituter
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, Problem
 from monitor.model import Site
 from monitor.secrecy import every_form
 from monitor.statuspage import Published
@@ -40,6 +41,9 @@ _SECTIONS = ("defaults", "include", "sites", "connectivity", "modules", "blackbo
 _CONNECTIVITY_TIMEOUT: Seconds = 5.0
 """For each target: as long as it is silent, it is not known whose failures those of sites are."""
 _SHIPPED = Source(Path("modules"), "modules")
+
+_CEL = "_cel: "
+_LEFT_OUT = "this module is left out"
 
 _Record = TypeVar("_Record")
 
@@ -58,6 +62,8 @@ class Config:
         connectivity: What tells whether the monitor's own connection stands.
         published: The status pages and announcements.
         secret_settings: What of the settings must never be shown.
+        set_aside: Modules of blackbox_exporter files that cannot be had here, each with the reason.
+        warnings: What is allowed and hardly meant, and what was left out.
     """
 
     sites: tuple[Site, ...]
@@ -68,6 +74,8 @@ class Config:
     connectivity: tuple[Site, ...]
     published: Published
     secret_settings: tuple[str, ...] = ()
+    set_aside: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[Problem, ...] = ()
 
     def secrets(self) -> set[str]:
         """Return whatever in it must never be shown."""
@@ -145,6 +153,7 @@ class _Load:
         )
         self._options_files: dict[Path, None] = {}
         self._secret_settings: tuple[str, ...] = ()
+        self._set_aside: dict[str, str] = {}
 
     def run(self, shown: str, read: Callable[[DocumentReader], None]) -> Config:
         read(self._documents)
@@ -174,6 +183,8 @@ class _Load:
             connectivity=connectivity,
             published=published,
             secret_settings=self._secret_settings,
+            set_aside=self._set_aside,
+            warnings=self._problems.warnings(),
         )
 
     def _check_keys(self, top: MappingNode) -> None:
@@ -287,7 +298,7 @@ class _Load:
         for name, entry in shipped.entries.items() if shipped else ():
             if found := self._modules.read(name, entry.value, ("modules", name)):
                 modules[name] = found[0]
-        for name, written, node, origins in self._written_modules():
+        for name, written, node, foreign in self._written_modules():
             path = ("modules", name)
             if other := names.get(name):
                 there = f"{other.source.shown}:{other.line}:{other.column}"
@@ -295,31 +306,60 @@ class _Load:
                 self._problems.add(written, path, message)
                 continue
             names[name] = written
-            with self._problems.told_as(origins):
+            found = self._foreign_module(foreign) if foreign else None
+            if not foreign:
                 found = self._modules.read(name, node, path)
             if found:
                 modules[name] = found[0]
                 self._options_files.update(dict.fromkeys(found[1]))
+            else:
+                modules.pop(name, None)  # one of those that are always there does not stand in
         return modules, bool(names)
 
-    def _written_modules(self) -> Iterator[tuple[str, Node, Node, Mapping[KeyPath, KeyPath]]]:
-        """Yield each module's name, where it stands, the module, and what it was made from."""
+    def _foreign_module(self, module: Translation) -> tuple[Module, tuple[Path, ...]] | None:
+        """
+        Return a module of a blackbox_exporter file; None where it is set aside.
+
+        That program reads the file, so one module that has no equivalent here, or names a file that
+        is not there, must not cost all others. It is told, and /probe refuses it.
+        """
+        for remark in module.remarks:
+            if remark.wrong:
+                self._problems.add(remark.node, remark.path, remark.text)
+            else:
+                self._problems.warn(remark.node, remark.path, f"{_LEFT_OUT}: {remark.text}")
+        why = [remark.text for remark in module.remarks]
+        found = None
+        if module.node is not None and not why:
+            before = len(self._problems)
+            with self._problems.told_as(module.origins):
+                found = self._modules.read(module.name, module.node, ("modules", module.name))
+            for problem in self._problems.taken_since(before):
+                if _CEL in problem.message:  # broken there as well, and not what anyone meant
+                    self._problems.again(problem)
+                else:
+                    self._problems.warn_again(problem, _LEFT_OUT)
+                why.append(problem.message)
+        if found is None:
+            self._set_aside[module.name] = why[0]
+        return found
+
+    def _written_modules(self) -> Iterator[tuple[str, Node, Node, Translation | None]]:
+        """Yield each module's name, where it stands, the module, and whose translation it is."""
         for document in self._documents.documents:
             if foreign := document.top.entries.get("blackbox_modules"):
                 yield from self._blackbox_modules(foreign.value)
             written = document.top.entries.get("modules")
             if written and isinstance(written.value, MappingNode):
                 for name, entry in written.value.entries.items():
-                    yield name, entry.key, entry.value, {}
+                    yield name, entry.key, entry.value, None
             elif written:
                 message = "must be a mapping of modules by name"
                 if is_empty(written.value):
                     message = "is empty; list modules, or write {} to have none"
                 self._problems.add(written.value, ("modules",), message)
 
-    def _blackbox_modules(
-        self, item: Node
-    ) -> Iterator[tuple[str, Node, Node, Mapping[KeyPath, KeyPath]]]:
+    def _blackbox_modules(self, item: Node) -> Iterator[tuple[str, Node, Node, Translation]]:
         key = "blackbox_modules"
         if not isinstance(item, Scalar) or not item.text:
             self._problems.add(item, (key,), "must be the path of a blackbox_exporter file")
@@ -339,10 +379,7 @@ class _Load:
             message = f"{shown} holds no module; write some, or leave {key} out"
             self._problems.add(item, (key,), message)
         for one in found:
-            for remark in one.remarks:
-                self._problems.add(remark.node, remark.path, f"is not possible: {remark.text}")
-            if one.node is not None and not one.remarks:
-                yield one.name, one.written, one.node, one.origins
+            yield one.name, one.written, one.written, one
             self._options_files.update(dict.fromkeys(one.files))
         self._options_files.update(reader.files)
 

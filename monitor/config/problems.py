@@ -51,10 +51,11 @@ def show_path(path: KeyPath) -> str:
 
 
 class Problems:
-    """The mutable state is the problems found so far; one thread adds to it."""
+    """The mutable state is the problems and warnings found so far; one thread adds to it."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, int, int, str], Problem] = {}
+        self._warnings: dict[tuple[str, int, int, str], Problem] = {}
         self._origins: Mapping[KeyPath, KeyPath] = {}
 
     def add(self, placed: Placed, path: KeyPath, message: str) -> None:
@@ -69,6 +70,31 @@ class Problems:
                 path = origin
                 break
         self.at(placed.source.shown, message, placed.line, placed.column, path)
+
+    def warn(self, placed: Placed, path: KeyPath, message: str) -> None:
+        """Note what is allowed and hardly meant, or what is left out; the rest is good."""
+        file, line, column = placed.source.shown, placed.line, placed.column
+        problem = Problem(file, line, column, f"{show_path(path)}: {message}")
+        self._warnings.setdefault((file, line, column, message), problem)
+
+    def again(self, problem: Problem) -> None:
+        """Note a problem that was taken back."""
+        key = (problem.file, problem.line, problem.column, problem.message)
+        self._found.setdefault(key, problem)
+
+    def warn_again(self, problem: Problem, prefix: str) -> None:
+        """Note what was a problem as a warning."""
+        key, _, message = problem.message.partition(": ")
+        again = Problem(problem.file, problem.line, problem.column, f"{key}: {prefix}: {message}")
+        self._warnings.setdefault((again.file, again.line, again.column, again.message), again)
+
+    def taken_since(self, count: int) -> list[Problem]:
+        """Take back the problems found since there were so many, and return them."""
+        later = list(self._found)[count:]
+        return [self._found.pop(key) for key in later]
+
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(self._warnings.values())
 
     @contextmanager
     def told_as(self, origins: Mapping[KeyPath, KeyPath]) -> Iterator[None]:

@@ -13,13 +13,23 @@ from typing import Any
 
 from pydantic_core import ErrorDetails, ValidationError, core_schema
 
-from monitor.config.forms import Form, Gathered, Json, data_of, described, form_of, record_form
+from monitor.config.forms import (
+    Form,
+    Gathered,
+    Json,
+    Text,
+    data_of,
+    described,
+    form_of,
+    record_form,
+)
 from monitor.config.keys import ModuleKeys, SiteKeys, Tables
 from monitor.config.messages import explain
 from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.nodes import Node, Scalar, Sequence, scalars
 from monitor.config.problems import KeyPath, Placed, Problems
 from monitor.config.settings import Settings
+from monitor.options import DOUBTS
 from monitor.secrecy import hide_credentials, redact
 
 DEFAULTS: KeyPath = ("defaults",)
@@ -194,12 +204,20 @@ class Decoder:
     def _decode(self, subject: _Subject) -> Decoded | None:
         gathered = Gathered()
         data = data_of(subject.node, gathered)
+        doubts: list[tuple[str, str]] = []
+        token = DOUBTS.set(doubts)
         try:
             value = subject.form.validator.validate_python(data, context=gathered)
         except ValidationError as invalid:
             for error in invalid.errors(include_url=False):
                 self._report(error, subject, gathered)
             return None
+        finally:
+            DOUBTS.reset(token)
+        prefix = DEFAULTS if subject.inherited else subject.path
+        for text, why in doubts:
+            if isinstance(text, Text):
+                self._problems.warn(text.node, (*prefix, *subject.keys), why)
         return Decoded(value, tuple(gathered.secrets), tuple(gathered.files))
 
     def _report(self, error: ErrorDetails, subject: _Subject, gathered: Gathered) -> None:

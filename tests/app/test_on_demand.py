@@ -73,6 +73,22 @@ def test_off():
     assert text.startswith("only listed sites are shown here, by /probe?site=NAME")
 
 
+def test_a_module_that_was_left_out_says_why(tmp_path):
+    """By name or as the default, it is refused with the reason, and no other stands in."""
+    (tmp_path / "blackbox.yml").write_text(
+        "modules: {socket: {prober: unix}, http_2xx: {prober: http, http: {body_file: /nowhere}}}"
+    )
+    enabled = "probe_endpoint: {enabled: true, allow: [127.0.0.0/8]}\n"
+    rig = Rig(f"{enabled}blackbox_modules: {tmp_path}/blackbox.yml\n")
+    assert rig.refusal("http://127.0.0.1/", module="socket") == (
+        400,
+        'Module "socket" is left out: Unix sockets cannot be checked',
+    )
+    status, text = rig.refusal("http://127.0.0.1/")
+    assert status == 400
+    assert text.startswith('Module "http_2xx" is left out: modules.http_2xx.http.body_file: there ')
+
+
 def test_the_order_of_refusals(rig):
     """Module, then the header, then the target: the first that is wrong is told."""
     wrong = {"module": "nope", "scrape_timeout": "soon"}

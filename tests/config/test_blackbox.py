@@ -319,20 +319,7 @@ BAD = [
     ("{prober: http, http: {metod: GET}}", "m.http.metod: unknown option; did you mean 'method'?"),
     ("{}", "m.prober: must be given"),
     ("{prober: dns, dns: {}}", "m.dns: query_name must be set for a DNS module"),
-    (
-        "{prober: dns, dns: {query_name: a, query_type: X}}",
-        "m.dns.query_type: 'X' is not a DNS record",
-    ),
-    (
-        "{prober: dns, dns: {query_name: a, query_class: X}}",
-        "m.dns.query_class: 'X' is not a DNS class",
-    ),
-    (
-        "{prober: dns, dns: {query_name: a, dns_over_tls: true}}",
-        "m.dns.dns_over_tls: is not possible: dns_over_tls needs transport_protocol: tcp",
-    ),
     ("{prober: http, http: {body: a, body_file: b}}", "m.http: body and body_file cannot be used"),
-    ("{prober: http, http: {body_file: nowhere}}", "m.http.body_file: there is no file nowhere"),
     ("{prober: icmp, icmp: {ttl: -1}}", "m.icmp: ttl cannot be negative"),
     ("{prober: icmp, icmp: {ttl: 256}}", "m.icmp: ttl cannot exceed 255"),
     (
@@ -371,30 +358,49 @@ BAD = [
         "{prober: http, http: {basic_auth: {}, authorization: {credentials: a}}}",
         "m.http: basic_auth and authorization cannot be used together",
     ),
-    ("{prober: unix}", "m.prober: is not possible: Unix sockets cannot be checked"),
+]
+
+LEFT_OUT = [
+    (
+        "{prober: dns, dns: {query_name: a, query_type: X}}",
+        "m.dns.query_type: this module is left out: 'X' is not a DNS record",
+    ),
+    (
+        "{prober: dns, dns: {query_name: a, query_class: X}}",
+        "m.dns.query_class: this module is left out: 'X' is not a DNS class",
+    ),
+    (
+        "{prober: dns, dns: {query_name: a, dns_over_tls: true}}",
+        "m.dns.dns_over_tls: this module is left out: dns_over_tls needs transport_protocol: tcp",
+    ),
+    (
+        "{prober: http, http: {body_file: nowhere}}",
+        "m.http.body_file: this module is left out: there is no file nowhere",
+    ),
+    ("{prober: unix}", "m.prober: this module is left out: Unix sockets cannot be checked"),
     (
         "{prober: http, http: {proxy_from_environment: true}}",
-        "m.http.proxy_from_environment: is not possible: proxies from the environment are not",
+        "m.http.proxy_from_environment: this module is left out: proxies",
     ),
     (
         "{prober: http, http: {proxy_url: 'http://p:1', no_proxy: a}}",
-        "m.http.no_proxy: is not possible: a module uses one proxy for all its targets",
+        "m.http.no_proxy: this module is left out: a module uses one proxy for all its targets",
     ),
     (
         "{prober: http, http: {proxy_url: 'http://p:1', proxy_connect_header: {A: [b]}}}",
-        "m.http.proxy_connect_header: is not possible: ",
+        "m.http.proxy_connect_header: this module is left out: ",
     ),
     (
         "{prober: grpc, grpc: {tls: true, tls_config: {insecure_skip_verify: true}}}",
-        "m.grpc.tls_config.insecure_skip_verify: is not possible: ",
+        "m.grpc.tls_config.insecure_skip_verify: this module is left out: ",
     ),
     (
         "{prober: tcp, tcp: {tls: true, query_response: [{starttls: true}]}}",
-        "m.tcp.tls: is not possible: starttls asks for TLS over TLS",
+        "m.tcp.tls: this module is left out: starttls asks for TLS over TLS",
     ),
     (
         "{prober: tcp, tcp: {query_response: [{expect: (a), labels: [{name: n, value: 'v $1'}]}]}}",
-        "m.tcp.query_response[0].labels[0]: is not possible: the label n can only be the text of",
+        "m.tcp.query_response[0].labels[0]: this module is left out: the label n",
     ),
 ]
 
@@ -409,6 +415,18 @@ def test_what_is_wrong_is_told_with_its_place(modules, written, said):
         .replace(f"{modules.folder}/", "")
         .startswith(said)
     )
+
+
+@pytest.mark.parametrize(("written", "said"), LEFT_OUT, ids=[one for one, _ in LEFT_OUT])
+def test_what_cannot_be_had_is_left_out_with_a_warning(modules, written, said):
+    """The file is good, the module is not there, and a sentence says why and where."""
+    config = modules.load(f"  m: {written}\n")
+    assert "m" not in config.modules
+    assert "m" in config.set_aside
+    (warning,) = config.warnings
+    assert warning.line == 2
+    text = warning.message.removeprefix("modules.").replace(f"{modules.folder}/", "")
+    assert text.startswith(said)
 
 
 def test_every_problem_of_a_file_is_told(modules):

@@ -36,6 +36,12 @@ def test_a_form_is_read_or_refused(tmp_path, who, form):
     if who in ("both", "here"):
         assert "m" in read(tmp_path, text).modules
         return
+    if who in ("aside", "loose"):
+        config = read(tmp_path, text)
+        assert "m" not in config.modules
+        assert config.set_aside["m"]
+        assert {warning.line for warning in config.warnings} == {2}
+        return
     with pytest.raises(ConfigError) as error:
         read(tmp_path, text)
     assert {problem.line for problem in error.value.problems} == {2}
@@ -63,7 +69,7 @@ def test_the_exporter_reads_and_refuses_what_the_table_says(tmp_path):
     wrong = [
         form
         for (who, form), verdict in zip(rows, verdicts, strict=True)
-        if verdict != (who in ("both", "there"))
+        if verdict != (who in ("both", "aside", "there"))
     ]
     assert not wrong
 
@@ -168,3 +174,32 @@ def test_bytes_are_sent_as_they_are(tmp_path, written, steps):
     form = f"{{prober: tcp, tcp: {{query_response: {written}}}}}"
     dialogue = options(tmp_path, form, TcpOptions).dialogue
     assert dialogue == tuple(TcpStep(**step) for step in steps)
+
+
+MIXED = """
+modules:
+  good: {prober: http}
+  socket: {prober: unix}
+  http_2xx: {prober: http, http: {tls_config: {ca_file: /nowhere/ca.pem}}}
+"""
+
+
+def test_a_module_that_cannot_be_had_costs_no_other(tmp_path):
+    """The file is read; what has no equivalent, or names a file that is gone, is left out aloud."""
+    config = read(tmp_path, MIXED)
+    assert "good" in config.modules
+    assert {"socket", "http_2xx"}.isdisjoint(config.modules)  # nor does the shipped one stand in
+    assert config.set_aside == {
+        "socket": "Unix sockets cannot be checked",
+        "http_2xx": "modules.http_2xx.http.tls_config.ca_file: there is no file /nowhere/ca.pem",
+    }
+    assert [(one.line, one.message) for one in config.warnings] == [
+        (4, "modules.socket.prober: this module is left out: Unix sockets cannot be checked"),
+        (
+            5,
+            (
+                "modules.http_2xx.http.tls_config.ca_file: this module is left out: "
+                "there is no file /nowhere/ca.pem"
+            ),
+        ),
+    ]

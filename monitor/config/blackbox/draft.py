@@ -23,12 +23,14 @@ class Remark:
 
     Attributes:
         missing: Whether it is about a file that cannot be read, without which no check can succeed.
+        wrong: Whether it is a mistake in blackbox_exporter as well.
     """
 
     node: Node
     path: KeyPath
     text: str
     missing: bool = False
+    wrong: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,10 @@ class Draft:
 
     def remark(self, text: str, *keys: str | int) -> None:
         self._remarks.append(Remark(self.at(*keys), (*self._path, *keys), text))
+
+    def wrong(self, text: str, *keys: str | int) -> None:
+        """Note a mistake, whatever there is here."""
+        self._remarks.append(Remark(self.at(*keys), (*self._path, *keys), text, wrong=True))
 
     def fails(self, text: str, *keys: str | int) -> None:
         """Note why no check of this module can succeed in blackbox_exporter."""

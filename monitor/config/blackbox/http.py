@@ -129,7 +129,7 @@ def _http_expectations(http: Http, draft: Draft) -> None:
     ):
         if source := getattr(http, key):
             if not _looks_at_body(source):
-                draft.remark("it does not look at body", "http", key)
+                draft.wrong("it does not look at body", "http", key)
             expressions.append(form.format(_renamed(source)))
     if expressions:
         key = "fail_if_body_json_matches_cel"
