@@ -277,7 +277,7 @@ def test_validate_warns_of_what_is_hardly_meant(tmp_path):
     assert [line.removeprefix(f"{path}:").partition(": RE2")[0] for line in sorted(warnings)] == [
         "1:41: warning: defaults.expect.body",
         "3:61: warning: sites[0].expect.header",
-        "4:60: warning: sites[1].tcp",
+        "4:62: warning: sites[1].tcp",
         "5:58: warning: sites[2].extract",
     ]
     assert all("; to repeat, write {0," in line for line in warnings)
