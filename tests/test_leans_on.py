@@ -1,0 +1,348 @@
+"""
+Each part of a library's inside that we lean on is still as we found it: docs/private-api.md.
+
+A test here asks the library alone. When one fails after an update, the file that the page names
+has to be looked at before the upper bound in pyproject.toml moves.
+"""
+
+import asyncio
+import ctypes
+import dataclasses
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import tomllib
+from concurrent.futures import ProcessPoolExecutor
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from pathlib import Path
+
+import cssselect
+import pycurl
+import pytest
+import requests
+import uvicorn
+from alembic.script import ScriptDirectory
+from cssselect import parser
+from pydantic_core import SchemaValidator, ValidationError, core_schema
+from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "private-api.md").read_text()
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in PAGE.splitlines()
+    if line.startswith("| `")
+]
+PATIENCE = 60.0
+
+
+def test_the_page_states_the_bounds_that_hold():
+    """Every package on the page has an upper bound in pyproject.toml, and the page quotes it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = dict(re.fullmatch(r"([\w-]+)(.*)", one).groups() for one in project["dependencies"])
+    for package, bound, *_ in ROWS:
+        if bound != "Python's own":
+            assert bound.strip("`") == bounds[package.strip("`")]
+            assert "<" in bound
+
+
+def test_the_page_names_files_and_tests():
+    """What a row says where and by which test is there."""
+    for *_, where, test in ROWS:
+        assert all((ROOT / file).is_file() for file in re.findall(r"`(.+?)`", where))
+        assert test.strip("`") in globals()
+
+
+def test_no_file_reaches_inside_unseen():
+    """A file that touches a private name of somebody else stands on the page."""
+    reaching = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "monitor").rglob("*.py")
+        for line in path.read_text().splitlines()
+        if "noqa: SLF001" in line and not line.strip().startswith('"')  # a table of its own methods
+    }
+    assert reaching
+    assert reaching <= {file for *_, where, _ in ROWS for file in re.findall(r"`(.+?)`", where)}
+
+
+# ---------------------------------------------------------------- Python
+
+
+def test_a_process_pool_shows_its_process_and_its_thread():
+    """One worker: its process under its pid once a task is in, and a thread that ends with it."""
+    pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
+    answer = pool.submit(os.getpid)
+    (pid,) = pool._processes
+    thread = pool._executor_manager_thread
+    assert isinstance(thread, threading.Thread)
+    try:
+        assert answer.result(PATIENCE) == pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        pool.shutdown(wait=False, cancel_futures=True)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+_FORKSERVER = """
+import os, sys, tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
+from monitor.engine.context import worker_context
+
+def children():
+    tasks = Path("/proc/self/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+
+if __name__ == "__main__":
+    context = worker_context((), (sys.argv[1],))
+    pool = ProcessPoolExecutor(max_workers=1, mp_context=context)
+    assert pool.submit(os.getpid).result(60) != os.getpid()
+    print(children() == {forkserver._forkserver._forkserver_pid})
+    print(any(Path(sys.argv[1]).iterdir()))
+    pool.shutdown()
+"""
+
+
+def test_a_forkserver_runs_without_a_resource_tracker(tmp_path):
+    """Its functions can be replaced, the server's pid is known, and its folder is where we say."""
+    script = tmp_path / "pool.py"
+    script.write_text(_FORKSERVER)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        done = subprocess.run(
+            [sys.executable, str(script), folder],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=PATIENCE,
+        )
+    assert done.stdout.split() == ["True", "True"]
+
+
+class _Count:
+    """What a queue asks of the semaphore that bounds it."""
+
+    asked = 0
+
+    @property
+    def _semlock(self):
+        return self
+
+    def _is_zero(self) -> bool:
+        type(self).asked += 1
+        return False
+
+    def acquire(self, *_) -> bool:
+        return True
+
+
+def test_a_queue_asks_its_semaphore_whether_it_is_full():
+    """By _semlock and _is_zero, which is all that stands between us and a POSIX semaphore."""
+    queue = Queue(1, ctx=get_context("spawn"))
+    queue._sem = _Count()
+    assert not queue.full()
+    assert _Count.asked == 1
+    queue.close()
+
+
+# ---------------------------------------------------------------- uvicorn
+
+
+class _Connection(H11Protocol):
+    calls: list[str]
+
+    def __init__(self, *arguments, **named) -> None:
+        super().__init__(*arguments, **named)
+        assert self.cycle is None
+        assert self.transport is None
+
+    def send_400_response(self, msg: str) -> None:
+        self.calls.append("send_400_response")
+        super().send_400_response(msg)
+
+    def on_response_complete(self) -> None:
+        self.calls.append(f"on_response_complete {self.cycle.disconnected}")
+        super().on_response_complete()
+
+
+class _Server(uvicorn.Server):
+    calls: list[str]
+
+    async def startup(self, sockets=None) -> None:
+        self.calls.append("startup")
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        self.calls.append("main_loop")
+        while not await self.on_tick(0):  # noqa: ASYNC110  uvicorn sets it
+            await asyncio.sleep(0.01)
+
+    async def shutdown(self, sockets=None) -> None:
+        self.calls.append(f"shutdown {len(self.server_state.tasks)}")
+        await super().shutdown(sockets)
+
+
+async def _answer(_scope, _receive, send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _ask(address, head: bytes) -> bytes:
+    with socket.create_connection(address, PATIENCE) as client:
+        client.sendall(head)
+        return client.recv(65536)
+
+
+def test_uvicorn_calls_what_we_override():
+    """startup, main_loop and shutdown of the server; a connection's end of answer and refusal."""
+    calls: list[str] = []
+    _Connection.calls = _Server.calls = calls
+    server = _Server(
+        uvicorn.Config(_answer, http=_Connection, ws="none", lifespan="off", log_config=None)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        address = listener.getsockname()
+        assert _ask(address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").startswith(b"HTTP/1.1 204")
+        assert _ask(address, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+        server.should_exit = True
+        thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert calls == [
+        "startup",
+        "main_loop",
+        "on_response_complete False",
+        "send_400_response",
+        "shutdown 0",
+    ]
+
+
+# ---------------------------------------------------------------- requests, alembic
+
+
+def test_a_response_of_requests_holds_a_body_that_was_read():
+    """It is given as _content, and nothing is read beneath it."""
+    response = requests.Response()
+    response._content = b"caf\xc3\xa9"
+    response._content_consumed = True
+    response.encoding = "utf-8"
+    assert (response.content, response.text) == (b"caf\xc3\xa9", "café")
+    assert list(response.iter_content(2)) == [b"ca", b"f\xc3", b"\xa9"]
+
+
+def test_requests_takes_cookies_from_what_lies_beneath():
+    """By raw._original_response.msg, in which http.cookiejar looks for Set-Cookie."""
+
+    class Raw:
+        class _original_response:  # noqa: N801  the name that requests looks for
+            class msg:  # noqa: N801  likewise
+                @staticmethod
+                def get_all(name, default):
+                    return ["session=abc; path=/"] if name == "Set-Cookie" else default
+
+    jar = RequestsCookieJar()
+    request = requests.Request("GET", "http://shop.test/").prepare()
+    extract_cookies_to_jar(jar, request, Raw())
+    assert jar.get_dict() == {"session": "abc"}
+
+
+def test_alembic_lists_the_steps_up_to_the_newest():
+    """From nothing to the head, each as a step that the environment can run."""
+    script = ScriptDirectory(str(ROOT / "monitor" / "history" / "migrations"))
+    steps = script._upgrade_revs("head", None)
+    assert [step.revision.revision for step in steps][-1] == script.get_current_head()
+
+
+def test_a_handle_of_pycurl_holds_one_of_libcurl():
+    """Right behind the list of weak references; libcurl's begins with a number of its own."""
+    handle = pycurl.Curl()
+    place = id(handle) + type(handle).__weakrefoffset__ + ctypes.sizeof(ctypes.c_void_p)
+    inside = ctypes.c_void_p.from_address(place).value
+    assert ctypes.c_uint32.from_address(inside).value == 0xC0DEDBAD
+    assert Path(pycurl._pycurl.__file__).suffix == ".so"
+    handle.close()
+
+
+# ---------------------------------------------------------------- parsers
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "parts"),
+    [
+        ("div > p", parser.CombinedSelector, {"combinator": ">"}),
+        ("p.note", parser.Class, {"class_name": "note"}),
+        ("p#one", parser.Hash, {"id": "one"}),
+        ("p[lang='en']", parser.Attrib, {"attrib": "lang", "operator": "="}),
+        ("p:first-child", parser.Pseudo, {"ident": "first-child"}),
+        ("p:nth-child(2n+1)", parser.Function, {"name": "nth-child"}),
+        ("p:not(.a)", parser.Negation, {}),
+        ("p:is(.a)", parser.Matching, {}),
+        ("p:where(.a)", parser.SpecificityAdjustment, {}),
+        ("p:has(> b)", parser.Relation, {}),
+        ("p", parser.Element, {"element": "p", "namespace": None}),
+    ],
+)
+def test_the_tree_of_a_css_selector(text, kind, parts):
+    """The classes of its nodes, and the attributes in which their parts are."""
+    (selector,) = cssselect.parse(text)
+    tree = selector.parsed_tree
+    assert type(tree) is kind
+    assert {name: getattr(tree, name) for name in parts} == parts
+
+
+def test_the_numbers_of_nth_child():
+    """As parse_series reads them from the function's arguments."""
+    (selector,) = cssselect.parse("p:nth-child(2n+1)")
+    assert parser.parse_series(selector.parsed_tree.arguments) == (2, 1)
+
+
+def test_cel_is_one_extension_that_needs_no_package():
+    """It is found by its file, and compiles and evaluates without the package's __init__."""
+    found = PathFinder.find_spec("cel.cel", find_spec("cel").submodule_search_locations)
+    script = (
+        "import importlib.machinery as m, importlib.util as u, sys\n"
+        f"loader = m.ExtensionFileLoader('cel.cel', {found.origin!r})\n"
+        "cel = u.module_from_spec(u.spec_from_loader('cel.cel', loader))\n"
+        "loader.exec_module(cel)\n"
+        "context = cel.Context()\n"
+        "context.add_variable('status', 200)\n"
+        "print(cel.compile('status < 300').execute(context), 'typer' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "False"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Options:
+    json_: int
+
+
+def test_pydantic_core_decodes_a_dataclass():
+    """Fields by their YAML keys; the type and the place of what is wrong."""
+    field = core_schema.dataclass_field(
+        "json_", core_schema.int_schema(strict=True), kw_only=True, validation_alias="json"
+    )
+    arguments = core_schema.dataclass_args_schema("_Options", [field], extra_behavior="forbid")
+    validator = SchemaValidator(core_schema.dataclass_schema(_Options, arguments, ["json_"]))
+    assert validator.validate_python({"json": 1}) == _Options(json_=1)
+    with pytest.raises(ValidationError) as caught:
+        validator.validate_python({"json": "1", "jsn": 1})
+    assert {(one["type"], one["loc"]) for one in caught.value.errors()} == {
+        ("int_type", ("json",)),
+        ("unexpected_keyword_argument", ("jsn",)),
+    }
