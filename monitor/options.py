@@ -8,9 +8,10 @@ rule and documentation thus stand in one place.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, field
+from difflib import get_close_matches
 from enum import Enum
 from typing import Annotated, Any, Protocol, runtime_checkable
 
@@ -110,6 +111,26 @@ def option(default: Any = MISSING, *, doc: str, factory: Any = MISSING) -> Any:
     if factory is not MISSING:
         return field(default_factory=factory, metadata={"doc": doc})
     return field(default=default, metadata={"doc": doc})
+
+
+_MANY = 12
+
+
+def unknown(what: str, name: str, known: Collection[str], many: int = _MANY) -> str:
+    """
+    Return the message about a name that is not among the known ones.
+
+    It suggests the one that is nearly the same, or else lists them all, up to ``many``.
+
+    Args:
+        what: What the name stands for, as it is to be shown: ``option``, ``scheme 'htps'``.
+    """
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"unknown {what}; did you mean {close[0]!r}?"
+    if 0 < len(known) <= many:
+        return f"unknown {what}; choose from {', '.join(known)}"
+    return f"unknown {what}"
 
 
 _DURATION_UNITS: Mapping[str, Seconds] = {
@@ -239,6 +260,15 @@ def show_duration(seconds: Seconds) -> str:
         if size >= 1 and seconds >= size and seconds % size == 0:
             return f"{seconds / size:g}{unit}"
     return f"{seconds:.4g}s"
+
+
+def show_size(size: Bytes) -> str:
+    """Return the size as people write it: ``64KiB``, ``1MiB``, ``1000B``."""
+    for unit in ("GiB", "MiB", "KiB"):
+        factor = _SIZE_UNITS[unit]
+        if size >= factor and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}B"
 
 
 Duration = Annotated[

@@ -20,6 +20,7 @@ GROUND = {
     "records",
     "options",
     "errors",
+    "grammar",
     "clock",
     "board",
     "logs",

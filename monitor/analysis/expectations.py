@@ -38,6 +38,7 @@ from monitor.analysis.rules import (
 )
 from monitor.analysis.seen import Seen, Unseen
 from monitor.analysis.text import unknown
+from monitor.grammar import TOKEN
 from monitor.model import (
     Certificate,
     DnsAnswer,
@@ -123,7 +124,7 @@ def _check_status_protocol(rule: StatusRule, protocol: str) -> None:
 
 # ---------------------------------------------------------------- header
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_HEADER_NAME = re.compile(TOKEN)
 
 
 @dataclass(frozen=True, slots=True)

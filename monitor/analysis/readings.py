@@ -18,6 +18,7 @@ from monitor.analysis.jsonpath import JsonPath, parse_path, type_name
 from monitor.analysis.page import parse_selector, pick
 from monitor.analysis.rules import parse_pattern, search
 from monitor.analysis.seen import Seen, Unseen
+from monitor.grammar import TOKEN
 from monitor.logs import fields
 from monitor.model import Content, Extracted, ReadingKind
 from monitor.options import Parsed, Ruled, compile_regex, option
@@ -29,7 +30,7 @@ _MOST_VALUES = 20
 _LONGEST_LABEL = 128
 _LONGEST_WHY = 300
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_HEADER_NAME = re.compile(TOKEN)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 

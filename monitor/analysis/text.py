@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable
-from difflib import get_close_matches
+
+from monitor import options
 
 _LONGEST = 100
 
@@ -39,8 +40,6 @@ def enumerate_few(values: Iterable[str], few: int = 3) -> str:
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """Return the sentence about a name that is none of the known ones, with what was meant."""
+    """Return the message about a name that is not among the known ones, with all of these."""
     names = [str(one) for one in known]
-    near = get_close_matches(str(name), names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-    return f"unknown {kind} {name!r}; {hint}"
+    return options.unknown(f"{kind} {name!r}", str(name), names, many=len(names))

@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 import idna
 
-from monitor.config.messages import one_of, unknown
+from monitor.config.messages import listed
 from monitor.config.nodes import Scalar
+from monitor.grammar import LARGEST_PORT
 from monitor.model import ProbeKind
+from monitor.options import unknown
 from monitor.secrecy import credentials
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -18,7 +20,6 @@ _TO_AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?")
 _PORT = re.compile(r"(?:\[[^\[\]]*\]|[^:/?#\[\]]*):(\d{1,5})(?=[/?#]|$)")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_HOST = 253
-_LARGEST_PORT = 65535
 _WEB_PORTS: Mapping[str, str] = {
     **dict.fromkeys(("80", "3000", "5000", "8000", "8008", "8080", "8081"), "http"),
     **dict.fromkeys(("443", "8443", "9443"), "https"),
@@ -27,7 +28,7 @@ _WEB_PORTS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class SiteUrl:
     """
     A URL that can be checked.
 
@@ -48,7 +49,7 @@ class Address:
         return self.target.partition("://")[2].removesuffix("/") or self.target
 
 
-def parse_address(node: Scalar, probes: Mapping[str, ProbeKind]) -> Address:
+def parse_site_url(node: Scalar, probes: Mapping[str, ProbeKind]) -> SiteUrl:
     """
     Return the address that a scalar holds.
 
@@ -72,7 +73,7 @@ def parse_address(node: Scalar, probes: Mapping[str, ProbeKind]) -> Address:
     target = _TO_AUTHORITY.sub(lambda match: match[1].lower(), shown, count=1)
     if target == url:
         target = url  # one object, as there are many
-    address = Address(url, target, scheme, tuple(dict.fromkeys(credentials(written))))
+    address = SiteUrl(url, target, scheme, tuple(dict.fromkeys(credentials(written))))
     _check_by_probe(address, probes[scheme], quote)
     return address
 
@@ -99,7 +100,7 @@ def _split_scheme(written: str, probes: Mapping[str, ProbeKind], quote: _Quote) 
     if scheme not in probes:
         if quote.hidden:
             raise ValueError(f"unknown scheme; choose from {', '.join(probes)}")
-        raise ValueError(unknown("scheme", scheme, probes).replace("scheme", f"scheme {scheme!r}"))
+        raise ValueError(unknown(f"scheme {scheme!r}", scheme, probes))
     return scheme, written[match.end() :]
 
 
@@ -136,7 +137,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 0 < int(text[:6]) <= _LARGEST_PORT
+    return text.isascii() and text.isdigit() and 0 < int(text[:6]) <= LARGEST_PORT
 
 
 def _check_port(netloc: str, quote: _Quote) -> None:
@@ -145,11 +146,11 @@ def _check_port(netloc: str, quote: _Quote) -> None:
     if ":" not in after:
         return
     if readings := _in_brackets(host_and_port):
-        shown = f"; write {one_of(readings, 'or')}" if not quote.hidden else ""
+        shown = f"; write {listed(readings, 'or')}" if not quote.hidden else ""
         raise ValueError(f"an IPv6 address must stand in brackets{shown}")
     port = after.partition(":")[2]
     if not _is_port(port):
-        raise ValueError(f"the port{quote(port)} must be a number from 1 to {_LARGEST_PORT}")
+        raise ValueError(f"the port{quote(port)} must be a number from 1 to {LARGEST_PORT}")
 
 
 def _ascii_host(host: str, quote: _Quote) -> str:
@@ -189,7 +190,7 @@ def _with_host(url: str, netloc: str, host: str, ascii_host: str) -> str:
     return f"{url[:start]}{before}{at}{ascii_host}{colon}{port}{url[end:]}"
 
 
-def _check_by_probe(address: Address, kind: ProbeKind, quote: _Quote) -> None:
+def _check_by_probe(address: SiteUrl, kind: ProbeKind, quote: _Quote) -> None:
     if kind.check_url is None:
         return
     try:

@@ -23,10 +23,10 @@ from monitor.config.files import (
 )
 from monitor.config.nodes import (
     Composer,
-    Mapping,
+    MappingNode,
     Node,
     Scalar,
-    Sequence,
+    SequenceNode,
     inherited,
     is_empty,
     overlay,
@@ -49,13 +49,13 @@ class Document:
     """
 
     source: Source
-    top: Mapping
-    defaults: Mapping
+    top: MappingNode
+    defaults: MappingNode
 
-    def own_defaults(self) -> Mapping | None:
+    def own_defaults(self) -> MappingNode | None:
         """Return what the file itself says below ``defaults``."""
         entry = self.top.entries.get("defaults")
-        return entry.value if entry and isinstance(entry.value, Mapping) else None
+        return entry.value if entry and isinstance(entry.value, MappingNode) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,9 @@ class DocumentReader:
                 self._problems.at(str(path), "holds no *.yaml and no *.yml file")
         for file in found:
             source = Source(file, str(file))
-            self._read(source, Mapping(source, 1, 1), None)
+            self._read(source, MappingNode(source, 1, 1), None)
 
-    def read_one(self, source: Source, nothing: str = "holds nothing") -> Mapping | None:
+    def read_one(self, source: Source, nothing: str = "holds nothing") -> MappingNode | None:
         """
         Return the top level of a file that stands alone; None with every problem reported.
 
@@ -124,14 +124,14 @@ class DocumentReader:
             self._problems.at(source.shown, str(error))
             return None
 
-    def _parse_written(self, source: Source, data: bytes, nothing: str) -> Mapping | None:
+    def _parse_written(self, source: Source, data: bytes, nothing: str) -> MappingNode | None:
         before = len(self._problems)
         top = self.parse(source, data)
         if top is None and len(self._problems) == before:
             self._problems.at(source.shown, nothing)
         return top
 
-    def parse(self, source: Source, data: bytes) -> Mapping | None:
+    def parse(self, source: Source, data: bytes) -> MappingNode | None:
         """Return the top level; None when nothing is there or, with the problem reported, bad."""
         try:
             data.decode()
@@ -141,7 +141,7 @@ class DocumentReader:
         top = self._composer(source, self._problems, self._substitute).compose(data)
         if top is None or is_empty(top):
             return None
-        if not isinstance(top, Mapping):
+        if not isinstance(top, MappingNode):
             key = self._composer.first_key
             self._problems.add(top, (), f"must be a mapping of keys such as {key}:, at the top")
             return None
@@ -154,7 +154,7 @@ class DocumentReader:
         except ValueError as error:
             raise ValueError(str(error).replace(str(source.path), source.shown)) from error
 
-    def _read(self, source: Source, outer: Mapping, include: _Include | None) -> None:
+    def _read(self, source: Source, outer: MappingNode, include: _Include | None) -> None:
         real = _real(source.path)
         if real in self._called:
             self._report_file(source, include, self._why_not_again(source, real))
@@ -175,7 +175,7 @@ class DocumentReader:
             self._include_all(document)
             self._way.pop()
 
-    def _check_used(self, top: Mapping) -> None:
+    def _check_used(self, top: MappingNode) -> None:
         """Report defaults that no site can have: the sites were left out, or not written yet."""
         entry = top.entries.get("defaults")
         if entry and "sites" not in top.entries and "include" not in top.entries:
@@ -194,11 +194,11 @@ class DocumentReader:
             return f"includes go in a circle: {' → '.join([*names, names[0]])}"
         return f"{source.shown} was read already, as {self._called[real]}"
 
-    def _defaults(self, top: Mapping, outer: Mapping) -> Mapping:
+    def _defaults(self, top: MappingNode, outer: MappingNode) -> MappingNode:
         entry = top.entries.get("defaults")
         if entry is None or is_empty(entry.value):
             return outer
-        if not isinstance(entry.value, Mapping):
+        if not isinstance(entry.value, MappingNode):
             self._problems.add(entry.value, ("defaults",), "must be a mapping")
             return outer
         return inherited(overlay(outer, entry.value))
@@ -207,7 +207,7 @@ class DocumentReader:
         include = document.top.entries.get("include")
         if include is None:
             return
-        if not isinstance(include.value, Sequence):
+        if not isinstance(include.value, SequenceNode):
             self._problems.add(include.value, ("include",), "must be a list of paths")
             return
         for index, item in enumerate(include.value.items):

@@ -19,9 +19,8 @@ from pydantic_core import PydanticCustomError, SchemaValidator, core_schema
 from pydantic_core.core_schema import CoreSchema, ValidationInfo
 
 from monitor.config.files import check_readable
-from monitor.config.messages import describe, one_of
-from monitor.config.nodes import Mapping as MappingNode
-from monitor.config.nodes import Node, Reading, Scalar, Sequence, read_plain
+from monitor.config.messages import describe, listed
+from monitor.config.nodes import MappingNode, Node, Reading, Scalar, SequenceNode, read_plain
 from monitor.config.substitute import is_one_reference
 from monitor.options import (
     ChecksFiles,
@@ -33,9 +32,9 @@ from monitor.options import (
     parse_period,
     parse_size,
     show_duration,
+    show_size,
 )
 from monitor.secrecy import credentials, header_credentials, is_sensitive_header
-from monitor.units import Bytes
 
 Json: TypeAlias = dict[str, Any]
 
@@ -123,7 +122,7 @@ def data_of(node: Node, gathered: Gathered, *, as_written: bool = False) -> Any:
     """
     if isinstance(node, Scalar):
         return _scalar_data(node, gathered, as_written=as_written)
-    if isinstance(node, Sequence):
+    if isinstance(node, SequenceNode):
         return [data_of(item, gathered, as_written=as_written) for item in node.items]
     data = {}
     for key, entry in node.entries.items():
@@ -307,7 +306,7 @@ def _choice_form(choices: Mapping[str, Any]) -> Form:
         text = str(value) if number or isinstance(value, str) else None
         if text is not None and text in choices:
             return choices[text]
-        raise _wrong(f"must be {one_of(list(choices), 'or')}, not {describe(value)}")
+        raise _wrong(f"must be {listed(list(choices), 'or')}, not {describe(value)}")
 
     written: list[str | int | float] = []
     for text in choices:
@@ -394,7 +393,7 @@ def _default(annotation: Any, value: Any) -> Json:
     if {parse_duration, parse_period}.intersection(parsers) and isinstance(value, int | float):
         return {"default": show_duration(value)}
     if parse_size in parsers and isinstance(value, int):
-        return {"default": _show_size(value)}
+        return {"default": show_size(value)}
     if isinstance(value, StrEnum):
         return {"default": value.value}
     if not parsers and isinstance(value, str | int | float) and value != "":
@@ -406,10 +405,3 @@ def _marks(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) in (Union, types.UnionType):
         return _marks(get_args(annotation)[0])
     return getattr(annotation, "__metadata__", ())
-
-
-def _show_size(size: Bytes) -> str:
-    for unit, factor in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
-        if size >= factor and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return f"{size}B"

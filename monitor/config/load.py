@@ -19,10 +19,8 @@ from monitor.config.files import check_readable
 from monitor.config.forms import record_form
 from monitor.config.keys import Tables
 from monitor.config.mask import masked_lines
-from monitor.config.messages import unknown
 from monitor.config.modules import Module, ModuleReader
-from monitor.config.nodes import Entry, Node, Scalar, Sequence, is_empty
-from monitor.config.nodes import Mapping as MappingNode
+from monitor.config.nodes import Entry, MappingNode, Node, Scalar, SequenceNode, is_empty
 from monitor.config.pages import read_published
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import EXTENSION, Decoder, Forms
@@ -31,6 +29,7 @@ from monitor.config.sites import SiteFound, SiteReader
 from monitor.config.substitute import Substituter
 from monitor.errors import ConfigError, Problem
 from monitor.model import Site
+from monitor.options import unknown
 from monitor.secrecy import every_form
 from monitor.statuspage import Published
 from monitor.units import Seconds
@@ -277,7 +276,7 @@ class _Load:
                 message = "is empty; list URLs, or write [] to have none"
                 self._problems.add(entry.value, ("connectivity",), message)
                 continue
-            if not isinstance(entry.value, Sequence):
+            if not isinstance(entry.value, SequenceNode):
                 self._problems.add(entry.value, ("connectivity",), "must be a list of URLs")
                 continue
             no_defaults = MappingNode(document.source, 1, 1)
@@ -391,7 +390,7 @@ class _Load:
             message = "is empty; list URLs, or write [] to list none"
             self._problems.add(entry.value, ("sites",), message)
             return
-        if not isinstance(entry.value, Sequence):
+        if not isinstance(entry.value, SequenceNode):
             self._problems.add(entry.value, ("sites",), "must be a list of sites")
             return
         # Each is let go as soon as it is done with: to free a whole list in one go would hold up

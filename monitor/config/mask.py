@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from monitor.config.forms import Form
-from monitor.config.nodes import Mapping, Node, Scalar, Sequence
+from monitor.config.nodes import MappingNode, Node, Scalar, SequenceNode
 from monitor.config.substitute import shows_nothing
 from monitor.secrecy import HIDDEN, hide_credentials, is_sensitive_header
 
@@ -30,7 +30,7 @@ def masked_lines(node: Node, form: Form | None, indent: str = "") -> Iterator[st
     """
     if isinstance(node, Scalar):
         yield indent + _scalar(node, form)
-    elif isinstance(node, Sequence):
+    elif isinstance(node, SequenceNode):
         item_form = form.item if form else None
         for item in node.items:
             lines = masked_lines(item, item_form, f"{indent}  ")
@@ -42,16 +42,16 @@ def masked_lines(node: Node, form: Form | None, indent: str = "") -> Iterator[st
         yield from _mapping(node, form, indent)
 
 
-def _mapping(node: Mapping, form: Form | None, indent: str) -> Iterator[str]:
+def _mapping(node: MappingNode, form: Form | None, indent: str) -> Iterator[str]:
     for key, entry in node.entries.items():
         shown_key = _key(key)
         below = form.below(key) if form else None
         value = entry.value
         if isinstance(value, Scalar):
             yield f"{indent}{shown_key}: {_scalar(value, below)}"
-        elif not (value.items if isinstance(value, Sequence) else value.entries):
-            yield f"{indent}{shown_key}: {'[]' if isinstance(value, Sequence) else '{}'}"
-        elif key in _HEADERS and isinstance(value, Mapping):
+        elif not (value.items if isinstance(value, SequenceNode) else value.entries):
+            yield f"{indent}{shown_key}: {'[]' if isinstance(value, SequenceNode) else '{}'}"
+        elif key in _HEADERS and isinstance(value, MappingNode):
             yield f"{indent}{shown_key}:"
             yield from _headers(value, f"{indent}  ")
         else:
@@ -61,14 +61,14 @@ def _mapping(node: Mapping, form: Form | None, indent: str) -> Iterator[str]:
         yield f"{indent}{{}}"
 
 
-def _headers(node: Mapping, indent: str) -> Iterator[str]:
+def _headers(node: MappingNode, indent: str) -> Iterator[str]:
     for name, entry in node.entries.items():
         value = entry.value
         shown = isinstance(value, Scalar) and shows_nothing(_written(value))
         if is_sensitive_header(name) and not shown:
             yield f"{indent}{_key(name)}: {HIDDEN}"
         else:
-            one = Mapping(node.source, node.line, node.column, {name: entry})
+            one = MappingNode(node.source, node.line, node.column, {name: entry})
             yield from _mapping(one, None, indent)
 
 

@@ -1,10 +1,11 @@
 """What pydantic finds wrong, in our words."""
 
-import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic_core import ErrorDetails
+
+from monitor.options import unknown
 
 _MUST: Mapping[str, str] = {
     "string_type": "must be text",
@@ -16,7 +17,6 @@ _MUST: Mapping[str, str] = {
     "dict_type": "must be a mapping",
     "dataclass_type": "must be a mapping",
 }
-_MANY = 12
 _LONG = 60
 
 
@@ -41,16 +41,6 @@ def explain(error: ErrorDetails, keys: Collection[str], written: str | None = No
             return _must(_MUST[kind], error["input"], written)
 
 
-def unknown(what: str, name: str, known: Collection[str]) -> str:
-    """Return what to say of a key nobody knows: the one that was meant, or what there is."""
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"unknown {what}; did you mean {close[0]!r}?"
-    if 0 < len(known) <= _MANY:
-        return f"unknown {what}; choose from {', '.join(known)}"
-    return f"unknown {what}"
-
-
 def describe(value: Any) -> str:
     """Return a value of the configuration as its author would name it."""
     if value is None:
@@ -65,7 +55,7 @@ def describe(value: Any) -> str:
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
-def one_of(names: Collection[str], conjunction: str) -> str:
+def listed(names: Collection[str], conjunction: str) -> str:
     """Return ``a, b or c``."""
     *most, last = names
     return f"{', '.join(most)} {conjunction} {last}" if most else last

@@ -12,17 +12,16 @@ from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from typing import Any
 
-from monitor.config.address import parse_address
+from monitor.config.address import parse_site_url
 from monitor.config.keys import PLACE, Tables
 from monitor.config.mask import masked_lines
-from monitor.config.messages import unknown
-from monitor.config.nodes import Entry, Node, Scalar
-from monitor.config.nodes import Mapping as MappingNode
+from monitor.config.nodes import Entry, MappingNode, Node, Scalar
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import Decoder, Forms
 from monitor.config.sites import SiteReader
 from monitor.config.substitute import Substitution
 from monitor.model import ProbeKind, Site
+from monitor.options import unknown
 from monitor.secrecy import every_form, longest_first
 from monitor.units import Seconds
 
@@ -125,7 +124,7 @@ class Module:
         url = target if whole else self.url.replace(PLACE, host)
         shown = url if whole else self.shown_url.replace(PLACE, host)
         node = Scalar(Source(Path(), "target"), 1, 1, url, substitution=Substitution(url, shown))
-        address = parse_address(node, probes)
+        address = parse_site_url(node, probes)
         if probes[address.scheme] is not probes[self.scheme]:
             raise ValueError(
                 f"has the scheme {address.scheme}, and module {self.name!r} is for {self.scheme}"

@@ -51,7 +51,7 @@ class Scalar:
 
 
 @dataclass(slots=True, eq=False)
-class Sequence:
+class SequenceNode:
     """
     A list.
 
@@ -69,8 +69,8 @@ class Sequence:
 
 
 @dataclass(slots=True, eq=False)
-class Mapping:
-    """Keys with their values; weight and height as in Sequence."""
+class MappingNode:
+    """Keys with their values; weight and height as in SequenceNode."""
 
     source: Source
     line: int
@@ -94,7 +94,7 @@ class Entry:
     inherited: bool = False
 
 
-Node: TypeAlias = Scalar | Sequence | Mapping
+Node: TypeAlias = Scalar | SequenceNode | MappingNode
 Reading: TypeAlias = str | int | float | bool | None
 
 # ---------------------------------------------------------------- the types of plain scalars
@@ -105,7 +105,7 @@ _WORDS: dict[str, Reading] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _TYPED_START = frozenset("+-.0123456789")
-# Bounded, because int() refuses the numbers of jokers, and nobody means them
+# Bounded: int() refuses numbers of more than 4,300 digits, and nobody means them
 _INTEGER = re.compile(r"[-+]?[0-9]{1,400}|0o[0-7]{1,400}|0x[0-9a-fA-F]{1,400}")
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]{1,400}|[0-9]{1,400}(?:\.[0-9]{0,400})?)(?:[eE][-+]?[0-9]{1,4})?"
@@ -143,12 +143,16 @@ def scalars(node: Node) -> Iterator[Scalar]:
     if isinstance(node, Scalar):
         yield node
         return
-    below = node.items if isinstance(node, Sequence) else [e.value for e in node.entries.values()]
+    below = (
+        node.items
+        if isinstance(node, SequenceNode)
+        else [entry.value for entry in node.entries.values()]
+    )
     for child in below:
         yield from scalars(child)
 
 
-def overlay(below: Mapping, above: Mapping) -> Mapping:
+def overlay(below: MappingNode, above: MappingNode) -> MappingNode:
     """
     Return one mapping with the keys of both.
 
@@ -158,24 +162,24 @@ def overlay(below: Mapping, above: Mapping) -> Mapping:
     entries = dict(below.entries)
     for key, entry in above.entries.items():
         under = entries.get(key)
-        if under and isinstance(under.value, Mapping) and isinstance(entry.value, Mapping):
+        if under and isinstance(under.value, MappingNode) and isinstance(entry.value, MappingNode):
             entries[key] = Entry(entry.key, overlay(under.value, entry.value))
         else:
             entries[key] = entry
-    return Mapping(above.source, above.line, above.column, entries)
+    return MappingNode(above.source, above.line, above.column, entries)
 
 
-def inherited(node: Mapping) -> Mapping:
+def inherited(node: MappingNode) -> MappingNode:
     """Return the mapping with every entry marked as a default."""
     entries = {
         key: Entry(
             entry.key,
-            inherited(entry.value) if isinstance(entry.value, Mapping) else entry.value,
+            inherited(entry.value) if isinstance(entry.value, MappingNode) else entry.value,
             inherited=True,
         )
         for key, entry in node.entries.items()
     }
-    return Mapping(node.source, node.line, node.column, entries)
+    return MappingNode(node.source, node.line, node.column, entries)
 
 
 # ---------------------------------------------------------------- composing
@@ -195,11 +199,11 @@ _MERGE = "<<"
 class _Frame:
     """A collection that is not complete yet; ``key`` is the one whose value comes next."""
 
-    node: Sequence | Mapping
+    node: SequenceNode | MappingNode
     anchor: str | None
     key: Scalar | None = None
     keyed: bool = False
-    merged: list[Mapping] = field(default_factory=list)
+    merged: list[MappingNode] = field(default_factory=list)
 
 
 class _AbandonedError(Exception):
@@ -245,9 +249,9 @@ class Composer:
             case yaml.ScalarEvent():
                 self._scalar(event)
             case yaml.MappingStartEvent():
-                self._open(event, Mapping(self._source, *place_of(event)))
+                self._open(event, MappingNode(self._source, *place_of(event)))
             case yaml.SequenceStartEvent():
-                self._open(event, Sequence(self._source, *place_of(event)))
+                self._open(event, SequenceNode(self._source, *place_of(event)))
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 self._close()
             case yaml.AliasEvent():
@@ -266,7 +270,7 @@ class Composer:
         self._written += 1
         self._attach(node)
 
-    def _open(self, event: yaml.CollectionStartEvent, node: Sequence | Mapping) -> None:
+    def _open(self, event: yaml.CollectionStartEvent, node: SequenceNode | MappingNode) -> None:
         self._check_tag(event)
         if len(self._stack) >= _DEEPEST:
             self._abandon_too_deep(event)
@@ -279,7 +283,7 @@ class Composer:
     def _close(self) -> None:
         frame = self._stack.pop()
         node = frame.node
-        if isinstance(node, Mapping) and frame.merged:
+        if isinstance(node, MappingNode) and frame.merged:
             node.entries = _merge(node, frame.merged)
         if frame.anchor:
             self._anchors[frame.anchor] = node
@@ -304,7 +308,7 @@ class Composer:
             return
         frame = self._stack[-1]
         parent = frame.node
-        if isinstance(parent, Mapping) and not frame.keyed:
+        if isinstance(parent, MappingNode) and not frame.keyed:
             frame.key, frame.keyed = self._key(node, frame), True
             return
         if isinstance(node, Scalar):
@@ -313,7 +317,7 @@ class Composer:
         parent.height = max(parent.height, node.height + 1)
         if parent.height > _DEEPEST:
             self._abandon_too_deep(node)
-        if isinstance(parent, Sequence):
+        if isinstance(parent, SequenceNode):
             parent.items.append(node)
             return
         if frame.key is None:  # a key that was reported; its value is of no use
@@ -328,7 +332,7 @@ class Composer:
         if not isinstance(node, Scalar):
             self._report(node, self._path(), "a key must be text, not a list or a mapping")
             return None
-        first = frame.node.entries.get(node.text) if isinstance(frame.node, Mapping) else None
+        first = frame.node.entries.get(node.text) if isinstance(frame.node, MappingNode) else None
         if first:
             where = f"first at line {first.key.line}"
             self._report(node, (*self._path(), node.text), f"is given twice, {where}")
@@ -336,9 +340,9 @@ class Composer:
         return node
 
     def _add_merged(self, frame: _Frame, node: Node) -> None:
-        nodes = node.items if isinstance(node, Sequence) else [node]
+        nodes = node.items if isinstance(node, SequenceNode) else [node]
         for one in nodes:
-            if isinstance(one, Mapping):
+            if isinstance(one, MappingNode):
                 frame.merged.append(one)
             else:
                 self._report(one, self._path(), "takes a mapping or a list of mappings")
@@ -357,7 +361,7 @@ class Composer:
     def _path(self) -> KeyPath:
         path: list[str | int] = []
         for frame in self._stack:
-            if isinstance(frame.node, Sequence):
+            if isinstance(frame.node, SequenceNode):
                 path.append(len(frame.node.items))
             elif frame.key is not None:
                 path.append(frame.key.text)
@@ -397,7 +401,7 @@ class Composer:
         self._problems.at(self._source.shown, message, line, column)
 
 
-def _merge(node: Mapping, merged: list[Mapping]) -> dict[str, Entry]:
+def _merge(node: MappingNode, merged: list[MappingNode]) -> dict[str, Entry]:
     # The mapping's own keys win over all merged ones, and of these the first
     entries: dict[str, Entry] = {}
     for one in merged:

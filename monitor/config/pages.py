@@ -7,12 +7,10 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from monitor.config.keys import Moment, Zone
-from monitor.config.messages import unknown
-from monitor.config.nodes import Entry, Node, Scalar, Sequence, scalars
-from monitor.config.nodes import Mapping as MappingNode
+from monitor.config.nodes import Entry, MappingNode, Node, Scalar, SequenceNode, scalars
 from monitor.config.problems import KeyPath, Problems
 from monitor.model import Site
-from monitor.options import Parsed, option
+from monitor.options import Parsed, option, unknown
 from monitor.statuspage import Announcement, Published, StatusPage
 from monitor.units import Timestamp
 
@@ -159,7 +157,7 @@ def read_published(
 
 def _items(entries: Mapping[str, Entry], key: str) -> list[MappingNode]:
     node = entries[key].value if key in entries else None
-    items = node.items if isinstance(node, Sequence) else []
+    items = node.items if isinstance(node, SequenceNode) else []
     return [item for item in items if isinstance(item, MappingNode)]
 
 
@@ -222,7 +220,7 @@ def _check_choice(
 
 def _below(item: MappingNode, key: str, number: int) -> Node:
     node = item.entries[key].value
-    return node.items[number] if isinstance(node, Sequence) else node
+    return node.items[number] if isinstance(node, SequenceNode) else node
 
 
 def _check_announcements(

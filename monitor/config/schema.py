@@ -25,8 +25,7 @@ from monitor.config.forms import (
 )
 from monitor.config.keys import ModuleKeys, SiteKeys, Tables
 from monitor.config.messages import explain
-from monitor.config.nodes import Mapping as MappingNode
-from monitor.config.nodes import Node, Scalar, Sequence, scalars
+from monitor.config.nodes import MappingNode, Node, Scalar, SequenceNode, scalars
 from monitor.config.problems import KeyPath, Placed, Problems
 from monitor.config.settings import Settings
 from monitor.options import DOUBTS
@@ -274,7 +273,7 @@ def _locate(subject: _Subject, error: ErrorDetails) -> _Target:
             entry = node.entries[str(step)]
             placed, node = entry.key, entry.value
             inherited = inherited or entry.inherited
-        elif isinstance(node, Sequence) and isinstance(step, int):
+        elif isinstance(node, SequenceNode) and isinstance(step, int):
             placed = node = node.items[step]
     match error["type"]:
         case "missing" | "unexpected_keyword_argument":

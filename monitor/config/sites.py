@@ -7,25 +7,25 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from monitor.config.address import Address, parse_address
+from monitor.config.address import SiteUrl, parse_site_url
 from monitor.config.forms import Form
 from monitor.config.keys import LABEL_NAME, ConfirmKeys, SiteKeys, Tables, WindowKeys
-from monitor.config.messages import one_of, unknown
+from monitor.config.messages import listed
 from monitor.config.nodes import (
     Entry,
+    MappingNode,
     Node,
     Scalar,
-    Sequence,
+    SequenceNode,
     is_empty,
     overlay,
     read_plain,
     scalars,
 )
-from monitor.config.nodes import Mapping as MappingNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import DEFAULTS, NOT_IN_DEFAULTS, Decoded, Decoder, Forms
 from monitor.model import Confirm, Site, Window
-from monitor.options import OptionError, show_duration
+from monitor.options import OptionError, show_duration, unknown
 from monitor.secrecy import every_form, redact
 
 _T = TypeVar("_T")
@@ -114,7 +114,7 @@ class SiteReader:
             defaults: Of its file, their entries marked as inherited.
         """
         before = len(self._problems)
-        if isinstance(item, Sequence):
+        if isinstance(item, SequenceNode):
             self._problems.add(item, path, "must be a URL or a mapping, not a list")
             return None
         merged = overlay(defaults, item if isinstance(item, MappingNode) else _bare(item))
@@ -163,14 +163,14 @@ class SiteReader:
 
     def _site(
         self,
-        address: Address,
+        address: SiteUrl,
         decoded: Decoded,
         options: list[Decoded],
         expect: list[tuple[str, Decoded]],
         readings: Mapping[str, Decoded],
     ) -> tuple[Site, tuple[Path, ...]]:
         keys: SiteKeys = decoded.value
-        tables, one, one_of = self._tables, self._alike.one, self._alike.one_of
+        tables, one, one_tuple = self._tables, self._alike.one, self._alike.one_tuple
         parts = [decoded, *options, *(part for _, part in expect), *readings.values()]
         read = {key: part.value for key, part in readings.items()}
         secrets = {secret for part in parts for secret in part.secrets}.union(address.secrets)
@@ -184,8 +184,8 @@ class SiteReader:
             labels=one(tuple(keys.labels.items())),
             interval=one(keys.interval),
             timeout=one(keys.deadline()),
-            options=one_of(tuple(part.value for part in options)),
-            expect=one_of(tuple(one_of((key, part.value)) for key, part in expect)),
+            options=one_tuple(tuple(part.value for part in options)),
+            expect=one_tuple(tuple(one_tuple((key, part.value)) for key, part in expect)),
             extract=read.get("extract"),
             watch=read.get("watch"),
             reads_body=any(tables.expectations[key].needs_body(part.value) for key, part in expect)
@@ -197,7 +197,7 @@ class SiteReader:
         )
         return site, tuple(file for part in parts for file in part.files)
 
-    def _address(self, merged: MappingNode, path: KeyPath) -> Address | None:
+    def _address(self, merged: MappingNode, path: KeyPath) -> SiteUrl | None:
         entry = merged.entries.get("url")
         if entry is None or not isinstance(entry.value, Scalar):
             return None  # reported with the other keys
@@ -207,7 +207,7 @@ class SiteReader:
         if node.plain and not node.substitution and not isinstance(read_plain(node.text), str):
             return None
         try:
-            return parse_address(node, self._tables.probes)
+            return parse_site_url(node, self._tables.probes)
         except ValueError as error:
             self._problems.add(node, path, str(error))
             return None
@@ -356,7 +356,7 @@ class SiteReader:
         protocol = self._tables.protocol_of(scheme)
         kinds = self._tables.expectations.items()
         fitting = [name for name, kind in kinds if protocol in kind.protocols]
-        there = f"; they have {one_of(fitting, 'and')}" if fitting else ""
+        there = f"; they have {listed(fitting, 'and')}" if fitting else ""
         message = f"does not belong to {scheme} sites{there}"
         self._problems.add(entry.key, (*path, "expect", key), message)
 
@@ -413,7 +413,7 @@ class _Alike:
         found: _T = self._values.setdefault(value, value)
         return found
 
-    def one_of(self, parts: tuple[_T, ...]) -> tuple[_T, ...]:
+    def one_tuple(self, parts: tuple[_T, ...]) -> tuple[_T, ...]:
         """Return the tuple of the same objects, which need not be hashable."""
         found: tuple[_T, ...] = self._tuples.setdefault(tuple(map(id, parts)), parts)
         return found

@@ -12,8 +12,7 @@ from monitor.config.blackbox.reader import BlackboxReader
 from monitor.config.forms import Gathered, data_of
 from monitor.config.keys import Tables
 from monitor.config.modules import ModuleReader
-from monitor.config.nodes import Mapping as MappingNode
-from monitor.config.nodes import Node, Sequence
+from monitor.config.nodes import MappingNode, Node, SequenceNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import Decoder, Forms
 from monitor.config.sites import SiteReader
@@ -104,7 +103,7 @@ def _writable(node: Node) -> Any:
     """Return the node as plain data that means the same where dollars are special."""
     if isinstance(node, MappingNode):
         return {key: _writable(entry.value) for key, entry in node.entries.items()}
-    if isinstance(node, Sequence):
+    if isinstance(node, SequenceNode):
         return [_writable(item) for item in node.items]
     done = node.substitution
     if done and done.written.startswith("${file:"):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from requests import PreparedRequest, Response
 from requests.auth import AuthBase
 
+from monitor.grammar import TOKEN
 from monitor.model import Failure, Reason
 from monitor.options import compile_regex
 from monitor.probes.transport import ExchangeFailed
@@ -34,10 +35,9 @@ _HASHES = {
 _SESSION = "-SESS"
 _KNOWN = "MD5, SHA-256 and SHA-512-256"
 
-_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # A parameter, behind its scheme where it is the first; or a scheme without parameters
 _VALUE = r"""(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))"""
-_ELEMENT = compile_regex(rf"(?:({_WORD})[ \t]+)?({_WORD})[ \t]*=[ \t]*{_VALUE}|({_WORD})")
+_ELEMENT = compile_regex(rf"(?:({TOKEN})[ \t]+)?({TOKEN})[ \t]*=[ \t]*{_VALUE}|({TOKEN})")
 _ESCAPED = compile_regex(r"\\(.)")
 
 

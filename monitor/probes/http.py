@@ -19,6 +19,7 @@ from requests.hooks import default_hooks
 from monitor import __version__
 from monitor.clock import Deadline
 from monitor.errors import ProbeError
+from monitor.grammar import TOKEN
 from monitor.model import (
     Bytes,
     Failure,
@@ -31,7 +32,7 @@ from monitor.model import (
     Site,
     Timestamp,
 )
-from monitor.options import FilePath, OptionError, Secret, Size, option
+from monitor.options import FilePath, OptionError, Secret, Size, option, show_size
 from monitor.probes.digest import DigestAuth
 from monitor.probes.family import check_addresses
 from monitor.probes.guard import forbidden
@@ -58,7 +59,7 @@ _MOVED = 301
 _UNAUTHORIZED = 401
 _OF_ONE_HOST = DefaultCookiePolicy(strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain)
 """A cookie without a Domain goes to the host that set it, not below it too (RFC 6265, 5.3)."""
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TOKEN = re.compile(TOKEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -462,7 +463,7 @@ class _Check:
             )
         limit = self._options.max_body
         if last.truncated and (self._site.reads_body or limit is not None):
-            message = f"the body is longer than {_show_size(self._settings.max_body)}"
+            message = f"the body is longer than {show_size(self._settings.max_body)}"
             return Failure(Reason.BODY_TOO_LARGE, message)
         return None
 
@@ -645,10 +646,3 @@ def _together(exchanges: Iterable[Exchange]) -> Mapping[Phase, Seconds]:
 
 def _hop(exchange: Exchange) -> Hop:
     return Hop(url=exchange.url, status=exchange.status, address=exchange.address, tls=exchange.tls)
-
-
-def _show_size(size: Bytes) -> str:
-    for unit, factor in (("MiB", 1024 * 1024), ("KiB", 1024)):
-        if size >= factor and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return f"{size}B"

@@ -8,9 +8,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeAlias
 
+from monitor.grammar import LARGEST_PORT
 from monitor.options import FilePath, Parsed, option
-
-_LARGEST_PORT = 65535
 
 
 def parse_address(text: Any) -> str:
@@ -35,8 +34,8 @@ def split_address(text: str) -> tuple[str, int]:
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not bare or (":" in bare and bare == host) or not port.isdecimal():
         raise ValueError(f"{text!r} is not HOST:PORT, such as 192.0.2.1:8443 or [2001:db8::1]:443")
-    if not 0 < int(port) <= _LARGEST_PORT:
-        raise ValueError(f"port {port} of {text!r} is not between 1 and {_LARGEST_PORT}")
+    if not 0 < int(port) <= LARGEST_PORT:
+        raise ValueError(f"port {port} of {text!r} is not between 1 and {LARGEST_PORT}")
     return bare, int(port)
 
 

@@ -16,6 +16,7 @@ import pycurl
 
 from monitor import __version__
 from monitor.clock import Deadline
+from monitor.grammar import TOKEN
 from monitor.model import (
     Bytes,
     Failure,
@@ -52,7 +53,7 @@ _FIRST_FINAL = 200
 _MOST_HEADER_BYTES: Bytes = 64 * 1024
 _PIECE: Bytes = 16 * 1024
 _NORMAL_CLOSURE = 1000
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TOKEN = re.compile(TOKEN)
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 

@@ -5,9 +5,9 @@ import re
 from typing import NamedTuple
 
 from monitor.errors import StartupError
+from monitor.grammar import LARGEST_PORT
 
 _HOST_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})", re.ASCII)
-_LARGEST_PORT = 65535
 _UNIX = "unix:"
 _LONGEST_PATH = 107  # what struct sockaddr_un has room for, its final zero aside
 
@@ -44,7 +44,7 @@ def parse_listen(text: str) -> Listen:
         return Listen(path=path)
     found = _HOST_PORT.fullmatch(text)
     host = (found["six"] or found["host"]) if found else ""
-    if found is None or int(found["port"]) > _LARGEST_PORT or not _may_be_a_name(host):
+    if found is None or int(found["port"]) > LARGEST_PORT or not _may_be_a_name(host):
         raise StartupError(
             f"cannot listen on {text!r}: write HOST:PORT, [IPV6]:PORT, :PORT for every address, "
             f"or {_UNIX}PATH for a Unix socket"

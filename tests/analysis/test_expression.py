@@ -310,7 +310,7 @@ def test_deep_json_reaches_the_library_whole():
             "json.a.filter(x, x ==) is not a CEL expression: mismatched input ')'",
         ),
         ("stauts == 200", "unknown variable 'stauts'; did you mean 'status'?"),
-        ("json.x.all(i, j > 1)", "unknown variable 'j'; there are answers, body, certificate"),
+        ("json.x.all(i, j > 1)", "unknown variable 'j'; choose from answers, body, certificate"),
         ("bodi.size() > 1", "unknown variable 'bodi'; did you mean 'body'?"),
         ("body.startWith('a')", "unknown function 'startWith'; did you mean 'startsWith'?"),
         ("json.exists(json)", "exists takes a name and an expression, as in exists(x, x > 0)"),

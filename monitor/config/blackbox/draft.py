@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.config.files import read_text
-from monitor.config.nodes import Entry, Node, Scalar, Sequence
-from monitor.config.nodes import Mapping as MappingNode
+from monitor.config.nodes import Entry, MappingNode, Node, Scalar, SequenceNode
 from monitor.config.problems import KeyPath
 from monitor.config.substitute import Substitution
 from monitor.options import parse_duration, show_duration
@@ -71,7 +70,7 @@ class Draft:
         for key in keys:
             if isinstance(node, MappingNode) and key in node.entries:
                 node = node.entries[str(key)].value
-            elif isinstance(node, Sequence) and isinstance(key, int) and key < len(node.items):
+            elif isinstance(node, SequenceNode) and isinstance(key, int) and key < len(node.items):
                 node = node.items[key]
             else:
                 break
@@ -158,7 +157,7 @@ def scalar(text: str, at: Node, *, plain: bool = False) -> Scalar:
 
 
 def _node(value: Any, at: Node) -> Node:
-    if isinstance(value, Scalar | Sequence | MappingNode):
+    if isinstance(value, Scalar | SequenceNode | MappingNode):
         return value
     if isinstance(value, bool):
         return scalar(str(value).lower(), at, plain=True)
@@ -169,4 +168,4 @@ def _node(value: Any, at: Node) -> Node:
     if isinstance(value, Mapping):
         entries = {key: Entry(scalar(key, at), _node(one, at)) for key, one in value.items()}
         return MappingNode(at.source, at.line, at.column, entries)
-    return Sequence(at.source, at.line, at.column, [_node(one, at) for one in value])
+    return SequenceNode(at.source, at.line, at.column, [_node(one, at) for one in value])

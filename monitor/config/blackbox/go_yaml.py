@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import yaml
 
 from monitor.config.forms import Form
-from monitor.config.nodes import Composer, Entry, Mapping, Node, Scalar, Sequence, place_of
+from monitor.config.nodes import Composer, Entry, MappingNode, Node, Scalar, SequenceNode, place_of
 
 _TAG = "tag:yaml.org,2002:"
 _BINARY = f"{_TAG}binary"
@@ -148,9 +148,9 @@ def settled(node: Node, form: Form) -> Node:
     item, and behind a name of one's own choice (a header's, say) what is empty. Every other scalar
     is text from here on, and the types below read it.
     """
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         node.entries = _entries(node, form)
-    elif isinstance(node, Sequence) and form.item:
+    elif isinstance(node, SequenceNode) and form.item:
         item = form.item
         node.items = [settled(one, item) for one in node.items if not is_null(one)]
     elif isinstance(node, Scalar) and not is_null(node):
@@ -162,7 +162,7 @@ def is_null(node: Node) -> bool:
     return isinstance(node, GoScalar) and node.kind is Kind.NULL
 
 
-def _entries(node: Mapping, form: Form) -> dict[str, Entry]:
+def _entries(node: MappingNode, form: Form) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for key, entry in node.entries.items():
         below = form.below(key)
@@ -180,9 +180,9 @@ def _entries(node: Mapping, form: Form) -> dict[str, Entry]:
 
 def _empty(null: Node, form: Form) -> Node:
     if form.fields:
-        return Mapping(null.source, null.line, null.column)
+        return MappingNode(null.source, null.line, null.column)
     if form.item:
-        return Sequence(null.source, null.line, null.column)
+        return SequenceNode(null.source, null.line, null.column)
     return GoScalar(null.source, null.line, null.column, "")
 
 

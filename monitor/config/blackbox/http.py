@@ -6,9 +6,10 @@ from typing import Any
 from monitor.config.blackbox.client import Login, headers_of, put_network, put_tls
 from monitor.config.blackbox.draft import Draft
 from monitor.config.blackbox.form import BlackboxModule, Http, HttpClient
+from monitor.grammar import TOKEN
 
 _GO_WRITES_ITSELF = frozenset({"content-length", "transfer-encoding", "trailer"})
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TOKEN = re.compile(TOKEN)
 _HOST = re.compile(r"[\w.-]+")
 _COMPRESSIONS = ("", "identity", "gzip", "br", "deflate")
 _UNLIMITED = 2**62

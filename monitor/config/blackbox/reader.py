@@ -20,7 +20,7 @@ from monitor.config.blackbox.http import http_module
 from monitor.config.documents import DocumentReader
 from monitor.config.forms import record_form
 from monitor.config.keys import PLACE
-from monitor.config.nodes import Mapping as MappingNode
+from monitor.config.nodes import MappingNode
 from monitor.config.problems import Problems, Source
 from monitor.config.schema import Decoder
 from monitor.config.substitute import Substituter
