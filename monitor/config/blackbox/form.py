@@ -10,7 +10,7 @@ the files are there matters where the modules are used, not where they are impor
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from monitor.config.blackbox.go_yaml import Kind, kind_of, parse_bool, parse_int
 from monitor.options import Parsed, Regex, Secret
@@ -432,7 +432,7 @@ class WebSocket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlackboxModule:
-    prober: Literal["http", "tcp", "dns", "icmp", "grpc", "unix", "websocket"]
+    prober: str = ""
     timeout: _Duration = 0.0
     http: Http = Http()
     tcp: Tcp = Tcp()
