@@ -51,7 +51,8 @@ from monitor.probes.datagrams import (
 )
 from monitor.probes.family import ip_choice, ip_version
 from monitor.probes.guard import refusal
-from monitor.probes.libcurl.transfer import Handles, Proxy, Route
+from monitor.probes.libcurl.handles import Handles
+from monitor.probes.libcurl.route import Proxy, Route
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 from monitor.probes.records import exporter_text
 from monitor.probes.resolve import Resolver

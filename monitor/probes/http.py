@@ -36,7 +36,8 @@ from monitor.options import FilePath, OptionError, Secret, Size, option, show_si
 from monitor.probes.digest import DigestAuth
 from monitor.probes.family import check_addresses
 from monitor.probes.guard import forbidden
-from monitor.probes.libcurl.transfer import Handle, Handles, Proxy
+from monitor.probes.libcurl.handles import Handles, SilentHandle
+from monitor.probes.libcurl.route import Proxy
 from monitor.probes.oauth import Grant, OAuth2Options, Tokens
 from monitor.probes.options import NetworkOptions, TlsOptions, one_of
 from monitor.probes.repeat import may_repeat, read, repeat
@@ -227,7 +228,13 @@ def _check_version(site: Site, options: HttpOptions) -> None:
 
 
 class HttpProbe:
-    """Checks HTTP and HTTPS sites; one object for all threads."""
+    """
+    Checks HTTP and HTTPS sites; one object for all threads.
+
+    Threads share it without a lock because the engine never runs two checks of a site at once: a
+    site's plan belongs to the thread that checks it, and a plan is added or found by one operation
+    of the dictionary.
+    """
 
     def __init__(self, handles: Handles | None = None, tokens: Tokens | None = None) -> None:
         self._handles = handles or Handles()
@@ -262,6 +269,8 @@ class HttpProbe:
 class _Plan:
     """
     What every check of a site begins with, worked out once.
+
+    It changes with each check, and has no lock: the engine never runs two checks of a site at once.
 
     Attributes:
         repeats: Whether the last check was such that the next may go as it did; see repeat.py.
@@ -301,7 +310,9 @@ class _Check:
         self._lacks_token = False
         self._tokens_used: tuple[str, ...] = ()
 
-    def run(self, started: Timestamp | None = None, performed: Handle | None = None) -> Observation:
+    def run(
+        self, started: Timestamp | None = None, performed: SilentHandle | None = None
+    ) -> Observation:
         """
         Make the check.
 
@@ -326,11 +337,12 @@ class _Check:
     def _session(self) -> "_Session":
         return _Session(self._adapter)
 
-    def _talk(self, performed: Handle | None) -> Failure | None:
+    def _talk(self, performed: SilentHandle | None) -> Failure | None:
         first = self._plan.first
         if first is not None:
             exchange = self._adapter.exchange(first, performed)
-            self._plan.repeats = may_repeat(exchange, first, self._settings)
+            plain = may_repeat(exchange, first, self._settings)
+            self._plan.repeats = plain and self._handles.has_silent
             # A session takes as long to make as all else but libcurl, and most have no redirect
             if not (self._options.follow_redirects and exchange.is_redirect):
                 return None

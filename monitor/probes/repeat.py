@@ -11,15 +11,10 @@ import pycurl
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, HttpAnswer, Observation, Timestamp
+from monitor.probes.libcurl.handles import Handles, SilentHandle
+from monitor.probes.libcurl.route import PROXY_LOGIN
 from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
-from monitor.probes.libcurl.transfer import (
-    MICROSECONDS,
-    PROXY_LOGIN,
-    Handle,
-    Handles,
-    phases,
-    read_times,
-)
+from monitor.probes.libcurl.times import MICROSECONDS, phases, read_times
 from monitor.probes.transport import (
     FIRST_FINAL,
     REDIRECTS,
@@ -47,15 +42,15 @@ def may_repeat(exchange: Exchange, order: Order, settings: Settings) -> bool:
     return plain and settings.max_body <= LARGEST_BODY and not order.route.is_guarded
 
 
-def repeat(order: Order, deadline: Deadline, handles: Handles) -> Handle:
+def repeat(order: Order, deadline: Deadline, handles: Handles) -> SilentHandle:
     """
     Send a request once more, and return the handle, to be read and given back.
 
     Raises:
-        ProbeError: As of Handles.take().
+        ProbeError, RuntimeError: As of Handles.take_silent().
     """
-    handle = handles.take(order.route, silent=True)
-    curl: SilentCurl = handle.curl
+    handle = handles.take_silent(order.route)
+    curl = handle.curl
     try:
         curl.set_up(order.route.options, order.options)
         curl.setopt(pycurl.TIMEOUT_MS, deadline.milliseconds())

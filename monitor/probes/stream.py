@@ -16,7 +16,10 @@ import pycurl
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
-from monitor.probes.libcurl.transfer import Handles, Route, Transfer
+from monitor.probes.libcurl.errors import code_and_text
+from monitor.probes.libcurl.handles import Handles
+from monitor.probes.libcurl.route import Route
+from monitor.probes.libcurl.transfer import CallbackTransfer, Transfer
 from monitor.probes.options import NetworkOptions, join_address
 from monitor.probes.zone import escaped
 
@@ -76,7 +79,7 @@ class Connection:
         self._route = route
         self._deadline = deadline
         self._stack = ExitStack()
-        self._transfer: Transfer | None = None
+        self._transfer: CallbackTransfer | None = None
         self._buffer = bytearray()
         self._total = 0
         self._ended = False
@@ -141,7 +144,7 @@ class Connection:
         if failure:
             raise _broken(failure)
 
-    def _connect(self, transfer: Transfer, route: Route) -> Failure | None:
+    def _connect(self, transfer: CallbackTransfer, route: Route) -> Failure | None:
         for option, value in (
             (pycurl.URL, f"{route.scheme}://{escaped(join_address(route.name, route.port))}/"),
             (pycurl.CONNECT_ONLY, 1),
@@ -157,7 +160,7 @@ class Connection:
         return failure
 
     @property
-    def _standing(self) -> Transfer:
+    def _standing(self) -> CallbackTransfer:
         if self._transfer is None:
             raise RuntimeError("there is no connection")
         return self._transfer
@@ -368,7 +371,7 @@ def _poll(event: int, curl: pycurl.Curl, at_most: Seconds) -> bool:
 
 def is_end(error: pycurl.error) -> bool:
     """Return whether the peer closed the connection; many do not announce it to TLS."""
-    code, text = error.args
+    code, text = code_and_text(error)
     return code == pycurl.E_GOT_NOTHING or "unexpected eof" in text
 
 

@@ -15,7 +15,8 @@ from monitor.clock import Deadline
 from monitor.model import Bytes, Observation, Reason, Site
 from monitor.options import compile_regex, option, show_duration
 from monitor.probes.dialogue import Dialogue, Step, check_steps, quote
-from monitor.probes.libcurl.transfer import Handles, Route
+from monitor.probes.libcurl.handles import Handles
+from monitor.probes.libcurl.route import Route
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.stream import Broken, Connection, Flooded
 from monitor.probes.tcp import converse, split_url

@@ -7,6 +7,7 @@ An adapter serves one check: it knows that check's deadline and remembers each e
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -20,21 +21,13 @@ from requests.exceptions import RequestException
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
 from monitor.probes.coding import ACCEPTED, Unpacker, UnpackError
-from monitor.probes.libcurl.silent import LARGEST_BODY, Options, SilentCurl
-from monitor.probes.libcurl.transfer import (
-    DISTRUST,
-    PROXY_LOGIN,
-    Handle,
-    Handles,
-    Proxy,
-    Route,
-    Transfer,
-    shared,
-)
+from monitor.probes.libcurl.handles import Handles, SilentHandle
+from monitor.probes.libcurl.options import SUPPRESS_CONNECT_HEADERS, Options, shared
+from monitor.probes.libcurl.route import PROXY_LOGIN, Proxy, Route
+from monitor.probes.libcurl.transfer import Transfer
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.zone import escaped
 
-_SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"http": 80, "https": 443}
 # Of RFC 9112, 4, and as libcurl writes it for HTTP/2 and 3
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2|3) ([0-9]{3})(?: .*)?", re.DOTALL)
@@ -230,7 +223,7 @@ class CurlAdapter(BaseAdapter):
         """
         return self.answer(request, self.exchange(Order.of(request, self._settings)))
 
-    def exchange(self, order: Order, performed: Handle | None = None) -> Exchange:
+    def exchange(self, order: Order, performed: SilentHandle | None = None) -> Exchange:
         """
         Send a request that was worked out before; as send(), without what a session needs.
 
@@ -242,10 +235,7 @@ class CurlAdapter(BaseAdapter):
         """
         exchange = Exchange(url=order.url)
         self.exchanges.append(exchange)
-        lent = self._handles.lend(order.route, self._deadline, order.options, performed=performed)
-        with lent as transfer:
-            if not performed:
-                transfer.curl.setopt(pycurl.URL, order.sent)
+        with self._transfer(order, performed) as transfer:
             intake = _Intake(transfer, self._settings, exchange)
             failure = intake.run() or intake.failure(order.route.peer)
             failure = failure or _refusal_by_proxy(exchange, order.route)
@@ -259,6 +249,14 @@ class CurlAdapter(BaseAdapter):
         if failure:
             raise ExchangeFailed(failure)
         return exchange
+
+    def _transfer(
+        self, order: Order, performed: SilentHandle | None
+    ) -> AbstractContextManager[Transfer]:
+        if performed:
+            return self._handles.resume(performed, order.route, self._deadline)
+        options = (*order.options, (pycurl.URL, order.sent))
+        return self._handles.lend(order.route, self._deadline, options)
 
     def answer(self, request: PreparedRequest, exchange: Exchange) -> Response:
         """Return what came of a request in the form that a session goes on with."""
@@ -305,7 +303,7 @@ _usual_field = lru_cache(maxsize=4096)(_field)
 
 
 class _Intake:
-    """Takes an exchange in, as it comes or in the end, and says stop at the limits."""
+    """The sink of an exchange: takes it in, and says stop at the limits."""
 
     # What most leave as it is
     _header_lines = 0
@@ -328,23 +326,12 @@ class _Intake:
         Perform the transfer.
 
         Returns:
-            What Transfer.perform() does, unless all that is wanted had come by then.
+            What Transfer.receive() does, unless the end of the connection is that of the body.
 
         Raises:
-            ProbeError: As of Transfer.perform().
+            ProbeError: As of Transfer.receive().
         """
-        curl = self._transfer.curl
-        if isinstance(curl, SilentCurl):
-            failure = self._transfer.perform()
-            enough = self._take_blocks(curl.headers) or self.take_body(curl.body)
-            if enough and not (failure and failure.reason in DISTRUST):
-                failure = None
-            if len(curl.body) > LARGEST_BODY:
-                self._exchange.truncated = True
-        else:
-            curl.setopt(pycurl.HEADERFUNCTION, self.take_header)
-            curl.setopt(pycurl.WRITEFUNCTION, self.take_body)
-            failure = self._transfer.perform()
+        failure = self._transfer.receive(self)
         self._exchange.body = b"".join(self._kept)
         if failure and self._transfer.lacks_close_notify and self._ends_with_the_connection():
             self._exchange.ends_open = True
@@ -365,15 +352,14 @@ class _Intake:
         if self._header_bytes > _MOST_HEADER_BYTES or self._header_lines > _MOST_HEADERS:
             self._flooded = True
             return self._transfer.stop()
-        # Most lines are only taken here: whoever is in a callback makes the transfer look slow
+        # Most lines are only kept here: time spent in a callback makes the transfer look slow
         if len(line) > _BLANK_LINE or line.rstrip(b"\r\n"):
             return None
         block = b"".join(self._lines[:-1])
         self._lines.clear()
         return self._take_block(block)
 
-    def _take_blocks(self, headers: bytes) -> int | None:
-        """Take all that came before a body at once; return what says stop, if there is enough."""
+    def take_headers(self, headers: bytes) -> int | None:
         if len(headers) > _MOST_HEADER_BYTES or headers.count(b"\n") > _MOST_HEADERS:
             self._flooded = True
             return self._transfer.stop()
@@ -411,6 +397,9 @@ class _Intake:
             codings = list(self._unpacker.left)
         exchange.codings = tuple(codings)
         return None
+
+    def cut(self) -> None:
+        self._exchange.truncated = True
 
     def take_body(self, chunk: bytes) -> int | None:
         if self._unpacker is None:
@@ -508,7 +497,7 @@ def _request_options(
         (pycurl.PATH_AS_IS, 1),
         (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
         (pycurl.HTTP09_ALLOWED, 0),
-        (_SUPPRESS_CONNECT_HEADERS, 1),
+        (SUPPRESS_CONNECT_HEADERS, 1),
         (pycurl.HTTP_VERSION, _wanted_version(settings.version, route.scheme)),
     ]
     # A part of a packed body cannot be unpacked, so a range is asked for as it is

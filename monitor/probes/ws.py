@@ -31,7 +31,11 @@ from monitor.options import Secret, option, show_duration
 from monitor.probes.dialogue import Dialogue, Step, check_steps, evidence
 from monitor.probes.family import check_addresses
 from monitor.probes.http import Credentials, check_header, check_login, logins, sent_user_agent
-from monitor.probes.libcurl.transfer import Handles, Proxy, Route, Transfer
+from monitor.probes.libcurl.errors import code_and_text
+from monitor.probes.libcurl.handles import Handles
+from monitor.probes.libcurl.options import SUPPRESS_CONNECT_HEADERS
+from monitor.probes.libcurl.route import Proxy, Route
+from monitor.probes.libcurl.transfer import CallbackTransfer, Transfer
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.stream import (
     KEPT,
@@ -46,7 +50,6 @@ from monitor.probes.stream import (
 )
 from monitor.probes.zone import escaped
 
-_SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it
 _PORTS = {"ws": 80, "wss": 443}
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL = 200
@@ -219,7 +222,7 @@ class _Upgrade:
 
     def __init__(
         self,
-        transfer: Transfer,
+        transfer: CallbackTransfer,
         options: WsOptions,
         parts: SplitResult,
         route: Route,
@@ -255,7 +258,7 @@ class _Upgrade:
             (pycurl.FORBID_REUSE, 0),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.HTTP09_ALLOWED, 0),
-            (_SUPPRESS_CONNECT_HEADERS, 1),
+            (SUPPRESS_CONNECT_HEADERS, 1),
             (pycurl.USERAGENT, sent_user_agent(options.headers, options.user_agent)),
             (pycurl.HTTPHEADER, list(_lines(headers | dict(options.headers)))),
             (pycurl.HEADERFUNCTION, self._take),
@@ -376,7 +379,7 @@ class _Messages:
         last: The end of the last message that came.
     """
 
-    def __init__(self, transfer: Transfer, deadline: Deadline) -> None:
+    def __init__(self, transfer: CallbackTransfer, deadline: Deadline) -> None:
         self._transfer = transfer
         self._curl = transfer.curl
         self._deadline = deadline
@@ -460,7 +463,7 @@ class _Messages:
             return data, frame
 
     def _lost(self, error: pycurl.error) -> Broken:
-        text = error.args[1]
+        text = code_and_text(error)[1]
         if text.startswith("[WS] "):
             message = f"{self.peer} does not keep to WebSocket: {text[5:]}"
             return Broken(Reason.PROTOCOL_ERROR, message)

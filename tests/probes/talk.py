@@ -14,7 +14,7 @@ from monitor.clock import SystemClock
 from monitor.config.keys import Tables
 from monitor.config.load import load_text
 from monitor.model import Observation, Site
-from monitor.probes.libcurl.transfer import Handles
+from monitor.probes.libcurl.handles import Handles
 from monitor.probes.observe import Observer
 from monitor.probes.registry import PROBES
 from tests.probes.servers import Connection, ScriptedServer, Step

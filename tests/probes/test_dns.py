@@ -28,7 +28,7 @@ from monitor.clock import SystemClock
 from monitor.errors import ProbeError
 from monitor.model import DnsAnswer, Observation, Phase, Reason, Site
 from monitor.probes.dns import DnsOptions, DnsProbe, check_url
-from monitor.probes.libcurl.transfer import Handles
+from monitor.probes.libcurl.handles import Handles
 from monitor.probes.observe import Observer
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.resolve import Resolver

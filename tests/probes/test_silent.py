@@ -14,6 +14,7 @@ from requests import Request
 from monitor.clock import Deadline, SystemClock
 from monitor.model import Observation, Phase, Reason
 from monitor.probes.http import HttpOptions
+from monitor.probes.libcurl.binding import LIBRARY
 from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.repeat import repeat
@@ -173,7 +174,7 @@ def test_a_redirect_is_followed_though_its_body_came(serve, twice):
 
 def test_an_option_that_cannot_be_set_is_an_error():
     """As with pycurl; nothing is quietly left out."""
-    curl = SilentCurl()
+    curl = SilentCurl(LIBRARY)
     with pytest.raises(pycurl.error, match="option 9999 cannot be set"):
         curl.setopt(9999, 1)
     curl.close()
@@ -185,7 +186,7 @@ def test_a_closed_handle_leaves_no_descriptor(serve):
     url = serve(answer()).url().encode()
     before = open_files()
     for _ in range(20):
-        curl = SilentCurl()
+        curl = SilentCurl(LIBRARY)
         curl.set_up(((pycurl.URL, url),))
         curl.perform()
         assert curl.body

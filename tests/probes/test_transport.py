@@ -27,7 +27,8 @@ from monitor.errors import ProbeError
 from monitor.model import Failure, Phase, Reason, Site
 from monitor.probes.ciphers import iana_name
 from monitor.probes.http import HttpOptions, HttpProbe
-from monitor.probes.libcurl.transfer import Handles, Route
+from monitor.probes.libcurl.handles import Handles
+from monitor.probes.libcurl.route import Route
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.resolve import Resolver
 from tests.fakes import FakeClock

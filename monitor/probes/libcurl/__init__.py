@@ -1,1 +1,7 @@
-"""Transfers by libcurl: routes, handles, what is seen of them, and what errors mean."""
+"""
+Transfers by libcurl, for every probe over TCP or TLS; in the I/O threads.
+
+``route`` says where to connect, ``handles`` lends what connects, ``transfer`` makes it and reads
+what was seen, ``errors`` says what went wrong. ``silent`` is the handle that needs nothing of
+Python, ``binding`` what it is made of.
+"""

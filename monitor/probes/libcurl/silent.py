@@ -1,64 +1,43 @@
 """
-A handle of libcurl that takes an answer in without entering Python; used by ``curl`` alone.
+A handle of libcurl that takes an answer in without entering Python; see ``SilentTransfer``.
 
 A callback waits for the interpreter, and the transfer with it: where another thread computes, an
 answer of one packet looks milliseconds longer than it took. Here libcurl itself writes headers,
 body, and what it tells, to streams of the C library (CURLOPT_WRITEDATA, CURLOPT_HEADERDATA and
 CURLOPT_STDERR, each without a function), and Python reads them once the transfer is over. pycurl
-has no way to set a stream, so this asks the libcurl that pycurl has loaded by ctypes.
+has no way to set a stream; ``binding`` has.
 """
 
 import ctypes
 import mmap
 from collections.abc import Iterator
-from ctypes import (
-    POINTER,
-    c_char,
-    c_char_p,
-    c_int,
-    c_long,
-    c_longlong,
-    c_size_t,
-    c_uint32,
-    c_uint64,
-    c_void_p,
-)
+from ctypes import POINTER, c_char, c_char_p, c_int, c_long, c_longlong, c_void_p
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any
 
 import pycurl
-from pycurl import _pycurl
 
 from monitor.errors import ProbeError
 from monitor.model import Bytes
+from monitor.probes.libcurl.binding import Library
+from monitor.probes.libcurl.errors import OUT_OF_MEMORY
+from monitor.probes.libcurl.options import ERROR_BUFFER, NUMBERS, Options
 
 LARGEST_BODY: Bytes = 1024**2
 """Of a longer one the beginning is taken, and the transfer ends."""
 
-OUT_OF_MEMORY = "libcurl lacks memory or file descriptors"
-
 _HEADERS: Bytes = 512 * 1024  # more than libcurl lets come
 _TOLD: Bytes = 64 * 1024
-_AHEAD: Bytes = 4 * 1024  # so far a stream is written on before it begins anew; each call costs
+_AHEAD: Bytes = 4 * 1024  # a stream is rewound only this far on: each call costs
 _KEPT: Bytes = 64 * 1024  # memory that an idle handle may go on holding, for each stream
 _ERROR: Bytes = 256  # CURL_ERROR_SIZE
 _UNBUFFERED = 2  # _IONBF
 
-_OPT_ERRORBUFFER = 10_010  # pycurl has no name for it
-_NUMBERS = 10_000  # the first option whose value is no number
-_FUNCTIONS = 20_000  # the first whose value is a function
-_MAGIC = 0xC0DEDBAD  # what a handle of libcurl begins with
-
-_OP_LEGACY_SERVER_CONNECT = 1 << 2  # SSL_OP_… of OpenSSL
-
-_TEXT = b"* "  # before a line of its own words; headers have other marks
+_TEXT = b"* "  # marks libcurl's own words; headers have other marks
 
 # The type of an information, in its number
 _INFO_TYPE = 0xF00000
 _INFO_STRING, _INFO_LONG, _INFO_OFFSET = 0x100000, 0x200000, 0x600000
-
-Options: TypeAlias = tuple[tuple[int, Any], ...]
-"""What is set on a handle, in order; each value is hashable."""
 
 
 class _List(ctypes.Structure):
@@ -74,115 +53,49 @@ class _CertInfo(ctypes.Structure):
     _fields_ = (("count", c_int), ("certificates", POINTER(POINTER(_List))))
 
 
-# libcurl's interface is variadic in the last argument; each prototype is one of its types. Only
-# perform waits, so it alone lets go of the interpreter.
-_FILE = _pycurl.__file__
-_LIBCURL = ctypes.PyDLL(_FILE)
-_init = ctypes.PYFUNCTYPE(c_void_p)(("curl_easy_init", _LIBCURL))
-_perform = ctypes.CFUNCTYPE(c_int, c_void_p)(("curl_easy_perform", ctypes.CDLL(_FILE)))
-_reset = ctypes.PYFUNCTYPE(None, c_void_p)(("curl_easy_reset", _LIBCURL))
-_cleanup = ctypes.PYFUNCTYPE(None, c_void_p)(("curl_easy_cleanup", _LIBCURL))
-_append = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_char_p)(("curl_slist_append", _LIBCURL))
-_free_all = ctypes.PYFUNCTYPE(None, c_void_p)(("curl_slist_free_all", _LIBCURL))
-_set_long, _set_offset, _set_text, _set_pointer = (
-    ctypes.PYFUNCTYPE(c_int, c_void_p, c_int, kind)(("curl_easy_setopt", _LIBCURL))
-    for kind in (c_long, c_longlong, c_char_p, c_void_p)
-)
-_getinfo = ctypes.PYFUNCTYPE(c_int, c_void_p, c_int, c_void_p)(("curl_easy_getinfo", _LIBCURL))
-
-_set_ssl_options = ctypes.PYFUNCTYPE(c_uint64, c_void_p, c_uint64)(
-    ("SSL_CTX_set_options", _LIBCURL)
-)
-
-_set_level = ctypes.PYFUNCTYPE(None, c_void_p, c_int)(("SSL_CTX_set_security_level", _LIBCURL))
-
-_LIBC = ctypes.PyDLL(None)
-_open = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_size_t, c_char_p)(("fmemopen", _LIBC))
-_buffer = ctypes.PYFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_size_t)(("setvbuf", _LIBC))
-_tell = ctypes.PYFUNCTYPE(c_long, c_void_p)(("ftell", _LIBC))
-_rewind = ctypes.PYFUNCTYPE(None, c_void_p)(("rewind", _LIBC))
-_close = ctypes.PYFUNCTYPE(c_int, c_void_p)(("fclose", _LIBC))
-
-
-def _allow_old_renegotiation(_curl: int, context: int, _data: int) -> int:
-    _set_ssl_options(context, _OP_LEGACY_SERVER_CONNECT)
-    _set_level(context, 0)  # over QUIC libcurl sets no list of ciphers that could do it
-    return 0
-
-
-_ALLOW_OLD = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)(_allow_old_renegotiation)
-
-OLD_RENEGOTIATION: tuple[int, int] = (
-    20_108,  # CURLOPT_SSL_CTX_FUNCTION, for which pycurl has no name
-    ctypes.cast(_ALLOW_OLD, c_void_p).value or 0,
-)
-"""The option that lets a handshake go on with a server from before RFC 5746."""
-
-
-def set_option(curl: Any, option: int, value: Any) -> None:
-    """
-    Set an option on a ``pycurl.Curl``, one whose value is a C function among them.
-
-    Raises:
-        ProbeError: This pycurl keeps its handle elsewhere than where it is looked for.
-        pycurl.error: libcurl does not take the option.
-    """
-    if option < _FUNCTIONS or not isinstance(value, int):
-        curl.setopt(option, value)
-        return
-    # pycurl does not hand its handle out. It follows the list of weak references, and libcurl has
-    # each of its handles begin with a number of its own
-    place = id(curl) + type(curl).__weakrefoffset__ + ctypes.sizeof(c_void_p)
-    handle = c_void_p.from_address(place).value
-    if not handle or c_uint32.from_address(handle).value != _MAGIC:
-        raise ProbeError("tls.legacy is not possible with this version of pycurl")
-    code = _set_pointer(handle, option, value)
-    if code:
-        raise pycurl.error(code, f"option {option} cannot be set")
-
-
 class _Stream:
     """A ``FILE *`` that holds so many bytes in memory, and takes little more."""
 
-    def __init__(self, size: Bytes) -> None:
+    def __init__(self, library: Library, size: Bytes) -> None:
         size += _AHEAD
+        self._library = library
         self._size = size
-        self._start = 0  # of what was not taken yet
+        self._start = 0  # of what take() has not returned yet
         try:
             # Of its own, so that what a large answer needed can be given back
             self._memory = mmap.mmap(-1, size)
         except OSError as error:
             raise ProbeError(OUT_OF_MEMORY) from error
         start = ctypes.addressof(c_char.from_buffer(self._memory))
-        self.file = _open(start, size, b"w")
+        self.file = self._library.open(start, size, b"w")
         if not self.file:
             raise ProbeError(OUT_OF_MEMORY)
-        _buffer(self.file, None, _UNBUFFERED, 0)
+        self._library.buffer(self.file, None, _UNBUFFERED, 0)
 
     @property
     def is_full(self) -> bool:
         # The C library may keep the last byte for a zero of its own
-        return int(_tell(self.file)) >= self._size - 1
+        return int(self._library.tell(self.file)) >= self._size - 1
 
     def take(self) -> bytes:
-        """Return what was written since it was asked last."""
-        start, end = self._start, int(_tell(self.file))
+        """Return what was written since the last call."""
+        start, end = self._start, int(self._library.tell(self.file))
         written = self._memory[start:end]
         self._start = end
         if end > _AHEAD:
-            _rewind(self.file)
+            self._library.rewind(self.file)
             self._start = 0
         if end > _KEPT:
             self._memory.madvise(mmap.MADV_DONTNEED)
         return written
 
     def close(self) -> None:
-        _close(self.file)
+        self._library.close(self.file)
 
 
 class SilentCurl:
     """
-    As a ``pycurl.Curl`` that collects what comes; for one thread at a time.
+    Like a ``pycurl.Curl``, but it collects what comes; for one thread at a time.
 
     Only options that are numbers (of the type long), texts as bytes, lists of those, or addresses
     of C functions can be set: no callbacks of Python's.
@@ -200,7 +113,8 @@ class SilentCurl:
     headers = b""
     body = b""
 
-    def __init__(self) -> None:
+    def __init__(self, library: Library) -> None:
+        self._library = library
         self._error = ctypes.create_string_buffer(_ERROR)
         self._long, self._offset, self._pointer = c_long(), c_longlong(), c_void_p()
         self._at_long = ctypes.byref(self._long)
@@ -209,18 +123,18 @@ class SilentCurl:
         self._lists: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
         self._options: tuple[Options, ...] = ()
-        self._headers, self._body = _Stream(_HEADERS), _Stream(LARGEST_BODY + 2)
-        self._told = _Stream(_TOLD)
-        self._curl = _init()
+        self._headers, self._body = _Stream(library, _HEADERS), _Stream(library, LARGEST_BODY + 2)
+        self._told = _Stream(library, _TOLD)
+        self._curl = library.init()
         if not self._curl:
             raise ProbeError(OUT_OF_MEMORY)
         self._attach()
 
     def _attach(self) -> None:
-        _set_pointer(self._curl, _OPT_ERRORBUFFER, ctypes.addressof(self._error))
-        _set_pointer(self._curl, pycurl.WRITEHEADER, self._headers.file)
-        _set_pointer(self._curl, pycurl.WRITEDATA, self._body.file)
-        _set_pointer(self._curl, pycurl.STDERR, self._told.file)
+        self._library.set_pointer(self._curl, ERROR_BUFFER, ctypes.addressof(self._error))
+        self._library.set_pointer(self._curl, pycurl.WRITEHEADER, self._headers.file)
+        self._library.set_pointer(self._curl, pycurl.WRITEDATA, self._body.file)
+        self._library.set_pointer(self._curl, pycurl.STDERR, self._told.file)
 
     def set_up(self, *options: Options) -> None:
         """
@@ -233,7 +147,7 @@ class SilentCurl:
         """
         if self._options == options:  # mostly the same objects, so it takes no time
             return
-        _reset(self._curl)
+        self._library.reset(self._curl)
         self._forget_lists()
         self._numbers.clear()
         self._attach()
@@ -248,20 +162,20 @@ class SilentCurl:
         Raises:
             pycurl.error: libcurl does not take it.
         """
-        if option < _NUMBERS:
+        if option < NUMBERS:
             if self._numbers.get(option) == value:
                 return  # a time that is left, mostly
             self._numbers[option] = value
-            code = _set_long(self._curl, option, value)
+            code = self._library.set_long(self._curl, option, value)
         elif option == pycurl.POSTFIELDS:
-            code = _set_offset(self._curl, pycurl.POSTFIELDSIZE_LARGE, len(value))
-            code = code or _set_text(self._curl, pycurl.COPYPOSTFIELDS, value)
+            code = self._library.set_offset(self._curl, pycurl.POSTFIELDSIZE_LARGE, len(value))
+            code = code or self._library.set_text(self._curl, pycurl.COPYPOSTFIELDS, value)
         elif isinstance(value, bytes):
-            code = _set_text(self._curl, option, value)
+            code = self._library.set_text(self._curl, option, value)
         elif isinstance(value, int):
-            code = _set_pointer(self._curl, option, value)
+            code = self._library.set_pointer(self._curl, option, value)
         else:
-            code = _set_pointer(self._curl, option, self._list(option, value))
+            code = self._library.set_pointer(self._curl, option, self._list(option, value))
         if code:
             raise pycurl.error(code, f"option {option} cannot be set")
 
@@ -269,8 +183,8 @@ class SilentCurl:
         """Return a list for libcurl, which reads it as long as the option is set."""
         first: int | None = None
         for text in texts:
-            first = _append(first, text)
-        _free_all(self._lists.pop(option, None))
+            first = self._library.append(first, text)
+        self._library.free_all(self._lists.pop(option, None))
         if first:
             self._lists[option] = first
         return first
@@ -279,12 +193,12 @@ class SilentCurl:
         """Return an information, as pycurl does."""
         kind = info & _INFO_TYPE
         if kind == _INFO_OFFSET:
-            _getinfo(self._curl, info, self._at_offset)
+            self._library.getinfo(self._curl, info, self._at_offset)
             return self._offset.value
         if kind == _INFO_LONG:
-            _getinfo(self._curl, info, self._at_long)
+            self._library.getinfo(self._curl, info, self._at_long)
             return self._long.value
-        _getinfo(self._curl, info, self._at_pointer)
+        self._library.getinfo(self._curl, info, self._at_pointer)
         found = self._pointer.value
         if kind == _INFO_STRING:
             return ctypes.string_at(found).decode() if found else ""
@@ -292,7 +206,7 @@ class SilentCurl:
 
     def run(self) -> None:
         """Make the transfer, until it ends or more has come than is taken."""
-        self._code = _perform(self._curl)
+        self._code = self._library.perform(self._curl)
         if self._code == pycurl.E_WRITE_ERROR and (self._body.is_full or self._headers.is_full):
             self._code = 0
         self.headers, self.body = self._headers.take(), self._body.take()
@@ -336,7 +250,7 @@ class SilentCurl:
     def close(self) -> None:
         """Let go of everything; nothing can be asked of it then."""
         if self._curl:
-            _cleanup(self._curl)
+            self._library.cleanup(self._curl)
             self._curl = None
             self._forget_lists()
             for stream in (self._headers, self._body, self._told):
@@ -344,7 +258,7 @@ class SilentCurl:
 
     def _forget_lists(self) -> None:
         for one in self._lists.values():
-            _free_all(one)
+            self._library.free_all(one)
         self._lists.clear()
 
     __del__ = close

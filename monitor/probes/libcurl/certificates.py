@@ -1,0 +1,69 @@
+"""Files of authorities and of client certificates, and the names a certificate stands for."""
+
+import re
+import ssl
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from monitor.errors import ProbeError
+
+_SAN = re.compile(r"(?:^|, )(?:DNS|IP Address):([^,\s]+)")
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\n?")
+_MOST_OWN_CERTIFICATES = 10
+
+# Where distributions keep the bundle of the authorities they trust
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # BSD, macOS
+)
+
+
+@cache
+def trust_store() -> str:
+    """Return the PEM file of the authorities that the system trusts; without one, certifi's."""
+    # Not .cafile: that one follows SSL_CERT_FILE, and the environment must have no effect
+    for path in (ssl.get_default_verify_paths().openssl_cafile, *_BUNDLES):
+        if Path(path).is_file():
+            return path
+    return DEFAULT_CA_BUNDLE_PATH
+
+
+def stamp(path: str) -> int:
+    """
+    Return a number that changes when the file does.
+
+    Raises:
+        ProbeError: The file cannot be read.
+    """
+    try:
+        # An older file put in its place has an older mtime; what counts is when it came there
+        return Path(path).stat().st_ctime_ns
+    except OSError as error:
+        raise ProbeError(f"cannot read the authorities in {path}: {error.strerror}") from error
+
+
+def alternative_names(leaf: Mapping[str, str]) -> list[str]:
+    """Return the host names and addresses of a certificate, which is given as libcurl shows it."""
+    return _SAN.findall(leaf.get("X509v3 Subject Alternative Name", ""))
+
+
+def own_certificates(path: str) -> tuple[str, ...]:
+    """Return the certificates of a PEM file, and never the key that it may hold as well."""
+    try:
+        return _certificates_in(path, stamp(path))
+    except ProbeError:
+        return ()
+
+
+@lru_cache(maxsize=256)
+def _certificates_in(path: str, _stamp: int) -> tuple[str, ...]:
+    try:
+        text = Path(path).read_text("ascii", "replace").replace("\r\n", "\n")
+    except OSError:
+        return ()
+    return tuple(_PEM.findall(text)[:_MOST_OWN_CERTIFICATES])

@@ -1,0 +1,227 @@
+"""
+Idle handles of libcurl, and how they are lent.
+
+``Handles.lend`` gives a transfer whose handle is set up for one route and one deadline; the probe
+adds what its protocol needs and performs it. ``Handles.take_silent`` gives a silent handle, and
+``Handles.resume`` the transfer that was made with it.
+"""
+
+import threading
+from abc import ABC, abstractmethod
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+import pycurl
+
+from monitor.clock import Deadline
+from monitor.model import Seconds
+from monitor.probes.libcurl.binding import LIBRARY, Library
+from monitor.probes.libcurl.certificates import stamp
+from monitor.probes.libcurl.options import Options, set_option
+from monitor.probes.libcurl.route import Route
+from monitor.probes.libcurl.silent import SilentCurl
+from monitor.probes.libcurl.transfer import CallbackTransfer, SilentTransfer, Transfer
+from monitor.probes.resolve import Resolver
+
+_IDLE: Seconds = 60.0
+_LOOK: Seconds = 1.0
+"""How long nobody looks for old handles again after none was found."""
+
+
+class _Curl(Protocol):
+    def close(self) -> None: ...
+
+
+_C = TypeVar("_C", bound=_Curl)
+_T = TypeVar("_T", bound=Transfer)
+
+
+@dataclass(slots=True, eq=False)
+class Handle(ABC, Generic[_C]):
+    """
+    A handle that was lent, or lies idle.
+
+    Attributes:
+        trust: The file of authorities that it has loaded, None if it has loaded none.
+        stamp: Of that file, as it was then.
+        since: When it was given back, on the monotonic clock.
+    """
+
+    curl: _C
+    trust: str | None
+    stamp: int
+    since: Seconds = 0.0
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Forget the last transfer."""
+
+
+class CallbackHandle(Handle[pycurl.Curl]):
+    __slots__ = ()
+
+    def clear(self) -> None:
+        self.curl.reset()
+
+
+class SilentHandle(Handle[SilentCurl]):
+    __slots__ = ()
+
+    def clear(self) -> None:
+        self.curl.forget()  # its options stay: most likely they serve again
+
+
+_H = TypeVar("_H", CallbackHandle, SilentHandle)
+
+
+class Handles:
+    """
+    Idle handles, the last used on top; used from many threads at once.
+
+    libcurl keeps the authorities it has loaded (0.8 MB, 5 ms) with the handle that loaded them, so
+    handles are stacked by the file of authorities. When one is given back, one that has lain idle
+    for a minute is closed, in whatever stack: what a burst of checks or a former configuration
+    needed goes as the checks go on. The mutable state is the stacks and when they are looked
+    through, guarded by ``_lock``.
+    """
+
+    def __init__(
+        self, resolver: Resolver | None = None, *, library: Library | None = LIBRARY
+    ) -> None:
+        """
+        Begin with no handle.
+
+        Args:
+            library: What silent handles are made of; without it there are none.
+        """
+        self.resolver = resolver or Resolver()
+        self._library = library
+        self._lock = threading.Lock()
+        self._stacks: defaultdict[tuple[type, str | None], deque[Handle[Any]]]
+        self._stacks = defaultdict(deque)
+        self._look_at: Seconds = 0.0
+
+    @property
+    def has_silent(self) -> bool:
+        """Whether there are silent handles."""
+        return self._library is not None
+
+    def lend(
+        self, route: Route, deadline: Deadline, options: Options = ()
+    ) -> "Loan[CallbackTransfer]":
+        """
+        Return the context of one transfer, whose handle is set up for it.
+
+        Args:
+            options: What is set beside the route's own.
+
+        Raises:
+            ProbeError: The file of authorities is gone, or there is no memory for a handle.
+        """
+        version = stamp(route.trust) if route.trust else 0
+        handle = self._pop_fresh(CallbackHandle, route.trust, version)
+        handle = handle or CallbackHandle(pycurl.Curl(), route.trust, version)
+        try:
+            for option, value in (*route.options, *options):
+                set_option(handle.curl, option, value)
+            handle.curl.setopt(pycurl.WRITEFUNCTION, _ignore)
+            transfer = CallbackTransfer(handle.curl, route, deadline, self.resolver)
+        except BaseException:
+            handle.curl.close()
+            raise
+        return Loan(self, handle, transfer, deadline)
+
+    def take_silent(self, route: Route) -> SilentHandle:
+        """
+        Return a silent handle; the caller gives it back, resumes it or closes it.
+
+        Raises:
+            ProbeError: The file of authorities is gone, or there is no memory for a handle.
+            RuntimeError: There are no silent handles; see has_silent.
+        """
+        if self._library is None:
+            raise RuntimeError("there are no silent handles")
+        version = stamp(route.trust) if route.trust else 0
+        handle = self._pop_fresh(SilentHandle, route.trust, version)
+        return handle or SilentHandle(SilentCurl(self._library), route.trust, version)
+
+    def resume(
+        self, handle: SilentHandle, route: Route, deadline: Deadline
+    ) -> "Loan[SilentTransfer]":
+        """Return the context of the transfer that a silent handle has made."""
+        transfer = SilentTransfer(handle.curl, route, deadline, self.resolver)
+        return Loan(self, handle, transfer, deadline)
+
+    def give_back(self, handle: Handle[Any], now: Seconds) -> None:
+        """Take a handle in as idle, without what its last transfer left in it."""
+        handle.clear()
+        handle.since = now
+        with self._lock:
+            self._stacks[type(handle), handle.trust].append(handle)
+            old = self._pop_old(now) if now >= self._look_at else None
+        if old:
+            old.curl.close()
+
+    def close(self) -> None:
+        """Close the handles that lie idle."""
+        with self._lock:
+            stacks = tuple(self._stacks.values())
+            self._stacks.clear()
+        for stack in stacks:
+            for idle in stack:
+                idle.curl.close()
+
+    def _pop_fresh(self, kind: type[_H], trust: str | None, version: int) -> _H | None:
+        """Return an idle handle that has loaded no older version of the file of authorities."""
+        while idle := self._pop_newest(kind, trust):
+            if idle.stamp == version:
+                return idle
+            idle.curl.close()
+        return None
+
+    def _pop_newest(self, kind: type[_H], trust: str | None) -> _H | None:
+        with self._lock:
+            stack = self._stacks.get((kind, trust))
+            return cast("_H", stack.pop()) if stack else None  # give_back() stacks them by type
+
+    def _pop_old(self, now: Seconds) -> Handle[Any] | None:
+        """Return what lies lowest in a stack, if nobody needed it for long."""
+        for kind, stack in tuple(self._stacks.items()):
+            if not stack:
+                del self._stacks[kind]
+            elif stack[0].since <= now - _IDLE:
+                return stack.popleft()
+        self._look_at = now + _LOOK
+        return None
+
+
+class Loan(Generic[_T]):
+    """A handle on its way; what ``with`` names is its transfer."""
+
+    __slots__ = ("_deadline", "_handle", "_handles", "_transfer")
+
+    def __init__(
+        self,
+        handles: Handles,
+        handle: Handle[Any],
+        transfer: _T,
+        deadline: Deadline,
+    ) -> None:
+        self._handles = handles
+        self._handle = handle
+        self._transfer = transfer
+        self._deadline = deadline
+
+    def __enter__(self) -> _T:
+        return self._transfer
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None or not self._transfer.reusable:
+            self._handle.curl.close()
+            return
+        self._handles.give_back(self._handle, self._deadline.clock.monotonic())
+
+
+def _ignore(_: bytes) -> None:
+    """Take what nobody reads; libcurl would write it to standard output."""

@@ -1,0 +1,215 @@
+"""Where to connect, and how: what is set on a handle whatever is sent over the connection."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pycurl
+
+from monitor.model import Failure
+from monitor.probes.family import ip_choice, is_address, misfit
+from monitor.probes.guard import GuardedNetwork
+from monitor.probes.libcurl.certificates import trust_store
+from monitor.probes.libcurl.options import OLD_RENEGOTIATION, QUICK_EXIT, Options, shared
+from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
+
+PROXY_LOGIN = 407
+_NEVER = 2**31 - 1  # milliseconds
+_TLS_VERSIONS = {
+    "1.0": (pycurl.SSLVERSION_TLSv1_0, pycurl.SSLVERSION_MAX_TLSv1_0),
+    "1.1": (pycurl.SSLVERSION_TLSv1_1, pycurl.SSLVERSION_MAX_TLSv1_1),
+    "1.2": (pycurl.SSLVERSION_TLSv1_2, pycurl.SSLVERSION_MAX_TLSv1_2),
+    "1.3": (pycurl.SSLVERSION_TLSv1_3, pycurl.SSLVERSION_MAX_TLSv1_3),
+}
+_IP = {"auto": pycurl.IPRESOLVE_WHATEVER, "4": pycurl.IPRESOLVE_V4, "6": pycurl.IPRESOLVE_V6}
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """
+    A proxy, its credentials apart.
+
+    Attributes:
+        url: Scheme, host and port.
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+
+    @property
+    def peer(self) -> str:
+        """Host and port, for messages."""
+        return self.url.partition("://")[2]
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def speaks_http(self) -> bool:
+        return self.url.startswith("http")
+
+    @property
+    def refusal(self) -> str:
+        """What its status 407 means, as a clause."""
+        what = "wants a login" if self.username is None else "does not accept the login in its URL"
+        return f"it {what} (status {PROXY_LOGIN})"
+
+    @classmethod
+    def parse(cls, text: str) -> "Proxy":
+        """
+        Return the proxy of ``http://user:password@proxy.internal:3128``.
+
+        Raises:
+            ValueError: The scheme is no proxy's, or there is no host.
+        """
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h"):
+            raise ValueError("proxy must be an http, https, socks4, socks5 or socks5h URL")
+        if not parts.hostname:
+            raise ValueError("proxy has no host")
+        address = parts.netloc.rpartition("@")[2]
+        username = unquote(parts.username) if parts.username is not None else None
+        password = unquote(parts.password) if parts.password is not None else None
+        return cls(f"{parts.scheme}://{address}", username, password)
+
+
+@dataclass(frozen=True)
+class Route:
+    """
+    Where to connect, and how; what follows from that is worked out once for each record.
+
+    Attributes:
+        scheme: ``http`` for a plain connection, ``https`` for TLS.
+        host: The name or address, an IPv6 one without brackets.
+        pinned: Whether ``tls.server_name`` and ``network.connect_to`` hold here: they are about the
+            site's own host, not about one it redirects to.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    tls: TlsOptions
+    network: NetworkOptions
+    proxy: Proxy | None = None
+    pinned: bool = True
+
+    @cached_property
+    def peer(self) -> str:
+        """The address that is connected to, for messages."""
+        return join_address(*self.destination)
+
+    @cached_property
+    def destination(self) -> tuple[str, int]:
+        if self.pinned and self.network.connect_to:
+            return split_address(self.network.connect_to)
+        return self.host, self.port
+
+    @property
+    def contact(self) -> str:
+        """The host whose address is looked up and connected to: the proxy's, where there is one."""
+        return self.proxy.host if self.proxy else self.destination[0]
+
+    @property
+    def name(self) -> str:
+        """What the certificate must cover."""
+        return (self.pinned and self.tls.server_name) or self.host
+
+    @property
+    def is_tunnelled(self) -> bool:
+        """Whether an HTTP proxy is asked, by CONNECT, for a connection to the site."""
+        if self.proxy is None or not self.proxy.speaks_http:
+            return False
+        return self.scheme == "https" or self._is_redirected
+
+    @property
+    def _is_redirected(self) -> bool:
+        """Whether the connection leads elsewhere than the URL; libcurl needs a tunnel for that."""
+        return self.pinned and bool(self.network.connect_to or self.tls.server_name)
+
+    @cached_property
+    def trust(self) -> str | None:
+        """The file of authorities, None where none are needed."""
+        secure = self.scheme == "https" or (self.proxy and self.proxy.url.startswith("https:"))
+        return (self.tls.ca_file or trust_store()) if secure and self.tls.verify else None
+
+    @cached_property
+    def misfit(self) -> Failure | None:
+        """Why its address cannot be reached by the IP version asked for, None where it can."""
+        # libcurl chooses among the addresses of names alone
+        return misfit(self.contact, ip_choice(self.network))
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether each address must be asked about before it is connected to."""
+        return isinstance(self.network, GuardedNetwork)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether an address and no name is connected to, itself and without TLS."""
+        special = self.trust or self.proxy or self.scheme == "https"
+        return not special and is_address(self.contact)
+
+    @cached_property
+    def options(self) -> Options:
+        """What is set on a handle for this route, whatever is sent over it."""
+        options: list[tuple[int, Any]] = [
+            (QUICK_EXIT, 1),  # or closing waits for the thread of a resolver that hangs
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.FRESH_CONNECT, 1),
+            (pycurl.FORBID_REUSE, 1),
+            (pycurl.DNS_CACHE_TIMEOUT, 0),
+            (pycurl.IPRESOLVE, _IP[self.network.ip]),
+            # Empty is not unset: unset, libcurl asks the environment
+            (pycurl.PROXY, self.proxy.url if self.proxy else ""),
+            (pycurl.NOPROXY, ""),
+            (pycurl.CONNECTTIMEOUT_MS, _NEVER),  # or libcurl's own limit holds beside the deadline
+            # A plain one has little to tell, and telling takes a tenth of such a transfer
+            (pycurl.VERBOSE, not self.is_plain),
+        ]
+        if self.proxy and self.proxy.username is not None:
+            options.append((pycurl.PROXYUSERNAME, self.proxy.username))
+            options.append((pycurl.PROXYPASSWORD, self.proxy.password or ""))
+        if self.network.source_address:
+            options.append((pycurl.INTERFACE, f"host!{self.network.source_address}"))
+        if self._is_redirected:
+            there = join_address(*self.destination)
+            place = f"{join_address(self.name, self.port)}:{there}"
+            options.append((pycurl.CONNECT_TO, (place.encode(),)))
+        if self.scheme == "https" or self.trust:
+            options += _tls_options(self)
+        # Credentials of a proxy may hold any character; pycurl's own encoding is ASCII
+        return shared(
+            tuple(
+                (option, value.encode() if isinstance(value, str) else value)
+                for option, value in options
+            )
+        )
+
+
+def _tls_options(route: Route) -> list[tuple[int, Any]]:
+    tls = route.tls
+    options: list[tuple[int, Any]] = [
+        (pycurl.SSL_VERIFYPEER, tls.verify),
+        (pycurl.SSL_VERIFYHOST, 2 if tls.verify else 0),
+        (pycurl.PROXY_SSL_VERIFYPEER, tls.verify),
+        (pycurl.PROXY_SSL_VERIFYHOST, 2 if tls.verify else 0),
+        (pycurl.OPT_CERTINFO, 1),
+        (pycurl.SSL_SESSIONID_CACHE, 0),  # each check makes a full handshake
+    ]
+    if route.trust:
+        options += [(pycurl.CAINFO, route.trust), (pycurl.PROXY_CAINFO, route.trust)]
+    if tls.cert_file:
+        options += [(pycurl.SSLCERT, tls.cert_file), (pycurl.SSLKEY, tls.key_file or tls.cert_file)]
+    if tls.min_version or tls.max_version:
+        lowest = tls.min_version or ("1.0" if (tls.max_version or "") < "1.2" else "1.2")
+        highest = _TLS_VERSIONS[tls.max_version][1] if tls.max_version else 0
+        options.append((pycurl.SSLVERSION, _TLS_VERSIONS[lowest][0] | highest))
+    if tls.legacy:
+        # Signatures of TLS below 1.2 are at level 0, too
+        weak = "DEFAULT:@SECLEVEL=0"
+        options += [(pycurl.SSL_CIPHER_LIST, weak), (pycurl.PROXY_SSL_CIPHER_LIST, weak)]
+        options.append(OLD_RENEGOTIATION)
+    return options

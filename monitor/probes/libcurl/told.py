@@ -1,0 +1,49 @@
+"""What libcurl tells in its verbose text alone."""
+
+import pycurl
+
+_QUIC_NOT_SENT = b"sendmsg() returned -1 (errno "
+
+
+class Told:
+    """
+    What libcurl has told of a transfer.
+
+    Attributes:
+        tried: The address that it tried last, as ``HOST:PORT``; empty if there was none.
+        shortage: Why a socket could not be opened, in the system's words.
+        asked_for_certificate: Whether the server was seen to want one of ours.
+        tls_words: Of a failure over QUIC: the error itself says less.
+        quic_errno: Why a datagram could not be sent; 0 if each was sent.
+        suite: Version and cipher of the handshake, by OpenSSL's names.
+    """
+
+    # What most transfers leave as it is
+    tried = ""
+    shortage = ""
+    asked_for_certificate = False
+    tls_words = ""
+    quic_errno = 0
+    suite: tuple[str, str] | None = None
+
+    def note(self, kind: int, line: bytes) -> None:
+        """Take a line of any kind, as CURLOPT_DEBUGFUNCTION does."""
+        if kind == pycurl.INFOTYPE_TEXT:
+            self.take(line)
+
+    def take(self, line: bytes) -> None:
+        """Take a line of libcurl's own words, with its end."""
+        if line.startswith(b"  Trying "):
+            # A link-local address is followed by its zone: "[fe80::1]:80 scope_id=2..."
+            self.tried = line[9:-4].decode("ascii", "replace").partition(" ")[0]
+        elif line.startswith(b"failed to open socket: "):
+            self.shortage = line[23:-1].decode("ascii", "replace")
+        elif line.startswith(b"TLS") and b"(IN), TLS handshake, Request CERT" in line:
+            self.asked_for_certificate = True
+        elif line.startswith(b"SSL: "):
+            self.tls_words = line[5:-1].decode("ascii", "replace")
+        elif line.startswith(_QUIC_NOT_SENT):
+            self.quic_errno = int(line[len(_QUIC_NOT_SENT) :].partition(b")")[0])
+        elif line.startswith(b"SSL connection using "):
+            version, _, rest = line[21:].decode("ascii", "replace").partition(" / ")
+            self.suite = (version, rest.partition(" / ")[0].strip())
