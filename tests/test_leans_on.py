@@ -35,6 +35,8 @@ from pydantic_core import SchemaValidator, ValidationError, core_schema
 from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "private-api.md").read_text()
 ROWS = [
@@ -42,7 +44,6 @@ ROWS = [
     for line in PAGE.splitlines()
     if line.startswith("| `")
 ]
-PATIENCE = 60.0
 
 
 def test_the_page_states_the_bounds_that_hold():

@@ -28,6 +28,7 @@ from monitor.logs import (
     fields,
     relay,
 )
+from tests.waiting import PATIENCE, until
 
 SECRETS = ('quo"ted', "back\\slash", "two\nlines", "plain-one", "München")
 
@@ -207,16 +208,6 @@ def test_the_end_tells_the_rest():
 
 
 # ---------------------------------------------------------------- in the background
-
-PATIENCE = 60.0
-
-
-def until(check):
-    give_up = time.monotonic() + PATIENCE
-    while not (found := check()):
-        assert time.monotonic() < give_up, "it never happened"
-        time.sleep(0.01)
-    return found
 
 
 class Pipe:

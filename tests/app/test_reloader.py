@@ -14,8 +14,8 @@ from monitor.app.systemd import ServiceManager
 from monitor.engine.events import Inbox, SitesChanged
 from monitor.logs import Secrets
 from monitor.metrics.internal import Internal
+from tests.waiting import PATIENCE
 
-PATIENCE = 60.0
 SITES = "sites: [https://example.com]\n"
 
 

@@ -11,8 +11,8 @@ from queue import SimpleQueue
 import pytest
 
 from monitor.app.systemd import ServiceManager
+from tests.waiting import PATIENCE
 
-PATIENCE = 20.0
 QUICK = {"WATCHDOG_USEC": "20000"}
 """Twenty milliseconds: two messages in each."""
 

@@ -19,7 +19,8 @@ from monitor.model import Seconds, Timestamp
 from tests.bench.figures import BenchError
 from tests.bench.fleet import Fleet
 from tests.bench.wire import is_complete, text_of
-from tests.system.processes import fetch, free_port, until
+from tests.system.processes import fetch
+from tests.waiting import free_port, until
 
 PROGRAM = "prometheus-blackbox-exporter"
 _PIECE = 65536

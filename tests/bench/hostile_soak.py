@@ -26,7 +26,8 @@ import trustme
 from tests.probes.servers import ScriptedServer, answer, drip, read_request, repeat, reset
 from tests.probes.servers import stay_silent as silent
 from tests.probes.test_http_wire import BROKEN, GZIP, HEAD, SLOW
-from tests.system.processes import Daemon, until
+from tests.system.processes import Daemon
+from tests.waiting import until
 
 _SHARE = 5  # sites for each kind of server
 

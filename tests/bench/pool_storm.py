@@ -22,7 +22,8 @@ import trustme
 
 from tests.bench.proc import cpu_time, descendants, runs
 from tests.bench.thousand_sites import report, site_list
-from tests.system.processes import Daemon, Nginx, until
+from tests.system.processes import Daemon, Nginx
+from tests.waiting import until
 
 
 def strike(daemon: Daemon, number: int) -> str:

@@ -12,7 +12,8 @@ from tests.bench.lab import Lab, require_all_up
 from tests.bench.load import last_lags
 from tests.bench.proc import memory, tree
 from tests.bench.scrape import Scrape
-from tests.system.processes import Daemon, fetch, until
+from tests.system.processes import Daemon, fetch
+from tests.waiting import until
 
 _MB = 1_000_000
 _POLL: Seconds = 0.005

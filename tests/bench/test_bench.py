@@ -23,7 +23,7 @@ from tests.bench.rows import ROWS, Row
 from tests.bench.scrape import Scrape, lag_between
 from tests.bench.wire import is_complete, text_of
 from tests.probes.servers import ScriptedServer, read_request
-from tests.system.processes import until
+from tests.waiting import until
 
 SHORT = Effort(
     rounds=1,

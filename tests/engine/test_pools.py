@@ -23,6 +23,7 @@ from monitor.logs import Secrets, TextFormatter
 from monitor.model import Job, Reason
 from tests.engine.judges import judge
 from tests.fakes import answered, refused, site
+from tests.waiting import until
 
 
 class Rig:
@@ -453,10 +454,7 @@ def below(pid: int) -> set[int]:
 
 
 def until_dead(pid):
-    give_up = time.monotonic() + 20
-    while _runs(pid):
-        assert time.monotonic() < give_up, "a process was left behind"
-        time.sleep(0.02)
+    until(lambda: not _runs(pid), f"the end of process {pid}")
 
 
 def _runs(pid: int) -> bool:

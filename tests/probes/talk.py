@@ -117,14 +117,6 @@ def observe(handles: Handles, authority: Any, url: str, **keys: Any) -> Observat
     return Observer({site.scheme: probe}, SystemClock())(site)
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 @contextmanager
 def running(folder: Path, port: int, *command: str) -> Iterator[None]:
     """Run a server of another program within a folder, from when its port is open."""

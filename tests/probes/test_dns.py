@@ -33,8 +33,9 @@ from monitor.probes.observe import Observer
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.resolve import Resolver
 from tests.probes.servers import Connection, drip, read_request, reset, stay_silent
-from tests.probes.talk import free_port, running
+from tests.probes.talk import running
 from tests.resources import open_files
+from tests.waiting import free_port
 
 SHORT = 0.5  # the timeout of checks that must run into it
 NAME = "shop.example.org."

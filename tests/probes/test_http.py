@@ -20,7 +20,8 @@ from monitor.probes.observe import Observer
 from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.registry import PROBES
 from tests.probes.servers import answer, read_request, reset, stay_silent
-from tests.probes.talk import free_port, site_of
+from tests.probes.talk import site_of
+from tests.waiting import free_port
 
 
 def redirect(location: str, status: str = "302 Found", headers=()):

@@ -14,9 +14,9 @@ from monitor.clock import Deadline
 from monitor.model import Failure, Reason
 from monitor.probes.oauth import Grant, OAuth2Options, Tokens
 from tests.fakes import FakeClock
+from tests.waiting import PATIENCE
 
 URL = "https://id.example/token"
-PATIENCE = 30.0
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.probes.talk import free_port
+from tests.waiting import free_port
 
 _ROOT = Path(__file__).parents[2]
 

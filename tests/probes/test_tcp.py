@@ -15,18 +15,9 @@ from monitor.errors import ConfigError, ProbeError
 from monitor.model import Phase, Reason
 from monitor.probes import tcp
 from tests.probes.servers import drip, repeat, reset, stay_silent
-from tests.probes.talk import (
-    LINE,
-    all_ended,
-    free_port,
-    observe,
-    running,
-    site_of,
-    take,
-    talk,
-    wait_for_end,
-)
+from tests.probes.talk import LINE, all_ended, observe, running, site_of, take, talk, wait_for_end
 from tests.resources import no_descriptor_left
+from tests.waiting import free_port
 
 SHORT = "400ms"
 

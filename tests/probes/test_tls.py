@@ -13,17 +13,8 @@ from monitor.errors import ConfigError, ProbeError
 from monitor.model import Phase, Reason
 from monitor.probes import tls
 from tests.probes.servers import drip, repeat, reset, stay_silent
-from tests.probes.talk import (
-    LINE,
-    all_ended,
-    free_port,
-    observe,
-    running,
-    site_of,
-    take,
-    talk,
-    wait_for_end,
-)
+from tests.probes.talk import LINE, all_ended, observe, running, site_of, take, talk, wait_for_end
+from tests.waiting import free_port
 
 SHORT = "400ms"
 HANDSHAKE = [Phase.RESOLVE, Phase.CONNECT, Phase.TLS]

@@ -4,11 +4,9 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -21,29 +19,9 @@ from urllib.request import Request, urlopen
 
 import trustme
 
+from tests.waiting import PATIENCE, free_port, until
+
 _LAST_YEAR = datetime.now(UTC) - timedelta(days=365)
-PATIENCE = 60.0
-"""Seconds until something that must happen counts as not happening; generous, machines are slow."""
-
-
-def until(check: Callable[[], Any], what: str) -> Any:
-    """Return the first true answer of a check."""
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        try:
-            answer = check()
-        except OSError:
-            answer = None
-        if answer:
-            return answer
-        assert time.monotonic() < give_up, f"{what} did not happen"
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def fetch(url: str, method: str = "GET", headers: Mapping[str, str] | None = None):

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.engine.test_pools import below
-from tests.system.processes import fetch, until
+from tests.system.processes import fetch
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 LIMIT = 128 * 1024**2

@@ -19,7 +19,8 @@ from urllib.parse import quote
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.system.processes import fetch, free_port, until
+from tests.system.processes import fetch
+from tests.waiting import free_port, until
 
 pytestmark = pytest.mark.real
 

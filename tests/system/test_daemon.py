@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from tests.system.processes import fetch, free_port, until
+from tests.system.processes import fetch
+from tests.waiting import free_port, until
 
 
 def company(nginx, ca) -> str:

@@ -9,7 +9,8 @@ import sys
 import pytest
 import trustme
 
-from tests.system.processes import Daemon, free_port
+from tests.system.processes import Daemon
+from tests.waiting import free_port
 
 _SITES = "sites: [{name: self, url: 'http://127.0.0.1:9/', interval: 1h}]"
 

@@ -12,7 +12,8 @@ from datetime import datetime
 import pytest
 
 from monitor.past import Condition
-from tests.system.processes import Daemon, until
+from tests.system.processes import Daemon
+from tests.waiting import until
 
 SITES = """
 sites:

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from tests.deploy.shipped import PROMETHEUS, RULE_FILES, dashboard, expressions
-from tests.system.processes import Alertmanager, until
+from tests.system.processes import Alertmanager
+from tests.waiting import until
 
 pytestmark = pytest.mark.real
 

@@ -8,7 +8,8 @@ from urllib.request import Request, urlopen
 import bcrypt
 import pytest
 
-from tests.system.processes import PATIENCE, Daemon, fetch, free_port, until
+from tests.system.processes import Daemon, fetch
+from tests.waiting import PATIENCE, free_port, until
 
 SITES = """
 analysis: {{workers: 1}}

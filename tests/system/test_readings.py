@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.system.processes import until
+from tests.waiting import until
 
 API = json.dumps({"queue": {"depth": 42}, "ok": True, "version": "2.5-s3cr3t"}).encode()
 PAGE = "<html><body><p>{now}</p><b id='price'>{price} €</b></body></html>"

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.system.processes import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.system.processes import Daemon, until
+from tests.system.processes import Daemon
+from tests.waiting import until
 
 SITES = [f"site-{number}" for number in range(40)]
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import pytest
 
-from tests.system.processes import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 IN_OPEN = 0x20
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
-from tests.system.processes import free_port, until
+from tests.waiting import free_port, until
 
 
 def test_a_window_that_is_open(start, moody):

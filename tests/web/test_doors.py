@@ -20,8 +20,7 @@ from monitor.errors import StartupError
 from monitor.web.doors import Listener, listen_on
 from monitor.web.listen import Listen, parse_listen
 from monitor.web.server import WebServer
-
-PATIENCE = 20.0
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from monitor.web.app import create_app
 from monitor.web.server import Limits, WebServer
 from monitor.web.web_config import HttpServerConfig, TlsServerConfig, WebConfig
 from tests.resources import open_files
+from tests.waiting import PATIENCE, until
 from tests.web import states
 
-PATIENCE = 20.0
 """Seconds after which a test gives up; nothing here takes one of them."""
 
 ASK = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -101,13 +101,6 @@ def send_again_and_again(sock, data, pause=0.0):
     while time.monotonic() < end:
         sock.sendall(data)
         time.sleep(pause)
-
-
-def until(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.01)
 
 
 # ---------------------------------------------------------------- addresses

@@ -1,0 +1,36 @@
+"""How tests wait for what happens in another thread or process, and for how long at most."""
+
+import socket
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+PATIENCE = 60.0
+"""Seconds until something that must happen counts as not happening; generous, machines are slow."""
+
+_PAUSE = 0.02
+
+Answer = TypeVar("Answer")
+
+
+def until(check: Callable[[], Answer], what: str = "what the test waits for") -> Answer:
+    """Return the first true answer of a check; one that ends in an OSError is made again."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            answer = check()
+        except OSError:
+            pass
+        else:
+            if answer:
+                return answer
+        assert time.monotonic() < give_up, f"{what} did not happen"
+        time.sleep(_PAUSE)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 on which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
