@@ -10,16 +10,10 @@ from typing import Any
 from monitor.model import (
     Analysis,
     Certificate,
-    DnsAnswer,
-    GrpcAnswer,
-    Hop,
-    HttpAnswer,
-    IcmpAnswer,
     Result,
     SiteState,
-    TcpAnswer,
-    WebSocketAnswer,
 )
+from monitor.protocols.facets import FACETS, facet_of
 from monitor.units import Timestamp
 
 
@@ -69,89 +63,17 @@ def _readings_json(analysis: Analysis | None) -> dict[str, Any]:
     }
 
 
+_ANSWER_KEYS = tuple(dict.fromkeys(key for facet in FACETS for key in facet.keys))
+
+
 def _answer_json(result: Result) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(_ANSWER_KEYS)
     answer = result.observation.answer
-    found: dict[str, Any] = dict.fromkeys(
-        (
-            "status",
-            "http_version",
-            "headers",
-            "redirects",
-            "body_bytes",
-            "rcode",
-            "dns_flags",
-            "answers",
-            "authority",
-            "additional",
-            "serial",
-            "truncated",
-            "edns_size",
-            "nsid",
-            "extended_errors",
-            "loss",
-            "round_trips_seconds",
-            "altered_replies",
-            "reply_difference",
-            "captures",
-            "grpc_status_code",
-            "serving_status",
-        )
-    )
-    match answer:
-        case HttpAnswer():
-            hops = result.analysis.hop_chains if result.analysis else ()
-            chains = [*hops, *[()] * len(answer.redirects)]
-            found |= {
-                "status": answer.status,
-                "http_version": answer.version,
-                "headers": [list(header) for header in answer.headers],
-                "redirects": [
-                    _hop_json(hop, chain)
-                    for hop, chain in zip(answer.redirects, chains, strict=False)
-                ],
-                "body_bytes": answer.body_size,
-                "codings_left": list(answer.codings),
-            }
-        case TcpAnswer():
-            found["captures"] = dict(answer.captures)
-        case DnsAnswer():
-            found |= {
-                "rcode": answer.rcode,
-                "dns_flags": list(answer.flags),
-                "answers": list(answer.answer),
-                "authority": list(answer.authority),
-                "additional": list(answer.additional),
-                "serial": answer.serial,
-                "truncated": answer.truncated,
-                "edns_size": answer.edns_size,
-                "nsid": answer.nsid,
-                "extended_errors": list(answer.extended_errors),
-            }
-        case IcmpAnswer():
-            found |= {
-                "loss": answer.loss,
-                "round_trips_seconds": list(answer.round_trips),
-                "altered_replies": answer.altered,
-                "reply_difference": answer.difference,
-            }
-        case WebSocketAnswer():
-            found["status"] = answer.status
-            found["headers"] = [list(header) for header in answer.headers]
-        case GrpcAnswer():
-            found["grpc_status_code"] = answer.status_code
-            found["serving_status"] = answer.serving_status
-        case None:
-            pass
+    if answer is not None:
+        chains = result.analysis.hop_chains if result.analysis else ()
+        leaves = [certificate_json(chain[0]) if chain else None for chain in chains]
+        found |= facet_of(answer).json(answer, leaves)
     return found
-
-
-def _hop_json(hop: Hop, chain: tuple[Certificate, ...]) -> dict[str, Any]:
-    return {
-        "url": hop.url,
-        "status": hop.status,
-        "address": hop.address,
-        "certificate": certificate_json(chain[0]) if chain else None,
-    }
 
 
 def certificate_json(certificate: Certificate) -> dict[str, Any]:

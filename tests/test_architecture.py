@@ -15,6 +15,7 @@ GROUND = {
     "accept",
     "model",
     "past",
+    "protocols",
     "naming",
     "statuspage",
     "records",

@@ -6,9 +6,18 @@ Runs in the worker processes; the evidence of a failure, a few KiB, is decoded i
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
-from monitor.model import Answer, Bytes, HttpAnswer, TcpAnswer, WebSocketAnswer
+from monitor.model import (
+    Answer,
+    Bytes,
+    DnsAnswer,
+    GrpcAnswer,
+    HttpAnswer,
+    IcmpAnswer,
+    TcpAnswer,
+    WebSocketAnswer,
+)
 from monitor.options import compile_regex
 
 _PRESCANNED = 1024
@@ -161,7 +170,10 @@ def as_text(answer: Answer, first: Bytes) -> str:
             return decode_text(body[:first], content_type)
         case TcpAnswer(received=received) | WebSocketAnswer(received=received):
             return received[:first].decode(errors="replace")
-    return ""
+        case DnsAnswer() | IcmpAnswer() | GrpcAnswer():
+            return ""
+        case _:
+            assert_never(answer)
 
 
 def decode_json(body: bytes) -> Any:

@@ -12,7 +12,7 @@ through Seen and JsonPath as the checks do, and has a table of its own.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 
 from monitor.analysis import expression
 from monitor.analysis.certificate import covers, show_days, show_moment, why_not_covered
@@ -45,13 +45,16 @@ from monitor.model import (
     ExpectationKind,
     GrpcAnswer,
     HttpAnswer,
+    IcmpAnswer,
     Phase,
     Reason,
     Seconds,
+    TcpAnswer,
     Timestamp,
     WebSocketAnswer,
 )
 from monitor.options import Parsed, parse_duration, show_duration
+from monitor.protocols.table import EVERY, OVER_TLS, PROTOCOLS, only
 
 # ---------------------------------------------------------------- status
 
@@ -108,11 +111,14 @@ def _check_status(rule: StatusRule, seen: Seen) -> str | None:
                 return None
             one = len(rule.ranges) == 1 and rule.ranges[0][0] == rule.ranges[0][1]
             return f"status {status} is not {'' if one else 'in '}{rule.text}"
-        case GrpcAnswer(serving_status=None, status_code=code):
-            return f"the health service gave no status (gRPC code {code})"
-        case GrpcAnswer(serving_status=str() as serving):
+        case GrpcAnswer(serving_status=serving, status_code=code):
+            if serving is None:
+                return f"the health service gave no status (gRPC code {code})"
             return None if serving in rule.names else f"status {serving} is not {rule.text}"
-    raise Unseen("there is no status to look at")
+        case TcpAnswer() | DnsAnswer() | IcmpAnswer() | None:
+            raise Unseen("there is no status to look at")
+        case answer:
+            assert_never(answer)
 
 
 def _check_status_protocol(rule: StatusRule, protocol: str) -> None:
@@ -264,15 +270,8 @@ def _check_json(rules: tuple[JsonRule, ...], seen: Seen) -> str | None:
 
 _TOTAL = "total"
 _PHASES: Mapping[str, frozenset[str]] = {
-    Phase.RESOLVE: frozenset({"http", "tcp", "tls", "dns", "icmp", "ws", "grpc"}),
-    Phase.CONNECT: frozenset({"http", "tcp", "tls", "dns", "ws", "grpc"}),
-    Phase.TLS: frozenset({"http", "tcp", "tls", "dns", "ws", "grpc"}),
-    Phase.PROCESSING: frozenset({"http", "tcp", "tls", "ws"}),
-    Phase.TRANSFER: frozenset({"http", "tcp", "tls", "ws"}),
-    Phase.REQUEST: frozenset({"dns"}),
-    Phase.SETUP: frozenset({"icmp"}),
-    Phase.RTT: frozenset({"icmp"}),
-    Phase.CHECK: frozenset({"grpc"}),
+    phase: frozenset(one.name for one in PROTOCOLS.values() if phase in one.phases)
+    for phase in Phase
 }
 
 
@@ -704,8 +703,6 @@ def _or(values: tuple[str, ...]) -> str:
 
 # ---------------------------------------------------------------- the table
 
-_TLS_PROTOCOLS = frozenset({"http", "tcp", "tls", "dns", "ws", "grpc"})
-_ALL = _TLS_PROTOCOLS | {"icmp"}
 _RECORDS = Annotated[
     RecordRules, Parsed(parse_records, {"anyOf": [one_or_list(REGEX_SCHEMA), _RECORDS_SCHEMA]})
 ]
@@ -732,7 +729,7 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         ],
         reason=Reason.STATUS,
         check=_check_status,
-        protocols=frozenset({"http", "ws", "grpc"}),
+        protocols=only("http", "ws", "grpc"),
         defaults={
             "http": parse_status("2xx"),
             "ws": parse_status(101),
@@ -768,7 +765,7 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         ],
         reason=Reason.HEADER,
         check=_check_headers,
-        protocols=frozenset({"http", "ws"}),
+        protocols=only("http", "ws"),
         doc="By name: a pattern, contains, not_contains, matches, not_matches, or absent: true, "
         "false or allowed.",
     ),
@@ -776,7 +773,7 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         shape=Annotated[TextRules, Parsed(parse_text_rules, TEXT_RULES_SCHEMA)],
         reason=Reason.BODY,
         check=_check_body,
-        protocols=frozenset({"http"}),
+        protocols=only("http"),
         reads_body=True,
         doc="A pattern, or contains, not_contains, matches, not_matches; of a list all must hold.",
     ),
@@ -795,7 +792,7 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         ],
         reason=Reason.JSON,
         check=_check_json,
-        protocols=frozenset({"http"}),
+        protocols=only("http"),
         reads_body=True,
         doc="By path ($.a.b[0]): a value to be equal to, or a comparison such as {gt: 3}.",
     ),
@@ -819,7 +816,7 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         ],
         reason=Reason.LATENCY,
         check=_check_latency,
-        protocols=_ALL,
+        protocols=EVERY,
         check_protocol=_check_latency_protocol,
         doc="The longest the whole check may take, or each phase: {total: 1s, connect: 100ms}.",
     ),
@@ -827,7 +824,7 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         shape=Annotated[CertificateRule, Parsed(parse_certificate, _CERTIFICATE_SCHEMA)],
         reason=Reason.CERTIFICATE,
         check=_check_certificate,
-        protocols=_TLS_PROTOCOLS,
+        protocols=OVER_TLS,
         doc="Of the server's certificate: valid_for (a duration, or a part of its lifetime such as"
         " 33%; of redirects, too), issuer, subject, names, fingerprint.",
     ),
@@ -838,14 +835,14 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         ],
         reason=Reason.HTTP_VERSION,
         check=_check_http_version,
-        protocols=frozenset({"http"}),
+        protocols=only("http"),
         doc="The version of the final answer, or several: 1.1, 2, 3.",
     ),
     "tls": ExpectationKind(
         shape=bool,
         reason=Reason.TLS,
         check=_check_tls,
-        protocols=frozenset({"http", "tcp", "ws"}),
+        protocols=only("http", "tcp", "ws"),
         doc="Whether the final answer must have come over TLS, or must not.",
     ),
     "tls_version": ExpectationKind(
@@ -870,14 +867,14 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         ],
         reason=Reason.TLS_VERSION,
         check=_check_tls_version,
-        protocols=_TLS_PROTOCOLS,
+        protocols=OVER_TLS,
         doc="The version of TLS, several, or {min: 1.2, max: 1.3}.",
     ),
     "redirects": ExpectationKind(
         shape=Annotated[Count, Parsed(parse_count, COUNT_SCHEMA)],
         reason=Reason.REDIRECTS,
         check=_check_redirects,
-        protocols=frozenset({"http"}),
+        protocols=only("http"),
         doc="How many redirects were followed: 0, 1-3, or {le: 2}.",
     ),
     "that": ExpectationKind(
@@ -887,7 +884,7 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         ],
         reason=Reason.EXPRESSION,
         check=expression.why_not_all,
-        protocols=_ALL,
+        protocols=EVERY,
         reads_body=True,
         reads_body_when=lambda sources: any(map(expression.uses_body, sources)),
         check_protocol=_check_expressions_protocol,
@@ -898,7 +895,7 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         shape=Annotated[tuple[str, ...], Parsed(parse_rcodes, one_or_list({"enum": _RCODES}))],
         reason=Reason.DNS_RCODE,
         check=_check_rcode,
-        protocols=frozenset({"dns"}),
+        protocols=only("dns"),
         defaults={"dns": ("NOERROR",)},
         doc="The response code, or several: NOERROR, NXDOMAIN.",
     ),
@@ -909,7 +906,7 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         ],
         reason=Reason.DNS_ANSWER,
         check=_check_flags,
-        protocols=frozenset({"dns"}),
+        protocols=only("dns"),
         doc="Flags of the reply that must be set, of AA, TC, RA, AD; or set and not_set:"
         " {set: AD, not_set: TC}.",
     ),
@@ -917,7 +914,7 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         shape=_RECORDS,
         reason=Reason.DNS_ANSWER,
         check=_check_records("answer"),
-        protocols=frozenset({"dns"}),
+        protocols=only("dns"),
         defaults={"dns": RecordRules(count=parse_count({"ge": 1}), of_success=True)},
         doc="Of the answer section: matches, not_matches, all_match, count; by default not empty.",
     ),
@@ -925,14 +922,14 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
         shape=_RECORDS,
         reason=Reason.DNS_ANSWER,
         check=_check_records("authority"),
-        protocols=frozenset({"dns"}),
+        protocols=only("dns"),
         doc="Of the authority section: matches, not_matches, all_match, count.",
     ),
     "additional": ExpectationKind(
         shape=_RECORDS,
         reason=Reason.DNS_ANSWER,
         check=_check_records("additional"),
-        protocols=frozenset({"dns"}),
+        protocols=only("dns"),
         doc="Of the additional section: matches, not_matches, all_match, count.",
     ),
 }

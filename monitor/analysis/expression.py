@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
-from typing import Any
+from typing import Any, assert_never
 
 from monitor.analysis.arithmetic import Arithmetic, as_written, doubles, rewritten
 from monitor.analysis.seen import Seen, Unseen
@@ -24,8 +24,10 @@ from monitor.model import (
     HttpAnswer,
     IcmpAnswer,
     Seconds,
+    TcpAnswer,
     WebSocketAnswer,
 )
+from monitor.protocols.table import OVER_TLS, only
 
 _DAY: Seconds = 86400
 
@@ -100,8 +102,13 @@ def _status(seen: Seen) -> int | str:
     match seen.observation.answer:
         case HttpAnswer() | WebSocketAnswer() as answer:
             return answer.status
-        case GrpcAnswer(serving_status=str() as serving):
-            return serving
+        case GrpcAnswer(serving_status=serving):
+            if serving is not None:
+                return serving
+        case TcpAnswer() | DnsAnswer() | IcmpAnswer() | None:
+            pass
+        case answer:
+            assert_never(answer)
     raise Unseen("there is no status to look at")
 
 
@@ -152,22 +159,21 @@ def _rtt(seen: Seen) -> Seconds:
     return sum(times) / len(times)
 
 
-_HTTP = frozenset({"http"})
-_TLS = frozenset({"http", "tcp", "tls", "dns", "ws", "grpc"})
+_HTTP = only("http")
 
 VARIABLES: Mapping[str, _Variable] = {
     "status": _Variable(
         _status,
         'a whole number such as 200; with gRPC a text such as "SERVING"',
         200,
-        frozenset({"http", "ws", "grpc"}),
+        only("http", "ws", "grpc"),
         {"grpc": "SERVING"},
     ),
     "headers": _Variable(
         _headers,
         "a mapping of texts by lower-case name; several lines of a name are one, joined by commas",
         {"content-type": "application/json"},
-        frozenset({"http", "ws"}),
+        only("http", "ws"),
     ),
     "body": _Variable(_body, "a text", "{}", _HTTP),
     "json": _Variable(
@@ -206,38 +212,38 @@ VARIABLES: Mapping[str, _Variable] = {
             "names": ["a.example"],
             "verified": True,
         },
-        _TLS,
+        OVER_TLS,
     ),
-    "tls_version": _Variable(_tls_version, 'a text such as "TLS 1.3"', "TLS 1.3", _TLS),
+    "tls_version": _Variable(_tls_version, 'a text such as "TLS 1.3"', "TLS 1.3", OVER_TLS),
     "rcode": _Variable(
         lambda seen: seen.answer(DnsAnswer, "DNS reply").rcode,
         'a text such as "NOERROR"',
         "NOERROR",
-        frozenset({"dns"}),
+        only("dns"),
     ),
     "flags": _Variable(
         lambda seen: list(seen.answer(DnsAnswer, "DNS reply").flags),
         'a list of texts: those of "AA", "TC", "RA", "AD" that are set',
         ["RA"],
-        frozenset({"dns"}),
+        only("dns"),
     ),
     "answers": _Variable(
         lambda seen: list(seen.answer(DnsAnswer, "DNS reply").answer),
         'a list of texts such as "a.example. 300 IN A 192.0.2.1"',
         ["a.example. 300 IN A 192.0.2.1"],
-        frozenset({"dns"}),
+        only("dns"),
     ),
     "loss": _Variable(
         lambda seen: seen.answer(IcmpAnswer, "echo reply").loss,
         "a number from 0.0 to 1.0: the part of the packets that was lost",
         0.0,
-        frozenset({"icmp"}),
+        only("icmp"),
     ),
     "rtt": _Variable(
         _rtt,
         "a number of seconds such as 0.02: the mean round trip",
         0.02,
-        frozenset({"icmp"}),
+        only("icmp"),
     ),
 }
 _PROTOCOLS = frozenset[str]().union(*(variable.protocols for variable in VARIABLES.values()))

@@ -22,10 +22,11 @@ from monitor.grammar import TOKEN
 from monitor.logs import fields
 from monitor.model import Content, Extracted, ReadingKind
 from monitor.options import Parsed, Ruled, compile_regex, option
+from monitor.protocols.table import only
 
 _log = logging.getLogger(__name__)
 
-_HTTP = frozenset({"http"})
+_HTTP = only("http")
 _MOST_VALUES = 20
 _LONGEST_LABEL = 128
 _LONGEST_WHY = 300

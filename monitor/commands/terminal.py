@@ -13,17 +13,12 @@ from rich.text import Text
 
 from monitor.model import (
     Certificate,
-    DnsAnswer,
-    GrpcAnswer,
-    HttpAnswer,
-    IcmpAnswer,
     Observation,
     Phase,
     Result,
     Seconds,
-    TcpAnswer,
-    WebSocketAnswer,
 )
+from monitor.protocols.facets import facet_of
 
 _BAR = 48
 _DAY: Seconds = 86400
@@ -90,33 +85,8 @@ def _facts(result: Result) -> Table:
     rows: list[tuple[str, str | None]] = [("address", seen.address)]
     if seen.tls is not None:
         rows.append(("tls", " ".join(filter(None, (seen.tls.version, seen.tls.cipher))) or None))
-    match seen.answer:
-        case HttpAnswer() as answer:
-            rows += [(str(hop.status), f"{hop.url} (redirect)") for hop in answer.redirects]
-            rows.append(("status", f"{answer.status} (HTTP/{answer.version})"))
-            rows.append(("body", f"{answer.body_size:,} bytes"))
-            rows += [(name, value) for name, value in answer.headers]
-        case WebSocketAnswer() as answer:
-            rows.append(("status", str(answer.status)))
-            rows += [(name, value) for name, value in answer.headers]
-        case TcpAnswer() as answer:
-            rows += list(answer.captures)
-        case DnsAnswer() as answer:
-            rows.append(("rcode", " ".join((answer.rcode, *answer.flags))))
-            rows += [("error", text) for text in answer.extended_errors]
-            rows.append(("server", answer.nsid))
-            rows += [("answer", record) for record in answer.answer]
-            rows += [("authority", record) for record in answer.authority]
-            rows += [("additional", record) for record in answer.additional]
-        case IcmpAnswer() as answer:
-            rows.append(("packets", f"{answer.received} of {answer.sent} answered"))
-            rows.append(("times", ", ".join(map(milliseconds, answer.round_trips)) or None))
-            altered = f"{answer.altered} altered: {answer.difference}" if answer.altered else None
-            rows.append(("replies", altered))
-        case GrpcAnswer() as answer:
-            rows.append(("gRPC", f"status {answer.status_code}, {answer.serving_status or '-'}"))
-        case None:
-            pass
+    if seen.answer is not None:
+        rows += facet_of(seen.answer).rows(seen.answer)
     for one in result.analysis.extracted if result.analysis else ():
         shown = f"not found: {one.why}" if one.value is None else str(one.value)
         rows.append((one.name, shown))

@@ -22,6 +22,7 @@ from monitor.config.sites import SiteReader
 from monitor.config.substitute import Substitution
 from monitor.model import ProbeKind, Site
 from monitor.options import unknown
+from monitor.protocols.table import SCHEMES
 from monitor.secrecy import every_form, longest_first
 from monitor.units import Seconds
 
@@ -67,22 +68,13 @@ irc_banner:
 """
 """Modules that are there without being written, by the names people know; yours replace them."""
 
-_OF_SCHEME = {
-    "tcp": "tcp_connect",
-    "tls": "tls",
-    "dns": "dns",
-    "icmp": "icmp",
-    "grpc": "grpc_plain",
-    "grpcs": "grpc",
-    "ws": "websocket",
-    "wss": "websocket",
-}
-
 
 def default_module(target: str) -> str:
     """Return the name of the module that holds where none is asked for."""
     match = _SCHEME.match(target)
-    return _OF_SCHEME.get(match[1].lower(), DEFAULT_MODULE) if match else DEFAULT_MODULE
+    scheme = match[1].lower() if match else ""
+    protocol = SCHEMES.get(scheme)
+    return protocol.schemes[scheme] if protocol else DEFAULT_MODULE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from itertools import accumulate
 from typing import TypeAlias
 
@@ -11,30 +10,20 @@ from monitor.model import (
     Answer,
     Bytes,
     Certificate,
-    DnsAnswer,
     Failure,
-    HttpAnswer,
     Observation,
     Result,
     Seconds,
     Site,
-    TcpAnswer,
     Timestamp,
-    WebSocketAnswer,
 )
+from monitor.protocols.facet import LONGEST_NAME, cut
+from monitor.protocols.facets import facet_of
 
 _EXCERPT = 1024
 _LONGEST_MESSAGE = 1000
-_LONGEST_URL = 1000
-_MOST_HEADERS = 50
-_HEADERS = 4096
-_LONGEST_VALUE = 1024
-_SHORT_HEADER = 256
 _MOST_CERTIFICATES = 10
 _NAMES = 8192
-_LONGEST_NAME = 512
-_MOST_RECORDS = 100
-_MOST_CODINGS = 10
 _SHORTEST_HALF = 4
 
 AsText: TypeAlias = Callable[[Answer, Bytes], str]
@@ -103,90 +92,15 @@ def _keep(site: Site, seen: Observation) -> Observation:
         duration=seen.duration,
         phases=seen.phases,
         address=seen.address,
-        answer=_kept_answer(site, seen.answer),
+        answer=seen.answer and facet_of(seen.answer).kept(seen.answer, site),
         tls=seen.tls and replace(seen.tls, chain=(), client=()),
         failure=failure and replace(failure, message=_message(site, failure.message)),
         redirects=seen.redirects,
     )
 
 
-def _kept_answer(site: Site, answer: Answer | None) -> Answer | None:
-    match answer:
-        case HttpAnswer():
-            return HttpAnswer(
-                status=answer.status,
-                version=answer.version,
-                headers=_shown(site, answer.headers),
-                body_size=answer.body_size,
-                truncated=answer.truncated,
-                content_length=answer.content_length,
-                codings=tuple(_cut(one, _LONGEST_NAME) for one in answer.codings[:_MOST_CODINGS]),
-                url=_cut(answer.url, _LONGEST_URL),
-                redirects=tuple(
-                    replace(
-                        hop,
-                        url=_cut(hop.url, _LONGEST_URL),
-                        tls=hop.tls and replace(hop.tls, chain=(), client=()),
-                    )
-                    for hop in answer.redirects
-                ),
-            )
-        case WebSocketAnswer():
-            return replace(answer, received=b"", headers=_shown(site, answer.headers))
-        case TcpAnswer():
-            captures = tuple(
-                (name, _cut(site.redact(text), _LONGEST_VALUE)) for name, text in answer.captures
-            )
-            return replace(answer, received=b"", captures=captures)
-        case DnsAnswer():
-            return replace(
-                answer,
-                answer=_records(site, answer.answer),
-                authority=_records(site, answer.authority),
-                additional=_records(site, answer.additional),
-                nsid=answer.nsid and _cut(site.redact(answer.nsid), _LONGEST_VALUE),
-                extended_errors=_records(site, answer.extended_errors),
-            )
-    return answer
-
-
 def _message(site: Site, message: str) -> str:
-    return _cut(site.redact(message), _LONGEST_MESSAGE)
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}…"
-
-
-def _shown(site: Site, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    shown: list[tuple[str, str]] = []
-    left = _HEADERS
-    for header in headers[:_MOST_HEADERS]:
-        name, value = header
-        if site.secrets:
-            header = name, site.redact(value)  # noqa: PLW2901  all that may be shown
-        if len(name) + len(value) <= _SHORT_HEADER:
-            header = _usual_header(header)  # noqa: PLW2901  as above
-        else:
-            header = _shown_header(header)  # noqa: PLW2901  as above
-        left -= len(header[0]) + len(header[1])
-        if left < 0:
-            break
-        shown.append(header)
-    missing = len(headers) - len(shown)
-    return (*shown, ("…", f"{missing} more")) if missing else tuple(shown)
-
-
-def _shown_header(header: tuple[str, str]) -> tuple[str, str]:
-    name, value = header
-    if name.lower() == "set-cookie":
-        # A session cookie that a check with credentials was given is as good as the credentials
-        value = f"{value.partition('=')[0]}=<secret>"
-    return _cut(name, _LONGEST_NAME), _cut(value, _LONGEST_VALUE)
-
-
-_usual_header = lru_cache(maxsize=4096)(_shown_header)
-"""One object for what most sites and checks have in common."""
+    return cut(site.redact(message), _LONGEST_MESSAGE)
 
 
 def _chain(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
@@ -195,16 +109,16 @@ def _chain(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
     kept = []
     for one in chain:
         size = sum(map(len, one.names))
-        fits = max(map(len, (one.subject, one.issuer, one.serial))) <= _LONGEST_NAME
+        fits = max(map(len, (one.subject, one.issuer, one.serial))) <= LONGEST_NAME
         if size <= left and fits:
             kept.append(one)
         else:
             kept.append(
                 replace(
                     one,
-                    subject=_cut(one.subject, _LONGEST_NAME),
-                    issuer=_cut(one.issuer, _LONGEST_NAME),
-                    serial=_cut(one.serial, _LONGEST_NAME),
+                    subject=cut(one.subject, LONGEST_NAME),
+                    issuer=cut(one.issuer, LONGEST_NAME),
+                    serial=cut(one.serial, LONGEST_NAME),
                     names=_few_names(one.names, left),
                 )
             )
@@ -223,12 +137,6 @@ def _few_names(names: tuple[str, ...], left: int) -> tuple[str, ...]:
     fitting = sum(1 for size in sizes if size <= left)
     missing = len(names) - fitting
     return (*names[:fitting], f"… and {missing} more") if missing else names
-
-
-def _records(site: Site, records: tuple[str, ...]) -> tuple[str, ...]:
-    # What is not kept leaves its place: how many there were is shown, too
-    kept = [_cut(site.redact(record), _LONGEST_NAME) for record in records[:_MOST_RECORDS]]
-    return (*kept, *("…",) * (len(records) - len(kept)))
 
 
 def _excerpt(site: Site, answer: Answer | None, as_text: AsText) -> str | None:

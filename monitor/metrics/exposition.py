@@ -42,6 +42,7 @@ from monitor.model import (
     Timestamp,
     WebSocketAnswer,
 )
+from monitor.protocols.table import SCHEMES
 
 # ---------------------------------------------------------------- labels and lines
 
@@ -247,9 +248,7 @@ def _show_result(lines: _Lines, site: Site, result: Result) -> None:
         # It evaluates expressions only on answers that are right so far.
         reached = not any(key in broken for key in ("status", "header", "body"))
         lines.plain({"probe_failed_due_to_cel": int(reached and "that" in broken)})
-    show = _PROTOCOLS.get(site.scheme)
-    if show is not None:
-        show(lines, seen, analysis)
+    SERIES[SCHEMES[site.scheme].name](lines, seen, analysis)
     if seen.tls is not None:
         _show_tls(lines, site, seen, analysis)
 
@@ -375,18 +374,16 @@ def _websocket(lines: _Lines, seen: Observation, analysis: Analysis) -> None:
 
 
 _Show: TypeAlias = Callable[[_Lines, Observation, Analysis], None]
-_PROTOCOLS: Mapping[str, _Show] = {
+SERIES: Mapping[str, _Show] = {
     "http": _http,
-    "https": _http,
     "tcp": _tcp,
     "tls": _tcp,
     "icmp": _icmp,
     "dns": _dns,
     "ws": _websocket,
-    "wss": _websocket,
     "grpc": _grpc,
-    "grpcs": _grpc,
 }
+"""By the name of the protocol (protocols/table.py)."""
 _PHASE_LABELS: Mapping[Phase, str] = {phase: f'phase="{phase}"' for phase in Phase}
 _HTTP_PHASES = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS, Phase.PROCESSING, Phase.TRANSFER)
 _ICMP_PHASES = (Phase.RESOLVE, Phase.SETUP, Phase.RTT)

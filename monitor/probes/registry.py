@@ -14,35 +14,17 @@ from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.tcp import TcpOptions, TcpProbe
 from monitor.probes.tls import TlsDialogueOptions, TlsProbe, TlsProbeOptions
 from monitor.probes.ws import WsOptions, WsProbe
+from monitor.protocols.table import PROTOCOLS
 
-_HTTP = ProbeKind(
-    protocol="http",
-    build=HttpProbe,
-    sections={"http": HttpOptions, "tls": TlsOptions, "network": NetworkOptions},
-    check_url=http.check_url,
-    check_site=http.check_site,
-)
-
-_GRPC = ProbeKind(
-    protocol="grpc",
-    build=GrpcProbe,
-    sections={"grpc": GrpcOptions, "tls": GrpcTlsOptions, "network": GrpcNetworkOptions},
-    check_url=grpc.check_url,
-    check_site=check_addresses,
-)
-
-_WEBSOCKET = ProbeKind(
-    protocol="ws",
-    build=WsProbe,
-    sections={"ws": WsOptions, "tls": TlsOptions, "network": NetworkOptions},
-    check_url=ws.check_url,
-    check_site=ws.check_site,
-)
-
-PROBES: Mapping[str, ProbeKind] = {
-    "http": _HTTP,
-    "https": _HTTP,
-    "icmp": ProbeKind(
+_KINDS = (
+    ProbeKind(
+        protocol="http",
+        build=HttpProbe,
+        sections={"http": HttpOptions, "tls": TlsOptions, "network": NetworkOptions},
+        check_url=http.check_url,
+        check_site=http.check_site,
+    ),
+    ProbeKind(
         protocol="icmp",
         build=IcmpProbe,
         sections={"icmp": IcmpOptions, "network": NetworkOptions},
@@ -50,29 +32,44 @@ PROBES: Mapping[str, ProbeKind] = {
         check_site=check_addresses,
         obstacle=icmp.forbidden,
     ),
-    "dns": ProbeKind(
+    ProbeKind(
         protocol="dns",
         build=DnsProbe,
         sections={"dns": DnsOptions, "tls": TlsOptions, "network": NetworkOptions},
         check_url=dns.check_url,
         check_site=partial(check_addresses, proxied="dns"),
     ),
-    "grpc": _GRPC,
-    "grpcs": _GRPC,
-    "tcp": ProbeKind(
+    ProbeKind(
+        protocol="grpc",
+        build=GrpcProbe,
+        sections={"grpc": GrpcOptions, "tls": GrpcTlsOptions, "network": GrpcNetworkOptions},
+        check_url=grpc.check_url,
+        check_site=check_addresses,
+    ),
+    ProbeKind(
         protocol="tcp",
         build=TcpProbe,
         sections={"tcp": TcpOptions, "tls": TlsOptions, "network": NetworkOptions},
         check_url=tcp.check_url,
         check_site=check_addresses,
     ),
-    "tls": ProbeKind(
+    ProbeKind(
         protocol="tls",
         build=TlsProbe,
         sections={"tcp": TlsDialogueOptions, "tls": TlsProbeOptions, "network": NetworkOptions},
         check_url=tcp.check_url,
         check_site=check_addresses,
     ),
-    "ws": _WEBSOCKET,
-    "wss": _WEBSOCKET,
+    ProbeKind(
+        protocol="ws",
+        build=WsProbe,
+        sections={"ws": WsOptions, "tls": TlsOptions, "network": NetworkOptions},
+        check_url=ws.check_url,
+        check_site=ws.check_site,
+    ),
+)
+
+PROBES: Mapping[str, ProbeKind] = {
+    scheme: kind for kind in _KINDS for scheme in PROTOCOLS[kind.protocol].schemes
 }
+"""By the schemes of the protocol (protocols/table.py)."""

@@ -12,17 +12,13 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from monitor.model import (
-    DnsAnswer,
-    GrpcAnswer,
-    HttpAnswer,
-    IcmpAnswer,
     Phase,
     Reason,
     Result,
     Seconds,
     Site,
-    WebSocketAnswer,
 )
+from monitor.protocols.facets import facet_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,20 +105,9 @@ def _log_lines(check: LiveCheck, result: Result) -> Iterator[str]:
     yield line("Resolving target address")
     if seen.address:
         yield line("Resolved target address", ip=seen.address)
-    match seen.answer:
-        case HttpAnswer() as answer:
-            yield line("Making HTTP request", url=check.site.target)
-            for hop in answer.redirects:
-                yield line("Received redirect", url=hop.url, status_code=hop.status)
-            yield line("Received HTTP response", status_code=answer.status, version=answer.version)
-        case WebSocketAnswer() as answer:
-            yield line("Received HTTP response", status_code=answer.status)
-        case DnsAnswer() as answer:
-            yield line("Got response", rcode=answer.rcode, answers=len(answer.answer))
-        case IcmpAnswer() as answer:
-            yield line("Got replies", sent=answer.sent, received=answer.received)
-        case GrpcAnswer() as answer:
-            yield line("Got health status", status=answer.serving_status)
+    if seen.answer is not None:
+        for step, fields in facet_of(seen.answer).steps(seen.answer, check.site.target):
+            yield line(step, **fields)
     if seen.phases:
         yield line("Response timings for roundtrip", **_timings(seen.phases))
     if result.up:

@@ -846,11 +846,6 @@ def test_a_probe_that_could_not_look_has_nothing_to_show():
         probe_exposition(of, spoilt, "")
 
 
-def test_a_scheme_of_tomorrow_shows_what_all_have():
-    """A protocol that blackbox_exporter does not know has its common families."""
-    assert Samples(state(site("mqtt"), replace(TCP, tls=None))).probe_names() == _COMMON
-
-
 def test_the_label_of_a_changed_site_changes():
     """What is remembered of a site's labels is remembered by what they are."""
     one = state(site(), HTTP)

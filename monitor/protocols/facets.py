@@ -1,0 +1,42 @@
+"""From an answer to the facet that knows it; the type checker refuses a kind without one."""
+
+from typing import Any, assert_never
+
+from monitor.model import (
+    Answer,
+    DnsAnswer,
+    GrpcAnswer,
+    HttpAnswer,
+    IcmpAnswer,
+    TcpAnswer,
+    WebSocketAnswer,
+)
+from monitor.protocols.dns import DNS
+from monitor.protocols.facet import Facet
+from monitor.protocols.grpc import GRPC
+from monitor.protocols.http import HTTP
+from monitor.protocols.icmp import ICMP
+from monitor.protocols.tcp import TCP
+from monitor.protocols.ws import WEBSOCKET
+
+FACETS: tuple[Facet[Any], ...] = (HTTP, WEBSOCKET, DNS, ICMP, TCP, GRPC)
+"""In the order in which the JSON form has their keys."""
+
+
+def facet_of(answer: Answer) -> Facet[Any]:
+    """Return all views of this kind of answer."""
+    match answer:
+        case HttpAnswer():
+            return HTTP
+        case WebSocketAnswer():
+            return WEBSOCKET
+        case DnsAnswer():
+            return DNS
+        case IcmpAnswer():
+            return ICMP
+        case TcpAnswer():
+            return TCP
+        case GrpcAnswer():
+            return GRPC
+        case _:
+            assert_never(answer)

@@ -1,0 +1,28 @@
+"""What is shown and kept of the answer to a WebSocket's upgrade."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from monitor.model import Site, WebSocketAnswer
+from monitor.protocols.facet import Facet, Leaves, Row, Step, kept_headers
+
+
+def _json(answer: WebSocketAnswer, _: Leaves) -> dict[str, Any]:
+    return {"status": answer.status, "headers": [list(header) for header in answer.headers]}
+
+
+def _rows(answer: WebSocketAnswer) -> Iterator[Row]:
+    yield "status", str(answer.status)
+    yield from answer.headers
+
+
+def _steps(answer: WebSocketAnswer, _: str) -> Iterator[Step]:
+    yield "Received HTTP response", {"status_code": answer.status}
+
+
+def _kept(answer: WebSocketAnswer, site: Site) -> WebSocketAnswer:
+    return replace(answer, received=b"", headers=kept_headers(site, answer.headers))
+
+
+WEBSOCKET = Facet(keys=("status", "headers"), json=_json, rows=_rows, steps=_steps, kept=_kept)

@@ -1,0 +1,125 @@
+"""Every protocol has a row in each table, and every kind of answer all of its views."""
+
+from dataclasses import fields
+from typing import get_args
+
+import pytest
+
+from monitor.app.daemon import TABLES
+from monitor.config.modules import SHIPPED
+from monitor.metrics.exposition import SERIES
+from monitor.model import (
+    Answer,
+    DnsAnswer,
+    GrpcAnswer,
+    HttpAnswer,
+    IcmpAnswer,
+    Observation,
+    Phase,
+    Result,
+    Site,
+    TcpAnswer,
+    WebSocketAnswer,
+)
+from monitor.probes.registry import PROBES
+from monitor.protocols.facets import FACETS, facet_of
+from monitor.protocols.table import EVERY, OVER_TLS, PROTOCOLS, SCHEMES, only
+from monitor.report import result_json
+
+SECRET = "swordfish"
+LONG = 5000
+ANSWERS = (
+    HttpAnswer(status=200, version="2", headers=(("x", SECRET), ("long", "v" * LONG))),
+    WebSocketAnswer(status=101, upgraded=True, headers=(("x", SECRET),), received=b"v" * LONG),
+    DnsAnswer(rcode="NOERROR", answer=(SECRET, "v" * LONG), nsid=SECRET),
+    TcpAnswer(captures=(("one", SECRET), ("two", "v" * LONG)), received=b"v" * LONG),
+    IcmpAnswer(sent=3, received=2, round_trips=(0.001, 0.002)),
+    GrpcAnswer(status_code=0, serving_status="SERVING"),
+)
+SITE = Site(name="a", url="http://a/", target="http://a/", scheme="http", secrets=(SECRET,))
+
+
+def kind(answer) -> str:
+    return type(answer).__name__
+
+
+def test_the_answers_here_are_all_there_are():
+    """The tests below look at every kind of answer, and each has a facet of its own."""
+    assert {type(answer) for answer in ANSWERS} == set(get_args(Answer))
+    assert {id(facet_of(answer)) for answer in ANSWERS} == {id(facet) for facet in FACETS}
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=kind)
+def test_the_json_form_has_the_keys_it_declares(answer):
+    """What one kind of answer has is null in the JSON form of all others."""
+    facet = facet_of(answer)
+    result = Result(site="a", url="", observation=Observation(time=0, duration=0, answer=answer))
+    shown = result_json(result)
+    assert set(facet.json(answer, ())) == set(facet.keys)
+    for key in {key for other in FACETS for key in other.keys}:
+        assert shown[key] == facet.json(answer, ()).get(key)
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=kind)
+def test_what_is_kept_has_no_secret_and_is_short(answer):
+    """An answer of thousands of characters is kept as one of some hundred, without a secret."""
+    kept = facet_of(answer).kept(answer, SITE)
+    assert type(kept) is type(answer)
+    text = repr([getattr(kept, one.name) for one in fields(kept)])
+    assert SECRET not in text
+    assert len(text) < 2 * 1024
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=kind)
+def test_people_see_something_of_every_answer(answer):
+    """Rows are pairs of texts, and log lines have fields that are no bytes or records."""
+    facet = facet_of(answer)
+    rows = list(facet.rows(answer))
+    assert rows
+    assert all(isinstance(name, str) and isinstance(value, str | None) for name, value in rows)
+    for _, values in facet.steps(answer, "http://a/"):
+        assert all(isinstance(value, str | int | None) for value in values.values())
+
+
+def test_every_protocol_has_a_probe():
+    """The schemes that probes take are those of the protocols, each with its own."""
+    assert {scheme: kind.protocol for scheme, kind in PROBES.items()} == {
+        scheme: protocol.name for scheme, protocol in SCHEMES.items()
+    }
+
+
+def test_every_protocol_has_its_series():
+    """No protocol is forgotten where series are made."""
+    assert set(SERIES) == EVERY
+
+
+def test_every_scheme_has_a_shipped_module():
+    """A target of any scheme can be probed without naming a module."""
+    names = {line.partition(":")[0] for line in SHIPPED.splitlines() if line and line[0] != " "}
+    assert {name for one in PROTOCOLS.values() for name in one.schemes.values()} <= names
+
+
+def test_phases_are_in_the_order_of_a_transaction():
+    """Each protocol names its phases as the list of all phases has them, and each phase has one."""
+    order = list(Phase)
+    for protocol in PROTOCOLS.values():
+        assert list(protocol.phases) == sorted(protocol.phases, key=order.index)
+    assert {phase for one in PROTOCOLS.values() for phase in one.phases} == set(Phase)
+
+
+def test_tls_is_what_has_a_phase_for_it():
+    """Whether certificates can be expected follows from the phases."""
+    assert {"icmp"} == EVERY - OVER_TLS
+
+
+def test_a_protocol_that_is_misspelled_is_found_at_once():
+    """Tables name protocols that exist."""
+    assert only("http", "ws") == {"http", "ws"}
+    with pytest.raises(LookupError):
+        only("htpp")
+
+
+def test_expectations_and_readings_name_only_protocols():
+    """No row speaks of a protocol that nothing checks."""
+    for kind in (*TABLES.expectations.values(), *TABLES.readings.values()):
+        assert kind.protocols <= EVERY
