@@ -377,7 +377,9 @@ def test_every_command_has_a_help_text():
     for name in cli.list_commands(context):
         done = CliRunner().invoke(cli, [name, "--help"])
         assert done.exit_code == 0
-        assert cli.get_command(context, name).get_short_help_str()
+        command = cli.get_command(context, name)
+        assert command is not None
+        assert command.get_short_help_str()
 
 
 def test_a_command_is_known_by_its_name():

@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from pathlib import Path
+from typing import Any
 
 import cssselect
 import pycurl
@@ -49,7 +50,7 @@ ROWS = [
 def test_the_page_states_the_bounds_that_hold():
     """Every package on the page has an upper bound in pyproject.toml, and the page quotes it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    bounds = dict(re.fullmatch(r"([\w-]+)(.*)", one).groups() for one in project["dependencies"])
+    bounds = dict(re.findall(r"^([\w-]+)(.*)", "\n".join(project["dependencies"]), re.MULTILINE))
     for package, bound, *_ in ROWS:
         if bound != "Python's own":
             assert bound.strip("`") == bounds[package.strip("`")]
@@ -99,6 +100,7 @@ import os, sys, tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
+from typing import Any
 from monitor.engine.context import worker_context
 
 def children():
@@ -151,7 +153,7 @@ class _Count:
 
 def test_a_queue_asks_its_semaphore_whether_it_is_full():
     """By _semlock and _is_zero, which is all that stands between us and a POSIX semaphore."""
-    queue = Queue(1, ctx=get_context("spawn"))
+    queue: Any = Queue(1, ctx=get_context("spawn"))
     queue._sem = _Count()
     assert not queue.full()
     assert _Count.asked == 1
@@ -236,7 +238,7 @@ def test_uvicorn_calls_what_we_override():
 
 def test_a_response_of_requests_holds_a_body_that_was_read():
     """It is given as _content, and nothing is read beneath it."""
-    response = requests.Response()
+    response: Any = requests.Response()
     response._content = b"caf\xc3\xa9"
     response._content_consumed = True
     response.encoding = "utf-8"
@@ -262,7 +264,7 @@ def test_requests_takes_cookies_from_what_lies_beneath():
 
 def test_alembic_lists_the_steps_up_to_the_newest():
     """From nothing to the head, each as a step that the environment can run."""
-    script = ScriptDirectory(str(ROOT / "monitor" / "history" / "migrations"))
+    script: Any = ScriptDirectory(str(ROOT / "monitor" / "history" / "migrations"))
     steps = script._upgrade_revs("head", None)
     assert [step.revision.revision for step in steps][-1] == script.get_current_head()
 
@@ -272,6 +274,7 @@ def test_a_handle_of_pycurl_holds_one_of_libcurl():
     handle = pycurl.Curl()
     place = id(handle) + type(handle).__weakrefoffset__ + ctypes.sizeof(ctypes.c_void_p)
     inside = ctypes.c_void_p.from_address(place).value
+    assert inside
     assert ctypes.c_uint32.from_address(inside).value == 0xC0DEDBAD
     assert Path(pycurl._pycurl.__file__).suffix == ".so"
     handle.close()
@@ -307,12 +310,16 @@ def test_the_tree_of_a_css_selector(text, kind, parts):
 def test_the_numbers_of_nth_child():
     """As parse_series reads them from the function's arguments."""
     (selector,) = cssselect.parse("p:nth-child(2n+1)")
-    assert parser.parse_series(selector.parsed_tree.arguments) == (2, 1)
+    tree: Any = selector.parsed_tree
+    assert parser.parse_series(tree.arguments) == (2, 1)
 
 
 def test_cel_is_one_extension_that_needs_no_package():
     """It is found by its file, and compiles and evaluates without the package's __init__."""
-    found = PathFinder.find_spec("cel.cel", find_spec("cel").submodule_search_locations)
+    package = find_spec("cel")
+    assert package is not None
+    found = PathFinder.find_spec("cel.cel", package.submodule_search_locations)
+    assert found is not None
     script = (
         "import importlib.machinery as m, importlib.util as u, sys\n"
         f"loader = m.ExtensionFileLoader('cel.cel', {found.origin!r})\n"

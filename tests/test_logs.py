@@ -146,7 +146,9 @@ def test_an_outage_is_a_few_lines():
         for reason in ["connect_timeout" if number % 9 else "dns_timeout"]
         for one in floods.take(about(f"s{number}", reason=reason), now=5.0)
     ]
-    assert [one.fields["site"] for one in lines] == [f"s{number}" for number in range(20)]
+    assert [one.__dict__["fields"]["site"] for one in lines] == [
+        f"s{number}" for number in range(20)
+    ]
 
     assert floods.next_due() == 6.0
     assert floods.tick(5.9) == []

@@ -49,7 +49,7 @@ class Systemd:
 
 
 def alive():
-    future = Future()
+    future: Future[None] = Future()
     future.set_result(None)
     return future
 
@@ -115,10 +115,10 @@ def test_without_a_watchdog_the_status_is_told(systemd, environ):
 def test_a_watchdog_hears_nothing_of_a_loop_that_is_stuck(systemd):
     """The sign of life is the main thread's, not that of a thread that goes on beside it."""
     there = systemd()
-    asked = SimpleQueue()
+    asked: SimpleQueue[Future[None]] = SimpleQueue()
 
     def ask():
-        future = Future()
+        future: Future[None] = Future()
         asked.put(future)
         return future
 

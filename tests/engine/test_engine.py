@@ -30,7 +30,9 @@ from monitor.model import (
     Confirm,
     Content,
     Reason,
+    Result,
     SingleWindow,
+    Site,
     SiteChange,
     Status,
     Verdict,
@@ -568,7 +570,7 @@ def test_once_checks_everything_now(rig):
 
 def test_a_check_that_is_asked_for(rig):
     """It takes a thread and a batch like any other, and is answered; no site is listed by it."""
-    reply = Future()
+    reply: Future[Result] = Future()
     rig.engine.handle(CheckRequested(site("\n1"), reply))
     rig.engine.start_due_checks()
     (asked,) = rig.probes.take()
@@ -581,7 +583,7 @@ def test_a_check_that_is_asked_for(rig):
 
 def test_a_check_that_is_asked_for_and_spoilt(rig):
     """What kept the monitor from looking is in the answer."""
-    reply = Future()
+    reply: Future[Result] = Future()
     rig.engine.handle(CheckRequested(site("\n1"), reply))
     rig.engine.start_due_checks()
     rig.finish(rig.probes.take()[0], ProbeError("no file descriptor is left"))
@@ -590,7 +592,7 @@ def test_a_check_that_is_asked_for_and_spoilt(rig):
 
 def test_nobody_waits_for_the_answer_any_more(rig):
     """A reply that was cancelled meanwhile is no trouble."""
-    reply = Future()
+    reply: Future[Result] = Future()
     rig.engine.handle(CheckRequested(site("\n1"), reply))
     rig.engine.start_due_checks()
     reply.cancel()
@@ -601,7 +603,7 @@ def test_nobody_waits_for_the_answer_any_more(rig):
 def test_a_stop_answers_nobody_who_waits():
     """Checks that wait for a thread, and those asked for later, are cancelled."""
     rig = Rig(threads=1)
-    replies = [Future() for _ in range(3)]
+    replies: list[Future[Result]] = [Future() for _ in range(3)]
     for number in range(2):
         rig.engine.handle(CheckRequested(site(f"\n{number}"), replies[number]))
     rig.engine.start_due_checks()
@@ -910,7 +912,7 @@ def test_a_pulled_cable_takes_nobody_down(data):
     sites = tuple(site(f"site-{n}", interval=3.0, timeout=2.0) for n in range(3))
     rig.change(added=sites, connectivity=TARGETS)
     lies = True
-    begun = {}
+    begun: dict[str, Site] = {}
     for step in data.draw(st.lists(st.sampled_from(["cable", "wait", "end", "end"]), max_size=80)):
         match step:
             case "cable" if lies or not rig.engine.held:  # else it was over before it was noticed
@@ -958,8 +960,8 @@ def test_the_end_comes_with_the_last_verdict(once):
         outcome = tuple(Analysis(verdict=UP) for _ in jobs)
         rig.analysis.decided.append(Judged(Batch(tuple(sites), tuple(jobs), 0.0), outcome))
 
-    rig.probes.submit = submit
-    rig.analysis.submit = decide
+    rig.probes.submit = submit  # type: ignore[method-assign]  # answered at once
+    rig.analysis.submit = decide  # type: ignore[method-assign]  # likewise
     if once:
         rig.engine.run_once()
     else:
@@ -988,7 +990,7 @@ def test_one_poisoned_result_costs_no_other(rig, caplog):
     assert rig.listener.restarts == 1
     rig.advance(10.0)
     assert {listed.name for listed in rig.probes.take()} == {"a", "b", "c"}
-    applied = Future()
+    applied: Future[None] = Future()
     change = SiteChange(changed=(site("b", interval=20.0), site("c", interval=20.0)))
     rig.engine.handle(SitesChanged(change, BOUNDS, applied))
     assert applied.done()
@@ -1027,7 +1029,7 @@ def test_a_check_that_nobody_waits_for_is_not_begun(rig):
     rig = Rig(threads=1)
     rig.list(site())
     rig.advance(10.0)
-    reply = Future()
+    reply: Future[Result] = Future()
     rig.engine.handle(CheckRequested(site("live"), reply))
     reply.cancel()
     rig.finish(rig.probes.take()[0], refused())

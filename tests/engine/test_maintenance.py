@@ -35,7 +35,7 @@ def at(text):
 
 def edges(windows, begin, end):
     """Return each change between two moments, as its text in UTC."""
-    found = []
+    found: list[str] = []
     now, stop = at(begin), at(end)
     is_open = stretch(windows, now).open
     while True:

@@ -20,10 +20,10 @@ from monitor.engine.pools import AnalysisPool, PoolLimits
 from monitor.engine.threads import Observe, ProbePool, Visit
 from monitor.errors import StartupError
 from monitor.logs import Secrets, TextFormatter
-from monitor.model import Job, Reason
+from monitor.model import Job, Observation, Reason, Site
 from tests.engine.judges import judge
 from tests.fakes import answered, refused, site
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 class Rig:
@@ -436,8 +436,10 @@ def daemon_of_three(folder, folders, then):
             sys.stdin.read()
     """)
     environ = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    daemon = subprocess.Popen([sys.executable, path], env=environ, **pipes)
+    daemon = subprocess.Popen(
+        [sys.executable, path], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert daemon.stdout is not None
     pids = [int(pid) for pid in daemon.stdout.readline().split()]
     assert len(pids) >= 3
     return daemon, pids
@@ -505,11 +507,25 @@ def test_probe_threads_appear_as_needed(probes):
 
 def test_what_a_probe_raises_is_reported():
     """No exception is lost in a thread."""
-    probes = Probes(1, lambda _: {}["bug"])
+
+    def fail(_):
+        raise KeyError("bug")
+
+    probes = Probes(1, fail)
     probes.submit()
     probes.attend()
     assert isinstance(probes.next().outcome, KeyError)
     probes.pool.stop()
+
+
+def refused_once(event: threading.Event) -> Observe:
+    """Return a probe that is refused once something has happened."""
+
+    def observe(_: Site) -> Observation:
+        assert event.wait(PATIENCE)
+        return refused()
+
+    return observe
 
 
 def test_a_visit_waits_for_its_moment(probes):
@@ -524,7 +540,7 @@ def test_a_visit_waits_for_its_moment(probes):
 def test_a_thread_that_comes_back_takes_the_next_visit():
     """Nobody has to send a thread while one returns; the earliest visit comes first."""
     may_end = threading.Event()
-    probes = Probes(1, lambda _: may_end.wait(10) and refused())
+    probes = Probes(1, refused_once(may_end))
     probes.submit("first")
     probes.attend()
     probes.submit("last", after=0.02)
@@ -547,12 +563,14 @@ def test_a_visit_without_a_thread_is_known(probes):
 def test_visits_beyond_the_threads_wait_for_one():
     """With every thread in a check no other is started, and nobody asks at once again."""
     may_end = threading.Event()
-    probes = Probes(1, lambda _: may_end.wait(10) and refused())
+    probes = Probes(1, refused_once(may_end))
     probes.submit("first")
     probes.attend()
     probes.submit("second")
     probes.attend()
-    assert probes.pool.unattended() > probes.clock.monotonic()
+    unattended = probes.pool.unattended()
+    assert unattended is not None
+    assert unattended > probes.clock.monotonic()
     may_end.set()
     assert {probes.next().site.name for _ in range(2)} == {"first", "second"}
     probes.pool.stop()
