@@ -4,12 +4,13 @@ What is secret, in which forms it is met, and how a text is masked.
 The rule: **a text is masked where it becomes final**. There are three such places, and each masks
 whatever it is given:
 
-    engine/result.py  a Result: all that pages, the API, series and the history show of a check
+    engine/result.py  a Result, its answer by protocols/: all that is shown and kept of a check
     logs.py           a log line
     config/mask.py    the text of /config
 
-Code before these places masks for one reason only: it cuts or escapes a text, and a secret that was
-cut or escaped can no longer be recognised.
+Code before these places masks for one reason only: a text is about to be cut, escaped or taken
+apart, after which a secret in it can no longer be recognised (analysis/seen.py, probes/dialogue.py,
+probes/observe.py, and the message about a redirect in probes/http.py).
 """
 
 import json

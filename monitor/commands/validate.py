@@ -25,7 +25,7 @@ def validate(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
     """
     Print every problem of the configuration, or of each FILE by itself, with its place.
 
-    Exits with 0 if there is no problem, with 2 otherwise. A warning tells of what is allowed but
+    Exits with 0 if there is no problem, with 2 otherwise. A warning names what is allowed but
     probably not meant, and of modules that are left out; it does not change the exit status.
     """
     problems: list[Problem] = []

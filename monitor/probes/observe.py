@@ -1,11 +1,11 @@
-"""A probe thread's whole job: one site, one deadline, one observation without secrets."""
+"""A probe thread's whole job: one site, one deadline, one observation."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from monitor.clock import Clock, Deadline
 from monitor.errors import ProbeError
-from monitor.model import Hop, HttpAnswer, Observation, Probe, Seconds, Site
+from monitor.model import HttpAnswer, Observation, Probe, Seconds, Site
 from monitor.options import show_duration
 
 _STANDSTILL: Seconds = 2.0
@@ -43,21 +43,18 @@ class Observer:
             raise ProbeError(
                 f"the monitor was paused: the check took {took}, its timeout is {limit}"
             )
-        return _redacted(seen, site.with_secrets(seen.secrets))
+        return _with_masked_urls(seen, site.with_secrets(seen.secrets))
 
 
-def _redacted(seen: Observation, site: Site) -> Observation:
-    """Return the observation with the site's secrets masked in its message and its URLs."""
-    if not site.secrets:
+def _with_masked_urls(seen: Observation, site: Site) -> Observation:
+    """
+    Return the observation with the site's secrets masked in the URLs of its answer.
+
+    Not left to the result, as all other masking is: an expression may take a URL apart, and then
+    a secret in it can no longer be recognised.
+    """
+    answer = seen.answer
+    if not site.secrets or not isinstance(answer, HttpAnswer):
         return seen
-    failure, answer = seen.failure, seen.answer
-    if failure:
-        failure = replace(failure, message=site.redact(failure.message))
-    if isinstance(answer, HttpAnswer):
-        hops = tuple(_redacted_hop(hop, site) for hop in answer.redirects)
-        answer = replace(answer, url=site.redact(answer.url), redirects=hops)
-    return replace(seen, failure=failure, answer=answer)
-
-
-def _redacted_hop(hop: Hop, site: Site) -> Hop:
-    return replace(hop, url=site.redact(hop.url))
+    hops = tuple(replace(hop, url=site.redact(hop.url)) for hop in answer.redirects)
+    return replace(seen, answer=replace(answer, url=site.redact(answer.url), redirects=hops))

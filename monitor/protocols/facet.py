@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from monitor.model import Answer, Site
+from monitor.secrecy import HIDDEN
 
 Row: TypeAlias = tuple[str, str | None]
 """A name and its value for people; None is left out."""
@@ -80,7 +81,7 @@ def _shown_header(header: tuple[str, str]) -> tuple[str, str]:
     name, value = header
     if name.lower() == "set-cookie":
         # A session cookie that a check with credentials was given is as good as the credentials
-        value = f"{value.partition('=')[0]}=<secret>"
+        value = f"{value.partition('=')[0]}={HIDDEN}"
     return cut(name, LONGEST_NAME), cut(value, LONGEST_VALUE)
 
 

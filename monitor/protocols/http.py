@@ -51,11 +51,11 @@ def _kept(answer: HttpAnswer, site: Site) -> HttpAnswer:
         truncated=answer.truncated,
         content_length=answer.content_length,
         codings=tuple(cut(one, LONGEST_NAME) for one in answer.codings[:_MOST_CODINGS]),
-        url=cut(answer.url, _LONGEST_URL),
+        url=cut(site.redact(answer.url), _LONGEST_URL),
         redirects=tuple(
             replace(
                 hop,
-                url=cut(hop.url, _LONGEST_URL),
+                url=cut(site.redact(hop.url), _LONGEST_URL),
                 tls=hop.tls and replace(hop.tls, chain=(), client=()),
             )
             for hop in answer.redirects

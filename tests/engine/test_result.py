@@ -101,6 +101,17 @@ def test_secrets_are_masked_for_every_protocol():
         assert "1234" not in shown
 
 
+def test_urls_and_failures_are_masked_whatever_the_probe_left_in_them():
+    """A result has no secret in its URLs, its redirects or its failure, and none cut in half."""
+    hop = Hop(url=f"http://a.example/{'x' * 975}?key=hunter22", status=302)
+    answer = http(redirects=(hop,), url="http://b.example/hunter22/")
+    failure = Failure(Reason.PROTOCOL_ERROR, f"{'y' * 990} said hunter22")
+    result = kept(answer, secrets=("hunter22",), failure=failure)
+    assert "hun" not in repr(result.observation)
+    assert result.observation.answer.url == "http://b.example/<secret>/"
+    assert result.observation.failure.message.startswith("yyy")
+
+
 def test_what_a_check_was_given_is_masked_and_forgotten():
     """A token that the probe fetched is as secret as the site's own, which stay so."""
     echo = http(b"t0ken-1 hunter22", (("X-Echo", "t0ken-1"),))
