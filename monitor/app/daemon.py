@@ -46,9 +46,10 @@ from monitor.engine.state import Memory as Kept
 from monitor.engine.threads import ProbePool
 from monitor.errors import StartupError
 from monitor.logs import Secrets, fields, write_in_background
-from monitor.metrics.exposition import Exposition, probe_exposition, render
+from monitor.metrics.exposition import render
 from monitor.metrics.families import RESERVED_LABELS
 from monitor.metrics.internal import Internal
+from monitor.metrics.scrape import Exposition, probe_exposition
 from monitor.model import Result, Site, SiteChange, SiteState, Status
 from monitor.past import History
 from monitor.probes.observe import Observer

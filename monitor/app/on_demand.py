@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from monitor.config.load import Config
 from monitor.config.modules import Module, default_module
 from monitor.engine.events import CheckRequested, Inbox
-from monitor.metrics.exposition import probe_exposition
+from monitor.metrics.scrape import probe_exposition
 from monitor.model import ProbeKind, Result, Site
 from monitor.probes.guard import Guard, GuardedNetwork
 from monitor.probes.http import HttpOptions, check_header

@@ -2,8 +2,8 @@
 The one list of what Prometheus is shown of each site: names, types, HELP texts and labels.
 
 The ``probe_`` families are blackbox_exporter's, to the letter, so that its dashboards and alert
-rules go on working; when each is present is exposition.py's business. Metrics of the daemon itself
-stand in internal.py.
+rules go on working; protocols.py and exposition.py decide when each is present. Metrics of the
+daemon itself are in internal.py.
 """
 
 from dataclasses import dataclass

@@ -23,8 +23,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitor.app.daemon import SWITCH_INTERVAL
 from monitor.board import Entry, StatusBoard
 from monitor.clock import SystemClock
-from monitor.metrics.exposition import Exposition, expose, render
+from monitor.metrics.exposition import render
 from monitor.metrics.internal import Internal
+from monitor.metrics.scrape import Exposition, expose
 from monitor.model import Seconds
 from tests.metrics.states import BOUNDS, HTTP, ICMP, TCP, site, state
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.metrics.exposition import probe_exposition
 from monitor.metrics.families import PROBE_FAMILIES
+from monitor.metrics.scrape import probe_exposition
 from monitor.model import GrpcAnswer, HttpAnswer, Reason, TcpAnswer
 from tests.metrics.states import GRPC, HTTP, TCP, failed, result, site
 

@@ -12,10 +12,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from monitor.board import Entry, StatusBoard
-from monitor.metrics.exposition import Exposition, expose, probe_exposition, render
+from monitor.metrics.exposition import render
 from monitor.metrics.families import FAMILIES, PROBE_FAMILIES
 from monitor.metrics.internal import Internal
 from monitor.metrics.negotiation import negotiate
+from monitor.metrics.scrape import Exposition, expose, probe_exposition
 from monitor.model import (
     Analysis,
     Counters,

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.metrics.exposition import expose, render
+from monitor.metrics.exposition import render
+from monitor.metrics.scrape import expose
 from monitor.model import UP, Analysis, Extracted
 from tests.metrics.states import BOUNDS, HTTP, NOW, site, state
 

@@ -7,7 +7,7 @@ import pytest
 
 from monitor.app.daemon import TABLES
 from monitor.config.modules import SHIPPED
-from monitor.metrics.exposition import SERIES
+from monitor.metrics.protocols import SERIES
 from monitor.model import (
     Answer,
     DnsAnswer,
