@@ -36,6 +36,7 @@ from monitor.model import (
     Bytes,
     DnsAnswer,
     Failure,
+    HttpAnswer,
     Observation,
     Phase,
     Reason,
@@ -482,7 +483,7 @@ class _Check:
         finally:
             if adapter.exchanges:
                 self._note(adapter.exchanges[-1])
-        return self._read_only(_message_of(exchange, order.route.peer), order.route.peer)
+        return self._read_only(_message_of(exchange.answer, order.route.peer), order.route.peer)
 
     def _note(self, exchange: Exchange) -> None:
         self.address, self.tls = exchange.address, exchange.tls
@@ -490,25 +491,25 @@ class _Check:
             self._took(phase if phase in _CONNECTING else Phase.REQUEST, seconds)
 
 
-def _message_of(exchange: Exchange, peer: str) -> bytes:
+def _message_of(reply: HttpAnswer, peer: str) -> bytes:
     """
     Return the message that an answer over HTTPS holds.
 
     Raises:
         Broken: It holds none.
     """
-    if exchange.status != _OK:
-        message = f"{peer} answered DNS over HTTPS with status {exchange.status}"
+    if reply.status != _OK:
+        message = f"{peer} answered DNS over HTTPS with status {reply.status}"
         raise Broken(Reason.STATUS, message)
-    types = (value for name, value in exchange.headers if name.lower() == "content-type")
+    types = (value for name, value in reply.headers if name.lower() == "content-type")
     kind = next(types, "no Content-Type").partition(";")[0].strip()
     if kind.lower() != _MESSAGE:
         message = f"{peer} answered with {kind[:_LONGEST_WORDS]}, not with {_MESSAGE}"
         raise Broken(Reason.PROTOCOL_ERROR, message)
-    if exchange.truncated:
+    if reply.truncated:
         message = f"{peer} answered with more than the {_LARGEST_MESSAGE} bytes of a DNS message"
         raise Broken(Reason.PROTOCOL_ERROR, message)
-    return exchange.body
+    return reply.body
 
 
 def _datagram_failed(error: OSError, peer: str) -> Exception:

@@ -24,7 +24,6 @@ from monitor.model import (
     Bytes,
     Failure,
     Hop,
-    HttpAnswer,
     Observation,
     Phase,
     Reason,
@@ -347,7 +346,7 @@ class _Check:
             if not (self._options.follow_redirects and exchange.is_redirect):
                 return None
             request = _prepared(self._site, self._options)
-            return self._walk(request, self._adapter.answer(request, exchange))
+            return self._walk(request, self._adapter.response(request, exchange.answer))
         request = _prepared(self._site, self._options)
         client = self._options.oauth2
         if client is None:
@@ -448,13 +447,16 @@ class _Check:
         last = exchanges[-1] if exchanges else None
         if last and failure is None:
             failure = self._fault(last)
+        answer = last.answer if last else None
+        if answer and self._hops:
+            answer = replace(answer, redirects=tuple(self._hops))
         return Observation(
             time=started,
             duration=duration,
             phases=last.phases if last and len(exchanges) == 1 else _together(exchanges),
             address=last.address if last else None,
             failure=failure,
-            answer=self._answer(last) if last and last.status else None,
+            answer=answer if answer and answer.status else None,
             tls=last.tls if last else None,
             secrets=self._tokens_used,
             redirects=len(self._hops),
@@ -462,36 +464,23 @@ class _Check:
 
     def _fault(self, last: Exchange) -> Failure | None:
         """Return what is wrong with a complete answer before anyone judges it."""
+        answer = last.answer
         wanted = self._options.version
-        if wanted not in ("auto", last.version):
-            message = f"answered in HTTP/{last.version}, not in HTTP/{wanted}"
+        if wanted not in ("auto", answer.version):
+            message = f"answered in HTTP/{answer.version}, not in HTTP/{wanted}"
             return Failure(Reason.HTTP_VERSION, message)
         if last.ends_open and self._settings.reads_body and self._options.require_close_notify:
             return Failure(
                 Reason.CONNECTION_LOST,
-                f"{urlsplit(last.url).netloc} closed the connection without TLS's close_notify, so "
-                f"the {last.body_size} bytes of the body may not be all; if it always does, set "
-                "http.require_close_notify: false",
+                f"{urlsplit(answer.url).netloc} closed the connection without TLS's close_notify, "
+                f"so the {answer.body_size} bytes of the body may not be all; if it always does, "
+                "set http.require_close_notify: false",
             )
         limit = self._options.max_body
-        if last.truncated and (self._site.reads_body or limit is not None):
+        if answer.truncated and (self._site.reads_body or limit is not None):
             message = f"the body is longer than {show_size(self._settings.max_body)}"
             return Failure(Reason.BODY_TOO_LARGE, message)
         return None
-
-    def _answer(self, last: Exchange) -> HttpAnswer:
-        return HttpAnswer(
-            status=last.status,
-            version=last.version,
-            headers=last.headers,
-            body=last.body,
-            body_size=last.body_size,
-            truncated=last.truncated,
-            content_length=last.content_length,
-            codings=last.codings,
-            url=last.url,
-            redirects=tuple(self._hops),
-        )
 
 
 class _Session(Session):
@@ -657,4 +646,5 @@ def _together(exchanges: Iterable[Exchange]) -> Mapping[Phase, Seconds]:
 
 
 def _hop(exchange: Exchange) -> Hop:
-    return Hop(url=exchange.url, status=exchange.status, address=exchange.address, tls=exchange.tls)
+    answer = exchange.answer
+    return Hop(url=answer.url, status=answer.status, address=exchange.address, tls=exchange.tls)

@@ -1,10 +1,9 @@
 """
 The check that goes as the last one of its site did: one request, one plain answer.
 
-Nearly every check of an HTTP site is such, so this is as straight as it can be: a silent handle
-makes the transfer, and what came is read in one go. Whatever is not as plain as last time, a
-failure or a redirect or TLS, is left to ``transport``, which reads the same handle as any other;
-nothing is sent twice.
+Nearly every check of an HTTP site is of this kind, so its way is as straight as possible: a silent
+handle makes the transfer, and what came is read in one go. ``transport`` reads the same handle if
+anything is less plain than last time: a failure, a redirect, TLS. No request is sent twice.
 """
 
 import pycurl
@@ -21,6 +20,7 @@ from monitor.probes.transport import (
     Exchange,
     Order,
     Settings,
+    answer_of,
     parse_fields,
     parse_status_line,
 )
@@ -37,8 +37,8 @@ def may_repeat(exchange: Exchange, order: Order, settings: Settings) -> bool:
     Silently the body of a redirect and one that has no end are waited for, a long one comes as a
     whole, and no address is asked about before it is connected to.
     """
-    ended = not (exchange.is_redirect or exchange.head_only or exchange.truncated)
-    plain = ended and exchange.status >= FIRST_FINAL
+    ended = not (exchange.is_redirect or exchange.head_only or exchange.answer.truncated)
+    plain = ended and exchange.answer.status >= FIRST_FINAL
     return plain and settings.max_body <= LARGEST_BODY and not order.route.is_guarded
 
 
@@ -94,12 +94,12 @@ def _answer(curl: SilentCurl, order: Order, settings: Settings) -> HttpAnswer | 
     version, status = parsed
     if status < FIRST_FINAL or status in _NOT_PLAIN or settings.version not in ("auto", version):
         return None
-    return HttpAnswer(
+    return answer_of(
+        curl,
+        order.url,
         status=status,
         version=version,
         headers=parse_fields(fields),
         body=curl.body[: settings.keep_body],
         body_size=len(curl.body),
-        content_length=curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T),
-        url=order.url,
     )

@@ -8,7 +8,7 @@ An adapter serves one check: it knows that check's deadline and remembers each e
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -19,11 +19,12 @@ from requests.adapters import BaseAdapter
 from requests.exceptions import RequestException
 
 from monitor.clock import Deadline
-from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
+from monitor.model import Bytes, Failure, HttpAnswer, Phase, Reason, Seconds, TlsSession
 from monitor.probes.coding import ACCEPTED, Unpacker, UnpackError
 from monitor.probes.libcurl.handles import Handles, SilentHandle
 from monitor.probes.libcurl.options import SUPPRESS_CONNECT_HEADERS, Options, shared
 from monitor.probes.libcurl.route import PROXY_LOGIN, Proxy, Route
+from monitor.probes.libcurl.times import Asked
 from monitor.probes.libcurl.transfer import Transfer
 from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.zone import escaped
@@ -45,47 +46,64 @@ _SHORT_LINE: Bytes = 256
 _MOST_COOKIES = 100  # that one answer may set; reading one takes 0.1 ms of all threads' time
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """
     One request, and what came of it.
 
     Attributes:
-        url: Without credentials and fragment.
-        status: 0 where no final status line came.
-        headers: The final answer's, in the order they came.
-        body: At most what the settings keep.
-        body_size: Decoded bytes that arrived.
-        truncated: Whether there was more than the limit.
-        content_length: As the server said; -1 when it did not.
-        codings: The content codings that the body still has, as the server names them: unknown
-            ones, or any where none was asked for.
+        answer: The final answer, its body as far as the settings keep it; the status is 0 where no
+            final status line came.
         ends_open: Whether the end of the connection is the end of the body, over TLS, and came
             without the close_notify that vouches for it (RFC 9112, 9.8).
         head_only: Whether the transfer was ended behind the headers, because the body has no end
             or is not wanted.
+        address: The IP address that was connected to, or tried last.
     """
 
-    url: str
-    status: int = 0
-    version: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-    body_size: Bytes = 0
-    truncated: bool = False
-    content_length: int = -1
-    codings: tuple[str, ...] = ()
-    ends_open: bool = False
-    head_only: bool = False
-    address: str | None = None
-    duration: Seconds = 0.0
-    phases: Mapping[Phase, Seconds] = field(default_factory=dict)
-    tls: TlsSession | None = None
+    answer: HttpAnswer
+    ends_open: bool
+    head_only: bool
+    address: str | None
+    duration: Seconds
+    phases: Mapping[Phase, Seconds]
+    tls: TlsSession | None
 
     @property
     def is_redirect(self) -> bool:
         """Whether the answer says where to go on."""
-        return self.status in REDIRECTS and "location" in [name.lower() for name, _ in self.headers]
+        return is_redirect(self.answer.status, self.answer.headers)
+
+
+def is_redirect(status: int, headers: Sequence[tuple[str, str]]) -> bool:
+    """Return whether a status with these headers says where to go on."""
+    return status in REDIRECTS and "location" in [name.lower() for name, _ in headers]
+
+
+def answer_of(
+    curl: Asked,
+    url: str,
+    *,
+    status: int,
+    version: str,
+    headers: tuple[tuple[str, str], ...],
+    body: bytes,
+    body_size: Bytes,
+    truncated: bool = False,
+    codings: tuple[str, ...] = (),
+) -> HttpAnswer:
+    """Return the answer that a handle's last transfer brought; its parts are as of HttpAnswer."""
+    return HttpAnswer(
+        status=status,
+        version=version,
+        headers=headers,
+        body=body,
+        body_size=body_size,
+        truncated=truncated,
+        content_length=curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T),
+        codings=codings,
+        url=url,
+    )
 
 
 def _elements(headers: Sequence[tuple[str, str]], wanted: str) -> list[str]:
@@ -221,7 +239,7 @@ class CurlAdapter(BaseAdapter):
             ExchangeFailed: There is no complete answer.
             ProbeError: The monitor's system is at fault.
         """
-        return self.answer(request, self.exchange(Order.of(request, self._settings)))
+        return self.response(request, self.exchange(Order.of(request, self._settings)).answer)
 
     def exchange(self, order: Order, performed: SilentHandle | None = None) -> Exchange:
         """
@@ -233,19 +251,20 @@ class CurlAdapter(BaseAdapter):
         Raises:
             ExchangeFailed, ProbeError: As send().
         """
-        exchange = Exchange(url=order.url)
-        self.exchanges.append(exchange)
         with self._transfer(order, performed) as transfer:
-            intake = _Intake(transfer, self._settings, exchange)
+            intake = _Intake(transfer, self._settings)
             failure = intake.run() or intake.failure(order.route.peer)
-            failure = failure or _refusal_by_proxy(exchange, order.route)
-            exchange.address = transfer.address
-            exchange.duration = transfer.duration
-            exchange.phases = transfer.phases()
-            exchange.tls = transfer.tls(failure)
-            if exchange.status:
-                length = transfer.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T)
-                exchange.content_length = length
+            failure = failure or _refusal_by_proxy(intake.status, order.route)
+            exchange = Exchange(
+                answer=intake.answer(order.url),
+                ends_open=intake.ends_open,
+                head_only=intake.head_only,
+                address=transfer.address,
+                duration=transfer.duration,
+                phases=transfer.phases(),
+                tls=transfer.tls(failure),
+            )
+        self.exchanges.append(exchange)
         if failure:
             raise ExchangeFailed(failure)
         return exchange
@@ -258,18 +277,18 @@ class CurlAdapter(BaseAdapter):
         options = (*order.options, (pycurl.URL, order.sent))
         return self._handles.lend(order.route, self._deadline, options)
 
-    def answer(self, request: PreparedRequest, exchange: Exchange) -> Response:
-        """Return what came of a request in the form that a session goes on with."""
+    def response(self, request: PreparedRequest, answer: HttpAnswer) -> Response:
+        """Return an answer in the form that a session goes on with."""
         response = Response()
-        response.status_code = exchange.status
-        response.url = exchange.url
+        response.status_code = answer.status
+        response.url = answer.url
         response.request = request
-        for name, value in _joined(exchange.headers).items():
+        for name, value in _joined(answer.headers).items():
             response.headers[name] = value
-        response.raw = _Raw(exchange.headers, urlsplit(exchange.url).hostname or "")
+        response.raw = _Raw(answer.headers, urlsplit(answer.url).hostname or "")
         # Digest authentication sends again by it, and any adapter will do
         response.connection = self  # type: ignore[assignment]
-        response._content = exchange.body  # noqa: SLF001  as requests' own adapters do
+        response._content = answer.body  # noqa: SLF001  as requests' own adapters do
         response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001  no stream to read
         return response
 
@@ -303,9 +322,23 @@ _usual_field = lru_cache(maxsize=4096)(_field)
 
 
 class _Intake:
-    """The sink of an exchange: takes it in, and says stop at the limits."""
+    """
+    The sink of an exchange: takes the answer in, and says stop at the limits.
+
+    Attributes:
+        status: Of the final answer; 0 until it comes.
+        ends_open, head_only: As of Exchange.
+    """
 
     # What most leave as it is
+    status = 0
+    ends_open = False
+    head_only = False
+    _version = ""
+    _headers: tuple[tuple[str, str], ...] = ()
+    _codings: tuple[str, ...] = ()
+    _body_size = 0
+    _truncated = False
     _header_lines = 0
     _header_bytes = 0
     _flooded = False
@@ -314,10 +347,9 @@ class _Intake:
     _unpacker: Unpacker | None = None
     _damage = ""
 
-    def __init__(self, transfer: Transfer, settings: Settings, exchange: Exchange) -> None:
+    def __init__(self, transfer: Transfer, settings: Settings) -> None:
         self._transfer = transfer
         self._settings = settings
-        self._exchange = exchange
         self._lines: list[bytes] = []
         self._kept: list[bytes] = []
 
@@ -332,18 +364,30 @@ class _Intake:
             ProbeError: As of Transfer.receive().
         """
         failure = self._transfer.receive(self)
-        self._exchange.body = b"".join(self._kept)
         if failure and self._transfer.lacks_close_notify and self._ends_with_the_connection():
-            self._exchange.ends_open = True
+            self.ends_open = True
             return None
         return failure
 
+    def answer(self, url: str) -> HttpAnswer:
+        """Return what has come, once the transfer is over; it came from this URL."""
+        return answer_of(
+            self._transfer.curl,
+            url,
+            status=self.status,
+            version=self._version,
+            headers=self._headers,
+            body=b"".join(self._kept),
+            body_size=self._body_size,
+            truncated=self._truncated,
+            codings=self._codings,
+        )
+
     def _ends_with_the_connection(self) -> bool:
         """Return whether nothing but the end of the connection is the body's (RFC 9112, 6.3)."""
-        exchange = self._exchange
-        names = {name.lower() for name, _ in exchange.headers}
+        names = {name.lower() for name, _ in self._headers}
         framed = names & {"content-length", "transfer-encoding"}
-        return exchange.status > 0 and exchange.version in ("1.0", "1.1") and not framed
+        return self.status > 0 and self._version in ("1.0", "1.1") and not framed
 
     def take_header(self, line: bytes) -> int | None:
         self._lines.append(line)
@@ -372,8 +416,7 @@ class _Intake:
 
     def _take_block(self, block: bytes) -> int | None:
         """Take the lines up to a blank one, with or without the end of the last of them."""
-        exchange = self._exchange
-        if exchange.status:
+        if self.status:
             return None  # the trailers'
         status_line, _, fields = block.partition(b"\n")
         parsed = parse_status_line(status_line)
@@ -383,23 +426,25 @@ class _Intake:
         version, status = parsed
         if status < FIRST_FINAL and status != SWITCHING:
             return None  # another block follows
-        exchange.status, exchange.version = status, version
-        exchange.headers = headers = parse_fields(fields)
-        if status == SWITCHING or (self._settings.follow_redirects and exchange.is_redirect):
+        self.status, self._version = status, version
+        self._headers = headers = parse_fields(fields)
+        if status == SWITCHING or (
+            self._settings.follow_redirects and is_redirect(status, headers)
+        ):
             return self._transfer.stop()  # what follows is another protocol's, or of no interest
         if self._settings.head_only or not (self._settings.reads_body or _has_end(headers)):
-            exchange.head_only = True
+            self.head_only = True
             return self._transfer.stop()
         listed = _elements(headers, "content-encoding")
         codings = [one for one in listed if one.lower() not in ("", "identity")]
         if codings and self._settings.compression:
             self._unpacker = Unpacker(codings)
             codings = list(self._unpacker.left)
-        exchange.codings = tuple(codings)
+        self._codings = tuple(codings)
         return None
 
     def cut(self) -> None:
-        self._exchange.truncated = True
+        self._truncated = True
 
     def take_body(self, chunk: bytes) -> int | None:
         if self._unpacker is None:
@@ -415,17 +460,17 @@ class _Intake:
         return None
 
     def _take_unpacked(self, chunk: bytes) -> int | None:
-        exchange, settings = self._exchange, self._settings
-        room = settings.max_body - exchange.body_size
+        settings = self._settings
+        room = settings.max_body - self._body_size
         if len(chunk) > room:
             chunk = chunk[:room]
-            exchange.truncated = True
-        exchange.body_size += len(chunk)
+            self._truncated = True
+        self._body_size += len(chunk)
         if self._kept_size < settings.keep_body:
             part = chunk[: settings.keep_body - self._kept_size]
             self._kept.append(part)
             self._kept_size += len(part)
-        return self._transfer.stop() if exchange.truncated else None
+        return self._transfer.stop() if self._truncated else None
 
     def failure(self, peer: str) -> Failure | None:
         """Return what libcurl lets pass, once it has found nothing wrong."""
@@ -434,7 +479,7 @@ class _Intake:
             return Failure(Reason.PROTOCOL_ERROR, f"more than {limit} of headers from {peer}")
         if self._malformed:
             return Failure(Reason.PROTOCOL_ERROR, f"the status line from {peer} is malformed")
-        if not self._exchange.status:
+        if not self.status:
             message = f"{peer} closed the connection in the middle of its headers"
             return Failure(Reason.CONNECTION_LOST, message)
         damage = self._damage or self._lacks_end()
@@ -445,7 +490,7 @@ class _Intake:
 
     def _lacks_end(self) -> str:
         """Return what is missing of a packed body that was taken in whole; nothing of any other."""
-        if self._unpacker is None or self._exchange.truncated:
+        if self._unpacker is None or self._truncated:
             return ""
         try:
             self._unpacker.end()
@@ -467,11 +512,11 @@ def _has_end(headers: Sequence[tuple[str, str]]) -> bool:
     return not (kind in _ENDLESS or kind.startswith(_ENDLESS_KINDS) or "icy-name" in values)
 
 
-def _refusal_by_proxy(exchange: Exchange, route: Route) -> Failure | None:
+def _refusal_by_proxy(status: int, route: Route) -> Failure | None:
     """Return the failure of a proxy's 407, which comes from no site (RFC 9110, 15.5.8)."""
     proxy = route.proxy
     # Of a site behind a tunnel the proxy sees nothing
-    if not proxy or exchange.status != PROXY_LOGIN or route.is_tunnelled or not proxy.speaks_http:
+    if not proxy or status != PROXY_LOGIN or route.is_tunnelled or not proxy.speaks_http:
         return None
     return Failure(Reason.PROXY_ERROR, f"proxy {proxy.peer}: {proxy.refusal}")
 

@@ -89,7 +89,16 @@ def _exchanged(handles, authority, url, *, silent):
     except ExchangeFailed as error:
         failure = error.failure
     seen = adapter.exchanges[0]
-    return failure, seen.status, seen.headers, seen.body, seen.tls, seen.address, list(seen.phases)
+    answer = seen.answer
+    return (
+        failure,
+        answer.status,
+        answer.headers,
+        answer.body,
+        seen.tls,
+        seen.address,
+        list(seen.phases),
+    )
 
 
 @pytest.mark.parametrize(
