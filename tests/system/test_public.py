@@ -1,5 +1,6 @@
 """What strangers see of a daemon that asks for a log-in, over real sockets."""
 
+import json
 import re
 import ssl
 from urllib.error import HTTPError
@@ -70,6 +71,17 @@ def test_strangers_see_what_is_public_and_nothing_else(start):
     for path in PRIVATE:
         assert fetch(daemon.url + path)[0] == 401, path
         assert fetch(daemon.public + path) == (404, "There is nothing here.\n"), path
+
+
+def test_an_outage_that_lasts_is_an_incident(start):
+    """What the memory knows of a site that is down is on its page as long as it is."""
+    daemon = start("basic_auth_users: {}\n")
+    path = daemon.public + "/status/api/v2/incidents/unresolved.json"
+
+    incident = until(lambda: json.loads(fetch(path)[1])["incidents"], "the incident")[0]
+    assert (incident["name"], incident["resolved_at"]) == ("shop is down", None)
+    assert "so far" in fetch(daemon.url + "/sites/shop")[1]
+    assert f'id="{incident["id"]}"' in fetch(daemon.public + "/status")[1]
 
 
 def test_a_reload_publishes(start):
