@@ -46,7 +46,7 @@ class _Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, and say our errors in a sentence; click does so for its own, and exits with 2."""
-        # Closed by whoever started us; Python then has None in their place
+        # The process that started us closed them; Python then has None in their place
         sys.stdout = sys.stdout or _nowhere()
         sys.stderr = sys.stderr or _nowhere()
         if isinstance(sys.stdout, TextIOWrapper):

@@ -3,7 +3,7 @@ Our own errors; what goes wrong with a site is data instead (model.Failure).
 
     MonitorError
       ├─ ConfigError(problems)   the site list or a file it names is wrong        exit 2
-      ├─ StartupError            a port in use, no worker process to be had       exit 2
+      ├─ StartupError            a port in use, no worker process can be started  exit 2
       ├─ HistoryError            the store of the history cannot be used          exit 2
       └─ ProbeError              the monitor could not look: no file descriptor,
                                  no permission; the check is an error, not a failure
@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 class MonitorError(Exception):
-    """The root of our errors; its text is one sentence for whoever can mend the cause."""
+    """The root of our errors; its text is one sentence for the person who can fix the cause."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,7 +39,7 @@ class ConfigError(MonitorError):
     The configuration is wrong; carries every problem of every file, sorted by place.
 
     Attributes:
-        files: What was read or looked for, so that the mending of it can be seen.
+        files: What was read or looked for, so that a correction is noticed.
     """
 
     def __init__(self, problems: Iterable[Problem], files: Iterable[Path] = ()) -> None:

@@ -362,7 +362,7 @@ class Background(logging.Handler):
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
-            except BlockingIOError:  # whoever shares the terminal with us has made it so
+            except BlockingIOError:  # another program on this terminal made it so
                 poll = select.poll()
                 poll.register(self._descriptor, select.POLLOUT)
                 poll.poll()

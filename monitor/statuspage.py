@@ -14,7 +14,7 @@ class StatusPage:
     Attributes:
         path: Where it is, such as ``/status``.
         sites: Names of sites that are on it, as are those of ``groups`` and those that have all of
-            ``labels``, which admit nobody where there are none.
+            ``labels``, which admit no site if empty.
         public: Whether it is shown to people who have not logged in.
         latency: Whether it shows how fast the sites answer.
         url: Where readers find it; None to take it from their requests.

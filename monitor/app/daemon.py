@@ -112,7 +112,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
 
     Raises:
         ConfigError: The first configuration is bad.
-        StartupError: A port or the data folder is in use, or no worker process is to be had.
+        StartupError: A port or the data folder is in use, or no worker process can be started.
         HistoryError: The store needs a driver that is not installed.
     """
     garbage = Garbage(SystemClock())
@@ -169,7 +169,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         )
         handlers |= _on_stop(lambda: inbox.put(StopRequested(config.settings.shutdown_grace)))
         drained = False
-        # The port first: it is what most often is not to be had
+        # The port first: of all that may be missing, it is what most often is
         servers.start()
         try:
             runtime.start()
@@ -200,7 +200,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             servers.stop(_FAREWELL if drained else 0)
             # 4. The workers have nothing to do any more, or the grace is over.
             runtime.analysis.stop()
-            # 5. All results have been noted; whoever starts next finds them.
+            # 5. All results have been noted; the next daemon finds them.
             if memory is not None:
                 memory.stop()
             # 6. Idle threads end; those still in a check cannot be told to leave it, see leave().
@@ -229,7 +229,7 @@ def check(
         off, and then the caller must leave() at once.
 
     Raises:
-        StartupError: No worker process is to be had.
+        StartupError: No worker process can be started.
     """
     inbox: Inbox = SimpleQueue()
     results = _Results(on_result, enough=lambda: inbox.put(StopRequested(0)))
@@ -508,7 +508,7 @@ def _ping(inbox: Inbox) -> "Future[None]":
 
 
 def _summary(board: StatusBoard, reloader: Reloader) -> str:
-    """Return one line on how things are, for whoever asks the service manager."""
+    """Return the one line that ``systemctl status`` shows."""
     counts = Counter(entry.state.shown for entry in board.entries())
     shown = (f"{counts[status]} {status}" for status in Status if counts[status])
     sites = ", ".join(shown) or "no sites"

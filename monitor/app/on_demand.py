@@ -59,7 +59,7 @@ class LiveProbes:
         them.
 
         Raises:
-            Refused: There will be none.
+            Refused: The check is not allowed, or cannot be done now.
         """
         config = self._config()
         settings = config.settings.probe_endpoint

@@ -153,7 +153,7 @@ class Reloader:
             on_running()
             while True:
                 requests = [self._requests.get()]
-                # Whoever asked before the files are read gets the same answer
+                # All who asked before the files are read get the same answer
                 while not self._requests.empty():
                     requests.append(self._requests.get())
                 if self._stopped:
@@ -213,7 +213,7 @@ class Reloader:
             reconfigure(web_config)
             self._change_to(config, web_config, cause)
         except ConfigError as error:
-            # A mistake in a file that is new to the list is mended in that file
+            # A mistake in a file that is new to the list is corrected in that file
             self._watcher.update(self._watched((*self.config.files, *error.files)))
             return self._rejected(cause, map(str, error.problems))
         except StartupError as error:

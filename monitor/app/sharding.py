@@ -85,7 +85,7 @@ def parse_shard(text: str, environ: Mapping[str, str]) -> Shard:
             ``POD_NAME``, else ``HOSTNAME``, and the number of shards is ``MONITOR_SHARDS``.
 
     Raises:
-        StartupError: It is none, or cannot be found out.
+        StartupError: The text names no shard, or the number of the pod is not known.
     """
     if text == AUTO:
         return _from_pod(environ)

@@ -25,7 +25,7 @@ _PATIENCE: Seconds = 1.0
 
 class ServiceManager:
     """
-    Whoever started the daemon and wants to know how it is; its methods are for any thread.
+    The service manager that started the daemon and watches it; its methods are for any thread.
 
     A message that cannot be delivered is logged and costs nothing else. The mutable state is the
     socket, gone once the last message is sent; ``_lock`` guards it, and the order of messages.
@@ -88,7 +88,7 @@ class ServiceManager:
 
 
 def _connect(address: str) -> socket.socket | None:
-    """Return a socket to whoever listens there; None for nobody."""
+    """Return a socket that is connected to the listener there; None if nothing listens."""
     if not address:
         return None
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

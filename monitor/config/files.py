@@ -28,7 +28,7 @@ def read_bytes(path: Path, largest: Bytes = LARGEST) -> bytes:
     Return the content of a regular file.
 
     Raises:
-        ValueError: There is no such file, it can not be read, or it is larger than allowed.
+        ValueError: There is no such file, it cannot be read, or it is larger than allowed.
     """
     with _open(path) as file:
         try:
@@ -59,7 +59,7 @@ def list_folder(path: Path) -> list[Path]:
     Return the YAML files of a folder, sorted by name.
 
     Raises:
-        ValueError: The folder can not be read.
+        ValueError: The folder cannot be read.
     """
     try:
         found = sorted(path.iterdir())
@@ -73,7 +73,7 @@ def check_folder(path: Path) -> None:
     Return if what is in a folder can be seen, or there is no such folder.
 
     Raises:
-        ValueError: It can not be read; the message is a sentence for the user.
+        ValueError: It cannot be read; the message is a sentence for the user.
     """
     try:
         os.scandir(path).close()
@@ -84,7 +84,7 @@ def check_folder(path: Path) -> None:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether there is a folder; not where that can not be told: reading it tells why."""
+    """Return whether there is a folder; not if the system does not say: reading it will."""
     try:
         return path.is_dir()
     except OSError:
@@ -92,7 +92,7 @@ def is_folder(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether there is a file, or may be one: where it can not be told, reading it will."""
+    """Return whether there is a file, or may be one; if the system does not say, reading will."""
     try:
         return path.is_file()
     except OSError:

@@ -38,7 +38,7 @@ class Tables:
         probes: By URL scheme.
         expectations: By key under ``expect``, in the order of a transaction.
         readings: By key of a site: what is taken out of answers beside the verdict.
-        reserved_labels: Names that a site's own labels can not have.
+        reserved_labels: Names that a site's own labels cannot have.
         modules: Those that are there without being written, as YAML.
     """
 

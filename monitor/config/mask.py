@@ -1,8 +1,8 @@
 """
 The configuration as it was written, fit to be shown.
 
-It is written anew from the nodes, without comments: they may hold anything. ``${NAME}`` stays as
-it is; secrets, credentials in URLs and the values of telling headers become ``<secret>``.
+It is written from the nodes, without comments: they may hold anything. ``${NAME}`` stays as
+it is; secrets, credentials in URLs and the values of sensitive headers become ``<secret>``.
 """
 
 import json

@@ -80,7 +80,7 @@ def default_module(target: str) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
     """
-    How a target is checked that whoever asks names.
+    How a target is checked that the client of /probe names.
 
     Attributes:
         url: What a target without a scheme is put into.

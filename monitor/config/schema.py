@@ -192,7 +192,7 @@ class Decoder:
         """
         Report what is wrong with a piece of ``defaults``, whether or not a site will use it.
 
-        Sites may add what is missing, and so mend what does not hold between two options.
+        Sites may add what is missing, and so correct a rule between two options that does not hold.
         """
         subject = _Subject(form, node, DEFAULTS, keys, inherited=True)
         gathered = Gathered()

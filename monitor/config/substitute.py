@@ -1,8 +1,8 @@
 """
 ``${NAME}``, ``${NAME:-default}``, ``${file:PATH}`` and ``$$`` in the texts of the configuration.
 
-What came from the environment or a file is a secret; a default stands in the configuration for all
-to see, and is none.
+What came from the environment or a file is a secret. A default is not: anyone who may read the
+configuration sees it.
 """
 
 import re

@@ -82,7 +82,7 @@ class Watcher:
 
         Args:
             watch: watchfiles.watch, or what stands in for it.
-            poll: How long at most until a change is noticed that nobody tells of.
+            poll: The longest time until a change is noticed that the kernel does not report.
         """
         self._on_change = on_change
         self._watch = watch
@@ -161,7 +161,7 @@ class Watcher:
                     ignore_permission_denied=True,
                 ):
                     yield bool(changes)
-            except FileNotFoundError:  # a folder went away; the others are watched anew
+            except FileNotFoundError:  # a folder went away; the others are watched again
                 return
             except (OSError, RuntimeError) as error:
                 # RuntimeError is what watchfiles raises where inotify has no more to give
@@ -201,7 +201,7 @@ def _folders(paths: Iterable[Path]) -> _Folders:
     """
     Return the folders in which something must happen for one of the paths to change.
 
-    Each comes with its identity: a folder that was itself replaced must be watched anew.
+    Each comes with its identity: a folder that was itself replaced must be watched again.
     """
     folders: _Folders = {}
     for path in paths:

@@ -94,8 +94,8 @@ class TlsSession:
         verified: Whether the chain and the name were accepted; None when the site turned
             verification off.
         verdict: OpenSSL's number of why the chain was refused (X509_V_ERR_…); 0 where it was not.
-        authorities: The file of those by whom it was verified; None where it was not.
-        client: Our own certificate that was at hand, with its intermediates, as PEM.
+        authorities: The file of authorities that it was verified against; None if it was not.
+        client: The client certificate that we could have shown, with its intermediates, as PEM.
         legacy: Whether old renegotiation and weak keys were allowed.
         server_name: The name that was asked for and that the certificate must cover; None where
             it is the URL's host.
@@ -119,8 +119,8 @@ class Hop:
 
     Attributes:
         url: Where the answer came from, as it may be shown.
-        status: That answer's.
-        tls: That connection's; None on plain HTTP.
+        status: The status of the answer that redirected.
+        tls: The handshake of that connection; None on plain HTTP.
     """
 
     url: str
@@ -137,7 +137,7 @@ class HttpAnswer:
     Attributes:
         version: ``1.0``, ``1.1``, ``2`` or ``3``.
         headers: In the order they came, names as sent.
-        body: The first ``max_body`` decoded bytes, or fewer where nothing reads the body.
+        body: The first ``max_body`` decoded bytes, or fewer if nothing reads the body.
         body_size: Decoded bytes that arrived before the transfer ended or was cut.
         truncated: Whether the body was longer than what was fetched of it.
         content_length: As the server said; -1 when it did not.
@@ -167,11 +167,11 @@ class HttpAnswer:
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class TcpAnswer:
     """
-    A connection (TCP or TLS) that stood, and what the dialogue brought.
+    A connection (TCP or TLS) that was established, and the outcome of the dialogue.
 
     Attributes:
         captures: Named groups of the dialogue's ``expect`` lines.
-        received: The last bytes that came, for evidence.
+        received: The last bytes that were received, as evidence.
         bytes_differ: Whether what failed was a step that expected bytes, not a pattern.
     """
 
@@ -211,7 +211,7 @@ class DnsAnswer:
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class IcmpAnswer:
     """
-    What came of the echo requests.
+    The outcome of the echo requests.
 
     Attributes:
         round_trips: Seconds of each answered packet, in order.
@@ -268,7 +268,7 @@ Answer: TypeAlias = HttpAnswer | TcpAnswer | DnsAnswer | IcmpAnswer | WebSocketA
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class Observation:
     """
-    What one probe saw; it judges nothing.
+    What one probe saw, without a judgement.
 
     Attributes:
         time: When the check started.
@@ -276,9 +276,9 @@ class Observation:
         phases: In the order of the transaction; one that was not reached is missing.
         address: The IP address that was contacted last.
         failure: Why there is no complete answer; None when there is one.
-        answer: What came, possibly incomplete where ``failure`` is set.
+        answer: The answer; may be incomplete if ``failure`` is set.
         tls: The final connection's handshake; None on plain connections.
-        secrets: What must not be shown of it beside the site's own secrets, in every form.
+        secrets: What must not be shown beside the site's own secrets, in every form.
         redirects: How many were followed, also where the last one led to no answer.
     """
 

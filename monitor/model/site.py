@@ -36,8 +36,8 @@ class RecurringWindow:
 
     Attributes:
         days: On which it begins; 0 is Monday.
-        start: By a clock in the zone, as ``end`` is.
-        end: At or before ``start``, it is the next day's.
+        start: The time of day in the zone at which it begins.
+        end: The time of day in the zone at which it ends; the next day if not after ``start``.
     """
 
     days: frozenset[int] = frozenset(range(7))
@@ -52,8 +52,8 @@ class SingleWindow:
     Maintenance that happens once.
 
     Attributes:
-        start: By a clock in the zone, as ``end`` is; neither has a zone of its own.
-        end: After ``start``.
+        start: The date and time in the zone at which it begins; has no ``tzinfo`` of its own.
+        end: Likewise the end; after ``start``.
     """
 
     start: datetime
@@ -71,8 +71,8 @@ class Site:
 
     Attributes:
         name: Unique over all files.
-        was: Its name until now, whose memory it carries on.
-        url: What is asked for, credentials included; never shown.
+        was: Its former name, whose state and history it takes over.
+        url: The URL that is checked, credentials included; never shown.
         target: The URL as it may be shown: no credentials, no substituted secret.
         scheme: The URL's, in lower case; picks the probe.
         labels: The admin's own, in the order of the file.
@@ -80,14 +80,13 @@ class Site:
         timeout: The one deadline over everything a check does.
         options: One record per section of the probe (HttpOptions, TlsOptions, …).
         expect: What must hold, as (key of EXPECTATIONS, decoded value), in the table's order.
-        extract: What is taken out of answers to be shown, by the row of that key in READINGS.
-        watch: What of answers is compared with the one before, by the row of that key.
-        reads_body: Whether one of these looks at the body, so that more than the evidence of it
-            is worth keeping.
-        maintenance: When the site's state is not to be taken at its word.
+        extract: The values that are taken out of answers, by the row ``extract`` of READINGS.
+        watch: The part of answers that is compared with the last one, by the row ``watch``.
+        reads_body: Whether one of these needs the whole body, not only the first KiB for people.
+        maintenance: The windows in which failures are expected.
         connectivity: Whether its failures count only while the monitor's own connection stands.
-        secrets: Every value that must never be shown, in every form that it is met in, longest
-            first; see redact().
+        secrets: Every value that must never be shown, in every form, longest first; see
+            secrecy.redact().
     """
 
     name: str
@@ -109,8 +108,8 @@ class Site:
     connectivity: bool = True
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
-    # Not as a dataclass would have them: options hold mappings, which have no hash, and what a site
-    # needs at each check is kept by the site, so that it is compared with itself
+    # Not the dataclass's own: options hold mappings, which have no hash; and what checks of a site
+    # begin with is kept in a dictionary by site, where nearly each comparison is with itself
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -137,7 +136,7 @@ class Site:
         return redact(text, self.secrets)
 
     def with_secrets(self, more: tuple[str, ...]) -> "Site":
-        """Return the site with more secrets, which a check of it was given."""
+        """Return the site with the secrets added that one check of it was given."""
         return replace(self, secrets=longest_first((*more, *self.secrets))) if more else self
 
 
@@ -146,7 +145,7 @@ _all_of_site = attrgetter(*(one.name for one in fields(Site)))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteChange:
-    """The difference between two site lists; a site in none of them goes on undisturbed."""
+    """The difference between two site lists; a site that it does not name goes on as it is."""
 
     added: tuple[Site, ...] = ()
     removed: tuple[str, ...] = ()

@@ -53,7 +53,7 @@ class Result:
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class Past:
     """
-    What is remembered of an earlier check: little, because there are many.
+    What is kept of an earlier check: little, because there are many.
 
     Attributes:
         up: None when the monitor could not look or judge.
@@ -76,12 +76,12 @@ def _none() -> Mapping[Any, int]:
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class Counters:
     """
-    What is counted of a site since it entered the list.
+    What has been counted since the site entered the list.
 
     Attributes:
         checks: Finished checks, up or down.
-        failures: Of these the ones that were down, by reason.
-        errors: Checks the monitor itself spoilt; not among ``checks``.
+        failures: Those of them that were down, by reason.
+        errors: Checks that failed for a fault of the monitor itself; not among ``checks``.
         skipped: Slots that were not run, by cause.
         durations: One count per bucket of ``monitor_check_duration_seconds``, not cumulative; the
             last is what exceeded every bound.
@@ -103,19 +103,19 @@ class SiteState:
 
     Attributes:
         status: The confirmed state; unknown until a first result confirms one.
-        since: When ``status`` was taken on.
-        streak: How many results in a row said the same as the last one that said anything.
-        streak_since: When the first of these was; None before there is one.
-        said: What they said, up or not; None before there is one.
-        turns: A bit for each of the last finished checks, the latest lowest: whether it said
-            another thing than the one before.
-        flapping: Whether so many of these did that ``status`` alone would mislead.
+        since: When ``status`` last changed.
+        streak: How many results in a row were up, or were down; errors are passed over.
+        streak_since: The time of the first of these; None before there is one.
+        said: Whether they were up; None before there is one.
+        turns: A bit for each of the last finished checks, the latest lowest: whether it differed
+            from the one before.
+        flapping: Whether so many of these differed that ``status`` alone would mislead.
         maintenance: Whether one of the site's windows is open.
-        content: The SHA-256 of what is watched when it was seen last.
-        content_changed: When it was first seen to be another than before; None while it was not.
+        content: The SHA-256 of the watched content when it was last seen.
+        content_changed: When it last changed; None if it never did.
         last: The last check of this life of the daemon, errors included; of a site that was left
             down, its last failure.
-        finished: Likewise the last check that said something of the site; what gauges show.
+        finished: The last check that was up or down, not an error; gauges show it.
         recent: The last checks, newest first.
         failures: The last results that were down, newest first, with their evidence.
     """
@@ -139,7 +139,7 @@ class SiteState:
 
     @property
     def shown(self) -> Status:
-        """What people are told: maintenance before all, unknown while the monitor fails to look."""
+        """The state for people: maintenance first; unknown while the monitor cannot look."""
         if self.maintenance:
             return Status.MAINTENANCE
         if self.last and self.last.error is not None:
@@ -163,7 +163,7 @@ class Load:
     Attributes:
         threads: How many checks may be under way at once.
         busy: How many are.
-        slow: Of these, those of sites that hung the last time.
+        slow: Those of them whose sites hung the last time.
         waiting: Checks that wait for a thread.
         waiting_slow: Checks of sites that hung the last time; they wait in a line of their own.
         batches: Batches that wait for a worker process.

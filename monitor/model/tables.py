@@ -18,7 +18,7 @@ class ProbeKind:
         protocol: What expectations are made for; ``https`` and ``http`` share one.
         build: Makes the probe, once for the life of the daemon.
         sections: The site's keys that hold its options, with the record each is decoded into.
-        check_url: Raises ValueError, with what is wrong, for a URL this probe can not use.
+        check_url: Raises ValueError, with what is wrong, for a URL this probe cannot use.
         check_site: Raises OptionError for options that cannot work with the URL or each other.
         obstacle: Says why the system does not let this probe work, and which setting to change;
             None when it does.

@@ -63,7 +63,7 @@ class Job:
     What a worker process needs to judge one observation.
 
     Attributes:
-        reference: The SHA-256 of what was watched when it was seen last; None before.
+        reference: The SHA-256 of the watched content when it was last seen; None before that.
         site: Its name, for the log.
         secrets: The site's and the check's, so that no message quotes one: once a value is cut or
             escaped for a message, a secret in it can no longer be recognised.
@@ -85,8 +85,8 @@ class Extracted:
     One value out of an answer.
 
     Attributes:
-        value: A number or, for a label, a short text; None when there is none.
-        why: Why there is none, as a clause.
+        value: A number or, for a label, a short text; None if nothing was found.
+        why: Why nothing was found, as a clause.
     """
 
     name: str
@@ -97,11 +97,11 @@ class Extracted:
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class Content:
     """
-    What was watched.
+    The content that is watched.
 
     Attributes:
-        sha256: Lower-case hexadecimal; None when it was not to be had.
-        why: Why it was not, as a clause.
+        sha256: Lower-case hexadecimal; None if the content could not be read.
+        why: Why it could not be read, as a clause.
     """
 
     sha256: str | None = None
@@ -111,14 +111,14 @@ class Content:
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class Analysis:
     """
-    What analysing an observation brought.
+    What the analysis of an observation found.
 
     Attributes:
         chain: The final connection's certificates, leaf first.
-        hop_chains: The same of each redirect, in order.
+        hop_chains: For each redirect, in order, its connection's certificates, leaf first.
         validity: From when to when the certificate is valid that ends first of the chain that was
             trusted (of what the server sent, where nothing was); None without any.
-        client: Our own certificate that was at hand for the final connection.
+        client: The client certificate that we could have shown on the final connection.
         broken: The key of every expectation that does not hold, not only of the first; ``watch``
             among them.
         extracted: In the order of the site's ``extract``.
