@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from monitor.analysis.certificate import why_not_accepted
-from monitor.analysis.expectations import EXPECTATIONS
+from monitor.analysis.expectations.table import EXPECTATIONS
 from monitor.analysis.readings import extract, look, why_changed
 from monitor.analysis.seen import Seen, Unseen
 from monitor.logs import fields

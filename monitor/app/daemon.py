@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from monitor import __version__
 from monitor.analysis.body import as_text
-from monitor.analysis.expectations import EXPECTATIONS
+from monitor.analysis.expectations.table import EXPECTATIONS
 from monitor.analysis.judge import judge_batch
 from monitor.analysis.readings import READINGS
 from monitor.app.memory import Memory, Oblivion

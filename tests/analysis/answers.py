@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from monitor.analysis.expectations import EXPECTATIONS
+from monitor.analysis.expectations.table import EXPECTATIONS
 from monitor.analysis.judge import judge
 from monitor.model import (
     Analysis,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.analysis.expectations import EXPECTATIONS
+from monitor.analysis.expectations.table import EXPECTATIONS
 from monitor.analysis.judge import judge, judge_batch
 from monitor.model import (
     UP,
