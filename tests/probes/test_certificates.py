@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from monitor.analysis.expectations.table import parse_certificate
+from monitor.analysis.expectations.tls import parse_certificate
 from monitor.analysis.judge import judge
 from monitor.errors import ConfigError
 from monitor.model import Job, Reason
