@@ -1,6 +1,8 @@
 """Every protocol has a row in each table, and every kind of answer all of its views."""
 
+import ast
 from dataclasses import fields
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -124,3 +126,19 @@ def test_expectations_and_readings_name_only_protocols():
     expectations = [one.protocols for one in TABLES.expectations.values()]
     readings = [one.protocols for one in TABLES.readings.values()]
     assert frozenset().union(*expectations, *readings) <= EVERY
+
+
+def test_every_match_over_answers_is_complete_for_the_type_checker():
+    """A match that names kinds of answers ends in assert_never, so that mypy misses none."""
+    kinds = {one.__name__ for one in get_args(Answer)}
+    found = 0
+    for path in sorted((Path(__file__).parents[2] / "monitor").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Match):
+                continue
+            patterns = [inner for case in node.cases for inner in ast.walk(case.pattern)]
+            named = {ast.unparse(one.cls) for one in patterns if isinstance(one, ast.MatchClass)}
+            if named & kinds:
+                found += 1
+                assert "assert_never" in ast.unparse(node.cases[-1]), f"{path}:{node.lineno}"
+    assert found >= 4  # those there are today
