@@ -247,6 +247,29 @@ def test_the_results_of_a_shard_that_is_no_more_are_packed_by_another(world):
     assert len(world.reader().results("a", begin, world.clock.time())) == 18
 
 
+def test_what_exceeds_max_size_goes_and_the_file_shrinks(world):
+    """What is oldest and finest first; spans stay, and nothing is written off as a fault."""
+    if world.url.get_backend_name() != "sqlite":
+        pytest.skip("PostgreSQL has no bound of ours")
+    world.keep = replace(world.keep, max_size=400_000)
+    listed = [site(f"s{number}") for number in range(20)]
+    world.start(*listed)
+    begin = world.clock.time()
+    for _ in range(300):
+        for one in listed:
+            for _ in range(10):
+                world.enter(down_result(one, time=world.clock.time()))
+                world.clock.advance(0.5)
+        world.turn()
+    for _ in range(2000):
+        world.pass_time(2)
+    assert world.told.failures == world.told.dropped == 0
+    assert world.told.size < 800_000
+    now = world.clock.time()
+    assert world.reader().uptime(["s0"], begin, now)["s0"].down > 0
+    assert len(world.reader().outages(["s0"], begin, now)) == 1
+
+
 def test_latency_comes_from_the_coarsest_rollup_that_fits(world):
     """Steps of a minute, of five, of an hour: the same checks, none of them lost or doubled."""
     listed = site()
