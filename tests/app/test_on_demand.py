@@ -15,7 +15,7 @@ from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.registry import PROBES
 from monitor.probes.tls import TlsProbeOptions
 from monitor.web.probe import ProbeQuery, Refused
-from tests.fakes import up_result
+from tests.builders import up_result
 
 CONFIG = """
 probe_endpoint: {enabled: true, allow: ["*.example.com", 127.0.0.0/8, "::1"], concurrent: 2}

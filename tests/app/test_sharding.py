@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from monitor.app.sharding import WHOLE, Shard, owner, parse_shard
 from monitor.errors import StartupError
 from monitor.model import SiteChange
-from tests.fakes import site
+from tests.builders import site
 
 NAMES = [f"site-{number}.example.com" for number in range(6000)]
 

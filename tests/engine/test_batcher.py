@@ -5,7 +5,7 @@ import pytest
 from monitor.engine.batcher import Batcher
 from monitor.engine.tuning import Tuning
 from monitor.model import Job
-from tests.fakes import answered, site
+from tests.builders import answered, site
 
 TUNING = Tuning(batch_jobs=3, batch_bytes=1000, batch_wait=0.5, batch_share=0.05)
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from monitor.engine.connectivity import Connectivity
-from tests.fakes import site
+from tests.builders import site
 
 A, B = site("a"), site("b")
 

@@ -38,18 +38,8 @@ from monitor.model import (
     Verdict,
 )
 from monitor.past import Remembered
-from tests.fakes import (
-    FakeClock,
-    Listener,
-    ManualAnalysis,
-    ManualProbes,
-    answered,
-    down_result,
-    hung,
-    refused,
-    site,
-    untrusted,
-)
+from tests.builders import answered, down_result, hung, refused, site, untrusted
+from tests.fakes import FakeClock, Listener, ManualAnalysis, ManualProbes
 
 BOUNDS = (0.1, 1.0)
 

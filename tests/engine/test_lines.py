@@ -1,7 +1,7 @@
 """Which of the checks that wait gets the next thread."""
 
 from monitor.engine.lines import Check, Lines
-from tests.fakes import site
+from tests.builders import site
 
 
 def waiting(name: str, due: float, *, slow: bool = False) -> Check:

@@ -21,8 +21,8 @@ from monitor.engine.threads import Observe, ProbePool, Visit
 from monitor.errors import StartupError
 from monitor.logs import Secrets, TextFormatter
 from monitor.model import Job, Observation, Reason, Site
+from tests.builders import answered, refused, site
 from tests.engine.judges import judge
-from tests.fakes import answered, refused, site
 from tests.waiting import PATIENCE, until
 
 

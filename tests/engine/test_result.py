@@ -21,7 +21,7 @@ from monitor.model import (
     WebSocketAnswer,
 )
 from monitor.report import result_json
-from tests.fakes import site
+from tests.builders import site
 
 DOWN = Verdict(up=False, reason=Reason.BODY, message="why")
 LEAF = Certificate(

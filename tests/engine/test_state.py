@@ -25,7 +25,7 @@ from monitor.model import (
     Status,
     Verdict,
 )
-from tests.fakes import down_result, error_result, site, up_result
+from tests.builders import down_result, error_result, site, up_result
 
 BOUNDS = (0.1, 1.0)
 MEMORY = Memory(results=3, failures=2)

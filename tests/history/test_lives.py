@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from monitor.model import Confirm, Reason, Status
 from monitor.past import Condition
-from tests.fakes import down_result, error_result, site, up_result
+from tests.builders import down_result, error_result, site, up_result
 from tests.history.lives import DAY, World
 
 NOON = math.floor(1_800_000_000 / DAY) * DAY + DAY / 2

@@ -21,12 +21,12 @@ from monitor.model import (
     Result,
     Site,
     SiteState,
-    Status,
     TcpAnswer,
     TlsSession,
     Verdict,
     WebSocketAnswer,
 )
+from tests import builders
 
 BOUNDS = (0.1, 0.5, 1.0, 5.0, 10.0)
 NOW = 1_795_000_000.0
@@ -136,33 +136,30 @@ COUNTERS = Counters(
 
 
 def site(scheme="https", name=None, **values) -> Site:
+    """Return the shop as it is reached by this scheme."""
     url = f"{scheme}://shop.example.com"
     given: dict[str, Any] = {
         "labels": (("team", "web"), ("tier", "gold")),
         "group": "storefront",
-        "timeout": 5.0,
+        "url": url,
+        "target": url,
+        "interval": 60.0,
     }
-    return Site(name=name or f"shop-{scheme}", url=url, target=url, scheme=scheme, **given | values)
+    return builders.site(name or f"shop-{scheme}", scheme=scheme, **given | values)
 
 
 def result(of: Site, seen: Observation, analysis: Analysis | None = None) -> Result:
-    if analysis is None:
+    """Return what came of a check; with a session of TLS, its certificates too."""
+    if analysis is None and seen.tls is not None and seen.tls.chain:
         verdict = Verdict.down(seen.failure) if seen.failure else UP
-        secure = seen.tls is not None and bool(seen.tls.chain)
-        analysis = Analysis(
-            verdict=verdict,
-            chain=CHAIN if secure else (),
-            validity=VALIDITY if secure else None,
-            client=LEAF if secure else None,
-        )
-    return Result(site=of.name, url=of.target, observation=seen, analysis=analysis)
+        analysis = Analysis(verdict=verdict, chain=CHAIN, validity=VALIDITY, client=LEAF)
+    return builders.result(of, seen, analysis)
 
 
 def state(of: Site, seen: Observation, analysis: Analysis | None = None, **values) -> SiteState:
-    one = result(of, seen, analysis)
-    status = Status.UP if one.up else Status.DOWN
-    known: dict[str, Any] = {"status": status, "since": NOW - DAY, "counters": COUNTERS}
-    return SiteState(site=of, last=one, finished=one, **known | values)
+    """Return the state that this check confirmed, a day old and with counters."""
+    known: dict[str, Any] = {"since": NOW - DAY, "counters": COUNTERS}
+    return builders.state(of, result(of, seen, analysis), **known | values)
 
 
 def broken(*keys: str, reason: Reason) -> Analysis:

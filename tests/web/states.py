@@ -20,6 +20,7 @@ from monitor.model import (
     TlsSession,
     Verdict,
 )
+from tests import builders
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
@@ -129,12 +130,12 @@ def _state(
     failures: tuple[Result, ...] = (),
     **site: Any,
 ) -> SiteState:
-    return SiteState(
-        site=_site(name, **site),
+    return builders.state(
+        _site(name, **site),
+        last,
         status=status,
         since=NOW - 11_520,
         streak=4,
-        last=last,
         finished=finished or last,
         recent=tuple(recent),
         failures=failures,
@@ -143,5 +144,6 @@ def _state(
 
 
 def _site(name: str, **site: Any) -> Site:
-    settings = {"target": f"https://{name}/health", "scheme": "https"} | site
-    return Site(name=name, url=settings["target"], **settings)
+    url = site.get("target", f"https://{name}/health")
+    given = {"url": url, "target": url, "scheme": "https", "interval": 60.0, "timeout": 10.0}
+    return builders.site(name, **given | site)

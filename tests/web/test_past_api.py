@@ -9,7 +9,8 @@ from monitor.errors import HistoryError
 from monitor.model import Past, Reason
 from monitor.past import LatencyPoint
 from monitor.web.app import create_app
-from tests.fakes import FakeClock, site, up_result
+from tests.builders import site, up_result
+from tests.fakes import FakeClock
 from tests.web import states
 from tests.web.past import DAY, FakeHistory, down, span
 

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from monitor.model import Result, Site
 from monitor.web.app import create_app
 from monitor.web.probe import LiveCheck, Refused
-from tests.fakes import answered, down_result, error_result, up_result
+from tests.builders import answered, down_result, error_result, up_result
 from tests.web import states
 
 TEXT = b"probe_success 1\n"
