@@ -193,3 +193,32 @@ def test_a_light_command_loads_nothing_of_the_daemon(command):
         env={**os.environ, "MONITOR_LISTEN": "127.0.0.1:1"},
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_can_fail_by_what_it_asks(path):
+    """Each asserts, wants an error, waits for something, or runs a program that has to succeed."""
+    tree = ast.parse(path.read_text())
+    tests = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+    assert [one.name for one in tests if not any(map(_asks, ast.walk(one)))] == []
+
+
+def _asks(node: ast.AST) -> bool:
+    if isinstance(node, ast.Assert):
+        return True
+    if not isinstance(node, ast.Call):
+        return False
+    called = ast.unparse(node.func)
+    checked = any(one.arg == "check" and ast.unparse(one.value) == "True" for one in node.keywords)
+    return (
+        checked
+        or called in {"pytest.raises", "pytest.fail"}
+        or called.startswith(("assert_", "until"))
+    )

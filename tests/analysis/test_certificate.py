@@ -71,11 +71,12 @@ def test_no_certificate_is_too_odd(data):
     for _ in range(data.draw(st.integers(1, 4))):
         der[data.draw(st.integers(0, len(der) - 1))] = data.draw(st.integers(0, 255))
     for one in decode_chain((armoured(bytes(der)),)):
-        covers(one.names, "shop.example.com")
+        assert covers(one.names, "shop.example.com") in (True, False)
         for reason in Reason:
             failure = Failure(reason, "message")
             for verdict in (18, 20, 47):
-                why_not_accepted(failure, verdict, (one,), "h.example", NOW.timestamp()).encode()
+                why = why_not_accepted(failure, verdict, (one,), "h.example", NOW.timestamp())
+                assert why.encode().decode() == why
 
 
 @pytest.mark.parametrize(

@@ -424,7 +424,8 @@ def test_any_text_is_an_expression_or_a_sentence(source):
         parse_expression(source)
     except ValueError:
         return
-    message(SHOP, {"that": source}).encode()
+    said = message(SHOP, {"that": source})
+    assert said.encode().decode() == said
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ def test_any_name_can_be_quoted(steps):
 def test_any_text_is_a_path_or_a_sentence(text):
     """No text makes reading raise anything but ValueError."""
     try:
-        parse_path("$" + text)
+        said = str(parse_path("$" + text))
     except ValueError as error:
-        json.dumps(str(error))
+        said = str(error)
+    assert json.loads(json.dumps(said)) == said

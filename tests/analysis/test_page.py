@@ -85,7 +85,8 @@ def test_other_selectors_are_refused(selector, why):
 def test_any_text_is_a_selector_or_a_sentence(text):
     """No text makes reading raise anything but ValueError; what was read can be used."""
     with suppress(ValueError):
-        pick(parse_selector(text), PAGE)
+        for picked in pick(parse_selector(text), PAGE):
+            assert picked == " ".join(picked.split())
 
 
 @given(st.text() | st.text(alphabet="<>/=\"' &;#!-abdivptrsc\0\n"))

@@ -26,6 +26,7 @@ from monitor.probes.grpc import (
 )
 from monitor.probes.observe import Observer
 from tests.probes.servers import ScriptedServer, drip, repeat, reset, stay_silent
+from tests.probes.talk import site_of
 from tests.resources import native_threads, open_files
 
 SHORT = 0.5  # the timeout of checks that must run into it
@@ -450,8 +451,8 @@ def test_bad_urls(url, message):
 
 def test_good_urls():
     """Host and port are enough; the path is the service."""
-    check_url("grpc://shop.example:50051")
-    check_url("grpcs://[2001:db8::1]:443/shop.Cart")
+    for url in ("grpc://shop.example:50051", "grpcs://[2001:db8::1]:443/shop.Cart"):
+        assert site_of(url).url == url
 
 
 def test_without_grpcio():

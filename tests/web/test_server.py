@@ -874,6 +874,7 @@ def test_stop_before_the_start():
     server.start()
     server.stop()
     server.stop()
+    assert all(thread.name != "web" for thread in threading.enumerate())
 
 
 def test_half_an_answer_is_never_whole():
