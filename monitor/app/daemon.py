@@ -194,7 +194,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             # 1. The engine starts no check any more, and records those in flight as they finish.
             drained = runtime.engine.run()
         finally:
-            # 2. Nobody waits for a reload that nobody would apply any more.
+            # 2. No reload begins any more, and requests for one are cancelled.
             reloader.stop()
             # 3. The web server goes after the last result, so that a last scrape can have it.
             servers.stop(_FAREWELL if drained else 0)

@@ -79,7 +79,7 @@ def _interruptibly() -> Iterator[None]:
 
 class Reloader:
     """
-    Reads the files whenever somebody asks, and puts what is good in force.
+    Reads the files when asked to, and applies a configuration that is good.
 
     Its thread alone sets ``config`` and ``web_config``, which are what runs; everybody may read
     them. The configuration is the whole list; the engine gets only the sites of this shard.
@@ -136,12 +136,12 @@ class Reloader:
         on_running: Callable[[], None],
     ) -> int:
         """
-        Put the first configuration in force, then watch the files and wait for requests.
+        Apply the first configuration, then watch the files and wait for requests.
 
         Args:
             reconfigure: Gives the web server another configuration; may raise StartupError.
             recall: Brings what is remembered of sites; may wait for a database.
-            on_running: Called, in the reloader's thread, once the sites are in force.
+            on_running: Called in the reloader's thread once the sites are being checked.
 
         Returns:
             How many sites that will be.
@@ -204,7 +204,7 @@ class Reloader:
 
     @_interruptibly()
     def _reload(self, cause: str, reconfigure: Callable[[WebConfig], None]) -> tuple[str, ...]:
-        """Return what is wrong with the files; nothing when they are in force."""
+        """Return what is wrong with the files; nothing if they were applied."""
         self._manager.reloading()
         try:
             config, web_config = self._load()

@@ -191,7 +191,7 @@ class Engine:
                 check.reply.cancel()
 
     def start_due_checks(self) -> None:
-        """Give every site that is due a thread, as far as there are threads."""
+        """Give a thread to every site that is due, while there are threads."""
         now = self._clock.monotonic()
         for judged in self._analysis.tick():
             self._record_batch(judged)
@@ -265,7 +265,7 @@ class Engine:
 
     @property
     def _is_awaited(self) -> bool:
-        """Whether somebody waits for the next event: a check for a thread, a person for the end."""
+        """Whether something waits for the next event: a check for a thread, or a stop."""
         return not self._lines.empty or self._once or self._stop_at is not None
 
     def wait_time(self) -> Seconds:
@@ -572,7 +572,7 @@ class Engine:
         self._unproven.clear()
 
     def _release(self) -> None:
-        """Enter the failures that are held, as far as it is known now whose they are."""
+        """Enter the held failures of which it is known by now whose fault they are."""
         held, self._held = self._held, []
         for one in held:
             if self._connectivity.up is False:

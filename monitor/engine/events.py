@@ -47,10 +47,10 @@ class BatchJudged:
 @dataclass(frozen=True, slots=True)
 class WorkerStarted:
     """
-    A worker process is there and has answered for the first time, or could not be had.
+    A worker process has answered for the first time, or could not be started.
 
     Attributes:
-        process: To be ended by whoever gets this; None when there is none, ``error`` then says why.
+        process: The receiver has to end it; None if none was started, and ``error`` says why.
     """
 
     worker: int
@@ -66,9 +66,9 @@ class SitesChanged:
 
     Attributes:
         bounds: Of the duration histogram, for counters that begin.
-        applied: Is told once the change is in force.
-        connectivity: What tells whether the monitor's own connection stands; may be nothing.
-        remembered: What is known of sites from before, by name.
+        applied: Is resolved once the new list is checked.
+        connectivity: The targets that show whether the monitor itself is connected; may be empty.
+        remembered: What an earlier life of the daemon knew of sites, by name.
     """
 
     change: SiteChange
@@ -81,11 +81,11 @@ class SitesChanged:
 @dataclass(frozen=True, slots=True)
 class CheckRequested:
     """
-    Somebody wants one check, now, of a site that is not listed.
+    A request for one check, now, of a site that is not listed.
 
     Attributes:
-        site: Its name is no other's, listed or not, while the check is under way.
-        reply: Gets the result; is cancelled where a stop comes first.
+        site: Its name differs from that of every other site while the check is under way.
+        reply: Gets the result; is cancelled if the daemon stops first.
     """
 
     site: Site
@@ -95,10 +95,10 @@ class CheckRequested:
 @dataclass(frozen=True, slots=True)
 class Pinged:
     """
-    Somebody wants to know whether the loop turns.
+    A question whether the loop turns.
 
     Attributes:
-        reply: Is told by the main thread.
+        reply: Is resolved by the main thread.
     """
 
     reply: "Future[None]"
@@ -107,7 +107,7 @@ class Pinged:
 @dataclass(frozen=True, slots=True)
 class StopRequested:
     """
-    Stop in order; a second one: stop at once.
+    A request to stop in order; a second one stops at once.
 
     Attributes:
         grace: How long checks in flight may go on.

@@ -100,7 +100,7 @@ _LONGEST_PAUSE: Seconds = 10.0
 @dataclass(slots=True)
 class _Worker:
     """
-    One place for a worker process, whoever fills it at the moment.
+    A place for a worker process; processes come and go, the place stays.
 
     Attributes:
         worn: The process has done its share, and goes once its bench is empty.
@@ -159,7 +159,7 @@ class AnalysisPool:
         Start every worker, and wait until each has answered.
 
         Raises:
-            StartupError: One could not be had.
+            StartupError: A worker could not be started.
         """
         for worker in self._workers:
             self._launch(worker)
@@ -335,7 +335,7 @@ class AnalysisPool:
         return Analysis(verdict=Verdict.down(Failure(reason, message)))
 
     def _replace(self, worker: _Worker) -> None:
-        """Fill a place anew: at once, or after a pause that grows while workers keep dying."""
+        """Start another worker in a place: at once, or after a pause that grows with each death."""
         self._on_restart()
         self._vacate(worker)
         if worker.deaths_in_a_row:

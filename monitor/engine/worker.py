@@ -70,7 +70,7 @@ class WorkerProcess:
             # From here on there is a process, and it may be that it never answers
             (pid,) = executor._processes  # noqa: SLF001  there is no other way to learn it
             worker = cls(executor, pid, os.pidfd_open(pid))
-        except BaseException:  # no thread to be had for the executor, or no descriptor
+        except BaseException:  # the system has no thread for the executor, or no descriptor
             for process in list(executor._processes.values()):  # noqa: SLF001  as above
                 process.kill()
             executor.shutdown(wait=False, cancel_futures=True)
