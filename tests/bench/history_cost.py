@@ -3,7 +3,7 @@ What the history costs: bytes of a result, the writer's time for it, and questio
 
     python -m tests.bench.history_cost [SITES] [DAYS]
 
-First a day of results of 200 sites is written by the writer as the daemon does it. Then a store is
+First two hours of results of 200 sites are written by the writer as the daemon does it. Then a store is
 filled with summed-up days, spans and hourly rollups of so many sites (5,000) and days (365), and
 asked what pages and the API ask, each question by a reader of its own on a file of which the
 process has read nothing yet.
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import insert
 
@@ -38,14 +39,14 @@ _OUTAGES = 12
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A day of results: what they take, with every index, and the writer's time for each."""
+    """Results: what they take, with every index, and the writer's time for each."""
 
     results: int
     size: Bytes
     seconds: Seconds
 
 
-def written(folder: Path, sites: int = _SITES, minutes: int = 1440) -> Written:
+def written(folder: Path, sites: int = _SITES, minutes: int = 120) -> Written:
     """Write results as the daemon does, a transaction a second, and measure the file."""
     world = World(folder, None, time=1_800_000_000.0)
     listed = [site(f"site-{number}", interval=60.0) for number in range(sites)]
@@ -157,7 +158,7 @@ def _fill_site(connection, chosen, id_, first, today, hours) -> None:
     )
 
 
-def _span(site, begin, end, condition) -> dict:
+def _span(site, begin, end, condition) -> dict[str, Any]:
     reason = "status" if condition == "down" else None
     message = "status 503 is not in 2xx" if reason else ""
     return {
