@@ -28,7 +28,7 @@ from monitor.history.rollup import HOURLY, UP, Rollup, pack_rollups
 from monitor.history.store import connect, migrate, store_url
 from monitor.history.uptime import DAY, Sums
 from monitor.model import Bytes, Seconds
-from tests.fakes import site, up_result
+from tests.builders import site, up_result
 from tests.history.lives import World
 
 _SITES = 200
