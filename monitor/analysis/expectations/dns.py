@@ -106,15 +106,15 @@ def _check_flags(rules: FlagRules, seen: Seen) -> str | None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordRules:
     """
-    What must hold of one section of a DNS reply.
+    The rules for one section of a DNS reply.
 
     Attributes:
         matches: Patterns each of which some record must match.
         not_matches: Patterns that no record may match.
-        all_match: Patterns that every record must match, and there must be one.
+        all_match: Patterns that every record must match; there must be at least one record.
         count: Of records.
-        may_be_empty: Whether all_match holds where there is no record.
-        of_success: Whether it says nothing of replies other than NOERROR, which have no records.
+        may_be_empty: Whether all_match holds for a section without records.
+        of_success: Whether it holds only for NOERROR; other replies have no records.
     """
 
     matches: tuple[str, ...] = ()

@@ -37,8 +37,8 @@ class HeaderRule:
 
     Attributes:
         name: In lower case.
-        absent: Whether it must not be there; None where only its values count.
-        optional: Whether its values count only where it is there.
+        absent: Whether the header must be missing; None if only its values matter.
+        optional: Whether the header may be missing; if it is there, its values must be right.
     """
 
     name: str

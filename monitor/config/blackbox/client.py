@@ -12,7 +12,7 @@ from monitor.config.nodes import Node, Scalar
 
 def put_network(options: Any, draft: Draft, section: str) -> None:
     if not options.ip_protocol_fallback:
-        # Whatever is neither ip6 nor empty is IPv4 there
+        # blackbox_exporter takes every text other than ip6 and the empty one for IPv4
         version = "6" if options.preferred_ip_protocol in ("", "ip6") else "4"
         draft.put("network.ip", version, section, "preferred_ip_protocol")
     source = getattr(options, "source_ip_address", None)
@@ -46,7 +46,7 @@ def put_tls(config: TlsConfig, draft: Draft, *keys: str) -> None:
     for name in ("min_version", "max_version"):
         if version := getattr(config, name):
             draft.put(f"tls.{name}", f"{version[3]}.{version[4]}", *keys, name)
-            if version in ("TLS10", "TLS11"):  # which Go speaks at the level of all others
+            if version in ("TLS10", "TLS11"):  # Go speaks them at its usual security level
                 draft.put("tls.legacy", True, *keys, name)
 
 
@@ -58,11 +58,11 @@ def _no_reference(record: Any, name: str, draft: Draft, *keys: str) -> None:
 @dataclass(frozen=True, slots=True)
 class Login:
     """
-    Where a client's logins stand in the file, and where they go.
+    The logins of one HTTP client: where they are in the file, and where they are written to.
 
     Attributes:
-        section: Of ours: ``http`` or ``ws``.
-        keys: Of the client in the file.
+        section: Our section, ``http`` or ``ws``.
+        keys: The path of the client in the file.
     """
 
     draft: Draft
@@ -80,7 +80,7 @@ class Login:
     def put(self, config: HttpClient, headers: dict[str, Any]) -> None:
         """Write the login of ``basic_auth``, ``authorization``, ``bearer_token`` or ``oauth2``."""
         if any(name.lower() == "authorization" for name in headers) and not config.oauth2:
-            return  # what is written as a header wins there
+            return  # in blackbox_exporter a written header wins
         section, draft = self.section, self.draft
         if basic := config.basic_auth:
             login = {name: self.secret(basic, name, "basic_auth") for name in _BASIC}
@@ -92,7 +92,7 @@ class Login:
             self._authorization(config.authorization, headers)
         if config.oauth2 and section == "http":
             for name in [name for name in headers if name.lower() == "authorization"]:
-                del headers[name]  # a token takes its place there
+                del headers[name]  # in blackbox_exporter the token replaces it
             self._oauth2(config, config.oauth2)
 
     def _authorization(self, login: Authorization, headers: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ def headers_of(
 
 
 def _joined(header: HttpHeader, draft: Draft, *keys: str) -> Node:
-    # RFC 9110, 5.2: the same as several lines
+    # RFC 9110, 5.2: one line with commas means the same as several lines
     files = [draft.file(path, *keys, "files", n) for n, path in enumerate(header.files)]
     if files and not header.values and not header.secrets and len(files) == 1:
         return files[0]

@@ -35,7 +35,7 @@ def _tcp_dialogue(steps: tuple[QueryResponse, ...], draft: Draft) -> list[dict[s
 def _names(
     step: QueryResponse, groups: Groups, draft: Draft, *keys: str | int
 ) -> Mapping[int, str]:
-    """Return the names of the groups that are labels."""
+    """Return the names of those groups that become labels, by number."""
     names: dict[int, str] = {}
     for index, label in enumerate(step.labels):
         group = groups.only_group(label.value)
@@ -48,7 +48,7 @@ def _names(
 
 
 def _bytes(text: str) -> bytes:
-    """Return what a text stands for, which may have been written as ``!!binary``."""
+    """Return the bytes of a text, which may have been written as ``!!binary``."""
     return text.encode(errors="surrogateescape")
 
 
@@ -58,7 +58,7 @@ _REFERENCE = re.compile(r"\\(?=[0-9]|g<)")
 def _send(
     text: str, groups: Groups | None, draft: Draft, *keys: str | int, end: str
 ) -> dict[str, str]:
-    """Return the step that sends this, its references as ours; what looks like one is escaped."""
+    """Return the step that sends this, with our references; text that looks like one is escaped."""
     if not is_text(text):
         if groups is not None and SEND_TEMPLATE.search(text):
             draft.remark("what a pattern matched can be used only in text", *keys, "send")
@@ -100,8 +100,8 @@ def websocket_module(module: BlackboxModule, draft: Draft) -> None:
     """
     Write a WebSocket module.
 
-    Of ``http_config`` only the logins and ``tls_config`` have an effect there, of a step only
-    ``expect`` and ``send``; the rest has none here either.
+    blackbox_exporter uses only the logins and ``tls_config`` of ``http_config``, and only
+    ``expect`` and ``send`` of a step, so the other keys are ignored here too.
     """
     socket = module.websocket
     keys = ("websocket", "http_config")

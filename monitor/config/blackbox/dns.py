@@ -8,7 +8,7 @@ from monitor.config.blackbox.form import BlackboxModule, Dns, RecordMatch
 from monitor.config.blackbox.http import written_pattern
 from monitor.config.keys import PLACE
 
-# Types that miekg/dns has names for, and we have numbers
+# Types that have a name in miekg/dns, and only a number in dnspython
 _TYPES = {
     "NIMLOC": 32,
     "EID": 31,
@@ -59,13 +59,13 @@ def dns_module(module: BlackboxModule, draft: Draft) -> None:
     if dns.query_class not in ("", "IN"):
         draft.put("dns.class", dns.query_class, "dns", "query_class")
     transport = "tls" if dns.dns_over_tls else dns.transport_protocol
-    # Patterns are about the text of its library
+    # Its patterns are written for records as miekg/dns prints them
     draft.put("dns.records", "blackbox_exporter", "dns")
     if transport not in ("", "udp"):
         draft.put("dns.transport", transport, "dns", "transport_protocol")
     if dns.dns_over_tls:
         put_tls(dns.tls_config, draft, "dns", "tls_config")
-    draft.put("dns.edns", False, "dns")  # it asks without
+    draft.put("dns.edns", False, "dns")  # blackbox_exporter asks without EDNS
     if not dns.recursion_desired:
         draft.put("dns.recursion", False, "dns", "recursion_desired")
     if dns.valid_rcodes is not None:
@@ -75,7 +75,7 @@ def dns_module(module: BlackboxModule, draft: Draft) -> None:
         draft.some(
             "expect.rcode", dns.valid_rcodes, "none of them is a rcode", "dns", "valid_rcodes"
         )
-    # Without a rule of its own, an empty answer is a good one there
+    # In blackbox_exporter an empty answer is good unless a rule says otherwise
     draft.put("expect.answer.count", {"ge": 0}, "dns")
     for section in ("answer", "authority", "additional"):
         _records(getattr(dns, f"validate_{section}_rrs"), section, draft)
@@ -89,19 +89,19 @@ def _records(match: RecordMatch, section: str, draft: Draft) -> None:
     if every := (*match.fail_if_not_matches_regexp, *match.fail_if_all_match_regexp):
         name = "fail_if_not_matches_regexp"
         if not match.fail_if_not_matches_regexp:
-            # It fails where not all match, whatever its name says, and an empty section passes
+            # Despite its name it fails if not all records match, and an empty section passes
             name = "fail_if_all_match_regexp"
             draft.put(f"expect.{section}.empty", "allowed", "dns", key, name)
         draft.put(
             f"expect.{section}.all_match", list(map(written_pattern, every)), "dns", key, name
         )
     if match.fail_if_none_matches_regexp:
-        # Enough that one record matches one of them
+        # One record that matches one of the patterns is enough
         one = "|".join(f"(?:{one})" for one in match.fail_if_none_matches_regexp)
         draft.put(f"expect.{section}.matches", one, "dns", key, "fail_if_none_matches_regexp")
 
 
-# What a module asks for whose section is empty
+# A module with an empty section asks for the root
 _ROOT = Dns(query_name=".")
 
 

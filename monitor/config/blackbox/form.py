@@ -3,8 +3,8 @@ The format of blackbox_exporter's module files, as records; every key, default a
 
 What its own ``--config.check`` accepts is accepted, and what it refuses is refused; the rules come
 from its config/config.go and from prometheus/common, whose records these are. A key that has no
-equivalent here is read all the same: reader.py says what becomes of it. Paths are texts: whether
-the files are there matters where the modules are used, not where they are imported.
+equivalent here is read all the same; reader.py decides what becomes of it. Paths are texts: the
+files must exist where the modules are used, not where they are imported.
 """
 
 import re
@@ -20,7 +20,7 @@ _LARGEST_TTL = 255
 
 
 def _exclude(record: object, *names: str) -> None:
-    """Refuse more than one of these keys; an empty text is as good as none, as in Go."""
+    """Refuse more than one of these keys; as in Go, an empty text counts as not written."""
     given = [name for name in names if getattr(record, name) not in (None, "")]
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} cannot be used together")
@@ -61,7 +61,7 @@ def _duration(value: Any) -> Seconds:
     sign = "-" if text.startswith("-") else ""
     bare = _SIGN.sub("", text, count=1)
     parts = _DURATION.findall(bare)
-    # A bare 0 is a number to YAML, and no duration to Go; in quotes it is one
+    # Go takes 0 for a duration only in quotes; without them it is a number of YAML
     zero = bare == "0" and kind_of(value) is Kind.TEXT
     if not zero and (not parts or "".join(map("".join, parts)) != bare):
         units = ", ".join(unit for unit in _DURATION_UNITS if unit.isascii())
@@ -71,7 +71,7 @@ def _duration(value: Any) -> Seconds:
 
 
 def _bytes(value: Any) -> str:
-    """Return a text that may hold bytes, see GoScalar; pydantic's own texts may not."""
+    """Return a text that may hold surrogate escapes (see GoScalar), which pydantic refuses."""
     if not isinstance(value, str):
         raise ValueError("must be text")  # noqa: TRY004
     return str(value)
@@ -88,7 +88,7 @@ def _base2_size(value: Any) -> Bytes:
     sign = "-" if text.startswith("-") else ""
     bare = _SIGN.sub("", text, count=1)
     parts = _SIZE.findall(bare)
-    # All units of one size are of one kind: 1MiB512KiB or 1MB512KB
+    # One size cannot mix the two kinds of units: 1MiB512KiB or 1MB512KB, not 1MiB512KB
     kinds = {binary for _, power, binary in parts if power}
     whole = "".join(f"{number}{power}{binary}B" for number, power, binary in parts) == bare
     strange = ("", "i") in {(power, binary) for _, power, binary in parts}  # a unit iB

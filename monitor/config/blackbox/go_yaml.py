@@ -1,10 +1,10 @@
 """
 YAML as Go's yaml.v3 reads it into records, which is how blackbox_exporter reads its files.
 
-Our own files have the types of YAML 1.2 and say at once what is not of the type that is wanted. In
-Go the type that is wanted decides: a number where text is meant is the text as it is written,
-``yes`` is true where a boolean is meant, and a key with nothing behind it is as good as not
-written. Whoever has such a file did not write it for us, so its meaning is kept.
+Our own files have the types of YAML 1.2, and a value of another type than the option's is an error.
+In Go the type of the option decides how a value is read: a number is the text as written where the
+option is a text, ``yes`` is true where it is a boolean, and a key without a value counts as not
+written. These files were written for blackbox_exporter, so they keep the meaning they have there.
 """
 
 import re
@@ -40,7 +40,7 @@ _BYTES = ("send", "expect_bytes")
 
 
 class Kind(Enum):
-    """What a scalar is before anybody wants it to be something."""
+    """The type that a scalar has by itself, before the type of the option decides."""
 
     NULL = "null"
     BOOL = "bool"
@@ -51,7 +51,7 @@ class Kind(Enum):
 
 @dataclass(slots=True, eq=False)
 class GoScalar(Scalar):
-    """A scalar that knows its kind; bytes (``!!binary``) stand in its text as surrogate escapes."""
+    """A scalar with its kind; bytes (``!!binary``) are surrogate escapes in its text."""
 
     kind: Kind = Kind.TEXT
 
@@ -125,11 +125,11 @@ class GoComposer(Composer):
         """Accept any tag: Go asks only for those of YAML's own types, and only of scalars."""
 
     def _resolve(self, node: Scalar) -> None:
-        """Leave the text alone: a dollar is a dollar."""
+        """Leave the text as it is: these files have no substitution."""
 
 
 def is_text(text: str) -> bool:
-    """Return whether a text holds no byte that is not one."""
+    """Return whether a text holds no surrogate escape, so no byte that is not text."""
     return not any("\udc80" <= char <= "\udcff" for char in text)
 
 
@@ -190,17 +190,17 @@ def _empty(null: Node, form: Form) -> Node:
 
 
 def kind_of(value: Any) -> Kind:
-    """Return what a decoded text was before it became one."""
+    """Return the kind of the scalar that a text was decoded from."""
     node = getattr(value, "node", None)
     return node.kind if isinstance(node, GoScalar) else Kind.TEXT
 
 
 def parse_bool(value: Any) -> bool:
     """
-    Return what Go takes for a boolean: those of YAML 1.2, and the words of YAML 1.1 for them.
+    Return a boolean as Go reads it: as in YAML 1.2, or by the words of YAML 1.1.
 
     Raises:
-        ValueError: It is neither; ``'true'`` in quotes is text there, although ``'yes'`` is not.
+        ValueError: It is neither; in quotes ``'true'`` is a text in Go, although ``'yes'`` is not.
     """
     if kind_of(value) is Kind.BOOL:
         return str(value).lower() == "true"
@@ -211,10 +211,10 @@ def parse_bool(value: Any) -> bool:
 
 def parse_int(value: Any) -> int:
     """
-    Return a whole number; Go cuts the fraction of any other.
+    Return a whole number; like Go, cut off a fraction.
 
     Raises:
-        ValueError: It is no number, or too large.
+        ValueError: It is not a number, or too large.
     """
     kind = kind_of(value)
     number: float | int | None = None

@@ -8,7 +8,7 @@ SEND_TEMPLATE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LARGEST_REFERENCE = 9
-# What is one piece of a pattern: quoted text, an escape, a class, the beginning of a group
+# One piece of a pattern: quoted text, an escape, a class, the beginning of a group
 _PIECES = re.compile(
     r"(?s)\\Q.*?(?:\\E|$)|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]"
     r"|\(\?P?<(?P<name>\w+)>|\(\?|(?P<open>\()|."
@@ -31,7 +31,7 @@ class Groups:
                 self._numbers[name] = self._count
 
     def only_group(self, template: str) -> int | None:
-        """Return the group that a template is the text of, None where it is anything else."""
+        """Return the group that the whole template refers to; None for any other template."""
         match = SEND_TEMPLATE.fullmatch(template)
         if not match or match[0] == "$$":
             return None
@@ -41,7 +41,7 @@ class Groups:
         return _NAME.fullmatch(name) is not None
 
     def renamed(self, names: Mapping[int, str]) -> str:
-        """Return the pattern with these groups named, and no others."""
+        """Return the pattern with names for these groups only."""
         text, number = "", 0
         for piece, name, opens in self._pieces:
             if name or opens:
@@ -52,12 +52,12 @@ class Groups:
         return text
 
     def is_beyond(self, name: str) -> bool:
-        """Return whether there is such a group, and no reference of ours to it."""
+        """Return whether the group exists, but its number is too large for our references."""
         number = self._number(name)
         return number is not None and number > _LARGEST_REFERENCE
 
     def reference(self, name: str) -> str:
-        """Return our reference to a group, nothing where there is none, as Go does."""
+        """Return our reference to a group; like Go, return nothing if there is no such group."""
         number = self._number(name)
         return f"\\{number}" if number is not None and number <= _LARGEST_REFERENCE else ""
 

@@ -38,7 +38,7 @@ def http_module(module: BlackboxModule, draft: Draft) -> None:
         draft.put("http.body", http.body, "http", "body")
     if http.body_file:
         draft.put("http.body_file", http.body_file, "http", "body_file")
-    # The deprecated key wins, as it does there
+    # As in blackbox_exporter, the deprecated key wins
     follow = http.follow_redirects
     if http.no_follow_redirects is not None:
         follow = not http.no_follow_redirects
@@ -79,7 +79,7 @@ def _own_headers(http: Http, draft: Draft) -> dict[str, Any]:
 
 
 def _host(http: Http, draft: Draft) -> None:
-    """Ask TLS for the name in Host, as it does where the module names none."""
+    """Use the name in Host for TLS, as blackbox_exporter does if the module sets no server_name."""
     if http.tls_config.server_name:
         return
     for name, value in http.headers.items():
