@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import selectors
 import socket
@@ -33,9 +34,10 @@ class Blackbox:
 
     Args:
         http: The module's options of its HTTP prober.
+        roots: The system's authorities, as it takes them; it reads them once.
     """
 
-    def __init__(self, program: str, folder: Path, http: Mapping[str, Any]) -> None:
+    def __init__(self, program: str, folder: Path, http: Mapping[str, Any], roots: Path) -> None:
         module = {
             "prober": "http",
             "timeout": "10s",
@@ -52,6 +54,7 @@ class Blackbox:
                     f"--web.listen-address=127.0.0.1:{self.port}",
                 ],
                 stderr=log,
+                env={**os.environ, "SSL_CERT_FILE": str(roots)},
             )
         until(lambda: fetch(f"http://127.0.0.1:{self.port}/-/healthy"), "the exporter's start")
 

@@ -177,7 +177,7 @@ class Lab:
 
     @contextmanager
     def blackbox(self, **http: Any) -> Iterator[Blackbox]:
-        exporter = Blackbox(program(BLACKBOX), self.new_folder(), http)
+        exporter = Blackbox(program(BLACKBOX), self.new_folder(), http, self.roots)
         try:
             yield exporter
         finally:
