@@ -11,8 +11,9 @@ import pytest
 
 from monitor import __version__
 from monitor.clock import Deadline, SystemClock
+from monitor.engine.result import judged
 from monitor.errors import ProbeError
-from monitor.model import Failure, HttpAnswer, Observation, Reason, Site
+from monitor.model import Analysis, Failure, HttpAnswer, Observation, Reason, Site, Verdict
 from monitor.probes.http import Credentials, HttpOptions, HttpProbe, check_url
 from monitor.probes.libcurl.transfer import Transfer
 from monitor.probes.oauth import OAuth2Options
@@ -848,7 +849,7 @@ def test_a_secret_in_the_url_is_masked_as_it_is_asked_for(serve, handles, author
 
 
 def test_the_observer_masks_secrets_and_sets_the_deadline():
-    """Secrets vanish from message and URLs, and the probe gets what is left of the timeout."""
+    """Secrets vanish from URLs, from the rest in the result; the probe gets the whole timeout."""
     deadlines = []
 
     def probe(_site: Site, deadline: Deadline) -> Observation:
@@ -864,8 +865,10 @@ def test_the_observer_masks_secrets_and_sets_the_deadline():
         name="x", url="http://x", target="http://x", scheme="http", timeout=3, secrets=("5ecret",)
     )
     seen = Observer({"http": probe}, SystemClock())(site)
-    assert seen.failure.message == "redirect to /<secret>"
     assert seen.answer.url == "http://x/?k=<secret>"
+    result = judged(site, seen, Analysis(verdict=Verdict.down(seen.failure)), lambda *_: "")
+    assert result.analysis.verdict.message == "redirect to /<secret>"
+    assert result.observation.failure.message == "redirect to /<secret>"
     assert 2 < deadlines[0].remaining() <= deadlines[0].timeout == 3
 
 
