@@ -59,8 +59,9 @@ def _show_state(lines: Lines, state: SiteState, bounds: tuple[Seconds, ...]) -> 
                 not_before, _ = analysis.validity
                 values["monitor_certificate_not_before_timestamp_seconds"] = not_before
             if analysis.client is not None:
-                ends = analysis.client.not_after
-                values["monitor_client_certificate_expiry_timestamp_seconds"] = ends
+                name = "monitor_client_certificate_{}_timestamp_seconds"
+                values[name.format("not_before")] = analysis.client.not_before
+                values[name.format("expiry")] = analysis.client.not_after
             if analysis.extracted:
                 _show_extracted(lines, analysis.extracted)
     if state.content_changed is not None:

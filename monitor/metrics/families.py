@@ -242,6 +242,11 @@ FAMILIES: tuple[Family, ...] = (
         " of what was sent where nothing was, in unixtime",
     ),
     Family(
+        "monitor_client_certificate_not_before_timestamp_seconds",
+        "gauge",
+        "From when on our own client certificate is valid, in unixtime; absent where there is none",
+    ),
+    Family(
         "monitor_client_certificate_expiry_timestamp_seconds",
         "gauge",
         "When our own client certificate ends, in unixtime; absent where there is none",

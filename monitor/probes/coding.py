@@ -167,25 +167,71 @@ class _Deflate(_Inflate):
 
 
 class _Brotli:
-    """RFC 7932; nothing may follow its end."""
+    """
+    RFC 7932; what follows its end is ignored, as by browsers.
+
+    The library makes an error of such bytes and keeps what was unpacked of the bytes before them.
+    So what was packed is kept, up to a bound, to find the end of the stream once more.
+    """
 
     def __init__(self) -> None:
         self._stream = brotli.Decompressor()
         self._began = False
+        self._ended = False
+        self._taken = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         self._began = self._began or bool(data)
+        for start in range(0, len(data), _BROTLI_STEP):
+            if self._ended:
+                return
+            yield from self._take(data[start : start + _BROTLI_STEP])
+
+    def _take(self, packed: bytes) -> Iterator[bytes]:
+        given = 0
         try:
-            piece = self._stream.process(data, output_buffer_limit=_PIECE)
-            # It takes all input and still has output to give, whatever it says of more data
-            while piece or not self._stream.can_accept_more_data():
+            for piece in _brotli_pieces(self._stream, packed):
+                given += len(piece)
                 yield piece
-                piece = self._stream.process(b"", output_buffer_limit=_PIECE)
+            self._ended = bool(self._stream.is_finished())
         except brotli.error as error:
-            raise UnpackError("it is not a brotli stream") from error
+            if len(self._taken) > _BROTLI_KEPT:
+                raise UnpackError(_NO_BROTLI) from error
+            yield from self._up_to_the_end(packed, given)
+        if len(self._taken) <= _BROTLI_KEPT:
+            self._taken += packed
+
+    def _up_to_the_end(self, packed: bytes, given: Bytes) -> Iterator[bytes]:
+        """Yield what these bytes unpack to, but for what was given of that, and end the stream."""
+        self._stream = stream = brotli.Decompressor()
+        for _ in _brotli_pieces(stream, bytes(self._taken)):
+            pass
+        try:
+            for byte in packed:
+                for piece in _brotli_pieces(stream, bytes([byte])):
+                    yield piece[given:]
+                    given = max(0, given - len(piece))
+                if stream.is_finished():
+                    self._ended = True
+                    return
+        except brotli.error as error:
+            raise UnpackError(_NO_BROTLI) from error
 
     def is_complete(self) -> bool:
-        return not self._began or bool(self._stream.is_finished())
+        return self._ended or not self._began
+
+
+_BROTLI_STEP: Bytes = 4 * 1024
+_BROTLI_KEPT: Bytes = 1024 * 1024
+_NO_BROTLI = "it is not a brotli stream"
+
+
+def _brotli_pieces(stream: brotli.Decompressor, packed: bytes) -> Iterator[bytes]:
+    piece = stream.process(packed, output_buffer_limit=_PIECE)
+    # It takes all input and still has output to give, whatever it says of more data
+    while piece or not stream.can_accept_more_data():
+        yield piece
+        piece = stream.process(b"", output_buffer_limit=_PIECE)
 
 
 _KNOWN: dict[str, Callable[[], _Coding]] = {

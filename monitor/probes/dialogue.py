@@ -25,12 +25,12 @@ _SKIPPED: Bytes = 64 * 1024
 
 # A refusal after which nothing better comes, by what a pattern asks for: SMTP's and FTP's reply
 # codes (RFC 5321, 4.2; RFC 959, 4.2), POP3's and Redis' indicators (RFC 1939, 3), IMAP's statuses
-# (RFC 9051, 7.1)
+# (RFC 9051, 7.1). BYE refuses a greeting alone: it comes before the good answer to LOGOUT, too
 _START = r"^(?:\(\?[a-zA-Z]+\))?\^[(?:]*"
 _REFUSALS = (
     (re.compile(_START + r"(?:[1-5]|\[[1-5])"), re.compile(rb"[45][0-9]{2}(?: |$)")),
     (re.compile(_START + r"(?:\\|\[)\+"), re.compile(rb"-[A-Z]+(?: |$)")),
-    (re.compile(_START + r"(?:\\\*|\w+) +OK"), re.compile(rb"\* BYE ")),
+    (re.compile(_START + r"\\\* +OK"), re.compile(rb"\* BYE ")),
     (re.compile(_START + r"(?P<tag>\w+) +OK"), re.compile(rb"(?P<tag>\w+) (?:NO|BAD)(?: |$)")),
 )
 # One more backslash keeps a reference from being one: \\1 is the text \1
@@ -198,6 +198,7 @@ class Dialogue:
         self._deadline = deadline
         self._numbered: tuple[bytes | None, ...] = ()
         self._named: dict[str, bytes] = {}
+        self._unanswered = 0  # steps that sent something and had no answer expected yet
         self.bytes_differ = False
 
     @property
@@ -226,6 +227,8 @@ class Dialogue:
             self._expect(step.expect_next, skip=False)
         elif step.expect_bytes is not None:
             self._expect_bytes(step.expect_bytes)
+        sends = step.send is not None or step.send_bytes is not None
+        self._unanswered = self._unanswered + 1 if sends else max(0, self._unanswered - 1)
 
     def _filled(self, text: str) -> bytes:
         def value(reference: re.Match[bytes]) -> bytes:
@@ -266,7 +269,8 @@ class Dialogue:
                 break
             if not skip:
                 raise self._missing(f'"{pattern}"', text)
-            if _is_refusal(pattern, text):
+            # Of several requests at once, a refusal may answer one that nobody asks about
+            if self._unanswered <= 1 and _is_refusal(pattern, text):
                 raise self._missing(f'"{pattern}"', text, _Refusal())
             skipped += text + b"\n"
             del skipped[:-_SKIPPED]

@@ -184,6 +184,7 @@ def check_site(site: Site) -> None:
     options = site.section(HttpOptions)
     check_login(site, "http", logins(options, options.headers))
     _check_version(site, options)
+    _check_expected_version(site, options.version)
     if options.method == "HEAD" and (options.body is not None or options.body_file is not None):
         key = "body" if options.body is not None else "body_file"
         raise OptionError(("http", key), "is not sent with the method HEAD")
@@ -224,6 +225,19 @@ def _check_version(site: Site, options: HttpOptions) -> None:
     tunnelled = _settings(site, options).route(site.url).is_tunnelled
     if options.version == "2" and proxy and proxy.speaks_http and not tunnelled:
         raise OptionError(key, "is 2, and an HTTP proxy is asked for http URLs in HTTP/1.1")
+
+
+def _check_expected_version(site: Site, version: str) -> None:
+    expected = dict(site.expect).get("http_version")
+    # What is negotiated is 1.0, 1.1 or 2: nobody is asked for HTTP/3 unless by name
+    possible = {"1.0", "1.1", "2"} if version == "auto" else {version}
+    if expected is None or possible & set(expected):
+        return
+    wanted = " or ".join(expected)
+    key = ("expect", "http_version")
+    if version == "auto":
+        raise OptionError(key, f'is {wanted}, which http.version: "{wanted}" must ask for')
+    raise OptionError(key, f"is {wanted}, but http.version asks for {version}")
 
 
 class HttpProbe:

@@ -66,7 +66,7 @@ def read(
     curl: SilentCurl, order: Order, settings: Settings, started: Timestamp
 ) -> Observation | None:
     """Return what was seen where all of it is plain, else None."""
-    if not curl.succeeded or order.route.scheme != "http":
+    if not curl.succeeded or order.route.uses_tls:
         return None
     answer = _answer(curl, order, settings)
     if answer is None:

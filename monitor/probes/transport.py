@@ -367,6 +367,9 @@ class _Intake:
         if failure and self._transfer.lacks_close_notify and self._ends_with_the_connection():
             self.ends_open = True
             return None
+        if failure and failure.reason is Reason.READ_TIMEOUT and self._may_be_endless():
+            hint = "; if it has no end, http.read: head does without it"
+            return Failure(failure.reason, failure.message + hint)
         return failure
 
     def answer(self, url: str) -> HttpAnswer:
@@ -382,6 +385,11 @@ class _Intake:
             truncated=self._truncated,
             codings=self._codings,
         )
+
+    def _may_be_endless(self) -> bool:
+        """Return whether a body was waited for that nobody reads, and whose length nobody knows."""
+        sized = any(name.lower() == "content-length" for name, _ in self._headers)
+        return self.status > 0 and not (self._settings.reads_body or sized)
 
     def _ends_with_the_connection(self) -> bool:
         """Return whether nothing but the end of the connection is the body's (RFC 9112, 6.3)."""

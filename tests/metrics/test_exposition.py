@@ -504,6 +504,7 @@ def test_our_own_certificate_has_a_series():
     verdict = Verdict(up=False, reason=Reason.TLS_CLIENT_CERTIFICATE, message="expired")
     shown = Samples(state(site(), seen, Analysis(verdict=verdict, client=LEAF)))
     assert shown("monitor_client_certificate_expiry_timestamp_seconds") == LEAF.not_after
+    assert shown("monitor_client_certificate_not_before_timestamp_seconds") == LEAF.not_before
     assert shown("monitor_certificate_not_before_timestamp_seconds") is None
 
 

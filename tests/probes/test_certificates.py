@@ -125,6 +125,38 @@ def test_a_common_name_on_a_hop(check, serve, root, tmp_path):
         assert seen.failure.reason is Reason.TLS_WRONG_HOST
 
 
+def test_a_common_name_of_a_proxy(watch, serve, root, tmp_path):
+    """An HTTPS proxy is held to the same: at once, in mid-course, and whatever comes through it."""
+    context = issue("localhost", "localhost", by=root).context(tmp_path)
+    moved = answer(status="302 Found", headers=(("Location", "/new"),))
+    proxy = serve(lambda number: answer() if number != 4 else moved, tls=context)
+    http = HttpOptions(proxy=proxy.url(host="localhost"))
+    tls = TlsOptions(ca_file=root.file(tmp_path / "ca"))
+    look = watch("http://shop.example/", http=http, tls=tls)
+    assert [look().failure for _ in range(3)] == [None] * 3
+    issue("localhost", by=root).serve_by(context, tmp_path)
+    for again in (look, look, watch("https://shop.example/", http=http, tls=tls)):
+        seen = again()
+        assert seen.failure.reason is Reason.PROXY_ERROR
+        assert "its certificate has no subject alternative name" in seen.failure.message
+        assert seen.tls is None
+    careless = TlsOptions(verify=False)
+    assert watch("http://shop.example/", http=http, tls=careless)().failure is None
+
+
+def test_a_proxys_certificate_is_not_the_sites(check, serve, root, tmp_path):
+    """Where the site behind an HTTPS proxy makes no handshake, no certificate of it is shown."""
+    context = issue("proxy", "localhost", by=root).context(tmp_path)
+    proxy = serve([read_request, b"HTTP/1.1 200 OK\r\n\r\n", b"no TLS here"], tls=context)
+    seen = check(
+        "https://shop.example/",
+        http=HttpOptions(proxy=proxy.url(host="localhost")),
+        tls=TlsOptions(ca_file=root.file(tmp_path / "ca")),
+    )
+    assert seen.failure.reason is Reason.TLS_PROTOCOL
+    assert seen.tls is None
+
+
 def test_a_common_name_behind_a_proxy(check, serve, root, tmp_path):
     """It is the site's fault, not that of the proxy."""
     context = issue("localhost", by=root).context(tmp_path)

@@ -29,6 +29,18 @@ MISTAKES = {
         {"url": HTTP, "http": {"version": "2", "proxy": "http://127.0.0.1:1"}},
         "http.version: is 2, and an HTTP proxy is asked for http URLs in HTTP/1.1",
     ),
+    "another version than the one that is asked for": (
+        {"url": HTTPS, "http": {"version": "1.1"}, "expect": {"http_version": 2}},
+        "expect.http_version: is 2, but http.version asks for 1.1",
+    ),
+    "several of which none is asked for": (
+        {"url": HTTPS, "http": {"version": "3"}, "expect": {"http_version": [1.1, 2]}},
+        "expect.http_version: is 1.1 or 2, but http.version asks for 3",
+    ),
+    "HTTP/3 that nobody asks for": (
+        {"url": HTTPS, "expect": {"http_version": 3}},
+        'expect.http_version: is 3, which http.version: "3" must ask for',
+    ),
     "a body of HEAD": (
         {"url": HTTP, "http": {"method": "HEAD", "body": "x"}},
         "http.body: is not sent with the method HEAD",
@@ -66,6 +78,12 @@ GOOD = {
         "http": {"version": "3", "proxy": "https://127.0.0.1:1"},
     },
     "HTTP/2 without TLS": {"url": HTTP, "http": {"version": "2"}},
+    "the version that is asked for": {
+        "url": HTTPS,
+        "http": {"version": "3"},
+        "expect": {"http_version": [2, 3]},
+    },
+    "HTTP/2 behind a redirect": {"url": HTTP, "expect": {"http_version": 2}},
     "HTTP/2 through SOCKS": {
         "url": HTTP,
         "http": {"version": "2", "proxy": "socks5://127.0.0.1:1"},

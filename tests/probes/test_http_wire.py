@@ -396,6 +396,8 @@ PACKED = {
     "deflate without its wrapper": ("deflate", zlib.compress(ROWS, wbits=-15)),
     "deflate and a line break": ("deflate", zlib.compress(ROWS) + b"\n"),
     "brotli": ("br", brotli.compress(ROWS)),
+    "brotli and a line break": ("br", brotli.compress(ROWS) + b"\r\n"),
+    "brotli and another stream": ("br", brotli.compress(ROWS) * 2),
     "a character set": ("UTF-8", ROWS),
     "a storage label": ("aws-chunked", ROWS),
     "a storage label beneath gzip": ("aws-chunked, gzip", gzip.compress(ROWS)),
@@ -419,6 +421,18 @@ def test_a_packed_body_is_read_as_other_clients_read_it(serve, watch, name, ends
         seen = check()
         assert seen.failure is None
         assert seen.answer.body == ROWS
+
+
+@pytest.mark.parametrize("body", [b"x" * 500_000, os.urandom(50_000), b""], ids=len)
+def test_the_end_of_a_long_brotli_is_found(serve, watch, body):
+    """What is unpacked before the end is neither lost nor given twice, however it is cut up."""
+    packed = brotli.compress(body)
+    head = HEAD + b"Content-Encoding: br\r\nContent-Length: %d\r\n\r\n" % (len(packed) + 9)
+    check = watch(serve([read_request, head + packed, 0.05, b"\0" * 9]).url(), reads_body=True)
+    together = watch(serve([read_request, head + packed + b"\0" * 9]).url(), reads_body=True)
+    for seen in (check(), check(), together(), together()):
+        assert seen.failure is None
+        assert seen.answer.body == body
 
 
 def test_a_range_is_asked_for_as_it_is(serve, check):
@@ -547,6 +561,26 @@ def test_a_stream_that_something_reads_is_waited_for(serve, check):
     script = [read_request, HEAD + STREAMS["events"] + b"\r\n", drip(b": ping\n\n")]
     seen = check(serve(script).url(), timeout=SHORT, reads_body=True)
     assert seen.failure.reason is Reason.READ_TIMEOUT
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_body_without_an_end_is_told_how_to_do_without_it(serve, watch, authority, tls):
+    """Where nothing reads it and no length is given, the timeout names http.read: head."""
+    head = HEAD + b"Content-Type: application/x-ndjson\r\n"
+    endless = [read_request, head + b"\r\n", drip(b"{}\n")]
+    sized = [read_request, head + b"Content-Length: 999\r\n\r\n", drip(b"{}\n")]
+    hint = "; if it has no end, http.read: head does without it"
+    for script, reads, told in ((endless, False, True), (endless, True, False), (sized, 0, False)):
+        server = serve(
+            lambda number, script=script: script if number else answer(),
+            tls=authority.context() if tls else None,
+        )
+        look = watch(server.url(host="localhost"), timeout=SHORT, reads_body=bool(reads))
+        look()  # so that the next check goes as one that repeats
+        for _ in range(2):
+            failure = look().failure
+            assert failure.reason is Reason.READ_TIMEOUT
+            assert failure.message.endswith(hint) == told
 
 
 def test_the_head_alone_is_read_on_demand(serve, watch):

@@ -334,7 +334,6 @@ def test_a_line_in_pieces_is_not_taken_for_a_prompt(serve, look):
         (r"^\+OK", b"-ERR locked\r\n", "-ERR locked"),
         (r"^\* OK", b"* BYE full\r\n", "* BYE full"),
         ("^a1 OK", b"* CAPABILITY X\r\na1 NO wrong\r\n", "a1 NO wrong"),
-        ("^a1 OK", b"* BYE full\r\n", "* BYE full"),
     ],
 )
 def test_a_refusal_ends_the_check(serve, look, pattern, came, quoted):
@@ -354,11 +353,23 @@ def test_a_refusal_ends_the_check(serve, look, pattern, came, quoted):
         ("^554 ", b"554 as expected\r\n"),
         ("^a2 OK", b"a1 NO first\r\na2 OK second\r\n"),
         ("^250 ", b"5544 is no code\r\n250 ok\r\n"),
+        ("^a2 OK", b"* BYE logging out\r\na2 OK LOGOUT completed\r\n"),
     ],
 )
 def test_what_is_no_refusal_is_skipped(serve, look, pattern, came):
     """Other replies, continued ones, and patterns that ask for no code skip lines as ever."""
     assert look(serve(talk(came, stay_silent)), {"expect": pattern}).failure is None
+
+
+def test_a_refusal_of_what_nobody_asks_about_is_skipped(serve, look):
+    """Of two requests in a row the reply to the first may be bad, and that to the second good."""
+    script = talk(b"220 hi\r\n", LINE, LINE, b"502 no VRFY\r\n221 bye\r\n", stay_silent)
+    steps = ({"expect": "^220 "}, {"send": "VRFY x"}, {"send": "QUIT"}, {"expect": "^221 "})
+    assert look(serve(script), *steps).failure is None
+    again = ({"send": "NOOP"}, {"expect": "^250 "})
+    script = [*talk(b"220 hi\r\n", LINE, b"250 ok\r\n", LINE, b"421 full\r\n"), stay_silent]
+    seen = look(serve(script), {"expect": "^220 "}, *again, *again, timeout="30s")
+    assert seen.failure.message == 'expected "^250 ", got "421 full", which is a refusal'
 
 
 def test_bytes_are_expected_one_after_the_other(serve, look):

@@ -132,8 +132,15 @@ class Route:
     @cached_property
     def trust(self) -> str | None:
         """The file of authorities, None where none are needed."""
-        secure = self.scheme == "https" or (self.proxy and self.proxy.url.startswith("https:"))
-        return (self.tls.ca_file or trust_store()) if secure and self.tls.verify else None
+        needed = self.uses_tls and self.tls.verify
+        return (self.tls.ca_file or trust_store()) if needed else None
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether there is a handshake, be it with a proxy alone."""
+        return self.scheme == "https" or (
+            self.proxy is not None and self.proxy.url.startswith("https:")
+        )
 
     @cached_property
     def misfit(self) -> Failure | None:
@@ -149,8 +156,7 @@ class Route:
     @cached_property
     def is_plain(self) -> bool:
         """Whether an address and no name is connected to, itself and without TLS."""
-        special = self.trust or self.proxy or self.scheme == "https"
-        return not special and is_address(self.contact)
+        return not (self.uses_tls or self.proxy) and is_address(self.contact)
 
     @cached_property
     def options(self) -> Options:
@@ -178,7 +184,7 @@ class Route:
             there = join_address(*self.destination)
             place = f"{join_address(self.name, self.port)}:{there}"
             options.append((pycurl.CONNECT_TO, (place.encode(),)))
-        if self.scheme == "https" or self.trust:
+        if self.uses_tls:
             options += _tls_options(self)
         # Credentials of a proxy may hold any character; pycurl's own encoding is ASCII
         return shared(

@@ -15,7 +15,9 @@ class Told:
         asked_for_certificate: Whether the server was seen to want one of ours.
         tls_words: Of a failure over QUIC: the error itself says less.
         quic_errno: Why a datagram could not be sent; 0 if each was sent.
-        suite: Version and cipher of the handshake, by OpenSSL's names.
+        suite: Version and cipher of the handshake with the site, by OpenSSL's names.
+        is_at_proxy: Whether the last handshake that succeeded was one with a proxy.
+        proxy_is_nameless: Whether a proxy's certificate was accepted for its common name alone.
     """
 
     # What most transfers leave as it is
@@ -25,6 +27,8 @@ class Told:
     tls_words = ""
     quic_errno = 0
     suite: tuple[str, str] | None = None
+    is_at_proxy = False
+    proxy_is_nameless = False
 
     def note(self, kind: int, line: bytes) -> None:
         """Take a line of any kind, as CURLOPT_DEBUGFUNCTION does."""
@@ -47,3 +51,9 @@ class Told:
         elif line.startswith(b"SSL connection using "):
             version, _, rest = line[21:].decode("ascii", "replace").partition(" / ")
             self.suite = (version, rest.partition(" / ")[0].strip())
+        elif line == b"Proxy certificate:\n":
+            self.is_at_proxy, self.suite, self.asked_for_certificate = True, None, False
+        elif line == b"Server certificate:\n":
+            self.is_at_proxy = False
+        elif self.is_at_proxy and line.startswith(b" common name: "):
+            self.proxy_is_nameless = True

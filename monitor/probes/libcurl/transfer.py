@@ -35,6 +35,9 @@ from monitor.probes.options import split_address
 from monitor.probes.resolve import Resolver
 from monitor.probes.zone import zone_index
 
+_VOID = {*DISTRUST, Reason.PROXY_ERROR}
+"""Of what came over a connection that may be anybody's, nothing counts."""
+
 
 class Sink(Protocol):
     """What takes an answer in; each method but ``cut`` returns Transfer.stop() to end it."""
@@ -160,6 +163,12 @@ class Transfer(ABC):
 
     def _nameless(self) -> Failure | None:
         """Return the failure of a certificate that libcurl took for its common name alone."""
+        if self._told.proxy_is_nameless and self._route.proxy and self._route.tls.verify:
+            message = (
+                f"proxy {self._route.proxy.peer}: its certificate has no subject alternative name, "
+                "and the common name does not count (RFC 9525)"
+            )
+            return Failure(Reason.PROXY_ERROR, message)
         if self._route.scheme != "https" or not self._route.tls.verify or not self._times[2]:
             return None
         chain = self._certificates
@@ -208,18 +217,21 @@ class Transfer(ABC):
 
     def tls(self, failure: Failure | None) -> TlsSession | None:
         """Return what the handshake showed, None when it showed nothing."""
-        if self._route.scheme != "https":
+        reason = failure.reason if failure else None
+        # libcurl keeps the certificates of the last handshake
+        is_proxys = self._told.is_at_proxy and reason not in DISTRUST
+        if self._route.scheme != "https" or is_proxys or reason is Reason.PROXY_ERROR:
             return None
         tls = self._route.tls
         suite = self._told.suite
         chain = tuple(one["Cert"] for one in self._certificates if "Cert" in one)
-        refused = failure is not None and failure.reason is Reason.TLS_CLIENT_CERTIFICATE
+        refused = reason is Reason.TLS_CLIENT_CERTIFICATE
         if not (chain or suite or refused):
             return None
         version, cipher = suite or (None, None)
         verified, verdict = None, 0
         if tls.verify:
-            if failure and failure.reason in DISTRUST:
+            if reason in DISTRUST:
                 verified = False
                 verdict = self.curl.getinfo(pycurl.SSL_VERIFYRESULT)
             elif suite:
@@ -328,7 +340,7 @@ class SilentTransfer(Transfer):
     def receive(self, sink: Sink) -> Failure | None:
         failure = self.perform()
         enough = sink.take_headers(self.curl.headers) or sink.take_body(self.curl.body)
-        if enough and not (failure and failure.reason in DISTRUST):
+        if enough and not (failure and failure.reason in _VOID):
             failure = None
         if len(self.curl.body) > LARGEST_BODY:
             sink.cut()
