@@ -262,7 +262,7 @@ class DocumentReader:
 def _real(path: Path) -> str:
     try:
         return os.path.realpath(path)
-    except FileNotFoundError:  # of the working folder: it was removed
+    except FileNotFoundError:  # the working folder was removed
         return str(path)
 
 

@@ -217,7 +217,7 @@ class _Load:
         node = MappingNode(top.source, top.line, top.column, entries)
         decoded = self._decoder.decode(self._forms.settings, node, (), inherited=False)
         if decoded is None:
-            return Settings()  # never seen: its problems are raised
+            return Settings()  # nobody uses these: load() raises the reported problems
         self._options_files.update(dict.fromkeys(decoded.files))
         self._secret_settings = every_form(decoded.secrets)
         settings: Settings = decoded.value

@@ -105,7 +105,7 @@ _WORDS: dict[str, Reading] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _TYPED_START = frozenset("+-.0123456789")
-# Bounded: int() refuses numbers of more than 4,300 digits, and nobody means them
+# Bounded, because int() refuses more than 4,300 digits; no setting needs so many
 _INTEGER = re.compile(r"[-+]?[0-9]{1,400}|0o[0-7]{1,400}|0x[0-9a-fA-F]{1,400}")
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]{1,400}|[0-9]{1,400}(?:\.[0-9]{0,400})?)(?:[eE][-+]?[0-9]{1,4})?"

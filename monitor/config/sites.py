@@ -1,4 +1,4 @@
-"""From the nodes of one site to its record: defaults below it, every rule of SPEC's site list."""
+"""Makes the record of one site from its nodes: applies defaults and checks every rule of a site."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping

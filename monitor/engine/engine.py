@@ -378,7 +378,7 @@ class Engine:
         self._lines.join(check)
 
     def _hand_to_threads(self, now: Seconds) -> None:
-        # Those first for whose answers failures are held
+        # Connectivity targets go first: failures of sites are held until they answer
         while self._probes.free > 0:
             target = self._connectivity.next_target(now)
             if target is None:

@@ -86,7 +86,7 @@ def _answer(curl: SilentCurl, order: Order, settings: Settings) -> HttpAnswer | 
     if more or not end or len(block) > _MOST_HEADER_BYTES or len(curl.body) > settings.max_body:
         return None
     if b"content-encoding" in block.lower():
-        return None  # transport unpacks; it also finds that the words are in another header's value
+        return None  # transport unpacks it, or finds that only a header's value has these words
     status_line, _, fields = block.partition(b"\n")
     parsed = parse_status_line(status_line)
     if parsed is None:

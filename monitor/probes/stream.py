@@ -386,6 +386,6 @@ def lost(transfer: Transfer, error: pycurl.error) -> Broken:
 
 
 def _broken(failure: Failure) -> Broken:
-    # To libcurl each of these connections is a new one, which a reset keeps from being made
+    # libcurl reports a reset here as a failed connect, although the connection was established
     reset = failure.reason is Reason.CONNECT_RESET
     return Broken(Reason.CONNECTION_LOST if reset else failure.reason, failure.message)

@@ -425,7 +425,7 @@ class _Intake:
     def _take_block(self, block: bytes) -> int | None:
         """Take the lines up to a blank one, with or without the end of the last of them."""
         if self.status:
-            return None  # the trailers'
+            return None  # fields after the answer's own headers are trailers
         status_line, _, fields = block.partition(b"\n")
         parsed = parse_status_line(status_line)
         if parsed is None:

@@ -20,7 +20,7 @@ class Told:
         proxy_is_nameless: Whether a proxy's certificate was accepted for its common name alone.
     """
 
-    # What most transfers leave as it is
+    # Defaults stand on the class, because most transfers change none of them
     tried = ""
     shortage = ""
     asked_for_certificate = False

@@ -67,7 +67,7 @@ class Transfer(ABC):
         lacks_close_notify: Whether the peer ended the connection without saying so over TLS.
     """
 
-    # What most transfers leave as it is
+    # Defaults stand on the class, because most transfers change none of them
     reusable = True
     lacks_close_notify = False
     _stopped = False
