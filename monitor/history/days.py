@@ -6,7 +6,7 @@ difference of two rows, and 90 days of a site are four rows.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from monitor.history.uptime import Sums
 
@@ -48,17 +48,29 @@ def unpack_days(data: bytes) -> list[Sums]:
     ]
 
 
-def total(before: Sums, days: Sequence[Sums]) -> Sums:
+def at_day(before: Sums, data: bytes, day: int) -> tuple[Sums, Sums]:
+    """
+    Return the sums of all days before one, and of that day, as far as it is summed up.
+
+    Args:
+        before: The sums of all days before the block.
+        day: Counted from the block's first.
+    """
+    earlier = list(_DAY.iter_unpack(data[: day * RECORD]))
+    if earlier:
+        up, down, maintenance, unknown, begun, flags = zip(*earlier, strict=True)
+        before = Sums(
+            before.up + sum(up),
+            before.down + sum(down),
+            before.maintenance + sum(maintenance),
+            before.unknown + sum(unknown),
+            before.begun + sum(begun),
+            was_down=bool(flags[-1] & 2),
+        )
+    its = unpack_days(data[day * RECORD : (day + 1) * RECORD])
+    return before, its[0] if its else Sums(was_down=before.was_down)
+
+
+def total(before: Sums, days: Iterable[Sums]) -> Sums:
     """Return the sums of all days before a block and these of it."""
-    if not days:
-        return before
-    up, down, maintenance, unknown, begun, _, _ = zip(*days, strict=True)
-    return Sums(
-        before.up + sum(up),
-        before.down + sum(down),
-        before.maintenance + sum(maintenance),
-        before.unknown + sum(unknown),
-        before.begun + sum(begun),
-        False,
-        days[-1].was_down,
-    )
+    return at_day(before, pack_days(days), BLOCK)[0]

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from monitor.clock import Clock
 from monitor.history import schema
-from monitor.history.days import BLOCK, RECORD, pack_days, total, unpack_days
+from monitor.history.days import BLOCK, RECORD, at_day, pack_days, unpack_days
 from monitor.history.journal import SLOTS, Gathered, milliseconds
 from monitor.history.ledger import first_of, sums_before
 from monitor.history.rollup import (
@@ -384,11 +384,7 @@ def _at_day(
     found = {site.id: (Sums(), Sums()) for site in sites}
     for row in _ask(connection, _last_block, sites, block=day // BLOCK):
         if row.site in found:
-            days = unpack_days(bytes(row.data))
-            at = day - row.block * BLOCK
-            before = total(sums_before(row), days[:at])
-            its = days[at] if at < len(days) else Sums(was_down=before.was_down)
-            found[row.site] = before, its
+            found[row.site] = at_day(sums_before(row), bytes(row.data), day - row.block * BLOCK)
     return found
 
 

@@ -156,8 +156,8 @@ rollups = Table(
     Column("level", SmallInteger, primary_key=True),
     Column("block", Integer, primary_key=True),
     Column("data", LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
 )
+"""With row numbers of SQLite's: without, rows above 1 KB would have pages of their own."""
 
 days = Table(
     "days",

@@ -5,8 +5,8 @@ What the history costs: bytes of a result, the writer's time for it, and questio
 
 First two hours of results of 200 sites are written by the writer as the daemon does it. Then a
 store is filled with summed-up days, spans and hourly rollups of so many sites (5,000) and days
-(365), and asked what pages and the API ask, each question by a reader of its own on a file of which
-the process has read nothing yet.
+(365), and asked what pages and the API ask, each question by a reader of its own that has read
+nothing yet.
 """
 
 import random

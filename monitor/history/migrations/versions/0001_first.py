@@ -105,7 +105,6 @@ def upgrade() -> None:
         sa.Column("level", sa.SmallInteger, primary_key=True),
         sa.Column("block", sa.Integer, primary_key=True),
         sa.Column("data", sa.LargeBinary, nullable=False),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "days",
