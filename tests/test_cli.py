@@ -399,10 +399,10 @@ def test_import_of_a_blackbox_file(tmp_path):
     ours.write_text(printed.output)
     assert CliRunner().invoke(cli, ["validate", str(ours)]).exit_code == 0
 
-    path.write_text("modules: {smtp: {prober: tpc}}")
+    path.write_text("modules: {smtp: {prober: tcp, timout: 5s}}")
     printed = CliRunner().invoke(cli, ["import", "blackbox", str(path)])
     assert printed.exit_code == 2
-    assert printed.stderr.startswith(f"{path}:1:26: modules.smtp.prober: must be http, tcp,")
+    assert printed.stderr.startswith(f"{path}:1:31: modules.smtp.timout: unknown option")
 
 
 @pytest.mark.parametrize("command", ["check good", "schema", "validate"])
