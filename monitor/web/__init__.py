@@ -1,1 +1,1 @@
-"""Our own HTTP; runs in a thread of its own."""
+"""The monitor's own web server; runs in a thread of its own."""

@@ -25,18 +25,18 @@ _BCRYPT_MAX = 72
 
 class Access:
     """
-    An ASGI application that lets through to another one whoever the web configuration admits.
+    An ASGI application that passes requests on to another one if the web configuration admits them.
 
-    bcrypt costs 50 ms and more on purpose, so one password at a time is compared, in a thread
-    beside the event loop, and those that proved right are remembered. After a wrong one there is a
-    pause, so that guessing costs a third of a core at most; and one address has few of the places
-    in the queue, so that whoever else comes for the first time has a turn soon.
+    bcrypt takes at least 50 ms on purpose, so passwords are compared one at a time, in a thread
+    beside the event loop, and correct ones are remembered. A pause follows each wrong one, so that
+    guessing costs at most a third of a core. One address gets few of the places in the queue, so
+    that clients from other addresses get their turn soon.
 
-    The mutable state is ``config``, which any thread may replace as a whole, and what belongs to
-    the event loop: the digests of the credentials that proved right, and who waits.
+    The mutable state is ``config``, which any thread may replace as a whole, and two things that
+    belong to the event loop: the digests of correct credentials, and the queue.
 
     Args:
-        is_free: Whether a decoded path is for everybody, beside the health endpoints.
+        is_free: Whether a decoded path needs no log-in; the health endpoints never do.
     """
 
     def __init__(
@@ -70,18 +70,18 @@ class Access:
     async def _refusal(
         self, header: str | None, users: Mapping[str, Secret], address: str
     ) -> Response | None:
-        """Return the answer to somebody who may not come in, or None."""
+        """Return the answer that refuses a request, or None if it is admitted."""
         credentials = _decoded(header)
         if credentials is None:
             return sentence("This monitor asks for a user name and a password.", 401, _CHALLENGE)
         user, password = credentials
         expected = (users.get(user) or self._substitute(user, users)).encode()
         # The hash is part of what is remembered: a new password makes the old one worthless.
-        # Keyed, so that how long the look-up takes says nothing about the password
+        # The digest is keyed, so that the time of the look-up says nothing about the password
         digest = self._digest(b"\0".join((user.encode(), expected, password)))
         if digest in self._proved:
             return None
-        # Whoever brings the same as somebody who waits already, waits with them
+        # Requests with the same credentials share one comparison
         comparison = self._comparisons.get(digest)
         if comparison is not None:
             same = await comparison
@@ -97,7 +97,7 @@ class Access:
         if not same or user not in users:
             return sentence("The user name or the password is wrong.", 401, _CHALLENGE)
         if len(self._proved) >= len(users):
-            self._proved.clear()  # what is left of former passwords
+            self._proved.clear()  # some are of former passwords
         self._proved.add(digest)
         return None
 
@@ -105,8 +105,8 @@ class Access:
         """
         Return the hash that an unknown user's password is compared with.
 
-        Always the same one of the users', who may have hashes of different cost: so how long it
-        takes tells nobody which names there are.
+        A name always gets the same user's hash. Hashes may differ in cost, so the time of the
+        comparison does not show which names exist.
         """
         number = int.from_bytes(self._digest(user.encode()))
         return list(users.values())[number % len(users)]
@@ -130,7 +130,7 @@ def _decoded(header: str | None) -> tuple[str, bytes] | None:
         return None
     try:
         user, colon, password = base64.b64decode(value.strip(), validate=True).partition(b":")
-        # bcrypt has never looked at more than 72 bytes; the library wants that said
+        # bcrypt has never used more than 72 bytes; the library refuses longer passwords
         return (user.decode(), password[:_BCRYPT_MAX]) if colon else None
     except ValueError:  # neither base64 nor UTF-8
         return None

@@ -1,4 +1,4 @@
-"""What answers are made of: plain sentences, and long texts in short pieces."""
+"""Builds answers: plain sentences, and long texts in short pieces."""
 
 import asyncio
 import hashlib
@@ -22,11 +22,11 @@ SAFE_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""What keeps a browser from doing anything with an answer but show it."""
+"""Headers that let a browser only display an answer."""
 
 _PIECE: Bytes = 32 * 1024
 _LARGEST_PIECE: Bytes = 128 * 1024
-"""What a connection holds for a client that does not read, about twice; larger saves nothing."""
+"""A connection holds about two of these for a client that does not read; larger saves nothing."""
 _GZIP_LEVEL = 1  # three times as fast as zlib's usual 6, and metrics shrink to a tenth all the same
 _GZIP_FORMAT = 31  # zlib's code for the gzip container with the largest window
 _VARY = "Accept, Accept-Encoding"
@@ -46,9 +46,9 @@ def streamed(
     pieces: Iterable[bytes],
 ) -> Response:
     """
-    Return a long answer that is made while it is sent, with gzip where the client wants it.
+    Return a long answer that is made while it is sent, with gzip if the client wants it.
 
-    Between the pieces other requests have their turn, so what makes one should be short.
+    Other requests get their turn between the pieces, so each piece should take little time.
     """
     headers = {"Content-Type": content_type, "Vary": _VARY}
     packed = wants_gzip(request.headers.getlist("accept-encoding"))
@@ -61,7 +61,7 @@ def streamed(
 
 
 def whole(pieces: Iterable[bytes]) -> bytes:
-    """Join the pieces of a page; for a thread beside the event loop, others get their turn."""
+    """Join the pieces of a page, in a thread beside the event loop, and let others run between."""
     joined = []
     for piece in gathered(pieces):
         joined.append(piece)
@@ -112,7 +112,7 @@ def wants_gzip(accept_encoding: Iterable[str]) -> bool:
 
 
 def in_writes(pieces: Iterable[bytes]) -> Iterator[bytes | memoryview]:
-    """Yield what is worth a write each: small pieces joined, large ones cut."""
+    """Yield pieces that are each worth a write: small ones joined, large ones cut."""
     for text in gathered(pieces):
         if len(text) <= _LARGEST_PIECE:
             yield text
@@ -147,7 +147,7 @@ def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
 async def _in_turns(pieces: Iterable[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
     for piece in pieces:
         yield piece
-        # A write that the socket takes at once suspends nothing, so others get their turn here:
-        # requests, and checks whose answers wait for this processor
+        # A write that the socket accepts at once does not suspend, so other requests get their
+        # turn here, as do checks whose answers wait for this processor
         os.sched_yield()
         await asyncio.sleep(0)

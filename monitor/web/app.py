@@ -1,4 +1,4 @@
-"""The web endpoints as a Starlette application; runs in the web thread, looks at the board only."""
+"""The web endpoints as a Starlette application; runs in the web thread and reads only the board."""
 
 import asyncio
 import functools
@@ -67,18 +67,18 @@ def create_app(
         scrape: ``(accept, sites)`` to the exposition of these sites, or of everything without any;
             raises LookupError with the name of a site that is not listed.
         reload: Asks the main thread to read the configuration again; the future brings the
-            problems, none of them when the new one runs.
+            problems, and is empty when the new configuration runs.
         config_text: The running configuration as YAML, secrets masked; called in a thread of its
             own.
         version: The monitor's, for the pages.
         probe_site: ``(accept, name)`` to the exposition of one site's last result; raises
-            LookupError where there is none. Without it there is no ``/probe``.
-        live: Checks targets that are not listed; without it ``/probe`` shows listed sites alone.
-        elsewhere: From a name that this daemon has not to who has the site; None for nobody.
-        history: What pages ask of the past; without it they show dashes.
-        status_pages: Answers for status pages and badges, where there are any.
-        scrapes: Of ``/metrics`` at a time; as many as other exporters allow by default.
-        on_scrape_refused: Called, in the web thread, for each one above that.
+            LookupError if it is missing. Without it, ``/probe`` does not exist.
+        live: Checks targets that are not listed; without it ``/probe`` shows only listed sites.
+        elsewhere: Returns which daemon has a site that this one lacks; None if no daemon has it.
+        history: Source of everything about the past; without it pages show dashes.
+        status_pages: Answers for status pages and badges, if any are configured.
+        scrapes: Scrapes of ``/metrics`` at a time; other exporters have the same default.
+        on_scrape_refused: Called in the web thread for each scrape above that limit.
     """
     endpoints = _Endpoints(
         board,
@@ -127,7 +127,7 @@ def create_app(
         middleware=middleware,
         exception_handlers={HTTPException: _http_error},
     )
-    # A site's name may end in a slash, and a redirect would be a second address for one thing
+    # A site's name may end in a slash, and a redirect would give one site two addresses
     app.router.redirect_slashes = False
     return app
 
@@ -203,7 +203,7 @@ class _Endpoints:
             check = live.start(query)
         except Refused as refused:
             raise HTTPException(refused.status, refused.text) from refused
-        # wait() leaves the future alone: a check is not stopped half-way by a client that goes away
+        # wait() does not cancel the future: the check goes on if the client disconnects
         await asyncio.wait([asyncio.wrap_future(check.reply)], timeout=check.patience)
         if check.reply.cancelled():
             raise HTTPException(503, "the monitor is stopping and starts no more checks")
@@ -255,7 +255,7 @@ class _Endpoints:
 
     async def _page(self, request: Request, make: Callable[[], Iterator[bytes]]) -> Response:
         body = await asyncio.to_thread(lambda: whole(make()))
-        # The foot of a page says when it was made, which makes no other page of it
+        # The footer says when the page was made; the tag leaves it out, or it would always change
         return tagged(
             request,
             "text/html; charset=utf-8",
@@ -310,7 +310,7 @@ class _Endpoints:
 
         return endpoint
 
-    # ------------------------------------------------------------ for whoever runs the monitor
+    # ------------------------------------------------------------ for operators of the monitor
 
     async def healthy(self, _: Request) -> Response:
         return sentence("Healthy")
@@ -321,7 +321,7 @@ class _Endpoints:
 
     async def reload(self, _: Request) -> Response:
         future = self._reload()
-        # wait() leaves the future alone: a client that goes away does not take the reload along
+        # wait() does not cancel the future: the reload goes on if the client disconnects
         await asyncio.wait([asyncio.wrap_future(future)], timeout=_RELOAD_PATIENCE)
         if future.cancelled():
             return sentence("The monitor is stopping and no longer reloads.", 503)
@@ -346,8 +346,8 @@ class _Endpoints:
 
 
 def _sites_json(entries: Iterator[Entry]) -> Iterator[bytes]:
-    # Site by site: one json.dumps over 10,000 sites would hold the GIL, and with it every probe's
-    # thread, for a tenth of a second and more
+    # Site by site: one json.dumps over 10,000 sites would hold the GIL for 0.1 s or more, and stop
+    # every probe's thread
     yield b'{"sites": ['
     for number, entry in enumerate(entries):
         yield (", " if number else "").encode() + json.dumps(site_json(entry.state)).encode()
@@ -358,8 +358,8 @@ def _targets_json(entries: Iterator[Entry], place: str, scheme: str) -> Iterator
     """
     Yield the target groups of Prometheus' HTTP service discovery, a group for each site.
 
-    What is scraped is this monitor, at the place where it was asked, for the site's last result;
-    ``instance`` is what the site checks, as it is with blackbox_exporter.
+    Prometheus scrapes this monitor, at the address of the request, for the site's last result;
+    ``instance`` is the target of the site, as with blackbox_exporter.
     """
     yield b"["
     for number, entry in enumerate(entries):
@@ -394,7 +394,7 @@ def _short(text: str) -> str:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101  what it is registered for
+    assert isinstance(error, HTTPException)  # noqa: S101  it is registered for these
     text = error.detail
     headers = dict(error.headers or {})
     if "Allow" in headers:
@@ -412,7 +412,7 @@ def _error(path: str, text: str, status: int, headers: dict[str, str] | None = N
 
 
 class _EveryAnswer:
-    """What holds for every answer: the headers that protect, and no traceback to a client."""
+    """Gives every answer the protecting headers, and no client a traceback."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -47,7 +47,7 @@ _LONGEST = 60
 @dataclass(frozen=True, slots=True)
 class BadgeAsked:
     """
-    What a path asks for.
+    The badge that a path asks for.
 
     Attributes:
         kind: ``status``, ``uptime`` or ``latency``.
@@ -69,7 +69,7 @@ class Badge:
 
 
 def asked_by(path: str) -> BadgeAsked | None:
-    """Return what a decoded path asks for; None where it is no badge's."""
+    """Return the badge that a decoded path asks for; None if it is not the path of a badge."""
     found = _PATH.fullmatch(path)
     if found is None or (found["window"] or "24h") not in WINDOWS:
         return None
@@ -84,7 +84,7 @@ def status_badge(state: SiteState) -> Badge:
 
 
 def uptime_badge(window: str, uptime: Uptime | None) -> Badge:
-    """Return the uptime with its coverage; the colour goes by the nines of the uptime."""
+    """Return the uptime with its coverage; the nines of the uptime decide the colour."""
     ratio = uptime.ratio if uptime else None
     if ratio is None:
         return Badge(f"uptime {window}", NO_DATA, _GREY)
@@ -133,5 +133,5 @@ def as_svg(badge: Badge) -> str:
 
 
 def _width(text: str) -> int:
-    # No typeface is at hand to be measured: the text is stretched to a width that is about right
+    # There is no font to measure: the text is stretched to an estimated width
     return round(sum(_LETTER / 2 if one in _NARROW else _LETTER for one in text)) + 2 * _PADDING

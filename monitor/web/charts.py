@@ -1,8 +1,8 @@
 """
 Pictures of the past as SVG paths: bars of days, curves of latency. Pure; templates draw them.
 
-A path that goes on for many days is one dashed line, so that 5,000 sites that were up for 90 days
-do not cost 450,000 rectangles.
+A run of equal days is one dashed path, so that 5,000 sites that were up for 90 days do not cost
+450,000 rectangles.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,27 +16,27 @@ from monitor.past import Day, LatencyPoint, Span, Uptime
 from monitor.web.words import show_day, show_ratio, show_span, show_time
 
 NINES: Sequence[float] = (0.999, 0.99, 0.95)
-"""What divides good from fair, fair from poor, and poor from bad."""
+"""The limits between good and fair, fair and poor, poor and bad."""
 
 DAY_WIDTH = 4
 DAY_HEIGHT = 20
 _HARM = (5, 10, 15, DAY_HEIGHT)
-"""How much of a day's bar is down's colour, by the nines that it kept."""
+"""How much of a day's bar has the colour of down, by the nines of the day."""
 
 SCALE = 1000
-"""Both axes of a curve run from 0 to it; the drawing is stretched to its place."""
+"""Both axes of a curve run from 0 to this; the page stretches the drawing to fit."""
 _STEPS = (1, 2, 5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayBars:
     """
-    One bar a day, oldest first; each text is an SVG path, empty where there is nothing of it.
+    One bar a day, oldest first; each text is an SVG path, empty if there are no such days.
 
     Attributes:
         up: Days with an observation, dashed.
-        down: What of them was down, in stripes whose height is by the nines.
-        maintenance: Days that were maintenance and nothing else, dashed.
+        down: The days with downtime, as stripes; the nines of the day decide the height.
+        maintenance: Days with nothing but maintenance, dashed.
         unseen: Days without an observation, dashed.
         uptime: Of all days together.
         summary: The same in words.
@@ -52,7 +52,7 @@ class DayBars:
 
     @property
     def svg(self) -> Markup:
-        """The picture, which names itself to a screen reader; empty where there are no days."""
+        """The picture with a name for screen readers; empty if there are no days."""
         if not self.width:
             return Markup()
         kinds = ("unseen", "maintenance", "up", "down")
@@ -66,10 +66,10 @@ class DayBars:
 
 def bars_of(days: Mapping[str, Sequence[Day]]) -> Callable[[str], DayBars]:
     """
-    Return a function from a site's name to its bars; those of a site without days have no width.
+    Return a function from a site's name to its bars; a site without days has bars of no width.
 
-    Sites that had the same days, which are most of those that had no downtime, are drawn once: a
-    history makes one object of what is equal.
+    Sites with the same days are drawn once; that is most sites without downtime, since a history
+    returns one object for equal days.
     """
     drawn: dict[tuple[int, ...], DayBars] = {}
 
@@ -90,7 +90,7 @@ def day_bars(days: Sequence[Day]) -> DayBars:
     kind_before, begun = "", 0
     window = up = down = 0.0
     outages = 0
-    # As few steps as can be: a status page of 500 sites goes through here 45,000 times
+    # As few steps as possible: a status page of 500 sites goes through here 45,000 times
     for place, day in enumerate(days):
         seen = day.uptime
         day_up, day_down = seen.up, seen.down
@@ -165,7 +165,7 @@ def harmed_days(days: Sequence[Day]) -> list[HarmedDay]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A line of the grid, at so many percent from the left or the top, and what it is called."""
+    """A line of the grid: its distance from the left or the top in percent, and its label."""
 
     at: float
     text: str
@@ -227,8 +227,7 @@ def _curve(
             continue
         x = round((min(max(moment + step / 2, begin), end) - begin) / (end - begin) * SCALE)
         y = round(SCALE * (1 - value / top))
-        # Across a gap there is nothing to join; a point alone is a line of no length, whose ends
-        # are round
+        # Points are not joined across a gap; a single point is a line of no length with round ends
         goes_on = before is not None and moment - before < 1.5 * step
         parts.append(f"{'L' if goes_on else 'M'}{x} {y}{'' if goes_on else 'h0'}")
         before = moment

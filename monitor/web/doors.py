@@ -16,12 +16,12 @@ from monitor.model import Seconds
 from monitor.web.listen import parse_listen
 
 SOCKET_MODE = 0o660
-"""Of a Unix socket's file: connecting needs the right to write, and owner and group have it."""
+"""Mode of a Unix socket's file: connecting needs write permission; owner and group have it."""
 
 _BACKLOG = 128
 _KNOCK: Seconds = 1.0
 _PATIENCE: Seconds = 2.0
-"""How long a folder may be locked: others knock, and make a socket in no time."""
+"""How long a folder may stay locked: another daemon holds the lock only to make its socket."""
 _GLANCE: Seconds = 0.01
 _NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
@@ -33,7 +33,7 @@ class Listener:
 
     Attributes:
         address: HOST:PORT with the real port, or unix:PATH.
-        remove: Takes away what a closed socket would leave behind.
+        remove: Removes the file that a closed socket would leave behind.
     """
 
     socket: socket.socket
@@ -41,7 +41,7 @@ class Listener:
     remove: Callable[[], None]
 
     def close(self) -> None:
-        # The file first: from then on a client that tries finds nobody, and not a dead door
+        # The file goes first, so that no client finds the file of a closed socket
         self.remove()
         self.socket.close()
 
@@ -54,7 +54,7 @@ def listen_on(addresses: Sequence[str]) -> tuple[Listener, ...]:
         addresses: Each as parse_listen reads it.
 
     Raises:
-        StartupError: One of them cannot be had; nothing is left open.
+        StartupError: An address cannot be used; nothing is left open.
     """
     with ExitStack() as opened:
         listeners = []
@@ -96,7 +96,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
         yield _every_address(port)
         return
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    # localhost is two addresses, and where IPv6 is switched off only one of them can be had
+    # localhost is two addresses; where IPv6 is switched off, only one of them works
     refused: OSError | None = None
     bound = 0
     for family, address in dict.fromkeys((one[0], one[4]) for one in found):
@@ -139,7 +139,7 @@ def _unix(text: str, path: Path) -> Iterator[Listener]:
         with _alone_in(path.parent):
             _clear(path, text)
             sock.bind(str(path))
-            # Nobody gets in before listen(), so nobody does with the wrong permissions
+            # No client can connect before listen(), so none connects under the wrong permissions
             path.chmod(SOCKET_MODE)
             sock.listen(_BACKLOG)
         sock.setblocking(False)
@@ -158,7 +158,7 @@ def _unix(text: str, path: Path) -> Iterator[Listener]:
         raise _refusal(text, error, advice.get(error.errno or 0, "")) from error
 
     def remove() -> None:
-        # By now it may be that of a daemon that was started in our place
+        # By now the file may belong to a daemon that replaced this one
         with suppress(OSError):
             if _identity(path) == ours:
                 path.unlink()
@@ -171,11 +171,11 @@ def _alone_in(folder: Path) -> Iterator[None]:
     """
     Keep other daemons from making sockets in the folder meanwhile.
 
-    Before a socket listens it looks like a dead daemon's, and another one would remove it. What is
-    locked is the folder itself, so that no file of a lock is left behind.
+    A socket that does not listen yet looks like a dead daemon's, and another daemon would remove
+    it. The lock is on the folder itself, so that no lock file is left behind.
 
     Raises:
-        BlockingIOError: Somebody keeps it locked, and not for a moment.
+        BlockingIOError: The folder stays locked for too long.
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -198,8 +198,8 @@ def _clear(path: Path, text: str) -> None:
     Remove the socket file that a daemon left when it died.
 
     Raises:
-        StartupError: Somebody listens there, or it is no socket.
-        OSError: It cannot be told, or not be removed.
+        StartupError: A process listens there, or it is not a socket.
+        OSError: It cannot be examined or removed.
     """
     try:
         mode = path.lstat().st_mode
@@ -218,7 +218,7 @@ def _clear(path: Path, text: str) -> None:
             path.unlink(missing_ok=True)
             return
         except (BlockingIOError, TimeoutError):
-            pass  # its queue is full, so it has one
+            pass  # its queue is full, so a process listens
     raise StartupError(
         f"cannot listen on {text}: another program listens there; stop it, or choose another"
         " with --listen"

@@ -1,4 +1,4 @@
-"""A failure as text for people: all that ``report`` has of it, one indented line each."""
+"""A failure as text for people: everything ``report`` knows of it, on indented lines."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +11,9 @@ _IN_THE_HEADLINE = ("site", "up", "reason", "message", "time")
 
 def evidence(result: Result) -> str:
     """
-    Return of a failure a headline and what was seen, down to the beginning of the body.
+    Return a headline for a failure and what was seen, down to the beginning of the body.
 
-    Sites write parts of this, so control characters are spelt out: they could drive a terminal.
+    Sites write parts of this, so control characters are escaped: they could drive a terminal.
     """
     form = result_json(result)
     headline = f"{form['time']} {form['reason']}: {form['message']}"

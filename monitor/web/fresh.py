@@ -1,4 +1,4 @@
-"""Answers that are good for some seconds, and are made once for everybody who asks meanwhile."""
+"""Answers that stay valid for some seconds, and are made once for all who ask in that time."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -11,12 +11,12 @@ _Made = TypeVar("_Made")
 
 class Fresh:
     """
-    Keeps what is costly to make, so that a crowd of readers costs what one costs.
+    Keeps what is costly to make, so that many readers cost no more than one.
 
     The mutable state is the tasks and when they ended; it belongs to one event loop.
 
     Args:
-        most: How many are kept; the one that was made first goes.
+        most: How many answers are kept; the oldest is dropped first.
     """
 
     def __init__(self, good_for: Seconds, most: int) -> None:
@@ -27,9 +27,9 @@ class Fresh:
 
     async def get(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
         """
-        Return what there is under the key, or what *make* returns in a thread of its own.
+        Return the answer kept under the key, or what *make* returns in a thread of its own.
 
-        Whatever *make* raises is raised to all who waited for it, and is not kept.
+        An exception of *make* is raised for all who waited, and is not kept.
         """
         task = self._tasks.get(key)
         ended = self._ended.get(key)
@@ -40,7 +40,7 @@ class Fresh:
             task.add_done_callback(lambda done: self._note(key, done))
             while len(self._tasks) > self._most:
                 self._forget(next(iter(self._tasks)))
-        # A client that goes away does not take along what others wait for
+        # A client that disconnects must not cancel what others wait for
         made: _Made = await asyncio.shield(task)
         return made
 

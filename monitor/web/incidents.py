@@ -1,15 +1,15 @@
 """
 From down spans to the incidents of a status page. Pure.
 
-An incident is opened by the first site of the page that goes down, goes on while others follow, and
-is over when all of them are up:
+The first site of the page that goes down opens an incident; it lasts while others follow, and ends
+when all of them are up:
 
     shop    ──────▼▼▼▼▼▼▼▼──────────────▼▼▼──
     search  ─────────▼▼▼▼▼▼▼▼▼──────────────
                   └── one ───┘          └2─┘
 
-Its identifier is made of the page and of when it began, so it is the same after a restart, on
-another machine, and while sites join it.
+Its identifier is made from the page and the time of its beginning, so it stays the same after a
+restart, on another machine, and while sites join.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ class Incident:
 
     @property
     def down(self) -> tuple[str, ...]:
-        """The sites that are still down, none once it is over."""
+        """The sites that are still down; empty once it is over."""
         state = {turn.site: turn.down for turn in self.turns}
         return tuple(site for site in self.sites if state[site])
 
@@ -68,8 +68,7 @@ def incidents(spans: Iterable[Span]) -> list[Incident]:
     together: list[Span] = []
     end: Timestamp | None = None
     for span in ordered:
-        # A site that goes down in the moment in which the last one comes up leaves no moment
-        # without an outage
+        # If a site goes down at the moment the last one comes up, the outage has no gap
         if together and end is not None and span.begin > end:
             found.append(_incident(together, end))
             together = []
@@ -106,7 +105,7 @@ def _later(one: Timestamp | None, other: Timestamp | None) -> Timestamp | None:
 def _incident(spans: Sequence[Span], end: Timestamp | None) -> Incident:
     turns = [Turn(time=one.begin, site=one.site, down=True) for one in spans]
     turns += [Turn(time=one.end, site=one.site, down=False) for one in spans if one.end is not None]
-    # Of what happens in one moment, the end comes last: a site may go down as another comes up
+    # At the same moment, recoveries sort last: a site may go down as another comes up
     turns.sort(key=lambda one: (one.time, not one.down, natural_key(one.site)))
     return Incident(
         begin=spans[0].begin,

@@ -1,4 +1,4 @@
-"""What is decided about a request before anybody looks into it."""
+"""Decides on a request before any endpoint sees it: its size, and how many run at a time."""
 
 import re
 from collections import Counter
@@ -21,7 +21,7 @@ _ABSOLUTE = re.compile(rb"https?://[^/?#]*(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Intake:
-    """An ASGI application that passes requests on in the form that all others expect."""
+    """An ASGI application that passes requests on in origin form, and refuses large bodies."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,7 +30,7 @@ class Intake:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # h11 has made sure that it is a number of at most 20 digits
+        # h11 has checked that it is a number of at most 20 digits
         if int(Headers(scope=scope).get("content-length", "0")) > LARGEST_BODY:
             limit = f"limit {LARGEST_BODY} bytes"
             text = f"The request body is too large ({limit}); no endpoint reads a body."
@@ -41,10 +41,10 @@ class Intake:
 
 class Places:
     """
-    How many may be here at a time, in all and from one address; belongs to the event loop.
+    Limits how many requests run at a time, in all and from one address; for the event loop.
 
-    One address has few of the places, so that a client which is slow, or comes too often, leaves
-    room for others.
+    One address gets only a part of the places, so that a slow or busy client leaves room for
+    others.
     """
 
     def __init__(self, most: int, *, of_one: int) -> None:
@@ -61,7 +61,7 @@ class Places:
 
     @contextmanager
     def take(self, address: str) -> Iterator[None]:
-        """Hold a place as long as the block lasts."""
+        """Hold a place until the block ends."""
         self._taken[address] += 1
         try:
             yield
@@ -73,10 +73,9 @@ class Places:
 
 class AtMost:
     """
-    An ASGI application that answers so many requests at a time; more are told to come back.
+    An ASGI application that answers a limited number of requests at a time, and others with 503.
 
-    A request counts until the last byte of its answer is on its way. Those of one address get half
-    of the places.
+    A request counts until the last byte of its answer is sent. One address gets half of the places.
     """
 
     def __init__(self, app: ASGIApp, most: int, on_refused: Callable[[], None]) -> None:
@@ -96,13 +95,13 @@ class AtMost:
 
 
 def address_of(scope: Scope) -> str:
-    """Return the client's IP address; those at a Unix socket have none to tell them apart."""
+    """Return the client's IP address; clients of a Unix socket all share one value."""
     client = scope.get("client")
     return client[0] if client else ""
 
 
 def _in_origin_form(scope: Scope) -> Scope:
-    """Take the authority off a target in absolute form, which RFC 9112, 3.2.2, allows."""
+    """Remove the authority from a target in absolute form, which RFC 9112, 3.2.2, allows."""
     found = _ABSOLUTE.fullmatch(scope["raw_path"])
     if found is None:
         return scope

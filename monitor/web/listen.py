@@ -9,7 +9,7 @@ from monitor.grammar import LARGEST_PORT
 
 _HOST_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})", re.ASCII)
 _UNIX = "unix:"
-_LONGEST_PATH = 107  # what struct sockaddr_un has room for, its final zero aside
+_LONGEST_PATH = 107  # the room in struct sockaddr_un without its final zero
 
 
 class Listen(NamedTuple):
@@ -29,10 +29,10 @@ class Listen(NamedTuple):
 
 def parse_listen(text: str) -> Listen:
     """
-    Read HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH; the host ``*`` is none.
+    Read HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH; the host ``*`` means every address.
 
     Raises:
-        StartupError: It is none of these.
+        StartupError: The text has another form.
     """
     if text.startswith(_UNIX):
         path = text.removeprefix(_UNIX)
@@ -54,7 +54,7 @@ def parse_listen(text: str) -> Listen:
 
 def _may_be_a_name(host: str) -> bool:
     try:
-        host.encode("idna")  # as a look-up does, which raises nothing but this where it fails
+        host.encode("idna")  # a look-up does this too, and would raise the same error
     except UnicodeError:
         return False
     return True

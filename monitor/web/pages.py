@@ -1,4 +1,4 @@
-"""The pages for people: what the templates need, worked out of the states."""
+"""The pages for people: prepares from the states what the templates need."""
 
 import math
 from collections import Counter
@@ -19,7 +19,7 @@ from monitor.web.render import ORDER, Renderer, encoded
 from monitor.web.words import show_span, show_time, show_uptime
 
 _ROWS = 250
-"""On one page. More is read by nobody, and 10,000 rows would cost a browser what ten do not."""
+"""Rows on one page. Nobody reads more, and 10,000 rows would slow a browser down."""
 _REFRESH: Seconds = 30
 _UPTIME_WINDOWS = (
     ("24 hours", DAY),
@@ -33,7 +33,7 @@ _LATENCY_WINDOWS = (
     ("30 days", 30 * DAY, 2 * 3600.0),
     ("1 year", 365 * DAY, DAY),
 )
-"""What a site's page draws: a name, a window, and the step of its points."""
+"""The charts on a site's page: a name, a window, and the step of the points."""
 _MOST_OUTAGES = 50
 _RANK = {status: rank for rank, status in enumerate(ORDER)}
 
@@ -52,7 +52,7 @@ _FACTS = {
     "Health": "serving_status",
     "Content": "content_sha256",
 }
-"""What the site page shows of report.result_json, by its labels."""
+"""The parts of report.result_json that the site page shows, by label."""
 
 _STROKE = 4  # the strip's units from one result to the next
 _TALLEST = 16
@@ -93,7 +93,7 @@ class Group:
     Sites with a heading.
 
     Attributes:
-        size: Of the whole group, as ``down`` is; the page may have room for a part of it.
+        size: Sites in the whole group; ``down`` counts it too. The page may show only a part.
         rows: Made while the page is written.
     """
 
@@ -126,10 +126,10 @@ class Bar:
 
 class Pages:
     """
-    Makes the pages, in pieces; asks the history first, so not on the event loop.
+    Makes the pages in pieces; asks the history first, so it must not run on the event loop.
 
     Attributes:
-        security_policy: The Content-Security-Policy under which they look as they should.
+        security_policy: The Content-Security-Policy that the pages need to look right.
     """
 
     def __init__(self, version: str, clock: Clock, recall: Recall) -> None:
@@ -155,8 +155,8 @@ class Pages:
         Args:
             state: Show only sites in this state.
             search: Show only sites with this in their name, target, group or labels.
-            refresh: Whether the page has itself loaded again now and then.
-            page: Which one of those that the sites take, from 1; above the last it is the last.
+            refresh: Whether the page reloads itself now and then.
+            page: Number of the page, from 1; a number above the last means the last.
         """
         states = [entry.state for entry in entries]
         counts = Counter(one.shown for one in states)
@@ -194,13 +194,13 @@ class Pages:
         )
 
     def _groups(self, states: Iterable[SiteState], page: int, now: Timestamp) -> list[Group]:
-        """Return what one page has of the groups, those with something down first."""
+        """Return the groups, or parts of them, on one page; those with a site down come first."""
         first, end = (page - 1) * _ROWS, page * _ROWS
         found: list[tuple[str, list[SiteState], list[SiteState]]] = []
         begun = 0
         for name, group in _ordered(states):
             if first < begun + len(group) and begun < end:
-                # Two stable sorts: one by pairs would hold the GIL, and so the probes, for longer
+                # Two stable sorts: one sort by pairs would hold the GIL, and stop probes, longer
                 group.sort(key=lambda one: natural_key(one.site.name))
                 group.sort(key=lambda one: _RANK[one.shown])
                 found.append((name, group, group[max(0, first - begun) : end - begun]))
@@ -223,7 +223,7 @@ class Pages:
         Return a site's page.
 
         Args:
-            root: The relative way from that page to the status page.
+            root: The relative path from that page to the status page.
         """
         now = self._clock.time()
         last = state.finished
@@ -269,7 +269,7 @@ class Pages:
 
 
 def _ordered(states: Iterable[SiteState]) -> Iterator[tuple[str, list[SiteState]]]:
-    """Yield the groups: what has something down first, then by name, what has no name last."""
+    """Yield the groups: those with a site down first, then by name, the one without a name last."""
     members: dict[str, list[SiteState]] = {}
     for state in states:
         members.setdefault(state.site.group, []).append(state)
@@ -307,7 +307,7 @@ def _row(state: SiteState, now: Timestamp, days: DayBars) -> Row:
 
 
 def _why(last: Result | None) -> tuple[str, str]:
-    """Return the reason and the message of a check that was not up; nothing of one that was."""
+    """Return the reason and the message of a check that was not up; both empty if it was up."""
     if last is None:
         return "", "not checked yet"
     if last.analysis is None:
@@ -346,7 +346,7 @@ def _waterfall(result: Result) -> list[Bar]:
 
 
 def _facts(result: Result) -> dict[str, str]:
-    """Return what the last check saw, as labels and short texts."""
+    """Return what a check saw, as labels and short texts."""
     form = result_json(result)
     facts = {label: form[key] for label, key in _FACTS.items()}
     return {

@@ -1,8 +1,8 @@
 """
-What programs ask of the past: uptime, latency, results, outages; JSON, or CSV for tables.
+The past for programs: uptime, latency, results, outages; as JSON, and tables also as CSV.
 
-The history is asked in threads beside the event loop. Where it cannot answer, the answer is 503:
-nothing would look like "no outages".
+Threads beside the event loop ask the history. If it cannot answer, the answer is 503: an empty one
+would look like "no outages".
 """
 
 import asyncio
@@ -33,7 +33,7 @@ _MOST_WINDOWS = 20
 _DAY: Seconds = 86400.0
 _POINTS = 200
 _MOST_POINTS = 11_000
-"""As many as Prometheus answers with."""
+"""The same limit as in Prometheus."""
 _STEPS: tuple[Seconds, ...] = (60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
 _RESULTS = 100
 _MOST_RESULTS = 10_000
@@ -45,7 +45,7 @@ _Answer = TypeVar("_Answer")
 
 
 class PastApi:
-    """The endpoints; each is given a site's name that was looked up, where it is about one."""
+    """The endpoints; one that is about a site gets a name that was looked up already."""
 
     def __init__(self, board: StatusBoard, history: History | None, clock: Clock) -> None:
         self._board = board
@@ -162,7 +162,7 @@ class PastApi:
             raise HTTPException(503, str(error)) from error
 
     def _sites(self, request: Request) -> dict[str, str]:
-        """Return the groups of the sites that a query is about, by name, in the list's order."""
+        """Return the group of each site that a query is about, by name, in the list's order."""
         query = request.query_params
         states = [entry.state for entry in self._board.entries()]
         found = {one.site.name: one.site.group for one in states}
@@ -199,7 +199,7 @@ _RESULT = ("time", "up", "duration_seconds", "reason")
 
 
 def uptime_json(uptime: Uptime | None, window: Seconds) -> dict[str, Any]:
-    """Return the one form of an uptime; without any observation it is null, never 1."""
+    """Return the JSON form of an uptime; without any observation it is null, never 1."""
     known = uptime or Uptime(window=window, up=0, down=0)
     return {
         "uptime": known.ratio,

@@ -1,8 +1,8 @@
 """
-``/probe?target=``: what is asked, what comes back, and the report that ``debug=true`` wants.
+``/probe?target=``: the request, the answer, and the report for ``debug=true``.
 
-The contract is blackbox_exporter's: 200 also when the probe failed, and a failure is
-``probe_success 0``. Whatever keeps a probe from being made has a status and a sentence.
+The contract is blackbox_exporter's: the status is 200 even if the probe fails, and a failure is
+``probe_success 0``. If no probe can be made, the answer is another status and a sentence.
 """
 
 from collections.abc import Iterator
@@ -24,11 +24,11 @@ from monitor.protocols.facets import facet_of
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeQuery:
     """
-    What a request says; None is a parameter that is not there.
+    The parameters of a request; None stands for a missing one.
 
     Attributes:
         hostname: The name to ask for, in Host and TLS, whatever the target is.
-        scrape_timeout: Prometheus' header, as it stands.
+        scrape_timeout: The text of Prometheus' header.
     """
 
     target: str | None = None
@@ -53,8 +53,8 @@ class LiveCheck:
 
     Attributes:
         module_text: The module as YAML, without secrets.
-        reply: Brings the result; is cancelled where the monitor stops before.
-        patience: How long to wait for it: the check's timeout, and what comes before and after.
+        reply: Brings the result; is cancelled if the monitor stops first.
+        patience: How long to wait for it: the check's timeout plus the time before and after.
     """
 
     site: Site
@@ -65,7 +65,7 @@ class LiveCheck:
 
 
 class Live(Protocol):
-    """Whoever makes such checks; neither method waits."""
+    """Makes such checks; neither method waits."""
 
     def start(self, query: ProbeQuery) -> LiveCheck:
         """Begin a check; raises Refused."""
@@ -78,7 +78,7 @@ class Live(Protocol):
 
 
 def debug_text(check: LiveCheck, result: Result, series: bytes) -> bytes:
-    """Return the report in three blocks, which people and scripts look for by their headings."""
+    """Return the report in three blocks; people and scripts find them by their headings."""
     logs = "".join(f"{line}\n" for line in _log_lines(check, result))
     return b"".join(
         (
@@ -91,7 +91,7 @@ def debug_text(check: LiveCheck, result: Result, series: bytes) -> bytes:
 
 
 def _log_lines(check: LiveCheck, result: Result) -> Iterator[str]:
-    """Yield the check step by step, with the messages that blackbox_exporter has for them."""
+    """Yield the steps of the check with blackbox_exporter's messages for them."""
     seen = result.observation
     failure = seen.failure
     moment = datetime.fromtimestamp(seen.time, UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""What a status page shows its readers, worked out of states, the past and what is written."""
+"""What a status page shows its readers; made from states, the past and the configuration."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,12 +19,12 @@ from monitor.web.words import show_span
 Planned: TypeAlias = Callable[
     [tuple[Window, ...], Timestamp], Sequence[tuple[Timestamp, Timestamp]]
 ]
-"""From windows and a moment to when each is open now or next: begin and end."""
+"""Takes windows and a moment; returns for each when it is open now or next: begin and end."""
 
 MOST_INCIDENTS = 50
-"""On a page, in its feed and its API."""
+"""The limit on a page, in its feed and its API."""
 _FIRST_LOOK: Seconds = 6 * DAY
-"""Where so much happens that this has enough of it, the rest need not be read."""
+"""If this time holds enough incidents for the page, the rest need not be read."""
 _FURTHEST_BACK: Seconds = 10 * 365 * DAY
 _MAJOR = 0.5
 
@@ -35,8 +35,8 @@ class Component:
     One site as the readers see it.
 
     Attributes:
-        id: The same on every page, and for ever; a site that was renamed keeps it by ``was``.
-        latency: The median of its last checks that were up; None where it is not to be shown.
+        id: The same on every page, for ever; a renamed site keeps it by ``was``.
+        latency: The median of its last checks that were up; None if the page must not show it.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Sites under one heading; those without one have an empty name."""
+    """Sites under one heading; the name is empty for sites without a heading."""
 
     name: str
     components: tuple[Component, ...]
@@ -57,7 +57,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    """A window that is open or comes next, and the sites it is of."""
+    """A window that is open or comes next, and its sites."""
 
     begin: Timestamp
     end: Timestamp
@@ -70,10 +70,10 @@ class View:
     A page as it stands.
 
     Attributes:
-        incidents: Of the last 90 days, and what lasts longer, newest first; at most
-            MOST_INCIDENTS.
-        maintenance: What is under way or planned, the next first.
-        announcements: Those that have been made, newest first.
+        incidents: Incidents of the last 90 days, and older ones that still last, newest first;
+            at most MOST_INCIDENTS.
+        maintenance: Maintenance under way or planned, the next first.
+        announcements: Announcements made so far, newest first.
     """
 
     page: StatusPage
@@ -95,7 +95,7 @@ class View:
         return announcement.end is None or announcement.end > self.now
 
     def impact(self, down: int) -> str:
-        """Return how bad it is that so many components are down, in Statuspage's words."""
+        """Return Statuspage's word for how bad it is that this many components are down."""
         total = len(self.components)
         if not down:
             return "none"
@@ -105,7 +105,7 @@ class View:
 
 
 class PublicView:
-    """Makes the views; asks the history, so not on the event loop."""
+    """Makes the views; asks the history, so it must not run on the event loop."""
 
     def __init__(self, board: StatusBoard, recall: Recall, planned: Planned, clock: Clock) -> None:
         self._board = board
@@ -160,10 +160,10 @@ class PublicView:
 
     def _incidents(self, names: Sequence[str], now: Timestamp) -> list[Incident]:
         """
-        Return the newest MOST_INCIDENTS of the last 90 days, and what lasts longer.
+        Return the newest MOST_INCIDENTS of the last 90 days, and older ones that still last.
 
-        An incident that begins within the time that is looked at is whole. What was going on at
-        its beginning may have begun earlier, with another site.
+        An incident that begins within the time that was read is complete. One that was under way
+        at the start of that time may have begun earlier, with another site.
         """
         back = _FIRST_LOOK
         while True:

@@ -1,7 +1,7 @@
 """
-Status pages with their feeds and API, and badges: what of it there is, who may see it, its answers.
+Status pages with their feeds and API, and badges: which exist, who may see them, their answers.
 
-What is not public is not told apart, for strangers, from what does not exist.
+A stranger gets the same answer for what is not public as for what does not exist.
 """
 
 import json
@@ -49,7 +49,7 @@ _PAGE_GOOD_FOR: Seconds = 5.0
 _BADGE_GOOD_FOR: Seconds = 60.0
 _MOST_PAGES = 64
 _MOST_BADGES = 4096
-_SHIELDS_GOOD_FOR: Seconds = 300.0  # the least that Shields keeps to
+_SHIELDS_GOOD_FOR: Seconds = 300.0  # the shortest time that Shields accepts
 _METHODS = ("GET", "HEAD")
 _NOTHING = "There is nothing here."
 
@@ -57,10 +57,10 @@ _NOTHING = "There is nothing here."
 @dataclass(frozen=True, slots=True)
 class _PageAsked:
     """
-    What of a page a path asks for.
+    The page, and the part of it, that a path asks for.
 
     Attributes:
-        part: Empty for the page itself, ``/`` for the page with a slash too much, else what lies
+        part: Empty for the page itself, ``/`` for the page with a slash too many, else the path
             below it.
     """
 
@@ -92,7 +92,7 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A page that was made: for the feed and the API, and as it is sent."""
+    """A page that was made: its view, for the feed and the API, and its HTML, ready to be sent."""
 
     view: View
     html: bytes
@@ -133,7 +133,7 @@ class StatusPages:
         Return the answer; None where there is nothing at this path.
 
         Args:
-            to_strangers: Whether only that is there which is public.
+            to_strangers: Whether to answer only for what is public.
         """
         path = request.scope["path"]
         asked = self._asked(path)
@@ -149,7 +149,7 @@ class StatusPages:
         return await self._page(request, asked)
 
     def is_public(self, path: str) -> bool:
-        """Return whether a path is to be answered without a log-in; any thread may ask."""
+        """Return whether a path needs no log-in; any thread may ask."""
         asked = self._asked(path)
         if isinstance(asked, _PageAsked):
             return asked.page.public
@@ -189,7 +189,7 @@ class StatusPages:
         if page.public:
             headers["Cache-Control"] = f"public, max-age={_PAGE_GOOD_FOR:.0f}"
         if not asked.part:
-            # The foot says when the page was made, which makes no other page of it
+            # The footer says when the page was made; with it the tag would always change
             tag = tag_of(made.html.rpartition(b"<footer>")[0])
             return tagged(request, "text/html; charset=utf-8", made.html, tag=tag, headers=headers)
         if page.public:
@@ -284,12 +284,12 @@ class StatusPages:
     def _latency_badge(self, site: str, window: str) -> Badge:
         now, length = self._clock.time(), WINDOWS[window]
         points = self._recall.latency(site, now - length, now, length)
-        # Steps may lie on a grid, and the window over two of them
+        # Steps may lie on a grid, so the window may overlap two of them
         return latency_badge(window, max(points, key=_count, default=None))
 
 
 class Visitors:
-    """An ASGI application that answers for status pages and badges, and another for all else."""
+    """An ASGI application that answers for status pages and badges; another answers the rest."""
 
     def __init__(self, app: ASGIApp, pages: StatusPages) -> None:
         self._app = app
@@ -303,7 +303,7 @@ class Visitors:
 
 
 class Strangers:
-    """An ASGI application that has nothing but what is public; all else does not exist."""
+    """An ASGI application that serves only what is public; everything else does not exist."""
 
     def __init__(self, pages: StatusPages) -> None:
         self._pages = pages
@@ -321,7 +321,7 @@ def _is_part(below: str) -> bool:
 
 
 def _url_of(request: Request, page: StatusPage) -> str:
-    """Return where the reader found the page, by what they asked."""
+    """Return the URL at which the reader asked for the page."""
     host = request.headers.get("host")
     return f"{request.scope['scheme']}://{host}{page.path}" if host else page.path
 

@@ -1,7 +1,7 @@
 """
-What pages and badges ask of the past; in threads beside the event loop, since it may be far away.
+The past for pages and badges; asked in threads beside the event loop, since it may be far away.
 
-Without a history, or while it fails, there is nothing to show, and nothing is shown as 100 %.
+Without a history, or while it fails, pages show no past, and never 100 % instead.
 """
 
 import logging
@@ -21,7 +21,7 @@ DAYS = 90
 
 _MOST_KEPT = 2000
 _GOOD_FOR: Seconds = 600.0
-"""Of days before today: results may come late from elsewhere, and mend them."""
+"""How long days before today are kept: late results from elsewhere may correct them."""
 
 _Answer = TypeVar("_Answer")
 
@@ -39,10 +39,10 @@ class _Past:
 
 class Recall:
     """
-    Asks the history, and answers with nothing where it does not.
+    Asks the history, and answers with nothing if the history does not answer.
 
-    The mutable state is the days before today of the sites that were asked for last, which hardly
-    change. Threads that find the same ones twice do no harm.
+    The mutable state is the earlier days of the sites that were asked for last; they rarely change.
+    Two threads that fetch the same days do no harm.
     """
 
     def __init__(self, history: History | None) -> None:
@@ -89,6 +89,6 @@ class Recall:
         try:
             return question(self._history)
         except Exception as error:
-            # The present goes on being shown, whatever has become of the store
+            # Pages still show the present when the store fails
             log.warning("history_not_read", extra=fields(detail=f"{type(error).__name__}: {error}"))
             return nothing

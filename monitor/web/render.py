@@ -1,4 +1,4 @@
-"""Jinja's environment for the pages and feeds, and what their templates have at hand."""
+"""Jinja's environment for the pages and feeds, with the filters and values of the templates."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ from monitor.web.charts import SCALE
 from monitor.web.words import show_minute, show_moment, show_time, show_uptime
 
 ORDER = (Status.DOWN, Status.UNKNOWN, Status.MAINTENANCE, Status.UP)
-"""What is worst comes first."""
+"""The worst comes first."""
 _COLOURS = {
     Status.DOWN: "#c62828",
     Status.UNKNOWN: "#8a8f98",
@@ -77,12 +77,12 @@ def encoded(template: Template, **context: Any) -> Iterator[bytes]:
 
 
 def _in_path(name: str) -> str:
-    """Return the name as one segment of a path: its slashes are no separators."""
+    """Return the name as one segment of a path; its slashes are escaped."""
     return quote(name, safe="", errors="replace")
 
 
 def _web_link(target: str) -> str | None:
-    """Return the target where a browser can follow it."""
+    """Return the target if a browser can follow it, else None."""
     return target if target.lower().startswith(("http://", "https://")) else None
 
 

@@ -1,10 +1,10 @@
 """
-uvicorn in a thread of its own, behind a door that slow clients and many cannot block.
+uvicorn in a thread of its own, behind a door that neither slow nor many clients can block.
 
-uvicorn waits for ever for a request that never ends, for a TLS handshake and for a client that
-does not read, and it counts connections only once they have asked for something. Here every
-connection counts from the moment it is accepted, each of its waits has an end, and when there are
-too many, the one that has waited longest makes room for the new one.
+uvicorn has no time limit for an unfinished request, for a TLS handshake or for a client that does
+not read, and it counts connections only after their first request. Here every connection counts
+from the moment it is accepted, and each of its waits has a limit. When there are too many, the one
+that has waited longest makes room for the new one.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from monitor.web.web_config import WebConfig
 log = logging.getLogger(__name__)
 
 LONGEST_HEAD: Bytes = 64 * 1024
-"""Of a request, from its first line to the empty one."""
+"""The limit of a request's head, from its first line to the empty one."""
 _REFUSALS = {
     400: (b"Bad Request", "This is not an HTTP/1.1 request."),
     431: (
@@ -43,7 +43,7 @@ _REFUSALS = {
         f"The head of this request is longer than {LONGEST_HEAD} bytes.",
     ),
 }
-_TICK: Seconds = 1.0  # the Date header is good for so long
+_TICK: Seconds = 1.0  # how long a Date header stays valid
 _FAREWELL: Seconds = 1.0  # for a TLS goodbye, and for cut off requests to notice
 _NO_LINGER = struct.pack("ii", 1, 0)  # struct linger: on, no second
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -52,16 +52,16 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """
-    What one client, and all of them, may take.
+    Limits for one client, and for all together; the times are in seconds.
 
     Attributes:
-        connections: At once, handshakes included; each is a file descriptor that no probe has.
+        connections: At once, handshakes included; each takes a file descriptor from the probes.
         request: From the accepted connection, or a request's first byte, to the end of its head.
-        answer: From there to the last byte of the answer; above the 2 minutes that a check by
-            ``/probe`` may take.
-        stall: Until a client that is slow to read takes the next piece of an answer.
-        idle: From an answer to the next request on the same connection; above the usual scrape
-            interval, so that Prometheus need not shake hands for each.
+        answer: From the end of the head to the last byte of the answer; more than the 2 minutes
+            that a check by ``/probe`` may take.
+        stall: Until a client that reads slowly takes the next piece of an answer.
+        idle: From an answer to the next request on the same connection; longer than the usual
+            scrape interval, so that Prometheus needs no handshake for each scrape.
     """
 
     connections: int = 256
@@ -79,7 +79,7 @@ class WebServer:
         listen: Each HOST:PORT, [IPV6]:PORT, :PORT for every address of the machine, or unix:PATH;
             port 0 picks a free one.
         web_config: TLS, users and headers; without it, plain HTTP for everybody.
-        is_free: Whether a decoded path is for everybody, users or not.
+        is_free: Whether a decoded path needs no log-in.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class WebServer:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """What every socket listens on, with its real port; none before the start."""
+        """The address of every socket, with its real port; empty before the start."""
         return tuple(one.address for one in self._listeners)
 
     def start(self) -> None:
@@ -108,13 +108,13 @@ class WebServer:
         Listen, and return once requests are answered.
 
         Raises:
-            StartupError: An address cannot be had, the certificate cannot be used, or the event
-                loop cannot be made; nothing is left open.
+            StartupError: An address or the certificate cannot be used, or the event loop cannot be
+                made; nothing is left open.
         """
         self.reconfigure(self._config)
         listeners = listen_on(self._listen)
         sockets = [one.socket for one in listeners]
-        # A daemon thread, so that nothing a client does can keep the process from ending
+        # A daemon thread, so that no client can keep the process from ending
         thread = threading.Thread(target=self._run, args=(sockets,), name="web", daemon=True)
         thread.start()
         self._server.settled.wait()
@@ -138,7 +138,7 @@ class WebServer:
         self._access.config = config
 
     def stop(self, timeout: Seconds = 2.0) -> None:
-        """Let nobody in any more, finish the answers in hand, and cut off what is left by then."""
+        """Accept no more connections, finish running answers, and cut the rest at the timeout."""
         if self._thread is not None:
             for listener in self._listeners:
                 listener.remove()
@@ -172,7 +172,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                # Everybody gets uvicorn with h11, whose bound on a request's head is ours to set
+                # h11 on every machine, because it lets us set the limit of a request's head
                 http="h11",
                 loop="asyncio",
                 ws="none",
@@ -180,7 +180,7 @@ class _Server(uvicorn.Server):
                 interface="asgi3",
                 workers=1,
                 log_config=None,
-                # Its warnings are each bad request of each port scanner
+                # It would warn about each bad request of each port scanner
                 log_level="error",
                 access_log=False,
                 proxy_headers=False,
@@ -203,7 +203,7 @@ class _Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._told.set)
 
     async def main_loop(self) -> None:
-        # uvicorn's own looks ten times a second whether it is to end
+        # uvicorn's own loop wakes ten times a second to see whether to end
         while not await self.on_tick(0):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._told.wait(), _TICK)
@@ -217,7 +217,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
         # 1. Close the doors first, so that a client that tries again finds another replica. A door
-        #    that has somebody in hand sees them in and ends by itself; the others only wait.
+        #    that is accepting a connection finishes that and ends by itself; the others only wait.
         self.should_exit = True
         for door, sock in zip(self._doors, sockets or [], strict=True):
             if loop.remove_reader(sock):
@@ -225,11 +225,11 @@ class _Server(uvicorn.Server):
         await asyncio.gather(*self._doors, return_exceptions=True)
         for sock in sockets or []:
             sock.close()
-        # 2. Whoever asked for something gets it; everybody else goes.
+        # 2. Finish the answers to running requests; close all other connections.
         for connection in tuple(self.present):
             connection.leave()
         await self._empty_by(loop.time() + self.grace)
-        # 3. The rest has had its time. A cut connection ends its request by itself.
+        # 3. Cut the rest, whose time is over. A cut connection ends its request by itself.
         for connection in tuple(self.present):
             connection.drop()
         await self._empty_by(loop.time() + _FAREWELL)
@@ -245,7 +245,7 @@ class _Server(uvicorn.Server):
             try:
                 sock, _ = await loop.sock_accept(listener)
             except OSError as error:
-                # Others are the fault of a client that has gone already
+                # Any other error means that the client has gone already
                 if error.errno in _EXHAUSTED:
                     log.warning("web_accept_failed", extra=fields(detail=str(error)))
                     await asyncio.sleep(1)
@@ -255,8 +255,8 @@ class _Server(uvicorn.Server):
             connection = _Connection(self)
             self.present.add(connection)
             connection.handshake = loop.create_task(self._receive(connection, sock))
-            # Others get their turn however many are at the door, and the handshake begins: from
-            # there on it closes its socket whatever happens to it
+            # Let other tasks run, however many clients wait, and let the handshake begin: once
+            # begun, it always closes its socket
             await asyncio.sleep(0)
 
     async def _receive(self, connection: "_Connection", sock: socket.socket) -> None:
@@ -287,7 +287,7 @@ class _Requests(h11.Connection):
     """
     h11's side of a connection with an exact bound on the head of a request.
 
-    h11 counts only what is incomplete, so a head that arrives in large pieces may be twice as long.
+    h11 counts only incomplete data, so a head in large pieces could be twice as long.
 
     Attributes:
         refusal: The status that the last bad request is answered with.
@@ -315,10 +315,10 @@ class _Requests(h11.Connection):
 
 class _Connection(H11Protocol):
     """
-    uvicorn's connection with an end to each of its waits.
+    uvicorn's connection with a limit for each of its waits.
 
     Attributes:
-        handshake: The task that makes a connection of the accepted socket.
+        handshake: The task that turns the accepted socket into a connection.
     """
 
     handshake: asyncio.Task[None]
@@ -337,18 +337,18 @@ class _Connection(H11Protocol):
         self._wait_for(_Wait.REQUEST)
 
     def usefulness(self) -> tuple[bool, Seconds]:
-        """Return the order in which connections make room for new ones."""
+        """Return the sort key by which connections make room for new ones, the lowest first."""
         return self._wait is _Wait.ANSWER, self._since
 
     def leave(self) -> None:
-        """Go now, or after the answer in hand."""
+        """Close now, or after the running answer."""
         if self._wait is _Wait.ANSWER:
             self.shutdown()
         else:
             self.drop()
 
     def drop(self) -> None:
-        """Go now, and make room at once."""
+        """Close now, and make room at once."""
         self.forget()
         if self.transport is None:
             self.handshake.cancel()
@@ -356,7 +356,7 @@ class _Connection(H11Protocol):
             self.transport.abort()
 
     def reset(self) -> None:
-        """Go now, and have the kernel forget what the client has not taken."""
+        """Close now, and have the kernel drop what the client has not read."""
         with suppress(OSError):  # it is gone
             sock = self.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
@@ -395,7 +395,7 @@ class _Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        # The limit stands from a request's first byte: more bytes do not buy more time
+        # The limit runs from a request's first byte: more bytes do not buy more time
         wait = self._now_waiting()
         if wait is not self._wait:
             self._alarm.cancel()
@@ -412,7 +412,7 @@ class _Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  ours says what is wrong
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
-            self.drop()  # the rubbish is in a request's body, and its answer has begun
+            self.drop()  # the bad bytes are in a request's body, and its answer has begun
             return
         if self._now_waiting() is _Wait.ANSWER:
             self.cycle.disconnected = True  # what the application answers comes too late

@@ -19,7 +19,7 @@ _STATES: Mapping[Status, str] = {
     Status.UP: "operational",
     Status.DOWN: "major_outage",
     Status.MAINTENANCE: "under_maintenance",
-    Status.UNKNOWN: "",  # one of Statuspage's own: a component of which nothing is said
+    Status.UNKNOWN: "",  # Statuspage's value for a component without a known state
 }
 _DESCRIPTIONS: Mapping[str, str] = {
     "minor": "Minor Service Outage",
@@ -33,7 +33,7 @@ class StatusApi:
     The answers about one view.
 
     Args:
-        url: The page's, for its readers.
+        url: The URL of the page for its readers.
     """
 
     def __init__(self, view: View, url: str) -> None:
@@ -43,10 +43,10 @@ class StatusApi:
 
     def answer(self, name: str) -> dict[str, Any]:
         """
-        Return what lies below ``api/v2/`` of the page, such as ``incidents/unresolved``.
+        Return the answer for a path below the page's ``api/v2/``, such as ``incidents/unresolved``.
 
         Raises:
-            LookupError: Nothing does.
+            LookupError: There is no such path.
         """
         return {"page": self._page, **_ANSWERS[name](self)}
 
@@ -151,7 +151,7 @@ class StatusApi:
         return {
             "id": identifier,
             "name": name,
-            "created_at": moment(0.0),  # nobody noted it, and typed clients demand a time
+            "created_at": moment(0.0),  # the time is not recorded, and typed clients demand one
             "position": position,
             "description": None,
             "showcase": True,
@@ -260,7 +260,7 @@ def maintenance_id(view: View, maintenance: Maintenance) -> str:
 
 
 def turned(turn: Turn) -> str:
-    """Return in one sentence what happened to a site."""
+    """Return one sentence about what happened to a site."""
     return f"{turn.site} is down." if turn.down else f"{turn.site} is up again."
 
 

@@ -25,12 +25,12 @@ _CLIENT_AUTH: Mapping[str, ssl.VerifyMode] = {
 
 class ServerTls:
     """
-    What every new connection's handshake uses.
+    The TLS context of every new connection.
 
-    Certificates that are renewed need no reload: their files are looked at for each connection.
+    A renewed certificate needs no reload: its files are checked for each connection.
 
     Raises:
-        StartupError: The files do not make a working certificate.
+        StartupError: The files do not form a working certificate.
     """
 
     def __init__(self, config: TlsServerConfig) -> None:
@@ -39,10 +39,10 @@ class ServerTls:
         self._context = _build(config)
 
     def context(self) -> ssl.SSLContext:
-        """Return the context for one connection, made of the files as they are now."""
+        """Return the context for one connection, made from the files as they are now."""
         files = _fingerprint(self._config)
         if files != self._files:
-            # Remembered even when it fails, so that broken files are complained about once
+            # Remembered even if it fails, so that broken files are reported once
             self._files = files
             try:
                 self._context = _build(self._config)
@@ -70,7 +70,7 @@ def _build(config: TlsServerConfig) -> ssl.SSLContext:
     if not config.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     try:
-        # Without a password OpenSSL would ask the terminal for that of an encrypted key
+        # Without a password here, OpenSSL would ask for an encrypted key's on the terminal
         context.load_cert_chain(config.cert_file, config.key_file, password="")
     except OSError as error:
         raise StartupError(
@@ -104,6 +104,6 @@ def _stamp(path: str) -> object:
         found = Path(path).stat()
     except OSError:
         return None
-    # A renewal replaces the file or the symlink to it, so the inode tells it even within a tick;
-    # where it is written in place with its old time, as by cp --preserve, ctime does
+    # A renewal replaces the file or the symlink to it, so the inode shows it even within a tick;
+    # ctime shows a file that was written in place with its old time, as by cp --preserve
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,9 +1,9 @@
 """
 The file behind ``--web-config``, in the form all Prometheus exporters share (exporter-toolkit).
 
-Decoded by ``config``, which knows YAML; used by ``tls`` and ``access``. What exporter-toolkit has
-and this has not is what Python's ssl module or HTTP/1.1 cannot do: ``curve_preferences``,
-certificates written into the file itself, client certificates that nobody verifies.
+Decoded by ``config``, which knows YAML; used by ``tls`` and ``access``. It lacks only what
+Python's ssl module or HTTP/1.1 cannot do: ``curve_preferences``, certificates written into the file
+itself, and client certificates without verification.
 """
 
 import re
@@ -28,7 +28,7 @@ CIPHER_SUITES: Mapping[str, str] = {
     "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
     "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
 }
-"""Go's name of each TLS 1.2 suite that may be asked for, and OpenSSL's."""
+"""Go's name of each TLS 1.2 suite that the file may name, and OpenSSL's."""
 
 RESPONSE_HEADERS = (
     "Content-Security-Policy",
@@ -131,7 +131,7 @@ class WebConfig:
                 )
 
     def for_strangers(self) -> "WebConfig":
-        """Return the same without what asks who somebody is: users, and clients' certificates."""
+        """Return the same without authentication: no users, no client certificates."""
         tls = self.tls_server_config
         if tls is not None:
             tls = replace(

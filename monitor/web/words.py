@@ -13,7 +13,7 @@ _LEAST_COVERAGE = 0.001
 
 
 def show_time(seconds: Seconds | None) -> str:
-    """Return the duration as people read it: ``0.8 ms``, ``123 ms``; nothing for none."""
+    """Return the duration for people: ``0.8 ms``, ``123 ms``; an empty text for None."""
     if seconds is None:
         return ""
     if seconds < 0.01:  # noqa: PLR2004  below it, whole milliseconds say too little
@@ -50,7 +50,7 @@ def show_span(seconds: Seconds) -> str:
 
 def show_uptime(uptime: Uptime | None) -> str:
     """
-    Return the uptime with what it speaks of; NO_DATA where nothing was observed.
+    Return the uptime with its coverage; NO_DATA if nothing was observed.
 
         99.982 % of 97.2 % observed        100 % of 100 % observed
     """
@@ -61,7 +61,7 @@ def show_uptime(uptime: Uptime | None) -> str:
 
 
 def show_ratio(ratio: float) -> str:
-    """Return a share to three decimals, never rounded up: 100 % is said of nothing less."""
+    """Return a share to three decimals, never rounded up: nothing less reads as 100 %."""
     return f"{_cut(ratio, 3):.3f} %" if ratio < 1 else "100 %"
 
 
@@ -74,6 +74,6 @@ def show_coverage(coverage: float) -> str:
 
 
 def _cut(share: float, decimals: int) -> float:
-    # A millionth of the last digit forgives what adding up floats costs
+    # A millionth of the last digit makes up for the rounding of added floats
     scale = 10.0**decimals
     return math.floor(share * 100 * scale + 1e-6) / scale
