@@ -18,7 +18,7 @@ def render(state: SiteState, bounds: tuple[Seconds, ...]) -> Series:
     Return the site's sample lines as they stand after a result.
 
     Args:
-        bounds: The upper bounds of the histogram's buckets, with which the counters were made.
+        bounds: The upper bounds of the histogram's buckets; the counters were made with them.
     """
     site = state.site
     lines = Lines(site)

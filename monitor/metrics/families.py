@@ -1,8 +1,8 @@
 """
-The one list of what Prometheus is shown of each site: names, types, HELP texts and labels.
+The only list of the metrics of a site: names, types, HELP texts and labels.
 
 The ``probe_`` families are blackbox_exporter's, to the letter, so that its dashboards and alert
-rules go on working; protocols.py and exposition.py decide when each is present. Metrics of the
+rules keep working; protocols.py and exposition.py decide when each is present. Metrics of the
 daemon itself are in internal.py.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 SITE_LABELS = ("site", "target", "group")
-"""What every site series carries, before the site's own labels."""
+"""Every series of a site has these labels, before the site's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class Family:
     One metric of a site.
 
     Attributes:
-        name: As its samples are called, so a counter's ends in ``_total``; those of a histogram add
+        name: The name of its samples, so a counter's ends in ``_total``; a histogram's samples add
             ``_bucket``, ``_sum`` and ``_count``.
-        labels: What tells its samples apart, beside the labels of the site.
+        labels: The labels that tell its samples apart, beside those of the site.
     """
 
     name: str
@@ -158,7 +158,7 @@ PROBE_FAMILIES: tuple[Family, ...] = (
         "probe_websocket_failed_due_to_regex", "gauge", "Indicates if probe failed due to regex"
     ),
 )
-"""What blackbox_exporter shows of a probe, and so what ``/probe`` answers."""
+"""The series that blackbox_exporter has of a probe, and that ``/probe`` answers with."""
 
 FAMILIES: tuple[Family, ...] = (
     *PROBE_FAMILIES,
@@ -258,14 +258,14 @@ FAMILIES: tuple[Family, ...] = (
         "absent without TLS and where the site turned verification off",
     ),
 )
-"""Every series of a site, in the order in which they are shown."""
+"""Every series of a site, in the order of the exposition."""
 
 RESERVED_LABELS: frozenset[str] = frozenset(
     {*SITE_LABELS, "le", "quantile", *(label for family in FAMILIES for label in family.labels)}
 )
 """
-The label names a site may not take for its own.
+The label names that a site cannot use for its own labels.
 
-``job`` and ``instance`` are not among them: Prometheus shows a scraped one as ``exported_job`` and
-``exported_instance``, or as it is under ``honor_labels``, which is what some want.
+``job`` and ``instance`` are not among them: Prometheus renames scraped ones to ``exported_job`` and
+``exported_instance``, or keeps them under ``honor_labels``, as some users want.
 """

@@ -1,5 +1,5 @@
 """
-What the daemon says of itself, by prometheus_client on a registry of its own.
+The daemon's metrics about itself, by prometheus_client on a registry of its own.
 
 The engine (main thread) calls the small methods, each of which costs about a microsecond; the web
 thread collects.
@@ -35,11 +35,11 @@ class Internal:
     The daemon's own metrics.
 
     Args:
-        version: Of this program.
-        libcurl: Version of the transport; given, because only probes know it.
-        shard: The number of this daemon's part of the sites, and of how many; one of one where
-            they are not divided.
-        registry: Where they are collected; by default one of their own, never the library's.
+        version: The version of this program.
+        libcurl: The version of libcurl; a parameter, because only probes know it.
+        shard: The number of this daemon's shard, and the number of shards; 1 and 1 if the sites
+            are not divided.
+        registry: The registry of these metrics; by default a new one, never the library's.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Internal:
         shard: tuple[int, int] = (1, 1),
         registry: CollectorRegistry | None = None,
     ) -> None:
-        # One gauge more for each counter and histogram, that no query of ours needs.
+        # They would add a gauge for each counter and histogram, and no query of ours needs it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = registry or CollectorRegistry()
         self._registry = registry
@@ -178,15 +178,15 @@ class Internal:
         GCCollector(registry=registry)
 
     def started(self, lag: Seconds) -> None:
-        """Count a check that started so long after its slot."""
+        """Count a check that started this long after its slot."""
         self._lag.observe(lag)
 
     def load_from(self, load: Callable[[], Load]) -> None:
-        """Have what is under way asked for when it is collected, in the web thread."""
+        """Use this function to read the current load at each collection, in the web thread."""
         self._load = load
 
     def analysed(self, seconds: Seconds, jobs: int) -> None:
-        """Count a batch of so many answers that was judged."""
+        """Count a batch of this many answers that was judged."""
         self._analysis.observe(seconds)
         self._analysed.inc(jobs)
 
@@ -199,11 +199,11 @@ class Internal:
         self._engine_restarts.inc()
 
     def sites(self, count: int) -> None:
-        """Say how long the list is."""
+        """Set the number of sites."""
         self._sites.set(count)
 
     def connectivity(self, up: bool | None) -> None:
-        """Say whether the monitor's own connection stands; None when that is not known."""
+        """Set whether the monitor's own connection works; None if that is not known."""
         known = self._shows_connectivity
         if up is not None:
             self._connectivity.set(up)
@@ -224,7 +224,7 @@ class Internal:
         self._scrape.observe(seconds)
 
     def scrape_refused(self) -> None:
-        """Count a scrape that was told to come back."""
+        """Count a scrape that was refused because too many ran."""
         self._scrapes_refused.inc()
 
     def log_line_dropped(self) -> None:
@@ -232,7 +232,7 @@ class Internal:
         self._log_lines_dropped.inc()
 
     def history_written(self, rows: int, seconds: Seconds) -> None:
-        """Count a transaction of the history, and what it wrote."""
+        """Count a transaction of the history, and the rows that it wrote."""
         self._history_rows.inc(rows)
         self._history_seconds.observe(seconds)
 
@@ -241,18 +241,18 @@ class Internal:
         self._history_errors.inc()
 
     def history_dropped(self, results: int) -> None:
-        """Count results that are not remembered."""
+        """Count results that the history lost."""
         self._history_dropped.inc(results)
 
     def history_persistent(self, persistent: bool) -> None:
-        """Say whether the store can be used."""
+        """Set whether the store can be used."""
         self._history_persistent.set(persistent)
 
     def history_size(self, size: Bytes) -> None:
-        """Say how large the store is."""
+        """Set the size of the store."""
         self._history_size.set(size)
 
     def exposition(self, *, openmetrics: bool) -> bytes:
-        """Return these metrics as text; in OpenMetrics with the end of the exposition."""
+        """Return these metrics as text; OpenMetrics includes the end of the exposition."""
         encode, _ = choose_encoder(CONTENT_TYPE_LATEST if openmetrics else "")
         return encode(self._registry)

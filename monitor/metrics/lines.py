@@ -19,7 +19,7 @@ def label_text(name: str, value: str) -> str:
 
 
 def _escaped(special: re.Match[str]) -> str:
-    # Broken UTF-8 from the environment or a file is read as surrogates, which have no encoding
+    # Broken UTF-8 from the environment or a file becomes surrogates, which cannot be encoded
     return _ESCAPES.get(special[0], "\N{REPLACEMENT CHARACTER}")
 
 
@@ -35,7 +35,7 @@ def _shape(names: tuple[str, ...]) -> Shape:
 
 @lru_cache(maxsize=4096)
 def label_of_few(name: str, value: str) -> str:
-    """Return a label whose value is one of a few, such as a version of TLS; they are cached."""
+    """Return a label with one of few values, such as a TLS version; such labels are cached."""
     return label_text(name, value)
 
 
@@ -44,7 +44,7 @@ class Lines:
     The sample lines of one site, by family.
 
     Args:
-        site: The site whose labels every line carries; None for lines with only their own labels.
+        site: Every line carries this site's labels; None for lines with only their own.
     """
 
     __slots__ = ("_alone", "_before", "_site", "_texts")
@@ -84,7 +84,7 @@ class Lines:
         self._texts[name] = "".join(lines)
 
     def free_label(self, name: str) -> str:
-        """Return a name that no label of the site has; as in Prometheus, it gets exported_."""
+        """Return the name, with exported_ before it (as in Prometheus) if the site uses it."""
         if self._site is not None:
             taken = {*SITE_LABELS, *dict(self._site.labels)}
             while name in taken:
@@ -94,5 +94,5 @@ class Lines:
     def series(self) -> Series:
         texts = self._texts
         shape = _shape(tuple(texts))
-        # As bytes: each is 16 smaller than a text, and they are many
+        # As bytes: each object is 16 bytes smaller than a text, and there are many
         return Series(shape, tuple([texts[name].encode() for name in shape.families]))

@@ -1,4 +1,4 @@
-"""Which of the two text formats a client gets; pure."""
+"""Decides which of the two text formats a client gets; pure."""
 
 import re
 from collections.abc import Iterable
@@ -11,18 +11,18 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONT
 from monitor.accept import Wish, wishes
 
 _Rank: TypeAlias = tuple[float, int, int]
-"""How much a format is wanted: by weight, by how exactly it is named, and by how early."""
+"""The rank of a format: its weight, how exactly it is named, and how early."""
 _UNWANTED: _Rank = (0.0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Format:
     """
-    A form in which series are offered.
+    A format in which series are offered.
 
     Attributes:
-        names: What means it in an Accept header, the most exact last.
-        version: What a client may call its version.
+        names: Its names in an Accept header, the most exact last.
+        version: The versions that a client may name.
     """
 
     content_type: str
@@ -50,7 +50,7 @@ def negotiate(accept: str) -> tuple[str, bool]:
     Return the content type for an Accept header, and whether it is OpenMetrics.
 
     The higher weight decides (RFC 9110, 12.5.1), then the more exact name, then the earlier one.
-    A client without a preference, or that takes neither, gets text, as from other exporters:
+    A client that has no preference or takes neither gets text, as from other exporters:
 
         application/openmetrics-text;q=0.6,text/plain;q=0.3     OpenMetrics
         application/openmetrics-text,*/*                        OpenMetrics
@@ -68,7 +68,7 @@ def _rank(one: _Format, listed: Iterable[Wish]) -> _Rank:
         for place, wish in enumerate(listed)
         if wish.name in one.names and _fits(one, wish)
     ]
-    # Of several that mean it the most exact one says how much it is wanted
+    # If several ranges match, the most exact one gives the weight
     exact, _, place, quality = max(found, default=(0, False, 0, 0.0))
     return (quality, exact, place) if quality else _UNWANTED
 

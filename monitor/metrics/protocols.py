@@ -1,4 +1,4 @@
-"""The series that blackbox_exporter has of one check, by protocol."""
+"""The series of one check that blackbox_exporter has, by protocol."""
 
 import re
 from calendar import timegm
@@ -32,10 +32,10 @@ from monitor.protocols.table import SCHEMES
 
 def show_result(lines: Lines, site: Site, result: Result) -> None:
     """
-    Add the series that blackbox_exporter shows of such a check, and no others.
+    Add only the series that blackbox_exporter shows of such a check.
 
     Raises:
-        ValueError: The check was not finished: the monitor could not look or judge.
+        ValueError: The check was not finished: the monitor could not make or judge it.
     """
     seen, analysis = result.observation, result.analysis
     if analysis is None:
@@ -53,7 +53,7 @@ def show_result(lines: Lines, site: Site, result: Result) -> None:
     )
     broken = analysis.broken
     if "that" in dict(site.expect):
-        # blackbox_exporter evaluates expressions only if all else about the answer is right
+        # blackbox_exporter evaluates expressions only if the rest of the answer is right
         reached = not any(key in broken for key in ("status", "header", "body"))
         lines.plain({"probe_failed_due_to_cel": int(reached and "that" in broken)})
     SERIES[SCHEMES[site.scheme].name](lines, seen, analysis)
@@ -224,7 +224,7 @@ def _phases(seen: Observation, phases: Iterable[Phase]) -> list[tuple[str, Secon
 
 
 def _with_tls_in(other: Phase, seen: Observation) -> Observation:
-    """Return the check with the time of TLS in another phase, where TLS has no series."""
+    """Return the check with the time of TLS added to another phase, because TLS has no series."""
     if Phase.TLS not in seen.phases:
         return seen
     phases = dict(seen.phases)
@@ -233,7 +233,7 @@ def _with_tls_in(other: Phase, seen: Observation) -> Observation:
 
 
 def _name_failed(seen: Observation) -> bool:
-    """Return whether the first name could not be resolved, so that nothing else was tried."""
+    """Return whether the check ended because the first name could not be resolved."""
     failed = seen.failure is not None and seen.failure.reason in _NAME_FAILURES
     return failed and Phase.CONNECT not in seen.phases
 
@@ -260,7 +260,7 @@ def _address(text: str) -> tuple[int, int]:
 
 # ---------------------------------------------------------------- Last-Modified
 
-_HTTP_DATES = (  # RFC 9110, 5.6.7: the one to send, and two to understand
+_HTTP_DATES = (  # RFC 9110, 5.6.7: one format to send, and two more to accept
     "%a, %d %b %Y %H:%M:%S GMT",
     "%A, %d-%b-%y %H:%M:%S GMT",
     "%a %b %d %H:%M:%S %Y",
@@ -269,7 +269,7 @@ _LONGEST_DATE = 40
 
 
 def _last_modified(headers: tuple[tuple[str, str], ...]) -> Timestamp | None:
-    """Return the first Last-Modified header's time; None without one that is a date."""
+    """Return the time of the first Last-Modified header; None if it is missing or no date."""
     for name, value in headers:
         # The length first: some servers send a thousand headers.
         if len(name) == len("last-modified") and name.lower() == "last-modified":
@@ -292,9 +292,9 @@ def _http_date(text: str) -> Timestamp | None:
 
 def _show_tls(lines: Lines, site: Site, seen: Observation, analysis: Analysis) -> None:
     """
-    Add the last connection's handshake and certificates, whether or not they were accepted.
+    Add the last connection's handshake and certificates, accepted or not.
 
-    blackbox_exporter shows no chain that it refused, and none for DNS and WebSockets over TLS.
+    blackbox_exporter does not show a chain that it refused, or any for DNS and WebSockets over TLS.
     """
     if seen.tls is not None and seen.tls.version is not None:
         lines.info("probe_tls_version_info", label_of_few("version", seen.tls.version))
@@ -315,10 +315,10 @@ _WORTH_KEEPING = 2000
 
 
 def _leaf_labels(leaf: Certificate) -> str:
-    # A server that shows a new certificate of 100 kB at every check must not fill the memory.
+    # A server that sends a new certificate of 100 kB at every check must not fill the memory.
     size = len(leaf.subject) + len(leaf.issuer) + sum(map(len, leaf.names))
     describe = _known_leaf if size <= _WORTH_KEEPING else _describe_leaf
-    # Strings and not the record, whose own hash and comparison are slow.
+    # Strings instead of the record, because its hash and comparison are slow.
     return describe(leaf.fingerprint, leaf.subject, leaf.issuer, leaf.names, leaf.serial)
 
 
@@ -334,7 +334,7 @@ def _describe_leaf(
             for name in names
             if name.startswith("DNS:") or not _NO_DNS_NAME.fullmatch(name)
         ),
-        "serialnumber": serial.zfill(len(serial) + len(serial) % 2),  # it shows whole bytes
+        "serialnumber": serial.zfill(len(serial) + len(serial) % 2),  # Go shows whole bytes
     }
     return ",".join(map(label_text, labels, labels.values()))
 

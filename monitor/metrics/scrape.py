@@ -1,7 +1,7 @@
 """
-What ``/metrics`` and ``/probe`` answer: the rendered texts, joined under HELP and TYPE.
+The answers of ``/metrics`` and ``/probe``: the rendered texts, joined under HELP and TYPE.
 
-Runs in the web thread. The text is handed out in short pieces, because a thread that holds the
+Runs in the web thread. It yields the text in short pieces, because a thread that holds the
 interpreter for long makes running checks look slow.
 """
 
@@ -21,7 +21,7 @@ from monitor.model import (
 )
 
 _TEXTS_IN_PIECE = 500
-"""Most have one line, a histogram eight; such a piece is joined in far less than 1 ms."""
+"""Most texts have one line, a histogram eight; joining a piece takes far less than 1 ms."""
 _HEADERS: Mapping[bool, Mapping[str, bytes]] = {
     openmetrics: {
         family.name: family.header(openmetrics=openmetrics).encode() for family in FAMILIES
@@ -35,7 +35,7 @@ def expose(serieses: Iterable[Series], *, openmetrics: bool) -> Iterator[bytes]:
     """
     Yield the families that have samples, each under its HELP and TYPE, in short pieces.
 
-    What ends an OpenMetrics exposition is left to the caller.
+    The caller adds the end of an OpenMetrics exposition.
     """
     alike: defaultdict[Shape, list[tuple[bytes, ...]]] = defaultdict(list)
     for series in serieses:
@@ -53,9 +53,9 @@ def expose(serieses: Iterable[Series], *, openmetrics: bool) -> Iterator[bytes]:
 
 
 def _by_family(rows: list[tuple[bytes, ...]]) -> list[Iterator[tuple[bytes, ...]]]:
-    """Return, for each piece of the rows, what yields its texts of one family after the other."""
-    # They lie all over the memory. zip's loop over them is so tight that the processor fetches many
-    # at once: a scrape takes a quarter less time than with one by one.
+    """Return an iterator for each piece of the rows; it yields the texts family by family."""
+    # The texts are scattered in memory. zip's tight loop lets the processor fetch many at once: a
+    # scrape takes a quarter less time than with one text after the other.
     return [
         zip(*rows[start : start + _TEXTS_IN_PIECE], strict=True)
         for start in range(0, len(rows), _TEXTS_IN_PIECE)
@@ -63,7 +63,7 @@ def _by_family(rows: list[tuple[bytes, ...]]) -> list[Iterator[tuple[bytes, ...]
 
 
 class Exposition:
-    """What ``/metrics`` answers."""
+    """Makes the answers of ``/metrics``."""
 
     def __init__(self, board: StatusBoard, internal: Internal, clock: Clock) -> None:
         self._board = board
@@ -75,11 +75,11 @@ class Exposition:
         Return the content type and the pieces of one answer.
 
         Args:
-            accept: The request's Accept header; empty where there is none.
-            sites: Only the series of these sites, and none of the daemon's own.
+            accept: The request's Accept header; empty if it is missing.
+            sites: If given, answer only the series of these sites, without the daemon's own.
 
         Raises:
-            LookupError: There is no such site; its text is the name.
+            LookupError: A site does not exist; the text is its name.
         """
         content_type, openmetrics = negotiate(accept)
         if sites:
@@ -111,10 +111,10 @@ def probe_exposition(site: Site, result: Result, accept: str) -> tuple[str, byte
     """
     Return the content type and text of ``/probe``: blackbox_exporter's families of one check.
 
-    They carry no labels of the site, because there the scrape configuration names the target.
+    They carry no labels of the site, because here the scrape configuration names the target.
 
     Raises:
-        ValueError: The monitor could not look or judge, so that there is nothing to show.
+        ValueError: The monitor could not make or judge the check, so there is nothing to show.
     """
     content_type, openmetrics = negotiate(accept)
     lines = Lines(None)
