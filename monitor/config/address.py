@@ -1,4 +1,4 @@
-"""A site's URL: taken apart, held against the rules, and made fit to be shown."""
+"""Parses a site's URL, checks it against the rules, and masks it for display."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _WEB_PORTS: Mapping[str, str] = {
     **dict.fromkeys(("80", "3000", "5000", "8000", "8008", "8080", "8081"), "http"),
     **dict.fromkeys(("443", "8443", "9443"), "https"),
 }
-"""What usually listens there; behind any other port may be anything that accepts connections."""
+"""The usual protocol of each port; any other port may have anything that accepts connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,12 @@ def parse_site_url(node: Scalar, probes: Mapping[str, ProbeKind]) -> SiteUrl:
     Return the address that a scalar holds.
 
     Raises:
-        ValueError: It is no URL that can be checked; the message shows no credentials and nothing
-            that was substituted.
+        ValueError: The URL cannot be checked; the message shows no credentials and nothing that
+            was substituted.
     """
     written = node.text
     shown = node.substitution.shown if node.substitution else written
-    # Where a secret may hide, a part of the URL may be a part of the secret
+    # If the URL may hold a secret, any part of it may be part of the secret
     quote = _Quote(hidden=shown != written or "@" in written)
     scheme, rest = _split_scheme(written, probes, quote)
     try:
@@ -105,7 +105,7 @@ def _split_scheme(written: str, probes: Mapping[str, ProbeKind], quote: _Quote) 
 
 
 def _guess(bare: str, probes: Mapping[str, ProbeKind]) -> str:
-    """Return the URL that somebody may have meant who wrote no scheme: by its port."""
+    """Return the URL that was probably meant if the scheme is missing, judged by the port."""
     if readings := _in_brackets(bare):
         bare = readings[-1]
     found = _PORT.match(bare)
@@ -115,7 +115,7 @@ def _guess(bare: str, probes: Mapping[str, ProbeKind]) -> str:
 
 def _in_brackets(written: str) -> tuple[str, ...]:
     """
-    Return what an IPv6 address without brackets may mean: with them, and with a port behind them.
+    Return what an IPv6 address without brackets may mean: an address, or an address and a port.
 
         ::1              [::1]
         2001:db8::1:53   [2001:db8::1:53], [2001:db8::1]:53
@@ -185,7 +185,7 @@ def _with_host(url: str, netloc: str, host: str, ascii_host: str) -> str:
     if host == ascii_host:
         return url
     before, at, after = netloc.rpartition("@")
-    _, colon, port = after.partition(":")  # no colon in the host: it is no IPv6 address
+    _, colon, port = after.partition(":")  # without a colon in the host it is not an IPv6 address
     start, end = url.index("://") + 3, url.index("://") + 3 + len(netloc)
     return f"{url[:start]}{before}{at}{ascii_host}{colon}{port}{url[end:]}"
 
@@ -198,7 +198,7 @@ def _check_by_probe(address: SiteUrl, kind: ProbeKind, quote: _Quote) -> None:
     except ValueError as error:
         if not quote.hidden:
             raise
-        # Its message may quote anything; what it says of the shown URL is fit to be shown
+        # Its message may quote anything, so it is asked about the masked URL
         try:
             kind.check_url(address.target)
         except ValueError as shown:

@@ -1,4 +1,4 @@
-"""How many cores this process may use: those it may run on, as far as its control groups let it."""
+"""Counts the cores this process may use: those it may run on, limited by its control groups."""
 
 import math
 import os
@@ -12,8 +12,8 @@ def usable_cores(cores: int, limits: Iterable[str]) -> int:
 
     Args:
         cores: Those that the process may run on.
-        limits: What its groups allow, as ``cpu.max`` says it: microseconds of processor time, and
-            in how many they may be used. Some examples, each with what it makes of 8 cores::
+        limits: The limits of its groups in the form of ``cpu.max``: microseconds of processor time,
+            and the period in microseconds. Some examples, with the result for 8 cores::
 
                 max 100000       8
                 -1 100000        8, version 1's word for no limit
@@ -44,8 +44,8 @@ def _limits(mount: Path, own: Path) -> Iterator[str]:
         _, controllers, group = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        # A limit holds for all groups below it. In a container the group may be named as it is
-        # outside, and be the whole of what is mounted
+        # A limit holds for all groups below it. In a container the group may have its name from
+        # outside, while only the group itself is mounted
         path = PurePosixPath(group.lstrip("/"))
         for level in (path, *path.parents):
             if controllers:

@@ -1,4 +1,4 @@
-"""What a reload changes: by name, and by whether anything of the site is different."""
+"""Finds what a reload changes: compares sites by name, then by everything else."""
 
 from monitor.config.load import Config
 from monitor.model import SiteChange

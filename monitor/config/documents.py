@@ -1,10 +1,10 @@
 """
-The YAML files of a configuration: which there are, in what order, and what they hold as nodes.
+The YAML files of a configuration: finds them, orders them, and reads them as nodes.
 
 A configuration is one file or a folder of them. Each file may include others and have
-``defaults``: these hold for its own sites and for the files it includes, whose own ``defaults``
-come on top. Files that merely lie in one folder share none. The order is: a file, then what it
-includes; the files of a folder go by name.
+``defaults``: these hold for its own sites and for the files it includes, and the ``defaults`` of an
+included file override them. Files in the same folder do not share defaults. A file comes before the
+files it includes; the files of a folder are sorted by name.
 """
 
 import glob
@@ -45,7 +45,7 @@ class Document:
 
     Attributes:
         top: Its top level.
-        defaults: Those that hold for its sites, marked as inherited.
+        defaults: The defaults of its sites, marked as inherited.
     """
 
     source: Source
@@ -53,7 +53,7 @@ class Document:
     defaults: MappingNode
 
     def own_defaults(self) -> MappingNode | None:
-        """Return what the file itself says below ``defaults``."""
+        """Return the file's own ``defaults``."""
         entry = self.top.entries.get("defaults")
         return entry.value if entry and isinstance(entry.value, MappingNode) else None
 
@@ -68,14 +68,14 @@ class _Include:
 
 class DocumentReader:
     """
-    Reads the files of one load; the mutable state is what was found so far.
+    Reads the files of one load; the mutable state is everything found so far.
 
     Args:
         composer: What reads a file's YAML.
 
     Attributes:
-        documents: In their order.
-        files: What was read, looked for, or searched for files.
+        documents: The documents in their order.
+        files: The files that were read or looked for, and the folders that were searched.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class DocumentReader:
         self.files: dict[Path, None] = {}
         self._substituter = substituter
         self._problems = problems
-        # By real path: what each file was called when it was read, and the way of includes to here
+        # By real path: the name under which each file was read, and the chain of includes to here
         self._called: dict[str, str] = {}
         self._way: list[str] = []
 
     def read_all(self, path: Path) -> None:
-        """Read a file, or every file of a folder, and whatever they include."""
+        """Read a file, or every file of a folder, and all files they include."""
         found = [path]
         if is_folder(path):
             self.files[path] = None
@@ -113,10 +113,10 @@ class DocumentReader:
         """
         Return the top level of a file that stands alone; None with every problem reported.
 
-        A file that holds nothing was emptied, or is being written: a mistake.
+        An empty file is a mistake: it was emptied, or is being written.
 
         Args:
-            nothing: What is said of one.
+            nothing: The message for an empty file.
         """
         try:
             return self._parse_written(source, self._content(source), nothing)
@@ -132,7 +132,7 @@ class DocumentReader:
         return top
 
     def parse(self, source: Source, data: bytes) -> MappingNode | None:
-        """Return the top level; None when nothing is there or, with the problem reported, bad."""
+        """Return the top level; None if the file is empty or bad; report what is bad."""
         try:
             data.decode()
         except UnicodeDecodeError as error:
@@ -236,10 +236,10 @@ class DocumentReader:
             return [pattern]
         searched = dict.fromkeys(_searched_folders(pattern, folder))
         self.files.update(searched)
-        # glob passes over what it may not see, and with it over sites
+        # glob skips folders that it may not read, and so would drop their sites without a word
         for one in searched:
             check_folder(one)
-        # Not Path.glob: it knows no absolute patterns, and ** would walk a whole disk
+        # Not Path.glob: it refuses absolute patterns, and ** would walk a whole disk
         found = [
             name
             for name in sorted(glob.glob(pattern, root_dir=folder))  # noqa: PTH207
@@ -267,7 +267,7 @@ def _real(path: Path) -> str:
 
 
 def _searched_folders(pattern: str, folder: Path) -> Iterator[Path]:
-    """Yield the folders in which a new name may make the pattern match more."""
+    """Yield the folders where a new file could match the pattern."""
     before = ""
     for step in Path(pattern).parts:
         if glob.has_magic(step):

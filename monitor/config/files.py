@@ -1,4 +1,4 @@
-"""Reading files in bounded size, with one clear sentence where that does not work."""
+"""Reads files of limited size; every failure is one clear sentence."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ from typing import BinaryIO
 from monitor.units import Bytes
 
 LARGEST: Bytes = 64 * 1024**2
-"""Of any file that is read whole: 300,000 sites of 200 bytes each."""
+"""The largest file that is read: 300,000 sites of 200 bytes each."""
 _LARGEST_TEXT: Bytes = 1024**2
 _MIB: Bytes = 1024**2
 
@@ -70,7 +70,7 @@ def list_folder(path: Path) -> list[Path]:
 
 def check_folder(path: Path) -> None:
     """
-    Return if what is in a folder can be seen, or there is no such folder.
+    Return if the folder can be listed or does not exist.
 
     Raises:
         ValueError: It cannot be read; the message is a sentence for the user.
@@ -84,7 +84,7 @@ def check_folder(path: Path) -> None:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether there is a folder; not if the system does not say: reading it will."""
+    """Return whether a folder is there; False if the system does not say: reading will tell."""
     try:
         return path.is_dir()
     except OSError:
@@ -92,7 +92,7 @@ def is_folder(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether there is a file, or may be one; if the system does not say, reading will."""
+    """Return whether a file is there; True if the system does not say: reading will tell."""
     try:
         return path.is_file()
     except OSError:
@@ -100,7 +100,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_yaml_name(name: str) -> bool:
-    """Return whether a file of this name is taken from a folder; hidden ones are not."""
+    """Return whether a folder's file of this name is read; hidden files are not."""
     return name.endswith((".yaml", ".yml")) and not name.startswith(".")
 
 

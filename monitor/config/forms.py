@@ -48,8 +48,8 @@ class Form:
         core: How pydantic decodes it.
         json: JSON Schema of what may be written.
         fields: A record's, by their YAML keys.
-        item: What a list or a mapping with free keys holds.
-        secret: Is never shown.
+        item: The form of each item of a list, or of a mapping with free keys.
+        secret: Whether values are never shown.
     """
 
     core: CoreSchema
@@ -63,7 +63,7 @@ class Form:
         return SchemaValidator(self.core)
 
     def below(self, step: str | int) -> "Form | None":
-        """Return the form of one key or index; None where there is none."""
+        """Return the form of one key or index; None if it has no form."""
         return self.fields.get(step, self.item) if isinstance(step, str) else self.item
 
 
@@ -78,7 +78,7 @@ class Text(str):
 
 
 class _WrittenInt(int):
-    """A whole number that messages show as it stands in the file: ``017``, ``0x10``."""
+    """A whole number that messages show as the file has it: ``017``, ``0x10``."""
 
     written: str
 
@@ -87,7 +87,7 @@ class _WrittenInt(int):
 
 
 class _WrittenFloat(float):
-    """Any other number that messages show as it stands in the file: ``1.10``, ``1e3``."""
+    """Any other number that messages show as the file has it: ``1.10``, ``1e3``."""
 
     __slots__ = ("written",)
     written: str
@@ -107,7 +107,7 @@ def _as_written(value: Reading, text: str) -> Reading:
 
 @dataclass(slots=True)
 class Gathered:
-    """What is met while a value is decoded: secrets that it holds, files that it names."""
+    """Collected while a value is decoded: the secrets in it, and the files it names."""
 
     secrets: dict[str, None] = field(default_factory=dict)
     files: dict[Path, None] = field(default_factory=dict)
@@ -336,7 +336,7 @@ def _decoder(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _said_of(parse: Callable[[Any], Any], value: Any) -> str | None:
-    """Return what is wrong with a value, numbers quoted as they are written."""
+    """Return what is wrong with a value; the message quotes numbers as written."""
     try:
         parse(_plain(value, read=True, written=True))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What may be written for a site beside its probe's options, and the tables that add these."""
+"""The keys of a site beside its probe's options, and the tables that add those options."""
 
 import dataclasses
 import re
@@ -24,7 +24,7 @@ from monitor.units import Seconds
 _SHORTEST_INTERVAL: Seconds = 0.1
 _SHORTEST_TIMEOUT: Seconds = 0.001
 _LONGEST: Seconds = 366 * 86400
-"""Beyond, the system's own calls overflow one after the other."""
+"""System calls overflow with longer times."""
 
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -32,14 +32,14 @@ LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 @dataclass(frozen=True, slots=True)
 class Tables:
     """
-    What the configuration is made of, given by the daemon.
+    The tables from which the daemon builds the configuration.
 
     Attributes:
         probes: By URL scheme.
         expectations: By key under ``expect``, in the order of a transaction.
-        readings: By key of a site: what is taken out of answers beside the verdict.
+        readings: By key of a site: what is read from answers beside the verdict.
         reserved_labels: Names that a site's own labels cannot have.
-        modules: Those that are there without being written, as YAML.
+        modules: The built-in modules, as YAML.
     """
 
     probes: Mapping[str, ProbeKind]
@@ -99,7 +99,7 @@ def _moment(value: Any) -> datetime:
 def _zone(value: Any) -> ZoneInfo:
     try:
         return ZoneInfo(value)
-    except Exception:  # whatever the name makes it do: a folder, a path, no text at all
+    except Exception:  # a name may fail in many ways: as a folder, a path, not text
         raise ValueError(f"{value!r} is not a time zone; write one such as Europe/Berlin") from None
 
 
@@ -137,7 +137,7 @@ _PAIRS = ("from_", "to", "start", "end")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowKeys:
-    """A window that recurs, with ``from`` and ``to``, or one that does not: ``start``, ``end``."""
+    """A recurring window, with ``from`` and ``to``, or a one-time one: ``start``, ``end``."""
 
     days: tuple[_Day, ...] = option(
         (), doc="Days on which it begins: mon, tue …; by default every day."
@@ -210,7 +210,7 @@ class SiteKeys:
     )
 
     def deadline(self) -> Seconds:
-        """Return the timeout, or what holds where none is written."""
+        """Return the timeout, or its default."""
         if self.timeout is not None:
             return self.timeout
         return float(min(_SITE["timeout"], self.interval))

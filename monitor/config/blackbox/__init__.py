@@ -1,1 +1,1 @@
-"""The dialect of blackbox_exporter's module files: read as it reads them, and said in our nodes."""
+"""Reads blackbox_exporter's module files as it reads them, and translates them into our nodes."""

@@ -1,4 +1,4 @@
-"""What the modules of several protocols have in common: addresses, TLS, logins and headers."""
+"""The parts that modules of several protocols share: addresses, TLS, logins and headers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def _no_reference(record: Any, name: str, draft: Draft, *keys: str) -> None:
 @dataclass(frozen=True, slots=True)
 class Login:
     """
-    The logins of one HTTP client: where they are in the file, and where they are written to.
+    The logins of one HTTP client: their place in the file, and the section that they become.
 
     Attributes:
         section: Our section, ``http`` or ``ws``.

@@ -1,4 +1,4 @@
-"""Modules that talk: TCP, Unix sockets and WebSockets, in our nodes."""
+"""Translates modules with a dialogue: TCP, Unix sockets and WebSockets."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from monitor.config.nodes import Scalar
 
 
 def _tcp_dialogue(steps: tuple[QueryResponse, ...], draft: Draft) -> list[dict[str, Any]]:
-    """Return our steps, of which one of theirs may have four."""
+    """Return our steps; one step of blackbox_exporter may become four."""
     ours: list[dict[str, Any]] = []
     for number, step in enumerate(steps):
         keys = ("tcp", "query_response", number)

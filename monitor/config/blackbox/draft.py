@@ -1,4 +1,4 @@
-"""One module of ours as it is written from one of blackbox_exporter's, with remarks on the rest."""
+"""Builds one of our modules from one of blackbox_exporter's, with remarks on what is left over."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -18,11 +18,11 @@ from monitor.units import Seconds
 @dataclass(frozen=True, slots=True)
 class Remark:
     """
-    What a module says that ours cannot: where it is written, and why.
+    A part of a module that ours cannot express: its place, and the reason.
 
     Attributes:
-        missing: Whether it is about a file that cannot be read, without which no check can succeed.
-        wrong: Whether it is a mistake in blackbox_exporter as well.
+        missing: Whether a file that every check needs cannot be read.
+        wrong: Whether blackbox_exporter has the same problem with it.
     """
 
     node: Node
@@ -39,8 +39,8 @@ class Translation:
 
     Attributes:
         written: The node of its key in the file.
-        node: The module; None where it has no equivalent at all.
-        files: Files whose content is in the node.
+        node: The module; None if it has no equivalent at all.
+        files: The node holds the content of these files.
         origins: For each path of the node, the path of the file that it comes from.
     """
 
@@ -99,7 +99,7 @@ class Draft:
         self._remarks.append(Remark(self.at(*keys), (*self._path, *keys), text))
 
     def wrong(self, text: str, *keys: str | int) -> None:
-        """Note a mistake, whatever there is here."""
+        """Note a mistake at these keys."""
         self._remarks.append(Remark(self.at(*keys), (*self._path, *keys), text, wrong=True))
 
     def fails(self, text: str, *keys: str | int) -> None:
@@ -114,7 +114,7 @@ class Draft:
             self.fails(text, *keys)
 
     def give_up(self, text: str, *keys: str | int) -> None:
-        """Note why there can be no such module here."""
+        """Note why this module cannot be translated."""
         self.remark(text, *keys)
         self._impossible = True
 
@@ -132,7 +132,7 @@ class Draft:
         return Scalar(at.source, at.line, at.column, text, substitution=done)
 
     def secret(self, text: str, *keys: str | int) -> Node:
-        """Return a text that is masked wherever it would be shown."""
+        """Return a text that is masked everywhere."""
         at = self.at(*keys)
         done = Substitution(HIDDEN, HIDDEN, (text,) if text else ())
         return Scalar(at.source, at.line, at.column, text, substitution=done)

@@ -1,10 +1,10 @@
 """
-The format of blackbox_exporter's module files, as records; every key, default and rule of it.
+The format of blackbox_exporter's module files as records, with every key, default and rule.
 
-What its own ``--config.check`` accepts is accepted, and what it refuses is refused; the rules come
-from its config/config.go and from prometheus/common, whose records these are. A key that has no
-equivalent here is read all the same; reader.py decides what becomes of it. Paths are texts: the
-files must exist where the modules are used, not where they are imported.
+The records accept and refuse the same files as its own ``--config.check``; the rules come from its
+config/config.go and from prometheus/common. A key without an equivalent here is read too; reader.py
+decides what becomes of it. Paths are texts: the files must exist where the modules are used, not
+where they are imported.
 """
 
 import re
@@ -30,7 +30,7 @@ def _accepts(header: str, coding: str) -> bool:
     """
     Return whether an Accept-Encoding header asks for a coding.
 
-    The order is that of the qualities, equal ones as written; the first that is the coding or ``*``
+    Codings are sorted by quality, equal ones as written. The first that is this coding or ``*``
     decides, and must have a quality above 0.
     """
     codings: list[tuple[float, str]] = []
@@ -56,7 +56,7 @@ _SIGN = re.compile(r"[-+]?")
 
 
 def _duration(value: Any) -> Seconds:
-    """Return the seconds of what Go's time.ParseDuration reads; 0 and less are no limit."""
+    """Return the seconds of a Go duration (time.ParseDuration); 0 and less mean no limit."""
     text = value if isinstance(value, str) else ""
     sign = "-" if text.startswith("-") else ""
     bare = _SIGN.sub("", text, count=1)
@@ -83,7 +83,7 @@ _LARGEST_SIZE: Bytes = 2**63 - 1
 
 
 def _base2_size(value: Any) -> Bytes:
-    """Return the bytes of what units.ParseBase2Bytes reads; less than 0 is no limit."""
+    """Return the bytes of a size for units.ParseBase2Bytes; less than 0 means no limit."""
     text = value if isinstance(value, str) else ""
     sign = "-" if text.startswith("-") else ""
     bare = _SIGN.sub("", text, count=1)
@@ -200,7 +200,7 @@ class HeaderMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpClient:
-    """What an ``http`` and a ``websocket`` module's ``http_config`` have in common."""
+    """The keys that an ``http`` module shares with a ``websocket`` module's ``http_config``."""
 
     http_headers: Mapping[str, HttpHeader] = field(default_factory=dict)
     follow_redirects: _Flag = True

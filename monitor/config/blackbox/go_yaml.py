@@ -70,11 +70,10 @@ def _kind(text: str) -> Kind:
 
 class GoComposer(Composer):
     """
-    Makes nodes out of the events of such a file.
+    Makes nodes from the events of such a file.
 
-    Go reads the first document and never looks at a second one. An empty one, which a trailing
-    ``---`` begins, is passed over here too; one that holds something is a problem, because somebody
-    believes that it counts.
+    Go reads only the first document. An empty second one, which a trailing ``---`` begins, is
+    ignored here too; one with content is a problem, because its author believes that it counts.
     """
 
     first_key: ClassVar[str] = "modules"
@@ -137,16 +136,16 @@ def _is_nothing(event: yaml.NodeEvent) -> bool:
     return isinstance(event, yaml.ScalarEvent) and event.implicit[0] and not event.value
 
 
-# ---------------------------------------------------------------- what is wanted decides
+# ---------------------------------------------------------------- values by the type of the option
 
 
 def settled(node: Node, form: Form) -> Node:
     """
-    Return the node as Go takes it where this form is wanted; the node itself is changed.
+    Return the node as Go reads it for a value of this form; changes the node itself.
 
-    Nothing behind the key of a record means that it is not written, in a list that there is no such
-    item, and behind a name of one's own choice (a header's, say) what is empty. Every other scalar
-    is text from here on, and the types below read it.
+    An empty value counts as not written under a key of a record, and as no item in a list; under a
+    free name (a header's, for example) it is the empty value. Every other scalar becomes text, and
+    the types below read it.
     """
     if isinstance(node, MappingNode):
         node.entries = _entries(node, form)
@@ -200,7 +199,7 @@ def parse_bool(value: Any) -> bool:
     Return a boolean as Go reads it: as in YAML 1.2, or by the words of YAML 1.1.
 
     Raises:
-        ValueError: It is neither; in quotes ``'true'`` is a text in Go, although ``'yes'`` is not.
+        ValueError: It is neither. Go takes a quoted ``'true'`` as text, but not ``'yes'``.
     """
     if kind_of(value) is Kind.BOOL:
         return str(value).lower() == "true"
@@ -211,7 +210,7 @@ def parse_bool(value: Any) -> bool:
 
 def parse_int(value: Any) -> int:
     """
-    Return a whole number; like Go, cut off a fraction.
+    Return a whole number; drop a fraction, as Go does.
 
     Raises:
         ValueError: It is not a number, or too large.

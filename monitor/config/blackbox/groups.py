@@ -1,4 +1,4 @@
-"""The groups of a regular expression, counted and named, whatever it matches."""
+"""Finds the groups of a regular expression, with numbers and names, without matching it."""
 
 import re
 from collections.abc import Iterator, Mapping

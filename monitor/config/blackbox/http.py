@@ -140,7 +140,7 @@ def _http_expectations(http: Http, draft: Draft) -> None:
 
 
 def written_pattern(text: str) -> str:
-    """Return a pattern as ours may be written: an empty one, which is found everywhere, may not."""
+    """Return a pattern that our options accept; they refuse an empty one, which fits everywhere."""
     return text or "(?:)"
 
 
@@ -156,7 +156,7 @@ def _headers(http: Http, draft: Draft) -> None:
             found.setdefault(name, {}).setdefault(ours, []).append(match.regexp)
             missing.setdefault(name, set()).add(match.allow_missing)
     for name, rules in found.items():
-        # One that must not be missing decides: with that, nothing else can let it be missing
+        # A rule that forbids a missing header wins over those that allow one
         if True in missing[name] and False not in missing[name]:
             rules["absent"] = "allowed"
         else:
@@ -194,9 +194,9 @@ _OURS = frozenset(
 
 def _renamed(expression: str) -> str:
     """
-    Return an expression over blackbox_exporter's ``body``, a JSON value, for ours: ``json``.
+    Return an expression with our ``json`` for blackbox_exporter's ``body``, which is a JSON value.
 
-    What we have beside it is unknown there, or the name of an element of a list.
+    Our other variables do not exist there, or are names of list elements.
     """
 
     def rename(match: re.Match[str]) -> str:

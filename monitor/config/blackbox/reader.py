@@ -1,9 +1,9 @@
 """
-Reads blackbox_exporter's module files as strictly as our own, and says each module in our nodes.
+Reads blackbox_exporter's module files as strictly as our own, and translates each module.
 
-A file is decoded into the records of form.py. Each module then becomes the nodes of one of ours;
-every node keeps the place of what it came from, so that a problem is reported there. What has no
-equivalent becomes a remark: a problem where the file is used, a comment where it is imported.
+A file is decoded into the records of form.py. Each module then becomes the nodes of one of ours.
+Every node keeps its place in the original file, so that a problem is reported there. A part without
+an equivalent becomes a remark: a problem if the file is used, a comment if it is imported.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +26,7 @@ from monitor.config.schema import Decoder
 from monitor.config.substitute import Substituter
 
 _LISTS = ("sites", "defaults", "connectivity", "include", "blackbox_modules")
-"""Keys by which a file of ours is known."""
+"""A file with one of these keys is one of ours."""
 
 
 class BlackboxReader:
@@ -34,7 +34,7 @@ class BlackboxReader:
     Reads such files.
 
     Attributes:
-        files: What was read, and what options name.
+        files: The files that were read, and those that options name.
     """
 
     def __init__(self, decoder: Decoder, problems: Problems) -> None:
@@ -44,7 +44,7 @@ class BlackboxReader:
         self.files: dict[Path, None] = {}
 
     def read(self, source: Source) -> Iterator[Translation]:
-        """Yield the modules of a file; what is wrong with it is reported, and yields nothing."""
+        """Yield the modules of a file; report problems, and skip what has them."""
         reader = DocumentReader(Substituter({}), self._problems, GoComposer)
         top = reader.read_one(source)
         self.files.update(reader.files)
@@ -66,7 +66,7 @@ class BlackboxReader:
             entry = modules.value.entries[name]
             draft = Draft(entry.value, ("modules", name))
             url = _URLS[module.prober](module) if module.prober in _URLS else _PLAIN_URL
-            if url != _PLAIN_URL:  # which holds without being written
+            if url != _PLAIN_URL:  # it is the default
                 draft.put("url", url, "prober")
             if module.timeout:
                 draft.put("timeout", shown_timeout(max(module.timeout, SHORTEST)), "timeout")
