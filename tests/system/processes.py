@@ -69,7 +69,7 @@ class Daemon:
     def _address(self) -> str:
         said = self.log.read_text()
         assert self.process.poll() is None, f"the daemon ended: {said}"
-        started = re.search(r"listen=(\S+)", said)
+        started = re.search(r"listen=([^\s,]+)", said)  # its own address comes first
         return started[1] if started else ""
 
     def get(self, path: str):
