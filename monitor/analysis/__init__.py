@@ -1,1 +1,1 @@
-"""Pure judgement of what was seen; runs in the worker processes."""
+"""Judges observations; pure, and runs in the worker processes."""

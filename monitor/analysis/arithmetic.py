@@ -1,10 +1,10 @@
 """
 Arithmetic that mixes whole numbers and numbers with a fraction, which CEL itself refuses.
 
-JSON does not tell the two apart, so ``json.n + 1`` would be right or an error by what a server
-happens to send. Numbers out of JSON are doubles, as in CEL's own mapping of JSON; where an
-expression is an error for that, it is written anew, with a function in the place of each operator,
-and the functions know both kinds. Expressions that CEL takes as they stand never come here.
+JSON does not tell the two apart, so ``json.n + 1`` would work or fail depending on the number a
+server happens to send. Numbers from JSON are doubles, as in CEL's own mapping. An expression
+that fails for this reason is rewritten with a function in place of each operator; the functions
+take both kinds. Expressions that CEL accepts unchanged never come here.
 """
 
 import math
@@ -17,16 +17,16 @@ Function: TypeAlias = Callable[..., Any]
 
 _LARGEST = 2**63 - 1
 _EXACT = 2**53
-"""Up to here, a double has every whole number."""
+"""Doubles hold every whole number up to this one."""
 
-# ---------------------------------------------------------------- numbers out of JSON
+# ---------------------------------------------------------------- numbers from JSON
 
 
 def doubles(value: Any) -> Any:
     """
     Return a JSON value with its whole numbers as doubles.
 
-    Those that a double would change stay whole: identifiers are compared, and rarely added to.
+    Numbers that a double would change stay whole: they are identifiers, rarely added to.
     """
     return _mapped(value, _double)
 
@@ -62,7 +62,7 @@ def _double(value: Any) -> Any:
         return value
 
 
-# ---------------------------------------------------------------- the expression, written anew
+# ---------------------------------------------------------------- rewriting the expression
 
 _OPERATORS = {"+": "_add", "-": "_subtract", "*": "_multiply", "/": "_divide", "%": "_modulo"}
 _WHOLE = "_whole"
@@ -79,16 +79,16 @@ _JOINS = frozenset({"&&", "||", "==", "!=", "<", "<=", ">", ">=", "in", "?", ":"
 
 
 class _Unreadable(Exception):  # noqa: N818  never leaves this file
-    """The expression holds what is not known here, which CEL may know."""
+    """The expression has syntax that is unknown here; CEL may know it."""
 
 
 def rewritten(source: str, opaque: re.Pattern[str]) -> str | None:
     """
-    Return an expression with functions for operators, None where it cannot be written so.
+    Return an expression with functions for operators; None if it cannot be rewritten.
 
     Args:
         source: An expression that the library has accepted.
-        opaque: What is no code: texts and comments.
+        opaque: Matches what is not code: texts and comments.
     """
     tokens = [token for token in _tokens(source, opaque) if not token.isspace()]
     try:
@@ -127,7 +127,7 @@ class _Writer:
         return token
 
     def several(self, end: str) -> str:
-        """Return what stands before ``end``: sums, and what joins them without computing."""
+        """Return the tokens before ``end``: sums, and operators that do not compute."""
         parts: list[str] = []
         while self._next() != end:
             parts.append(self._take() if self._next() in _JOINS else self._sum())
@@ -188,11 +188,11 @@ class Arithmetic:
     """
     The functions of one evaluation.
 
-    Each returns a list of its result, from which the expression takes the first: an empty one is an
-    error for CEL. An exception would be one too, but the library prints it.
+    Each returns its result in a list, and the expression takes the first item: an empty list is an
+    error for CEL. An exception would be an error too, but the library prints it.
 
     Attributes:
-        failure: Why a result that CEL's words do not explain was not there; None otherwise.
+        failure: Why a result is missing if CEL's message does not explain it; else None.
     """
 
     def __init__(self) -> None:

@@ -23,8 +23,8 @@ from monitor.options import compile_regex
 _PRESCANNED = 1024
 _DEEPEST = 500
 """
-Levels of JSON nesting. Python's parser and the CEL library both recurse; the latter dies of it (a
-segmentation fault, not an exception) somewhere beyond 5,000 levels.
+Levels of JSON nesting. Python's parser and the CEL library both recurse; the CEL library crashes
+(a segmentation fault, not an exception) somewhere beyond 5,000 levels.
 """
 
 _BYTE_ORDER_MARKS = (
@@ -83,8 +83,8 @@ _LABELS: Mapping[str, str] = {
 """
 Python's codec for each label of the WHATWG Encoding Standard, https://encoding.spec.whatwg.org.
 
-A label out of an answer is looked up here and never handed to codecs.lookup(), which knows things
-that are no character sets (``rot13``, ``zlib``) and remembers each name that it was ever asked for.
+A label from an answer is looked up here and never passed to codecs.lookup(), which also knows
+other codecs than character sets (``rot13``, ``zlib``) and keeps every name that it was asked for.
 """
 
 _WINDOWS = range(1250, 1259)
@@ -116,14 +116,14 @@ def decode_text(body: bytes, content_type: str) -> str:
     """
     Return the body as a browser would read it; bytes that make no sense become U+FFFD.
 
-    A byte-order mark decides, then the ``charset`` of the content type, then what an HTML or XML
-    document says of itself within its first 1,024 bytes, else it is UTF-8. The text holds no
-    surrogates.
+    The first of these decides: a byte-order mark, the ``charset`` of the content type, and the
+    declaration of an HTML or XML document within its first 1,024 bytes. Without any, the body is
+    UTF-8. The text holds no surrogates.
     """
     for mark, codec in _BYTE_ORDER_MARKS:
         if body.startswith(mark):
             return body[len(mark) :].decode(codec, "replace")
-    # RE2 takes no surrogate, and raises where it meets one
+    # RE2 refuses surrogates with an exception
     found = _CHARSET.search(content_type.encode(errors="replace").decode())
     codec = (_CODECS.get(found[1].lower()) if found else None) or _declared(body, content_type)
     return body.decode(codec, "replace")
@@ -139,7 +139,7 @@ def _declared(body: bytes, content_type: str) -> str:
     if not label and ("html" in kind or not kind):
         label = _meta_charset(_COMMENT.sub(b"", head))
     codec = _CODECS.get(label.decode("latin-1").strip().lower(), "utf-8")
-    # What could be read as ASCII thus far is not UTF-16, whatever it says; the standard's own rule
+    # A declaration that could be read as ASCII is not in UTF-16; the standard has the same rule
     return "utf-8" if codec.startswith("utf-16") else codec
 
 
@@ -159,10 +159,10 @@ def _meta_charset(head: bytes) -> bytes:
 
 def as_text(answer: Answer, first: Bytes) -> str:
     """
-    Return the beginning of what an answer brought; empty where its protocol brings no text.
+    Return the beginning of an answer as text; empty if its protocol has no text.
 
     Args:
-        first: How much of it is decoded.
+        first: How many bytes are decoded.
     """
     match answer:
         case HttpAnswer(body=body):
@@ -180,10 +180,10 @@ def decode_json(body: bytes) -> Any:
     """
     Return the JSON document (RFC 8259): UTF-8, a byte-order mark allowed, the last of equal keys.
 
-    Integers are exact whatever their size; nesting ends at 500 levels.
+    Integers of any size are exact; nesting is limited to 500 levels.
 
     Raises:
-        ValueError: It is not JSON, or too much of it; the message is a clause on the body.
+        ValueError: It is not JSON, or exceeds a limit; the message is a clause on the body.
     """
     try:
         text = body.decode("utf-8-sig")
@@ -204,7 +204,7 @@ def decode_json(body: bytes) -> Any:
     except ValueError as error:
         # Python's guard against quadratic time, sys.get_int_max_str_digits()
         raise ValueError("has an integer of more digits than can be read") from error
-    # Without that many brackets in all there are not that many levels either
+    # Fewer brackets in all than the limit mean fewer levels, too
     if text.count("[") + text.count("{") > _DEEPEST and _deeper_than(value, _DEEPEST):
         raise ValueError(_TOO_DEEP)
     return value

@@ -1,9 +1,9 @@
 """
 Certificates: PEM to records, which names they cover, and why one was not accepted.
 
-Runs in the worker processes. A certificate is the peer's to write, so nothing of one is trusted to
-be well formed. cryptography is loaded with the first certificate: a worker that sees none does
-without its 45 ms and 15 MB.
+Runs in the worker processes. The peer writes the certificate, so any part of it may be malformed.
+cryptography is loaded with the first certificate: a worker that sees no certificate saves its 45 ms
+and 15 MB.
 """
 
 import warnings
@@ -27,8 +27,8 @@ def decode_chain(pems: tuple[str, ...]) -> tuple[Certificate, ...]:
     """
     Return the certificates in order, up to the first that cannot be read at all; never raises.
 
-    What comes after an unreadable one is left out too, so that a place in the chain keeps its
-    meaning: the first is the leaf or there is none.
+    Certificates after an unreadable one are left out too, so that positions keep their meaning: the
+    first certificate is the leaf, or the chain is empty.
     """
     chain = []
     for pem in pems:
@@ -47,7 +47,7 @@ def _decode(pem: str) -> Certificate | None:
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415  the same
 
     with warnings.catch_warnings():
-        # A negative serial number or an odd country code is the peer's fault and no news
+        # A negative serial number or an odd country code is the peer's fault, not worth a warning
         warnings.simplefilter("ignore")
         try:
             certificate = x509.load_pem_x509_certificate(pem.encode())
@@ -93,9 +93,9 @@ def _is_constrained(certificate: "x509.Certificate") -> bool:
 
 def covers(names: tuple[str, ...], host: str) -> bool:
     """
-    Return whether one of a certificate's names stands for the host, by RFC 9525, section 6.3.
+    Return whether one of a certificate's names matches the host, by RFC 9525, section 6.3.
 
-    A ``*`` stands for exactly one label, the leftmost, and with libcurl never right below the top:
+    A ``*`` matches exactly one label, the leftmost, and in libcurl never right below the top:
     ``*.example.com`` covers ``a.example.com``, not ``a.b.example.com``; ``*.com`` covers nothing.
     """
     address = _address(host)
@@ -125,7 +125,7 @@ def _ascii(name: str) -> str:
 
 
 def why_not_covered(certificate: Certificate, host: str) -> str:
-    """Return the sentence that a certificate does not cover a host, with what the mistake was."""
+    """Return the sentence that a certificate does not cover a host, and why."""
     return f"{describe(certificate)} does not cover {plain(host)}{_hint(certificate.names, host)}"
 
 
@@ -152,7 +152,7 @@ def _star_hint(name: str, host: str) -> str:
 
 
 def describe(certificate: Certificate) -> str:
-    """Return what a leaf is called in messages: by its names, else by its subject."""
+    """Return the name of a leaf in messages: its names, else its subject."""
     if certificate.names:
         return f"certificate for {show_names(certificate.names)}"
     return f"certificate {plain(certificate.subject)}" if certificate.subject else "certificate"
@@ -168,7 +168,7 @@ def show_moment(time: Timestamp) -> str:
 
 
 def show_days(seconds: Seconds) -> str:
-    """Return a span as certificates are thought of: ``9.3 days``."""
+    """Return a span in days, as is usual for certificates: ``9.3 days``."""
     return f"{seconds / _DAY:.1f} days"
 
 
@@ -182,12 +182,12 @@ def why_not_accepted(
     failure: Failure, verdict: int, chain: tuple[Certificate, ...], host: str, now: Timestamp
 ) -> str:
     """
-    Return the probe's message with what the decoded chain adds: the names, the date, the issuer.
+    Return the probe's message with details from the decoded chain: the names, the date, the issuer.
 
     Args:
-        failure: Whose reason is one of the ``tls_…`` ones that a certificate caused; its message is
-            kept where the chain does not tell more.
-        verdict: OpenSSL's number of why the chain was refused, 0 where it was not.
+        failure: A failure with one of the ``tls_…`` reasons for certificates; its message is kept
+            if the chain does not tell more.
+        verdict: OpenSSL's number for why it refused the chain; 0 if it did not.
         host: The name that the certificate had to cover.
         now: When the check started.
     """
@@ -220,7 +220,7 @@ def why_not_accepted(
 
 
 def _end(chain: tuple[Certificate, ...]) -> Certificate:
-    """Return the last that leads up from the leaf; what is sent may not be in order."""
+    """Return the last certificate on the way up from the leaf; the order sent may be wrong."""
     last, others = chain[0], list(chain[1:])
     while issuer := next((one for one in others if one.subject == last.issuer), None):
         others.remove(issuer)

@@ -1,7 +1,7 @@
 """
-CEL, the expression language of ``that``: read with its mistakes named, evaluated within bounds.
+CEL, the expression language of ``that``: finds mistakes on reading, and evaluates within limits.
 
-Expressions are read where the configuration is, and evaluated in the worker processes.
+Expressions are read with the configuration, and evaluated in the worker processes.
 """
 
 import re
@@ -32,10 +32,10 @@ from monitor.protocols.table import OVER_TLS, only
 _DAY: Seconds = 86400
 
 _LONGEST = 8192
-"""Characters of one expression; beyond some 50,000 the library overflows its stack."""
+"""Characters of one expression; above some 50,000 the library overflows its stack."""
 
 _CPU_LIMIT: Seconds = 1.0
-"""What all expressions of one site may take together; they usually take some microseconds."""
+"""The limit for all expressions of a site together; they usually take some microseconds."""
 
 # ---------------------------------------------------------------- the library
 
@@ -53,7 +53,7 @@ def _library() -> Any:
         raise ImportError("common-expression-language is not installed")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    # It initialises once per process: whoever imports the whole package later finds it here
+    # It initialises once per process: a later import of the whole package finds it here
     sys.modules[name] = module
     return module
 
@@ -64,18 +64,18 @@ _CALLABLE = """
     getMinutes getSeconds getMilliseconds none of ofNonZeroValue hasValue value or orValue
 """
 FUNCTIONS = frozenset(_CALLABLE.split())
-"""What the library can call; the name of anything else would be noticed at evaluation only."""
+"""Functions the library can call; it would report an unknown name only on evaluation."""
 
 _MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
-"""What is no function if it is written rightly."""
+"""Correctly written, these are macros, not functions."""
 
 _CONSTANTS = frozenset(
     {"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "optional"}
 )
-"""Names that stand for no value of the answer: ``type(json.n) == int``, ``optional.of(1)``."""
+"""Names other than values of the answer: ``type(json.n) == int``, ``optional.of(1)``."""
 
 
-# ---------------------------------------------------------------- what expressions can look at
+# ---------------------------------------------------------------- the variables of expressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ class _Variable:
         get: Returns its value, or raises Unseen.
         doc: Its type and its unit.
         sample: A value that it might have, of the right type.
-        protocols: Whose checks have it; empty for all.
-        samples: By protocol, where the type is another.
+        protocols: The protocols whose checks have it; empty for all.
+        samples: By protocol, if the type differs there.
     """
 
     get: Callable[[Seen], Any]
@@ -257,8 +257,8 @@ def parse_expression(value: Any) -> str:
     Return the expression, once the library and the tables above have accepted it.
 
     Raises:
-        ValueError: It is no CEL, calls or looks at what is not there, looks at nothing, or does
-            with values of any protocol what their types do not admit of.
+        ValueError: It is not CEL, uses an unknown function or variable, uses no variable, or uses
+            values in a way that their types do not allow in any protocol.
     """
     if not (isinstance(value, str) and value):
         raise ValueError(f"{value!r} is not an expression; put it in quotes")
@@ -286,8 +286,8 @@ def check_protocol(source: str, protocol: str) -> None:
     Refuse an expression that makes no sense for checks of this protocol.
 
     Raises:
-        ValueError: It looks at what they do not have.
-        TypeError: It does with their values what their types do not admit of.
+        ValueError: It uses a variable that they do not have.
+        TypeError: It uses their values in a way that the types do not allow.
     """
     for name in sorted(_compile(source).variables):
         protocols = VARIABLES[name].protocols
@@ -305,8 +305,8 @@ class _Program:
 
     Attributes:
         run: The library's program.
-        variables: Of the ones in VARIABLES, those it looks at.
-        loops: It has a comprehension.
+        variables: The names in VARIABLES that it uses.
+        loops: Whether it has a comprehension.
     """
 
     run: Any
@@ -337,7 +337,7 @@ def _compile(source: str) -> _Program:
 
 @lru_cache(maxsize=2048)
 def _second_try(source: str) -> Any:
-    """Return the program for where the first one is an error, None where it would be one again."""
+    """Return the program to run if the first one fails; None if it would fail again."""
     program = _compile(source)
     text = rewritten(source, _OPAQUE) if "json" in program.variables else source
     if text is None:
@@ -349,12 +349,12 @@ def _second_try(source: str) -> Any:
 
 def _wrong_types(source: str, protocol: str) -> str | None:
     """
-    Return what an expression does with values that their types do not admit of, None if nothing.
+    Return how an expression misuses the types of its values, or None.
 
-    The library does not tell types before it meets them, so the expression is tried on a sample.
-    What this says is true; what it does not say may be wrong nevertheless: JSON may hold anything,
-    and whatever depends on the values is left to the checks. Nor is a comprehension tried: it may
-    take any memory, which in the workers is bounded.
+    The library checks types only on evaluation, so the expression is tried on a sample. A mistake
+    found here is real, but some are not found: JSON may hold anything, and mistakes that depend on
+    values show only in checks. Comprehensions are not tried: they may take any amount of memory,
+    and only the workers limit it.
     """
     program = _compile(source)
     if program.loops or "json" in program.variables:
@@ -417,15 +417,15 @@ def _refuse_bad_pattern(literal: str) -> None:
 
 # ---------------------------------------------------------------- bounding
 #
-# Nothing in the library bounds a comprehension: over a list out of a hostile body, filter takes
-# quadratic time (10,000 elements: 14 s) and nested ones multiply. So each one is made to ask, at
-# every element, whether there is time left: ``l.all(x, x > 0)`` is evaluated as
+# The library does not limit comprehensions: over a list from a hostile body, filter takes
+# quadratic time (10,000 elements: 14 s) and nested ones multiply. So each comprehension asks, at
+# every element, whether time is left: ``l.all(x, x > 0)`` is evaluated as
 # ``l.all(x, _go() ? (x > 0) : false)``. Everything else in CEL takes linear time.
 #
-# By CEL's definition all and exists are && and || over the elements, and as for these an element
-# that decides absorbs the errors of others, wherever it stands. The library stops at the first
-# error, so that its verdict would depend on the order in which a server sends. Where it ended in
-# an error, ``l.all(x, P)`` is evaluated once more, as
+# By CEL's definition all and exists are && and || over the elements, so an element that decides
+# absorbs the errors of others, wherever it stands. The library stops at the first error, so its
+# verdict would depend on the order in which a server sends elements. After an error,
+# ``l.all(x, P)`` is evaluated once more, as
 # ``l.all(x, _begin(n) ? (((P) && _held(n)) || _absorb(n)) : false)._settled(n, true)[0]``:
 # P is true: _held. P is false: _absorb, which says false. P is an error: both, and _absorb says
 # true, so that the loop goes on; _settled then is an error, unless an element decided. For exists
@@ -433,7 +433,7 @@ def _refuse_bad_pattern(literal: str) -> None:
 
 _GO = "_go"
 
-# What is no code: comments, and strings in each of CEL's forms
+# What is not code: comments, and strings in each of CEL's forms
 _OPAQUE = re.compile(
     r"""
     //[^\n]*
@@ -456,18 +456,18 @@ _TOLERANT: Mapping[str, tuple[str, str, str]] = {
         "._settled({0}, false)[0]",
     ),
 }
-"""What stands before and after a condition, and after the comprehension, whose number is {0}."""
+"""Text before and after a condition, and after comprehension number {0}."""
 
 
 def _bound_comprehensions(source: str, *, tolerant: bool = False) -> str:
     """
-    Return the expression with the question before each element.
+    Return the expression with the question for time at each element.
 
     Args:
         tolerant: Let all and exists go on after errors.
     """
     code = _OPAQUE.sub(lambda found: " " * len(found[0]), source)
-    # Where two end at one place, the inner one, which began later, comes first
+    # If two end at the same place, the inner one, which began later, comes first
     inserted: list[tuple[int, int, str]] = []
     for number, found in enumerate(_COMPREHENSION.finditer(code)):
         end = _argument_end(code, found.end())
@@ -494,16 +494,17 @@ def _argument_end(code: str, start: int) -> int:
 
 
 class _Budget:
-    """The CPU time that expressions may take; CPU time, so that a busy machine breaks no site."""
+    """Limits the CPU time of expressions; not wall time, so that a busy machine fails no site."""
 
     def __init__(self, limit: Seconds) -> None:
         self.spent = False
         self._end = time.thread_time() + limit
-        # Reading the CPU clock is a system call; the wall clock is not, and never behind it
+        # Reading the CPU clock is a system call; reading the wall clock is not, and it is never
+        # behind the CPU clock
         self._look = time.monotonic() + limit
 
     def go(self) -> bool | None:
-        """Return True, or None, which ends the evaluation, once the time is spent."""
+        """Return True; once the time is spent, return None, which ends the evaluation."""
         now = time.monotonic()
         if now < self._look:
             return True
@@ -516,7 +517,7 @@ class _Budget:
 
 
 class _Errors:
-    """What conditions of all and exists were, by the number of the comprehension."""
+    """Results of the conditions of all and exists, by the number of the comprehension."""
 
     def __init__(self, budget: _Budget) -> None:
         self._budget = budget
@@ -547,7 +548,7 @@ class _Errors:
         return True
 
     def _settled(self, result: bool, number: int, undecided: bool) -> list[bool]:
-        """Return the result; nothing, and so an error, where only errors kept it from another."""
+        """Return the result; an empty list, so an error, if errors may have hidden another one."""
         failed = number in self._failed
         self._failed.discard(number)
         return [] if failed and result is undecided else [result]
@@ -558,7 +559,7 @@ class _Errors:
 
 def why_not_all(sources: tuple[str, ...], seen: Seen, limit: Seconds = _CPU_LIMIT) -> str | None:
     """
-    Return why the first of the expressions that is not true is not, or None if all are.
+    Return why the first expression that is not true fails, or None if all are true.
 
     Args:
         limit: Seconds of CPU that they may take together.
@@ -602,7 +603,7 @@ def _why_not(source: str, context: Any, unseen: Mapping[str, str], budget: _Budg
 
 
 class _Error(str):
-    """Why an expression is neither true nor false, but an error."""
+    """The reason why an expression is an error, neither true nor false."""
 
     __slots__ = ()
 
@@ -643,7 +644,7 @@ _BAD_PATTERN = re.compile(
 )
 
 _SHOWN_VALUES = 3
-# A variable, and the fields and elements that are picked of it
+# A variable, and the fields and elements picked from it
 _PICKED = re.compile(
     rf"""
     (?P<opaque>{_OPAQUE.pattern})
@@ -655,7 +656,7 @@ _PICKED = re.compile(
 
 
 def _show_values(source: str, context: Any, seen: Seen) -> str:
-    """Return what the expression looked at: `` (status is 503, json.ok is false)``."""
+    """Return the values the expression used: `` (status is 503, json.ok is false)``."""
     shown: dict[str, str] = {}
     for found in _PICKED.finditer(source):
         picked = found[0]

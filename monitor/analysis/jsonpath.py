@@ -35,7 +35,7 @@ class JsonPath:
         Return the value at this path.
 
         Raises:
-            LookupError: There is none; the message is a clause that says where the path ends.
+            LookupError: The value is missing; the message is a clause on where the path ends.
         """
         value = document
         for taken, step in enumerate(self.steps):
@@ -54,7 +54,7 @@ def parse_path(text: str) -> JsonPath:
     Read a path.
 
     Raises:
-        ValueError: It is none, or one that may pick several values.
+        ValueError: The text is not a path, or the path may pick several values.
     """
     if not text.startswith("$"):
         raise ValueError(f"{text!r} is not a path; it starts with $, as in $.status or $.items[0]")

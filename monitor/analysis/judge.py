@@ -1,8 +1,8 @@
 """
-The verdict on one observation; what a worker process runs.
+The verdict on one observation; worker processes run this.
 
-Nothing in an observation makes these functions raise: a bug that an answer brings to light breaks
-the one expectation it was found in, and is logged.
+Nothing in an observation makes these functions raise: if an answer reveals a bug, the one
+expectation with the bug fails, and the bug is logged.
 """
 
 import logging
@@ -29,16 +29,16 @@ _CERTIFICATE_FAULTS = frozenset(
 
 
 def judge_batch(jobs: tuple[Job, ...]) -> tuple[Analysis, ...]:
-    """Judge each job, in order; never raises for anything that is in one."""
+    """Judge each job, in order; never raises for anything in a job."""
     return tuple(map(judge, jobs))
 
 
 def judge(job: Job) -> Analysis:
     """
-    Judge one observation: its own failure decides, else the first expectation that is broken.
+    Judge one observation: its own failure decides, else the first broken expectation.
 
-    The certificates are decoded whatever the verdict; values are taken out of every complete
-    answer, and what is watched is looked at where all is as expected.
+    Certificates are always decoded, values are read from every complete answer, and the watched
+    content is compared only if all expectations hold.
     """
     seen = Seen(job)
     failure = job.observation.failure
@@ -69,8 +69,8 @@ def judge(job: Job) -> Analysis:
 def _verdict(decisive: Failure | None, seen: Seen) -> Verdict:
     if decisive is None:
         return UP
-    # Messages end up in logs, terminals and pages: one printable line without secrets, whatever
-    # the peer and the admin wrote
+    # Messages go to logs, terminals and pages, so they are one printable line without secrets,
+    # whatever the peer and the admin wrote
     message = seen.plain(decisive.message, _LONGEST_MESSAGE)
     return Verdict(up=False, reason=decisive.reason, message=message)
 

@@ -1,9 +1,9 @@
 """
-CSS selectors on HTML: the texts of the elements that a selector picks, in one pass.
+CSS selectors on HTML: finds the texts of the picked elements in one pass.
 
-Runs in the worker processes. There is no tree. lxml tells of each element as it begins, and by then
-it is known which parts of the selector it fulfils: what a page costs grows with its length, however
-it is made. Engines that search in a tree take minutes for a megabyte that was written for them.
+Runs in the worker processes. It builds no tree. lxml reports each element at its start, and that is
+enough to know which parts of the selector it fulfils: the cost of any page grows only with its
+length. Engines that search a tree take minutes for a megabyte of hostile HTML.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,13 +31,13 @@ from monitor.analysis.seen import Unseen
 
 _LONGEST = 1000
 _DEEPEST = 500
-"""Levels of elements; as of JSON, see body.py."""
+"""Levels of elements; the same limit as for JSON, see body.py."""
 _HIDDEN = frozenset({"script", "style"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Beginning:
-    """An element whose tag was read, and its place among its parent's children, from 1 on."""
+    """An element with its tag read, and its position among its parent's children, from 1."""
 
     tag: str
     attributes: Mapping[str, str]
@@ -54,10 +54,9 @@ class _Step:
     A compound of the selector, such as ``p.note`` in ``div > p.note``.
 
     Attributes:
-        bit: Its place in the bit sets of _Open.
-        relation: How it is joined to the compound before: ``>``, ``+``, ``~`` or a space; empty for
-            the first.
-        needs: That compound's bit.
+        bit: Its bit in the bit sets of _Open.
+        relation: The combinator before it: ``>``, ``+``, ``~`` or a space; empty for the first.
+        needs: The bit of the compound before it.
         last: Whether an element that fulfils it is picked.
     """
 
@@ -71,14 +70,14 @@ class _Step:
 @dataclass(slots=True)
 class _Open:
     """
-    An element that has not ended yet; the bits are those of the steps that are fulfilled.
+    An element that has not ended yet; each bit set holds the steps that are fulfilled.
 
     Attributes:
-        own: By the element.
-        around: By it or one around it.
-        previous: By its last child so far.
-        before: By any child so far.
-        places: How many children there were, by tag.
+        own: Fulfilled by the element.
+        around: Fulfilled by it or an element around it.
+        previous: Fulfilled by its last child so far.
+        before: Fulfilled by any child so far.
+        places: Number of children so far, by tag.
     """
 
     own: int = 0
@@ -89,7 +88,7 @@ class _Open:
     places: dict[str, int] = field(default_factory=dict)
 
     def allows(self, step: _Step) -> bool:
-        """Tell whether the next child may fulfil the step, going by where it stands."""
+        """Return whether the next child may fulfil the step, judged by its position."""
         match step.relation:
             case "":
                 return True
@@ -107,7 +106,7 @@ def parse_selector(value: Any) -> str:
     Return a CSS selector that pick() understands.
 
     Raises:
-        ValueError: It is none, or is decided only by what comes after an element.
+        ValueError: It is not a selector, or depends on what comes after an element.
     """
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a CSS selector; put it in quotes")  # noqa: TRY004
@@ -119,11 +118,11 @@ def pick(selector: str, text: str) -> list[str]:
     """
     Return the text of each picked element, white space collapsed.
 
-    Elements are separated by a space; scripts and styles inside of one are left out. What is picked
-    inside of a picked element is not repeated.
+    The texts of elements inside it are separated by a space; scripts and styles are left out. A
+    picked element inside another picked one is not repeated.
 
     Raises:
-        Unseen: None is picked, or elements nest deeper than 500 levels.
+        Unseen: No element is picked, or elements nest deeper than 500 levels.
     """
     from lxml import etree  # noqa: PLC0415  a worker whose sites pick nothing does without
 
@@ -145,8 +144,8 @@ class _Picker:
         self.texts: list[list[str]] = []
         self._steps = steps
         self._stack = [_Open()]
-        self._picked = 0  # how deep the picked element stands that is being read
-        self._hidden = 0  # the same of a script in it
+        self._picked = 0  # depth of the picked element that is being read
+        self._hidden = 0  # depth of a script in it
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         parent = self._stack[-1]
@@ -186,7 +185,7 @@ class _Picker:
         self._stack.pop()
 
     def close(self) -> None:
-        """Do nothing; lxml wants it to be there."""
+        """Do nothing; lxml requires this method."""
 
 
 # ---------------------------------------------------------------- reading selectors
@@ -215,7 +214,7 @@ def _compiled(selector: str) -> tuple[_Step, ...]:
 
 
 def _chain(tree: Any) -> list[tuple[Any, str]]:
-    """Return the compounds from left to right, each with what joins it to the next."""
+    """Return the compounds from left to right, each with the combinator after it."""
     chain = []
     following = ""
     while isinstance(tree, CombinedSelector):

@@ -1,8 +1,8 @@
 """
-What is taken out of answers beside the verdict: values that become series, content that is watched.
+Reads answers without judging them: values that become series, and content that is watched.
 
-The records are read with the configuration; the rest runs in the worker processes. What cannot be
-had is None with the reason, never 0 and never an exception.
+The records are read with the configuration; the rest runs in the worker processes. A missing value
+is None with the reason, never 0 and never an exception.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ _Selector = Annotated[str, Parsed(parse_selector, {"type": "string", "minLength"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """Where one value stands in an answer."""
+    """The place of one value in an answer."""
 
     json: _Path | None = option(None, doc="The path of a value in the body, which is JSON.")
     matches: _Group | None = option(
@@ -99,7 +99,7 @@ def _check_names(value: Mapping[str, Extraction]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """What of an answer should stay as it is."""
+    """The part of an answer that should not change."""
 
     content: Literal["sha256"] = option(doc="How the watched content is remembered.")
     css: _Selector | None = option(
@@ -139,14 +139,14 @@ READINGS: Mapping[str, ReadingKind] = {
         doc="Notice when the content changes.",
     ),
 }
-"""The keys of a site that take something out of its answers."""
+"""The keys of a site that read something from its answers."""
 
 
 # ---------------------------------------------------------------- values
 
 
 def extract(wanted: Mapping[str, Extraction], seen: Seen) -> tuple[Extracted, ...]:
-    """Return each value, or why there is none; never raises for anything in an answer."""
+    """Return each value, or why it is missing; never raises for anything in an answer."""
     return tuple(_extract(name, one, seen) for name, one in wanted.items())
 
 
@@ -224,7 +224,7 @@ def _label(found: Any, seen: Seen) -> str:
 
 
 def look(watch: Watch, seen: Seen) -> Content:
-    """Return the hash of what is watched, or why there is none; never raises as extract() does."""
+    """Return the hash of the watched content, or why it is missing; never raises, as extract()."""
     try:
         return Content(sha256=hashlib.sha256(_watched(watch, seen)).hexdigest())
     except Unseen as error:
@@ -238,7 +238,7 @@ def look(watch: Watch, seen: Seen) -> Content:
 
 
 def why_changed(content: Content, reference: str | None) -> str | None:
-    """Return why a watch that is to fail does; None while the content is as it was."""
+    """Return why the watch fails; None while the content is unchanged."""
     if content.sha256 is None:
         return f"the content to watch is missing: {content.why}"
     if reference is None or content.sha256 == reference:

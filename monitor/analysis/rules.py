@@ -1,8 +1,8 @@
 """
-What several expectations are written with: texts that must or must not occur, numbers, JSON values.
+Rules that several expectations share: texts that must or must not occur, numbers, JSON values.
 
-The records are read with the configuration, frozen, comparable and picklable; patterns stand in
-them as text and are compiled where they are used, once per process.
+The records are read with the configuration, frozen, comparable and picklable; they hold patterns as
+text, and each process compiles a pattern once, on first use.
 """
 
 import json
@@ -17,7 +17,7 @@ from monitor.analysis.text import enumerate_few, unknown
 from monitor.options import compile_regex, parse_regex
 
 Quote = Callable[[Any], str]
-"""How a value is shown in a message; see Seen.quote()."""
+"""Returns a value for a message; see Seen.quote()."""
 
 _compiled = lru_cache(maxsize=4096)(compile_regex)
 
@@ -28,13 +28,13 @@ def search(pattern: str, text: str) -> Any:
     try:
         return rule.search(text)
     except UnicodeEncodeError:
-        # Half a surrogate pair (JSON may escape one) has no UTF-8, which is what RE2 reads
+        # RE2 reads UTF-8, which cannot hold half a surrogate pair (JSON may escape one)
         whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return rule.search(whole)
 
 
 def each(value: Any) -> list[Any]:
-    """Return the elements of a list, or the one value that stands there instead of one."""
+    """Return the elements of a list, or a single value as a list."""
     if not isinstance(value, list):
         return [value]
     if not value:
@@ -47,7 +47,7 @@ def mapping(value: Any, known: Iterable[str]) -> Mapping[str, Any]:
     Return a mapping whose keys are all known.
 
     Raises:
-        ValueError: It is none, empty, or has an unknown key.
+        ValueError: It is not a mapping, is empty, or has an unknown key.
     """
     keys = list(known)
     if not isinstance(value, Mapping) or not value:
@@ -63,7 +63,7 @@ def parse_text(value: Any) -> str:
     Return a text that may be searched for.
 
     Raises:
-        ValueError: It is none, or is empty and thus found everywhere.
+        ValueError: It is not a text, or is empty and so found everywhere.
     """
     if value == "":
         raise ValueError("an empty text is found everywhere")
@@ -106,7 +106,7 @@ _AROUND = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextRules:
-    """What must be found in a text, and what must not; all of it holds."""
+    """The rules for a text: what must be found in it, and what must not; all must hold."""
 
     contains: tuple[str, ...] = ()
     not_contains: tuple[str, ...] = ()
@@ -115,7 +115,7 @@ class TextRules:
 
     @property
     def forbids(self) -> bool:
-        """Whether all of the text must be known to tell that the rules hold."""
+        """Whether the rules need the whole text to decide that they hold."""
         return bool(self.not_contains or self.not_matches)
 
     def why_not(self, texts: tuple[str, ...], quote: Quote) -> str | None:
@@ -123,9 +123,9 @@ class TextRules:
         Return the words that follow the name of the text: ``"abc" does not contain "x"``.
 
         Args:
-            texts: The values of one thing, at least one: any of them may hold what must be found,
-                none may hold what must not.
-            quote: How a value is shown.
+            texts: The values of one thing, at least one: any may hold what must be found; no value
+                may hold what must not be found.
+            quote: Returns a value for the message.
         """
         for part in self.contains:
             if not any(part in text for text in texts):
@@ -151,7 +151,7 @@ def _quote_all(texts: tuple[str, ...], quote: Quote) -> str:
 
 
 def _around(text: str, start: int, length: int) -> str:
-    """Return what was found with some characters before and after."""
+    """Return the text that was found with some characters before and after it."""
     before, after = max(0, start - _AROUND), start + length + _AROUND
     return "…" * (before > 0) + text[before:after] + "…" * (after < len(text))
 
@@ -222,7 +222,7 @@ def parse_count(value: Any) -> Count:
     Read ``3``, ``1-3`` (both included) or ``{ge: 1, lt: 4}``.
 
     Raises:
-        ValueError: It is anything else; also a negative number, and a range the wrong way round.
+        ValueError: It is anything else, or a negative number, or a range with its ends swapped.
     """
     if isinstance(value, Mapping):
         return Count(
@@ -282,10 +282,10 @@ def _loaded(text: str) -> Any:
 
 def parse_json(value: Any) -> JsonText:
     """
-    Return what YAML had there as JSON.
+    Return a value from YAML as JSON.
 
     Raises:
-        ValueError: JSON has no such value: a date, .inf, .nan.
+        ValueError: JSON cannot hold the value: a date, .inf, .nan.
     """
     try:
         return JsonText(json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False))
@@ -297,13 +297,13 @@ def parse_json(value: Any) -> JsonText:
 
 @dataclass(frozen=True, slots=True)
 class JsonRules:
-    """What must hold of one JSON value, as (key, operand); see parse_json_rules()."""
+    """The rules for one JSON value, as (key, operand); see parse_json_rules()."""
 
     rules: tuple[tuple[str, Any], ...]
 
     @property
     def absent(self) -> bool:
-        """Whether there must be no such value."""
+        """Whether the value must be missing."""
         return ("exists", False) in self.rules
 
     def why_not(self, value: Any, quote: Quote) -> str | None:
@@ -311,7 +311,7 @@ class JsonRules:
         Return the words that follow the place of the value: ``3 is not above 5``.
 
         Args:
-            quote: How a value is shown.
+            quote: Returns a value for the message.
         """
         for key, operand in self.rules:
             why = _JSON_KEYS[key].why_not(value, operand, quote)
@@ -452,7 +452,7 @@ def parse_json_rules(value: Any) -> JsonRules:
     Read a value that must be equal, or a comparison: ``{gt: 3}``, ``{type: string, matches: …}``.
 
     Raises:
-        ValueError: It is a mapping that is no comparison, or a comparison with a mistake.
+        ValueError: It is a mapping other than a comparison, or a comparison with a mistake.
     """
     if not isinstance(value, Mapping):
         return JsonRules((("eq", parse_json(value)),))

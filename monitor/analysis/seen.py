@@ -1,5 +1,5 @@
 """
-What checks are given: one observation, decoded as far as they ask and no further.
+The view of one observation for checks; decodes only what they ask for.
 
 Runs in the worker processes.
 """
@@ -28,9 +28,9 @@ from monitor.secrecy import redact
 _Answer = TypeVar("_Answer", bound=Answer)
 
 
-class Unseen(Exception):  # noqa: N818  not a fault: what an expectation looks at is not there
+class Unseen(Exception):  # noqa: N818  not a fault: the part that an expectation judges is missing
     """
-    What a check would look at cannot be had; the expectation fails closed.
+    The part that a check judges is missing; the expectation fails closed.
 
     Its text is a whole message: ``body is not JSON: …``.
     """
@@ -53,13 +53,13 @@ class Seen:
 
     def answer(self, kind: type[_Answer], name: str) -> _Answer:
         """
-        Return the answer, where it is of this kind.
+        Return the answer if it is of this kind.
 
         Args:
-            name: What is missing otherwise: ``HTTP answer``.
+            name: Its name for the message if it is missing: ``HTTP answer``.
 
         Raises:
-            Unseen: There is none, or one of another protocol.
+            Unseen: There is no answer, or it is of another protocol.
         """
         answer = self.observation.answer
         if not isinstance(answer, kind):
@@ -86,7 +86,7 @@ class Seen:
 
     @cached_property
     def json(self) -> Any:
-        """The body as JSON; raises Unseen where it is none, or was cut."""
+        """The body as JSON; raises Unseen if it is not JSON, or was cut."""
         answer = self.http
         if answer.truncated:
             raise Unseen(f"body was cut after {len(answer.body)} bytes, so it is not JSON")
@@ -112,20 +112,20 @@ class Seen:
 
     @property
     def client(self) -> Certificate | None:
-        """Our own certificate that was at hand; None without one that can be read."""
+        """Our own certificate for the connection; None without one that can be read."""
         tls = self.observation.tls
         own = decode_chain(tls.client) if tls else ()
         return own[0] if own else None
 
     @property
     def validity(self) -> tuple[Timestamp, Timestamp] | None:
-        """From when to when that certificate is valid which decides how long the chain is."""
+        """The validity, from and to, of the certificate that limits the whole chain's."""
         tls = self.observation.tls
         if tls is None or not self.chain:
             return None
         chain = trusted_chain(tls.chain, tls.authorities) if tls.authorities else ()
         if not chain:
-            # One that had ended by then cannot be in the chain that was trusted
+            # A certificate that had expired by then cannot be in the trusted chain
             now = self.observation.time
             chain = tuple(one for one in self.chain if not tls.verified or one.not_after >= now)
         first = min(chain, key=lambda one: one.not_after, default=None)
@@ -133,7 +133,7 @@ class Seen:
 
     @cached_property
     def hop_chains(self) -> tuple[tuple[Certificate, ...], ...]:
-        """The same of each redirect, in order."""
+        """The certificates of each redirect, in order, each chain leaf first."""
         answer = self.observation.answer
         if not isinstance(answer, HttpAnswer):
             return ()
@@ -152,7 +152,7 @@ class Seen:
 
     @property
     def final_url(self) -> str:
-        """Where the answer came from: after the redirects, the last one's."""
+        """The URL of the answer, after all redirects."""
         answer = self.observation.answer
         return answer.url if isinstance(answer, HttpAnswer) and answer.url else self.url
 

@@ -1,4 +1,4 @@
-"""How values stand in messages: on one line, printable, and no longer than one wants to read."""
+"""Formats values for messages: on one line, printable, and short."""
 
 import json
 from collections.abc import Iterable
@@ -9,17 +9,17 @@ _LONGEST = 100
 
 
 def quote(text: str) -> str:
-    """Return a text in quotes, as JSON writes it; see plain() for what else becomes of it."""
+    """Return a text in quotes, as JSON writes it; plain() tells how it is cut and escaped."""
     shown = json.dumps(text[:_LONGEST], ensure_ascii=False)
     return _printable(shown[:-1]) + ('…"' if len(text) > _LONGEST else '"')
 
 
 def plain(text: str, longest: int = _LONGEST) -> str:
     """
-    Return a text cut after so many characters.
+    Return a text cut after *longest* characters.
 
-    What cannot be seen or would change the line (control characters, bidirectional marks, lone
-    surrogates) is escaped.
+    Characters that are invisible or would change the line (control characters, bidirectional marks,
+    lone surrogates) are escaped.
     """
     return _printable(text[:longest]) + ("…" if len(text) > longest else "")
 

@@ -1,10 +1,10 @@
 """
 The chain by which a server's certificate is trusted, up to an authority of our own.
 
-Runs in the worker processes. libcurl tells what a server sent, which may be more than was needed,
-and lacks the authority that it ends in. So the way is looked for once more, as OpenSSL goes it:
-our own authorities first, and no further than the first of them (X509_V_FLAG_PARTIAL_CHAIN, which
-libcurl sets). It was found before, so nothing is verified here but who has issued what.
+Runs in the worker processes. libcurl reports the certificates that a server sent; they may be more
+than needed, and lack the authority at the end. So this finds the path again as OpenSSL does: it
+tries our authorities first, and ends at the first one (X509_V_FLAG_PARTIAL_CHAIN, which libcurl
+sets). OpenSSL has verified the path already, so this checks only which certificate issued which.
 """
 
 import re
@@ -33,11 +33,11 @@ def trusted_chain(pems: tuple[str, ...], authorities: str) -> tuple[Certificate,
     Return the chain from the server's certificate to an authority; never raises.
 
     Args:
-        pems: What the server sent, its own certificate first.
-        authorities: The PEM file of those that are trusted.
+        pems: The certificates the server sent, its own first.
+        authorities: The PEM file of the trusted authorities.
 
     Returns:
-        Nothing where the way is not found, because the file has changed, say.
+        The chain; empty if no path is found, for example because the file has changed.
     """
     try:
         status = Path(authorities).stat()
@@ -64,7 +64,7 @@ def _find(pems: tuple[str, ...], authorities: str, stamp: _Stamp) -> tuple[str, 
             return _as_pem([*chain, issuer])
         issuer = next(_issuers(last, others), None)
         if issuer is None or issuer in chain:
-            # The server's own certificate may be among the authorities, whoever has issued it
+            # The server's own certificate may be among the authorities, no matter who issued it
             return _as_pem([leaf]) if leaf in trusted.get(leaf.subject.public_bytes(), ()) else ()
         chain.append(issuer)
     return ()
@@ -72,7 +72,7 @@ def _find(pems: tuple[str, ...], authorities: str, stamp: _Stamp) -> tuple[str, 
 
 @lru_cache(maxsize=16)
 def _authorities(path: str, _stamp: _Stamp) -> Mapping[bytes, Sequence["x509.Certificate"]]:
-    """Return those of a file by their subject, of two with one name the later to end first."""
+    """Return a file's authorities by subject; of two with one name, the later to expire first."""
     found: dict[bytes, list[x509.Certificate]] = {}
     for one in _load(_PEM.findall(Path(path).read_bytes())):
         found.setdefault(one.subject.public_bytes(), []).append(one)
@@ -88,7 +88,7 @@ def _load(pems: Iterator[bytes] | Sequence[bytes]) -> list["x509.Certificate"]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for pem in pems:
-            with suppress(ValueError):  # one that cannot be read helps nobody
+            with suppress(ValueError):  # an unreadable one is of no use
                 loaded.append(x509.load_pem_x509_certificate(pem))
     return loaded
 

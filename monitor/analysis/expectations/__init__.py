@@ -1,1 +1,1 @@
-"""What must hold of an answer: by topic, each rule beside its row; the table has the order."""
+"""The expectations for an answer, by topic, each rule beside its row; the table orders them."""

@@ -1,4 +1,4 @@
-"""What a DNS reply must be: response code, flags, records."""
+"""Expectations for a DNS reply: response code, flags, records."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ def parse_rcodes(value: Any) -> tuple[str, ...]:
     Read a response code by name, or several.
 
     Raises:
-        ValueError: There is no such code.
+        ValueError: The code does not exist.
     """
     codes = tuple(str(one).upper() for one in each(value))
     for code in codes:
@@ -71,7 +71,7 @@ def parse_flags(value: Any) -> FlagRules:
     Read a flag that must be set or several, or ``{set: …, not_set: …}``.
 
     Raises:
-        ValueError: There is no such flag, or one is to be both.
+        ValueError: A flag does not exist, or must be both set and not set.
     """
     if not isinstance(value, Mapping):
         return FlagRules(set=_flags(value))
@@ -109,10 +109,10 @@ class RecordRules:
     The rules for one section of a DNS reply.
 
     Attributes:
-        matches: Patterns each of which some record must match.
+        matches: Patterns; for each of them some record must match.
         not_matches: Patterns that no record may match.
         all_match: Patterns that every record must match; there must be at least one record.
-        count: Of records.
+        count: Bounds on the number of records.
         may_be_empty: Whether all_match holds for a section without records.
         of_success: Whether it holds only for NOERROR; other replies have no records.
     """

@@ -1,4 +1,4 @@
-"""What an HTTP answer must be: headers, body, JSON, version, redirects."""
+"""Expectations for an HTTP answer: headers, body, JSON, version, redirects."""
 
 import re
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ _HEADER_NAME = re.compile(TOKEN)
 @dataclass(frozen=True, slots=True)
 class HeaderRule:
     """
-    What must hold of one header.
+    The expectation for one header.
 
     Attributes:
         name: In lower case.
@@ -148,7 +148,7 @@ def _check_body(rules: TextRules, seen: Seen) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class JsonRule:
-    """What must hold of the value at one path."""
+    """The expectation for the value at one path."""
 
     path: JsonPath
     rules: JsonRules
@@ -225,7 +225,7 @@ def parse_http_versions(value: Any) -> tuple[str, ...]:
     Read ``"1.1"``, ``2``, ``3``, or a list of such; quotes do not matter.
 
     Raises:
-        ValueError: There is no such version.
+        ValueError: The version does not exist.
     """
     return tuple(parse_version(one, "HTTP", _HTTP_VERSIONS) for one in each(value))
 

@@ -20,7 +20,7 @@ _PHASES: Mapping[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class LatencyLimits:
-    """The longest that each phase, or ``total``, may take, in seconds."""
+    """The longest allowed time of each phase, or of ``total``, in seconds."""
 
     limits: tuple[tuple[str, Seconds], ...]
 

@@ -1,13 +1,13 @@
 """
-What must hold of an answer: the table of all expectations, in the order of a transaction.
+The table of all expectations for an answer, in the order of a transaction.
 
 Each row stands beside its rule, in the module of its topic. The forms are read with the
-configuration; the checks run in the worker processes. A check returns None, or why the rule does
-not hold, with the value that broke it. If it cannot look at what it is about, it raises Unseen, and
-the expectation fails too.
+configuration; the checks run in the worker processes. A check returns None, or the reason why the
+rule does not hold, with the value that broke it. It raises Unseen if what it judges is missing;
+then the expectation fails too.
 
-What is taken out of an answer without judging it (series, change detection) has a table of its own,
-in readings.py.
+Values that are read without judging them (series, change detection) have their own table, in
+readings.py.
 """
 
 from collections.abc import Mapping
@@ -68,4 +68,4 @@ EXPECTATIONS: Mapping[str, ExpectationKind] = {
     "authority": AUTHORITY,
     "additional": ADDITIONAL,
 }
-"""Everything that may stand under ``expect``, in the order of a transaction (model.Reason)."""
+"""Every key under ``expect``, in the order of a transaction (model.Reason)."""

@@ -1,4 +1,4 @@
-"""What a certificate and a TLS connection must be."""
+"""Expectations for a certificate and a TLS connection."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -28,14 +28,14 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateRule:
     """
-    What must hold of the server's own certificate.
+    The expectation for the server's own certificate.
 
     Attributes:
         valid_for: Seconds it must still be valid for when the check starts, as must those of all
             redirects whose certificates were verified.
-        share: The same as a part of the certificate's lifetime, 0 to 1.
-        names: Hosts that it must cover, all of them; a wildcard must stand in it as such.
-        fingerprints: SHA-256 in lower-case hexadecimal; it must have one of these.
+        share: The same as a fraction of the certificate's lifetime, 0 to 1.
+        names: Hosts that it must cover, all of them; a wildcard here must be one of its names.
+        fingerprints: SHA-256 in lower-case hexadecimal; it must have one of them.
     """
 
     valid_for: Seconds | None = None
@@ -70,7 +70,7 @@ def parse_certificate(value: Any) -> CertificateRule:
 
 
 def _parse_valid_for(value: Any) -> tuple[Seconds | None, float | None]:
-    """Return the seconds of a duration, or the part that a percentage is."""
+    """Return the seconds of a duration, or the fraction for a percentage."""
     match = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return parse_duration(value), None
@@ -108,7 +108,7 @@ def _check_certificate(rule: CertificateRule, seen: Seen) -> str | None:
 
 
 def _verified_hops(seen: Seen) -> Iterator[tuple[str, Certificate]]:
-    """Yield from where each redirect came whose certificate was verified, and that certificate."""
+    """Yield the origin and the certificate of each redirect with a verified certificate."""
     answer = seen.observation.answer
     hops = answer.redirects if isinstance(answer, HttpAnswer) else ()
     for hop, chain in zip(hops, seen.hop_chains, strict=True):
@@ -168,7 +168,7 @@ def parse_tls_versions(value: Any) -> tuple[str, ...]:
     Return the versions that ``"1.3"``, ``TLS 1.3``, a list, or ``{min: …, max: …}`` allow.
 
     Raises:
-        ValueError: There is no such version, or none between the two.
+        ValueError: A version does not exist, or no version lies between the two.
     """
     if not isinstance(value, Mapping):
         return tuple(parse_version(one, "TLS", _TLS_VERSIONS) for one in each(value))

@@ -1,4 +1,4 @@
-"""What several expectations read and say alike."""
+"""Values and words that several expectations share."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from monitor.options import Parsed
 
 ALLOWED = "allowed"
-"""Written for what may be there or not."""
+"""The word for something that may be present or missing."""
 
 
 def parsed(shape: Any, parse: Callable[[Any], Any], schema: Mapping[str, Any]) -> Any:
@@ -20,7 +20,7 @@ def parse_version(value: Any, name: str, known: tuple[str, ...]) -> str:
     Read a version of a protocol of this name; quotes do not matter.
 
     Raises:
-        ValueError: It is not one of the known ones.
+        ValueError: The version is not known.
     """
     text = "" if isinstance(value, bool) else str(value).strip()
     bare = re.sub(rf"(?i)^{name}[ v/]*", "", text)
