@@ -1,4 +1,4 @@
-"""The names of cipher suites: OpenSSL's, which libcurl reports, into IANA's, which people know."""
+"""Translates cipher suite names: from OpenSSL's, which libcurl reports, to IANA's."""
 
 import re
 from functools import cache

@@ -1,9 +1,9 @@
 """
 Content codings: unpacks a body as it comes (RFC 9110, 8.4); used by ``transport`` alone.
 
-libcurl could do it, but it takes a gzip of several members or with bytes after its end for broken,
-does not notice that a stream is cut off, and fails where the header names no coding at all. What is
-unpacked here is what browsers and Go read.
+libcurl could do it, but it rejects a gzip with several members or with bytes after its end, misses
+a stream that is cut off, and fails on a header without any coding. This module unpacks the same
+bodies as browsers and Go.
 """
 
 import zlib
@@ -15,10 +15,10 @@ import brotli
 from monitor.model import Bytes
 
 ACCEPTED = "gzip, deflate, br"
-"""What a request asks for."""
+"""The Accept-Encoding of a request."""
 
 _PIECE: Bytes = 64 * 1024
-"""So much is unpacked at a time: whoever has enough stops, and a bomb stays packed."""
+"""Bytes unpacked at a time: the caller stops when it has enough, and a bomb stays packed."""
 _MOST = 5  # codings that are undone; a hostile header has thousands
 _GZIP = 16 + zlib.MAX_WBITS
 _MAGIC = b"\x1f\x8b"  # how each member of a gzip begins; RFC 1952, 2.3.1
@@ -29,12 +29,12 @@ class UnpackError(Exception):
 
 
 class _Coding(Protocol):
-    """One coding: takes packed bytes as they come, yields what they unpack to."""
+    """One coding: takes packed bytes as they come, and yields the unpacked ones."""
 
     def feed(self, data: bytes) -> Iterator[bytes]: ...
 
     def is_complete(self) -> bool:
-        """Return whether the end of the stream came, or nothing at all."""
+        """Return whether the stream has ended, or no byte came at all."""
 
 
 class Unpacker:
@@ -43,14 +43,14 @@ class Unpacker:
 
     Attributes:
         undone: The codings that are known, in the order they are undone.
-        left: Those that stay in place, as the header names them: the first unknown one and what
-            lies beneath it. Such bytes are the body; servers put character sets and storage labels
-            into this header.
+        left: The codings that are not undone, as the header names them: the first unknown one and
+            all beneath it. The body keeps them; servers put character sets and storage labels into
+            this header.
     """
 
     def __init__(self, codings: Sequence[str]) -> None:
         """
-        Take the codings in the order they were applied, which is that of the header.
+        Take the codings in the order they were applied, which is the header's order.
 
         Args:
             codings: The elements of all Content-Encoding lines, without ``identity``.
@@ -65,10 +65,10 @@ class Unpacker:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """
-        Yield what the next bytes unpack to, in pieces of at most 64 KiB.
+        Unpack the next bytes, and yield pieces of at most 64 KiB.
 
         Raises:
-            UnpackError: The stream is damaged, or is none.
+            UnpackError: The stream is damaged, or has another format.
         """
         return self._through(self._codings, data)
 
@@ -92,7 +92,7 @@ class Unpacker:
 
 
 class _Inflate:
-    """What gzip and deflate share: one zlib stream, and what follows it."""
+    """The common part of gzip and deflate: one zlib stream, and the bytes after it."""
 
     def __init__(self) -> None:
         self._stream: zlib._Decompress | None = None
@@ -118,7 +118,7 @@ class _Inflate:
             if piece:
                 yield piece
             while len(piece) == _PIECE and not data and not self._stream.eof:
-                piece = self._inflate(self._stream, b"")  # what the last piece had no room for
+                piece = self._inflate(self._stream, b"")  # the rest of the last piece
                 if piece:
                     yield piece
             if self._stream.eof:
@@ -126,7 +126,7 @@ class _Inflate:
                 self._stream = None
 
     def is_complete(self) -> bool:
-        # A lone byte after the end of a gzip is no beginning of another member
+        # A single byte after the end of a gzip does not begin another member
         return self._stream is None and (self._began or not self._held)
 
     def _begin(self, data: bytes) -> "zlib._Decompress | None":
@@ -137,7 +137,7 @@ class _Inflate:
         try:
             return stream.decompress(data, _PIECE)
         except zlib.error as error:
-            # What is left is zlib's own clause, such as "incorrect header check"
+            # The rest is zlib's own clause, such as "incorrect header check"
             raise UnpackError(str(error).rpartition(": ")[2]) from error
 
 
@@ -145,7 +145,7 @@ class _Gzip(_Inflate):
     """
     RFC 1952: members, one after the other.
 
-    What follows the last one is ignored, as by gzip itself, Go and browsers: PHP pages and CGI
+    Bytes after the last one are ignored, as by gzip itself, Go and browsers: PHP pages and CGI
     scripts end with a line break.
     """
 

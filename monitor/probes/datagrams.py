@@ -1,4 +1,4 @@
-"""What the probes over datagrams share: when exactly a reply arrived."""
+"""Finds when exactly a reply arrived, for all probes over datagrams."""
 
 import socket
 import struct
@@ -11,7 +11,7 @@ _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 
 ANCILLARY_SPACE: Bytes = 512
-"""What recvmsg needs for everything that we ask the kernel to send along."""
+"""The room that recvmsg needs for all ancillary data that we ask the kernel for."""
 
 
 def request_stamps(sock: socket.socket) -> None:
@@ -23,11 +23,11 @@ def round_trip(
     ancillary: Iterable[tuple[int, int, bytes]], sent: Timestamp, at_most: Seconds
 ) -> Seconds:
     """
-    Return how long a reply took, from what recvmsg brought with it.
+    Return how long a reply took, from the ancillary data of recvmsg.
 
-    Our clock is read when the thread gets its turn, which with many threads is milliseconds late;
-    the kernel's stamp is exact. It is by the wall clock, so it holds only where it fits into the
-    time that has passed on the monotonic clock: nobody may have set the wall clock in between.
+    The thread reads its clock only when it gets its turn, milliseconds late with many threads; the
+    kernel's stamp is exact. The stamp is by the wall clock, so it counts only if it fits into the
+    time that has passed on the monotonic clock: the wall clock may have been set in between.
 
     Args:
         sent: When the request left, by the wall clock.

@@ -1,5 +1,5 @@
 """
-What is said to a peer and expected of it, one step after the other; for TCP, TLS and WebSocket.
+Sends to a peer and waits for its answers, step by step; for TCP, TLS and WebSocket.
 
 Steps are the site's options; a ``Peer`` carries texts and bytes, lines over TCP and messages over
 WebSocket.
@@ -19,11 +19,11 @@ _LONGEST_QUOTE = 100
 _LONGEST_CAPTURE = 256
 _EVIDENCE: Bytes = 1024
 _PATIENCE: Seconds = 0.5
-"""So long the rest of a line may take: longer than TCP waits before it repeats a lost segment."""
+"""How long the rest of a line may take: longer than TCP waits before it repeats a lost segment."""
 _SKIPPED: Bytes = 64 * 1024
-"""How much of the lines that were skipped can still be matched together with what follows."""
+"""How many bytes of skipped lines can still be matched together with later ones."""
 
-# A refusal after which nothing better comes, by what a pattern asks for: SMTP's and FTP's reply
+# Final refusals, by the answer that a pattern asks for: SMTP's and FTP's reply
 # codes (RFC 5321, 4.2; RFC 959, 4.2), POP3's and Redis' indicators (RFC 1939, 3), IMAP's statuses
 # (RFC 9051, 7.1). BYE refuses a greeting alone: it comes before the good answer to LOGOUT, too
 _START = r"^(?:\(\?[a-zA-Z]+\))?\^[(?:]*"
@@ -33,7 +33,7 @@ _REFUSALS = (
     (re.compile(_START + r"\\\* +OK"), re.compile(rb"\* BYE ")),
     (re.compile(_START + r"(?P<tag>\w+) +OK"), re.compile(rb"(?P<tag>\w+) (?:NO|BAD)(?: |$)")),
 )
-# One more backslash keeps a reference from being one: \\1 is the text \1
+# One more backslash escapes a reference: \\1 is the text \1
 _REFERENCE = re.compile(rb"(\\?)\\(?:([0-9])|g<([A-Za-z_][A-Za-z0-9_]*)>)")
 
 
@@ -89,10 +89,10 @@ class Step:
 
 def check_steps(steps: Sequence[Step]) -> None:
     """
-    Accept steps that refer only to groups that an earlier ``expect`` has.
+    Accept steps that refer only to groups of an earlier ``expect``.
 
     Raises:
-        ValueError: Which reference leads nowhere.
+        ValueError: A reference leads nowhere; the message names it.
     """
     count = -1
     names: set[str] = set()
@@ -114,11 +114,11 @@ def check_steps(steps: Sequence[Step]) -> None:
 @dataclass(frozen=True, slots=True)
 class Found:
     """
-    What a pattern matched.
+    The match of a pattern.
 
     Attributes:
-        numbered: The whole match, and each group; None for those that took no part.
-        named: Those of the groups with a name that did.
+        numbered: The whole match, and each group; None for groups that took no part.
+        named: The named groups that took part.
     """
 
     numbered: tuple[bytes | None, ...]
@@ -130,12 +130,12 @@ _NO_TEXT = re.compile("[\udc80-\udcff]")
 
 def find(pattern: str, data: bytes | bytearray) -> Found | None:
     r"""
-    Return what a pattern matches in a line or message, None if nothing.
+    Return the match of a pattern in a line or message; None if it does not match.
 
     Patterns are about characters, as those of http are: ``^caf. OK$`` fits ``café OK``. A byte that
-    is not part of one counts as the character U+FFFD, as in Go and so in blackbox_exporter. Where
-    there are such bytes, a pattern may be about them as well: ``^\xff\xfd``. What was matched is
-    given back as it came.
+    is not part of one counts as the character U+FFFD, as in Go and so in blackbox_exporter. A
+    pattern may also match such bytes directly: ``^\xff\xfd``. The match is returned with its
+    original bytes.
     """
     text = data.decode(errors="surrogateescape")
     match = compile_regex(pattern).search(_NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text))
@@ -160,7 +160,7 @@ def _find_bytes(pattern: str, data: bytes) -> Found | None:
 
 
 class Peer(Protocol):
-    """Who is talked to; as Connection does, receiving raises TimeoutError, EOFError and Flooded."""
+    """The other side; receiving raises TimeoutError, EOFError and Flooded, as in Connection."""
 
     @property
     def peer(self) -> str:
@@ -174,14 +174,14 @@ class Peer(Protocol):
         """Return the next line or message; see Connection.receive_text()."""
 
     def receive_bytes(self, wanted: bytes, /) -> bytes:
-        """Return what comes where these bytes are wanted."""
+        """Return what the peer sends when these bytes are expected."""
 
     def unread(self) -> bytes:
-        """Return what has come of a text that is not complete."""
+        """Return the part of an incomplete text that has come."""
 
 
 class _Refusal(Exception):  # noqa: N818  never leaves this file
-    """What was asked for will not come."""
+    """The expected answer will not come."""
 
 
 class Dialogue:
@@ -207,7 +207,7 @@ class Dialogue:
         return tuple((name, self._shown(data)) for name, data in self._named.items())
 
     def _shown(self, data: bytes) -> str:
-        # Masked before it is cut: half a secret is not recognised any more
+        # Masked before it is cut: half a secret would not be recognised
         return self._site.redact(data.decode(errors="replace"))[:_LONGEST_CAPTURE]
 
     def take(self, step: Step) -> None:
@@ -313,7 +313,7 @@ class Dialogue:
 
 
 def _search(pattern: str, text: bytes) -> Found | None:
-    """Return what a pattern matches of a text, or of a line that a lone carriage return ends."""
+    """Return the match of a pattern in a text, or in a line that ends in a lone carriage return."""
     found = find(pattern, text)
     if found is None and b"\r" in text:
         found = next(filter(None, (find(pattern, line) for line in text.split(b"\r"))), None)
@@ -321,7 +321,7 @@ def _search(pattern: str, text: bytes) -> Found | None:
 
 
 def _is_refusal(pattern: str, line: bytes) -> bool:
-    """Return whether a line says that what a pattern asks for will not come."""
+    """Return whether a line refuses the answer that a pattern asks for."""
     for asks, refuses in _REFUSALS:
         asked, refused = asks.match(pattern), refuses.match(line)
         if asked and refused:
@@ -333,7 +333,7 @@ def _is_refusal(pattern: str, line: bytes) -> bool:
 
 def quote(data: bytes, site: Site) -> str:
     """Return what a peer said, for a message: without secrets, printable, not too long."""
-    # Masked before it is cut or escaped: a changed secret is not recognised any more
+    # Masked before it is cut or escaped: a changed secret would not be recognised
     text = site.redact(data.decode(errors="backslashreplace"))
     shown = text[:_LONGEST_QUOTE] + ("…" if len(text) > _LONGEST_QUOTE else "")
     return '"' + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown) + '"'

@@ -1,7 +1,7 @@
 """
-HTTP Digest authentication (RFC 7616): answers a challenge where requests' own class cannot.
+HTTP Digest authentication (RFC 7616), in place of requests' own class.
 
-That one mixes the parameters of several challenges, and does not know SHA-512-256, the session
+That class mixes the parameters of several challenges, and does not know SHA-512-256, the session
 forms of the SHA algorithms, or a challenge that protects the body as well (``auth-int``).
 """
 
@@ -54,7 +54,7 @@ class DigestAuth(AuthBase):
 
     def _answer(self, response: Response, **kwargs: Any) -> Response:
         """
-        Return what the server answers to the credentials, or the 401 where it asks for others.
+        Return the answer to the credentials, or the 401 if it does not ask for Digest.
 
         Raises:
             ExchangeFailed: It asks for Digest, but in no way that is known here.

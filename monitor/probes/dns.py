@@ -1,9 +1,9 @@
 """
 The DNS probe: one question to one server over UDP, TCP, TLS or HTTPS, and its answer as text.
 
-The waiting is ours, because dnspython's own queries wait by the wall clock; it makes and reads the
-messages. The records are read one by one here: dnspython's whole-message reader needs 19 s of CPU
-for the worst 64 KiB that a hostile server can send, one name of 255 bytes after the other.
+dnspython makes and reads the messages, but this module waits, because dnspython's own queries wait
+by the wall clock. It reads the records one by one: dnspython's whole-message reader needs 19 s of
+CPU for the worst 64 KiB that a hostile server can send, one name of 255 bytes after the other.
 """
 
 import errno
@@ -67,25 +67,25 @@ _PORTS = {"tls": 853, "https": 443}
 _CONNECTING = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS)
 _LARGEST_MESSAGE: Bytes = 65_535
 _MOST_TEXT: Bytes = 512 * 1024
-"""What all records of a reply may come to as text; 64 KiB of honest records stay far below."""
+"""The limit of all records of a reply as text; 64 KiB of honest records stay far below."""
 
-# dnspython looks for a module of each type and class it meets, and remembers what it did not find
+# dnspython looks for a module for each type and class it meets, and remembers the missing ones
 _TYPES = frozenset(map(int, dns.rdatatype.RdataType))
 _CLASSES = frozenset(map(int, (dns.rdataclass.IN, dns.rdataclass.CH, dns.rdataclass.HS)))
 
 _LENGTH = struct.Struct("!H")
 _PATH = re.compile(r"/[!-~]*")
 _DATAGRAM: Bytes = 1232
-"""What resolvers take by default since DNS flag day 2020, so that nothing is fragmented."""
+"""The default of resolvers since DNS flag day 2020, so that nothing is fragmented."""
 _FLAGS = (dns.flags.AA, dns.flags.TC, dns.flags.RA, dns.flags.AD)
 _WITHOUT_EDNS = ("FORMERR", "NOTIMP")
-"""How servers that are older than EDNS answer it (RFC 6891, 7)."""
+"""The answers of servers older than EDNS (RFC 6891, 7)."""
 _MESSAGE = "application/dns-message"
 _LONGEST_WORDS = 200
 _EXTENDED_ERRORS = {int(one): one.name.replace("_", " ").title() for one in dns.edns.EDECode}
 _OK = 200
 
-# Transfers of zones and what is no question at all
+# Zone transfers, and types that are not questions
 _NO_QUESTION = frozenset({"AXFR", "IXFR", "OPT", "TSIG", "TKEY", "NONE"})
 
 
@@ -174,7 +174,7 @@ class DnsOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """What a ``dns://`` URL says; None where it says nothing."""
+    """The parts of a ``dns://`` URL; None for missing ones."""
 
     server: str
     port: int | None
@@ -231,9 +231,9 @@ class DnsProbe:
     """
     Asks one question within the deadline.
 
-    A datagram is sent once: that one got lost is what this is to find out. Replies to other
-    questions are ignored until the deadline, because anybody may send datagrams; a server that
-    stays silent is a ``read_timeout``, since ``dns_timeout`` is about the look-up of its own name.
+    It sends each datagram once, because a lost datagram is one of the faults to find. It ignores
+    replies to other questions until the deadline, because anybody may send datagrams. A silent
+    server is a ``read_timeout``, since ``dns_timeout`` is about the look-up of its own name.
     """
 
     def __init__(self, handles: Handles | None = None, resolver: Resolver | None = None) -> None:
@@ -271,7 +271,7 @@ class _Truncated(Exception):  # noqa: N818  never leaves this file
 
 
 class _Check:
-    """One check; one thread's. The attributes tell what was seen so far."""
+    """One check, for one thread. The attributes hold what was seen so far."""
 
     def __init__(
         self, site: Site, deadline: Deadline, handles: Handles, resolver: Resolver
@@ -401,11 +401,11 @@ class _Check:
 
     def _read(self, wire: bytes, peer: str, *, over_stream: bool = False) -> DnsAnswer | None:
         """
-        Return what a message says; None when it does not answer our question.
+        Return the answer in a message; None if it does not answer our question.
 
         Raises:
-            Broken: It does, and is malformed.
-            _Truncated: It does, and is cut.
+            Broken: It answers the question, and is malformed.
+            _Truncated: It answers the question, and is cut.
         """
         try:
             return self._question.read(wire, over_stream=over_stream)
@@ -449,7 +449,7 @@ class _Check:
         return self._read_only(wire, peer)
 
     def _read_only(self, wire: bytes, peer: str) -> DnsAnswer:
-        """Return what a message says where no other can come."""
+        """Return the answer in a message that is the only one."""
         answer = self._read(wire, peer, over_stream=True)
         if not answer:
             raise Broken(Reason.PROTOCOL_ERROR, f"{peer} did not answer the question it was asked")
@@ -458,7 +458,7 @@ class _Check:
     # ------------------------------------------------------------ HTTPS
 
     def _ask_https(self) -> DnsAnswer:
-        """RFC 8484, by POST: what is asked for is an answer now, and none that a cache has."""
+        """RFC 8484, by POST, so that the answer is fresh and not from a cache."""
         url = f"https://{escaped(join_address(self._name, self._port))}{self._options.path}"
         settings = Settings(
             tls=self._site.section(TlsOptions),
@@ -524,7 +524,7 @@ def _datagram_failed(error: OSError, peer: str) -> Exception:
 
 class _Question:
     """
-    What is asked.
+    The question of a check.
 
     Attributes:
         wire: The message to send.
@@ -558,7 +558,7 @@ class _Question:
 
         Raises:
             dns.exception.DNSException, ValueError: It has our id, but cannot be read.
-            _Truncated: It says of itself that it is not all, and came in a datagram.
+            _Truncated: It came in a datagram, and says that it is incomplete.
         """
         if wire[:2] != self.wire[:2]:
             return None
@@ -593,18 +593,18 @@ class _Question:
 
 
 def _spaced(name: dns.name.Name, ttl: int, data: dns.rdata.Rdata) -> str:
-    """Return a record as a zone file has it, a space between all fields."""
+    """Return a record as in a zone file, with one space between fields."""
     kind = f"{dns.rdataclass.to_text(data.rdclass)} {dns.rdatatype.to_text(data.rdtype)}"
     return f"{name} {ttl} {kind} {data.to_text()}"
 
 
 class _Records:
     """
-    Reads records as text, and no more of it than is sound.
+    Reads records as text, up to a safe limit.
 
     Attributes:
-        serial: Of the first SOA record.
-        edns_size, edns_flags, nsid, extended_errors: What the record OPT says, where there is one.
+        serial: The serial of the first SOA record.
+        edns_size, edns_flags, nsid, extended_errors: The content of the OPT record, if any.
     """
 
     def __init__(
@@ -626,8 +626,8 @@ class _Records:
         Return the next records, one text each, without the pseudo record OPT.
 
         Raises:
-            dns.exception.DNSException: One is malformed.
-            ValueError: All together are too long, or OPT is where it must not be.
+            dns.exception.DNSException: A record is malformed.
+            ValueError: All records together are too long, or OPT is in the wrong section.
         """
         found = tuple(filter(None, [self._record() for _ in range(count)]))
         if self.edns_size is not None and not may_hold_options:
@@ -635,7 +635,7 @@ class _Records:
         return found
 
     def _record(self) -> str:
-        """Return a record's text; empty of OPT (RFC 6891, 6.1.1)."""
+        """Return a record's text; empty for OPT (RFC 6891, 6.1.1)."""
         parser = self._parser
         name = dns.name.from_wire_parser(parser)
         type_, class_, ttl, length = parser.get_struct("!2HIH")

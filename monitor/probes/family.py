@@ -29,7 +29,7 @@ def ip_choice(network: NetworkOptions) -> str:
 
 
 def misfit(host: str, ip: str) -> Failure | None:
-    """Return the failure of an address that is of another version than asked for."""
+    """Return the failure if the host is an address of the other IP version, else None."""
     if ip == "auto" or not is_address(host) or ip_version(host) == int(ip):
         return None
     return Failure(Reason.CONNECT_UNREACHABLE, f"{host} is not an IPv{ip} address")
@@ -43,7 +43,7 @@ def check_addresses(site: Site, proxied: str = "") -> None:
         proxied: The section that may name a proxy.
 
     Raises:
-        OptionError: One is of the other IP version, or a link-local one without an interface.
+        OptionError: An address has the other IP version, or is link-local without an interface.
     """
     network = site.section(NetworkOptions)
     for keys, host in _contacts(site, network, proxied):
@@ -67,7 +67,7 @@ def _check(network: NetworkOptions, keys: tuple[str, ...], host: str) -> None:
 def _contacts(
     site: Site, network: NetworkOptions, proxied: str
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield what is connected to without a hop before it, and the keys that say so."""
+    """Yield each host that is connected to directly, and the keys that name it."""
     for options in site.options:
         if proxied and (proxy := getattr(options, "proxy", None)):
             yield (proxied, "proxy"), urlsplit(proxy).hostname or ""

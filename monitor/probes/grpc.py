@@ -1,10 +1,10 @@
 """
 The gRPC probe: the standard health service, grpc.health.v1.Health/Check.
 
-Each check makes two connections. libcurl's comes first and only connects: it has the exact timers,
-the exact reason when it fails and the certificates, none of which grpcio shows. grpcio's then goes
-to the same address and makes the call; its own connecting is part of the phase ``check``, as in
-blackbox_exporter. grpcio is an optional extra: nothing here imports it before it is needed.
+Each check makes two connections. The first is libcurl's and only connects: it gives the exact
+timers, the exact reason of a failure and the certificates, which grpcio does not show. Then grpcio
+connects to the same address and makes the call; this connect is part of the phase ``check``, as in
+blackbox_exporter. grpcio is an optional extra: this module imports it only when it is needed.
 """
 
 import errno
@@ -132,7 +132,7 @@ def _installed() -> bool:
 
 @cache
 def _prepare_grpcio() -> None:
-    # Its core writes what fails to standard error; every failure is in our observation already
+    # Its core writes failures to standard error; our observation has them already
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         import grpc  # noqa: F401, PLC0415  an optional extra, 20 MB and 0.2 s
@@ -151,7 +151,7 @@ class GrpcProbe:
         Connect, then make the call.
 
         Raises:
-            ProbeError: There is no grpcio, a file of the site is gone, or the system is at its
+            ProbeError: grpcio is missing, a file of the site is gone, or the system is at its
                 limit.
         """
         clock = deadline.clock
@@ -278,13 +278,13 @@ class _Row:
 
 
 _BROKEN = {Reason.CONNECTION_LOST, Reason.TLS_PROTOCOL}
-"""What it looks like when a server does not accept our certificate."""
+"""The reasons that a server causes when it does not accept our certificate."""
 _NO_CONNECTION = "failed to connect to all addresses"
 _UNCONNECTED = f"^{_NO_CONNECTION}.*"
 # libcurl has just connected to the same address, so there is one to send from
 _LACKS = (*SHORTAGE_TEXTS, os.strerror(errno.EADDRNOTAVAIL))
 
-# The most specific first. Details that the server wrote begin otherwise, or nearly never so
+# The most specific first. Details that the server wrote hardly ever begin like these
 _ROWS = (
     _Row(
         re.compile(_UNCONNECTED + "Connection refused"),
@@ -338,7 +338,7 @@ _WRAPPED = re.compile(
 
 def _failure(code: str, details: str, peer: str, deadline: Deadline) -> Failure:
     """
-    Return what a call's status means: grpcio's own trouble, or what the server said.
+    Return the failure that a call's status means: grpcio's own error, or the server's answer.
 
     Raises:
         ProbeError: The monitor's system is at its limit.
@@ -381,7 +381,7 @@ def _serving_status(message: bytes) -> str:
     Return the name of HealthCheckResponse.status: field 1, an enumeration; 0 when it is absent.
 
     Raises:
-        ValueError: These bytes are no such message, or the number has no name.
+        ValueError: These bytes are not such a message, or the number has no name.
     """
     status = 0
     for field, value in _fields(message):
@@ -400,10 +400,10 @@ _WIDTHS = {1: 8, 5: 4}
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """
-    Yield number and value of each field; those unknown to us are for newer readers.
+    Yield number and value of each field, unknown ones included: newer servers may send more.
 
     Raises:
-        ValueError: These bytes are no protobuf message.
+        ValueError: These bytes are not a protobuf message.
     """
     position = 0
     while position < len(message):

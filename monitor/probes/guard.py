@@ -1,7 +1,7 @@
 """
-What a check may reach when a stranger names its target: names, and every address before it is used.
+Limits what a check for a stranger's target may reach: names, and every address before its use.
 
-A guard travels as the site's network options, which every probe hands down to where it connects.
+A guard is part of the site's network options, which every probe passes to the code that connects.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from monitor.probes.options import NetworkOptions
 
 _UNICAST = IPv6Network("2000::/3")
 _6TO4 = IPv6Network("2002::/16")
-"""Leads to whatever IPv4 address stands in it."""
+"""An address in it leads to the IPv4 address that it contains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Guard:
 
     Attributes:
         names: Globs, in lower case; a name must match one of them.
-        networks: Where addresses must lie, those that names lead to included; only names may also
-            lead to public addresses.
+        networks: Every address must lie in one of them, also that of a name; only names may lead to
+            public addresses as well.
     """
 
     names: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardedNetwork(NetworkOptions):
-    """The network options of a check that a stranger asked for; no key of the configuration."""
+    """The network options of a check for a stranger; the configuration has no key for them."""
 
     guard: Guard
 
@@ -93,12 +93,12 @@ class GuardedNetwork(NetworkOptions):
 
 
 def forbidden(network: NetworkOptions, host: str, address: str | None = None) -> str | None:
-    """Return why these options forbid to contact a host; None where they do not."""
+    """Return why these options forbid contact with a host; None if they allow it."""
     return network.guard.why_not(host, address) if isinstance(network, GuardedNetwork) else None
 
 
 def refusal(network: NetworkOptions, host: str, address: str) -> Failure | None:
-    """Return the failure of a check whose own host has led to a forbidden address."""
+    """Return the failure of a check if its own host led to a forbidden address, else None."""
     why = forbidden(network, host, address)
     return Failure(Reason.CONNECT_UNREACHABLE, why) if why else None
 

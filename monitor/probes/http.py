@@ -58,7 +58,7 @@ _LONGEST_PLACE = 200
 _MOVED = 301
 _UNAUTHORIZED = 401
 _OF_ONE_HOST = DefaultCookiePolicy(strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain)
-"""A cookie without a Domain goes to the host that set it, not below it too (RFC 6265, 5.3)."""
+"""A cookie without a Domain goes only to the host that set it (RFC 6265, 5.3)."""
 _TOKEN = re.compile(TOKEN)
 
 
@@ -148,7 +148,7 @@ def check_header(name: str, value: str) -> None:
 
 
 def sent_user_agent(headers: Mapping[str, str], user_agent: str) -> str:
-    """Return what a site's requests name as their sender, be it in a header of its own."""
+    """Return the User-Agent of a site's requests, from its own header if it has one."""
     return next(
         (value for name, value in headers.items() if name.lower() == "user-agent"), user_agent
     )
@@ -156,10 +156,10 @@ def sent_user_agent(headers: Mapping[str, str], user_agent: str) -> str:
 
 def check_url(url: str) -> None:
     """
-    Accept a URL that can be asked for.
+    Accept a URL that can be requested.
 
     Raises:
-        ValueError: What is wrong with it; the text holds no credentials.
+        ValueError: The URL is wrong; the message says why, without credentials.
     """
     try:
         _, host, _ = origin_of(url)
@@ -178,7 +178,7 @@ def check_site(site: Site) -> None:
     Accept a site whose options can work with its URL and with each other.
 
     Raises:
-        OptionError: Each check would fail, or pass, whatever the site answers.
+        OptionError: Every check would fail, or pass, whatever the site answers.
     """
     check_addresses(site, proxied="http")
     options = site.section(HttpOptions)
@@ -202,7 +202,7 @@ def check_login(site: Site, section: str, given: Sequence[str]) -> None:
     Accept a site that logs in once.
 
     Args:
-        given: Which options and headers of the section log in.
+        given: The options and headers of the section that log in.
 
     Raises:
         OptionError: The URL has a login as well, and one of them would be dropped.
@@ -281,14 +281,14 @@ class HttpProbe:
 @dataclass(slots=True)
 class _Plan:
     """
-    What every check of a site begins with, worked out once.
+    The common start of all checks of a site, worked out once.
 
     It changes with each check, and has no lock: the engine never runs two checks of a site at once.
 
     Attributes:
-        repeats: Whether the last check was such that the next may go as it did; see repeat.py.
-        first: The site's request; None where each check makes one of its own, with a body that is
-            read from a file, a token, or the answer to a challenge.
+        repeats: Whether the next check may repeat the last one; see repeat.py.
+        first: The site's request; None if each check makes its own, with a body from a file, a
+            token, or the answer to a challenge.
     """
 
     settings: Settings
@@ -330,7 +330,7 @@ class _Check:
         Make the check.
 
         Args:
-            started: When it was begun, if not now.
+            started: When it began, if not now.
             performed: A silent handle that has sent the first request already.
         """
         clock = self._deadline.clock
@@ -339,7 +339,7 @@ class _Check:
             failure = self._talk(performed)
         except ExchangeFailed as error:
             failure = error.failure
-        # Without a token all of the wait was for it, and the site's own exchanges do not show it
+        # Without a token, the whole wait was for the token, which the site's exchanges do not show
         waited = clock.monotonic() - begin if self._lacks_token else self._exchanged()
         return self._observation(started, waited, failure)
 
@@ -356,7 +356,7 @@ class _Check:
             exchange = self._adapter.exchange(first, performed)
             plain = may_repeat(exchange, first, self._settings)
             self._plan.repeats = plain and self._handles.has_silent
-            # A session takes as long to make as all else but libcurl, and most have no redirect
+            # Making a session costs as much as all the rest except libcurl, and few sites redirect
             if not (self._options.follow_redirects and exchange.is_redirect):
                 return None
             request = _prepared(self._site, self._options)
@@ -371,7 +371,7 @@ class _Check:
         request.headers["Authorization"] = f"Bearer {grant.token}"
         response = self._session.exchange(request)
         if response.status_code == _UNAUTHORIZED and not grant.fresh:
-            # Revoked before its time, perhaps: a fresh one decides
+            # The token may have been revoked early: try with a fresh one
             self._tokens.drop(client, grant.token)
             grant = self._grant(client)
             if isinstance(grant, Failure):
@@ -451,7 +451,7 @@ class _Check:
         return None
 
     def _shown(self, place: str) -> str:
-        # Cut first, half a secret would stay at the end
+        # Masked before it is cut: otherwise half a secret could stay at the end
         return self._site.redact(place)[:_LONGEST_PLACE]
 
     def _observation(
@@ -477,7 +477,7 @@ class _Check:
         )
 
     def _fault(self, last: Exchange) -> Failure | None:
-        """Return what is wrong with a complete answer before anyone judges it."""
+        """Return what is wrong with a complete answer, apart from expectations."""
         answer = last.answer
         wanted = self._options.version
         if wanted not in ("auto", answer.version):
@@ -508,7 +508,7 @@ class _Session(Session):
         self.mount("https://", adapter)
 
     def exchange(self, request: PreparedRequest) -> Response:
-        """Send one request and whatever its authentication needs, but follow no redirect."""
+        """Send one request, and more if its authentication needs it, but follow no redirect."""
         return self.send(request, proxies={}, stream=True, allow_redirects=False)
 
     def resolve_redirects(self, *_args: Any, **_kwargs: Any) -> Iterator[Any]:
@@ -532,7 +532,7 @@ class _Session(Session):
             prepared_request.method = "GET"
 
     def get_redirect_target(self, response: Response) -> str | None:
-        """Return the Location, absolute and encoded, hosts that are not ASCII included."""
+        """Return the Location, absolute and encoded; a host may have other letters than ASCII."""
         if not response.is_redirect:
             return None
         text = urljoin(response.url, _location(response))
@@ -564,8 +564,8 @@ def _prepared(site: Site, options: HttpOptions) -> PreparedRequest:
     """
     Return the site's request.
 
-    Step by step, because ``Session.prepare_request`` merges it with settings that our sessions have
-    none of.
+    Step by step, because ``Session.prepare_request`` would merge session settings, which our
+    sessions do not have.
 
     Raises:
         ProbeError: A file of the site's cannot be read.
@@ -631,13 +631,13 @@ def _leaves(request: PreparedRequest, following: PreparedRequest) -> bool:
 
 def _leave_secrets(request: PreparedRequest, following: PreparedRequest, site: Site) -> None:
     """
-    Keep what was meant for one host from another.
+    Keep secrets for one host from another host.
 
     requests has already dropped Authorization (also for another port or scheme) and picked the
-    cookies of the jar that are meant for the new URL.
+    jar's cookies for the new URL.
     """
     if not _leaves(request, following):
-        # requests drops the site's own Cookie header for that of its jar; both are meant here
+        # requests replaces the site's own Cookie header by its jar's; both are wanted here
         headers = site.section(HttpOptions).headers.items()
         own = [value for name, value in headers if name.lower() == "cookie"]
         cookies = [*own, following.headers.get("Cookie")]
