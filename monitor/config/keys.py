@@ -174,7 +174,7 @@ class WindowKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteKeys:
-    """The keys that every site has, whatever its scheme."""
+    """The keys of every site, for any scheme."""
 
     url: str = option(doc="What is checked; the scheme picks the probe.")
     name: str | None = option(

@@ -1,8 +1,8 @@
 """
-From files to one frozen, validated Config; runs at start, and in a short thread at each reload.
+Turns files into one frozen, validated Config; runs at start, and in a short thread at each reload.
 
-Every problem of all files is gathered; if there is one, nothing is loaded. Which files there are,
-and whose defaults hold where, is the business of documents.py; what a site may say, of sites.py.
+It gathers every problem of all files; if there is one, it loads nothing. documents.py finds the
+files and their defaults; sites.py knows what a site may hold.
 """
 
 import gc
@@ -38,7 +38,7 @@ __all__ = ["Config", "Tables", "load", "load_record", "load_text"]
 
 _SECTIONS = ("defaults", "include", "sites", "connectivity", "modules", "blackbox_modules")
 _CONNECTIVITY_TIMEOUT: Seconds = 5.0
-"""For each target: as long as it is silent, it is not known whose failures those of sites are."""
+"""For each target: while it is silent, nobody knows who caused the failures of sites."""
 _SHIPPED = Source(Path("modules"), "modules")
 
 _CEL = "_cel: "
@@ -50,19 +50,19 @@ _Record = TypeVar("_Record")
 @dataclass(frozen=True, slots=True)
 class Config:
     """
-    A configuration that holds.
+    A valid configuration.
 
     Attributes:
-        sites: In the order of the files.
-        files: Everything whose change may change the configuration: YAML files, the folders that
+        sites: The sites in the order of the files.
+        files: Files and folders that can change the configuration: YAML files, the folders that
             were searched for them, and the files that options and ``${file:…}`` name.
         masked: The configuration as YAML, one document for each file, secrets masked.
         modules: Options for targets that are not listed, by name.
-        connectivity: What tells whether the monitor's own connection stands.
+        connectivity: How to tell whether the monitor's own connection works.
         published: The status pages and announcements.
-        secret_settings: What of the settings must never be shown.
-        set_aside: Modules of blackbox_exporter files that cannot be had here, each with the reason.
-        warnings: What is allowed and hardly meant, and what was left out.
+        secret_settings: Secrets in the settings, which must never be shown.
+        set_aside: Modules of blackbox_exporter files that do not work here, each with the reason.
+        warnings: Settings that are allowed but probably a mistake, and parts that were left out.
     """
 
     sites: tuple[Site, ...]
@@ -77,7 +77,7 @@ class Config:
     warnings: tuple[Problem, ...] = ()
 
     def secrets(self) -> set[str]:
-        """Return whatever in it must never be shown."""
+        """Return all secrets in it, which must never be shown."""
         found: tuple[Site | Module, ...] = (
             *self.sites,
             *self.connectivity,
@@ -91,10 +91,10 @@ def load(path: Path, tables: Tables, environ: Mapping[str, str]) -> Config:
     Return the configuration that a file, or a folder of ``*.yaml`` and ``*.yml``, describes.
 
     Args:
-        environ: What ``${NAME}`` stands for.
+        environ: The values for ``${NAME}``.
 
     Raises:
-        ConfigError: It has problems; the error has all of them, and in ``files`` what was read.
+        ConfigError: It has problems; the error holds all of them, and in ``files`` the files read.
     """
     with _collector_paused():
         return _Load(tables, environ).run(str(path), lambda reader: reader.read_all(path))
@@ -102,7 +102,7 @@ def load(path: Path, tables: Tables, environ: Mapping[str, str]) -> Config:
 
 def load_text(text: str, tables: Tables, environ: Mapping[str, str]) -> Config:
     """
-    Return the configuration that a text describes; its paths count from the working folder.
+    Return the configuration that a text describes; paths are relative to the working folder.
 
     Raises:
         ConfigError: As load does.
@@ -137,7 +137,7 @@ def load_record(path: Path, record: type[_Record], environ: Mapping[str, str]) -
 
 
 class _Load:
-    """One load; the mutable state is the problems, and what its parts have read."""
+    """One load; the mutable state is the problems, and everything its parts have read."""
 
     def __init__(self, tables: Tables, environ: Mapping[str, str]) -> None:
         self._forms = Forms.of(tables)
@@ -197,7 +197,7 @@ class _Load:
             self._problems.add(entry.key, (key,), message)
 
     def _settings_entries(self) -> dict[str, Entry]:
-        """Return each setting that is written, with its place; report what is written twice."""
+        """Return each setting in the files, with its place; report settings that occur twice."""
         entries: dict[str, Entry] = {}
         for document in self._documents.documents:
             for key in self._forms.settings.fields:
@@ -289,7 +289,7 @@ class _Load:
         return tuple(targets)
 
     def _read_modules(self) -> tuple[dict[str, Module], bool]:
-        """Return all modules, and whether any is not one of those that are always there."""
+        """Return all modules, and whether any of them is not built in."""
         reader = DocumentReader(self._substituter, self._problems)
         shipped = reader.parse(_SHIPPED, self._tables.modules.encode())
         modules: dict[str, Module] = {}
@@ -312,15 +312,15 @@ class _Load:
                 modules[name] = found[0]
                 self._options_files.update(dict.fromkeys(found[1]))
             else:
-                modules.pop(name, None)  # one of those that are always there does not stand in
+                modules.pop(name, None)  # a built-in module must not take its place
         return modules, bool(names)
 
     def _foreign_module(self, module: Translation) -> tuple[Module, tuple[Path, ...]] | None:
         """
-        Return a module of a blackbox_exporter file; None where it is set aside.
+        Return a module of a blackbox_exporter file; None if it is set aside.
 
-        That program reads the file, so one module that has no equivalent here, or names a file that
-        is not there, must not cost all others. It is told, and /probe refuses it.
+        blackbox_exporter reads the file, so one module without an equivalent here, or with a
+        missing file, must not stop all others. It is reported, and /probe refuses it.
         """
         for remark in module.remarks:
             if remark.wrong:
@@ -334,7 +334,7 @@ class _Load:
             with self._problems.told_as(module.origins):
                 found = self._modules.read(module.name, module.node, ("modules", module.name))
             for problem in self._problems.taken_since(before):
-                if _CEL in problem.message:  # broken there as well, and not what anyone meant
+                if _CEL in problem.message:  # a mistake in blackbox_exporter, too
                     self._problems.again(problem)
                 else:
                     self._problems.warn_again(problem, _LEFT_OUT)
@@ -344,7 +344,7 @@ class _Load:
         return found
 
     def _written_modules(self) -> Iterator[tuple[str, Node, Node, Translation | None]]:
-        """Yield each module's name, where it stands, the module, and whose translation it is."""
+        """Yield each module's name, its place, the module, and the translation it comes from."""
         for document in self._documents.documents:
             if foreign := document.top.entries.get("blackbox_modules"):
                 yield from self._blackbox_modules(foreign.value)
@@ -403,11 +403,11 @@ class _Load:
 @contextmanager
 def _collector_paused() -> Iterator[None]:
     """
-    Keep the cycle collector away, from what was read for good.
+    Pause the cycle collector, and exempt what was read from it for good.
 
-    It would go through all nodes again and again, each time with all threads at a standstill:
-    250 ms with 10,000 sites, where a check is to be timed to the millisecond. There is nothing for
-    it to find, since nodes hold no cycles.
+    It would walk all nodes again and again, and stop all threads each time: 250 ms with 10,000
+    sites, while checks are timed to the millisecond. It would find nothing, since nodes hold no
+    cycles.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -420,7 +420,7 @@ def _collector_paused() -> Iterator[None]:
 
 
 def _without_sites(top: MappingNode) -> MappingNode:
-    """Return the rest of a file; what its extensions hold is shown where it is used."""
+    """Return the rest of a file; the content of extensions is shown at the places that use it."""
     rest = {
         key: entry
         for key, entry in top.entries.items()

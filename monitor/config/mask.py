@@ -1,8 +1,8 @@
 """
-The configuration as it was written, fit to be shown.
+The configuration as it was written, with secrets masked.
 
-It is written from the nodes, without comments: they may hold anything. ``${NAME}`` stays as
-it is; secrets, credentials in URLs and the values of sensitive headers become ``<secret>``.
+The text is made from the nodes, without comments, since these may hold anything. ``${NAME}`` stays
+as it is; secrets, credentials in URLs and the values of sensitive headers become ``<secret>``.
 """
 
 import json
@@ -26,7 +26,7 @@ def masked_lines(node: Node, form: Form | None, indent: str = "") -> Iterator[st
     Yield the lines of a node's YAML text.
 
     Args:
-        form: Tells what in it is secret.
+        form: Knows which values are secret.
     """
     if isinstance(node, Scalar):
         yield indent + _scalar(node, form)
@@ -91,6 +91,6 @@ def _written(node: Scalar) -> str:
 
 
 def quoted(value: Any) -> str:
-    """Return a text, or whatever else JSON has, as one line that YAML takes for the same."""
+    """Return a text or another JSON value as one line that YAML reads as the same value."""
     line = json.dumps(value, ensure_ascii=False)
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)

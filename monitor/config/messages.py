@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in our words."""
+"""Puts pydantic's errors into our words."""
 
 from collections.abc import Collection, Mapping
 from typing import Any

@@ -1,8 +1,9 @@
 """
 Modules: options without a site, for targets that ``/probe`` is asked about.
 
-A module is written like a site, but for what only a list needs (name, interval, labels …), and has
-blackbox_exporter's names: those it ships are here too, so that scrape configurations go on working.
+A module is written like a site, without the keys that only a list needs (name, interval, labels …).
+The modules that blackbox_exporter ships exist here too, by its names, so that scrape configurations
+keep working.
 """
 
 import re
@@ -66,11 +67,11 @@ irc_banner:
       - send: 'PONG \\1'
       - expect: ^:[^ ]+ 001
 """
-"""Modules that are there without being written, by the names people know; yours replace them."""
+"""Built-in modules, by the names of blackbox_exporter; a user's module replaces one by its name."""
 
 
 def default_module(target: str) -> str:
-    """Return the name of the module that holds where none is asked for."""
+    """Return the name of the module for a request that names none."""
     match = _SCHEME.match(target)
     scheme = match[1].lower() if match else ""
     protocol = SCHEMES.get(scheme)
@@ -80,14 +81,14 @@ def default_module(target: str) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
     """
-    How a target is checked that the client of /probe names.
+    Options for a target that a client of /probe names.
 
     Attributes:
-        url: What a target without a scheme is put into.
+        url: The URL into which a target without a scheme is put.
         shown_url: The same without secrets.
         scheme: The URL's; targets with a scheme must be of the same probe.
         options, expect, reads_body, secrets: As a site's.
-        timeout: None where only the one who asks sets a limit.
+        timeout: None if only the client sets a limit.
         masked: The module as YAML, without secrets.
     """
 
@@ -106,10 +107,10 @@ class Module:
         self, target: str, *, name: str, timeout: Seconds, probes: Mapping[str, ProbeKind]
     ) -> Site:
         """
-        Return the site that a target is.
+        Return the site for a target.
 
         Raises:
-            ValueError: This module has no use for the target; the message says why.
+            ValueError: This module cannot check the target; the message says why.
         """
         host = f"[{target}]" if _is_ipv6(target) else target
         whole = _SCHEME.match(target) is not None

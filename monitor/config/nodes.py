@@ -1,10 +1,10 @@
 """
-YAML as nodes that know their place: what pydantic's errors and our own are traced back to.
+YAML as nodes that know their place, so that pydantic's errors and our own can name it.
 
 The nodes are made from the parser's events and not by yaml.compose, for four reasons: compose
-recurses in C, so that deep nesting ends the process; it keeps the last of two equal keys without a
-word; it makes six objects of each scalar where one will do; and between two events other threads
-get their turn.
+recurses in C, so that deep nesting ends the process; it silently keeps the last of two equal keys;
+it makes six objects of each scalar, and one is enough; and other threads get their turn between two
+events.
 
 Plain scalars have the types of YAML 1.2, as in editors: ``yes``, ``no``, ``on`` and ``12:30`` are
 texts.
@@ -24,7 +24,7 @@ _DEEPEST = 50
 """Levels of nesting; people need six."""
 _SHOWN_LEVELS = 3
 _EXPANSION = 20
-"""How many times larger than written aliases may make a document…"""
+"""How many times larger aliases may make a document than it is written…"""
 _EXPANSION_FREE = 100_000
 """… beyond this many nodes, which take well under a second."""
 
@@ -32,12 +32,12 @@ _EXPANSION_FREE = 100_000
 @dataclass(slots=True, eq=False)
 class Scalar:
     """
-    A text, or what YAML's rules make of it where it is plain.
+    A text, or the value that YAML's rules give it if it is plain.
 
     Attributes:
         text: After substitution.
         plain: Written without quotes, so that ``5`` is a number.
-        substitution: What was substituted; None where the text held no ``$``.
+        substitution: What was substituted; None if the text held no ``$``.
     """
 
     source: Source
@@ -114,7 +114,7 @@ _SPECIAL_FLOAT = re.compile(r"([-+]?)\.(?:(inf|Inf|INF)|nan|NaN|NAN)")
 
 
 def read_plain(text: str) -> Reading:
-    """Return what a plain scalar stands for by the core rules of YAML 1.2."""
+    """Return the value of a plain scalar by the core rules of YAML 1.2."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in _TYPED_START:
@@ -129,7 +129,7 @@ def read_plain(text: str) -> Reading:
 
 
 def is_empty(node: Node) -> bool:
-    """Return whether nothing is written there: ``key:`` alone, or null."""
+    """Return whether the value is empty: ``key:`` alone, or null."""
     if not isinstance(node, Scalar) or node.substitution:
         return False
     return node.plain and read_plain(node.text) is None
@@ -156,8 +156,8 @@ def overlay(below: MappingNode, above: MappingNode) -> MappingNode:
     """
     Return one mapping with the keys of both.
 
-    Where both have a key, mappings are overlaid in the same way; anything else above replaces
-    what is below. What only one of them has is taken over as the same node.
+    If both have a key, two mappings are overlaid in the same way, and any other value above
+    replaces the one below. A value that only one of them has stays the same node.
     """
     entries = dict(below.entries)
     for key, entry in above.entries.items():
@@ -197,7 +197,7 @@ _MERGE = "<<"
 
 @dataclass(slots=True)
 class _Frame:
-    """A collection that is not complete yet; ``key`` is the one whose value comes next."""
+    """A collection that is not complete yet; ``key`` is the key of the next value."""
 
     node: SequenceNode | MappingNode
     anchor: str | None
@@ -215,7 +215,7 @@ class Composer:
     Makes the nodes of one file out of the parser's events; the mutable state is the stack.
 
     Attributes:
-        first_key: One that such files have at the top, for messages.
+        first_key: A top-level key of such files, for messages.
     """
 
     first_key: ClassVar[str] = "sites"
@@ -231,7 +231,7 @@ class Composer:
         self._root: Node | None = None
 
     def compose(self, data: bytes) -> Node | None:
-        """Return the file's content; None when it is empty or, with the problem reported, bad."""
+        """Return the file's content; None if it is empty, or bad and reported as such."""
         try:
             for event in yaml.parse(data, Loader=yaml.CSafeLoader):
                 self._take(event)
@@ -320,7 +320,7 @@ class Composer:
         if isinstance(parent, SequenceNode):
             parent.items.append(node)
             return
-        if frame.key is None:  # a key that was reported; its value is of no use
+        if frame.key is None:  # the key was reported, so its value is not used
             pass
         elif frame.key.plain and frame.key.text == _MERGE:
             self._add_merged(frame, node)

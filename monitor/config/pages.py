@@ -1,4 +1,4 @@
-"""What may be written about status pages and announcements, and the records that come of it."""
+"""The keys of status pages and announcements, and the records made from them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -137,12 +137,12 @@ def read_published(
     problems: Problems,
 ) -> Published:
     """
-    Return what is published; what no key can know by itself is reported.
+    Return the pages and announcements; report problems that need more than one key to see.
 
     Args:
-        entries: Where ``pages`` and ``announcements`` stand, if anywhere.
+        entries: The entries ``pages`` and ``announcements``, as far as they exist.
     """
-    # A site with a problem of its own was left out, and is not unknown for that
+    # A site with a problem of its own was left out, but that does not make it unknown
     known = None if len(problems) else tuple(sites)
     _check_texts(entries, problems)
     _check_pages(_items(entries, "pages"), pages, problems)
@@ -199,7 +199,7 @@ def _check_choice(
     sites: tuple[Site, ...],
     problems: Problems,
 ) -> None:
-    """Report what a page wants to show and no site has: a slip of the pen would hide a site."""
+    """Report what a page selects but no site has: a typing error would hide a site."""
     names = {site.name for site in sites}
     groups = {site.group for site in sites}
     labels = {label for site in sites for label in site.labels}

@@ -1,4 +1,4 @@
-"""Where problems gather while files are read: each with its place, and none of them twice."""
+"""Collects problems while files are read: each with its place, and only once."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ class Source:
 
 
 class Placed(Protocol):
-    """Whatever has a place in a file; lines and columns count from 1."""
+    """Anything with a place in a file; lines and columns count from 1."""
 
     source: Source
     line: int
@@ -62,8 +62,8 @@ class Problems:
         """
         Note a problem with the value or key at this place.
 
-        The same message at the same place is noted once: what stands in defaults, or at an anchor,
-        reaches many sites.
+        The same message at the same place is noted once, because many sites share defaults and
+        anchors.
         """
         for length in range(len(path), 0, -1):
             if origin := self._origins.get(path[:length]):
@@ -72,7 +72,7 @@ class Problems:
         self.at(placed.source.shown, message, placed.line, placed.column, path)
 
     def warn(self, placed: Placed, path: KeyPath, message: str) -> None:
-        """Note what is allowed and hardly meant, or what is left out; the rest is good."""
+        """Note what is allowed but probably a mistake, or what is left out; the rest is good."""
         file, line, column = placed.source.shown, placed.line, placed.column
         problem = Problem(file, line, column, f"{show_path(path)}: {message}")
         self._warnings.setdefault((file, line, column, message), problem)
@@ -89,7 +89,7 @@ class Problems:
         self._warnings.setdefault((again.file, again.line, again.column, again.message), again)
 
     def taken_since(self, count: int) -> list[Problem]:
-        """Take back the problems found since there were so many, and return them."""
+        """Take back all problems after the first *count*, and return them."""
         later = list(self._found)[count:]
         return [self._found.pop(key) for key in later]
 
@@ -98,7 +98,7 @@ class Problems:
 
     @contextmanager
     def told_as(self, origins: Mapping[KeyPath, KeyPath]) -> Iterator[None]:
-        """Tell problems with what was made out of something else by the path of that."""
+        """Report problems of a translated node under the path of its original."""
         self._origins = origins
         try:
             yield

@@ -34,7 +34,7 @@ from monitor.secrecy import hide_credentials, redact
 DEFAULTS: KeyPath = ("defaults",)
 NOT_IN_DEFAULTS = ("url", "name", "was")
 EXTENSION = "x-"
-"""Begins top-level keys that mean nothing but what aliases take from them, as in Compose files."""
+"""Prefix of top-level keys that only hold values for aliases, as in Compose files."""
 
 # ---------------------------------------------------------------- forms of the whole
 
@@ -92,7 +92,7 @@ class Forms:
         return _keys_form({**self.site.fields, **sections, "expect": expect, **self.readings})
 
     def shown_top(self) -> Form:
-        """The top level but for the sites, for the same end."""
+        """The top level without the sites, for the same purpose."""
         site = self.shown_site()
         modules = Form(core=core_schema.any_schema(), json={}, item=site)
         return _keys_form({**self.settings.fields, "defaults": site, "modules": modules})
@@ -106,7 +106,7 @@ def _keys_form(fields: Mapping[str, Form]) -> Form:
 
 
 def _together(forms: tuple[Form, ...]) -> Form:
-    # Where schemes differ in a section, what is secret for one of them is shown for none
+    # If schemes differ in a section, a value that is secret for one is hidden for all
     fields: dict[str, Form] = {}
     for form in forms:
         for key, below in form.fields.items():
@@ -121,11 +121,11 @@ def _together(forms: tuple[Form, ...]) -> Form:
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """
-    A value, and what was met on the way.
+    A value, and what was found while decoding it.
 
     Attributes:
-        secrets: Whatever in it must never be shown.
-        files: Those that it names.
+        secrets: The secrets in it, which must never be shown.
+        files: The files that it names.
     """
 
     value: Any
@@ -161,7 +161,7 @@ class _Target:
 
 
 class Decoder:
-    """Decodes the nodes of one load; remembers what it made of defaults that many sites share."""
+    """Decodes the nodes of one load; keeps the result for defaults that many sites share."""
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
@@ -247,8 +247,8 @@ def _errors(form: Form, data: Any, gathered: Gathered) -> list[ErrorDetails]:
 
 
 def _as_written(subject: _Subject, error: ErrorDetails) -> str:
-    # The message quotes the value. What is wrong with `${NAME}` itself is the same more often than
-    # not, and can be shown
+    # The message quotes the value. The message for `${NAME}` itself is usually the same, and shows
+    # no secret
     gathered = Gathered()
     data = data_of(subject.node, gathered, as_written=True)
     for other in _errors(subject.form, data, gathered):
@@ -305,7 +305,7 @@ def json_schema(tables: Tables) -> dict[str, Any]:
     """
     Return the JSON Schema (draft 2020-12) of a configuration file, for editors.
 
-    It lets pass what depends on the scheme or on defaults, and ``${…}`` wherever a value stands;
+    It does not check what depends on the scheme or on defaults, and allows ``${…}`` for any value;
     ``monitor validate`` is stricter.
     """
     forms = Forms.of(tables)
@@ -425,7 +425,7 @@ def _without_required(schema: Any) -> Any:
 
 
 def _open(schema: Any) -> Any:
-    """Return the schema with ``${…}`` let in wherever a value other than free text stands."""
+    """Return the schema with ``${…}`` allowed for every value that is not free text already."""
     if not isinstance(schema, dict):
         return schema
     opened = {key: _open_below(key, part) for key, part in schema.items()}

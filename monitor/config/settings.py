@@ -18,7 +18,7 @@ from monitor.units import Bytes, Seconds
 _LEAST_MEMORY: Bytes = 128 * 1024**2
 _LARGEST_MEMORY: Bytes = 1024**4
 _MANY_WORKERS = 256
-"""Beyond it, descriptors for them would be lacking before there is a machine with as many cores."""
+"""More would run out of descriptors, and no machine has that many cores yet."""
 _MOST_WORKERS = 4
 """By default: each takes some 10 MB, and a container on a large node may have little memory and no
 limit of cores. Four judge more than one engine checks."""
@@ -132,7 +132,7 @@ def _allowed(value: Any) -> str:
     Return a host glob, a network or an address as it stands.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: It has another form.
     """
     text = value if isinstance(value, str) else ""
     try:

@@ -31,8 +31,8 @@ from monitor.secrecy import every_form, redact
 _T = TypeVar("_T")
 
 _OF_PROMETHEUS = ("job", "instance")
-"""With ``honor_labels``, a site's would take the place of the target's, by which the rules join
-what belongs together: its maintenance would count as downtime."""
+"""With ``honor_labels``, a site's label would replace the target's. The rules join series by that
+label, so the site's maintenance would count as downtime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class SiteFound:
     Attributes:
         placed: Where its name stands, or else its URL.
         path: The keys that lead there.
-        former: Where the name stands whose memory it carries on.
+        former: The place of the former name; the site inherits the state of that name.
     """
 
     site: Site
@@ -72,7 +72,7 @@ class SiteReader:
     # -- defaults
 
     def check_defaults(self, defaults: MappingNode) -> None:
-        """Report what is wrong in a file's ``defaults``, even where no site uses it."""
+        """Report mistakes in a file's ``defaults``, even if no site uses them."""
         for key, entry in defaults.entries.items():
             path = (*DEFAULTS, key)
             if key in NOT_IN_DEFAULTS:
@@ -292,7 +292,7 @@ class SiteReader:
                 yield decoded
 
     def _unwritten(self, form: Form) -> Decoded:
-        # One record for all the sites that write nothing: 10,000 sites would make 30,000
+        # One record for all sites without the section: 10,000 sites would make 30,000
         if form not in self._defaults:
             self._defaults[form] = Decoded(form.validator.validate_python({}))
         return self._defaults[form]
@@ -330,7 +330,7 @@ class SiteReader:
         )
 
     def _fits(self, decoded: Decoded, entry: Entry, key: str, protocol: str, path: KeyPath) -> bool:
-        """Tell whether the value makes sense for the protocol; report it where it was meant to."""
+        """Return whether the value makes sense for the protocol; report it if it should."""
         check = self._tables.expectations[key].check_protocol
         if check is None:
             return True
@@ -363,7 +363,7 @@ class SiteReader:
     def _readings(
         self, merged: MappingNode, scheme: str, path: KeyPath
     ) -> Iterator[tuple[str, Decoded]]:
-        """Yield what is taken out of answers; what does not fit the scheme, check_known reports."""
+        """Yield what is read from answers; check_known reports what does not fit the scheme."""
         for key, form in self._forms.readings.items():
             entry = merged.entries.get(key)
             if entry and self._has_reading(scheme, key):
@@ -378,7 +378,7 @@ class SiteReader:
         return kind is not None and self._tables.protocol_of(scheme) in kind.protocols
 
     def check_known(self, merged: MappingNode, scheme: str | None, path: KeyPath) -> None:
-        """Report keys that mean nothing, for this scheme where it is known."""
+        """Report unknown keys; if the scheme is known, also those it does not have."""
         sections = self._forms.sections[scheme] if scheme else {}
         for key, entry in merged.entries.items():
             if entry.inherited or key in sections or key in self._forms.site.fields:
@@ -402,7 +402,7 @@ class SiteReader:
 
 
 class _Alike:
-    """Gives one object for all that are equal: 100,000 sites differ in little but their URLs."""
+    """Returns one object for equal ones: 100,000 sites differ in little more than their URLs."""
 
     def __init__(self) -> None:
         self._values: dict[object, Any] = {}
@@ -430,7 +430,7 @@ def _windows(keys: tuple[WindowKeys, ...]) -> tuple[Window, ...]:
 
 
 def _shown(node: MappingNode) -> Iterator[tuple[KeyPath, Entry]]:
-    """Yield what becomes a label, which everybody sees."""
+    """Yield the values that become labels, which everybody sees."""
     for key in ("name", "was", "group"):
         if entry := node.entries.get(key):
             yield (key,), entry

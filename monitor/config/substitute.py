@@ -93,7 +93,7 @@ class Substituter:
             path = folder / inner.removeprefix("file:")
             self.files[path] = None
             text = read_text(path)
-            if not text:  # emptied, or about to be written: what it held is not to be forgotten
+            if not text:  # emptied, or about to be written: keep the secret it held
                 raise ValueError(f"{path} is empty")
             return text, True
         match = _VARIABLE.fullmatch(inner)

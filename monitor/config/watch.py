@@ -1,9 +1,9 @@
 """
 Tells when the configuration may have changed; runs in a thread of its own.
 
-The folders are watched, not the files: editors and ConfigMaps replace files by renaming, and a
-watched file would be the old one for ever. What happens in a folder is only the occasion to look;
-whether anything changed is decided by content, so that a neighbour's file causes nothing.
+It watches the folders, not the files: editors and ConfigMaps replace files by renaming, and a watch
+on a file would stay with the old one for ever. An event in a folder is only the occasion to look;
+the content decides whether anything changed, so that other files in the folder cause nothing.
 """
 
 import hashlib
@@ -25,35 +25,35 @@ from monitor.logs import fields
 from monitor.units import Seconds
 
 _QUIET_MS = 200
-"""A burst of changes is over when nothing has happened for so long…"""
+"""A burst of changes is over when nothing has happened for this long…"""
 _BURST_MS = 2000
 """… or after this."""
 _POLL: Seconds = 2.0
-"""Between looks without occasion: network drives tell nothing, and what happens before the folders
-are being watched is told to nobody."""
+"""Time between looks without an event: network drives send no events, and changes before the watch
+begins cause none."""
 _STOP_WAIT = 5.0
 _SETTLED_NS = 2 * 10**9
 """A stamp younger than this may stand for two contents: clocks of file systems tick in steps of
 milliseconds, some in steps of two seconds."""
 _MOST_LINKS = 40
-"""As many as Linux follows."""
+"""The limit of Linux."""
 
 _log = logging.getLogger(__name__)
 
 Watch: TypeAlias = Callable[..., Iterator[Any]]
-"""watchfiles.watch, or what stands in for it in tests."""
+"""watchfiles.watch, or its replacement in tests."""
 _Folders: TypeAlias = dict[Path, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
     """
-    What stood at a path.
+    What was found at a path.
 
     Attributes:
-        stamp: Changes whenever the content does, and costs no reading; None where there is no such
-            thing, or not yet.
-        content: A file's digest, a folder's names; empty where there is nothing to read.
+        stamp: Changes whenever the content does, and needs no reading; None if the path is missing,
+            or the stamp is not reliable yet.
+        content: A file's digest, a folder's names; empty if there is nothing to read.
     """
 
     stamp: tuple[int, ...] | None
@@ -65,7 +65,7 @@ _Looks: TypeAlias = dict[Path, _Look]
 
 class Watcher:
     """
-    Calls back, from its thread, when files of the configuration have other content.
+    Calls back, from its thread, when files of the configuration have new content.
 
     The mutable state belongs to the thread; other threads hand it files through a queue.
     """
@@ -81,7 +81,7 @@ class Watcher:
         Make a watcher that is not started yet.
 
         Args:
-            watch: watchfiles.watch, or what stands in for it.
+            watch: watchfiles.watch, or its replacement.
             poll: The longest time until a change is noticed that the kernel does not report.
         """
         self._on_change = on_change
@@ -113,7 +113,7 @@ class Watcher:
         self._interrupted.set()
 
     def stop(self) -> None:
-        """Watch no more; a callback that is under way is waited for, for a moment."""
+        """Stop watching; wait a moment for a callback that is under way."""
         self._stopping = True
         self._interrupted.set()
         if self._thread.is_alive():
@@ -164,7 +164,7 @@ class Watcher:
             except FileNotFoundError:  # a folder went away; the others are watched again
                 return
             except (OSError, RuntimeError) as error:
-                # RuntimeError is what watchfiles raises where inotify has no more to give
+                # watchfiles raises RuntimeError if inotify has no watches left
                 self._polling = True
                 _log.warning("watch_by_polling", extra=fields(cause=str(error)))
             else:
@@ -179,8 +179,8 @@ def _look(path: Path, before: _Look | None) -> _Look:
             names = sorted(entry.name for entry in os.scandir(path) if _counts(entry))
             return _Look(None, "\0".join(names).encode(errors="surrogateescape"))
         status = path.stat()
-        # cp --preserve, rsync and tar set the time of the last write; nobody sets that of the last
-        # change of status
+        # cp --preserve, rsync and tar set the time of the last write; nothing can set that of the
+        # last change of status
         stamp = (
             *(status.st_dev, status.st_ino, status.st_size),
             *(status.st_mtime_ns, status.st_ctime_ns),
@@ -199,7 +199,7 @@ def _counts(entry: os.DirEntry[str]) -> bool:
 
 def _folders(paths: Iterable[Path]) -> _Folders:
     """
-    Return the folders in which something must happen for one of the paths to change.
+    Return the folders where any change of one of the paths causes an event.
 
     Each comes with its identity: a folder that was itself replaced must be watched again.
     """
