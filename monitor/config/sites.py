@@ -330,7 +330,7 @@ class SiteReader:
         )
 
     def _fits(self, decoded: Decoded, entry: Entry, key: str, protocol: str, path: KeyPath) -> bool:
-        """Return whether the value makes sense for the protocol; report it if it should."""
+        """Return whether the value fits the protocol; report it unless it is a default."""
         check = self._tables.expectations[key].check_protocol
         if check is None:
             return True

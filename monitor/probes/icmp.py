@@ -3,7 +3,7 @@ The ICMP probe: echo requests to one host, over IPv4 or IPv6 (Linux).
 
 icmplib opens the sockets and sends. Replies are read here: its ``receive`` waits by the wall clock
 and for one packet at a time, and never looks into the kernel's error queue, which is where
-"destination unreachable" arrives on an unprivileged socket.
+"destination unreachable" arrives for an unprivileged socket.
 """
 
 import ctypes
@@ -68,8 +68,8 @@ class _Kernel:
     How Linux names one IP version's options and messages; the socket module knows few of them.
 
     Attributes:
-        header_length: The instruction of a socket filter that puts it into X.
-        offender: Where an error's address has its bytes, and how many.
+        header_length: The instruction of a socket filter that loads the header length into X.
+        offender: The place and the number of the bytes of an error's address.
     """
 
     level: int
@@ -172,7 +172,7 @@ def forbidden(sockets: Mapping[int, Callable[..., _Socket]] = _SOCKETS) -> str |
         _open(sockets[4], None).close()
     except SocketPermissionError:
         return _FORBIDDEN
-    except ICMPSocketError:  # no IPv4 here, no file descriptor left: nothing a setting would mend
+    except ICMPSocketError:  # no IPv4 here, no file descriptor left: no setting would help
         return None
     return None
 
@@ -265,7 +265,7 @@ def _host(site: Site, network: NetworkOptions) -> str:
 
 
 class _Unreachable(Exception):  # noqa: N818  never leaves this file
-    """A packet cannot even be sent."""
+    """A packet cannot be sent."""
 
 
 def _not_sent(error: ICMPSocketError, address: str) -> Exception:
@@ -283,7 +283,7 @@ def _not_sent(error: ICMPSocketError, address: str) -> Exception:
 
 class _Echo:
     """
-    One check's packets on one socket; one thread's.
+    One check's packets on one socket, for one thread.
 
     Attributes:
         first_sent: When the first request left.
@@ -303,7 +303,7 @@ class _Echo:
         self._destination = f"{bare}%{index}" if index else bare
         self._options = options
         self._deadline = deadline
-        self._payload = os.urandom(options.size)  # what brings this back is ours, whoever sent it
+        self._payload = os.urandom(options.size)  # a packet with these bytes is a reply to ours
         self._id = unique_identifier()  # the kernel puts in its own on an unprivileged socket
         # Sequence → when it left: by the monotonic clock, before the call, and by the wall clock,
         # as icmplib noted it right before the packet left
@@ -328,7 +328,7 @@ class _Echo:
         if self._icmp.is_privileged:
             self._hear_own_replies_only()
         try:
-            # ICMP errors of packets to elsewhere stay away too
+            # This also keeps out ICMP errors for packets to other hosts
             sock.connect(socket_address(self._address, 0))
         except OSError as error:
             if error.errno in SHORTAGES:
@@ -418,11 +418,11 @@ class _Echo:
     def _read_reply(self) -> None:
         try:
             packet, ancillary, _, source = self._sock.recvmsg(
-                _LARGEST_IP_HEADER + _HEADER + self._options.size + 1,  # to see that it is longer
+                _LARGEST_IP_HEADER + _HEADER + self._options.size + 1,  # to notice a longer packet
                 ANCILLARY_SPACE,
                 socket.MSG_DONTWAIT,
             )
-        except OSError:  # nothing there after all, or an error that the queue tells
+        except OSError:  # nothing there after all, or an error that the queue reports
             return
         now = self._deadline.clock.monotonic()
         if self._version == 4 and self._icmp.is_privileged:  # noqa: PLR2004  IPv4
@@ -430,7 +430,7 @@ class _Echo:
         if len(packet) < _HEADER or packet[0] != self._kernel.echo_reply:
             return
         identifier, sequence = struct.unpack_from("!HH", packet, 4)
-        if identifier != self._id or sequence not in self._pending:  # another's, or a duplicate
+        if identifier != self._id or sequence not in self._pending:  # not ours, or a duplicate
             return
         difference = _difference(self._payload, packet[_HEADER:])
         if difference:

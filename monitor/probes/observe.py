@@ -9,8 +9,8 @@ from monitor.model import HttpAnswer, Observation, Probe, Seconds, Site
 from monitor.options import show_duration
 
 _STANDSTILL: Seconds = 2.0
-"""So much longer than its timeout a check takes only if the process did not run meanwhile. Where
-2,048 threads reach their timeouts at once, the last is late by 0.2 s."""
+"""A check exceeds its timeout by this much only if the process did not run meanwhile. When 2,048
+threads reach their timeouts at once, the last is late by 0.2 s."""
 
 
 class Observer:

@@ -1,8 +1,8 @@
 """
-The check that goes as the last one of its site did: one request, one plain answer.
+A check that repeats the last one of its site: one request, one plain answer.
 
-Nearly every check of an HTTP site is of this kind, so its way is as straight as possible: a silent
-handle makes the transfer, and what came is read in one go. ``transport`` reads the same handle if
+Nearly every check of an HTTP site is of this kind, so it takes the shortest path: a silent handle
+makes the transfer, and the answer is read in one go. ``transport`` reads the same handle if
 anything is less plain than last time: a failure, a redirect, TLS. No request is sent twice.
 """
 
@@ -34,8 +34,8 @@ def may_repeat(exchange: Exchange, order: Order, settings: Settings) -> bool:
     """
     Return whether the next check can be made by a silent handle, if it goes as this exchange did.
 
-    Silently the body of a redirect and one that has no end are waited for, a long one comes as a
-    whole, and no address is asked about before it is connected to.
+    A silent handle waits for the body of a redirect and for a body without an end, receives a long
+    body as a whole, and cannot check an address before connecting to it.
     """
     ended = not (exchange.is_redirect or exchange.head_only or exchange.answer.truncated)
     plain = ended and exchange.answer.status >= FIRST_FINAL
@@ -65,7 +65,7 @@ def repeat(order: Order, deadline: Deadline, handles: Handles) -> SilentHandle:
 def read(
     curl: SilentCurl, order: Order, settings: Settings, started: Timestamp
 ) -> Observation | None:
-    """Return what was seen where all of it is plain, else None."""
+    """Return the observation if everything in it is plain, else None."""
     if not curl.succeeded or order.route.uses_tls:
         return None
     answer = _answer(curl, order, settings)

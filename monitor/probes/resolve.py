@@ -1,9 +1,9 @@
 """
 Name look-up with a deadline, and why a look-up failed.
 
-The system's own look-up (``getaddrinfo``: hosts file, search list, whatever the machine is set up
-for) decides what a name means. It tells neither "no such name" from "the resolver is broken" nor
-keeps a deadline, so a look-up that failed is asked for again over DNS alone, only for the reason.
+The system's own look-up (``getaddrinfo``: hosts file, search list, any other local setting) decides
+what a name means. It does not tell "no such name" from "the resolver is broken" and keeps no
+deadline, so a failed look-up is repeated over DNS alone, only to find the reason.
 """
 
 import queue
@@ -49,7 +49,7 @@ class Resolver:
         dns_client: Callable[[], dns.resolver.Resolver] = dns.resolver.Resolver,
         getaddrinfo: Callable[..., Sequence[tuple[Any, ...]]] = socket.getaddrinfo,
     ) -> None:
-        # Made anew for each failure, because resolv.conf may have changed since
+        # Made again for each failure, because resolv.conf may have changed since
         self._dns_client = dns_client
         self._getaddrinfo = getaddrinfo
         self._slots = threading.BoundedSemaphore(_MOST_LOOKUPS)
@@ -155,7 +155,7 @@ def _tries(error: Exception) -> list[Any]:
 
 
 def _missing(error: Exception) -> str:
-    """Return what this machine had too little of, empty where that was not the cause."""
+    """Return what this machine ran out of; empty if that was not the cause."""
     tries = (one for one in _tries(error) if isinstance(one, OSError) and one.errno in SHORTAGES)
     return next(map(lack, tries), "")
 

@@ -1,7 +1,7 @@
 """
-What this machine itself runs short of: descriptors, memory, local ports, threads.
+Detects what this machine itself runs out of: descriptors, memory, local ports, threads.
 
-None of it says anything about a site, so whoever meets it raises ProbeError.
+A shortage says nothing about a site, so code that meets one raises ProbeError.
 """
 
 import errno
@@ -15,7 +15,7 @@ from monitor.probes.zone import socket_address
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN})
 """Errors of a socket that is opened, connected or sent from. EAGAIN: no port for datagrams."""
 SHORTAGE_TEXTS = frozenset(map(os.strerror, SHORTAGES - {errno.EAGAIN}))
-"""Of those that opening a socket may end with."""
+"""The messages of those errors that opening a socket may raise."""
 
 _NO_PORT_LEFT = "no local port is left"
 
@@ -33,7 +33,7 @@ def check_ports(number: int, address: str, peer: str) -> None:
     The latter is how Linux says that this machine has no address of that IP version.
 
     Raises:
-        ProbeError: It was the ports.
+        ProbeError: No local port was left.
     """
     if number == errno.EADDRNOTAVAIL and _has_address_for(address):
         raise ProbeError(
@@ -53,12 +53,12 @@ def _has_address_for(address: str) -> bool:
 
 def check_look_ups(host: str) -> None:
     """
-    Look whether this machine has what a look-up takes, after one that failed or did not end.
+    Check that this machine can make look-ups, after one that failed or did not end.
 
-    getaddrinfo and libcurl's threads do not tell: to them it is a server that does not answer.
+    getaddrinfo and libcurl's threads report a shortage as a server that does not answer.
 
     Raises:
-        ProbeError: It has not.
+        ProbeError: It cannot.
     """
     try:
         threading.Thread(target=_end_at_once, name="look-up", daemon=True).start()

@@ -1,7 +1,7 @@
 """
 A connection that libcurl makes and keeps open: bytes both ways, by one deadline, in bounded memory.
 
-It may begin as plain TCP and go on under TLS, as STARTTLS wants it.
+It may begin as plain TCP and continue under TLS, as for STARTTLS.
 """
 
 import math
@@ -24,10 +24,10 @@ from monitor.probes.options import NetworkOptions, join_address
 from monitor.probes.zone import escaped
 
 MOST_RECEIVED: Bytes = 1024 * 1024
-"""What one check takes of a peer that does not end."""
+"""The most that one check receives from a peer that does not stop sending."""
 TOO_MUCH = f"more than {MOST_RECEIVED // 1024**2}MiB"
 KEPT: Bytes = 4096
-"""How much of the end of what came is kept for evidence."""
+"""How many of the last bytes received are kept as evidence."""
 
 _LONGEST_LINE: Bytes = 64 * 1024
 _PIECE: Bytes = 16 * 1024
@@ -42,7 +42,7 @@ class Broken(Exception):  # noqa: N818  an end, caught by every probe that start
 
 
 class Flooded(Exception):  # noqa: N818  an end, as TimeoutError and EOFError are
-    """More came than is taken; the text says what, as ``a line longer than 64KiB``."""
+    """More came than is accepted; the text says what, for example ``a line longer than 64KiB``."""
 
 
 class Paused(Exception):  # noqa: N818  what a prompt looks like, not an error
@@ -65,12 +65,12 @@ class Connection:
     One check's connection; lives in one thread, between ``with`` and its end.
 
     Receiving raises TimeoutError once the deadline has passed, EOFError once the peer has closed
-    the connection, and Flooded: only who receives knows what was waited for.
+    the connection, and Flooded: only the caller knows what it waited for.
 
     Attributes:
         phases: Resolve, connect and TLS by libcurl's timers, and what ``timed`` was asked for.
         address: The IP address that was connected to, or tried last.
-        tls: What the handshake showed; None as long as there was none.
+        tls: What the handshake showed; None before a handshake.
         received: The last bytes that came.
     """
 
@@ -108,7 +108,7 @@ class Connection:
         Connect, with TLS where the route says so.
 
         Raises:
-            Broken: There is no connection, or none that is trusted.
+            Broken: There is no connection, or it is not trusted.
             ProbeError: The monitor's system is at fault.
         """
         transfer = self._stack.enter_context(self._handles.lend(self._route, self._deadline))
@@ -127,7 +127,7 @@ class Connection:
             ProbeError: The monitor's system is at fault.
         """
         if self._buffer:
-            # Whoever is between us and the peer could have put it there (CVE-2011-0411)
+            # Someone between us and the peer could have inserted it (CVE-2011-0411)
             message = f"{self.peer} went on in plain text after it had agreed to TLS"
             raise Broken(Reason.TLS_PROTOCOL, message)
         descriptor = self._curl.getinfo(pycurl.ACTIVESOCKET)
@@ -187,7 +187,7 @@ class Connection:
 
     @contextmanager
     def timed(self, phase: Phase) -> Iterator[None]:
-        """Count what the block takes as this phase, but for a TLS handshake and idle pauses."""
+        """Count the time of the block as this phase, without a TLS handshake and idle pauses."""
         clock = self._deadline.clock
         begin, before = clock.monotonic(), self.phases.get(Phase.TLS, 0.0) + self._idle
         try:
@@ -283,7 +283,7 @@ class Connection:
         return self._take(size)
 
     def unread(self) -> bytes:
-        """Return what has come and was not received, because it is not complete."""
+        """Return the incomplete text that has come but was not returned yet."""
         return bytes(self._buffer)
 
     def _take(self, size: Bytes) -> bytes:
@@ -377,7 +377,7 @@ def is_end(error: pycurl.error) -> bool:
 
 def lost(transfer: Transfer, error: pycurl.error) -> Broken:
     """
-    Return what an error of a connection that stood means.
+    Return what an error of an established connection means.
 
     Raises:
         ProbeError, pycurl.error: As Transfer.failure().

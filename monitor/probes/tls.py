@@ -1,8 +1,8 @@
 """
 The TLS probe: handshake and certificate at any port, at once or after STARTTLS.
 
-Up is a verified handshake. In TLS 1.3 a server looks at our client certificate only after that:
-whether it accepts it shows in a dialogue.
+A verified handshake means up. In TLS 1.3 a server checks our client certificate only afterwards, so
+only a dialogue shows whether it accepts the certificate.
 """
 
 import html
@@ -47,7 +47,7 @@ class TlsProbe:
 
     def __call__(self, site: Site, deadline: Deadline) -> Observation:
         """
-        Connect, ask for TLS where it must be asked for, and talk.
+        Connect, ask for TLS if the protocol requires it, and talk.
 
         Raises:
             ProbeError: The monitor's system is at fault.
@@ -72,7 +72,7 @@ class TlsProbe:
 
 
 class _Refused(Exception):  # noqa: N818  never leaves this file
-    """The peer will not have TLS, or does not speak the protocol; carries its words."""
+    """The peer refuses TLS, or does not speak the protocol; carries its words."""
 
     def __init__(self, words: bytes) -> None:
         super().__init__(words)

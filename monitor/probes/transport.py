@@ -134,9 +134,9 @@ class Settings:
         version: ``auto``, ``1.1``, ``2`` or ``3``.
         max_body: Decoded bytes after which an answer is cut.
         keep_body: Of these, how many are kept.
-        follow_redirects: Whether the body of a redirect is of no interest.
-        reads_body: Whether somebody looks at the body; a stream without an end is not waited for
-            where nobody does.
+        follow_redirects: Whether the body of a redirect is ignored.
+        reads_body: Whether anything needs the body; if not, the check does not wait for a stream
+            without an end.
         head_only: Whether the transfer ends behind the headers.
     """
 
@@ -232,8 +232,8 @@ class CurlAdapter(BaseAdapter):
         """
         Send it and return the answer with its body.
 
-        What requests passes beside the request (timeout, verify, proxies) is not asked: the site's
-        settings decide.
+        The other arguments of requests (timeout, verify, proxies) are ignored: the site's settings
+        decide.
 
         Raises:
             ExchangeFailed: There is no complete answer.
@@ -330,7 +330,7 @@ class _Intake:
         ends_open, head_only: As of Exchange.
     """
 
-    # What most leave as it is
+    # Defaults stand on the class, because most exchanges change none of them
     status = 0
     ends_open = False
     head_only = False
@@ -511,7 +511,7 @@ def _has_end(headers: Sequence[tuple[str, str]]) -> bool:
     """
     Return whether the body is one that ends.
 
-    Server-sent events, pictures of a camera and radio go on until somebody hangs up.
+    Server-sent events, camera pictures and radio go on until the client disconnects.
     """
     values = {name.lower(): value for name, value in headers}
     if "content-length" in values:
@@ -521,9 +521,9 @@ def _has_end(headers: Sequence[tuple[str, str]]) -> bool:
 
 
 def _refusal_by_proxy(status: int, route: Route) -> Failure | None:
-    """Return the failure of a proxy's 407, which comes from no site (RFC 9110, 15.5.8)."""
+    """Return the failure of a proxy's 407, which no site sends (RFC 9110, 15.5.8)."""
     proxy = route.proxy
-    # Of a site behind a tunnel the proxy sees nothing
+    # A proxy sees nothing of a site behind a tunnel
     if not proxy or status != PROXY_LOGIN or route.is_tunnelled or not proxy.speaks_http:
         return None
     return Failure(Reason.PROXY_ERROR, f"proxy {proxy.peer}: {proxy.refusal}")

@@ -1,4 +1,4 @@
-"""Which libcurl there is; light, because ``monitor --version`` says it."""
+"""The version of libcurl; a light module, because ``monitor --version`` needs it."""
 
 import pycurl
 

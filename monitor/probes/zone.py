@@ -26,7 +26,7 @@ def host_of(parts: SplitResult) -> str:
 
 
 def zone_of(host: str) -> str:
-    """Return the interface, by name or number, that an address names; empty where it names none."""
+    """Return the interface, by name or number, in an address; empty if it names no interface."""
     # Not unquoted as a whole: "%ac1" would be a byte. %25 alone is interface 25
     zone = host.partition("%")[2]
     return zone.removeprefix("25") or zone
@@ -47,7 +47,7 @@ def escaped(authority: str) -> str:
 
 def zone_index(host: str) -> int:
     """
-    Return the number of the interface that an address names; 0 where it names none.
+    Return the number of the interface in an address; 0 if it names no interface.
 
     Raises:
         ProbeError: This machine has no such interface.

@@ -41,7 +41,7 @@ def stamp(path: str) -> int:
         ProbeError: The file cannot be read.
     """
     try:
-        # An older file put in its place has an older mtime; what counts is when it came there
+        # An older file put in its place has an older mtime; ctime says when it came there
         return Path(path).stat().st_ctime_ns
     except OSError as error:
         raise ProbeError(f"cannot read the authorities in {path}: {error.strerror}") from error

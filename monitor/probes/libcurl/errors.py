@@ -1,7 +1,7 @@
 """
-What the errors of libcurl mean.
+Finds what the errors of libcurl mean.
 
-Tables of codes and texts say it, and ``Trouble`` where they are not enough.
+Tables of codes and texts decide, and ``Trouble`` if they are not enough.
 """
 
 import errno
@@ -60,10 +60,10 @@ _UNTRUSTED = {
 _OPENSSL_VERDICT = re.compile(r"^SSL certificate (problem: |OpenSSL verify result: )")
 _ALERT_EXPIRED = "SSL certificate verification failed"
 """
-What libcurl says of the alert certificate_expired, which a server sends of our certificate: it has
-the same code as a refusal of the server's certificate, but OpenSSL's verdict is that this is fine.
+libcurl's text for the alert certificate_expired, which a server sends about our certificate. Its
+code is the same as for a refusal of the server's certificate, which OpenSSL has accepted.
 """
-# Words of OpenSSL, about itself and about the alerts that it is sent
+# OpenSSL's texts, about its own errors and about the alerts that it receives
 _TOO_WEAK = re.compile(
     "unsafe legacy renegotiation|key too small|too weak|legacy sigalg|wrong signature type"
 )
@@ -119,7 +119,7 @@ def _row(codes: set[int], pattern: str, reason: Reason, message: str) -> _Row:
 # The most specific first: the first row whose code and pattern fit decides
 _ROWS = (
     _row(
-        {pycurl.E_HTTP2, *_READING},  # whichever comes first, the frame or the end
+        {pycurl.E_HTTP2, *_READING},  # the frame or the end may come first
         r"expected SETTINGS|does not support HTTP/2",
         Reason.HTTP_VERSION,
         "{peer} does not speak HTTP/2: {text}",
@@ -191,7 +191,7 @@ class Trouble:
 
     Attributes:
         certificates: What the server sent, the leaf first, as libcurl shows it.
-        forbidden: Why an address may not be connected to; None if none was refused.
+        forbidden: Why an address may not be connected to; None if every address was allowed.
         is_asked_for_certificate: Returns whether the server wants one of ours; it may have to ask
             the server.
         lacks_close_notify: Whether the peer ended the connection without saying so over TLS; known
@@ -214,7 +214,7 @@ class Trouble:
         Return what an error of libcurl means.
 
         Args:
-            text: What libcurl says of it.
+            text: libcurl's message.
 
         Raises:
             ProbeError: The monitor's system, not the site, is at fault.
@@ -278,7 +278,7 @@ class Trouble:
         raise pycurl.error(code, text)
 
     def _hint(self, text: str) -> str:
-        """Return the option that lets pass what is refused as too old or too weak, as a clause."""
+        """Return, as a clause, the option that allows what is refused as too old or too weak."""
         tls = self.route.tls
         oldest = (tls.legacy and tls.min_version == "1.0") or not tls.offers_legacy
         if _TOO_OLD.search(text) and not oldest:
@@ -364,7 +364,7 @@ class Trouble:
 
 def code_and_text(error: pycurl.error) -> tuple[int, str]:
     """
-    Return libcurl's number of an error, and what it says of it.
+    Return libcurl's number of an error, and its message.
 
     Raises:
         pycurl.error: The error is pycurl's own; a bug.

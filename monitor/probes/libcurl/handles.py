@@ -26,7 +26,7 @@ from monitor.probes.resolve import Resolver
 
 _IDLE: Seconds = 60.0
 _LOOK: Seconds = 1.0
-"""How long nobody looks for old handles again after none was found."""
+"""Time until the next search for old handles, after one that found nothing."""
 
 
 class _Curl(Protocol):
@@ -44,7 +44,7 @@ class Handle(ABC, Generic[_C]):
 
     Attributes:
         trust: The file of authorities that it has loaded, None if it has loaded none.
-        stamp: Of that file, as it was then.
+        stamp: The stamp of that file when it was loaded.
         since: When it was given back, on the monotonic clock.
     """
 
@@ -69,7 +69,7 @@ class SilentHandle(Handle[SilentCurl]):
     __slots__ = ()
 
     def clear(self) -> None:
-        self.curl.forget()  # its options stay: most likely they serve again
+        self.curl.forget()  # its options stay, because the next transfer probably needs the same
 
 
 _H = TypeVar("_H", CallbackHandle, SilentHandle)
@@ -80,10 +80,10 @@ class Handles:
     Idle handles, the last used on top; used from many threads at once.
 
     libcurl keeps the authorities it has loaded (0.8 MB, 5 ms) with the handle that loaded them, so
-    handles are stacked by the file of authorities. When one is given back, one that has lain idle
-    for a minute is closed, in whatever stack: what a burst of checks or a former configuration
-    needed goes as the checks go on. The mutable state is the stacks and when they are looked
-    through, guarded by ``_lock``.
+    handles are stacked by the file of authorities. When a handle is given back, another one that
+    was idle for a minute is closed, in any stack: so the handles of a burst of checks or a former
+    configuration disappear while checks go on. The mutable state is the stacks and the time of the
+    next search, guarded by ``_lock``.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Handles:
         Begin with no handle.
 
         Args:
-            library: What silent handles are made of; without it there are none.
+            library: The functions that silent handles need; without it there are no such handles.
         """
         self.resolver = resolver or Resolver()
         self._library = library
@@ -154,7 +154,7 @@ class Handles:
         return Loan(self, handle, transfer, deadline)
 
     def give_back(self, handle: Handle[Any], now: Seconds) -> None:
-        """Take a handle in as idle, without what its last transfer left in it."""
+        """Take a handle back as idle, after clearing what its last transfer left in it."""
         handle.clear()
         handle.since = now
         with self._lock:
@@ -186,7 +186,7 @@ class Handles:
             return cast("_H", stack.pop()) if stack else None  # give_back() stacks them by type
 
     def _pop_old(self, now: Seconds) -> Handle[Any] | None:
-        """Return what lies lowest in a stack, if nobody needed it for long."""
+        """Return the lowest handle of a stack, if it was idle for long."""
         for kind, stack in tuple(self._stacks.items()):
             if not stack:
                 del self._stacks[kind]
@@ -197,7 +197,7 @@ class Handles:
 
 
 class Loan(Generic[_T]):
-    """A handle on its way; what ``with`` names is its transfer."""
+    """A lent handle; ``with`` gives its transfer."""
 
     __slots__ = ("_deadline", "_handle", "_handles", "_transfer")
 
@@ -224,4 +224,4 @@ class Loan(Generic[_T]):
 
 
 def _ignore(_: bytes) -> None:
-    """Take what nobody reads; libcurl would write it to standard output."""
+    """Drop data that nobody reads; libcurl would write it to standard output."""

@@ -1,4 +1,4 @@
-"""Where to connect, and how: what is set on a handle whatever is sent over the connection."""
+"""Where to connect, and how: the options of a handle that do not depend on what is sent."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,7 +53,7 @@ class Proxy:
 
     @property
     def refusal(self) -> str:
-        """What its status 407 means, as a clause."""
+        """The meaning of its status 407, as a clause."""
         what = "wants a login" if self.username is None else "does not accept the login in its URL"
         return f"it {what} (status {PROXY_LOGIN})"
 
@@ -63,7 +63,7 @@ class Proxy:
         Return the proxy of ``http://user:password@proxy.internal:3128``.
 
         Raises:
-            ValueError: The scheme is no proxy's, or there is no host.
+            ValueError: The scheme is not one of a proxy, or the host is missing.
         """
         parts = urlsplit(text)
         if parts.scheme not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h"):
@@ -114,7 +114,7 @@ class Route:
 
     @property
     def name(self) -> str:
-        """What the certificate must cover."""
+        """The name that the certificate must cover."""
         return (self.pinned and self.tls.server_name) or self.host
 
     @property
@@ -145,22 +145,22 @@ class Route:
     @cached_property
     def misfit(self) -> Failure | None:
         """Why its address cannot be reached by the IP version asked for, None where it can."""
-        # libcurl chooses among the addresses of names alone
+        # libcurl applies the choice only to the addresses of names
         return misfit(self.contact, ip_choice(self.network))
 
     @property
     def is_guarded(self) -> bool:
-        """Whether each address must be asked about before it is connected to."""
+        """Whether each address must be checked before a connection to it."""
         return isinstance(self.network, GuardedNetwork)
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether an address and no name is connected to, itself and without TLS."""
+        """Whether the connection goes directly to an address, without a look-up, proxy or TLS."""
         return not (self.uses_tls or self.proxy) and is_address(self.contact)
 
     @cached_property
     def options(self) -> Options:
-        """What is set on a handle for this route, whatever is sent over it."""
+        """The options of a handle for this route; they do not depend on what is sent."""
         options: list[tuple[int, Any]] = [
             (QUICK_EXIT, 1),  # or closing waits for the thread of a resolver that hangs
             (pycurl.NOSIGNAL, 1),
@@ -168,11 +168,11 @@ class Route:
             (pycurl.FORBID_REUSE, 1),
             (pycurl.DNS_CACHE_TIMEOUT, 0),
             (pycurl.IPRESOLVE, _IP[self.network.ip]),
-            # Empty is not unset: unset, libcurl asks the environment
+            # Empty, because libcurl reads the environment if it is unset
             (pycurl.PROXY, self.proxy.url if self.proxy else ""),
             (pycurl.NOPROXY, ""),
             (pycurl.CONNECTTIMEOUT_MS, _NEVER),  # or libcurl's own limit holds beside the deadline
-            # A plain one has little to tell, and telling takes a tenth of such a transfer
+            # A plain route has little to report, and reporting takes a tenth of such a transfer
             (pycurl.VERBOSE, not self.is_plain),
         ]
         if self.proxy and self.proxy.username is not None:

@@ -1,11 +1,11 @@
 """
-A handle of libcurl that takes an answer in without entering Python; see ``SilentTransfer``.
+A handle of libcurl that receives an answer without entering Python; see ``SilentTransfer``.
 
-A callback waits for the interpreter, and the transfer with it: where another thread computes, an
-answer of one packet looks milliseconds longer than it took. Here libcurl itself writes headers,
-body, and what it tells, to streams of the C library (CURLOPT_WRITEDATA, CURLOPT_HEADERDATA and
-CURLOPT_STDERR, each without a function), and Python reads them once the transfer is over. pycurl
-has no way to set a stream; ``binding`` has.
+A callback waits for the interpreter, and the transfer waits with it: while another thread computes,
+an answer of one packet seems milliseconds longer than it was. Here libcurl itself writes headers,
+body and its verbose text to streams of the C library (CURLOPT_WRITEDATA, CURLOPT_HEADERDATA and
+CURLOPT_STDERR, each without a function), and Python reads them after the transfer. pycurl cannot
+set a stream; ``binding`` can.
 """
 
 import ctypes
@@ -24,9 +24,9 @@ from monitor.probes.libcurl.errors import OUT_OF_MEMORY
 from monitor.probes.libcurl.options import ERROR_BUFFER, NUMBERS, Options
 
 LARGEST_BODY: Bytes = 1024**2
-"""Of a longer one the beginning is taken, and the transfer ends."""
+"""If a body is longer, only its beginning is taken, and the transfer ends."""
 
-_HEADERS: Bytes = 512 * 1024  # more than libcurl lets come
+_HEADERS: Bytes = 512 * 1024  # more than libcurl accepts
 _TOLD: Bytes = 64 * 1024
 _AHEAD: Bytes = 4 * 1024  # a stream is rewound only this far on: each call costs
 _KEPT: Bytes = 64 * 1024  # memory that an idle handle may go on holding, for each stream
@@ -54,7 +54,7 @@ class _CertInfo(ctypes.Structure):
 
 
 class _Stream:
-    """A ``FILE *`` that holds so many bytes in memory, and takes little more."""
+    """A ``FILE *`` that holds *size* bytes in memory, and takes little more."""
 
     def __init__(self, library: Library, size: Bytes) -> None:
         size += _AHEAD
@@ -62,7 +62,7 @@ class _Stream:
         self._size = size
         self._start = 0  # of what take() has not returned yet
         try:
-            # Of its own, so that what a large answer needed can be given back
+            # Memory of its own, so that the pages of a large answer can be given back
             self._memory = mmap.mmap(-1, size)
         except OSError as error:
             raise ProbeError(OUT_OF_MEMORY) from error
@@ -102,7 +102,7 @@ class SilentCurl:
 
     Attributes:
         headers: Those of the last transfer, as they came.
-        body: What came of a body, and somewhat more than the largest that is taken.
+        body: The part of a body that came, at most a little more than LARGEST_BODY.
 
     Raises:
         ProbeError: There is no memory for it.
@@ -213,7 +213,7 @@ class SilentCurl:
 
     def outcome(self) -> None:
         """
-        Tell how the last transfer ended.
+        Return if the last transfer succeeded.
 
         Raises:
             pycurl.error: As of pycurl.
@@ -242,13 +242,13 @@ class SilentCurl:
                 yield line[len(_TEXT) :]
 
     def forget(self) -> None:
-        """Let go of what came and what was told."""
+        """Drop the answer and the verbose text."""
         self.headers = self.body = b""
         if self._numbers.get(pycurl.VERBOSE):
             self._told.take()
 
     def close(self) -> None:
-        """Let go of everything; nothing can be asked of it then."""
+        """Free everything; the handle cannot be used afterwards."""
         if self._curl:
             self._library.cleanup(self._curl)
             self._curl = None

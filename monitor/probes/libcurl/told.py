@@ -1,4 +1,4 @@
-"""What libcurl tells in its verbose text alone."""
+"""Reads what libcurl reports only in its verbose text."""
 
 import pycurl
 
@@ -7,13 +7,13 @@ _QUIC_NOT_SENT = b"sendmsg() returned -1 (errno "
 
 class Told:
     """
-    What libcurl has told of a transfer.
+    What libcurl has reported about a transfer.
 
     Attributes:
         tried: The address that it tried last, as ``HOST:PORT``; empty if there was none.
         shortage: Why a socket could not be opened, in the system's words.
         asked_for_certificate: Whether the server was seen to want one of ours.
-        tls_words: Of a failure over QUIC: the error itself says less.
+        tls_words: The TLS error of a failure over QUIC; libcurl's own error says less.
         quic_errno: Why a datagram could not be sent; 0 if each was sent.
         suite: Version and cipher of the handshake with the site, by OpenSSL's names.
         is_at_proxy: Whether the last handshake that succeeded was one with a proxy.

@@ -40,7 +40,7 @@ _VOID = {*DISTRUST, Reason.PROXY_ERROR}
 
 
 class Sink(Protocol):
-    """What takes an answer in; each method but ``cut`` returns Transfer.stop() to end it."""
+    """Receives an answer; each method but ``cut`` may return Transfer.stop() to end it."""
 
     def take_header(self, line: bytes) -> int | None:
         """Take one line before the body, with its end; the blank ones are among them."""
@@ -52,7 +52,7 @@ class Sink(Protocol):
         """Take some bytes of the body."""
 
     def cut(self) -> None:
-        """Learn that more of the body came than is handed over."""
+        """Note that more of the body came than is handed over."""
 
 
 class Transfer(ABC):
@@ -88,10 +88,10 @@ class Transfer(ABC):
     @abstractmethod
     def receive(self, sink: Sink) -> Failure | None:
         """
-        Perform the transfer, and have the sink take what comes.
+        Perform the transfer, and pass what comes to the sink.
 
         Returns:
-            What perform() does, unless the sink had all that is wanted by then.
+            The result of perform(), unless the sink already had all it wants.
 
         Raises:
             ProbeError, pycurl.error: As perform().
