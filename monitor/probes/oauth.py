@@ -114,7 +114,7 @@ class Tokens:
         self, options: OAuth2Options, deadline: Deadline, send: Callable[[Request], Response]
     ) -> Grant | Failure:
         """
-        Return a token that has not ended, fetched by ``send`` where there is none.
+        Return a token that has not ended, fetched by ``send`` if there is no such token.
 
         A token server that answers, but not with a token, is a ``protocol_error`` of its own name;
         what keeps it from answering has the transport's reason.

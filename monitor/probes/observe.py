@@ -31,7 +31,7 @@ class Observer:
 
         Raises:
             ProbeError: The monitor could not look, or was itself stopped or paused meanwhile: what
-                looks like a timeout then is none of the site's.
+                looks like a timeout then is not the site's fault.
         """
         deadline = Deadline.after(site.timeout, self._clock)
         try:

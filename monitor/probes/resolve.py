@@ -56,7 +56,7 @@ class Resolver:
 
     def resolve(self, host: str, deadline: Deadline, ip: str = "auto") -> str | Failure:
         """
-        Return the first address of a host, in the system's order, or why there is none.
+        Return the first address of a host, in the system's order, or why it has no address.
 
         Args:
             host: A name or an address; an address of this version is returned as it is.

@@ -157,7 +157,7 @@ class Settings:
         Return the way to a prepared URL.
 
         Raises:
-            ValueError: It has no host, or a port that is none.
+            ValueError: It has no host, or its port is not a port number.
         """
         scheme, host, port = origin_of(url)
         pinned = self.origin == (host, port)
@@ -169,7 +169,7 @@ def origin_of(url: str) -> tuple[str, str, int]:
     Return scheme, host (an IPv6 address without brackets) and port.
 
     Raises:
-        ValueError: It has no host, or a port that is none.
+        ValueError: It has no host, or its port is not a port number.
     """
     parts = urlsplit(url)
     if not parts.hostname:
@@ -205,7 +205,7 @@ class Order:
         Return what a request comes to under these settings.
 
         Raises:
-            ValueError: Its URL has no host, or a port that is none.
+            ValueError: Its URL has no host, or its port is not a port number.
         """
         url = without_credentials(request.url or "")
         route = settings.route(url)
