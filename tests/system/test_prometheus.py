@@ -101,6 +101,8 @@ sites:
     up = 'site:probe_success:counted{site="shop"} == 1 and on (job, site) monitor_site_up == 1'
     until(lambda: server.query(up), "the site's being up")
     assert told() == {}
+    # With a target for each site, each has its own moment of the first scrape
+    until(lambda: len(server.query("probe_success")) == 2, "both sites' results")
     results = [one["metric"] for one in server.query("probe_success")]
     place = daemon.url.removeprefix("http://")
     expected = {instance.format(monitor=place, site=base) for instance in instances}
