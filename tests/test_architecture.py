@@ -29,7 +29,7 @@ GROUND = {
     "secrecy",
     "units",
 }
-PACKAGES = {"config", "probes", "analysis", "engine", "metrics", "web", "history"}
+PACKAGES = {"config", "probes", "analysis", "engine", "metrics", "web", "history", "messages"}
 HOMES = {
     "requests": ("monitor/probes/",),
     "pycurl": ("monitor/probes/",),
