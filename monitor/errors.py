@@ -13,7 +13,7 @@ down for it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -23,12 +23,18 @@ class MonitorError(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One mistake in a configuration file, with its place; lines and columns count from 1."""
+    """
+    One mistake in a configuration file, with its place; lines and columns count from 1.
+
+    Attributes:
+        path: The keys and indices that lead to the value; empty if it is about the file.
+    """
 
     file: str
     line: int
     column: int
     message: str
+    path: tuple[str | int, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"

@@ -42,7 +42,7 @@ from monitor.engine.orphans import start_reaping
 from monitor.engine.pools import AnalysisPool, PoolLimits
 from monitor.engine.ports import Publisher, Recorder
 from monitor.engine.schedule import Schedule
-from monitor.engine.state import Memory as Kept
+from monitor.engine.state import Depth
 from monitor.engine.threads import ProbePool
 from monitor.errors import StartupError
 from monitor.logs import Secrets, fields, write_in_background
@@ -318,7 +318,7 @@ class _Runtime:
             publisher=publisher,
             meters=internal,
             recorder=recorder,
-            memory=Kept(results=settings.history.results, failures=settings.history.failures),
+            depth=Depth(results=settings.history.results, failures=settings.history.failures),
             as_text=as_text,
             on_stopping=on_stopping,
             between_turns=between_turns,

@@ -41,7 +41,6 @@ _CONNECTIVITY_TIMEOUT: Seconds = 5.0
 """For each target: while it is silent, nobody knows who caused the failures of sites."""
 _SHIPPED = Source(Path("modules"), "modules")
 
-_CEL = "_cel: "
 _LEFT_OUT = "this module is left out"
 
 _Record = TypeVar("_Record")
@@ -203,8 +202,7 @@ class _Load:
             for key in self._forms.settings.fields:
                 entry = document.top.entries.get(key)
                 if entry and (first := entries.get(key)):
-                    there = f"{first.key.source.shown}:{first.key.line}"
-                    message = f"is already set, at {there}; it may be set once over all files"
+                    message = f"is already set, at {first.key.place}; set it once over all files"
                     self._problems.add(entry.key, (key,), message)
                 elif entry:
                     entries[key] = entry
@@ -240,8 +238,9 @@ class _Load:
                     continue
                 name = found.site.name
                 if other := names.get(name):
-                    there = f"{other.source.shown}:{other.line}:{other.column}"
-                    message = f"the name {name!r} is taken, at {there}; give this site another"
+                    message = (
+                        f"the name {name!r} is taken, at {other.place}; give this site another"
+                    )
                     self._problems.add(found.placed, found.path, message)
                     continue
                 names[name] = found.placed
@@ -251,8 +250,9 @@ class _Load:
                 self._options_files.update(dict.fromkeys(found.files))
         for was, found in renamed.items():
             if other := names.get(was):
-                there = f"{other.source.shown}:{other.line}:{other.column}"
-                message = f"names {was!r}, which is still listed, at {there}, and keeps its memory"
+                message = (
+                    f"names {was!r}, which is still listed, at {other.place}, and keeps its memory"
+                )
                 self._problems.add(found.former or found.placed, (*found.path[:2], "was"), message)
         return sites, masked
 
@@ -300,8 +300,7 @@ class _Load:
         for name, written, node, foreign in self._written_modules():
             path = ("modules", name)
             if other := names.get(name):
-                there = f"{other.source.shown}:{other.line}:{other.column}"
-                message = f"the name {name!r} is taken, at {there}; give this module another"
+                message = f"the name {name!r} is taken, at {other.place}; give this module another"
                 self._problems.add(written, path, message)
                 continue
             names[name] = written
@@ -333,12 +332,8 @@ class _Load:
             before = len(self._problems)
             with self._problems.told_as(module.origins):
                 found = self._modules.read(module.name, module.node, ("modules", module.name))
-            for problem in self._problems.taken_since(before):
-                if _CEL in problem.message:  # a mistake in blackbox_exporter, too
-                    self._problems.again(problem)
-                else:
-                    self._problems.warn_again(problem, _LEFT_OUT)
-                why.append(problem.message)
+            found_wrong = self._problems.make_warnings(before, _LEFT_OUT, unless=_is_expression)
+            why += [problem.message for problem in found_wrong]
         if found is None:
             self._set_aside[module.name] = why[0]
         return found
@@ -417,6 +412,11 @@ def _collector_paused() -> Iterator[None]:
         if enabled:
             gc.freeze()
             gc.enable()
+
+
+def _is_expression(path: KeyPath) -> bool:
+    """Return whether a key of a blackbox_exporter file holds CEL; a mistake there is one here."""
+    return bool(path) and str(path[-1]).endswith("_cel")
 
 
 def _without_sites(top: MappingNode) -> MappingNode:

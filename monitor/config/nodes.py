@@ -30,7 +30,21 @@ _EXPANSION_FREE = 100_000
 
 
 @dataclass(slots=True, eq=False)
-class Scalar:
+class _Place:
+    """Where a node begins; lines and columns count from 1."""
+
+    source: Source
+    line: int
+    column: int
+
+    @property
+    def place(self) -> str:
+        """As messages say it: ``file:line:column``."""
+        return f"{self.source.shown}:{self.line}:{self.column}"
+
+
+@dataclass(slots=True, eq=False)
+class Scalar(_Place):
     """
     A text, or the value that YAML's rules give it if it is plain.
 
@@ -40,9 +54,6 @@ class Scalar:
         substitution: What was substituted; None if the text held no ``$``.
     """
 
-    source: Source
-    line: int
-    column: int
     text: str
     plain: bool = False
     substitution: Substitution | None = None
@@ -51,7 +62,7 @@ class Scalar:
 
 
 @dataclass(slots=True, eq=False)
-class SequenceNode:
+class SequenceNode(_Place):
     """
     A list.
 
@@ -60,21 +71,15 @@ class SequenceNode:
         height: How many levels lie below it.
     """
 
-    source: Source
-    line: int
-    column: int
     items: list["Node"] = field(default_factory=list)
     weight: int = 1
     height: int = 1
 
 
 @dataclass(slots=True, eq=False)
-class MappingNode:
+class MappingNode(_Place):
     """Keys with their values; weight and height as in SequenceNode."""
 
-    source: Source
-    line: int
-    column: int
     entries: dict[str, "Entry"] = field(default_factory=dict)
     weight: int = 1
     height: int = 1

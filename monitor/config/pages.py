@@ -187,8 +187,7 @@ def _check_pages(items: list[MappingNode], pages: tuple[PageKeys, ...], problems
     for index, (item, page) in enumerate(zip(items, pages, strict=False)):
         place = item.entries["path"].value
         if other := taken.get(page.path):
-            there = f"{other.source.shown}:{other.line}:{other.column}"
-            message = f"the path {page.path} is taken, at {there}; give this page another"
+            message = f"the path {page.path} is taken, at {other.place}; give this page another"
             problems.add(place, ("pages", index, "path"), message)
         taken.setdefault(page.path, place)
 
@@ -234,8 +233,9 @@ def _check_announcements(
     for index, (item, one) in enumerate(zip(items, announcements, strict=False)):
         place = item.entries["at"].value
         if other := begins.get(one.begin):
-            there = f"{other.source.shown}:{other.line}:{other.column}"
-            message = f"another announcement has this moment, at {there}; they are told apart by it"
+            message = (
+                f"another announcement has this moment, at {other.place}; they are told apart by it"
+            )
             problems.add(place, ("announcements", index, "at"), message)
         begins.setdefault(one.begin, place)
         for number, path in enumerate(one.pages):

@@ -1,7 +1,7 @@
 """Collects problems while files are read: each with its place, and only once."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,24 +74,32 @@ class Problems:
     def warn(self, placed: Placed, path: KeyPath, message: str) -> None:
         """Note what is allowed but probably a mistake, or what is left out; the rest is good."""
         file, line, column = placed.source.shown, placed.line, placed.column
-        problem = Problem(file, line, column, f"{show_path(path)}: {message}")
-        self._warnings.setdefault((file, line, column, message), problem)
+        self._warnings.setdefault(
+            (file, line, column, message), _problem(file, line, column, path, message)
+        )
 
-    def again(self, problem: Problem) -> None:
-        """Note a problem that was taken back."""
-        key = (problem.file, problem.line, problem.column, problem.message)
-        self._found.setdefault(key, problem)
+    def make_warnings(
+        self, since: int, prefix: str, unless: Callable[[KeyPath], bool]
+    ) -> list[Problem]:
+        """
+        Turn the problems after the first *since* into warnings that begin with a prefix.
 
-    def warn_again(self, problem: Problem, prefix: str) -> None:
-        """Note what was a problem as a warning."""
-        key, _, message = problem.message.partition(": ")
-        again = Problem(problem.file, problem.line, problem.column, f"{key}: {prefix}: {message}")
-        self._warnings.setdefault((again.file, again.line, again.column, again.message), again)
+        Those whose path meets *unless* stay problems.
 
-    def taken_since(self, count: int) -> list[Problem]:
-        """Take back all problems after the first *count*, and return them."""
-        later = list(self._found)[count:]
-        return [self._found.pop(key) for key in later]
+        Returns:
+            All of them, as they were noted.
+        """
+        later = list(self._found.items())[since:]
+        for key, problem in later:
+            if unless(problem.path):
+                continue
+            del self._found[key]
+            file, line, column, message = key
+            message = f"{prefix}: {message}"
+            self._warnings.setdefault(
+                (file, line, column, message), _problem(file, line, column, problem.path, message)
+            )
+        return [problem for _, problem in later]
 
     def warnings(self) -> tuple[Problem, ...]:
         return tuple(self._warnings.values())
@@ -109,11 +117,17 @@ class Problems:
         self, file: str, message: str, line: int = 1, column: int = 1, path: KeyPath = ()
     ) -> None:
         """Note a problem by file, line and column."""
-        text = f"{show_path(path)}: {message}" if path else message
-        self._found.setdefault((file, line, column, message), Problem(file, line, column, text))
+        self._found.setdefault(
+            (file, line, column, message), _problem(file, line, column, path, message)
+        )
 
     def __len__(self) -> int:
         return len(self._found)
 
     def all(self) -> tuple[Problem, ...]:
         return tuple(self._found.values())
+
+
+def _problem(file: str, line: int, column: int, path: KeyPath, message: str) -> Problem:
+    text = f"{show_path(path)}: {message}" if path else message
+    return Problem(file, line, column, text, path)

@@ -33,7 +33,7 @@ from monitor.engine.pools import Judged
 from monitor.engine.ports import Judges, Meters, Probes, Publisher, Recorder
 from monitor.engine.schedule import Due, Schedule
 from monitor.engine.state import (
-    Memory,
+    Depth,
     advance,
     awaits_confirmation,
     begin,
@@ -100,7 +100,7 @@ class Engine:
         publisher: Publisher,
         meters: Meters,
         recorder: Recorder,
-        memory: Memory,
+        depth: Depth,
         as_text: results.AsText,
         tuning: Tuning = _TUNING,
         on_stopping: Callable[[], None] = nothing,
@@ -113,7 +113,7 @@ class Engine:
         self._publisher = publisher
         self._meters = meters
         self._recorder = recorder
-        self._memory = memory
+        self._depth = depth
         self._as_text = as_text
         self._tuning = tuning
         self._on_stopping = on_stopping
@@ -532,7 +532,7 @@ class Engine:
         before = self._states.get(name)
         if before is None or before.site is not check.site:
             return  # it left the list, or is another one by now
-        state, transition = advance(before, result, self._bounds, self._memory)
+        state, transition = advance(before, result, self._bounds, self._depth)
         self._states[name] = state
         self._recorder.noted(state, result.observation.time, checked=True)
         self._publisher.publish(state)
@@ -648,7 +648,7 @@ class Engine:
         if before is not None and _series_key(before.site) == _series_key(site):
             return take_over(before, site)
         if known is not None:
-            return resume(site, known, self._bounds, self._memory)
+            return resume(site, known, self._bounds, self._depth)
         return begin(site, self._bounds, self._clock.time())
 
     def _forget(self, name: str) -> None:

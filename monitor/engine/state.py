@@ -45,7 +45,7 @@ _STEADY_UP_TO = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Depth:
     """How much of a site's past is kept."""
 
     results: int
@@ -58,7 +58,7 @@ def begin(site: Site, bounds: tuple[Seconds, ...], now: Timestamp) -> SiteState:
 
 
 def advance(
-    state: SiteState, result: Result, bounds: tuple[Seconds, ...], memory: Memory
+    state: SiteState, result: Result, bounds: tuple[Seconds, ...], depth: Depth
 ) -> tuple[SiteState, Transition | None]:
     """
     Return the state after one more result, and the turn of the confirmed state if it took one.
@@ -74,7 +74,7 @@ def advance(
         up=result.up,
         reason=verdict.reason if verdict else None,
     )
-    recent = (past, *state.recent)[: memory.results]
+    recent = (past, *state.recent)[: depth.results]
     if verdict is None:
         counters = replace(state.counters, errors=state.counters.errors + 1)
         return replace(state, last=result, recent=recent, counters=counters), None
@@ -104,7 +104,7 @@ def advance(
         last=result,
         finished=result,
         recent=recent,
-        failures=state.failures if verdict.up else (result, *state.failures)[: memory.failures],
+        failures=state.failures if verdict.up else (result, *state.failures)[: depth.failures],
         counters=_count(state.counters, result, bounds),
     )
     if status is state.status:
@@ -112,7 +112,7 @@ def advance(
     return after, Transition(before=state.status, after=status)
 
 
-def resume(site: Site, known: Remembered, bounds: tuple[Seconds, ...], memory: Memory) -> SiteState:
+def resume(site: Site, known: Remembered, bounds: tuple[Seconds, ...], depth: Depth) -> SiteState:
     """
     Return the state with which a site goes on after a restart.
 
@@ -122,7 +122,7 @@ def resume(site: Site, known: Remembered, bounds: tuple[Seconds, ...], memory: M
     for _ in range(min(known.repeats, _WATCHED)):
         turns = _next_turns(turns, turned=False)
         flapping = _flaps(turns, before=flapping)
-    failures = known.failures[: memory.failures]
+    failures = known.failures[: depth.failures]
     shown = failures[0] if failures and known.said is False else None
     return SiteState(
         site=site,
@@ -137,7 +137,7 @@ def resume(site: Site, known: Remembered, bounds: tuple[Seconds, ...], memory: M
         content_changed=known.content_changed if site.watch is not None else None,
         last=shown,
         finished=shown,
-        recent=known.recent[: memory.results],
+        recent=known.recent[: depth.results],
         failures=failures,
         counters=Counters(durations=(0,) * (len(bounds) + 1)),
     )

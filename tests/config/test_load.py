@@ -435,8 +435,8 @@ def test_problems_of_all_files_come_in_one_run(files):
             " give this site another"
         ),
         (
-            "teams/c.yaml:2:1: history: is already set, at sites.yaml:2;"
-            " it may be set once over all files"
+            "teams/c.yaml:2:1: history: is already set, at sites.yaml:2:1;"
+            " set it once over all files"
         ),
     ]
 

@@ -21,7 +21,7 @@ from monitor.engine.events import (
 )
 from monitor.engine.pools import Batch, Judged
 from monitor.engine.schedule import Schedule
-from monitor.engine.state import Memory
+from monitor.engine.state import Depth
 from monitor.engine.threads import Visit
 from monitor.errors import ProbeError
 from monitor.model import (
@@ -64,7 +64,7 @@ class Rig:
             publisher=self.listener,
             meters=self.listener,
             recorder=self.listener,
-            memory=Memory(results=5, failures=3),
+            depth=Depth(results=5, failures=3),
             as_text=as_text,
             on_stopping=lambda: setattr(self, "stopping", True),
         )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.engine.state import (
-    Memory,
+    Depth,
     advance,
     awaits_confirmation,
     begin,
@@ -28,7 +28,7 @@ from monitor.model import (
 from tests.builders import down_result, error_result, site, up_result
 
 BOUNDS = (0.1, 1.0)
-MEMORY = Memory(results=3, failures=2)
+DEPTH = Depth(results=3, failures=2)
 RESULTS = {"up": up_result, "down": down_result, "error": error_result}
 
 
@@ -37,7 +37,7 @@ def run(listed, outcomes):
     transitions = []
     for number, outcome in enumerate(outcomes, start=1):
         state, transition = advance(
-            state, RESULTS[outcome](listed, time=float(number)), BOUNDS, MEMORY
+            state, RESULTS[outcome](listed, time=float(number)), BOUNDS, DEPTH
         )
         transitions.append(transition)
     return state, transitions
@@ -85,11 +85,11 @@ def test_an_error_of_ours_says_nothing_of_the_site():
     assert state.finished is not None
     assert state.finished.up
     assert (state.counters.checks, state.counters.errors) == (1, 1)
-    state, _ = advance(state, up_result(state.site), BOUNDS, MEMORY)
+    state, _ = advance(state, up_result(state.site), BOUNDS, DEPTH)
     assert state.shown is Status.UP
 
 
-def test_memory_is_bounded_and_newest_first():
+def test_what_is_kept_is_bounded_and_newest_first():
     """No more results and failures are kept than configured."""
     state, _ = run(site(), ["down", "up", "down", "down", "up"])
     assert [past.time for past in state.recent] == [5.0, 4.0, 3.0]
@@ -101,8 +101,8 @@ def test_counters_and_histogram():
     listed = site()
     state = begin(listed, BOUNDS, now=0.0)
     for duration in (0.05, 0.1, 0.5, 7.0):
-        state, _ = advance(state, up_result(listed, duration=duration), BOUNDS, MEMORY)
-    state, _ = advance(state, down_result(listed, duration=0.2), BOUNDS, MEMORY)
+        state, _ = advance(state, up_result(listed, duration=duration), BOUNDS, DEPTH)
+    state, _ = advance(state, down_result(listed, duration=0.2), BOUNDS, DEPTH)
     counters = state.counters
     assert counters.durations == (2, 2, 1)
     assert counters.duration_sum == pytest.approx(7.85)
@@ -131,7 +131,7 @@ def test_other_bounds(after, counts):
     listed = site()
     state = begin(listed, BOUNDS, now=0.0)
     for duration in (0.05, 0.5, 10.0):
-        state, _ = advance(state, up_result(listed, duration=duration), BOUNDS, MEMORY)
+        state, _ = advance(state, up_result(listed, duration=duration), BOUNDS, DEPTH)
     assert rebucket(state, BOUNDS, after).counters.durations == counts
 
 
@@ -235,7 +235,7 @@ def seeing(listed, contents, state=None):
                 content=Content(sha256=content.strip("!") or None),
             )
         result = replace(up_result(listed, time=float(number)), analysis=analysis)
-        state, _ = advance(state, result, BOUNDS, MEMORY)
+        state, _ = advance(state, result, BOUNDS, DEPTH)
     return state
 
 
@@ -292,6 +292,6 @@ def test_equal_chains_are_kept_once():
         analysis = Analysis(
             verdict=Verdict.down(Failure(Reason.STATUS, "x")), chain=(certificate(),)
         )
-        state, _ = advance(state, replace(result, analysis=analysis), BOUNDS, MEMORY)
+        state, _ = advance(state, replace(result, analysis=analysis), BOUNDS, DEPTH)
     latest, before = (one.analysis.chain[0] for one in state.failures if one.analysis)
     assert latest is before

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from monitor.engine.state import Memory, advance, begin, resume
+from monitor.engine.state import Depth, advance, begin, resume
 from monitor.history.reader import Reader
 from monitor.history.store import connect, store_url
 from monitor.history.writer import Keep, Writer
@@ -11,7 +11,7 @@ from monitor.model import Result, Site, SiteState
 from tests.fakes import FakeClock
 
 BOUNDS = (1.0,)
-MEMORY = Memory(results=20, failures=5)
+DEPTH = Depth(results=20, failures=5)
 DAY = 86400.0
 KEEP = Keep(
     raw=7 * DAY,
@@ -69,7 +69,7 @@ class World:
             clock=self.clock,
             meters=self.told,
             keep=self.keep,
-            results=MEMORY.results,
+            results=DEPTH.results,
         )
         known = self.writer.ask(sites)
         self.turn()
@@ -80,13 +80,13 @@ class World:
 
     def put(self, site: Site, known=None) -> None:
         now = self.clock.time()
-        state = resume(site, known, BOUNDS, MEMORY) if known else begin(site, BOUNDS, now)
+        state = resume(site, known, BOUNDS, DEPTH) if known else begin(site, BOUNDS, now)
         self.states[site.name] = state
         self.writer.noted(state, now, checked=False)
 
     def enter(self, result: Result) -> None:
         """Have a result change its site's state, as the engine would."""
-        state, _ = advance(self.states[result.site], result, BOUNDS, MEMORY)
+        state, _ = advance(self.states[result.site], result, BOUNDS, DEPTH)
         self.states[result.site] = state
         self.writer.noted(state, result.observation.time, checked=True)
 
