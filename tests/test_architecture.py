@@ -28,6 +28,7 @@ GROUND = {
     "report",
     "secrecy",
     "units",
+    "outbound",
 }
 PACKAGES = {"config", "probes", "analysis", "engine", "metrics", "web", "history", "messages"}
 HOMES = {

@@ -18,9 +18,9 @@ from monitor.config.modules import Module, default_module
 from monitor.engine.events import CheckRequested, Inbox
 from monitor.metrics.scrape import probe_exposition
 from monitor.model import ProbeKind, Result, Site
+from monitor.outbound import NetworkOptions, TlsOptions, check_header
 from monitor.probes.guard import Guard, GuardedNetwork
-from monitor.probes.http import HttpOptions, check_header
-from monitor.probes.options import NetworkOptions, TlsOptions
+from monitor.probes.http import HttpOptions
 from monitor.units import Seconds
 from monitor.web.probe import LiveCheck, ProbeQuery, Refused
 

@@ -45,6 +45,7 @@ from monitor.model import (
     TlsSession,
 )
 from monitor.options import Parsed, Secret, option, show_duration
+from monitor.outbound import NetworkOptions, Proxy, TlsOptions, join_address, split_address
 from monitor.probes.datagrams import (
     ANCILLARY_SPACE,
     request_stamps,
@@ -53,8 +54,7 @@ from monitor.probes.datagrams import (
 from monitor.probes.family import ip_choice, ip_version
 from monitor.probes.guard import refusal
 from monitor.probes.libcurl.handles import Handles
-from monitor.probes.libcurl.route import Proxy, Route
-from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
+from monitor.probes.libcurl.route import Route
 from monitor.probes.records import exporter_text
 from monitor.probes.resolve import Resolver
 from monitor.probes.shortage import SHORTAGES, lack

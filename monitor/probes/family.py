@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from monitor.model import Failure, Reason, Site
 from monitor.options import OptionError
-from monitor.probes.options import NetworkOptions, split_address
+from monitor.outbound import NetworkOptions, split_address
 
 
 def ip_version(address: str) -> int:

@@ -25,10 +25,10 @@ from monitor.clock import Deadline
 from monitor.errors import ProbeError
 from monitor.model import Bytes, Failure, GrpcAnswer, Observation, Phase, Reason, Site
 from monitor.options import Parsed, option, show_duration
+from monitor.outbound import NetworkOptions, TlsOptions, join_address
 from monitor.probes.family import ip_version
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.libcurl.route import Route
-from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.shortage import SHORTAGE_TEXTS
 from monitor.probes.zone import escaped, zone_of
 

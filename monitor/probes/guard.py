@@ -16,8 +16,8 @@ from ipaddress import (
 )
 
 from monitor.model import Failure, Reason
+from monitor.outbound import NetworkOptions
 from monitor.probes.family import is_address
-from monitor.probes.options import NetworkOptions
 
 _UNICAST = IPv6Network("2000::/3")
 _6TO4 = IPv6Network("2002::/16")

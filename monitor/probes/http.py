@@ -32,13 +32,12 @@ from monitor.model import (
     Timestamp,
 )
 from monitor.options import FilePath, OptionError, Secret, Size, option, show_size
+from monitor.outbound import Credentials, NetworkOptions, Proxy, TlsOptions, check_header, one_of
 from monitor.probes.digest import DigestAuth
 from monitor.probes.family import check_addresses
 from monitor.probes.guard import forbidden
 from monitor.probes.libcurl.handles import Handles, SilentHandle
-from monitor.probes.libcurl.route import Proxy
 from monitor.probes.oauth import Grant, OAuth2Options, Tokens
-from monitor.probes.options import NetworkOptions, TlsOptions, one_of
 from monitor.probes.repeat import may_repeat, read, repeat
 from monitor.probes.transport import (
     CurlAdapter,
@@ -49,7 +48,6 @@ from monitor.probes.transport import (
     origin_of,
     without_credentials,
 )
-from monitor.secrecy import basic_credentials
 
 _DEFAULT_MAX_BODY: Bytes = 1024 * 1024
 _EVIDENCE: Bytes = 1024
@@ -60,15 +58,6 @@ _UNAUTHORIZED = 401
 _OF_ONE_HOST = DefaultCookiePolicy(strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain)
 """A cookie without a Domain goes only to the host that set it (RFC 6265, 5.3)."""
 _TOKEN = re.compile(TOKEN)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    username: str = option(doc="The user's name.")
-    password: Secret = option(doc="The user's password.")
-
-    def sent_secrets(self) -> tuple[str, ...]:
-        return basic_credentials(self.username, self.password)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +127,6 @@ def logins(options: object, headers: Mapping[str, str]) -> list[str]:
     """Return the names of the options and headers that log in."""
     given = [name for name in _AUTHENTICATIONS if getattr(options, name, None) is not None]
     return given + [name for name in headers if name.lower() == "authorization"]
-
-
-def check_header(name: str, value: str) -> None:
-    if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{name!r} is not a header's name")
-    if any(char in value for char in "\r\n\0") or value != value.strip():
-        raise ValueError(f"{name} must be one line without blanks around it")
 
 
 def sent_user_agent(headers: Mapping[str, str], user_agent: str) -> str:

@@ -45,6 +45,7 @@ from monitor.model import (
     Timestamp,
 )
 from monitor.options import Duration, Size, option, show_duration
+from monitor.outbound import NetworkOptions, split_address
 from monitor.probes.datagrams import (
     ANCILLARY_SPACE,
     request_stamps,
@@ -52,7 +53,6 @@ from monitor.probes.datagrams import (
 )
 from monitor.probes.family import ip_choice, ip_version
 from monitor.probes.guard import refusal
-from monitor.probes.options import NetworkOptions, split_address
 from monitor.probes.resolve import Resolver
 from monitor.probes.shortage import SHORTAGES
 from monitor.probes.zone import host_of, socket_address, zone_index

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 
 from monitor.model import ProbeKind
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes import dns, grpc, http, icmp, tcp, ws
 from monitor.probes.dns import DnsOptions, DnsProbe
 from monitor.probes.family import check_addresses
 from monitor.probes.grpc import GrpcNetworkOptions, GrpcOptions, GrpcProbe, GrpcTlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.icmp import IcmpOptions, IcmpProbe
-from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.tcp import TcpOptions, TcpProbe
 from monitor.probes.tls import TlsDialogueOptions, TlsProbe, TlsProbeOptions
 from monitor.probes.ws import WsOptions, WsProbe

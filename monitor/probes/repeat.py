@@ -10,8 +10,8 @@ import pycurl
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, HttpAnswer, Observation, Timestamp
+from monitor.outbound import PROXY_LOGIN
 from monitor.probes.libcurl.handles import Handles, SilentHandle
-from monitor.probes.libcurl.route import PROXY_LOGIN
 from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.libcurl.times import MICROSECONDS, phases, read_times
 from monitor.probes.transport import (

@@ -16,11 +16,11 @@ import pycurl
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, Phase, Reason, Seconds, TlsSession
+from monitor.outbound import NetworkOptions, join_address
 from monitor.probes.libcurl.errors import code_and_text
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.libcurl.route import Route
 from monitor.probes.libcurl.transfer import CallbackTransfer, Transfer
-from monitor.probes.options import NetworkOptions, join_address
 from monitor.probes.zone import escaped
 
 MOST_RECEIVED: Bytes = 1024 * 1024

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 from monitor.clock import Deadline
 from monitor.model import Observation, Phase, Site, TcpAnswer
 from monitor.options import option
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.dialogue import Dialogue, Step, check_steps, evidence
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.libcurl.route import Route
-from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.stream import Broken, Connection
 
 

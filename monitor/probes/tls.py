@@ -14,10 +14,10 @@ from typing import Literal, TypeAlias
 from monitor.clock import Deadline
 from monitor.model import Bytes, Observation, Reason, Site
 from monitor.options import compile_regex, option, show_duration
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.dialogue import Dialogue, Step, check_steps, quote
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.libcurl.route import Route
-from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.stream import Broken, Connection, Flooded
 from monitor.probes.tcp import converse, split_url
 

@@ -20,13 +20,13 @@ from requests.exceptions import RequestException
 
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, HttpAnswer, Phase, Reason, Seconds, TlsSession
+from monitor.outbound import PROXY_LOGIN, NetworkOptions, Proxy, TlsOptions, join_address
 from monitor.probes.coding import ACCEPTED, Unpacker, UnpackError
 from monitor.probes.libcurl.handles import Handles, SilentHandle
 from monitor.probes.libcurl.options import SUPPRESS_CONNECT_HEADERS, Options, shared
-from monitor.probes.libcurl.route import PROXY_LOGIN, Proxy, Route
+from monitor.probes.libcurl.route import Route
 from monitor.probes.libcurl.times import Asked
 from monitor.probes.libcurl.transfer import Transfer
-from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.zone import escaped
 
 _PORTS = {"http": 80, "https": 443}

@@ -28,15 +28,22 @@ from monitor.model import (
     WebSocketAnswer,
 )
 from monitor.options import Secret, option, show_duration
+from monitor.outbound import (
+    Credentials,
+    NetworkOptions,
+    Proxy,
+    TlsOptions,
+    check_header,
+    join_address,
+)
 from monitor.probes.dialogue import Dialogue, Step, check_steps, evidence
 from monitor.probes.family import check_addresses
-from monitor.probes.http import Credentials, check_header, check_login, logins, sent_user_agent
+from monitor.probes.http import check_login, logins, sent_user_agent
 from monitor.probes.libcurl.errors import code_and_text
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.libcurl.options import SUPPRESS_CONNECT_HEADERS
-from monitor.probes.libcurl.route import Proxy, Route
+from monitor.probes.libcurl.route import Route
 from monitor.probes.libcurl.transfer import CallbackTransfer, Transfer
-from monitor.probes.options import NetworkOptions, TlsOptions, join_address
 from monitor.probes.stream import (
     KEPT,
     MOST_RECEIVED,

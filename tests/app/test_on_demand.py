@@ -9,9 +9,9 @@ from monitor.app.daemon import TABLES
 from monitor.app.on_demand import LiveProbes
 from monitor.config.load import load_text
 from monitor.engine.events import CheckRequested, Inbox
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.guard import GuardedNetwork
 from monitor.probes.http import HttpOptions
-from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.registry import PROBES
 from monitor.probes.tls import TlsProbeOptions
 from monitor.web.probe import ProbeQuery, Refused

@@ -20,9 +20,9 @@ import requests
 from monitor.app.daemon import SWITCH_INTERVAL
 from monitor.clock import SystemClock
 from monitor.model import Site
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.observe import Observer
-from monitor.probes.options import NetworkOptions, TlsOptions
 
 _THREADS = 8
 _WAIT = 0.05

@@ -14,11 +14,11 @@ from monitor.cli import cli
 from monitor.config.load import Config, load
 from monitor.errors import ConfigError
 from monitor.importers.blackbox import imported
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.dns import DnsOptions
 from monitor.probes.grpc import GrpcOptions
 from monitor.probes.http import HttpOptions
 from monitor.probes.icmp import IcmpOptions
-from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.tcp import TcpOptions, TcpStep
 from monitor.probes.tls import TlsDialogueOptions
 from monitor.probes.ws import WsOptions

@@ -15,10 +15,10 @@ from cryptography.x509.oid import NameOID
 
 from monitor.clock import SystemClock
 from monitor.model import Observation, Site
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.observe import Observer
-from monitor.probes.options import NetworkOptions, TlsOptions
 from tests.probes.servers import ScriptedServer, Step
 
 Serve = Callable[..., ScriptedServer]

@@ -6,11 +6,11 @@ import pytest
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
 from monitor.model import Site
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.libcurl.binding import LEGACY, LIBRARY, bind, bind_legacy
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.libcurl.options import OLD_RENEGOTIATION, set_option
-from monitor.probes.options import NetworkOptions, TlsOptions
 from tests.probes.servers import answer
 
 _WITHOUT = ["libm.so.6", "/nonexistent/libcurl.so"]

@@ -17,8 +17,8 @@ from monitor.analysis.expectations.tls import parse_certificate
 from monitor.analysis.judge import judge
 from monitor.errors import ConfigError
 from monitor.model import Job, Reason
+from monitor.outbound import TlsOptions
 from monitor.probes.http import HttpOptions
-from monitor.probes.options import TlsOptions
 from tests.analysis.answers import decoded
 from tests.probes.certificates import CLIENTS_ONLY, DAY, issue, weak_key
 from tests.probes.servers import answer, read_request

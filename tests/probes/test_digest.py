@@ -6,7 +6,8 @@ import re
 import pytest
 
 from monitor.model import Reason
-from monitor.probes.http import Credentials, HttpOptions
+from monitor.outbound import Credentials
+from monitor.probes.http import HttpOptions
 from tests.probes.servers import Connection, answer, read_request
 
 USER, PASSWORD = "jörg", 'p"a\\ss'

@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from monitor.clock import SystemClock
 from monitor.errors import ProbeError
 from monitor.model import DnsAnswer, Observation, Phase, Reason, Site
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.dns import DnsOptions, DnsProbe, check_url
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.observe import Observer
-from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.resolve import Resolver
 from tests.probes.servers import Connection, drip, read_request, reset, stay_silent
 from tests.probes.talk import running, site_of

@@ -10,8 +10,8 @@ from monitor.clock import Deadline, SystemClock
 from monitor.config.load import load as load_files
 from monitor.errors import ConfigError
 from monitor.model import Reason
+from monitor.outbound import NetworkOptions
 from monitor.probes.icmp import IcmpProbe, forbidden
-from monitor.probes.options import NetworkOptions
 from monitor.probes.resolve import Resolver
 from tests.probes.talk import site_of
 

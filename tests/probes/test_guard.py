@@ -7,6 +7,7 @@ import pytest
 
 from monitor.clock import SystemClock
 from monitor.model import Reason, Site
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.dns import DnsOptions, DnsProbe
 from monitor.probes.grpc import GrpcOptions, GrpcProbe
 from monitor.probes.guard import Guard, GuardedNetwork
@@ -14,7 +15,6 @@ from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.icmp import IcmpOptions, IcmpProbe
 from monitor.probes.oauth import OAuth2Options
 from monitor.probes.observe import Observer
-from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.resolve import Resolver
 from monitor.probes.tcp import TcpOptions, TcpProbe
 from monitor.probes.tls import TlsDialogueOptions, TlsProbe, TlsProbeOptions

@@ -14,11 +14,11 @@ from monitor.clock import Deadline, SystemClock
 from monitor.engine.result import judged
 from monitor.errors import ProbeError
 from monitor.model import Analysis, Failure, HttpAnswer, Observation, Reason, Site, Verdict
-from monitor.probes.http import Credentials, HttpOptions, HttpProbe, check_url
+from monitor.outbound import Credentials, NetworkOptions, TlsOptions
+from monitor.probes.http import HttpOptions, HttpProbe, check_url
 from monitor.probes.libcurl.transfer import Transfer
 from monitor.probes.oauth import OAuth2Options
 from monitor.probes.observe import Observer
-from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.registry import PROBES
 from tests.probes.servers import answer, read_request, reset, stay_silent
 from tests.probes.talk import site_of

@@ -13,8 +13,8 @@ from aioquic.h3.events import HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 
 from monitor.model import Phase, Reason
+from monitor.outbound import TlsOptions
 from monitor.probes.http import HttpOptions
-from monitor.probes.options import TlsOptions
 from tests.probes.certificates import issue, weak_key
 
 ROWS = b"".join(b"row %d of a report\n" % number for number in range(500))

@@ -15,8 +15,8 @@ import pytest
 
 from monitor.errors import ProbeError
 from monitor.model import HttpAnswer, Phase, Reason
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.http import HttpOptions
-from monitor.probes.options import NetworkOptions, TlsOptions
 from tests.probes.servers import (
     Connection,
     answer,

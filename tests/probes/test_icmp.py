@@ -19,8 +19,8 @@ from icmplib.exceptions import SocketPermissionError
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
 from monitor.model import Failure, IcmpAnswer, Observation, Phase, Reason, Result, Site
+from monitor.outbound import NetworkOptions
 from monitor.probes.icmp import IcmpOptions, IcmpProbe, check_url, forbidden
-from monitor.probes.options import NetworkOptions
 from monitor.probes.resolve import Resolver
 from monitor.report import result_json
 from tests.probes.talk import site_of

@@ -15,7 +15,7 @@ from tlslite.utils.keyfactory import parsePEMKey
 from tlslite.x509certchain import X509CertChain
 
 from monitor.model import Reason
-from monitor.probes.options import TlsOptions
+from monitor.outbound import TlsOptions
 from tests.probes.certificates import issue
 from tests.probes.servers import Connection
 from tests.probes.talk import LINE, observe, talk

@@ -6,9 +6,9 @@ from requests.adapters import HTTPAdapter
 from responses import RequestsMock
 
 from monitor.model import Failure, Reason, Site
+from monitor.outbound import Credentials, NetworkOptions, TlsOptions
 from monitor.probes import http
-from monitor.probes.http import Credentials, HttpOptions
-from monitor.probes.options import NetworkOptions, TlsOptions
+from monitor.probes.http import HttpOptions
 from monitor.probes.transport import ExchangeFailed
 
 START = "http://shop.example/a/b?x=1"

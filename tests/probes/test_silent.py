@@ -13,10 +13,10 @@ from requests import Request
 
 from monitor.clock import Deadline, SystemClock
 from monitor.model import Observation, Phase, Reason
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.http import HttpOptions
 from monitor.probes.libcurl.binding import LIBRARY
 from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
-from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.repeat import repeat
 from monitor.probes.transport import CurlAdapter, ExchangeFailed, Order, Settings
 from tests.probes.servers import answer, read_request

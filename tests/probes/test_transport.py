@@ -25,11 +25,11 @@ from dns.rcode import Rcode
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
 from monitor.model import Failure, Phase, Reason, Site
+from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.ciphers import iana_name
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.libcurl.route import Route
-from monitor.probes.options import NetworkOptions, TlsOptions
 from monitor.probes.resolve import Resolver
 from tests.fakes import FakeClock
 from tests.probes.servers import answer, reset, stay_silent

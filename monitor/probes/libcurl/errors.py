@@ -19,12 +19,12 @@ from monitor.clock import Deadline
 from monitor.errors import ProbeError
 from monitor.model import Failure, Reason
 from monitor.options import show_duration
+from monitor.outbound import PROXY_LOGIN, Proxy, split_address
 from monitor.probes.family import is_address
 from monitor.probes.libcurl.certificates import alternative_names
-from monitor.probes.libcurl.route import PROXY_LOGIN, Proxy, Route
+from monitor.probes.libcurl.route import Route
 from monitor.probes.libcurl.times import MICROSECONDS, Asked, Times
 from monitor.probes.libcurl.told import Told
-from monitor.probes.options import split_address
 from monitor.probes.resolve import Resolver, timed_out
 from monitor.probes.shortage import SHORTAGE_TEXTS, SHORTAGES, check_look_ups, check_ports
 

@@ -3,18 +3,16 @@
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pycurl
 
 from monitor.model import Failure
+from monitor.outbound import NetworkOptions, Proxy, TlsOptions, join_address, split_address
 from monitor.probes.family import ip_choice, is_address, misfit
 from monitor.probes.guard import GuardedNetwork
 from monitor.probes.libcurl.certificates import trust_store
 from monitor.probes.libcurl.options import OLD_RENEGOTIATION, QUICK_EXIT, Options, shared
-from monitor.probes.options import NetworkOptions, TlsOptions, join_address, split_address
 
-PROXY_LOGIN = 407
 _NEVER = 2**31 - 1  # milliseconds
 _TLS_VERSIONS = {
     "1.0": (pycurl.SSLVERSION_TLSv1_0, pycurl.SSLVERSION_MAX_TLSv1_0),
@@ -23,57 +21,6 @@ _TLS_VERSIONS = {
     "1.3": (pycurl.SSLVERSION_TLSv1_3, pycurl.SSLVERSION_MAX_TLSv1_3),
 }
 _IP = {"auto": pycurl.IPRESOLVE_WHATEVER, "4": pycurl.IPRESOLVE_V4, "6": pycurl.IPRESOLVE_V6}
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """
-    A proxy, its credentials apart.
-
-    Attributes:
-        url: Scheme, host and port.
-    """
-
-    url: str
-    username: str | None = None
-    password: str | None = None
-
-    @property
-    def peer(self) -> str:
-        """Host and port, for messages."""
-        return self.url.partition("://")[2]
-
-    @property
-    def host(self) -> str:
-        return urlsplit(self.url).hostname or ""
-
-    @property
-    def speaks_http(self) -> bool:
-        return self.url.startswith("http")
-
-    @property
-    def refusal(self) -> str:
-        """The meaning of its status 407, as a clause."""
-        what = "wants a login" if self.username is None else "does not accept the login in its URL"
-        return f"it {what} (status {PROXY_LOGIN})"
-
-    @classmethod
-    def parse(cls, text: str) -> "Proxy":
-        """
-        Return the proxy of ``http://user:password@proxy.internal:3128``.
-
-        Raises:
-            ValueError: The scheme is not one of a proxy, or the host is missing.
-        """
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h"):
-            raise ValueError("proxy must be an http, https, socks4, socks5 or socks5h URL")
-        if not parts.hostname:
-            raise ValueError("proxy has no host")
-        address = parts.netloc.rpartition("@")[2]
-        username = unquote(parts.username) if parts.username is not None else None
-        password = unquote(parts.password) if parts.password is not None else None
-        return cls(f"{parts.scheme}://{address}", username, password)
 
 
 @dataclass(frozen=True)

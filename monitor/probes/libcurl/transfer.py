@@ -21,6 +21,7 @@ import pycurl
 
 from monitor.clock import Deadline
 from monitor.model import Failure, Phase, Reason, Seconds, TlsSession
+from monitor.outbound import split_address
 from monitor.probes.ciphers import iana_name
 from monitor.probes.family import is_address
 from monitor.probes.guard import forbidden
@@ -31,7 +32,6 @@ from monitor.probes.libcurl.route import Route
 from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.libcurl.times import MICROSECONDS, Asked, Times, phases, read_times
 from monitor.probes.libcurl.told import Told
-from monitor.probes.options import split_address
 from monitor.probes.resolve import Resolver
 from monitor.probes.zone import zone_index
 

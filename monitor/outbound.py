@@ -1,5 +1,10 @@
-"""What several probes are told in the same words: addresses, TLS, the way through the network."""
+"""
+What connections that go out are told in the same words: addresses, TLS, proxies, logins, headers.
 
+Checks are told it by their site's sections, receivers of messages by their options.
+"""
+
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +12,14 @@ from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeAlias
+from urllib.parse import unquote, urlsplit
 
-from monitor.grammar import LARGEST_PORT
-from monitor.options import FilePath, Parsed, option
+from monitor.grammar import LARGEST_PORT, TOKEN
+from monitor.options import FilePath, Parsed, Secret, option
+from monitor.secrecy import basic_credentials
+
+_TOKEN = re.compile(TOKEN)
+PROXY_LOGIN = 407
 
 
 def parse_address(text: Any) -> str:
@@ -212,6 +222,79 @@ class NetworkOptions:
             version = str(ip_address(self.source_address).version)
             if version != self.ip:
                 raise ValueError(f"source_address {self.source_address} is not IPv{self.ip}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    username: str = option(doc="The user's name.")
+    password: Secret = option(doc="The user's password.")
+
+    def sent_secrets(self) -> tuple[str, ...]:
+        return basic_credentials(self.username, self.password)
+
+
+def check_header(name: str, value: str) -> None:
+    """
+    Accept a header that can be sent.
+
+    Raises:
+        ValueError: It cannot; the message does not quote its value.
+    """
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is not a header's name")
+    if any(char in value for char in "\r\n\0") or value != value.strip():
+        raise ValueError(f"{name} must be one line without blanks around it")
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """
+    A proxy, its credentials apart.
+
+    Attributes:
+        url: Scheme, host and port.
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+
+    @property
+    def peer(self) -> str:
+        """Host and port, for messages."""
+        return self.url.partition("://")[2]
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def speaks_http(self) -> bool:
+        return self.url.startswith("http")
+
+    @property
+    def refusal(self) -> str:
+        """The meaning of its status 407, as a clause."""
+        what = "wants a login" if self.username is None else "does not accept the login in its URL"
+        return f"it {what} (status {PROXY_LOGIN})"
+
+    @classmethod
+    def parse(cls, text: str) -> "Proxy":
+        """
+        Return the proxy of ``http://user:password@proxy.internal:3128``.
+
+        Raises:
+            ValueError: The scheme is not one of a proxy, or the host is missing.
+        """
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h"):
+            raise ValueError("proxy must be an http, https, socks4, socks5 or socks5h URL")
+        if not parts.hostname:
+            raise ValueError("proxy has no host")
+        address = parts.netloc.rpartition("@")[2]
+        username = unquote(parts.username) if parts.username is not None else None
+        password = unquote(parts.password) if parts.password is not None else None
+        return cls(f"{parts.scheme}://{address}", username, password)
 
 
 def _is_name(text: str) -> bool:
