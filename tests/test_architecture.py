@@ -29,6 +29,7 @@ GROUND = {
     "secrecy",
     "units",
     "outbound",
+    "notify",
 }
 PACKAGES = {"config", "probes", "analysis", "engine", "metrics", "web", "history", "messages"}
 HOMES = {

@@ -1,0 +1,190 @@
+"""Who is told when a site goes down: the receivers of messages, as the configuration lists them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from monitor.options import Duration, Parsed, Secret, option
+from monitor.outbound import Credentials, Proxy, TlsOptions, check_header
+from monitor.units import Seconds
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_APPRISE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_SHORTEST_HEARTBEAT: Seconds = 10.0
+_SHORTEST_TIMEOUT: Seconds = 1.0
+_LONGEST_TIMEOUT: Seconds = 300.0
+_LEAST_SECRET = 16  # characters of a key; HMAC-SHA256 gains nothing from more than 64 bytes
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a name such as oncall; write letters, digits and any of . _ -"
+        )
+    return value
+
+
+def _check_url(key: str, url: str, example: str) -> None:
+    """
+    Accept an http or https URL.
+
+    Raises:
+        ValueError: It is not one; the message does not quote it, because it may hold a secret.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not url.isprintable() or " " in url:
+        raise ValueError(f"{key} must be an http or https URL, such as {example}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookOptions:
+    url: Secret = option(doc="Where the message is posted, an http or https URL; never shown.")
+    secret: Secret | None = option(
+        None,
+        doc="A key of at least 16 characters by which each message is signed (HMAC-SHA256), so that"
+        " the receiver knows who sent it.",
+    )
+
+    def __post_init__(self) -> None:
+        _check_url("url", self.url, "https://hooks.example.com/monitor")
+        if self.secret is not None and len(self.secret) < _LEAST_SECRET:
+            raise ValueError(f"secret must have at least {_LEAST_SECRET} characters")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverOptions:
+    """One receiver of messages: an Alertmanager, a webhook, or one of apprise's services."""
+
+    name: Annotated[str, Parsed(_name, {"type": "string", "pattern": f"^{_NAME.pattern}$"})] = (
+        option(doc="What sites, logs, metrics and commands call it.")
+    )
+    alertmanager: tuple[str, ...] = option(
+        (), doc="URLs of Alertmanagers; each of them is sent every alert, as Prometheus does."
+    )
+    webhook: WebhookOptions | None = option(
+        None, doc="A URL that is sent Alertmanager's webhook messages, version 4."
+    )
+    apprise: Secret | None = option(
+        None, doc="One of apprise's URLs, for chats, mail and short messages; never shown."
+    )
+    labels: Mapping[str, str] = option(
+        factory=dict,
+        doc="Of an Alertmanager: labels that each alert gets, such as the job and instance that"
+        " Prometheus gives the monitor.",
+    )
+    headers: Mapping[str, str] = option(
+        factory=dict, doc="Of an Alertmanager or webhook: headers to send, by name."
+    )
+    basic_auth: Credentials | None = option(
+        None, doc="Of an Alertmanager or webhook: log in by basic authentication."
+    )
+    bearer_token: Secret | None = option(
+        None, doc="Of an Alertmanager or webhook: log in by this token."
+    )
+    tls: TlsOptions = option(TlsOptions(), doc="Of an Alertmanager or webhook: as a site's tls.")
+    proxy: Secret | None = option(
+        None, doc="Of an Alertmanager or webhook: URL of a proxy, as a site's http.proxy."
+    )
+    timeout: Duration = option(10.0, doc="How long one attempt to deliver may take.")
+
+    def __post_init__(self) -> None:
+        kinds = {
+            "alertmanager": self.alertmanager,
+            "webhook": self.webhook,
+            "apprise": self.apprise,
+        }
+        given = [name for name, value in kinds.items() if value]
+        if len(given) != 1:
+            found = " and ".join(given) or "none of them"
+            raise ValueError(f"needs one of {', '.join(kinds)}, not {found}")
+        self._check_kind(given[0])
+        if not _SHORTEST_TIMEOUT <= self.timeout <= _LONGEST_TIMEOUT:
+            raise ValueError("timeout must be from 1s to 5m")
+        for name, value in self.headers.items():
+            check_header(name, value)
+        if self.bearer_token is not None:
+            check_header("bearer_token", self.bearer_token)
+        logins = [name for name in self.headers if name.lower() == "authorization"]
+        logins += [name for name in ("basic_auth", "bearer_token") if getattr(self, name)]
+        if len(logins) > 1:
+            raise ValueError(f"{' and '.join(logins)} cannot be used together")
+        if self.proxy is not None:
+            Proxy.parse(self.proxy)
+
+    def _check_kind(self, kind: str) -> None:
+        if kind == "apprise":
+            self._check_apprise()
+        elif kind == "alertmanager":
+            self._check_alertmanager()
+        if kind != "alertmanager" and self.labels:
+            raise ValueError("labels are only for an Alertmanager")
+
+    def _check_alertmanager(self) -> None:
+        for url in self.alertmanager:
+            _check_url("alertmanager", url, "http://alertmanager:9093")
+            if urlsplit(url).query or urlsplit(url).fragment:
+                raise ValueError(
+                    "alertmanager must be URLs without ? and #; the API's path is added"
+                )
+        if len(set(self.channels())) != len(self.channels()):
+            raise ValueError("alertmanager lists one address twice")
+        for name in self.labels:
+            if not _LABEL.fullmatch(name):
+                raise ValueError(
+                    f"labels has {name!r}, which is not a label's name; write letters, digits and _"
+                )
+
+    def _check_apprise(self) -> None:
+        if not _APPRISE.fullmatch(self.apprise or ""):
+            raise ValueError("apprise must be one of apprise's URLs, such as mailto://…")
+        if find_spec("apprise") is None:
+            raise ValueError(
+                "apprise needs an extra package; install it by: pip install"
+                " 'website-monitor[apprise]'"
+            )
+        for key in ("headers", "basic_auth", "bearer_token", "proxy"):
+            if getattr(self, key):
+                raise ValueError(f"{key} is not for apprise, whose URL says everything")
+        if self.tls != TlsOptions():
+            raise ValueError("tls is not for apprise, whose URL says everything")
+
+    def channels(self) -> tuple[str, ...]:
+        """
+        Return the names of what is sent to, each of which has its own place in the outbox.
+
+        An Alertmanager is a channel by its address, ``am/am-0:9093``, any other receiver by its
+        name.
+        """
+        if not self.alertmanager:
+            return (self.name,)
+        return tuple(f"{self.name}/{_address(url)}" for url in self.alertmanager)
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatOptions:
+    """A URL that is asked for as long as the monitor is well, so that its silence is noticed."""
+
+    url: Secret = option(doc="What is requested, an http or https URL; never shown.")
+    interval: Duration = option(60.0, doc="From one request to the next; at least 10s.")
+    tls: TlsOptions = option(TlsOptions(), doc="As a site's tls.")
+    proxy: Secret | None = option(None, doc="URL of a proxy, as a site's http.proxy.")
+
+    def __post_init__(self) -> None:
+        _check_url("url", self.url, "https://hc-ping.com/UUID")
+        if self.interval < _SHORTEST_HEARTBEAT:
+            raise ValueError("interval must be at least 10s")
+        if self.proxy is not None:
+            Proxy.parse(self.proxy)
