@@ -1,6 +1,7 @@
 """Who is told when a site goes down: the receivers of messages, as the configuration lists them."""
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 from monitor.options import Duration, Parsed, Secret, option
 from monitor.outbound import Credentials, Proxy, TlsOptions, check_header
-from monitor.units import Seconds
+from monitor.units import Bytes, Seconds
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -17,7 +18,9 @@ _APPRISE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _SHORTEST_HEARTBEAT: Seconds = 10.0
 _SHORTEST_TIMEOUT: Seconds = 1.0
 _LONGEST_TIMEOUT: Seconds = 300.0
-_LEAST_SECRET = 16  # characters of a key; HMAC-SHA256 gains nothing from more than 64 bytes
+_LEAST_KEY: Bytes = 16
+_BASE64 = "whsec_"
+"""How Standard Webhooks marks a secret that is a key in Base64."""
 
 
 def _name(value: Any) -> str:
@@ -49,14 +52,31 @@ class WebhookOptions:
     url: Secret = option(doc="Where the message is posted, an http or https URL; never shown.")
     secret: Secret | None = option(
         None,
-        doc="A key of at least 16 characters by which each message is signed (HMAC-SHA256), so that"
-        " the receiver knows who sent it.",
+        doc="A key of at least 16 bytes, in Base64 after whsec_ or as it stands, by which each"
+        " message is signed (HMAC-SHA256), so that the receiver knows who sent it.",
     )
 
     def __post_init__(self) -> None:
         _check_url("url", self.url, "https://hooks.example.com/monitor")
-        if self.secret is not None and len(self.secret) < _LEAST_SECRET:
-            raise ValueError(f"secret must have at least {_LEAST_SECRET} characters")
+        key = self.signing_key()
+        if key is not None and len(key) < _LEAST_KEY:
+            raise ValueError(f"secret must be a key of at least {_LEAST_KEY} bytes")
+
+    def signing_key(self) -> bytes | None:
+        """
+        Return the key that messages are signed with; None where they are not.
+
+        Raises:
+            ValueError: What follows ``whsec_`` in the secret is not Base64.
+        """
+        if self.secret is None:
+            return None
+        if not self.secret.startswith(_BASE64):
+            return self.secret.encode()
+        try:
+            return b64decode(self.secret.removeprefix(_BASE64), validate=True)
+        except ValueError:
+            raise ValueError(f"secret begins with {_BASE64}, but its rest is not Base64") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

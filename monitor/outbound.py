@@ -6,17 +6,20 @@ Checks are told it by their site's sections, receivers of messages by their opti
 
 import re
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeAlias
 from urllib.parse import unquote, urlsplit
 
+from monitor.clock import Deadline
 from monitor.grammar import LARGEST_PORT, TOKEN
+from monitor.model import Failure
 from monitor.options import FilePath, Parsed, Secret, option
 from monitor.secrecy import basic_credentials
+from monitor.units import Bytes
 
 _TOKEN = re.compile(TOKEN)
 PROXY_LOGIN = 407
@@ -300,3 +303,43 @@ class Proxy:
 def _is_name(text: str) -> bool:
     allowed: Callable[[str], bool] = lambda char: char.isalnum() or char in "-_.:"  # noqa: E731  a predicate
     return bool(text) and all(map(allowed, text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """
+    A request that is no check: a message to a receiver.
+
+    Attributes:
+        url: http or https; a login in it is sent as basic authentication.
+        headers: By name; without a User-Agent the monitor's own is sent.
+        body: What is posted; None to GET the URL.
+        proxy: Its URL.
+        max_body: Decoded bytes of the answer that are read; the rest is not waited for.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    tls: TlsOptions = TlsOptions()
+    proxy: str | None = None
+    max_body: Bytes = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """
+    An answer, whatever its status; a redirect is not followed.
+
+    Attributes:
+        headers: By name in lower case.
+        body: As far as it came, and was read.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Caller: TypeAlias = Callable[[Call, Deadline], Reply | Failure]
+"""Sends a request and returns its answer, or why there is none; all of it by the deadline."""

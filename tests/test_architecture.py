@@ -59,6 +59,7 @@ HOMES = {
     "re2": ("monitor/options.py",),
     "sqlalchemy": ("monitor/history/",),
     "alembic": ("monitor/history/",),
+    "apprise": ("monitor/messages/apprise_process.py",),
 }
 
 

@@ -1,0 +1,177 @@
+"""What receivers over HTTP have in common: how one is asked, and what its answer means."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import parse_qsl, urlsplit
+
+from monitor.clock import Clock, Deadline
+from monitor.errors import ProbeError
+from monitor.messages.notification import Alert, Outcome
+from monitor.model import Failure
+from monitor.notify import ReceiverOptions
+from monitor.outbound import Call, Caller, Reply
+from monitor.secrecy import (
+    basic_credentials,
+    credentials,
+    every_form,
+    header_credentials,
+    is_sensitive_header,
+    redact,
+)
+from monitor.units import Seconds, Timestamp
+
+_LONGEST_RETRY_AFTER: Seconds = 3600.0
+"""A receiver that asks for more is tried again after an hour, since a wrong date is likelier."""
+_LASTING = {400, 410, 413, 414, 415, 422, 431}
+"""Client errors that are about this message or for good; others end when the receiver is fixed."""
+_LONGEST_EXCERPT = 200  # characters
+_LEAST_PART = 8  # characters of a part of a URL's path that may be a token
+
+
+class Delivery:
+    """Asks one receiver over HTTP, and says what came of it without showing a secret."""
+
+    def __init__(
+        self,
+        options: ReceiverOptions,
+        url: str,
+        call: Caller,
+        clock: Clock,
+        secrets: Iterable[str] = (),
+    ) -> None:
+        """
+        Begin with nothing sent.
+
+        Args:
+            options: Its login, headers, TLS and proxy.
+            url: Where messages are posted.
+            secrets: What must not be shown beside the receiver's own secrets, in every form.
+        """
+        login = _login(options)
+        self._call = call
+        self._clock = clock
+        self._template = Call(
+            url=url,
+            headers={**login, **options.headers},
+            tls=options.tls,
+            proxy=options.proxy,
+        )
+        self._secrets = every_form([*secrets, *_secrets(options, url, login)])
+        self._shown = _address(url)
+
+    def post(
+        self, body: bytes, headers: Mapping[str, str], deadline: Deadline
+    ) -> tuple[Outcome, Reply | None]:
+        """Post a JSON text; return what came of it, and the answer where there is one."""
+        headers = {"Content-Type": "application/json", **headers, **self._template.headers}
+        try:
+            reply = self._call(replace(self._template, headers=headers, body=body), deadline)
+        except ProbeError as error:  # this machine lacks something, such as file descriptors
+            return self.failed(str(error)), None
+        if isinstance(reply, Failure):
+            return self.failed(reply.message), None
+        return self._judged(reply), reply
+
+    def failed(self, detail: str) -> Outcome:
+        """Return the outcome of an attempt without an answer."""
+        return Outcome(delivered=False, detail=self.masked(detail))
+
+    def masked(self, text: str) -> str:
+        return redact(text, self._secrets)
+
+    def _judged(self, reply: Reply) -> Outcome:
+        status = reply.status
+        if 200 <= status < 300:  # noqa: PLR2004  success (RFC 9110, 15.3)
+            return Outcome(delivered=True, detail=f"{self._shown} took it (status {status})")
+        if 300 <= status < 400:  # noqa: PLR2004  redirection (RFC 9110, 15.4)
+            detail = (
+                f"{self._shown} answered with a redirect (status {status}), which is not followed;"
+                " name the URL it leads to"
+            )
+            return Outcome(delivered=False, detail=detail)
+        detail = f"{self._shown} answered with status {status}{self._excerpt(reply)}"
+        return Outcome(
+            delivered=False,
+            lasting=status in _LASTING,
+            retry_after=_retry_after(reply.headers.get("retry-after", ""), self._clock),
+            detail=detail,
+        )
+
+    def _excerpt(self, reply: Reply) -> str:
+        """Return the beginning of an answer's text in one line; nothing of anything else."""
+        # Masked before it is cut: otherwise half a secret could stay at the end
+        text = self.masked(reply.body.decode(errors="replace"))
+        line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+        if not line or line.startswith("<"):
+            return ""
+        cut = line[:_LONGEST_EXCERPT]
+        return f": {cut}…" if cut != line else f": {cut}"
+
+
+def common(alerts: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return what all of these mappings have in common."""
+    found: dict[str, str] | None = None
+    for one in alerts:
+        items = one.items()
+        found = dict(items) if found is None else dict(found.items() & items)
+    return dict(sorted((found or {}).items()))
+
+
+def labels_of(alert: Alert) -> dict[str, str]:
+    """Return an alert's labels; to Prometheus an empty one does not exist."""
+    return {name: value for name, value in alert.labels.items() if value}
+
+
+def rfc3339(moment: Timestamp) -> str:
+    return (
+        datetime.fromtimestamp(moment, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
+
+
+def _login(options: ReceiverOptions) -> dict[str, str]:
+    if options.basic_auth:
+        login = options.basic_auth
+        return {"Authorization": f"Basic {basic_credentials(login.username, login.password)[0]}"}
+    if options.bearer_token is not None:
+        return {"Authorization": f"Bearer {options.bearer_token}"}
+    return {}
+
+
+def _secrets(options: ReceiverOptions, url: str, login: Mapping[str, str]) -> Iterable[str]:
+    for name, value in {**login, **options.headers}.items():
+        if is_sensitive_header(name):
+            yield from header_credentials(value)
+    if options.basic_auth:
+        yield options.basic_auth.password
+        yield from options.basic_auth.sent_secrets()
+    if options.webhook:
+        yield url
+        yield from filter(None, [options.webhook.secret])
+        # Many hooks are secret by their address
+        parts = urlsplit(url)
+        yield from (part for part in parts.path.split("/") if len(part) >= _LEAST_PART)
+        yield from (value for _, value in parse_qsl(parts.query))
+    yield from credentials(url)
+    if options.proxy:
+        yield options.proxy
+        yield from credentials(options.proxy)
+
+
+def _address(url: str) -> str:
+    """Return host and port of a URL, which may be shown."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _retry_after(value: str, clock: Clock) -> Seconds | None:
+    """Return how long a Retry-After asks for, in seconds or until a date (RFC 9110, 10.2.3)."""
+    if value.isascii() and value.isdigit():
+        return min(float(value), _LONGEST_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(moment - clock.time(), 0.0), _LONGEST_RETRY_AFTER)

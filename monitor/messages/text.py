@@ -1,0 +1,124 @@
+"""A message as text for people: a title, a line for each alert, and how many there are besides."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from monitor.messages.notification import Alert, AlertStatus, Notification
+from monitor.options import show_duration
+from monitor.units import Bytes
+
+MOST_TEXT: Bytes = 4000
+"""In UTF-8, title and lines together: a little less than the least of what most chats take."""
+_LONGEST_CELL = 200  # characters
+_LONGEST_TITLE = 120  # characters
+_RESERVE: Bytes = 60  # for the line that says how many alerts are left out
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """
+    What is to be said.
+
+    Attributes:
+        lines: One for each alert, or several for a single one.
+        counts: For each line that is an alert, its status.
+        omitted: How many alerts there are without a line.
+    """
+
+    title: str
+    lines: tuple[str, ...]
+    omitted: int = 0
+
+    def within(self, limit: Bytes) -> tuple[str, str]:
+        """Return title and body that take no more than the limit, in UTF-8 and with a newline."""
+        title = cut(self.title, limit)
+        room = limit - len(title.encode()) - 1
+        body: list[str] = []
+        for number, line in enumerate(self.lines):
+            rest = len(self.lines) - number + self.omitted
+            size = len(line.encode()) + 1
+            spare = _RESERVE if rest > 1 else 0
+            if size + spare > room:
+                break
+            body.append(line)
+            room -= size
+        left = len(self.lines) - len(body) + self.omitted
+        if left:
+            body.append(cut(f"… and {left} more" if body else self.lines[0], max(room, 0)))
+        return title, "\n".join(body)
+
+
+def cut(text: str, limit: Bytes) -> str:
+    """Return the text, or as much of it as fits into so many bytes of UTF-8."""
+    data = text.encode()
+    if len(data) <= limit:
+        return text
+    mark = "…"
+    return data[: max(limit - len(mark.encode()), 0)].decode(errors="ignore") + mark
+
+
+def text_of(notification: Notification) -> Text:
+    """Return what people are told."""
+    alerts = notification.alerts
+    if len(alerts) == 1 and not notification.omitted:
+        return _single(alerts[0])
+    counts = Counter(alert.status for alert in alerts)
+    total = len(alerts) + notification.omitted
+    title = f"{_word(notification.status)}: {total} alerts"
+    group = ", ".join(value for value in notification.group_labels.values() if value)
+    if group:
+        title += f" ({group})"
+    if counts[AlertStatus.FIRING] and counts[AlertStatus.RESOLVED]:
+        title += f", {counts[AlertStatus.RESOLVED]} of them resolved"
+    return Text(_short(title, _LONGEST_TITLE), _table(alerts), notification.omitted)
+
+
+def _single(alert: Alert) -> Text:
+    title = f"{_word(alert.status)}: {_summary(alert)}"
+    lines = [alert.annotations.get("description", "")]
+    lines.append(f"site: {alert.labels['site']}" if alert.labels.get("site") else "")
+    lines.append(f"target: {alert.labels['target']}" if alert.labels.get("target") else "")
+    lines.append(f"since: {_moment(alert.starts_at)}")
+    if alert.ends_at is not None:
+        lasted = show_duration(round(alert.ends_at - alert.starts_at))
+        lines.append(f"until: {_moment(alert.ends_at)} ({lasted})")
+    shown = tuple(_short(line, 5 * _LONGEST_CELL) for line in lines if line)
+    return Text(_short(title, _LONGEST_TITLE), ("\n".join(shown),))
+
+
+def _table(alerts: Sequence[Alert]) -> tuple[str, ...]:
+    """Return a row for each alert: status, since when, and what is wrong, in columns."""
+    rows = [
+        (
+            _word(alert.status),
+            _moment(alert.starts_at),
+            alert.labels.get("site", ""),
+            alert.annotations.get("description") or _summary(alert),
+        )
+        for alert in alerts
+    ]
+    cells = [tuple(_short(cell, _LONGEST_CELL) for cell in row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return tuple(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def _summary(alert: Alert) -> str:
+    return alert.annotations.get("summary") or alert.labels.get("alertname", "alert")
+
+
+def _word(status: AlertStatus) -> str:
+    return status.value.capitalize()
+
+
+def _moment(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _short(text: str, limit: int) -> str:
+    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

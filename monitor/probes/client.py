@@ -1,0 +1,78 @@
+"""
+Requests that are no checks, sent as checks are: libcurl behind requests, one deadline, one bound.
+
+A receiver of messages thus understands TLS, proxies and logins as sites do, and can no more hold
+up its sender than a site its check.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from requests import Request, Session
+from requests.exceptions import RequestException
+
+from monitor import __version__
+from monitor.clock import Deadline
+from monitor.model import Failure, Reason
+from monitor.outbound import Call, NetworkOptions, Proxy, Reply
+from monitor.probes.libcurl.handles import Handles
+from monitor.probes.transport import CurlAdapter, ExchangeFailed, Settings, origin_of
+
+
+class Client:
+    """Sends such requests; one object for all threads."""
+
+    def __init__(self, handles: Handles | None = None) -> None:
+        self._handles = handles or Handles()
+
+    def __call__(self, call: Call, deadline: Deadline) -> Reply | Failure:
+        """
+        Send one request over a connection of its own; follow no redirect.
+
+        The failure of one that cannot even be written has the reason ``protocol_error``.
+
+        Raises:
+            ProbeError: The monitor's system is at fault.
+        """
+        try:
+            _, host, port = origin_of(call.url)
+        except ValueError:
+            return Failure(Reason.PROTOCOL_ERROR, "the URL has no host")
+        settings = Settings(
+            tls=call.tls,
+            network=NetworkOptions(),
+            proxy=Proxy.parse(call.proxy) if call.proxy else None,
+            origin=(host, port),
+            max_body=call.max_body,
+            keep_body=call.max_body,
+        )
+        adapter = CurlAdapter(self._handles, settings, deadline)
+        with Session() as session:
+            session.trust_env = False
+            session.headers.clear()
+            session.mount("http://", adapter)
+            session.mount("https://", adapter)
+            method = "GET" if call.body is None else "POST"
+            headers = {"User-Agent": f"website-monitor/{__version__}", **call.headers}
+            try:
+                request = session.prepare_request(
+                    Request(method, call.url, headers=headers, data=call.body)
+                )
+                response = session.send(request, allow_redirects=False)
+            except ExchangeFailed as error:
+                last = adapter.exchanges[-1].answer
+                if not last.status:
+                    return error.failure
+                # What the server decided stands in its head, however the body ends
+                return Reply(status=last.status, headers=dict(_lower(last.headers)), body=last.body)
+            except RequestException:
+                # The library's own text would quote the URL with its secrets
+                return Failure(Reason.PROTOCOL_ERROR, "the URL cannot be requested")
+        return Reply(
+            status=response.status_code,
+            headers=dict(_lower(response.headers.items())),
+            body=response.content,
+        )
+
+
+def _lower(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    return ((name.lower(), value) for name, value in headers)

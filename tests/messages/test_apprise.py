@@ -1,0 +1,123 @@
+"""The apprise receiver: a process a message, against real local servers."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+from aiosmtpd.smtp import SMTP, Envelope
+
+from monitor.messages.receivers.apprise import AppriseSender, obstacle
+from monitor.notify import ReceiverOptions
+from tests.messages.conftest import alert, message, sender
+from tests.probes.servers import answer, drip, read_request, stay_silent
+from tests.waiting import PATIENCE, until
+
+TIMEOUT = 30.0
+"""Loading the library takes seconds where the machine is busy."""
+
+
+def chat(url: str) -> ReceiverOptions:
+    return ReceiverOptions(name="chat", apprise=url)
+
+
+def test_json_is_delivered(serve):
+    """Title, text and type arrive at a server that takes them."""
+    server = serve(answer())
+    outcome = sender(chat(f"json://127.0.0.1:{server.port}/room")).send(message(), TIMEOUT)
+    assert (outcome.delivered, outcome.detail) == (True, "apprise delivered it by json")
+    got = json.loads(server.requests[0].partition(b"\r\n\r\n")[2])
+    assert got["title"] == "Firing: shop is down"
+    assert got["message"].splitlines()[0] == "status 503 is not in 2xx"
+    assert got["type"] == "failure"
+
+
+@pytest.mark.parametrize("forced", ["", "?redirect=yes"])
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found"])
+def test_a_redirect_is_no_delivery(serve, status, forced):
+    """Where apprise would follow with a GET that has no body, and call that a success."""
+    other = serve(answer())
+    server = serve(answer(b"", status, [("Location", other.url())]))
+    url = f"json://127.0.0.1:{server.port}/{forced}"
+    outcome = sender(chat(url)).send(message(), TIMEOUT)
+    assert not outcome.delivered
+    assert (len(server.requests), other.requests) == (1, [])
+
+
+def test_a_server_that_drips_ends_at_the_timeout(serve):
+    """The whole process has the receiver's timeout, whatever the library waits for."""
+    server = serve([read_request, drip(b"HTTP/1.1 200 OK\r\nX: ", 0.1)])
+    outcome = sender(chat(f"json://127.0.0.1:{server.port}/")).send(message(), 2)
+    assert not outcome.delivered
+    assert outcome.detail == "apprise was cut off, or took longer than 2s"
+
+
+def test_no_secret_shows(serve):
+    """User, password and tokens in the URL are masked in what apprise says, as is the URL."""
+    server = serve(answer(b"no", "403 Forbidden"))
+    url = f"json://robot:pass-word@127.0.0.1:{server.port}/T0K3N-in-path/?+X-Api=header-secret"
+    outcome = sender(chat(url)).send(message(), TIMEOUT)
+    assert "error=403" in outcome.detail
+    for secret in (url, "robot", "pass-word", "T0K3N-in-path", "header-secret"):
+        assert secret not in outcome.detail
+
+
+class Inbox:
+    """What an SMTP server takes."""
+
+    def __init__(self) -> None:
+        self.mails: list[Envelope] = []
+
+    async def handle_DATA(self, _server, _session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name
+        self.mails.append(envelope)
+        return "250 OK"
+
+
+@pytest.fixture
+def mail_server() -> Iterator[tuple[Inbox, int]]:
+    """Return an SMTP server's inbox and port."""
+    inbox, loop = Inbox(), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    listening = loop.create_server(lambda: SMTP(inbox, loop=loop), "127.0.0.1", 0)
+    server = asyncio.run_coroutine_threadsafe(listening, loop).result(PATIENCE)
+    yield inbox, server.sockets[0].getsockname()[1]
+    loop.call_soon_threadsafe(server.close)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def test_mail_is_delivered(mail_server):
+    """A real SMTP server gets one message with subject and text."""
+    inbox, port = mail_server
+    url = f"mailto://127.0.0.1:{port}?from=monitor@a.example&to=ops@a.example&mode=insecure"
+    outcome = sender(chat(url)).send(message(alert(), alert("blog")), TIMEOUT)
+    assert outcome.delivered, outcome.detail
+    (mail,) = inbox.mails
+    assert mail.rcpt_tos == ["ops@a.example"]
+    assert b"Firing: 2 alerts (storefront)" in mail.content
+
+
+def test_a_stop_ends_the_process_at_once(serve):
+    """A message that hangs does not hold up the daemon's stop."""
+    server = serve([read_request, stay_silent])
+    receiver = AppriseSender(f"json://127.0.0.1:{server.port}/")
+    outcomes = []
+    thread = threading.Thread(target=lambda: outcomes.append(receiver.send(message(), 300)))
+    thread.start()
+    until(lambda: server.requests)
+    receiver.close()
+    thread.join(60)
+    assert [one.delivered for one in outcomes] == [False]
+    assert receiver.send(message(), TIMEOUT).detail == "the monitor is stopping"
+
+
+def test_what_apprise_cannot_use_is_said_without_secrets():
+    """An unknown service and a URL that lacks its token are told when the list is read."""
+    assert obstacle("json://localhost/x") is None
+    for url in ("nonsense://sec-ret-token/", "slack://sec-ret-token"):
+        said = obstacle(url) or ""
+        assert said.startswith("apprise cannot use this URL")
+        assert "sec-ret-token" not in said

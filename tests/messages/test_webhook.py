@@ -1,0 +1,231 @@
+"""The webhook receiver, over real sockets: what it sends, and what it makes of each answer."""
+
+import hashlib
+import hmac
+import json
+import time
+from base64 import b64decode, b64encode
+from email.utils import formatdate
+
+import pytest
+
+from monitor.notify import ReceiverOptions, WebhookOptions
+from monitor.outbound import Credentials, TlsOptions
+from tests.fakes import FakeClock
+from tests.messages.conftest import BEGAN, alert, message, sender
+from tests.probes.servers import answer, drip, read_request, repeat, reset, stay_silent
+from tests.waiting import free_port
+
+SECRET = "a-signing-key-of-the-tests"
+
+
+def webhook(url: str, secret: str | None = None, **values) -> ReceiverOptions:
+    return ReceiverOptions(name="oncall", webhook=WebhookOptions(url=url, secret=secret), **values)
+
+
+def parts(request: bytes) -> tuple[str, dict[str, str], bytes]:
+    """Return the request line, the headers by their names in lower case, and the body."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    pairs = (line.split(": ", 1) for line in lines)
+    return first, {name.lower(): value for name, value in pairs}, body
+
+
+def test_the_body_is_alertmanagers_version_4(serve):
+    """Each key of Alertmanager's message is there, with common labels and cut alerts counted."""
+    server = serve(answer())
+    sent = message(alert(), alert("blog", ended=BEGAN + 90), omitted=3)
+    outcome = sender(webhook(server.url("/hook"))).send(sent, 5)
+    first, headers, body = parts(server.requests[0])
+    assert outcome.delivered
+    assert first == "POST /hook HTTP/1.1"
+    assert headers["content-type"] == "application/json"
+    assert headers["idempotency-key"] == sent.key
+    got = json.loads(body)
+    shop, blog = got.pop("alerts")
+    assert got == {
+        "version": "4",
+        "groupKey": '{}:{group="storefront"}',
+        "truncatedAlerts": 3,
+        "status": "firing",
+        "receiver": "oncall",
+        "groupLabels": {"group": "storefront"},
+        "commonLabels": {
+            "alertname": "SiteDown",
+            "severity": "critical",
+            "group": "storefront",
+        },
+        "commonAnnotations": {"description": "status 503 is not in 2xx"},
+        "externalURL": "",
+    }
+    assert (shop["status"], shop["startsAt"], shop["endsAt"]) == (
+        "firing",
+        "2026-09-21T14:13:20.000Z",
+        "0001-01-01T00:00:00Z",
+    )
+    assert (blog["status"], blog["endsAt"]) == ("resolved", "2026-09-21T14:14:50.000Z")
+    assert blog["labels"]["site"] == "blog"
+
+
+@pytest.mark.parametrize(
+    ("secret", "key"),
+    [
+        (SECRET, SECRET.encode()),
+        ("whsec_" + b64encode(b"\0\1" * 16).decode(), b"\0\1" * 16),
+    ],
+)
+def test_the_signature_covers_key_time_and_body(serve, secret, key):
+    """Its HMAC-SHA256 is over id, timestamp and body, as Standard Webhooks defines it."""
+    server = serve(answer())
+    assert sender(webhook(server.url(), secret)).send(message(), 5).delivered
+    _, headers, body = parts(server.requests[0])
+    version, _, given = headers["webhook-signature"].partition(",")
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    assert version == "v1"
+    assert b64decode(given) == hmac.digest(key, signed, hashlib.sha256)
+    assert headers["webhook-id"] == headers["idempotency-key"]
+    assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
+
+
+def test_an_unsigned_message_says_nothing_of_signatures(serve):
+    """Without a secret there is no header that would look like a signature."""
+    server = serve(answer())
+    sender(webhook(server.url())).send(message(), 5)
+    assert not [name for name in parts(server.requests[0])[1] if name.startswith("webhook-")]
+
+
+ANSWERS = [
+    ("200 OK", [], True, False, None),
+    ("204 No Content", [], True, False, None),
+    ("202 Accepted", [("Retry-After", "5")], True, False, None),
+    ("400 Bad Request", [], False, True, None),
+    ("413 Content Too Large", [], False, True, None),
+    ("422 Unprocessable Content", [], False, True, None),
+    ("410 Gone", [], False, True, None),
+    ("401 Unauthorized", [], False, False, None),
+    ("403 Forbidden", [], False, False, None),
+    ("404 Not Found", [], False, False, None),
+    ("408 Request Timeout", [], False, False, None),
+    ("429 Too Many Requests", [("Retry-After", "17")], False, False, 17.0),
+    ("429 Too Many Requests", [("Retry-After", "999999999999")], False, False, 3600.0),
+    ("429 Too Many Requests", [("Retry-After", "-3")], False, False, None),
+    ("429 Too Many Requests", [("Retry-After", "soon")], False, False, None),
+    ("500 Internal Server Error", [], False, False, None),
+    ("503 Service Unavailable", [("Retry-After", "0")], False, False, 0.0),
+    ("503 Service Unavailable", [], False, False, None),
+]
+
+
+@pytest.mark.parametrize(("status", "headers", "delivered", "lasting", "after"), ANSWERS)
+def test_what_each_status_means(serve, status, headers, delivered, lasting, after):
+    """2xx is delivery; only what is about the message itself is given up; Retry-After is kept."""
+    server = serve(answer(b"", status, headers))
+    outcome = sender(webhook(server.url())).send(message(), 5)
+    assert (outcome.delivered, outcome.lasting) == (delivered, lasting)
+    assert outcome.retry_after == (None if delivered else after)
+    assert status.split()[0] in outcome.detail
+
+
+@pytest.mark.parametrize(("ahead", "expected"), [(120, 120.0), (-120, 0.0), (10**6, 3600.0)])
+def test_retry_after_may_be_a_date(serve, ahead, expected):
+    """A date is taken as the time until then, never less than 0, at most an hour."""
+    clock = FakeClock(monotonic=time.monotonic())
+    date = formatdate(clock.time() + ahead, usegmt=True)
+    server = serve(answer(b"", "503 Service Unavailable", [("Retry-After", date)]))
+    outcome = sender(webhook(server.url()), clock).send(message(), 30)
+    assert outcome.retry_after == expected
+
+
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect"])
+def test_a_redirect_is_no_delivery_and_is_not_followed(serve, status):
+    """The place it leads to gets neither message, nor login, nor signature."""
+    other = serve(answer())
+    server = serve(answer(b"", status, [("Location", other.url())]))
+    options = webhook(server.url(), SECRET, bearer_token="a-long-token")
+    outcome = sender(options).send(message(), 5)
+    assert not outcome.delivered
+    assert "redirect" in outcome.detail
+    assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ([read_request, stay_silent], "no answer"),
+        ([read_request, drip(b"HTTP/1.1 200 OK\r\nX-Slow: ", every=0.02)], "within"),
+        ([stay_silent], "no answer"),
+        ([read_request], "closed the connection"),
+        ([read_request, b"HTTP/1.1 200 "], "closed the connection"),
+        ([read_request, reset], "reset"),
+        ([read_request, b"SSH-2.0-OpenSSH_9\r\n\r\n"], ""),
+    ],
+    ids=["hangs", "drips", "reads nothing", "closes", "closes early", "resets", "is no web server"],
+)
+def test_without_an_answer_there_is_no_delivery(serve, script, words):
+    """A server that hangs, drips or breaks off ends at the timeout, and is tried again."""
+    server = serve(script)
+    began = time.monotonic()
+    outcome = sender(webhook(server.url())).send(message(), 0.5)
+    assert not outcome.delivered
+    assert not outcome.lasting
+    assert words in outcome.detail
+    assert time.monotonic() - began < 20
+
+
+def test_nobody_listens():
+    """A refused connection is told with its address, and is tried again."""
+    outcome = sender(webhook(f"http://127.0.0.1:{free_port()}/")).send(message(), 5)
+    assert (outcome.delivered, outcome.lasting) == (False, False)
+    assert "refused" in outcome.detail
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [b"Content-Length: 100\r\n\r\nabc"],
+        [b"\r\n", repeat(b"x" * 65536)],
+        [b"Transfer-Encoding: chunked\r\n\r\n", drip(b"1\r\nx\r\n", every=0.02)],
+    ],
+    ids=["cut off", "endless", "dripping"],
+)
+def test_the_head_of_an_answer_decides(serve, rest):
+    """A receiver that says 200 has the message, however its body ends; 64 KiB of it are read."""
+    server = serve([read_request, b"HTTP/1.1 200 OK\r\n", *rest])
+    assert sender(webhook(server.url())).send(message(), 1).delivered
+
+
+def test_a_receiver_is_reached_as_a_site_is(serve, authority):
+    """Headers, login, authorities and an HTTP proxy are those of its options."""
+    server = serve(answer(), tls=authority.context("localhost"))
+    refusing = webhook(server.url(host="localhost"))
+    assert "certificate" in sender(refusing).send(message(), 5).detail
+    options = webhook(
+        server.url("/a", host="localhost"),
+        headers={"X-Team": "web"},
+        basic_auth=Credentials(username="ops", password="pässword"),
+        tls=TlsOptions(ca_file=authority.file),
+    )
+    assert sender(options).send(message(), 5).delivered
+    headers = parts(server.requests[0])[1]
+    assert headers["x-team"] == "web"
+    assert b64decode(headers["authorization"].split()[1]).decode() == "ops:pässword"
+    proxy = serve(answer())
+    through = webhook("http://receiver.test/x", proxy=proxy.url()[:-1])
+    assert sender(through).send(message(), 5).delivered
+    assert parts(proxy.requests[0])[0] == "POST http://receiver.test/x HTTP/1.1"
+
+
+def test_no_secret_shows_even_if_the_receiver_repeats_it(serve):
+    """Path, query, signing key and logins are masked in what a receiver's error quotes."""
+    login = b64encode(b"ops:a-long-password").decode()
+    leaked = f"bad path /services/T0001234X/tok%2Fen-9876?key=qwertz&x {SECRET} Basic {login}"
+    server = serve(answer(leaked.encode(), "403 Forbidden"))
+    options = webhook(
+        server.url("/services/T0001234X/tok%2Fen-9876?key=qwertz"),
+        SECRET,
+        basic_auth=Credentials(username="ops", password="a-long-password"),
+    )
+    detail = sender(options).send(message(), 5).detail
+    assert detail.startswith(f"127.0.0.1:{server.port} answered with status 403: bad path")
+    for secret in ("T0001234X", "en-9876", "qwertz", SECRET, login, "a-long-password"):
+        assert secret not in detail
