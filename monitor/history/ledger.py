@@ -33,6 +33,7 @@ from monitor.history.rollup import (
     Outcome,
     Rollup,
     coarser,
+    deflated,
     pack_results,
     pack_rollups,
     roll_up,
@@ -514,6 +515,35 @@ def _merge_rollups(
             _upsert(connection, table, rows)
             written += len(rows)
     return written
+
+
+def deflate_rollups(connection: Connection, site: int, first: int, today: int) -> None:
+    """Keep the rollups of days that are over in fewer bytes: from *first* to before *today*."""
+    table = schema.rollups
+    rows = [
+        {"site": site, "level": level.number, "block": row.block, "data": data}
+        for level in LEVELS
+        for row in connection.execute(
+            select(table.c.block, table.c.data).where(
+                table.c.site == site,
+                table.c.level == level.number,
+                table.c.block >= first * DAY // level.block,
+                table.c.block < today * DAY // level.block,
+            )
+        )
+        if (data := deflated(bytes(row.data))) != row.data
+    ]
+    if rows:
+        # Written anew, since SQLite gives the space between rows that shrink to nobody else
+        connection.execute(
+            delete(table).where(
+                table.c.site == bindparam("of"),
+                table.c.level == bindparam("at_level"),
+                table.c.block == bindparam("at"),
+            ),
+            [{"of": site, "at_level": row["level"], "at": row["block"]} for row in rows],
+        )
+        connection.execute(insert(table), rows)
 
 
 def first_of(level: Level, block: int) -> int:

@@ -8,7 +8,7 @@ that was good from beginning to end, any part is good.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
@@ -21,7 +21,6 @@ from sqlalchemy import (
     Select,
     bindparam,
     func,
-    literal_column,
     or_,
     select,
     union_all,
@@ -29,9 +28,9 @@ from sqlalchemy import (
 
 from monitor.clock import Clock
 from monitor.history import schema
-from monitor.history.days import BLOCK, RECORD, at_day, pack_days, unpack_days
+from monitor.history.days import BLOCK, RECORD, before_day, of_day, pack_days, unpack_days
 from monitor.history.journal import SLOTS, Gathered, milliseconds
-from monitor.history.ledger import first_of, sums_before
+from monitor.history.ledger import first_of
 from monitor.history.rollup import (
     LEVELS,
     UNKNOWN,
@@ -138,7 +137,7 @@ class Reader:
             down = _ever_down(connection, some, first, last)
             some = [one for one in some if one.id in down]
             since = min((down[one.id] for one in some), default=first)
-            spans = _spans(connection, some, since, _EVER, from_good=True)
+            spans = _composed(connection, some, _told_from_good, since, _EVER)
         for site in some:
             for one in outages(spans.get(site.id, ())):
                 if one.begin < last and one.end > first:
@@ -156,7 +155,7 @@ class Reader:
         first, last = milliseconds(begin), milliseconds(end)
         with self._reading() as connection:
             for site in self._sites(connection, sites):
-                found = _spans(connection, [site], first, last).get(site.id)
+                found = _composed(connection, [site], _told_from, first, last).get(site.id)
                 if found:
                     for one in with_gaps(found, max(first, found[0].begin), last):
                         yield _span(site.name, one, lasts=False)
@@ -287,138 +286,137 @@ class _Windows:
         self._end = end
         self._day = begin // DAY
         self._first = -(-begin // DAY)
-        self._before = _at_day(connection, sites, self._day)
+        self._days = _SummedUp(connection, sites, (self._day, end // DAY))
 
     def sums(self) -> dict[int, Sums]:
         """Return them by site."""
-        by_days = [one for one in self._sites if self._last_of(one) > self._first]
-        by_spans = [one for one in self._sites if self._last_of(one) <= self._first]
         found: dict[int, Sums] = {}
-        edges = self._edges(by_days)
-        middles = self._middles(by_days)
-        for site in by_days:
-            middle = middles[site.id]
-            if middle is None:
-                by_spans.append(site)
-            else:
-                found[site.id] = edges[site.id].then(middle)
-        rests = [site for site in by_days if site.id in found]
-        since = min((self._last_of(one) for one in rests), default=0) * DAY
-        spans = _spans(self._connection, rests, since, self._end) if since < self._end else {}
-        for site in rests:
-            so_far = found[site.id]
-            found[site.id] = so_far.then(
-                tally(
-                    spans.get(site.id, ()),
-                    self._last_of(site) * DAY,
-                    self._end,
-                    was_down=so_far.was_down,
-                )
-            )
-        spans = _spans(self._connection, by_spans, self._day * DAY, self._end)
-        for site in by_spans:
-            known = self._before[site.id][0].was_down
-            own = _from(spans.get(site.id, ()), self._day * DAY)
-            found[site.id] = tally(own, self._begin, self._end, was_down=known)
-        return found
-
-    def _last_of(self, site: _Site) -> int:
-        """Return the day up to which whole days are taken."""
-        return min(self._end // DAY, site.days_until)
-
-    def _edges(self, sites: Sequence[_Site]) -> dict[int, Sums]:
-        """Return what the window has of the day it begins in, unless it has all of it."""
+        by_spans: list[_Site] = []
+        mixed: list[_Site] = []
+        tails: list[tuple[_Site, Milliseconds]] = []
         length = self._first * DAY - self._begin
-        found: dict[int, Sums] = {}
-        mixed = []
-        for site in sites:
-            before, day = self._before[site.id]
-            if not length:
-                found[site.id] = Sums(was_down=before.was_down)
-            elif day.up == DAY:
-                found[site.id] = Sums(up=length)
-            elif day.down == DAY:
-                found[site.id] = Sums(down=length, continued=True, was_down=True)
-            else:
+        for site in self._sites:
+            last = min(self._end // DAY, site.days_until)
+            middle = edge = None
+            if last > self._first:
+                begin = self._days.before(site, self._day)
+                if length:
+                    day = self._days.of(site, self._day)
+                    edge = _part_of(day, length)
+                    begin = begin.then(day)
+                middle = _between(begin, self._days.before(site, last))
+            if middle is None:  # it takes spans to know whether an outage goes on
+                by_spans.append(site)
+                continue
+            tails.append((site, last * DAY))
+            found[site.id] = edge.then(middle) if edge else middle
+            if length and not edge:
                 mixed.append(site)
-        spans = _spans(self._connection, mixed, self._day * DAY, self._first * DAY)
-        for site in mixed:
-            known = self._before[site.id][0].was_down
-            own = _from(spans.get(site.id, ()), self._day * DAY)
-            found[site.id] = tally(own, self._begin, self._first * DAY, was_down=known)
+        for site, part in self._by_spans(mixed, self._first * DAY):
+            found[site.id] = part.then(found[site.id])
+        self._add_tails(found, tails)
+        found.update((site.id, sums) for site, sums in self._by_spans(by_spans, self._end))
         return found
 
-    def _middles(self, sites: Sequence[_Site]) -> dict[int, Sums | None]:
-        """Return the whole days; None where it takes spans to know whether an outage goes on."""
-        found: dict[int, Sums | None] = {}
-        last: dict[int, list[_Site]] = defaultdict(list)
+    def _by_spans(self, sites: Sequence[_Site], end: Milliseconds) -> Iterator[tuple[_Site, Sums]]:
+        """Yield what there is from the window's begin to an end."""
+        spans = _conditions(self._connection, sites, self._day * DAY, end)
         for site in sites:
-            last[self._last_of(site)].append(site)
-        for day, some in last.items():
-            after = _at_day(self._connection, some, day)
-            for site in some:
-                before = self._before[site.id][0]
-                if self._first != self._day:
-                    before = before.then(self._before[site.id][1])
-                until = after[site.id][0]
-                down = until.down - before.down
-                found[site.id] = (
-                    None
-                    if down and before.was_down
-                    else Sums(
-                        until.up - before.up,
-                        down,
-                        until.maintenance - before.maintenance,
-                        until.unknown - before.unknown,
-                        until.begun - before.begun,
-                        was_down=until.was_down,
-                    )
-                )
-        return found
+            known = self._days.before(site, self._day).was_down
+            own = _from(spans.get(site.id, ()), self._day * DAY)
+            yield site, tally(own, self._begin, end, was_down=known)
+
+    def _add_tails(
+        self, found: dict[int, Sums], tails: Sequence[tuple[_Site, Milliseconds]]
+    ) -> None:
+        """Add what comes after the last whole day of each site."""
+        since = min((begin for _, begin in tails), default=self._end)
+        if since >= self._end:
+            return
+        spans = _conditions(self._connection, [site for site, _ in tails], since, self._end)
+        for site, begin in tails:
+            so_far = found[site.id]
+            own = spans.get(site.id, ())
+            rest = tally(own, begin, self._end, was_down=so_far.was_down)
+            found[site.id] = so_far.then(rest)
 
 
-def _at_day(
-    connection: Connection, sites: Sequence[_Site], day: int
-) -> dict[int, tuple[Sums, Sums]]:
-    """Return the sums of all days before one, and of that day, as far as days are summed up."""
-    found = {site.id: (Sums(), Sums()) for site in sites}
-    for row in _ask(connection, _last_block, sites, block=day // BLOCK):
-        if row.site in found:
-            found[row.site] = at_day(sums_before(row), bytes(row.data), day - row.block * BLOCK)
-    return found
+def _part_of(day: Sums, length: Milliseconds) -> Sums | None:
+    """Return what the end of a day consists of; None where it takes spans to know."""
+    if day.up == DAY:
+        return Sums(length)
+    if day.down == DAY:
+        return Sums(0, length, continued=True, was_down=True)
+    return None
 
 
-def _was_down(connection: Connection, sites: Sequence[_Site], day: int) -> set[int]:
-    """Return whose last condition before a day was down, as far as days are summed up."""
-    found = set()
-    for row in _ask(connection, _last_block, sites, block=day // BLOCK):
-        recorded = row.data and row.block * BLOCK < day
-        if _ends_down(row.block, bytes(row.data), day) if recorded else row.was_down:
-            found.add(row.site)
-    return found
+def _between(begin: Sums, end: Sums) -> Sums | None:
+    """Return the whole days from one to another; None where an outage may go on into them."""
+    down = end.down - begin.down
+    if down and begin.was_down:
+        return None
+    return Sums(
+        end.up - begin.up,
+        down,
+        end.maintenance - begin.maintenance,
+        end.unknown - begin.unknown,
+        end.begun - begin.begun,
+        False,  # by place, since by name it takes twice as long
+        end.was_down,
+    )
+
+
+class _SummedUp:
+    """The rows of the store that hold some days of sites, or else the last ones before these."""
+
+    def __init__(self, connection: Connection, sites: Sequence[_Site], days: Iterable[int]) -> None:
+        blocks = {_block_of(site, day) for site in sites for day in days}
+        rows = _ask(connection, _rows_of_days, sites, blocks=list(blocks))
+        self._rows = {(row[0], row[1]): row for row in rows}
+
+    def before(self, site: _Site, day: int) -> Sums:
+        """Return the sums of all days before one."""
+        block = _block_of(site, day)
+        row = self._rows.get((site.id, block))
+        return before_day(row[2:8], bytes(row[8]), day - block * BLOCK) if row else _NOTHING
+
+    def of(self, site: _Site, day: int) -> Sums:
+        """Return a day's sums, as far as it is summed up."""
+        block = _block_of(site, day)
+        row = self._rows.get((site.id, block))
+        return of_day(bytes(row[8]), day - block * BLOCK) if row else _NOTHING
+
+
+def _block_of(site: _Site, day: int) -> int:
+    """Return which row has a day: they follow each other without a gap, up to the last one."""
+    return min(day, site.days_until - 1) // BLOCK
+
+
+@cache
+def _rows_of_days() -> "Select[Any]":
+    table, listed = schema.days, schema.sites
+    return (
+        select(
+            table.c.site,
+            table.c.block,
+            table.c.up,
+            table.c.down,
+            table.c.maintenance,
+            table.c.unknown,
+            table.c.begun,
+            table.c.was_down,
+            table.c.data,
+        )
+        .select_from(listed)
+        .join(table, table.c.site == listed.c.id)
+        .where(table.c.block.in_(bindparam("blocks", expanding=True)))
+    )
 
 
 def _ends_down(block: int, data: bytes, day: int) -> bool:
     """Return whether the last of a row's days before this one, of which it has some, was down."""
     end = min(len(data), (day - block * BLOCK) * RECORD)
     return end > 0 and unpack_days(data[end - RECORD : end])[0].was_down
-
-
-@cache
-def _last_block() -> "Select[Any]":
-    """The rows that hold a day, or else the last one before it."""
-    table, listed = schema.days, schema.sites
-    last = (
-        select(func.max(table.c.block))
-        .where(table.c.site == listed.c.id, table.c.block <= bindparam("block"))
-        .correlate(listed)
-        .scalar_subquery()
-    )
-    return (
-        select(table)
-        .select_from(listed)
-        .join(table, (table.c.site == listed.c.id) & (table.c.block == last))
-    )
 
 
 @cache
@@ -432,6 +430,7 @@ def _blocks_from() -> "Select[Any]":
     )
 
 
+_NOTHING = Sums()
 _GOOD = Sums(up=DAY)
 _GOOD_RECORD = pack_days([_GOOD])
 
@@ -482,9 +481,10 @@ class _Calendar:
         others = [
             site for site in sites if site.id not in latest or latest[site.id][0] * BLOCK >= since
         ]
-        down = _was_down(connection, others, since) if others else set()
+        summed_up = _SummedUp(connection, others, (since,))
+        down = {site.id for site in others if summed_up.before(site, since).was_down}
         down |= {id_ for id_, row in latest.items() if _ends_down(*row, since)}
-        spans = _spans(connection, sites, since * DAY, self._now)
+        spans = _conditions(connection, sites, since * DAY, self._now)
         for site in sites:
             was_down = site.id in down
             own = list(_from(spans.get(site.id, ()), since * DAY))
@@ -532,50 +532,38 @@ class _Calendar:
 # ---------------------------------------------------------------- spans
 
 
-def _spans(
+def _conditions(
+    connection: Connection, sites: Sequence[_Site], begin: Milliseconds, end: Milliseconds
+) -> dict[int, list[Stretch]]:
+    """Return what sites were in, composed, without reasons; earlier spans may be among them."""
+    few = len(sites) <= _ALL
+    return _composed(connection, sites, _spans_from if few else _spans_of_all, begin, end)
+
+
+def _composed(
     connection: Connection,
     sites: Sequence[_Site],
+    question: "Callable[[], Select[Any]]",
     begin: Milliseconds,
     end: Milliseconds,
-    *,
-    from_good: bool = False,
 ) -> dict[int, list[Stretch]]:
-    """
-    Return what sites were in, from the span that a moment lies in to the end, composed.
-
-    Args:
-        from_good: Whether to begin at the last span before that moment that was not down.
-    """
+    """Return what a question about a track of sites brings for both, composed."""
     if not sites:
         return {}
     until = {site.id: site.until for site in sites}
-    states, windows = (
-        _track(connection, sites, until, track, begin, end, from_good=from_good)
-        for track in (schema.STATE_TRACK, schema.MAINTENANCE_TRACK)
-    )
-    return {site: compose(some, windows.get(site, ())) for site, some in states.items()}
-
-
-def _track(
-    connection: Connection,
-    sites: Sequence[_Site],
-    until: Mapping[int, Milliseconds],
-    track: int,
-    begin: Milliseconds,
-    end: Milliseconds,
-    *,
-    from_good: bool,
-) -> dict[int, list[Stretch]]:
-    question = _spans_from_good if from_good else _spans_from
-    found: dict[int, list[Stretch]] = defaultdict(list)
-    rows = _ask(connection, question, sites, track=track, begin=begin, end=end)
-    for site, start, stop, condition, reason, message in rows:
-        known = until.get(site)
-        if known is not None:
-            stop = known if stop is None else stop  # noqa: PLW2901  what lasts
+    states: dict[int, list[Stretch]] = defaultdict(list)
+    windows: dict[int, list[Stretch]] = defaultdict(list)
+    for track, found in ((schema.STATE_TRACK, states), (schema.MAINTENANCE_TRACK, windows)):
+        rows = _ask(connection, question, sites, track=track, begin=begin, end=end)
+        for site, start, stop, condition, *cause in rows:
+            known = until.get(site)
+            if known is None or start is None:  # not asked for, or without spans
+                continue
+            if stop is None:
+                stop = known  # noqa: PLW2901  it lasts
             if stop > start:
-                found[site].append(Stretch(start, stop, _CONDITIONS[condition], reason, message))
-    return found
+                found[site].append(Stretch(start, stop, _CONDITIONS[condition], *cause))
+    return {site: compose(some, windows.get(site, ())) for site, some in states.items()}
 
 
 @cache
@@ -585,10 +573,17 @@ def _spans_from() -> "Select[Any]":
 
 
 @cache
-def _spans_from_good() -> "Select[Any]":
+def _told_from() -> "Select[Any]":
+    """Likewise, with reason and message."""
+    return _spans_from().add_columns(schema.spans.c.reason, schema.spans.c.message)
+
+
+@cache
+def _told_from_good() -> "Select[Any]":
     """Likewise, from the last span before that moment that was not down."""
     earlier = schema.spans.alias()
-    return _spans_since(earlier, (earlier.c.condition != str(Condition.DOWN),))
+    question = _spans_since(earlier, (earlier.c.condition != str(Condition.DOWN),))
+    return question.add_columns(schema.spans.c.reason, schema.spans.c.message)
 
 
 def _spans_since(earlier: FromClause, conditions: Sequence[ColumnElement[bool]]) -> "Select[Any]":
@@ -607,14 +602,7 @@ def _spans_since(earlier: FromClause, conditions: Sequence[ColumnElement[bool]])
         .scalar_subquery()
     )
     return (
-        select(
-            table.c.site,
-            table.c.begin,
-            table.c.end,
-            table.c.condition,
-            table.c.reason,
-            table.c.message,
-        )
+        select(listed.c.id, table.c.begin, table.c.end, table.c.condition)
         .select_from(listed)
         .join(
             table,
@@ -622,9 +610,27 @@ def _spans_since(earlier: FromClause, conditions: Sequence[ColumnElement[bool]])
             & (table.c.track == bindparam("track"))
             & (table.c.begin >= func.coalesce(first, 0))
             & (table.c.begin < bindparam("end")),
+            isouter=True,  # else SQLite reads all spans, and looks at the site of each
         )
-        .order_by(table.c.site, table.c.begin)
+        .order_by(listed.c.id, table.c.begin)
     )
+
+
+@cache
+def _spans_of_all() -> "Select[Any]":
+    """The spans of a track that overlap a window, of every site; an index has all of it."""
+    table = schema.spans
+    columns = table.c.site, table.c.begin, table.c.end, table.c.condition
+    some = (
+        table.c.condition.in_([str(one) for one in Condition]),
+        table.c.track == bindparam("track"),
+        table.c.begin < bindparam("end"),
+    )
+    found = union_all(
+        select(*columns).where(*some, table.c.end > bindparam("begin")),
+        select(*columns).where(*some, table.c.end.is_(None)),
+    ).subquery()
+    return select(found).order_by(found.c.site, found.c.begin)
 
 
 def _from(spans: Sequence[Stretch], begin: Milliseconds) -> Iterator[Stretch]:
@@ -666,10 +672,10 @@ def _down_of_some() -> "Select[Any]":
 
 @cache
 def _down_of_all() -> "Select[Any]":
-    # The index of what was down is used only where the condition is written out, and by SQLite only
-    # for one of two alternatives: years of spans would be read for the outages of a week
+    # SQLite uses the index for one of two alternatives only: years of spans would be read for the
+    # outages of a week
     table = schema.spans
-    down = table.c.condition == literal_column(f"'{Condition.DOWN}'")
+    down = table.c.condition == str(Condition.DOWN)
     found = union_all(
         select(table.c.site, table.c.begin).where(down, table.c.end > bindparam("begin")),
         select(table.c.site, table.c.begin).where(down, table.c.end.is_(None)),

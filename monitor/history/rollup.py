@@ -9,10 +9,12 @@ is the point from which both bounds are equally far in relative terms. (Masson, 
 2019.)
 
 What is packed are rows of whole numbers of variable length (LEB128): seven bits a byte, lowest
-first. A result of a site that is up takes some six bytes.
+first. A result of a site that is up takes some six bytes, and a bucket with few durations one.
+Rollups of a day that is over are deflated, which halves them.
 """
 
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -25,6 +27,12 @@ RELATIVE_ERROR = 0.02
 
 _GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _LOG_GAMMA = math.log(_GAMMA)
+
+_PLAIN, _DEFLATED = 0, 1
+"""The first byte of packed rollups."""
+_WINDOW = -12  # raw deflate with a window of 4 KiB, more than most blocks have
+_STEPS, _COUNTS = 8, 32
+"""A byte holds the step from a bucket to the next, below 8, and its count, from 1 to 31."""
 
 UP = ""
 """The outcome of a check that was up; one that was down has its reason."""
@@ -196,7 +204,7 @@ def unpack_results(begin: Milliseconds, data: bytes) -> Iterator[Outcome]:
 
 def pack_rollups(first: int, rollups: Mapping[int, Rollup]) -> bytes:
     """Return the rollups of one block as bytes; *first* is the number of its first step."""
-    out = bytearray()
+    out = bytearray((_PLAIN,))
     for number, rollup in sorted(rollups.items()):
         for value in (number - first, rollup.up, rollup.down, rollup.unknown):
             _put(out, value)
@@ -206,19 +214,32 @@ def pack_rollups(first: int, rollups: Mapping[int, Rollup]) -> bytes:
             _put(out, len(rollup.buckets))
             before = 0
             for bucket, count in sorted(rollup.buckets.items()):
-                _put(out, bucket - before)
-                _put(out, count)
+                step = bucket - before
                 before = bucket
+                if step < _STEPS and count < _COUNTS:
+                    out.append(count * _STEPS + step)
+                else:
+                    out.append(0)
+                    _put(out, step)
+                    _put(out, count)
     return bytes(out)
+
+
+def deflated(packed: bytes) -> bytes:
+    """Return what pack_rollups returned in fewer bytes; the same, if that was done before."""
+    if packed[:1] != bytes((_PLAIN,)):
+        return packed
+    return bytes((_DEFLATED,)) + zlib.compress(packed[1:], level=6, wbits=_WINDOW)
 
 
 def unpack_rollups(first: int, data: bytes) -> dict[int, Rollup]:
     """
-    Return what pack_rollups was given.
+    Return what pack_rollups was given, of its bytes or of those that deflated() made of them.
 
     Raises:
-        ValueError: These bytes are not its.
+        ValueError: These bytes are neither.
     """
+    data = _plain(data)
     found: dict[int, Rollup] = {}
     at = 0
     while at < len(data):
@@ -232,12 +253,35 @@ def unpack_rollups(first: int, data: bytes) -> dict[int, Rollup]:
             spread, at = _take(data, at)
             rollup.most = rollup.least + spread
             kinds, at = _take(data, at)
-            bucket = 0
-            for _ in range(kinds):
-                step, at = _take(data, at)
-                bucket += step
-                rollup.buckets[bucket], at = _take(data, at)
+            at = _take_buckets(data, at, kinds, rollup.buckets)
     return found
+
+
+def _plain(data: bytes) -> bytes:
+    if data[:1] == bytes((_PLAIN,)):
+        return data[1:]
+    if data[:1] != bytes((_DEFLATED,)):
+        raise ValueError("packed rollups begin with an unknown byte")
+    try:
+        return zlib.decompress(data[1:], wbits=_WINDOW)
+    except zlib.error as error:
+        raise ValueError(f"packed rollups cannot be inflated: {error}") from error
+
+
+def _take_buckets(data: bytes, at: int, kinds: int, buckets: dict[int, int]) -> int:
+    """Read so many buckets, and return where they end."""
+    if at + kinds > len(data):
+        raise ValueError("packed rollups end within their buckets")
+    bucket = 0
+    for _ in range(kinds):
+        count, step = divmod(data[at], _STEPS)
+        at += 1
+        if not count:
+            step, at = _take(data, at)
+            count, at = _take(data, at)
+        bucket += step
+        buckets[bucket] = count
+    return at
 
 
 def _put(out: bytearray, value: int) -> None:

@@ -113,12 +113,7 @@ Index(
     sqlite_where=text('"end" IS NULL'),
 )
 
-Index(
-    "spans_down",
-    spans.c.end,
-    postgresql_where=text("condition = 'down'"),
-    sqlite_where=text("condition = 'down'"),
-)
+Index("spans_by_condition", spans.c.condition, spans.c.end)
 
 journal = Table(
     "journal",
@@ -172,4 +167,5 @@ days = Table(
     Column("begun", BigInteger, nullable=False),
     Column("was_down", Boolean, nullable=False),
     Column("data", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -93,6 +93,8 @@ def compose(states: Iterable[Stretch], maintenance: Sequence[Stretch]) -> list[S
     Each track is in order and does not overlap itself. Maintenance that nobody observed, because
     no monitor ran, is no maintenance: it is cut to where there is a state.
     """
+    if not maintenance:
+        return list(states)
     found: list[Stretch] = []
     begins = [one.begin for one in maintenance]
     for state in states:
@@ -150,32 +152,29 @@ def tally(
         spans: As compose() returns them; they may reach beyond the window.
         was_down: Whether the last that was seen before all of the spans was down.
     """
-    seconds = dict.fromkeys(Condition, 0)
-    begun = 0
+    up = down = hidden = unknown = begun = 0
     continued = False
-    for one in spans:
-        if one.begin >= end:
+    for one_begin, one_end, condition, _, _ in spans:
+        if one_begin >= end:
             break
-        if one.end > begin:
-            seconds[one.condition] += min(one.end, end) - max(one.begin, begin)
-            if one.condition is Condition.DOWN:
-                if one.begin < begin or was_down:
+        length = min(one_end, end) - max(one_begin, begin)
+        if condition is Condition.UP:
+            up += max(0, length)
+            was_down = False
+        elif condition is Condition.DOWN:
+            if length > 0:
+                down += length
+                if one_begin < begin or was_down:
                     continued = continued or not begun
                 else:
                     begun += 1
-        if one.condition is Condition.DOWN:
             was_down = True
-        elif one.condition in _SAYS_OTHERWISE:
+        elif condition is Condition.UNKNOWN:
+            unknown += max(0, length)
             was_down = False
-    return Sums(
-        seconds[Condition.UP],
-        seconds[Condition.DOWN],
-        seconds[Condition.MAINTENANCE],
-        seconds[Condition.UNKNOWN],
-        begun,
-        continued,
-        was_down,
-    )
+        elif condition is Condition.MAINTENANCE:
+            hidden += max(0, length)
+    return Sums(up, down, hidden, unknown, begun, continued, was_down)
 
 
 def outages(spans: Iterable[Stretch]) -> list[Stretch]:

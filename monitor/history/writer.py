@@ -692,6 +692,7 @@ class Writer:
         today = _summed_up(now)
         for site, kept in members.items():
             if kept.days_until < today:
+                ledger.deflate_rollups(connection, site, kept.days_until, today)
                 ledger.sum_up_days(connection, site, kept.days_until, today)
         self._trim(connection, list(members), now)
         return rows

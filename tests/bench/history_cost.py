@@ -24,7 +24,7 @@ from monitor.clock import SystemClock
 from monitor.history import schema
 from monitor.history.days import BLOCK, pack_days, total
 from monitor.history.reader import Reader
-from monitor.history.rollup import HOURLY, UP, Rollup, pack_rollups
+from monitor.history.rollup import HOURLY, UP, Rollup, deflated, pack_rollups
 from monitor.history.store import connect, migrate, store_url
 from monitor.history.uptime import DAY, Sums
 from monitor.model import Bytes, Seconds
@@ -101,16 +101,21 @@ def filled(folder: Path, sites: int, days: int) -> float:
                 for number in range(sites)
             ],
         )
-    hour = Rollup()
-    for _ in range(60):
-        hour.add(int(1e6 * chosen.lognormvariate(-2.5, 0.3)), UP)
-    hours = pack_rollups(0, dict.fromkeys(range(24), hour))
+    hours = deflated(pack_rollups(0, dict(enumerate(_hours(chosen)))))
     for start in range(1, sites + 1, 100):
         with engine.begin() as connection:
             for id_ in range(start, min(start + 100, sites + 1)):
                 _fill_site(connection, chosen, id_, first, today, hours)
     engine.dispose()
     return now / 1000
+
+
+def _hours(chosen: random.Random) -> Iterator[Rollup]:
+    for _ in range(24):
+        hour = Rollup()
+        for _ in range(60):
+            hour.add(int(1e6 * chosen.lognormvariate(-2.5, 0.3)), UP)
+        yield hour
 
 
 def _fill_site(connection, chosen, id_, first, today, hours) -> None:

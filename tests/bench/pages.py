@@ -46,7 +46,7 @@ def cold(lab: Lab) -> Iterator[Figure]:
         lab.until_all_checked(daemon, *fleets)
         daemon.stop()  # so that what it knows is written
     remember_a_year(data, names)
-    taken: dict[str, list[Seconds]] = {"/": [], "/sites/NAME": [], "/status": []}
+    taken: dict[str, list[Seconds]] = {"/": [], "/sites/NAME": [], "/status": [], "/api": []}
     site = cycle(names)
     with _daemon(lab, fleets, data) as daemon:
         lab.until_all_checked(daemon, *fleets)
@@ -55,9 +55,11 @@ def cold(lab: Lab) -> Iterator[Figure]:
             taken["/"].append(_took(f"{daemon.url}/", "downtime on"))
             taken["/sites/NAME"].append(_took(f"{daemon.url}/sites/{next(site)}", "p50 from"))
             taken["/status"].append(_took(f"{daemon.url}/status", "downtime on"))
+            taken["/api"].append(_took(f"{daemon.url}/api/v1/uptime?window=365d", '"outages": 8'))
     yield milliseconds(f"/ of {count * _GROUPS:,} sites", taken["/"])
     yield milliseconds("/sites/NAME", taken["/sites/NAME"])
     yield milliseconds(f"/status of {count:,} sites", taken["/status"])
+    yield milliseconds(f"uptime of {count * _GROUPS:,} sites over 365 d", taken["/api"])
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from monitor.history.rollup import (
     Outcome,
     Rollup,
     coarser,
+    deflated,
     pack_results,
     pack_rollups,
     roll_up,
@@ -41,9 +42,20 @@ def test_results_come_out_as_they_went_in(some):
 
 @given(results)
 def test_rollups_come_out_as_they_went_in(some):
-    """Counts, least, most and buckets survive packing."""
+    """Counts, least, most and buckets survive packing, and deflating, which may be done twice."""
     rollups = roll_up(some, FIVE_MINUTES.step)
     first = min(rollups, default=0)
+    packed = pack_rollups(first, rollups)
+    assert unpack_rollups(first, packed) == rollups
+    assert unpack_rollups(first, deflated(packed)) == rollups
+    assert deflated(deflated(packed)) == deflated(packed)
+
+
+def test_many_durations_in_one_bucket_and_buckets_far_apart_are_counted():
+    """Beyond what one byte holds: a step of 8 and more, and a count of 32 and more."""
+    some = [Outcome(BEGIN, duration, UP) for duration in [1000] * 500 + [1010, 90_000] + [95_000]]
+    rollups = roll_up(some, FIVE_MINUTES.step)
+    first = min(rollups)
     assert unpack_rollups(first, pack_rollups(first, rollups)) == rollups
 
 
@@ -101,3 +113,14 @@ def test_what_is_cut_off_is_no_result(data):
     """Damage is told, not read as something else."""
     with pytest.raises(ValueError, match="packed"):
         list(unpack_results(BEGIN, data))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x07\x01", b"\x00\x80", b"\x00\x00\x05\x00\x00\x01\x02\x03\x09", b"\x01damaged"],
+    ids=["unknown kind", "within a number", "within the buckets", "cannot be inflated"],
+)
+def test_damaged_rollups_are_told(data):
+    """Likewise, in each of the two forms."""
+    with pytest.raises(ValueError, match=r"packed (rollups|numbers)"):
+        unpack_rollups(0, data)

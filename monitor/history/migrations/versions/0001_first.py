@@ -74,8 +74,7 @@ def upgrade() -> None:
         sa.Column("message", sa.Text, nullable=False),
         sqlite_with_rowid=False,
     )
-    down = sa.text("condition = 'down'")
-    op.create_index("spans_down", "spans", ["end"], postgresql_where=down, sqlite_where=down)
+    op.create_index("spans_by_condition", "spans", ["condition", "end"])
     lasting = sa.text('"end" IS NULL')
     op.create_index("spans_open", "spans", ["site"], postgresql_where=lasting, sqlite_where=lasting)
     op.create_table(
@@ -117,4 +116,5 @@ def upgrade() -> None:
         sa.Column("begun", sa.BigInteger, nullable=False),
         sa.Column("was_down", sa.Boolean, nullable=False),
         sa.Column("data", sa.LargeBinary, nullable=False),
+        sqlite_with_rowid=False,
     )
