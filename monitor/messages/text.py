@@ -22,8 +22,7 @@ class Text:
     What is to be said.
 
     Attributes:
-        lines: One for each alert, or several for a single one.
-        counts: For each line that is an alert, its status.
+        lines: One for each alert; that of a single one is several lines of text.
         omitted: How many alerts there are without a line.
     """
 
@@ -33,7 +32,7 @@ class Text:
 
     def within(self, limit: Bytes) -> tuple[str, str]:
         """Return title and body that take no more than the limit, in UTF-8 and with a newline."""
-        title = cut(self.title, limit)
+        title = cut(self.title, limit - 1)
         room = limit - len(title.encode()) - 1
         body: list[str] = []
         for number, line in enumerate(self.lines):
@@ -46,7 +45,7 @@ class Text:
             room -= size
         left = len(self.lines) - len(body) + self.omitted
         if left:
-            body.append(cut(f"… and {left} more" if body else self.lines[0], max(room, 0)))
+            body.append(cut(f"… and {left} more" if body else self.lines[0], room))
         return title, "\n".join(body)
 
 
@@ -56,7 +55,8 @@ def cut(text: str, limit: Bytes) -> str:
     if len(data) <= limit:
         return text
     mark = "…"
-    return data[: max(limit - len(mark.encode()), 0)].decode(errors="ignore") + mark
+    room = limit - len(mark.encode())
+    return data[:room].decode(errors="ignore") + mark if room >= 0 else ""
 
 
 def text_of(notification: Notification) -> Text:

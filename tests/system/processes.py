@@ -243,18 +243,20 @@ class Alertmanager:
 
     def __init__(self, program: str, folder: Path, config: Path) -> None:
         self.port = free_port()
-        with (folder / "alertmanager.log").open("w") as log:
-            self.process = subprocess.Popen(
-                [
-                    program,
-                    f"--config.file={config}",
-                    f"--storage.path={folder / 'alerts'}",
-                    f"--web.listen-address=127.0.0.1:{self.port}",
-                    "--cluster.listen-address=",
-                ],
-                stderr=log,
-                stdout=log,
-            )
+        self._log = folder / "alertmanager.log"
+        self._command = [
+            program,
+            f"--config.file={config}",
+            f"--storage.path={folder / 'alerts'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--cluster.listen-address=",
+        ]
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again after it was killed; alerts are not among what it remembers."""
+        with self._log.open("a") as log:
+            self.process = subprocess.Popen(self._command, stderr=log, stdout=log)
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that fire, those that are silenced or inhibited too."""

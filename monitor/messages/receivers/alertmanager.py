@@ -156,4 +156,7 @@ class AlertmanagerSender:
 
 
 def _order(alert: Alert) -> tuple[Timestamp, bool]:
-    return alert.starts_at, alert.status is AlertStatus.RESOLVED
+    """Return when it became what it is; an end comes after a beginning at the same moment."""
+    if alert.ends_at is None:
+        return alert.starts_at, False
+    return alert.ends_at, True

@@ -1,0 +1,74 @@
+"""Messages as text for people: short enough for every chat, with everything counted."""
+
+from monitor.messages.text import MOST_TEXT, cut, text_of
+from tests.messages.conftest import BEGAN, alert, message
+
+
+def test_one_alert_is_told_in_full():
+    """Title, reason, site, target, and since when."""
+    assert text_of(message()).within(MOST_TEXT) == (
+        "Firing: shop is down",
+        (
+            "status 503 is not in 2xx\n"
+            "site: shop\n"
+            "target: https://shop.example.com/\n"
+            "since: 2026-09-21 14:13:20 UTC"
+        ),
+    )
+
+
+def test_one_that_has_ended_says_how_long_it_was():
+    """A resolved alert has its end, and its duration."""
+    title, body = text_of(message(alert(ended=BEGAN + 420))).within(MOST_TEXT)
+    assert title == "Resolved: shop is down"
+    assert body.splitlines()[-1] == "until: 2026-09-21 14:20:20 UTC (7m)"
+
+
+def test_several_are_a_table():
+    """A row for each alert, in columns; the title counts them and names their group."""
+    sent = message(alert(), alert("a-longer-name"), alert("blog", ended=BEGAN + 60))
+    assert text_of(sent).within(MOST_TEXT) == (
+        "Firing: 3 alerts (storefront), 1 of them resolved",
+        (
+            "Firing    2026-09-21 14:13:20 UTC  shop           status 503 is not in 2xx\n"
+            "Firing    2026-09-21 14:13:20 UTC  a-longer-name  status 503 is not in 2xx\n"
+            "Resolved  2026-09-21 14:13:20 UTC  blog           status 503 is not in 2xx"
+        ),
+    )
+
+
+def test_very_many_stay_below_the_limit_and_are_counted():
+    """At most 4000 bytes of UTF-8; the rest is a number, those the message omits included."""
+    sent = message(*(alert(f"sïte-{number}") for number in range(1000)), omitted=500)
+    title, body = text_of(sent).within(MOST_TEXT)
+    assert len(f"{title}\n{body}".encode()) <= MOST_TEXT
+    *rows, rest = body.splitlines()
+    assert title == "Firing: 1500 alerts (storefront)"
+    assert rest == f"… and {1500 - len(rows)} more"
+    assert len(rows) > 30
+
+
+def test_a_receiver_that_takes_less_gets_less():
+    """A short message of 160 bytes says what it can, even of one alert."""
+    for sent in (message(), message(*map(alert, "abcdefgh"))):
+        for limit in (160, 60, 20):
+            title, body = text_of(sent).within(limit)
+            assert len(f"{title}\n{body}".encode()) <= limit
+            assert title.startswith("Firing")
+
+
+def test_what_a_site_says_stays_in_its_row():
+    """Line breaks and control characters of an answer make no line of their own."""
+    noisy = alert(annotations={"summary": "a\nb", "description": "x\r\n\x1b[31mred\0" + "y" * 9000})
+    for sent in (message(noisy), message(noisy, alert())):
+        _, body = text_of(sent).within(MOST_TEXT)
+        assert "\x1b" not in body
+        assert "\0" not in body
+        assert "x [31mred y" in body
+        assert len(body) < 2000
+
+
+def test_a_cut_text_is_whole_characters():
+    """No character is cut in two."""
+    assert cut("ääää", 8) == "ääää"
+    assert cut("ääääää", 8) == "ää…"
