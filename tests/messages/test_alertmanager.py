@@ -168,7 +168,7 @@ def test_each_instance_is_a_channel_of_its_own(serve):
 
 
 @pytest.fixture
-def config(tmp_path) -> Path:
+def config(tmp_path: Path) -> Path:
     path = tmp_path / "alertmanager.yml"
     route = {"receiver": "all", "group_by": ["group"], "group_wait": "1s", "group_interval": "1s"}
     path.write_text(yaml.safe_dump({"route": route, "receivers": [{"name": "all"}]}))
