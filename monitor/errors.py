@@ -5,8 +5,10 @@ Our own errors; what goes wrong with a site is data instead (model.Failure).
       ├─ ConfigError(problems)   the site list or a file it names is wrong        exit 2
       ├─ StartupError            a port in use, no worker process can be started  exit 2
       ├─ HistoryError            the store of the history cannot be used          exit 2
-      └─ ProbeError              the monitor could not look: no file descriptor,
-                                 no permission; the check is an error, not a failure
+      ├─ ProbeError              the monitor could not look: no file descriptor,
+      │                          no permission; the check is an error, not a failure
+      └─ NothingYetError         a site that reports itself has not done so yet;
+                                 the check is nothing at all
 
 Anything else that is raised is a bug: logged with its traceback, counted, and no site is shown
 down for it.
@@ -64,3 +66,7 @@ class HistoryError(MonitorError):
 
 class ProbeError(MonitorError):
     """A probe could not look, for a reason that lies with the monitor or its system."""
+
+
+class NothingYetError(MonitorError):
+    """There is nothing to say of a site yet: it reports itself, and still has time to."""

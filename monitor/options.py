@@ -14,6 +14,7 @@ from dataclasses import MISSING, dataclass, field
 from difflib import get_close_matches
 from enum import Enum
 from typing import Annotated, Any, Protocol, runtime_checkable
+from zoneinfo import ZoneInfo
 
 import re2
 
@@ -271,6 +272,13 @@ def show_size(size: Bytes) -> str:
     return f"{size}B"
 
 
+def parse_zone(value: Any) -> ZoneInfo:
+    try:
+        return ZoneInfo(value)
+    except Exception:  # a name may fail in many ways: as a folder, a path, not text
+        raise ValueError(f"{value!r} is not a time zone; write one such as Europe/Berlin") from None
+
+
 Duration = Annotated[
     Seconds,
     Parsed(parse_duration, {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|[smhdw]))+$"}),
@@ -283,5 +291,6 @@ Size = Annotated[
     Bytes, Parsed(parse_size, {"type": "string", "pattern": r"^\d+(\.\d+)? ?([kKMG]i?B|B)$"})
 ]
 Regex = Annotated[str, Parsed(parse_regex, {"type": "string", "format": "regex"})]
+Zone = Annotated[ZoneInfo, Parsed(parse_zone, {"type": "string", "default": "UTC"})]
 Secret = Annotated[str, Marker.SECRET]
 FilePath = Annotated[str, Marker.FILE]

@@ -15,6 +15,7 @@ from monitor.model import (
     GrpcAnswer,
     HttpAnswer,
     IcmpAnswer,
+    PushAnswer,
     TcpAnswer,
     WebSocketAnswer,
 )
@@ -170,6 +171,8 @@ def as_text(answer: Answer, first: Bytes) -> str:
             return decode_text(body[:first], content_type)
         case TcpAnswer(received=received) | WebSocketAnswer(received=received):
             return received[:first].decode(errors="replace")
+        case PushAnswer(body=body):
+            return body[:first].decode(errors="replace")
         case DnsAnswer() | IcmpAnswer() | GrpcAnswer():
             return ""
         case _:

@@ -23,6 +23,7 @@ from monitor.model import (
     GrpcAnswer,
     HttpAnswer,
     IcmpAnswer,
+    PushAnswer,
     Seconds,
     TcpAnswer,
     WebSocketAnswer,
@@ -105,7 +106,7 @@ def _status(seen: Seen) -> int | str:
         case GrpcAnswer(serving_status=serving):
             if serving is not None:
                 return serving
-        case TcpAnswer() | DnsAnswer() | IcmpAnswer() | None:
+        case TcpAnswer() | DnsAnswer() | IcmpAnswer() | PushAnswer() | None:
             pass
         case answer:
             assert_never(answer)

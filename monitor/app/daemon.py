@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
@@ -27,6 +28,7 @@ from monitor.analysis.readings import READINGS
 from monitor.app.memory import Memory, Oblivion
 from monitor.app.on_demand import LiveProbes
 from monitor.app.reloader import Reloader, ReloadRequested, Requests, bucket_bounds
+from monitor.app.reporting import Reporters, recalled
 from monitor.app.sharding import WHOLE, Shard, owner
 from monitor.app.systemd import ServiceManager
 from monitor.board import Entry, StatusBoard
@@ -35,7 +37,7 @@ from monitor.config.load import Tables
 from monitor.config.modules import SHIPPED
 from monitor.config.settings import Settings
 from monitor.engine.engine import Engine, nothing
-from monitor.engine.events import Inbox, Pinged, SitesChanged, StopRequested
+from monitor.engine.events import Inbox, NewsOf, Pinged, SitesChanged, StopRequested
 from monitor.engine.garbage import Garbage
 from monitor.engine.maintenance import planned
 from monitor.engine.orphans import start_reaping
@@ -46,6 +48,7 @@ from monitor.engine.state import Depth
 from monitor.engine.threads import ProbePool
 from monitor.errors import StartupError
 from monitor.logs import Secrets, fields, write_in_background
+from monitor.mailbox import Mailbox
 from monitor.metrics.exposition import render
 from monitor.metrics.families import RESERVED_LABELS
 from monitor.metrics.internal import Internal
@@ -53,11 +56,13 @@ from monitor.metrics.scrape import Exposition, probe_exposition
 from monitor.model import Result, Site, SiteChange, SiteState, Status
 from monitor.past import History
 from monitor.probes.observe import Observer
+from monitor.probes.push import PushProbe
 from monitor.probes.registry import PROBES
 from monitor.probes.version import LIBCURL_VERSION
 from monitor.units import Seconds
-from monitor.web.app import create_app, create_public_app
+from monitor.web.app import Before, create_app, create_public_app
 from monitor.web.published import StatusPages
+from monitor.web.push import PushCalls, is_call
 from monitor.web.server import WebServer
 from monitor.web.web_config import WebConfig
 
@@ -146,7 +151,17 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         config = reloader.config
         live = LiveProbes(lambda: reloader.config, inbox, PROBES)
         memory = _memory(options, config.settings, internal)
-        servers = _WebServers(options, board, internal, reloader, live, memory)
+        mailbox = Mailbox()
+        reporters = Reporters(lambda: reloader.config.sites, shard)
+        calls = partial(
+            PushCalls,
+            mailbox=mailbox,
+            reporters=reporters,
+            on_call=lambda name: inbox.put(NewsOf(name)),
+            stopping=lambda: board.unready() == "stopping",
+            clock=SystemClock(),
+        )
+        servers = _WebServers(options, board, internal, reloader, live, memory, calls)
 
         def running() -> None:
             garbage.forget()
@@ -161,6 +176,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         runtime = _Runtime(
             config.settings,
             inbox,
+            mailbox=mailbox,
             publisher=_Showcase(board),
             recorder=memory.recorder if memory else Oblivion(),
             internal=internal,
@@ -177,7 +193,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
                 memory.start()
             sites = reloader.start(
                 servers.reconfigure,
-                recall=memory.recall if memory else lambda _: {},
+                recall=recalled(memory.recall, mailbox) if memory else lambda _: {},
                 on_running=running,
             )
             _log.info(
@@ -286,6 +302,7 @@ class _Runtime:
         settings: Settings,
         inbox: Inbox,
         *,
+        mailbox: Mailbox | None = None,
         publisher: Publisher,
         recorder: Recorder,
         internal: Internal,
@@ -298,6 +315,7 @@ class _Runtime:
         kinds = {id(kind): kind for kind in PROBES.values()}
         built = {number: kind.build() for number, kind in kinds.items()}
         probes = {scheme: built[id(kind)] for scheme, kind in PROBES.items()}
+        probes["push"] = PushProbe(mailbox)
         self.probes = ProbePool(
             settings.engine.probe_threads, Observer(probes, clock), inbox=inbox, clock=clock
         )
@@ -390,6 +408,7 @@ class _WebServers:
         reloader: Reloader,
         live: LiveProbes,
         memory: Memory | None,
+        calls: Before,
     ) -> None:
         history = memory.reader if memory else None
 
@@ -402,7 +421,9 @@ class _WebServers:
                 clock=SystemClock(),
             )
 
-        self._all = _web_server(options, board, internal, reloader, live, status_pages(), history)
+        self._all = _web_server(
+            options, board, internal, reloader, live, status_pages(), history, calls
+        )
         self._public: WebServer | None = None
         if options.listen_public:
             app = create_public_app(status_pages())
@@ -457,6 +478,7 @@ def _web_server(
     live: LiveProbes,
     status_pages: StatusPages,
     history: History | None,
+    calls: Before,
 ) -> WebServer:
     exposition = Exposition(board, internal, SystemClock())
 
@@ -484,9 +506,14 @@ def _web_server(
         elsewhere=elsewhere,
         status_pages=status_pages,
         history=history,
+        calls=calls,
         on_scrape_refused=internal.scrape_refused,
     )
-    return WebServer(app, options.listen, reloader.web_config, is_free=status_pages.is_public)
+
+    def is_free(path: str) -> bool:
+        return is_call(path) or status_pages.is_public(path)
+
+    return WebServer(app, options.listen, reloader.web_config, is_free=is_free)
 
 
 def _memory(options: RunOptions, settings: Settings, internal: Internal) -> Memory | None:

@@ -18,6 +18,7 @@ from monitor.commands.options import config_option, log_options
 from monitor.commands.output import console, exit_after
 from monitor.config.load import Config, load
 from monitor.model import Result, Site
+from monitor.protocols.table import SCHEMES
 from monitor.report import result_json
 from monitor.secrecy import longest_first
 
@@ -53,6 +54,8 @@ def check(
 ) -> None:
     """
     Check every site once, or only the named ones.
+
+    Sites that report themselves are left out: nobody can ask them.
 
     Exits with 0 if all are up, with 1 if one is down or could not be checked.
     """
@@ -108,11 +111,14 @@ def _pick(
 ) -> list[Site]:
     """Return the sites that are asked for; without any wish, all."""
     known = [site.name for site in sites]
+    asked = [site for site in sites if not SCHEMES[site.scheme].reports_itself]
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"no site is named {name!r}{hint}")
+        if name not in {site.name for site in asked}:
+            raise click.UsageError(f"{name!r} reports itself; there is nothing to check from here")
     for group in groups:
         if group not in {site.group for site in sites}:
             raise click.UsageError(f"no site is in group {group!r}")
@@ -124,7 +130,7 @@ def _pick(
         wanted.add((name, value))
     picked = [
         site
-        for site in sites
+        for site in asked
         if (not names or site.name in names)
         and (not groups or site.group in groups)
         and wanted.issubset(site.labels)

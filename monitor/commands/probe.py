@@ -11,6 +11,7 @@ from monitor.commands import DOWN, OK, terminal
 from monitor.commands.arguments import Argument, load_arguments, read_value
 from monitor.commands.options import log_options
 from monitor.commands.output import console, exit_after
+from monitor.protocols.table import SCHEMES
 from monitor.report import result_json
 
 _INTERVAL = "366d"
@@ -84,6 +85,8 @@ def probe(
     arguments = [Argument(*one) for one in given if one[-1] is not None]
     loaded = load_arguments([*arguments, *map(_option, option)], daemon.TABLES)
     secrets.values = loaded.sites[0].secrets
+    if SCHEMES[loaded.sites[0].scheme].reports_itself:
+        raise click.UsageError("push sites report themselves; there is nothing to probe from here")
     results, drained = daemon.check(loaded.sites, loaded.settings, lambda _: False)
     for result in results:
         if as_json:

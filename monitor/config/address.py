@@ -16,6 +16,8 @@ from monitor.options import unknown
 from monitor.secrecy import credentials
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_REPORTING = re.compile(r"(push):(?://)?(?=[^/])", re.IGNORECASE)
+"""What has a name and no host, because nobody connects there."""
 _TO_AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?")
 _PORT = re.compile(r"(?:\[[^\[\]]*\]|[^:/?#\[\]]*):(\d{1,5})(?=[/?#]|$)")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -46,7 +48,8 @@ class SiteUrl:
     @property
     def name(self) -> str:
         """The target without scheme and trailing slash."""
-        return self.target.partition("://")[2].removesuffix("/") or self.target
+        rest = self.target.partition(":")[2].removeprefix("//")
+        return rest.removesuffix("/") or self.target
 
 
 def parse_site_url(node: Scalar, probes: Mapping[str, ProbeKind]) -> SiteUrl:
@@ -61,6 +64,11 @@ def parse_site_url(node: Scalar, probes: Mapping[str, ProbeKind]) -> SiteUrl:
     shown = node.substitution.shown if node.substitution else written
     # If the URL may hold a secret, any part of it may be part of the secret
     quote = _Quote(hidden=shown != written or "@" in written)
+    if (match := _REPORTING.match(written)) and "push" in probes and written.isprintable():
+        rest = written[match.end() :]
+        return SiteUrl(
+            f"push:{rest}", f"push:{shown.partition(':')[2].removeprefix('//')}", "push", ()
+        )
     scheme, rest = _split_scheme(written, probes, quote)
     try:
         split = urlsplit(f"{scheme}://{rest}")

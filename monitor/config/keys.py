@@ -18,7 +18,7 @@ from monitor.model import (
     Site,
     Window,
 )
-from monitor.options import Duration, Parsed, option, parse_duration, show_duration
+from monitor.options import Duration, Parsed, Zone, option, parse_duration, show_duration
 from monitor.units import Seconds
 
 _SHORTEST_INTERVAL: Seconds = 0.1
@@ -96,17 +96,9 @@ def _moment(value: Any) -> datetime:
     raise ValueError(f"{value!r} is not a moment such as 2026-12-01T22:00; the zone is timezone's")
 
 
-def _zone(value: Any) -> ZoneInfo:
-    try:
-        return ZoneInfo(value)
-    except Exception:  # a name may fail in many ways: as a folder, a path, not text
-        raise ValueError(f"{value!r} is not a time zone; write one such as Europe/Berlin") from None
-
-
 _Day = Annotated[int, Parsed(_day, {"enum": list(_DAYS)})]
 _Time = Annotated[time, Parsed(_time, {"type": "string", "pattern": f"^({_TIME.pattern})$"})]
 Moment = Annotated[datetime, Parsed(_moment, {"type": "string", "pattern": f"^{_MOMENT.pattern}$"})]
-Zone = Annotated[ZoneInfo, Parsed(_zone, {"type": "string", "default": "UTC"})]
 _Interval = Annotated[Seconds, _at_least(_SHORTEST_INTERVAL)]
 Timeout = Annotated[Seconds, _at_least(_SHORTEST_TIMEOUT)]
 _Count = Annotated[int, Parsed(_count, {"type": "integer", "minimum": 1})]

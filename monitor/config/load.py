@@ -226,6 +226,7 @@ class _Load:
         masked: list[str] = []
         names: dict[str, Node] = {}
         renamed: dict[str, SiteFound] = {}
+        owned: dict[str, SiteFound] = {}
         shown_site, shown_top = self._forms.shown_site(), self._forms.shown_top()
         for document in self._documents.documents:
             masked.append(f"--- # {document.source.shown}")
@@ -243,6 +244,8 @@ class _Load:
                     )
                     self._problems.add(found.placed, found.path, message)
                     continue
+                if not self._has_its_own(found, owned):
+                    continue
                 names[name] = found.placed
                 self._note_former_name(found, renamed)
                 sites.append(found.site)
@@ -255,6 +258,18 @@ class _Load:
                 )
                 self._problems.add(found.former or found.placed, (*found.path[:2], "was"), message)
         return sites, masked
+
+    def _has_its_own(self, found: SiteFound, owned: dict[str, SiteFound]) -> bool:
+        """Tell whether a site has to itself what no two may share; report the second."""
+        own = self._tables.probes[found.site.scheme].own
+        if own is None:
+            return True
+        keys, value = own(found.site)
+        first = owned.setdefault(value, found)
+        if first is not found:
+            message = f"is that of {first.site.name!r} too; give each site another"
+            self._problems.add(found.placed, (*found.path[:2], *keys), message)
+        return first is found
 
     def _note_former_name(self, found: SiteFound, renamed: dict[str, SiteFound]) -> None:
         was = found.site.was

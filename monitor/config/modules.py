@@ -178,6 +178,10 @@ class ModuleReader:
             message = unknown("scheme", scheme, self._tables.probes)
             self._problems.add(placed, (*path, "url"), message)
             return None
+        if SCHEMES[scheme].reports_itself:
+            message = f"{scheme} sites report themselves; a module cannot ask them"
+            self._problems.add(item.entries["url"].value, (*path, "url"), message)
+            return None
         rest = _only(item, (*self._forms.section_keys(), "expect"))
         options = list(self._sites.sections(rest, scheme, path))
         expect = list(self._sites.expectations(rest, scheme, path))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from monitor.config.keys import Moment, Zone
+from monitor.config.keys import Moment
 from monitor.config.nodes import Entry, MappingNode, Node, Scalar, SequenceNode, scalars
 from monitor.config.problems import KeyPath, Problems
 from monitor.model import Site
-from monitor.options import Parsed, option, unknown
+from monitor.options import Parsed, Zone, option, unknown
 from monitor.statuspage import Announcement, Published, StatusPage
 from monitor.units import Timestamp
 

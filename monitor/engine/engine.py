@@ -5,7 +5,7 @@ The loop: owns every site, its state and its place in time; runs in the main thr
 with a clock turned by hand and pools that do nothing by themselves.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from queue import Empty
@@ -21,6 +21,7 @@ from monitor.engine.events import (
     CheckRequested,
     Event,
     Inbox,
+    NewsOf,
     Pinged,
     ProbeFinished,
     SitesChanged,
@@ -43,7 +44,7 @@ from monitor.engine.state import (
     take_over,
 )
 from monitor.engine.tuning import Tuning
-from monitor.errors import ProbeError
+from monitor.errors import NothingYetError, ProbeError
 from monitor.model import (
     Analysis,
     Job,
@@ -132,6 +133,7 @@ class Engine:
         self._calendar = Calendar()
         self._connectivity = Connectivity()
         self._held: list[_Held] = []
+        self._news: Counter[str] = Counter()  # of sites that are being checked
         self._unproven: set[str] = set()  # sites to be checked again once our connection stands
         self._once = False
         self._stop_at: Seconds | None = None
@@ -189,6 +191,7 @@ class Engine:
             self._under_way.pop(check.site.name, None)
             if check.reply is not None:
                 check.reply.cancel()
+            self._look_again(check.site.name)
 
     def start_due_checks(self) -> None:
         """Give a thread to every site that is due, while there are threads."""
@@ -242,6 +245,8 @@ class Engine:
                         event.applied.set_result(None)
             case CheckRequested():
                 self._on_requested(event)
+            case NewsOf():
+                self._on_news(event.name)
             case Pinged():
                 event.reply.set_result(None)
             case StopRequested():
@@ -369,6 +374,22 @@ class Engine:
         check = self._under_way[name] = Check(state.site, due, slow=slow)
         self._lines.join(check)
 
+    def _on_news(self, name: str) -> None:
+        if self._stop_at is not None or name not in self._states:
+            return
+        if name in self._under_way:
+            self._news[name] += 1
+        else:
+            self._enqueue(name, self._clock.monotonic())
+
+    def _look_again(self, name: str) -> None:
+        """Check a site again at once where something new came while it was being checked."""
+        if self._news[name]:
+            self._news[name] -= 1
+            self._on_news(name)
+        else:
+            del self._news[name]
+
     def _on_requested(self, event: CheckRequested) -> None:
         if self._stop_at is not None:
             event.reply.cancel()
@@ -428,6 +449,10 @@ class Engine:
 
     def _take(self, check: Check, outcome: Observation | BaseException) -> None:
         """Judge what a probe brought, or send it to a worker."""
+        if isinstance(outcome, NothingYetError):
+            del self._under_way[check.site.name]
+            self._look_again(check.site.name)
+            return
         if isinstance(outcome, BaseException):
             self._spoil(check, outcome)
             return
@@ -524,6 +549,8 @@ class Engine:
     def _enter(self, check: Check, result: Result) -> None:
         name = check.site.name
         del self._under_way[name]
+        if self._news:
+            self._look_again(name)
         notices.checked(result)
         if check.reply is not None:
             if check.reply.set_running_or_notify_cancel():

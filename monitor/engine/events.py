@@ -18,7 +18,8 @@ class ProbeFinished:
     An I/O thread is done with a site.
 
     Attributes:
-        outcome: What was seen, or the exception that kept the monitor from looking.
+        outcome: What was seen, or the exception that kept the monitor from looking; a
+            NothingYetError where there is nothing to say of the site yet.
         began: On the monotonic clock.
     """
 
@@ -93,6 +94,17 @@ class CheckRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class NewsOf:
+    """
+    A listed site has something new to be seen; it is checked at once, or after the check under way.
+
+    Each of these leads to a check of its own.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pinged:
     """
     A question whether the loop turns.
@@ -122,6 +134,7 @@ Event: TypeAlias = (
     | WorkerStarted
     | SitesChanged
     | CheckRequested
+    | NewsOf
     | Pinged
     | StopRequested
 )

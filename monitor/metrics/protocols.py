@@ -190,6 +190,7 @@ SERIES: Mapping[str, _Show] = {
     "dns": _dns,
     "ws": _websocket,
     "grpc": _grpc,
+    "push": lambda *_: None,
 }
 """By the name of the protocol (protocols/table.py)."""
 _PHASE_LABELS: Mapping[Phase, str] = {phase: f'phase="{phase}"' for phase in Phase}

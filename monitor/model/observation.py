@@ -50,6 +50,8 @@ class Reason(StrEnum):
     DNS_ANSWER = "dns_answer"
     ICMP_LOSS = "icmp_loss"
     ICMP_TIMEOUT = "icmp_timeout"
+    OVERDUE = "overdue"
+    REPORTED = "reported"
     ANALYSIS_TIMEOUT = "analysis_timeout"
     ANALYSIS_CRASH = "analysis_crash"
 
@@ -262,7 +264,27 @@ class GrpcAnswer:
     serving_status: str | None = None
 
 
-Answer: TypeAlias = HttpAnswer | TcpAnswer | DnsAnswer | IcmpAnswer | WebSocketAnswer | GrpcAnswer
+@statically_frozen(frozen=True, slots=True, kw_only=True)
+class PushAnswer:
+    """
+    What a site reported about itself.
+
+    Attributes:
+        called: When the call came.
+        message: What the caller said, as a clause; may be empty.
+        exit_status: The job's, from 0 to 255; None where the caller named none.
+        body: The first 10 KiB of what the caller sent along.
+    """
+
+    called: Timestamp
+    message: str = ""
+    exit_status: int | None = None
+    body: bytes = field(default=b"", repr=False)
+
+
+Answer: TypeAlias = (
+    HttpAnswer | TcpAnswer | DnsAnswer | IcmpAnswer | WebSocketAnswer | GrpcAnswer | PushAnswer
+)
 
 
 @statically_frozen(frozen=True, slots=True, kw_only=True)

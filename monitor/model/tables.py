@@ -20,6 +20,7 @@ class ProbeKind:
         sections: The site's keys that hold its options, with the record each is decoded into.
         check_url: Raises ValueError, with what is wrong, for a URL this probe cannot use.
         check_site: Raises OptionError for options that cannot work with the URL or each other.
+        own: Returns an option that no two sites may have alike, and where it stands in the site.
         obstacle: Says why the system does not let this probe work, and which setting to change;
             None when it does.
     """
@@ -29,6 +30,7 @@ class ProbeKind:
     sections: Mapping[str, type]
     check_url: Callable[[str], None] | None = None
     check_site: Callable[[Site], None] | None = None
+    own: Callable[[Site], tuple[tuple[str, ...], str]] | None = None
     obstacle: Callable[[], str | None] | None = None
 
 

@@ -7,6 +7,7 @@ from monitor.clock import Clock, Deadline
 from monitor.errors import ProbeError
 from monitor.model import HttpAnswer, Observation, Probe, Seconds, Site
 from monitor.options import show_duration
+from monitor.protocols.table import SCHEMES
 
 _STANDSTILL: Seconds = 2.0
 """A check exceeds its timeout by this much only if the process did not run meanwhile. When 2,048
@@ -30,6 +31,7 @@ class Observer:
         Check the site once, by the deadline that its timeout sets from now.
 
         Raises:
+            NothingYetError: There is nothing to say of the site yet.
             ProbeError: The monitor could not look, or was itself stopped or paused meanwhile: what
                 looks like a timeout then is not the site's fault.
         """
@@ -38,7 +40,9 @@ class Observer:
             seen = self._probes[site.scheme](site, deadline)
         except MemoryError as error:
             raise ProbeError("the monitor has no memory left") from error
-        if seen.duration > site.timeout + _STANDSTILL:
+        # A job that reports its own run time may have run for hours
+        measured = not SCHEMES[site.scheme].reports_itself
+        if measured and seen.duration > site.timeout + _STANDSTILL:
             took, limit = show_duration(seen.duration), show_duration(site.timeout)
             raise ProbeError(
                 f"the monitor was paused: the check took {took}, its timeout is {limit}"

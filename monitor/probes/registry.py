@@ -5,12 +5,13 @@ from functools import partial
 
 from monitor.model import ProbeKind
 from monitor.outbound import NetworkOptions, TlsOptions
-from monitor.probes import dns, grpc, http, icmp, tcp, ws
+from monitor.probes import dns, grpc, http, icmp, push, tcp, ws
 from monitor.probes.dns import DnsOptions, DnsProbe
 from monitor.probes.family import check_addresses
 from monitor.probes.grpc import GrpcNetworkOptions, GrpcOptions, GrpcProbe, GrpcTlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.icmp import IcmpOptions, IcmpProbe
+from monitor.probes.push import PushOptions, PushProbe
 from monitor.probes.tcp import TcpOptions, TcpProbe
 from monitor.probes.tls import TlsDialogueOptions, TlsProbe, TlsProbeOptions
 from monitor.probes.ws import WsOptions, WsProbe
@@ -66,6 +67,13 @@ _KINDS = (
         sections={"ws": WsOptions, "tls": TlsOptions, "network": NetworkOptions},
         check_url=ws.check_url,
         check_site=ws.check_site,
+    ),
+    ProbeKind(
+        protocol="push",
+        build=PushProbe,
+        sections={"push": PushOptions},
+        check_url=push.check_url,
+        own=push.own_token,
     ),
 )
 

@@ -8,6 +8,7 @@ from monitor.model import (
     GrpcAnswer,
     HttpAnswer,
     IcmpAnswer,
+    PushAnswer,
     TcpAnswer,
     WebSocketAnswer,
 )
@@ -16,14 +17,15 @@ from monitor.protocols.facet import Facet
 from monitor.protocols.grpc import GRPC
 from monitor.protocols.http import HTTP
 from monitor.protocols.icmp import ICMP
+from monitor.protocols.push import PUSH
 from monitor.protocols.tcp import TCP
 from monitor.protocols.ws import WEBSOCKET
 
-FACETS: tuple[Facet[Any], ...] = (HTTP, WEBSOCKET, DNS, ICMP, TCP, GRPC)
+FACETS: tuple[Facet[Any], ...] = (HTTP, WEBSOCKET, DNS, ICMP, TCP, GRPC, PUSH)
 """In the order in which the JSON form has their keys."""
 
 
-def facet_of(answer: Answer) -> Facet[Any]:
+def facet_of(answer: Answer) -> Facet[Any]:  # noqa: PLR0911  a case, a kind
     """Return all views of this kind of answer."""
     match answer:
         case HttpAnswer():
@@ -38,5 +40,7 @@ def facet_of(answer: Answer) -> Facet[Any]:
             return TCP
         case GrpcAnswer():
             return GRPC
+        case PushAnswer():
+            return PUSH
         case _:
             assert_never(answer)

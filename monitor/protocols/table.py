@@ -13,7 +13,7 @@ class Protocol:
 
     Attributes:
         schemes: The URL schemes, each with the shipped module that ``/probe`` uses for such a
-            target when the request names none.
+            target when the request names none; empty where nobody can be asked.
         phases: The phases that its checks can have, in the order of a transaction.
     """
 
@@ -24,6 +24,11 @@ class Protocol:
     @property
     def can_use_tls(self) -> bool:
         return Phase.TLS in self.phases
+
+    @property
+    def reports_itself(self) -> bool:
+        """Whether its sites are not asked, but call."""
+        return not any(self.schemes.values())
 
 
 _STREAM = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS, Phase.PROCESSING, Phase.TRANSFER)
@@ -47,6 +52,7 @@ _ALL = (
     Protocol(name="tcp", schemes={"tcp": "tcp_connect"}, phases=_STREAM),
     Protocol(name="tls", schemes={"tls": "tls"}, phases=_STREAM),
     Protocol(name="ws", schemes={"ws": "websocket", "wss": "websocket"}, phases=_STREAM),
+    Protocol(name="push", schemes={"push": ""}, phases=()),
 )
 
 PROTOCOLS: Mapping[str, Protocol] = {one.name: one for one in _ALL}

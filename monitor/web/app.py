@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 Exposition: TypeAlias = tuple[str, Iterator[bytes]]
 """A content type and the text in pieces."""
 
+Before: TypeAlias = Callable[[ASGIApp], ASGIApp]
+"""Puts something before an application."""
+
 _RELOAD_PATIENCE: Seconds = 50.0
 _SCRAPE_TIMEOUT = "x-prometheus-scrape-timeout-seconds"
 _LONGEST_ECHO = 200
@@ -57,6 +60,7 @@ def create_app(
     clock: Clock | None = None,
     history: History | None = None,
     status_pages: StatusPages | None = None,
+    calls: Before | None = None,
     scrapes: int = 40,
     on_scrape_refused: Callable[[], None] = lambda: None,
 ) -> Starlette:
@@ -77,6 +81,7 @@ def create_app(
         elsewhere: Returns which daemon has a site that this one lacks; None if no daemon has it.
         history: Source of everything about the past; without it pages show dashes.
         status_pages: Answers for status pages and badges, if any are configured.
+        calls: Puts before an application what takes in calls of sites that report themselves.
         scrapes: Scrapes of ``/metrics`` at a time; other exporters have the same default.
         on_scrape_refused: Called in the web thread for each scrape above that limit.
     """
@@ -119,7 +124,10 @@ def create_app(
     ]
     if probe_site is not None:
         routes.append(Route("/probe", functools.partial(endpoints.probe, probe_site)))
-    middleware = [Middleware(_EveryAnswer), Middleware(Intake)]
+    middleware = [Middleware(_EveryAnswer)]
+    if calls is not None:
+        middleware.append(Middleware(calls))
+    middleware.append(Middleware(Intake))
     if status_pages is not None:
         middleware.append(Middleware(Visitors, pages=status_pages))
     app = Starlette(

@@ -621,5 +621,9 @@ def test_the_examples_of_the_documentation(modules):
 
 def test_the_shipped_modules_are_all_named_there():
     """The list of names in docs/blackbox.md is that of the code."""
-    named = DOCS.read_text().split("and yours replace them:")[1].split(".\n")[0]
+    named = (
+        DOCS.read_text()
+        .split("a module of yours with the same name replaces it:")[1]
+        .split(".\n")[0]
+    )
     assert set(re.findall(r"`(\w+)`", named)) == set(yaml.safe_load(TABLES.modules))

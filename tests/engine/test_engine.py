@@ -14,6 +14,7 @@ from monitor.engine.engine import Engine
 from monitor.engine.events import (
     CheckRequested,
     Inbox,
+    NewsOf,
     Pinged,
     ProbeFinished,
     SitesChanged,
@@ -23,7 +24,7 @@ from monitor.engine.pools import Batch, Judged
 from monitor.engine.schedule import Schedule
 from monitor.engine.state import Depth
 from monitor.engine.threads import Visit
-from monitor.errors import ProbeError
+from monitor.errors import NothingYetError, ProbeError
 from monitor.model import (
     UP,
     Analysis,
@@ -1093,3 +1094,32 @@ def test_everything_that_becomes_of_a_site_is_noted(rig):
     assert rig.listener.notes[-1] == (Status.DOWN, 1234.5, True)
     rig.change(removed=("shop",))
     assert rig.listener.gone == ["shop"]
+
+
+def test_news_of_a_site_lead_to_a_check_each(rig):
+    """At once, or after the check under way; none is lost, and none comes of an unknown name."""
+    listed = site(interval=1000.0)
+    rig.list(listed)
+    for _ in range(3):
+        rig.engine.handle(NewsOf("shop"))
+    rig.engine.handle(NewsOf("nobody"))
+    rig.engine.start_due_checks()
+    for _ in range(3):
+        (probed,) = rig.probes.take()
+        rig.finish(probed, answered())
+        rig.judge()
+    assert rig.probes.take() == []
+    assert rig.state().counters.checks == 3
+
+
+def test_a_site_of_which_there_is_nothing_to_say_stays_as_it_is(rig):
+    """No result, no error; its next slot is run as always."""
+    listed = site()
+    rig.list(listed)
+    rig.advance(10.0)
+    (probed,) = rig.probes.take()
+    rig.finish(probed, NothingYetError("the site has not called yet"))
+    assert rig.state().last is None
+    assert rig.state().counters.errors == 0
+    rig.advance(10.0)
+    assert rig.probes.take() == [listed]

@@ -18,6 +18,7 @@ from monitor.model import (
     IcmpAnswer,
     Observation,
     Phase,
+    PushAnswer,
     Result,
     Site,
     TcpAnswer,
@@ -37,6 +38,7 @@ ANSWERS = (
     TcpAnswer(captures=(("one", SECRET), ("two", "v" * LONG)), received=b"v" * LONG),
     IcmpAnswer(sent=3, received=2, round_trips=(0.001, 0.002)),
     GrpcAnswer(status_code=0, serving_status="SERVING"),
+    PushAnswer(called=0.0, message=f"{SECRET} {'v' * LONG}", body=b"v" * LONG),
 )
 SITE = Site(name="a", url="http://a/", target="http://a/", scheme="http", secrets=(SECRET,))
 
@@ -98,7 +100,8 @@ def test_every_protocol_has_its_series():
 def test_every_scheme_has_a_shipped_module():
     """A target of any scheme can be probed without naming a module."""
     names = {line.partition(":")[0] for line in SHIPPED.splitlines() if line and line[0] != " "}
-    assert {name for one in PROTOCOLS.values() for name in one.schemes.values()} <= names
+    asked = [one for one in PROTOCOLS.values() if not one.reports_itself]
+    assert {name for one in asked for name in one.schemes.values()} <= names
 
 
 def test_phases_are_in_the_order_of_a_transaction():
@@ -111,7 +114,7 @@ def test_phases_are_in_the_order_of_a_transaction():
 
 def test_tls_is_what_has_a_phase_for_it():
     """Whether certificates can be expected follows from the phases."""
-    assert {"icmp"} == EVERY - OVER_TLS
+    assert {"icmp", "push"} == EVERY - OVER_TLS
 
 
 def test_a_protocol_that_is_misspelled_is_found_at_once():

@@ -13,6 +13,7 @@ from monitor.model import (
     GrpcAnswer,
     HttpAnswer,
     IcmpAnswer,
+    PushAnswer,
     Reason,
     TcpAnswer,
     WebSocketAnswer,
@@ -76,7 +77,7 @@ def _check_status(rule: StatusRule, seen: Seen) -> str | None:
             if serving is None:
                 return f"the health service gave no status (gRPC code {code})"
             return None if serving in rule.names else f"status {serving} is not {rule.text}"
-        case TcpAnswer() | DnsAnswer() | IcmpAnswer() | None:
+        case TcpAnswer() | DnsAnswer() | IcmpAnswer() | PushAnswer() | None:
             raise Unseen("there is no status to look at")
         case answer:
             assert_never(answer)

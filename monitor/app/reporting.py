@@ -1,0 +1,85 @@
+"""Sites that report themselves: who may call this daemon, and what they said before its start."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from monitor.app.sharding import Shard, owner
+from monitor.mailbox import Call, Mailbox, Reporter
+from monitor.model import PushAnswer, Reason, Site
+from monitor.past import Remembered
+from monitor.probes.push import PushOptions
+from monitor.protocols.table import SCHEMES
+
+Recall: TypeAlias = Callable[[Sequence[Site]], Mapping[str, Remembered]]
+
+
+class Reporters:
+    """
+    Returns who may call; the same object until the list of sites changes.
+
+    The mutable state is what was returned last; the web's thread alone asks.
+    """
+
+    def __init__(self, sites: Callable[[], Sequence[Site]], shard: Shard) -> None:
+        self._sites = sites
+        self._shard = shard
+        self._of: Sequence[Site] | None = None
+        self._reporters: tuple[Reporter, ...] = ()
+
+    def __call__(self) -> Sequence[Reporter]:
+        sites = self._sites()
+        if sites is not self._of:
+            self._of = sites
+            self._reporters = tuple(map(self._reporter, filter(_reports_itself, sites)))
+        return self._reporters
+
+    def _reporter(self, site: Site) -> Reporter:
+        its = Shard(owner(site.name, self._shard.total), self._shard.total)
+        return Reporter(
+            name=site.name,
+            group=site.group,
+            token=site.section(PushOptions).token,
+            elsewhere=None if its == self._shard else f"shard {its}",
+        )
+
+
+def recalled(recall: Recall, mailbox: Mailbox) -> Recall:
+    """Return the same function; it also recalls the last calls of sites that report themselves."""
+
+    def recall_calls(sites: Sequence[Site]) -> Mapping[str, Remembered]:
+        found = recall(sites)
+        for site in filter(_reports_itself, sites):
+            call = _last_call(found[site.name]) if site.name in found else None
+            if call is not None:
+                mailbox.recall(site.name, call)
+        return found
+
+    return recall_calls
+
+
+def _last_call(known: Remembered) -> Call | None:
+    """
+    Return what a site said last; None where that is not known.
+
+    One that was overdue said nothing, and stays as it was until it does.
+    """
+    last = known.recent[0] if known.recent else None
+    if known.said and last is not None:
+        return Call(time=last.time, up=True, run_time=last.duration or None)
+    failed = known.failures[0] if known.said is False and known.failures else None
+    if failed is None or failed.analysis is None:
+        return None
+    answer = failed.observation.answer
+    if failed.analysis.verdict.reason is not Reason.REPORTED or not isinstance(answer, PushAnswer):
+        return None
+    return Call(
+        time=answer.called,
+        up=False,
+        message=answer.message,
+        exit_status=answer.exit_status,
+        run_time=failed.observation.duration or None,
+    )
+
+
+def _reports_itself(site: Site) -> bool:
+    return SCHEMES[site.scheme].reports_itself

@@ -1,0 +1,168 @@
+"""
+Where sites that report themselves leave their word: the web takes calls in, the probe reads them.
+
+The web's thread puts a call, a probe's thread takes it at the site's next look; one lock guards
+what they share. A call is read once, in the order in which it came, so none is skipped because
+another followed soon.
+"""
+
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from threading import Lock
+
+from monitor.records import statically_frozen
+from monitor.units import Bytes, Seconds, Timestamp
+
+LARGEST_BODY: Bytes = 10 * 1024
+"""How much of a call's body is kept, as evidence."""
+
+_MOST_WAITING = 100
+"""Calls of one site that nobody has looked at yet; one look takes milliseconds."""
+_MOST_RUNS = 10
+"""Runs of one job that have begun and not ended, told apart by the caller's number of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporter:
+    """
+    A site that may call.
+
+    Attributes:
+        token: The secret that it calls with.
+        elsewhere: Which other daemon checks it; None if this one does.
+    """
+
+    name: str
+    group: str
+    token: str = field(repr=False)
+    elsewhere: str | None = None
+
+
+@statically_frozen(frozen=True, slots=True, kw_only=True)
+class Call:
+    """
+    What a site said of itself.
+
+    Attributes:
+        time: When the call came.
+        up: Whether the job went well.
+        message: What the caller said of it, as a clause; may be empty.
+        exit_status: The job's, from 0 to 255; None where the caller named none.
+        run_time: From the job's start to its end; None where no start was reported.
+        body: The first bytes of what the caller sent along.
+    """
+
+    time: Timestamp
+    up: bool
+    message: str = ""
+    exit_status: int | None = None
+    run_time: Seconds | None = None
+    body: bytes = b""
+
+
+@dataclass(slots=True)
+class _Box:
+    waiting: deque[Call] = field(default_factory=deque)
+    runs: dict[str, Timestamp] = field(default_factory=dict)
+    last: Call | None = None
+    since: Timestamp | None = None
+    looked: Timestamp | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """
+    What is known of a site at a look.
+
+    Attributes:
+        last: Its last call; None if it has not called yet, as far as is known.
+        fresh: Whether this is the first look at that call.
+        since: From when on it has had the chance to call again.
+    """
+
+    last: Call | None
+    fresh: bool
+    since: Timestamp
+
+
+class Mailbox:
+    """The mutable state is a box for each site, by name; ``_lock`` guards them."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._boxes: dict[str, _Box] = {}
+
+    def start(self, name: str, run: str, at: Timestamp) -> None:
+        """
+        Note that a job began.
+
+        Args:
+            run: The caller's number of this run; empty where it gives none.
+        """
+        with self._lock:
+            runs = self._box(name).runs
+            runs.pop(run, None)
+            while len(runs) >= _MOST_RUNS:
+                del runs[next(iter(runs))]
+            runs[run] = at
+
+    def put(self, name: str, call: Call, run: str = "") -> bool:
+        """
+        Take a call in; the time since the run's start is its run time, unless it names one.
+
+        Returns:
+            Whether there was room for it.
+        """
+        with self._lock:
+            box = self._box(name)
+            if len(box.waiting) >= _MOST_WAITING:
+                return False
+            began = box.runs.pop(run, None)
+            if call.run_time is None and began is not None:
+                call = Call(
+                    time=call.time,
+                    up=call.up,
+                    message=call.message,
+                    exit_status=call.exit_status,
+                    run_time=max(0.0, call.time - began),
+                    body=call.body,
+                )
+            box.waiting.append(call)
+        return True
+
+    def recall(self, name: str, last: Call) -> None:
+        """Go on from what an earlier life of the daemon knew, unless the site has called since."""
+        with self._lock:
+            box = self._box(name)
+            if box.last is None:
+                box.last = last
+
+    def look(self, name: str, now: Timestamp, patience: Seconds) -> Word:
+        """
+        Return what is known of a site; a call that waits is taken.
+
+        Args:
+            patience: After a longer time without a look the monitor, or its machine, stood still:
+                nobody could call meanwhile, so the time to call begins again.
+        """
+        with self._lock:
+            box = self._box(name)
+            absent = box.looked is None or not 0 <= now - box.looked <= patience
+            box.looked = now
+            fresh = bool(box.waiting)
+            if fresh:
+                box.last = box.waiting.popleft()
+                box.since = box.last.time
+            elif box.since is None or absent:
+                box.since = now
+            return Word(box.last, fresh, box.since)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all sites but these."""
+        with self._lock:
+            for name in self._boxes.keys() - set(names):
+                del self._boxes[name]
+
+    def _box(self, name: str) -> _Box:
+        return self._boxes.setdefault(name, _Box())

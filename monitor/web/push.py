@@ -1,0 +1,274 @@
+"""
+Takes in the calls of sites that report themselves: our own addresses, and those of three others.
+
+A caller has nothing but its token. One that nobody was given is answered like any path that does
+not exist, and is looked up by a keyed digest, so that neither the answer nor its time says how near
+a guess came.
+"""
+
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers, QueryParams
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from monitor.clock import Clock
+from monitor.mailbox import LARGEST_BODY, Call, Mailbox, Reporter
+from monitor.units import Bytes, Seconds
+from monitor.web.answers import SAFE_HEADERS, sentence
+from monitor.web.intake import RETRY_LATER
+
+_OURS = ("/push/", "/ping/")  # the second is Healthchecks'
+_KUMA = "/api/push/"
+_GATUS = re.compile(r"/api/v1/endpoints/([^/]+)/external")
+_METHODS = ("GET", "HEAD", "POST", "PUT")
+_DRAINED: Bytes = 1024 * 1024
+"""More of a body is not read: an answer before its end costs the caller the connection."""
+_LONGEST_MESSAGE = 300
+_LONGEST_RUN = 100
+_WORST_EXIT = 255
+_LONGEST_RUN_TIME: Seconds = 366 * 86400.0
+_GATUS_MARKS = str.maketrans(dict.fromkeys(" /_,.#+&", "-"))
+_GO_DURATION = re.compile(r"(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+")
+_GO_PART = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)")
+_GO_UNITS: Mapping[str, Seconds] = {
+    "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0,
+}  # fmt: skip
+_NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,9})?")
+
+
+@dataclass(slots=True)
+class _Directory:
+    """Who may call, by digests; made again when the list of sites changes."""
+
+    of: Sequence[Reporter] = ()
+    by_token: dict[bytes, Reporter] = field(default_factory=dict)
+    by_key: dict[bytes, Reporter] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """
+    What a request says.
+
+    Attributes:
+        up: None where it says only that a run began, or that nothing is to be noted.
+        begins: Whether a run begins.
+    """
+
+    up: bool | None
+    begins: bool = False
+    message: str = ""
+    exit_status: int | None = None
+    run_time: Seconds | None = None
+
+
+class PushCalls:
+    """
+    An ASGI application that takes calls in, and passes every other request on.
+
+    Args:
+        reporters: Which sites may call now; the same object as long as nothing changes.
+        on_call: Told the name of each site that called; must not wait.
+        stopping: Whether nothing is recorded any more.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        mailbox: Mailbox,
+        reporters: Callable[[], Sequence[Reporter]],
+        on_call: Callable[[str], None],
+        stopping: Callable[[], bool],
+        clock: Clock,
+    ) -> None:
+        self._app = app
+        self._mailbox = mailbox
+        self._reporters = reporters
+        self._on_call = on_call
+        self._stopping = stopping
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+        self._directory = _Directory()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not is_call(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        body = await _beginning(receive)
+        await (self._answer(scope, body) or self._app)(scope, receive, send)
+
+    def _answer(self, scope: Scope, body: bytes) -> Response | None:
+        """Note a call, and return the answer to it; None where nobody was called."""
+        path, query = scope["path"], QueryParams(scope["query_string"])
+        if scope["method"] not in _METHODS:
+            allowed = {**SAFE_HEADERS, "Allow": ", ".join(_METHODS)}
+            return sentence("Call this address by GET, HEAD, POST or PUT.", 405, allowed)
+        if path.startswith(_KUMA):
+            return self._as_kuma(path.removeprefix(_KUMA), query, body)
+        if match := _GATUS.fullmatch(path):
+            return self._as_gatus(match[1], Headers(scope=scope), query, body)
+        rest = path.removeprefix("/").partition("/")[2]
+        found = self._by_path(rest)
+        said = _own_words(found[1], query) if found else None
+        if found is None or said is None:
+            return None
+        return self._take(found[0], said, body, query.get("rid", "")) or sentence(
+            "OK", 200, SAFE_HEADERS
+        )
+
+    # ------------------------------------------------------------ the forms
+
+    def _as_kuma(self, token: str, query: QueryParams, body: bytes) -> Response:
+        """Take a call of Uptime Kuma's push monitors; the answers are those its clients know."""
+        reporter = self._directory_now().by_token.get(self._digest(token))
+        if reporter is None:
+            text = "Monitor not found or not active."
+            return JSONResponse({"ok": False, "msg": text}, 404, SAFE_HEADERS)
+        said = _Said(
+            up=query.get("status", "up") == "up",
+            message=_line(query.get("msg", "")),
+            run_time=_bounded(_number(query.get("ping", "")), 1e-3),
+        )
+        refusal = self._take(reporter, said, body, "")
+        if refusal is not None:
+            return refusal
+        return JSONResponse({"ok": True}, 200, SAFE_HEADERS)
+
+    def _as_gatus(self, key: str, headers: Headers, query: QueryParams, body: bytes) -> Response:
+        """Take a call of Gatus' external endpoints; an unknown key looks like a wrong token."""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        reporter = None
+        if scheme.lower() == "bearer":
+            digest = self._digest(f"{key.lower()}\0{token.strip()}")
+            reporter = self._directory_now().by_key.get(digest)
+        if reporter is None:
+            return sentence("The token is missing or wrong.", 401, SAFE_HEADERS)
+        success = query.get("success", "")
+        if success not in ("true", "false"):
+            return sentence("success must be true or false.", 400, SAFE_HEADERS)
+        written = query.get("duration", "")
+        if written and not _GO_DURATION.fullmatch(written):
+            return sentence("duration must be a time such as 10s or 1m30s.", 400, SAFE_HEADERS)
+        seconds = sum(float(one[1]) * _GO_UNITS[one[2]] for one in _GO_PART.finditer(written))
+        said = _Said(
+            up=success == "true",
+            message=_line(query.get("error", "")),
+            run_time=_bounded(seconds if written else None),
+        )
+        return self._take(reporter, said, body, "") or Response(b"", 200, SAFE_HEADERS)
+
+    def _by_path(self, rest: str) -> tuple[Reporter, str] | None:
+        """Return whose token a path begins with, which may hold a slash, and what follows it."""
+        by_token = self._directory_now().by_token
+        parts = rest.split("/")
+        for count in (1, 2):
+            reporter = by_token.get(self._digest("/".join(parts[:count])))
+            if reporter is not None:
+                return reporter, "/".join(parts[count:])
+        return None
+
+    # ------------------------------------------------------------ what all have in common
+
+    def _take(self, reporter: Reporter, said: _Said, body: bytes, run: str) -> Response | None:
+        """Note what was said; return why it could not be."""
+        if reporter.elsewhere is not None:
+            text = f"This site is checked by {reporter.elsewhere}; call that daemon."
+            return sentence(text, 421, SAFE_HEADERS)
+        if self._stopping():
+            text = "The monitor is stopping; try again in a moment."
+            return sentence(text, 503, {**SAFE_HEADERS, **RETRY_LATER})
+        now = self._clock.time()
+        run = run[:_LONGEST_RUN]
+        if said.begins:
+            self._mailbox.start(reporter.name, run, now)
+        if said.up is None:
+            return None
+        call = Call(
+            time=now,
+            up=said.up,
+            message=said.message,
+            exit_status=said.exit_status,
+            run_time=said.run_time,
+            body=body,
+        )
+        if not self._mailbox.put(reporter.name, call, run):
+            text = "More calls of this site wait than are read; try again in a moment."
+            return sentence(text, 429, {**SAFE_HEADERS, **RETRY_LATER})
+        self._on_call(reporter.name)
+        return None
+
+    def _directory_now(self) -> _Directory:
+        reporters = self._reporters()
+        if reporters is not self._directory.of:
+            keys = {f"{_gatus_key(one)}\0{one.token}": one for one in reporters}
+            self._directory = _Directory(
+                reporters,
+                {self._digest(one.token): one for one in reporters},
+                {self._digest(key): one for key, one in keys.items()},
+            )
+            self._mailbox.keep({one.name for one in reporters})
+        return self._directory
+
+    def _digest(self, text: str) -> bytes:
+        return hmac.digest(self._key, text.encode(errors="replace"), "sha256")
+
+
+def is_call(path: str) -> bool:
+    """Return whether a path is one that sites call, which need no log-in beside their token."""
+    return path.startswith((*_OURS, _KUMA)) or _GATUS.fullmatch(path) is not None
+
+
+async def _beginning(receive: Receive) -> bytes:
+    """Return what is kept of a body; the rest is read, so that the caller gets its answer."""
+    kept, read = b"", 0
+    while read < _DRAINED:
+        message = await receive()
+        piece = message.get("body", b"")
+        read += len(piece)
+        kept += piece[: LARGEST_BODY - len(kept)]
+        if not message.get("more_body", False):
+            break
+    return kept
+
+
+def _own_words(rest: str, query: QueryParams) -> _Said | None:
+    """Return what the path behind a token says; None where that is nothing known."""
+    message = _line(query.get("msg", ""))
+    match rest:
+        case "":
+            return _Said(up=True, message=message)
+        case "start":
+            return _Said(up=None, begins=True)
+        case "fail":
+            return _Said(up=False, message=message)
+        case "log":
+            return _Said(up=None)
+    if rest.isascii() and rest.isdigit() and len(rest) <= len(str(_WORST_EXIT)):
+        status = int(rest)
+        if status <= _WORST_EXIT:
+            return _Said(up=status == 0, message=message, exit_status=status)
+    return None
+
+
+def _gatus_key(reporter: Reporter) -> str:
+    """Return what Gatus makes of group and name for its addresses."""
+    parts = (reporter.group, reporter.name)
+    return "_".join(part.lower().strip().translate(_GATUS_MARKS) for part in parts)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST_MESSAGE]
+
+
+def _number(text: str) -> float | None:
+    return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def _bounded(value: float | None, unit: Seconds = 1.0) -> Seconds | None:
+    return None if value is None else min(value * unit, _LONGEST_RUN_TIME)
