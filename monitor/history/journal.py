@@ -37,13 +37,13 @@ class Gathered:
     def __len__(self) -> int:
         return len(self.sites)
 
-    def add(self, site: int, result: Outcome) -> None:
+    def add(self, site: int, time: Milliseconds, duration: Microseconds, outcome: str) -> None:
         """Add a result; OverflowError where there are more outcomes than one byte tells apart."""
-        kind = self._texts.setdefault(result.outcome, len(self._texts))
+        kind = self._texts.setdefault(outcome, len(self._texts))
         self.outcomes.append(kind)
         self.sites.append(site)
-        self.times.append(result.time)
-        self.durations.append(min(result.duration, LONGEST))
+        self.times.append(time)
+        self.durations.append(min(LONGEST, duration))
 
     def renumbered(self, number_of: Callable[[int], int]) -> "Gathered":
         """Return the same with other numbers of sites."""

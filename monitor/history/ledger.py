@@ -7,10 +7,13 @@ The writer's thread calls these, on the one connection that writes.
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     Connection,
+    Executable,
+    Select,
     Table,
     bindparam,
     case,
@@ -28,12 +31,13 @@ from monitor.history import schema
 from monitor.history.days import BLOCK, pack_days, total, unpack_days
 from monitor.history.journal import Gathered
 from monitor.history.rollup import (
-    LEVELS,
+    DAILY,
+    FIVE_MINUTES,
+    HOURLY,
     Level,
     Outcome,
     Rollup,
     coarser,
-    deflated,
     pack_results,
     pack_rollups,
     roll_up,
@@ -41,7 +45,7 @@ from monitor.history.rollup import (
     unpack_rollups,
 )
 from monitor.history.tracks import Row
-from monitor.history.uptime import DAY, Milliseconds, Stretch, Sums, compose, tally
+from monitor.history.uptime import DAY, HOUR, Milliseconds, Stretch, Sums, compose, tally
 from monitor.model import Bytes
 from monitor.past import Condition
 
@@ -65,6 +69,7 @@ class Listed(NamedTuple):
     run: int
     removed: Milliseconds | None
     days_until: int
+    hours_until: int
     last_seen: Milliseconds
     seat: str
 
@@ -102,9 +107,16 @@ def is_known(connection: Connection, run: int) -> bool:
     return connection.scalar(select(schema.runs.c.id).where(schema.runs.c.id == run)) is not None
 
 
+_SEE = (
+    update(schema.runs)
+    .where(schema.runs.c.id == bindparam("run"))
+    .values(last_seen=bindparam("now"))
+)
+
+
 def see(connection: Connection, run: int, now: Milliseconds) -> None:
     """Note that the daemon lives."""
-    connection.execute(update(schema.runs).where(schema.runs.c.id == run).values(last_seen=now))
+    connection.execute(_SEE, {"run": run, "now": now})
 
 
 def listed(connection: Connection, names: Sequence[str]) -> dict[str, Listed]:
@@ -118,6 +130,7 @@ def listed(connection: Connection, names: Sequence[str]) -> dict[str, Listed]:
                 schema.sites.c.run,
                 schema.sites.c.removed,
                 schema.sites.c.days_until,
+                schema.sites.c.hours_until,
                 schema.runs.c.last_seen,
                 schema.runs.c.seat,
             )
@@ -400,6 +413,17 @@ def sum_up_days(connection: Connection, site: int, first: int, today: int) -> No
     )
 
 
+def sum_up_again(connection: Connection, since: Mapping[int, int]) -> None:
+    """Note the day from which on each site's days are to be summed up once more."""
+    if since:
+        connection.execute(
+            update(schema.sites)
+            .where(schema.sites.c.id == bindparam("number"))
+            .values(days_until=bindparam("day")),
+            [{"number": site, "day": day} for site, day in since.items()],
+        )
+
+
 def sums_before(row: Any) -> Sums:
     """Return the sums of all days before a block, as its row has them."""
     return Sums(row.up, row.down, row.maintenance, row.unknown, row.begun, was_down=row.was_down)
@@ -408,13 +432,13 @@ def sums_before(row: Any) -> Sums:
 # ---------------------------------------------------------------- results
 
 
+_ENTER = insert(schema.journal).returning(schema.journal.c.seq)
+
+
 def write_journal(connection: Connection, seat: str, gathered: Gathered) -> int:
     """Return the number of the row."""
-    seq: int | None = connection.scalar(
-        insert(schema.journal)
-        .values(seat=seat, data=gathered.to_bytes())
-        .returning(schema.journal.c.seq)
-    )
+    row = {"seat": seat, "data": gathered.to_bytes()}
+    seq: int | None = connection.scalar(_ENTER, row)
     assert seq is not None  # noqa: S101  what returning() is for
     return seq
 
@@ -436,10 +460,13 @@ def orphaned_seats(connection: Connection, alive_since: Milliseconds) -> list[st
     return list(connection.scalars(seats))
 
 
+_DROP = delete(schema.journal).where(
+    schema.journal.c.seat == bindparam("of"), schema.journal.c.seq <= bindparam("up_to")
+)
+
+
 def drop_journal(connection: Connection, seat: str, up_to: int) -> None:
-    connection.execute(
-        delete(schema.journal).where(schema.journal.c.seat == seat, schema.journal.c.seq <= up_to)
-    )
+    connection.execute(_DROP, {"of": seat, "up_to": up_to})
 
 
 def packed_slots(connection: Connection, seat: str) -> dict[int, int]:
@@ -456,94 +483,129 @@ def note_packed(connection: Connection, seat: str, slot: int, seq: int) -> None:
 
 def pack(connection: Connection, seq: int, results: Mapping[int, Sequence[Outcome]]) -> int:
     """
-    Keep sites' results in rows of their own, and count them in all rollups.
+    Keep sites' results in rows of their own, none of which reaches from one hour into the next.
 
     Returns:
         How many rows were written.
     """
     rows = []
-    fresh: dict[tuple[int, int, int], dict[int, Rollup]] = {}
     for site, some in results.items():
-        begin = min(one.time for one in some)
-        data = pack_results(begin, some)
-        rows.append({"site": site, "begin": begin, "seq": seq, "data": data})
-        finer = None
-        for level in LEVELS:
-            if finer is None:
-                found = roll_up(some, level.step)
-            else:
-                found = coarser(found, level.step // finer.step)
-            finer = level
-            for number, rollup in found.items():
-                block = number * level.step // level.block
-                fresh.setdefault((site, level.number, block), {})[number] = rollup
+        hours: dict[int, list[Outcome]] = {}
+        for one in some:
+            hours.setdefault(one.time // HOUR, []).append(one)
+        for own in hours.values():
+            begin = min(one.time for one in own)
+            data = pack_results(begin, own)
+            rows.append({"site": site, "begin": begin, "seq": seq, "data": data})
+    _upsert(connection, schema.results, rows)
+    return len(rows)
+
+
+def roll_up_hours(connection: Connection, since: Mapping[int, int], until: int) -> int:
+    """
+    Count the results of sites by five minutes, in hours that are over; again where that was done.
+
+    Args:
+        since: The first hour of each site.
+        until: The first hour that is not over.
+
+    Returns:
+        How many rows were written.
+    """
+    results: dict[int, list[Outcome]] = defaultdict(list)
+    values = {
+        "sites": list(since),
+        "begin": min(since.values()) * HOUR,
+        "end": until * HOUR,
+    }
+    for site, begin, data in connection.execute(_results_of(), values):
+        if begin >= since[site] * HOUR:
+            results[site] += unpack_results(begin, bytes(data))
+    rows = []
+    for site, some in results.items():
+        rows += _rows_of_rollups(site, FIVE_MINUTES, roll_up(some, FIVE_MINUTES.step))
+    _upsert(connection, schema.rollups, rows)
+    connection.execute(
+        update(schema.sites).where(schema.sites.c.id.in_(list(since))).values(hours_until=until)
+    )
+    return len(rows)
+
+
+@cache
+def _results_of() -> "Select[Any]":
+    table = schema.results
+    return select(table.c.site, table.c.begin, table.c.data).where(
+        table.c.site.in_(bindparam("sites", expanding=True)),
+        table.c.begin >= bindparam("begin"),
+        table.c.begin < bindparam("end"),
+    )
+
+
+def roll_up_days(connection: Connection, site: int, first: int, until: int) -> int:
+    """
+    Count a site's checks by hours and by days, from *first* to the day before *until*.
+
+    Returns:
+        How many rows were written.
+    """
+    fine = rollups_of(connection, site, FIVE_MINUTES, first * DAY, until * DAY)
+    hours = coarser(fine, HOURLY.step // FIVE_MINUTES.step)
+    rows = _rows_of_rollups(site, HOURLY, hours)
     if rows:
-        _upsert(connection, schema.results, rows)
-    return len(rows) + _merge_rollups(connection, fresh)
+        # A row of days is not complete for a month, so those that it has are written once more
+        begin = first * DAY // DAILY.block * DAILY.block
+        days = rollups_of(connection, site, DAILY, begin, until * DAY)
+        days |= coarser(hours, DAILY.step // HOURLY.step)
+        rows += _rows_of_rollups(site, DAILY, days)
+    _upsert(connection, schema.rollups, rows)
+    return len(rows)
 
 
-def _merge_rollups(
-    connection: Connection, fresh: Mapping[tuple[int, int, int], Mapping[int, Rollup]]
-) -> int:
+def rollups_of(
+    connection: Connection, site: int, level: Level, begin: Milliseconds, end: Milliseconds
+) -> dict[int, Rollup]:
+    """Return the rollups of a window, those that overlap its begin included, by their numbers."""
+    found: dict[int, Rollup] = {}
+    if begin < end:
+        first, last = begin // level.step, (end - 1) // level.step
+        values = {
+            "site": site,
+            "level": level.number,
+            "first": begin // level.block,
+            "last": (end - 1) // level.block,
+        }
+        for block, data in connection.execute(_rollups_of(), values):
+            some = unpack_rollups(first_of(level, block), bytes(data))
+            found |= {number: one for number, one in some.items() if first <= number <= last}
+    return found
+
+
+@cache
+def _rollups_of() -> "Select[Any]":
     table = schema.rollups
-    written = 0
-    for level in LEVELS:
-        keys = [key for key in fresh if key[1] == level.number]
-        for part in in_parts(keys):
-            blocks = {block for _, _, block in part}
-            known = {
-                (row.site, level.number, row.block): bytes(row.data)
-                for row in connection.execute(
-                    select(table.c.site, table.c.block, table.c.data).where(
-                        table.c.site.in_({site for site, _, _ in part}),
-                        table.c.level == level.number,
-                        table.c.block.in_(blocks)
-                        if len(blocks) <= _MANY
-                        else table.c.block.between(min(blocks), max(blocks)),
-                    )
-                )
-            }
-            rows = []
-            for key in part:
-                site, number, block = key
-                first = first_of(level, block)
-                merged = unpack_rollups(first, known[key]) if key in known else {}
-                for step, rollup in fresh[key].items():
-                    merged.setdefault(step, Rollup()).merge(rollup)
-                data = pack_rollups(first, merged)
-                rows.append({"site": site, "level": number, "block": block, "data": data})
-            _upsert(connection, table, rows)
-            written += len(rows)
-    return written
+    return select(table.c.block, table.c.data).where(
+        table.c.site == bindparam("site"),
+        table.c.level == bindparam("level"),
+        table.c.block >= bindparam("first"),
+        table.c.block <= bindparam("last"),
+    )
 
 
-def deflate_rollups(connection: Connection, site: int, first: int, today: int) -> None:
-    """Keep the rollups of days that are over in fewer bytes: from *first* to before *today*."""
-    table = schema.rollups
-    rows = [
-        {"site": site, "level": level.number, "block": row.block, "data": data}
-        for level in LEVELS
-        for row in connection.execute(
-            select(table.c.block, table.c.data).where(
-                table.c.site == site,
-                table.c.level == level.number,
-                table.c.block >= first * DAY // level.block,
-                table.c.block < today * DAY // level.block,
-            )
-        )
-        if (data := deflated(bytes(row.data))) != row.data
+def _rows_of_rollups(
+    site: int, level: Level, rollups: Mapping[int, Rollup]
+) -> list[dict[str, Any]]:
+    blocks: dict[int, dict[int, Rollup]] = {}
+    for number, rollup in rollups.items():
+        blocks.setdefault(number * level.step // level.block, {})[number] = rollup
+    return [
+        {
+            "site": site,
+            "level": level.number,
+            "block": block,
+            "data": pack_rollups(first_of(level, block), some),
+        }
+        for block, some in blocks.items()
     ]
-    if rows:
-        # Written anew, since SQLite gives the space between rows that shrink to nobody else
-        connection.execute(
-            delete(table).where(
-                table.c.site == bindparam("of"),
-                table.c.level == bindparam("at_level"),
-                table.c.block == bindparam("at"),
-            ),
-            [{"of": site, "at_level": row["level"], "at": row["block"]} for row in rows],
-        )
-        connection.execute(insert(table), rows)
 
 
 def first_of(level: Level, block: int) -> int:
@@ -588,20 +650,37 @@ def present(connection: Connection, ids: Sequence[int]) -> set[int]:
     }
 
 
-def last_results(connection: Connection, ids: Sequence[int]) -> dict[int, list[Outcome]]:
-    """Return the results of each site that were packed last, the oldest first."""
-    table = schema.results
-    other = table.alias()
-    last = select(func.max(other.c.begin)).where(other.c.site == table.c.site).scalar_subquery()
-    return {
-        row.site: list(unpack_results(row.begin, bytes(row.data)))
-        for part in in_parts(ids)
-        for row in connection.execute(
-            select(table.c.site, table.c.begin, table.c.data).where(
-                table.c.site.in_(part), table.c.begin == last
+def last_results(
+    connection: Connection, ids: Sequence[int], count: int
+) -> dict[int, list[Outcome]]:
+    """Return some of the results of each site that were packed last, the oldest first."""
+    table, other, listed = schema.results, schema.results.alias(), schema.sites
+    last_but_one = (
+        select(other.c.begin)
+        .where(other.c.site == listed.c.id)
+        .order_by(other.c.begin.desc())
+        .limit(1)
+        .offset(1)
+        .correlate(listed)
+        .scalar_subquery()
+    )
+    found: dict[int, list[Outcome]] = {}
+    for part in in_parts(ids):
+        rows = connection.execute(
+            select(table.c.site, table.c.begin, table.c.data)
+            .select_from(listed)
+            .join(
+                table,
+                (table.c.site == listed.c.id) & (table.c.begin >= func.coalesce(last_but_one, 0)),
             )
+            .where(listed.c.id.in_(part))
+            .order_by(table.c.site, table.c.begin.desc())
         )
-    }
+        for site, begin, data in rows:
+            later = found.get(site, [])
+            if len(later) < count:
+                found[site] = [*unpack_results(begin, bytes(data)), *later]
+    return found
 
 
 # ---------------------------------------------------------------- the database itself
@@ -630,12 +709,16 @@ def give_back(connection: Connection, pages: int) -> None:
 
 def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows, each in the place of one that has the same key."""
-    if not rows:
-        return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    if rows:
+        connection.execute(_upsert_of(table, connection.dialect.name), list(rows))
+
+
+@cache
+def _upsert_of(table: Table, dialect: str) -> Executable:
+    # Made once, as are all statements of every second: that takes longer than to execute them
+    statement = (postgresql if dialect == "postgresql" else sqlite).insert(table)
     keys = [column.name for column in table.primary_key]
-    statement = dialect.insert(table)
-    statement = statement.on_conflict_do_update(
+    made: Executable = statement.on_conflict_do_update(
         index_elements=keys,
         set_={
             column.name: statement.excluded[column.name]
@@ -643,4 +726,4 @@ def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, An
             if column.name not in keys
         },
     )
-    connection.execute(statement, list(rows))
+    return made

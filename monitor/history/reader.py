@@ -30,21 +30,21 @@ from monitor.clock import Clock
 from monitor.history import schema
 from monitor.history.days import BLOCK, RECORD, before_day, of_day, pack_days, unpack_days
 from monitor.history.journal import SLOTS, Gathered, milliseconds
-from monitor.history.ledger import first_of
+from monitor.history.ledger import rollups_of
 from monitor.history.rollup import (
+    FIVE_MINUTES,
     LEVELS,
     UNKNOWN,
     UP,
     Level,
     Outcome,
     Rollup,
-    roll_up,
     unpack_results,
-    unpack_rollups,
 )
 from monitor.history.store import require_current, told
 from monitor.history.uptime import (
     DAY,
+    HOUR,
     SECOND,
     Milliseconds,
     Stretch,
@@ -76,6 +76,7 @@ class _Site(NamedTuple):
 
     Attributes:
         days_until: The first day that is not summed up yet.
+        hours_until: The first hour that is not rolled up yet.
         until: Up to when it is known what it was in; nothing lasts beyond.
         observed: Whether that goes on.
     """
@@ -84,6 +85,7 @@ class _Site(NamedTuple):
     name: str
     seat: str
     days_until: int
+    hours_until: int
     until: Milliseconds
     observed: bool
 
@@ -171,11 +173,10 @@ class Reader:
         Of the coarsest rollup whose steps fit into one of these; below five minutes, of results.
         """
         first, last, width = milliseconds(begin), milliseconds(end), milliseconds(step)
-        points: dict[int, Rollup] = defaultdict(Rollup)
+        points: dict[int, Rollup] = {}
         with self._reading() as connection:
             for one in self._sites(connection, [site]) if width > 0 else ():
-                for moment, rollup in _rolled_up(connection, one, first, last, width):
-                    points[max(0, moment - first) // width].merge(rollup)
+                points = _rolled_up(connection, one, first, last, width)
         return [
             LatencyPoint(
                 begin=(first + number * width) / SECOND,
@@ -205,12 +206,14 @@ class Reader:
         return [_past(one) for one in found[:limit]]
 
     def rollups(self, site: str, level: Level) -> list[tuple[Timestamp, Rollup]]:
-        """Return everything that is kept of one kind, in order."""
+        """Return everything that is kept of one kind, in order; the last ones may not be over."""
         with self._reading() as connection:
             return [
                 (number * level.step / SECOND, rollup)
                 for one in self._sites(connection, [site])
-                for number, rollup in sorted(_entries(connection, one.id, level, 0, _EVER))
+                for number, rollup in sorted(
+                    _rolled_up(connection, one, 0, _EVER, level.step).items()
+                )
             ]
 
     def listing(self) -> list[Listing]:
@@ -244,10 +247,10 @@ class Reader:
         few = len(names) <= _ALL
         rows = connection.execute(_listed(few=few), {"names": list(names)} if few else {}).all()
         found = {}
-        for id_, name, days_until, removed, seat, last_seen in rows:
+        for id_, name, days_until, hours_until, removed, seat, last_seen in rows:
             alive = removed is None and now - last_seen < _ALIVE
             until = now if alive else last_seen if removed is None else min(removed, last_seen)
-            found[name] = _Site(id_, name, seat, days_until, until, alive)
+            found[name] = _Site(id_, name, seat, days_until, hours_until, until, alive)
         return [found[name] for name in names if name in found]
 
 
@@ -258,6 +261,7 @@ def _listed(*, few: bool) -> "Select[Any]":
         table.c.id,
         table.c.name,
         table.c.days_until,
+        table.c.hours_until,
         table.c.removed,
         runs.c.seat,
         runs.c.last_seen,
@@ -720,37 +724,24 @@ def _rolled_up(
     begin: Milliseconds,
     end: Milliseconds,
     width: Milliseconds,
-) -> Iterator[tuple[Milliseconds, Rollup]]:
-    """Yield what is kept of a window, in steps of at most a width, with when each begins."""
+) -> dict[int, Rollup]:
+    """
+    Return the checks of a window in steps of a width, by their numbers from its begin on.
+
+    Of the coarsest rollups that fit; what they do not have yet of finer ones, and of results.
+    """
+    found: dict[int, Rollup] = defaultdict(Rollup)
+    since = begin
     fitting = [level for level in LEVELS if level.step <= width]
-    waiting = [one for one in _waiting(connection, site) if begin <= one.time < end]
-    if fitting:
-        level = fitting[-1]
-        for number, rollup in _entries(connection, site.id, level, begin, end):
-            yield number * level.step, rollup
-    else:
-        for part in _packed(connection, site, begin, end):
-            waiting += part
-    for number, rollup in roll_up(waiting, SECOND).items():
-        yield number * SECOND, rollup
-
-
-def _entries(
-    connection: Connection, site: int, level: Level, begin: Milliseconds, end: Milliseconds
-) -> Iterator[tuple[int, Rollup]]:
-    table = schema.rollups
-    rows = connection.execute(
-        select(table.c.block, table.c.data).where(
-            table.c.site == site,
-            table.c.level == level.number,
-            table.c.block >= begin // level.block,
-            table.c.block <= (end - 1) // level.block,
-        )
-    )
-    for block, data in rows:
-        for number, rollup in unpack_rollups(first_of(level, block), bytes(data)).items():
-            if begin // level.step <= number <= (end - 1) // level.step:
-                yield number, rollup
+    for level in dict.fromkeys((*fitting[-1:], *fitting[:1])):
+        over = site.hours_until * HOUR if level is FIVE_MINUTES else site.days_until * DAY
+        for number, rollup in rollups_of(connection, site.id, level, since, min(end, over)).items():
+            found[max(0, number * level.step - begin) // width].merge(rollup)
+        since = max(since, over)
+    for part in _newest_first(connection, site, since, end):
+        for time, duration, outcome in part:
+            found[(time - begin) // width].add(duration, outcome)
+    return found
 
 
 def _newest_first(
@@ -765,14 +756,11 @@ def _packed(
 ) -> Iterator[list[Outcome]]:
     """Yield the results of a window, those that came together in one list, the latest first."""
     table = schema.results
-    first = connection.scalar(
-        select(func.max(table.c.begin)).where(table.c.site == site.id, table.c.begin <= begin)
-    )
     rows = connection.execute(
         select(table.c.begin, table.c.data)
         .where(
             table.c.site == site.id,
-            table.c.begin >= (begin if first is None else first),
+            table.c.begin >= begin // HOUR * HOUR,  # a row lies within an hour
             table.c.begin < end,
         )
         .order_by(table.c.begin.desc())

@@ -10,7 +10,7 @@ is the point from which both bounds are equally far in relative terms. (Masson, 
 
 What is packed are rows of whole numbers of variable length (LEB128): seven bits a byte, lowest
 first. A result of a site that is up takes some six bytes, and a bucket with few durations one.
-Rollups of a day that is over are deflated, which halves them.
+Rollups are written once, when their time is over, and deflated, which halves them.
 """
 
 import math
@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from monitor.history.uptime import Milliseconds
+from monitor.history.uptime import DAY, HOUR, Milliseconds
 
 Microseconds: TypeAlias = int
 
@@ -28,8 +28,6 @@ RELATIVE_ERROR = 0.02
 _GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _LOG_GAMMA = math.log(_GAMMA)
 
-_PLAIN, _DEFLATED = 0, 1
-"""The first byte of packed rollups."""
 _WINDOW = -12  # raw deflate with a window of 4 KiB, more than most blocks have
 _STEPS, _COUNTS = 8, 32
 """A byte holds the step from a bucket to the next, below 8, and its count, from 1 to 31."""
@@ -56,9 +54,9 @@ class Level(NamedTuple):
     block: Milliseconds
 
 
-FIVE_MINUTES = Level(1, "five_minutes", 300_000, 3_600_000)
-HOURLY = Level(2, "hourly", 3_600_000, 86_400_000)
-DAILY = Level(3, "daily", 86_400_000, 32 * 86_400_000)
+FIVE_MINUTES = Level(1, "five_minutes", 300_000, HOUR)
+HOURLY = Level(2, "hourly", HOUR, DAY)
+DAILY = Level(3, "daily", DAY, 32 * DAY)
 LEVELS = (FIVE_MINUTES, HOURLY, DAILY)
 
 
@@ -204,7 +202,7 @@ def unpack_results(begin: Milliseconds, data: bytes) -> Iterator[Outcome]:
 
 def pack_rollups(first: int, rollups: Mapping[int, Rollup]) -> bytes:
     """Return the rollups of one block as bytes; *first* is the number of its first step."""
-    out = bytearray((_PLAIN,))
+    out = bytearray()
     for number, rollup in sorted(rollups.items()):
         for value in (number - first, rollup.up, rollup.down, rollup.unknown):
             _put(out, value)
@@ -222,24 +220,20 @@ def pack_rollups(first: int, rollups: Mapping[int, Rollup]) -> bytes:
                     out.append(0)
                     _put(out, step)
                     _put(out, count)
-    return bytes(out)
-
-
-def deflated(packed: bytes) -> bytes:
-    """Return what pack_rollups returned in fewer bytes; the same, if that was done before."""
-    if packed[:1] != bytes((_PLAIN,)):
-        return packed
-    return bytes((_DEFLATED,)) + zlib.compress(packed[1:], level=6, wbits=_WINDOW)
+    return zlib.compress(out, level=6, wbits=_WINDOW)
 
 
 def unpack_rollups(first: int, data: bytes) -> dict[int, Rollup]:
     """
-    Return what pack_rollups was given, of its bytes or of those that deflated() made of them.
+    Return what pack_rollups was given.
 
     Raises:
-        ValueError: These bytes are neither.
+        ValueError: These bytes are not its.
     """
-    data = _plain(data)
+    try:
+        data = zlib.decompress(data, wbits=_WINDOW)
+    except zlib.error as error:
+        raise ValueError(f"packed rollups cannot be inflated: {error}") from error
     found: dict[int, Rollup] = {}
     at = 0
     while at < len(data):
@@ -255,17 +249,6 @@ def unpack_rollups(first: int, data: bytes) -> dict[int, Rollup]:
             kinds, at = _take(data, at)
             at = _take_buckets(data, at, kinds, rollup.buckets)
     return found
-
-
-def _plain(data: bytes) -> bytes:
-    if data[:1] == bytes((_PLAIN,)):
-        return data[1:]
-    if data[:1] != bytes((_DEFLATED,)):
-        raise ValueError("packed rollups begin with an unknown byte")
-    try:
-        return zlib.decompress(data[1:], wbits=_WINDOW)
-    except zlib.error as error:
-        raise ValueError(f"packed rollups cannot be inflated: {error}") from error
 
 
 def _take_buckets(data: bytes, at: int, kinds: int, buckets: dict[int, int]) -> int:

@@ -65,6 +65,7 @@ sites = Table(
     Column("run", Integer, ForeignKey("runs.id"), nullable=False),  # who writes of it
     Column("removed", BigInteger),  # when it left the list
     Column("days_until", Integer, nullable=False),  # the first day that is not summed up yet
+    Column("hours_until", Integer, nullable=False),  # the first hour that is not rolled up yet
     sqlite_autoincrement=True,
 )
 

@@ -24,6 +24,7 @@ from monitor.past import Condition, Uptime
 Milliseconds: TypeAlias = int
 
 SECOND: Milliseconds = 1000
+HOUR: Milliseconds = 3_600_000
 DAY: Milliseconds = 86_400_000
 
 _SAYS_OTHERWISE = frozenset((Condition.UP, Condition.UNKNOWN))

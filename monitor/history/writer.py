@@ -30,7 +30,7 @@ from monitor.history.journal import LONGEST, SLOTS, Gathered, milliseconds, outc
 from monitor.history.rollup import DAILY, FIVE_MINUTES, HOURLY, UNKNOWN, UP, Outcome
 from monitor.history.store import migrate, sentence
 from monitor.history.tracks import Row, Tracks, latest
-from monitor.history.uptime import DAY, Milliseconds
+from monitor.history.uptime import DAY, HOUR, Milliseconds
 from monitor.logs import fields
 from monitor.model import Bytes, Past, Reason, Result, Seconds, Site, SiteState, Status, Timestamp
 from monitor.past import Noted, Remembered
@@ -54,7 +54,8 @@ _BREATH: Seconds = 0.0005
 """After so many records the interpreter is left to others, who check sites."""
 _MOST_SLOTS = 8
 _LATE: Milliseconds = 600_000
-"""A day is summed up so long after its end: an outage may turn out to have begun in it."""
+"""So long after its end an hour or a day is over for good: results come late, and an outage may
+turn out to have begun in it."""
 _LOOK: Seconds = 60.0
 """How often the store's size is looked at."""
 _PAGES = 200
@@ -133,6 +134,9 @@ class _Kept:
         id: The store's number of it; None until it has one.
         as_of: The last result that ``state`` holds.
         waiting: Results that are in the journal and not packed yet.
+        days_until: The first day that is to be summed up, for the first time or again.
+        summed_up: The same as the store has it.
+        hours_until: The first hour that is to be rolled up, likewise.
         told: Reason and message of the failure whose evidence was written last.
     """
 
@@ -140,6 +144,8 @@ class _Kept:
     site: Site
     id: int | None = None
     days_until: int = _NEVER
+    summed_up: int = _NEVER
+    hours_until: int = _NEVER
     gone: bool = False
     tracks: Tracks = field(default_factory=Tracks)
     state: SiteState | None = None
@@ -377,13 +383,12 @@ class Writer:
         rows: list[Row] = []
         if noted.checked:
             last = state.recent[0]
-            outcome = outcome_of(last.up, last.reason)
-            self._gathered.add(
-                kept.number, Outcome(at, max(0, round(last.duration * 1e6)), outcome)
-            )
+            duration = max(0, round(last.duration * 1e6))
+            self._gathered.add(kept.number, at, duration, outcome_of(last.up, last.reason))
             rows = kept.tracks.on_result(state, at)
             kept.as_of = max(at, kept.as_of)
-            self._keep_evidence(kept, state)
+            if state.failures and last.up is False:
+                self._keep_evidence(kept, state)
         rows += kept.tracks.on_maintenance(is_open=state.maintenance, at=at)
         turned = kept.status is not state.status or kept.content != state.content
         if rows:
@@ -410,7 +415,7 @@ class Writer:
     def _keep_evidence(self, kept: _Kept, state: SiteState) -> None:
         """Keep a failure's evidence where it is another than the one before."""
         result = state.last
-        if result is None or result.up is not False or not state.failures:
+        if result is None or result.up is not False:
             return
         verdict = result.analysis.verdict if result.analysis else None
         told = (verdict.reason, verdict.message) if verdict else None
@@ -546,7 +551,7 @@ class Writer:
         known: dict[str, ledger.Listed],
         now: Milliseconds,
     ) -> None:
-        run, today = self._run_id, now // DAY
+        run = self._run_id
         ledger.close_spans(connection, [one.id for one in known.values() if one.run != run])
         taken, added = [], []
         for name, kept in some.items():
@@ -554,12 +559,15 @@ class Writer:
             if name in known:
                 taken.append({"number": known[name].id, **values})
             else:
-                added.append({"name": name, "days_until": today, **values})
+                until = {"days_until": now // DAY, "hours_until": now // HOUR}
+                added.append({"name": name, **until, **values})
         ledger.take_sites(connection, taken)
         ledger.add_sites(connection, added)
         known |= ledger.listed(connection, [name for name in some if name not in known])
         for name, kept in some.items():
             kept.days_until = min(kept.days_until, known[name].days_until)
+            kept.summed_up = known[name].days_until
+            kept.hours_until = known[name].hours_until
             if kept.id is None:
                 kept.id = known[name].id
                 self._slots.setdefault(kept.id % SLOTS, []).append(kept)
@@ -589,6 +597,12 @@ class Writer:
                 for row in rows.values()
             ],
         )
+        again = {
+            kept.id: kept.days_until
+            for number in self._rows
+            if (kept := self._by_number[number]).id is not None and kept.days_until < kept.summed_up
+        }
+        ledger.sum_up_again(connection, again)
         dirty = [self._state_row(kept) for kept in self._dirty.values() if kept.state]
         ledger.write_states(connection, dirty)
         evidence = [
@@ -638,7 +652,8 @@ class Writer:
             members = self._slots.get(slot, [])
             for kept in members:
                 kept.waiting.clear()
-                kept.days_until = max(kept.days_until, _summed_up(now))
+                kept.hours_until = max(kept.hours_until, _over(now, HOUR))
+                kept.days_until = kept.summed_up = max(kept.days_until, _over(now, DAY))
             for gone in [kept for kept in members if kept.gone]:
                 members.remove(gone)
                 self._by_number.pop(gone.number, None)
@@ -689,12 +704,43 @@ class Writer:
             [self._state_row(kept) for kept in members.values() if kept.state and not kept.gone],
         )
         ledger.note_packed(connection, self._seat, slot, self._seq)
-        today = _summed_up(now)
+        for site, some in waiting.items():
+            if site in members:
+                self._roll_up_again(members[site], min(one.time for one in some), now)
+        rows += self._roll_up(connection, members, now)
+        return rows
+
+    def _roll_up_again(self, kept: _Kept, time: Milliseconds, now: Milliseconds) -> None:
+        """Have an hour counted once more that got a late result, while its results are kept."""
+        hour = time // HOUR
+        oldest = self._moment(0, now)
+        if hour < kept.hours_until and (oldest is None or hour * HOUR >= oldest):
+            kept.hours_until = hour
+            kept.days_until = min(kept.days_until, hour * HOUR // DAY)
+
+    def _roll_up(
+        self, connection: Connection, members: Mapping[int, _Kept], now: Milliseconds
+    ) -> int:
+        """Count what is over of sites' hours and days, and drop what is too old."""
+        hour, today = _over(now, HOUR), _over(now, DAY)
+        behind = [site for site, kept in members.items() if kept.hours_until < hour]
+        rows = 0
+        for part in ledger.in_parts(behind, _AT_ONCE // 4):
+            since = {site: members[site].hours_until for site in part}
+            rows += ledger.roll_up_hours(connection, since, hour)
+            _time.sleep(_BREATH)
+        finest = self._moment(1, now)
         for site, kept in members.items():
             if kept.days_until < today:
-                ledger.deflate_rollups(connection, site, kept.days_until, today)
+                # What was summed up before may lack some of its five minutes by now
+                whole = 0 if finest is None else -(-finest // DAY)
+                first = max(kept.days_until, min(kept.summed_up, whole))
+                rows += ledger.roll_up_days(connection, site, first, today)
+                _time.sleep(_BREATH)
                 ledger.sum_up_days(connection, site, kept.days_until, today)
-        self._trim(connection, list(members), now)
+                _time.sleep(_BREATH)
+        if behind:
+            self._trim(connection, list(members.values()), now)
         return rows
 
     def _waiting_of(self, kept: _Kept) -> list[Outcome]:
@@ -720,25 +766,30 @@ class Writer:
                 ledger.drop_journal(connection, self._seat, up_to)
                 self._dropped = up_to
 
-    def _trim(self, connection: Connection, ids: Sequence[int], now: Milliseconds) -> None:
-        keep = self._keep
-
-        def moment(kept: Seconds | None, share: float) -> Milliseconds | None:
-            if kept is None:
-                return None if share >= 1 else now - int(_LONG * share * 1000)
-            return now - int(kept * share * 1000)
-
-        raw, fine, hourly, daily = map(self._share, range(4))
+    def _trim(self, connection: Connection, some: Sequence[_Kept], now: Milliseconds) -> None:
+        """Drop what is too old, but nothing out of which something coarser is still to be made."""
+        raw, fine, hourly, daily = (self._moment(kind, now) for kind in range(4))
+        hours = min((kept.hours_until for kept in some), default=0)
+        days = min((kept.days_until for kept in some), default=0)
         ledger.trim(
             connection,
-            ids,
-            moment(keep.raw, raw),
+            [kept.id for kept in some if kept.id is not None],
+            None if raw is None else min(raw, (hours - 1) * HOUR),
             {
-                FIVE_MINUTES: moment(keep.five_minutes, fine),
-                HOURLY: moment(keep.hourly, hourly),
-                DAILY: moment(keep.daily, daily),
+                FIVE_MINUTES: None if fine is None else min(fine, days * DAY),
+                HOURLY: hourly,
+                DAILY: daily,
             },
         )
+
+    def _moment(self, kind: int, now: Milliseconds) -> Milliseconds | None:
+        """Return since when a kind is kept: results, five minutes, hours, days."""
+        keep = self._keep
+        kept = (keep.raw, keep.five_minutes, keep.hourly, keep.daily)[kind]
+        share = self._share(kind)
+        if kept is None:
+            return None if share >= 1 else now - int(_LONG * share * 1000)
+        return now - int(kept * share * 1000)
 
     def _share(self, kind: int) -> float:
         """Return how much of a kind max_size leaves; the finer ones shrink first, down to 1 %."""
@@ -751,8 +802,8 @@ class Writer:
         if connection.dialect.name == "sqlite":
             if used > self._keep.max_size:
                 self._pressure += 1
-                ids = [one.id for one in self._by_number.values() if one.id is not None]
-                for part in ledger.in_parts(ids):
+                listed = [one for one in self._by_number.values() if one.id is not None]
+                for part in ledger.in_parts(listed):
                     self._trim(connection, part, now)
             elif used < self._keep.max_size * _ROOMY and self._pressure:
                 self._pressure -= 1
@@ -800,7 +851,7 @@ class Writer:
         ledger.remove_absent(connection, self._seat, self._run_id, now)
         states = ledger.states_of(connection, list(same))
         failures = ledger.failures_of(connection, list(states))
-        last = ledger.last_results(connection, list(states))
+        last = ledger.last_results(connection, list(states), self._results)
         found = {}
         for number, row in states.items():
             kept = some[same[number]]
@@ -847,9 +898,9 @@ class Writer:
         )
 
 
-def _summed_up(now: Milliseconds) -> int:
-    """Return the first day that is not to be summed up yet."""
-    return (now - _LATE) // DAY
+def _over(now: Milliseconds, step: Milliseconds) -> int:
+    """Return the number of the first hour or day that is not over for good."""
+    return (now - _LATE) // step
 
 
 def _past(one: Outcome) -> Past:

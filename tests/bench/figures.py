@@ -63,15 +63,16 @@ def ratio(
     name: str,
     ours: Sequence[Seconds],
     theirs: Sequence[Seconds],
+    peer: str = "blackbox_exporter",
 ) -> Figure:
-    """Return how our median compares with blackbox_exporter's; both are durations."""
+    """Return how our median compares with a peer's; both are durations."""
     mine, other = statistics.median(ours), statistics.median(theirs)
     return Figure(
         name=name,
         value=mine / other,
         unit="x",
-        detail=f"{mine * 1000:.3f} ms, blackbox_exporter {other * 1000:.3f} ms",
-        samples={"ours_seconds": list(ours), "blackbox_seconds": list(theirs)},
+        detail=f"{mine * 1000:.3f} ms, {peer} {other * 1000:.3f} ms",
+        samples={"ours_seconds": list(ours), "peer_seconds": list(theirs)},
     )
 
 

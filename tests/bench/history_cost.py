@@ -24,7 +24,7 @@ from monitor.clock import SystemClock
 from monitor.history import schema
 from monitor.history.days import BLOCK, pack_days, total
 from monitor.history.reader import Reader
-from monitor.history.rollup import HOURLY, UP, Rollup, deflated, pack_rollups
+from monitor.history.rollup import HOURLY, UP, Rollup, pack_rollups
 from monitor.history.store import connect, migrate, store_url
 from monitor.history.uptime import DAY, Sums
 from monitor.model import Bytes, Seconds
@@ -97,11 +97,12 @@ def filled(folder: Path, sites: int, days: int) -> float:
                     "identity": b"",
                     "run": run,
                     "days_until": today,
+                    "hours_until": today * 24,
                 }
                 for number in range(sites)
             ],
         )
-    hours = deflated(pack_rollups(0, dict(enumerate(_hours(chosen)))))
+    hours = pack_rollups(0, dict(enumerate(_hours(chosen))))
     for start in range(1, sites + 1, 100):
         with engine.begin() as connection:
             for id_ in range(start, min(start + 100, sites + 1)):

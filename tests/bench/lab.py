@@ -49,6 +49,9 @@ class Effort:
         steps: Checks per second that are tried, rising.
         sustain: Seconds for which punctuality is looked at, and the highest rate must last.
         outage: Seconds for which most sites hang.
+        remembered: Seconds until the history does each second what it does for hours.
+        peer: The interpreter of another build's environment; without one, what a row holds
+            against another build it holds against this one without a history.
     """
 
     rounds: int = 5
@@ -64,6 +67,8 @@ class Effort:
     steps: tuple[int, ...] = (800, 1000, 1200, 1400, 1500, 1600, 1700, 1850, 2000, 2200, 2500)
     sustain: Seconds = 60
     outage: Seconds = 180
+    remembered: Seconds = 960
+    peer: str | None = None
 
 
 FULL = Effort()
@@ -74,6 +79,7 @@ QUICK = Effort(
     steps=(800, 1200, 1700, 2200),
     sustain=15,  # a scrape at its end holds up what is due meanwhile: it must be less than 1 %
     outage=75,
+    remembered=5,
 )
 
 
@@ -184,9 +190,23 @@ class Lab:
             exporter.stop()
 
     @contextmanager
-    def daemon(self, *fleets: Fleet) -> Iterator[Daemon]:
+    def daemon(self, *fleets: Fleet, data: str | None = None) -> Iterator[Daemon]:
         """Start a daemon as users do, with every setting as it comes."""
-        daemon = Daemon(self.new_folder(), site_list(*fleets))
+        environ = {} if data is None else {"MONITOR_DATA": data}
+        daemon = Daemon(self.new_folder(), site_list(*fleets), **environ)
+        try:
+            yield daemon
+        finally:
+            daemon.kill()
+
+    @contextmanager
+    def peer(self, *fleets: Fleet) -> Iterator[Daemon]:
+        """Start what a daemon with a history is held against."""
+        folder, sites = self.new_folder(), site_list(*fleets)
+        if self.effort.peer is None:
+            daemon = Daemon(folder, sites, MONITOR_DATA="none")
+        else:
+            daemon = Daemon(folder, sites, python=self.effort.peer)
         try:
             yield daemon
         finally:

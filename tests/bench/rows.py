@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.bench import cost, load, outage, pages, size, truth
+from tests.bench import cost, load, outage, pages, remembering, size, truth
 from tests.bench.blackbox import PROGRAM as BLACKBOX
 from tests.bench.figures import Figure, Goal
 from tests.bench.lab import Lab
@@ -113,6 +113,27 @@ ROWS = (
             "not checked, afterwards": Goal("at most", 0),
         },
         measure=outage.healthy_sites,
+    ),
+    Row(
+        name="history_cpu",
+        what="CPU time of a check over HTTP with a history, beside a build or a daemon without one",
+        needs=("nginx",),
+        goals={"400/s": Goal("at most", 1.06)},
+        measure=remembering.cpu,
+    ),
+    Row(
+        name="history_memory",
+        what="what all processes hold more with a history",
+        needs=("nginx",),
+        goals={"1,000 sites": Goal("at most", 15), "10,000 sites": Goal("at most", 20)},
+        measure=remembering.resident,
+    ),
+    Row(
+        name="history_start",
+        what="how much longer a start takes until ready that reads the state of 10,000 sites back",
+        needs=("nginx",),
+        goals={"10,000 sites": Goal("at most", 500)},
+        measure=remembering.starts,
     ),
     Row(
         name="pages",

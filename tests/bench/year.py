@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, func, insert, select
 
 from monitor.history import schema
 from monitor.history.days import BLOCK, pack_days, total
-from monitor.history.rollup import DAILY, FIVE_MINUTES, HOURLY, UP, Rollup, deflated, pack_rollups
+from monitor.history.rollup import DAILY, FIVE_MINUTES, HOURLY, UP, Rollup, pack_rollups
 from monitor.history.store import connect, store_url
 from monitor.history.uptime import DAY, Milliseconds, Sums
 from monitor.past import Condition
@@ -141,5 +141,5 @@ def _rollups(site: int, chance: random.Random) -> Iterator[dict[str, Any]]:
                 "site": site,
                 "level": level.number,
                 "block": block,
-                "data": deflated(pack_rollups(block * steps, rollups)),
+                "data": pack_rollups(block * steps, rollups),
             }

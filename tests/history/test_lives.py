@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from monitor.history.rollup import LEVELS
 from monitor.model import Confirm, Reason, Status
 from monitor.past import Condition
 from tests.builders import down_result, error_result, site, up_result
@@ -289,6 +290,54 @@ def test_latency_comes_from_the_coarsest_rollup_that_fits(world):
     [day] = world.reader().latency("shop", begin, world.clock.time(), 86400)
     assert day.p50 == pytest.approx(0.030, rel=0.025)
     assert day.p99 == pytest.approx(0.0495, rel=0.025)
+
+
+def test_what_is_rolled_up_says_what_the_results_said(world):
+    """Hours and days that are over, the hour that is not, and a result that came late: all once."""
+    listed = site()
+    world.start(listed)
+    begin = world.clock.time()
+    for number in range(180):
+        if number != 90:
+            duration = 0.010 + 0.001 * number
+            world.enter(up_result(listed, time=world.clock.time(), duration=duration))
+        world.pass_time(610)
+    late = begin + 90 * 610
+    world.enter(up_result(listed, time=late, duration=0.100))
+    for _ in range(3):
+        world.pass_time(700)
+    with world.reader()._engine.connect() as connection:
+        rolled = {row[0] for row in connection.exec_driver_sql("SELECT level FROM rollups")}
+    assert rolled == {1, 2, 3}
+    now = world.clock.time()
+    for step in (60, 300, 900, 3600, 7200, 86400):
+        for since in (begin, math.floor(begin / DAY) * DAY):
+            points = world.reader().latency("shop", since, now, step)
+            assert sum(one.count for one in points) == 180
+            assert points[-1].max == pytest.approx(0.189)
+    exported = {
+        level: sum(one.up for _, one in world.reader().rollups("shop", level)) for level in LEVELS
+    }
+    assert set(exported.values()) == {180}
+    [noon] = [
+        one
+        for one in world.reader().latency("shop", late - late % 3600, now, 3600)
+        if one.begin == late - late % 3600
+    ]
+    assert noon.count == sum(0 <= begin + n * 610 - noon.begin < 3600 for n in range(180))
+
+
+def test_nothing_is_dropped_that_is_still_to_be_rolled_up(world):
+    """However short results are kept, hours and days are made of all of them."""
+    world.keep = replace(world.keep, raw=60.0, five_minutes=60.0)
+    listed = site()
+    world.start(listed)
+    begin = world.clock.time()
+    run(world, listed, 30 * 3600, interval=600)
+    world.clock.advance(1)
+    found = world.reader().latency("shop", begin - begin % DAY, world.clock.time(), DAY)
+    assert sum(one.count for one in found) == 30 * 6
+    assert len(world.reader().results("shop", begin, world.clock.time())) < 5 * 6
 
 
 def test_days_are_the_same_once_they_are_summed_up(world):

@@ -1,5 +1,7 @@
 """What is packed comes out again, and quantiles of merged counts are those of all values."""
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,6 @@ from monitor.history.rollup import (
     Outcome,
     Rollup,
     coarser,
-    deflated,
     pack_results,
     pack_rollups,
     roll_up,
@@ -42,13 +43,10 @@ def test_results_come_out_as_they_went_in(some):
 
 @given(results)
 def test_rollups_come_out_as_they_went_in(some):
-    """Counts, least, most and buckets survive packing, and deflating, which may be done twice."""
+    """Counts, least, most and buckets survive packing."""
     rollups = roll_up(some, FIVE_MINUTES.step)
     first = min(rollups, default=0)
-    packed = pack_rollups(first, rollups)
-    assert unpack_rollups(first, packed) == rollups
-    assert unpack_rollups(first, deflated(packed)) == rollups
-    assert deflated(deflated(packed)) == deflated(packed)
+    assert unpack_rollups(first, pack_rollups(first, rollups)) == rollups
 
 
 def test_many_durations_in_one_bucket_and_buckets_far_apart_are_counted():
@@ -117,10 +115,14 @@ def test_what_is_cut_off_is_no_result(data):
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x07\x01", b"\x00\x80", b"\x00\x00\x05\x00\x00\x01\x02\x03\x09", b"\x01damaged"],
-    ids=["unknown kind", "within a number", "within the buckets", "cannot be inflated"],
+    [
+        b"damaged",
+        zlib.compress(b"\x80", wbits=-12),
+        zlib.compress(b"\x00\x05\x00\x00\x01\x02\x03\x09", wbits=-12),
+    ],
+    ids=["cannot be inflated", "within a number", "within the buckets"],
 )
 def test_damaged_rollups_are_told(data):
-    """Likewise, in each of the two forms."""
+    """Likewise."""
     with pytest.raises(ValueError, match=r"packed (rollups|numbers)"):
         unpack_rollups(0, data)

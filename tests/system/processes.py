@@ -40,16 +40,25 @@ class Daemon:
     ``monitor run`` as a user starts it, in a folder of its own, with *arguments* in addition.
 
     Its data folder is a new one unless MONITOR_DATA names another.
+
+    Args:
+        python: The interpreter of another build's environment.
     """
 
     def __init__(
-        self, folder: Path, sites: str, *, arguments: Sequence[str] = (), **environ: str
+        self,
+        folder: Path,
+        sites: str,
+        *,
+        arguments: Sequence[str] = (),
+        python: str = sys.executable,
+        **environ: str,
     ) -> None:
         self.sites = folder / "sites.yaml"
         self.sites.write_text(sites)
         self.log = folder / "daemon.log"
         command: list[str | Path] = [
-            *(sys.executable, "-m", "monitor", "run", "--config", self.sites),
+            *(python, "-m", "monitor", "run", "--config", self.sites),
             *("--listen", "127.0.0.1:0"),
             *arguments,
         ]

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("run", sa.Integer, sa.ForeignKey("runs.id"), nullable=False),
         sa.Column("removed", sa.BigInteger),
         sa.Column("days_until", sa.Integer, nullable=False),
+        sa.Column("hours_until", sa.Integer, nullable=False),
         sqlite_autoincrement=True,
     )
     op.create_table(

@@ -1,0 +1,99 @@
+"""What the history costs a daemon, held against one of another build, or without a history."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+from monitor.model import Seconds
+from tests.bench.figures import BenchError, Figure, ratio
+from tests.bench.fleet import Fleet
+from tests.bench.lab import Lab
+from tests.bench.proc import cpu_time, memory, tree
+from tests.bench.scrape import Scrape
+from tests.system.processes import Daemon
+
+_MB = 1_000_000
+
+
+def cpu(lab: Lab) -> Iterator[Figure]:
+    """
+    Measure the processor time of both at the same moments, so that neighbours disturb both alike.
+
+    The window begins once results are packed as they are for hours.
+    """
+    rate = lab.effort.true_rate
+    fleet = Fleet(count=rate * lab.effort.interval, url=lab.url, interval=lab.effort.interval)
+    with lab.daemon(fleet) as ours, lab.peer(fleet) as peer:
+        lab.until_all_checked(ours, fleet)
+        lab.until_all_checked(peer, fleet)
+        time.sleep(lab.effort.remembered)
+        mine, others = [], []
+        for _ in range(lab.effort.rounds):
+            before = [_used(ours), _used(peer)]
+            time.sleep(lab.effort.window)
+            checks = rate * lab.effort.window
+            mine.append((_used(ours) - before[0]) / checks)
+            others.append((_used(peer) - before[1]) / checks)
+        for daemon in (ours, peer):
+            skipped = Scrape(daemon.url).total("monitor_checks_skipped_total")
+            if skipped:
+                raise BenchError(f"{skipped:.0f} checks were not made")
+        _require_history(ours)
+    yield ratio(f"{rate}/s", mine, others, "without" if lab.effort.peer is None else "peer")
+
+
+def resident(lab: Lab) -> Iterator[Figure]:
+    """Measure what both hold once every site was checked."""
+    for count in (1_000, lab.effort.sites):
+        fleet = Fleet(
+            count=count,
+            url=lab.url,
+            interval=max(lab.effort.interval, count // lab.effort.true_rate),
+        )
+        held = []
+        for start in (lab.daemon, lab.peer):
+            with start(fleet) as daemon:
+                lab.until_all_checked(daemon, fleet)
+                held.append(memory(tree(daemon.process.pid)).size / _MB)
+        yield Figure(
+            name=f"{count:,} sites",
+            value=held[0] - held[1],
+            unit="MB",
+            detail=f"{held[0]:.1f} MB instead of {held[1]:.1f}",
+        )
+
+
+def starts(lab: Lab) -> Iterator[Figure]:
+    """Measure starts with many sites whose states are read back, until they are ready."""
+    fleet = Fleet(count=lab.effort.sites, url=lab.url, interval=lab.effort.many_interval)
+    data = str(lab.new_folder())
+    with lab.daemon(fleet, data=data) as daemon:
+        lab.until_all_checked(daemon, fleet)
+        daemon.stop()
+    mine, others = [], []
+    for _ in range(lab.effort.rounds):
+        mine.append(_took(lambda: lab.daemon(fleet, data=data)))
+        others.append(_took(lambda: lab.peer(fleet)))
+    added = [one - other for one, other in zip(mine, others, strict=True)]
+    yield Figure(
+        name=f"{fleet.count:,} sites",
+        value=1000 * sorted(added)[len(added) // 2],
+        unit="ms",
+        detail=f"{min(mine):.2f} to {max(mine):.2f} s, peer {min(others):.2f} to {max(others):.2f}",
+        samples={"ours_seconds": mine, "peer_seconds": others},
+    )
+
+
+def _took(start: Callable[[], AbstractContextManager[Daemon]]) -> Seconds:
+    began = time.monotonic()
+    with start():
+        return time.monotonic() - began
+
+
+def _used(daemon: Daemon) -> Seconds:
+    return cpu_time(tree(daemon.process.pid))
+
+
+def _require_history(daemon: Daemon) -> None:
+    if not Scrape(daemon.url).total("monitor_history_rows_written_total"):
+        raise BenchError("nothing was written")
