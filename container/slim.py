@@ -1,6 +1,9 @@
 """
 Make an image of an environment: what the program never loads goes, what it loads is compiled.
 
+Sources of large packages that are compiled are emptied: only a traceback would read them, and it
+still has each file, line and function. Their files stay, because Python looks for them.
+
 Run by the Dockerfile with the environment's own Python, and the names of distributions that were
 needed to get here. Byte code is written for every module that the program and its commands load,
 those of the standard library too, of which Python's images have none, into the folder that
@@ -41,6 +44,8 @@ PARTS = (
     # Of SQLAlchemy we use two dialects and no classes of objects, of Alembic the commands
     *("sqlalchemy/dialects/mssql", "sqlalchemy/dialects/mysql", "sqlalchemy/dialects/oracle"),
     *("sqlalchemy/testing", "alembic/templates", "alembic/testing"),
+    # Of apprise we send in English, without pictures
+    *("apprise/i18n/*/", "apprise/assets"),
     # For tests, type checkers and pip
     *("certifi/tests", "**/*.pyi", "*.dist-info/RECORD", "**/__pycache__"),
 )
@@ -55,6 +60,12 @@ ASIDE = (
     "grpc",
 )
 """Modules that the program loads at a moment of their own, where they are installed."""
+
+PLUGINS = ("apprise.plugins",)
+"""Packages whose modules are all loaded at once, where they are installed."""
+
+EMPTIED = frozenset({"alembic", "apprise", "dns", "oauthlib", "psycopg", "rich", "sqlalchemy"})
+"""Packages that never read their own sources, as anyio does, and have more than half a megabyte."""
 
 _UNCHECKED = 0b01
 """Of PEP 552: the byte code is not compared with its source, whose time copying may change."""
@@ -85,6 +96,11 @@ def load() -> None:
     for name in ASIDE:
         if find_spec(name.partition(".")[0]):
             importlib.import_module(name)
+    for name in PLUGINS:
+        if find_spec(name.partition(".")[0]):
+            package = importlib.import_module(name)
+            for module in pkgutil.iter_modules(package.__path__, f"{name}."):
+                importlib.import_module(module.name)
 
 
 def sources() -> Iterator[tuple[str, Path]]:
@@ -126,5 +142,8 @@ if __name__ == "__main__":
     prune(Path(sysconfig.get_path("purelib")), sys.argv[1:])
     load()
     for module, source in sources():
+        package = module.partition(".")[0]
         # The help texts of our commands are docstrings
-        compile_file(source, documented=module.startswith("monitor"))
+        compile_file(source, documented=package == "monitor")
+        if package in EMPTIED:
+            source.write_bytes(b"")
