@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.bench import cost, load, outage, pages, remembering, size, truth
+from tests.bench import calls, cost, load, outage, pages, remembering, size, truth
 from tests.bench.blackbox import PROGRAM as BLACKBOX
 from tests.bench.figures import Figure, Goal
 from tests.bench.lab import Lab
@@ -146,5 +146,11 @@ ROWS = (
             "uptime of 5,000 sites over 365 d": Goal("under", 250),
         },
         measure=pages.cold,
+    ),
+    Row(
+        name="calls",
+        what="calls of jobs that report themselves, a connection each; every one becomes a check",
+        goals={"CPU a call": Goal("at most", 1)},
+        measure=calls.taken_in,
     ),
 )
