@@ -76,9 +76,10 @@ def test_ours_is_good(name, block, tmp_path, monkeypatch):
 def imported(text: str, folder: Path) -> dict[str, Any]:
     path = folder / "blackbox.yml"
     path.write_text(text)
-    done = CliRunner().invoke(cli, ["import", "blackbox", str(path)])
+    secrets = str(folder / "secrets.env")
+    done = CliRunner().invoke(cli, ["import", "blackbox", str(path), "--secrets", secrets])
     assert done.exit_code == 0, done.output
-    made: dict[str, Any] = yaml.safe_load(done.output)
+    made: dict[str, Any] = yaml.safe_load(done.stdout)
     return made
 
 

@@ -1,1 +1,1 @@
-"""Other programs' configurations as text in our form, with a report of what it cannot say."""
+"""Other programs' configurations as text in our form, and what became of each field."""

@@ -1,7 +1,6 @@
 """blackbox_exporter's module files as YAML of ours: text, and what the configuration says of it."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +11,25 @@ from monitor.config.blackbox.reader import BlackboxReader
 from monitor.config.forms import Gathered, data_of
 from monitor.config.keys import Tables
 from monitor.config.modules import ModuleReader
-from monitor.config.nodes import MappingNode, Node, SequenceNode
+from monitor.config.nodes import MappingNode, Node, Scalar, SequenceNode
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import Decoder, Forms
 from monitor.config.sites import SiteReader
-from monitor.errors import ConfigError, Problem
+from monitor.errors import ConfigError
+from monitor.importers.draft import Fate, Row, Secrets, written
+from monitor.importers.imported import Imported
+from monitor.importers.writing import Dumper
+from monitor.secrecy import HIDDEN, is_sensitive_header
 
+_SECRET_KEYS = ("password", "bearer_token", "client_secret")
+_URLS = ("proxy", "token_url", "url")
 _WIDTH = 100_000
 """No line is broken, so that each can be indented."""
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes texts with line ends in quotes that have escapes for them."""
-
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        plain = "\n" not in text
-        return self.represent_scalar("tag:yaml.org,2002:str", text, None if plain else '"')
-
-
-_Dumper.add_representer(str, _Dumper.represent_text)
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """
-    The modules of a file as YAML of ours.
-
-    Attributes:
-        text: With a comment on each key that has no equivalent.
-        problems: What loading the text would report, at the places of the original file.
-    """
-
-    text: str
-    problems: tuple[Problem, ...]
-
-
 def imported(path: Path, tables: Tables) -> Imported:
     """
-    Return the modules of a file, written as ours.
+    Return the modules of a file, written as ours; what loading them would report is in it.
 
     Raises:
         ConfigError: The file has problems, or holds no module that could be written.
@@ -73,10 +53,24 @@ def imported(path: Path, tables: Tables) -> Imported:
         if one.node:
             with problems.told_as(one.origins):
                 modules.read(one.name, one.node, ("modules", one.name))
-    return Imported(_written(path.name, translations), problems.all())
+    secrets = Secrets()
+    return Imported(
+        text=_written(path.name, translations, secrets),
+        rows=tuple(row for one in translations for row in _rows(one)),
+        secrets=secrets.values,
+        problems=problems.all(),
+    )
 
 
-def _written(name: str, translations: Iterable[Translation]) -> str:
+def _rows(one: Translation) -> Iterator[Row]:
+    """Yield what became of each key of a module; a key that means the same has none of ours."""
+    for ours, theirs in one.origins.items():
+        yield Row(one.name, _shown(theirs[2:]), Fate.CARRIED, _shown(ours[2:]))
+    for remark in one.remarks:
+        yield Row(one.name, _shown(remark.path[2:]), Fate.DROPPED, why=remark.text)
+
+
+def _written(name: str, translations: Iterable[Translation], secrets: Secrets) -> str:
     lines = [f"# From {name} of blackbox_exporter.", "modules:"]
     for one in translations:
         lines.append("")
@@ -85,8 +79,8 @@ def _written(name: str, translations: Iterable[Translation]) -> str:
             lines.append(f"  # {one.name} is left out.")
             continue
         text = yaml.dump(
-            {one.name: _writable(one.node)},
-            Dumper=_Dumper,
+            {one.name: _writable(one.node, secrets, (one.name,))},
+            Dumper=Dumper,
             sort_keys=False,
             allow_unicode=True,
             width=_WIDTH,
@@ -99,14 +93,31 @@ def _shown(path: KeyPath) -> str:
     return ".".join(map(str, path))
 
 
-def _writable(node: Node) -> Any:
+def _writable(node: Node, secrets: Secrets, path: tuple[str, ...]) -> Any:
     """Return the node as plain data that means the same where dollars are special."""
     if isinstance(node, MappingNode):
-        return {key: _writable(entry.value) for key, entry in node.entries.items()}
+        return {
+            key: _writable(entry.value, secrets, (*path, key))
+            for key, entry in node.entries.items()
+        }
     if isinstance(node, SequenceNode):
-        return [_writable(item) for item in node.items]
+        return [_writable(item, secrets, path) for item in node.items]
     done = node.substitution
     if done and done.written.startswith("${file:"):
         return done.written
     value = data_of(node, Gathered())
-    return str(value).replace("$", "$$") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if _is_secret(node, path):
+        value = secrets.hide(value, path[0], path[-1])
+    elif path[-1] in _URLS:
+        value = secrets.in_url(value, path[0])
+    return written(value)
+
+
+def _is_secret(node: Scalar, path: tuple[str, ...]) -> bool:
+    if node.substitution is not None and node.substitution.written == HIDDEN:
+        return bool(node.text)
+    if path[-2:-1] == ("headers",):
+        return is_sensitive_header(path[-1])
+    return path[-1] in _SECRET_KEYS and bool(node.text)

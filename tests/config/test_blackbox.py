@@ -522,17 +522,18 @@ def test_an_imported_module_means_the_same(modules, written):
     done = imported(modules.folder / "blackbox.yml", TABLES)
     assert not done.problems
     ours.write_text(done.text)
-    assert equal(load(ours, TABLES, {}).modules["m"], theirs)
+    assert equal(load(ours, TABLES, done.secrets).modules["m"], theirs)
 
 
 def test_an_import_with_secrets_and_files(secretive, modules):
-    """Secrets are written out, for they are needed; files stay files."""
-    text = imported(modules.folder / "blackbox.yml", TABLES).text
-    assert "geheim-1" in text
-    assert "geheim-3" not in text
+    """Secrets become variables, which are written apart; files stay files."""
+    done = imported(modules.folder / "blackbox.yml", TABLES)
+    assert "geheim" not in done.text + done.report("blackbox.yml")
+    assert "geheim-1" in done.environment()
+    assert "geheim-3" not in done.environment()
     ours = modules.folder / "ours.yaml"
-    ours.write_text(text)
-    loaded = load(ours, TABLES, {})
+    ours.write_text(done.text)
+    loaded = load(ours, TABLES, done.secrets)
     assert all(equal(loaded.modules[name], secretive.modules[name]) for name in ("m", "n"))
 
 

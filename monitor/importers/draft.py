@@ -1,0 +1,265 @@
+"""
+A list of sites while it is being imported, with what became of each field of the original.
+
+Values are kept as they mean something. A secret and a variable of the environment are references:
+short marks inside a text, which are written as ``${NAME}``.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from monitor.secrecy import is_sensitive_header
+
+_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
+"""Characters that Unicode sets aside for such marks; no text that is exchanged holds them."""
+_REFERENCE = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
+_SPECIAL_DOLLAR = re.compile(rf"\$(?=[${{{_OPEN}])")
+"""One that would begin a reference, or be taken for an escaped one."""
+_SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey|Digest) +")
+_USERINFO = re.compile(r"^([a-zA-Z][\w+.-]*://)([^/?#\s]*)@")
+_PARAMETER = re.compile(r"([?&])([^=&#\s]+)=([^&#\s]+)")
+
+
+class Fate(StrEnum):
+    """What became of a field."""
+
+    CARRIED = "carried"
+    CHANGED = "changed"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """
+    One line of the report.
+
+    Attributes:
+        item: What the field belongs to, as the other program calls it: an endpoint, a monitor, a
+            module; empty for the whole.
+        field: As the other program calls it.
+        ours: Where it stands now.
+        why: What is different, or why it could not be carried.
+    """
+
+    item: str
+    field: str
+    fate: Fate
+    ours: str = ""
+    why: str = ""
+
+
+def reference(name: str) -> str:
+    """Return what stands for a variable of the environment inside a text."""
+    return f"{_OPEN}{name}{_CLOSE}"
+
+
+def has_reference(text: str) -> bool:
+    return _OPEN in text
+
+
+def references(text: str) -> list[str]:
+    """Return the names of the variables in a text."""
+    return _REFERENCE.findall(text)
+
+
+def resolved(text: str, environ: Mapping[str, str]) -> str:
+    """Return the text with the values of its variables; empty where there is none."""
+    return _REFERENCE.sub(lambda found: environ.get(found[1], ""), text)
+
+
+def written(text: str) -> str:
+    """Return the text as it stands in a file of ours."""
+    return _REFERENCE.sub(lambda found: f"${{{found[1]}}}", _SPECIAL_DOLLAR.sub("$$", text))
+
+
+def between_references(text: str) -> Iterator[tuple[str, bool]]:
+    """Yield the parts of a text; the second value tells whether a part is a reference."""
+    end = 0
+    for found in _REFERENCE.finditer(text):
+        if found.start() > end:
+            yield text[end : found.start()], False
+        yield found[0], True
+        end = found.end()
+    if end < len(text):
+        yield text[end:], False
+
+
+class Secrets:
+    """
+    Secrets that were found, by the name of the variable that will hold each.
+
+    Attributes:
+        values: Name → value.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Give no secret one of these names: they are variables of the environment already."""
+        self._taken.update(names)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget the others: they belong to what was left out."""
+        self.values = {name: value for name, value in self.values.items() if name in names}
+
+    def hide(self, value: str, *hints: str) -> str:
+        """
+        Return the text with everything secret replaced by references.
+
+        What is a reference already stays one. A value that was met before keeps its name.
+        """
+        parts = []
+        for part, is_reference in between_references(value):
+            if is_reference or not part.strip():
+                parts.append(part)
+                continue
+            scheme = _SCHEME.match(part)
+            start = scheme.end() if scheme else 0
+            parts.append(part[:start])
+            if part[start:]:
+                parts.append(reference(self._name(part[start:], hints)))
+        return "".join(parts)
+
+    def in_url(self, url: str, *hints: str) -> str:
+        """Return a URL with its password, and parameters whose names say so, as references."""
+        if found := _USERINFO.match(url):
+            user, colon, password = found[2].partition(":")
+            hidden = self.hide(password, *hints, "password") if password else ""
+            url = f"{found[1]}{user}{colon}{hidden}@{url[found.end() :]}"
+
+        def parameter(match: re.Match[str]) -> str:
+            mark, name, value = match.groups()
+            if is_sensitive_header(name):
+                value = self.hide(value, *hints, name)
+            return f"{mark}{name}={value}"
+
+        return _PARAMETER.sub(parameter, url)
+
+    def _name(self, value: str, hints: tuple[str, ...]) -> str:
+        for name, known in self.values.items():
+            if known == value:
+                return name
+        base = re.sub(r"[^A-Za-z0-9]+", "_", "_".join(hints)).strip("_").upper() or "SECRET"
+        if base[0].isdigit():
+            base = f"_{base}"
+        name, number = base, 2
+        while name in self.values or name in self._taken:
+            name, number = f"{base}_{number}", number + 1
+        self.values[name] = value
+        return name
+
+
+def _bare(hint: str) -> str:
+    return hint.rpartition(".")[2]
+
+
+@dataclass(slots=True)
+class SiteDraft:
+    """
+    One site.
+
+    Attributes:
+        item: What the other program calls it.
+        keys: In our form.
+        left_out: Why there is no such site in the list; None where there is.
+        remarks: Comments above it.
+    """
+
+    parent: "ListDraft"
+    item: str
+    keys: dict[str, Any] = field(default_factory=dict)
+    left_out: str | None = None
+    remarks: list[str] = field(default_factory=list)
+
+    def put(self, where: str, value: Any) -> None:
+        """Write a value below a key of ours such as ``http.method``."""
+        *sections, last = where.split(".")
+        at = self.keys
+        for section in sections:
+            at = at.setdefault(section, {})
+        at[last] = value
+
+    def carry(self, theirs: str, where: str, value: Any) -> None:
+        self.put(where, value)
+        self.carried(theirs, where)
+
+    def carried(self, theirs: str, ours: str = "", why: str = "") -> None:
+        """Note a field that means the same here, or that needs no key."""
+        self.parent.note(Row(self.item, theirs, Fate.CARRIED, ours, why))
+
+    def changed(self, theirs: str, ours: str, why: str) -> None:
+        self.parent.note(Row(self.item, theirs, Fate.CHANGED, ours, why))
+
+    def dropped(self, theirs: str, why: str, *, quiet: bool = False) -> None:
+        """Note a field that cannot be carried; a comment says so, unless it is told elsewhere."""
+        self.parent.note(Row(self.item, theirs, Fate.DROPPED, "", why))
+        if not quiet:
+            self.remarks.append(f"{theirs}: {why}")
+
+    def leave_out(self, theirs: str, why: str) -> None:
+        """Have no such site, and say why."""
+        self.parent.note(Row(self.item, theirs, Fate.DROPPED, "", why))
+        if self.left_out is None:
+            self.left_out = why
+
+    def hide(self, value: str, *hints: str) -> str:
+        """Return the text with its secret as a reference that is named after the site."""
+        return self.parent.secrets.hide(value, self.item, *map(_bare, hints))
+
+    def safe_url(self, url: str) -> str:
+        """Return a URL without what is secret in it, as Secrets.in_url() does."""
+        return self.parent.secrets.in_url(url, self.item)
+
+
+@dataclass(slots=True)
+class ListDraft:
+    """
+    A whole list.
+
+    Attributes:
+        source: Where it comes from, for messages.
+        title: The same as the first comment.
+        top: Keys beside ``sites``, such as ``connectivity``.
+        always: Values that hold for all sites, to be written into ``defaults``.
+        rows: What became of each field.
+        remarks: Comments at the top.
+    """
+
+    source: str
+    title: str
+    top: dict[str, Any] = field(default_factory=dict)
+    always: dict[str, Any] = field(default_factory=dict)
+    sites: list[SiteDraft] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    secrets: Secrets = field(default_factory=Secrets)
+
+    def site(self, item: str) -> SiteDraft:
+        draft = SiteDraft(self, item)
+        self.sites.append(draft)
+        return draft
+
+    def note(self, row: Row) -> None:
+        item, field, why = map(written, (row.item, row.field, row.why))
+        self.rows.append(Row(item, field, row.fate, row.ours, why))
+
+    def carried(self, theirs: str, ours: str = "", why: str = "") -> None:
+        self.note(Row("", theirs, Fate.CARRIED, ours, why))
+
+    def changed(self, theirs: str, ours: str, why: str) -> None:
+        self.note(Row("", theirs, Fate.CHANGED, ours, why))
+
+    def dropped(self, theirs: str, why: str, *, quiet: bool = False) -> None:
+        self.note(Row("", theirs, Fate.DROPPED, "", why))
+        if not quiet:
+            self.remarks.append(f"{theirs}: {why}")
+
+    @property
+    def kept(self) -> list[SiteDraft]:
+        """The sites that stand in the list."""
+        return [one for one in self.sites if one.left_out is None]

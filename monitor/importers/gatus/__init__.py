@@ -1,0 +1,1 @@
+"""Gatus 5.36: its files as a list of ours."""

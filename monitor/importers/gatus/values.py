@@ -1,0 +1,152 @@
+"""Values as Go reads them: durations, booleans, whole numbers, shell globs; and fields by name."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from monitor.options import show_duration
+from monitor.units import Seconds
+
+_UNITS: Mapping[str, Seconds] = {
+    "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0,
+}  # fmt: skip
+_DAY: Seconds = 86400.0
+_WEEK = 7 * _DAY
+_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION = re.compile(rf"[-+]?(?:0|(?:{_PART.pattern})+)")
+_YES = frozenset({"y", "yes", "on", "true"})
+_INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)")
+_MOST = 2**63
+
+
+def parse_duration(text: str) -> Seconds | None:
+    """Return the seconds of a Go duration such as ``1h30m``; None where it is none."""
+    if not _DURATION.fullmatch(text):
+        return None
+    total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    return -total if text.startswith("-") else total
+
+
+def show(seconds: Seconds) -> str:
+    """Return a duration as our files have it."""
+    whole = round(seconds, 3)
+    if whole >= 1 and whole % 1:
+        return f"{round(whole * 1000)}ms"
+    return f"{whole / _DAY:g}d" if whole and whole % _WEEK == 0 else show_duration(whole)
+
+
+def parse_bool(value: Any) -> bool:
+    return str(value).strip().lower() in _YES
+
+
+def parse_int(text: str) -> int | None:
+    """Return a whole number as strconv.ParseInt reads it with base 0; None where it is none."""
+    if not _INTEGER.fullmatch(text):
+        return None
+    sign = -1 if text.startswith("-") else 1
+    digits = text.lstrip("+-")
+    octal = len(digits) > 1 and digits[0] == "0" and digits[1] not in "xXbBoO"
+    number = sign * (int(digits, 8) if octal else int(digits, 0))
+    return number if -_MOST <= number < _MOST else None
+
+
+def glob_pattern(glob: str) -> str:
+    """Return the RE2 pattern of a shell glob, without anchors."""
+    out, at = [], 0
+    while at < len(glob):
+        char = glob[at]
+        at += 1
+        if char == "*":
+            out.append(".*")
+        elif char == "?":
+            out.append(".")
+        elif char == "\\" and at < len(glob):
+            out.append(quoted(glob[at]))
+            at += 1
+        elif char == "[" and (end := glob.find("]", at + 1)) > 0:
+            out.append(f"[{glob[at:end]}]")
+            at = end + 1
+        else:
+            out.append(quoted(char))
+    return re.sub(r"(?:\.\*){2,}", ".*", "".join(out))
+
+
+def quoted(text: str) -> str:
+    """Return the text as a pattern that matches it; only what is special is escaped."""
+    return re.sub(r"([\\.+*?()\[\]{}|^$])", r"\\\1", text)
+
+
+class Fields:
+    """
+    The fields of a mapping, each taken once, so that what nobody took can be told.
+
+    Args:
+        path: Where the mapping stands, as in ``client.tls``.
+    """
+
+    def __init__(self, value: Any, path: str = "") -> None:
+        self._left = dict(value) if isinstance(value, Mapping) else {}
+        self.path = path
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._left
+
+    def take(self, key: str, default: Any = None) -> Any:
+        """Return a field; *default* where it is missing or null."""
+        value = self._left.pop(key, None)
+        return default if value is None else value
+
+    def text(self, key: str) -> str:
+        value = self.take(key)
+        return value if isinstance(value, str) else ""
+
+    def texts(self, key: str) -> list[str]:
+        value = self.take(key)
+        return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+    def flag(self, key: str) -> bool | None:
+        value = self.take(key)
+        return None if value is None else parse_bool(value)
+
+    def mapping(self, key: str) -> "Fields | None":
+        """Return a field that is a mapping; None where it is missing."""
+        value = self.take(key)
+        return Fields(value, self.name(key)) if isinstance(value, Mapping) else None
+
+    def mappings(self, key: str, *, apart: bool = False) -> list["Fields"]:
+        """
+        Return a field that is a list of mappings.
+
+        Args:
+            apart: Whether each is an item of its own, whose fields have no path above them.
+        """
+        value = self.take(key)
+        some = value if isinstance(value, list) else []
+        return [
+            Fields(one, "" if apart else f"{self.name(key)}[{number}]")
+            for number, one in enumerate(some)
+            if isinstance(one, Mapping)
+        ]
+
+    def name(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+    def names(self) -> list[str]:
+        """Return the names of the fields that nobody took."""
+        return [self.name(key) for key in self._left]
+
+    def peek(self, key: str) -> str:
+        """Return a text without taking it."""
+        value = self._left.get(key)
+        return value if isinstance(value, str) else ""
+
+    def left(self) -> dict[str, Any]:
+        """Return the fields that nobody took, and leave none."""
+        left, self._left = self._left, {}
+        return left
+
+    def rest(self) -> Iterator[str]:
+        """Take whatever is left, and yield its names."""
+        for key in list(self._left):
+            del self._left[key]
+            yield self.name(key)
