@@ -43,7 +43,7 @@ PARTS = (
     *("lxml/sax.*", "lxml/builder.*", "lxml/*.px[di]", "lxml/*.pyx", "cffi"),
     # Of SQLAlchemy we use two dialects and no classes of objects, of Alembic the commands
     *("sqlalchemy/dialects/mssql", "sqlalchemy/dialects/mysql", "sqlalchemy/dialects/oracle"),
-    *("sqlalchemy/testing", "alembic/templates", "alembic/testing"),
+    *("sqlalchemy/orm", "sqlalchemy/testing", "alembic/templates", "alembic/testing"),
     # Of apprise we send in English, without pictures
     *("apprise/i18n/*/", "apprise/assets"),
     # For tests, type checkers and pip
@@ -64,8 +64,11 @@ ASIDE = (
 PLUGINS = ("apprise.plugins",)
 """Packages whose modules are all loaded at once, where they are installed."""
 
-EMPTIED = frozenset({"alembic", "apprise", "dns", "oauthlib", "psycopg", "rich", "sqlalchemy"})
-"""Packages that never read their own sources, as anyio does, and have more than half a megabyte."""
+EMPTIED = (
+    *("alembic", "apprise", "click", "dns", "idna", "jinja2", "oauthlib"),
+    *("psycopg", "rich", "sqlalchemy"),
+)
+"""Large packages, all of which never read their own sources, as anyio does."""
 
 _UNCHECKED = 0b01
 """Of PEP 552: the byte code is not compared with its source, whose time copying may change."""
