@@ -8,6 +8,7 @@ import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
@@ -25,7 +26,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from monitor.history import schema
 from monitor.history.days import BLOCK, pack_days, total, unpack_days
@@ -715,8 +715,9 @@ def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, An
 
 @cache
 def _upsert_of(table: Table, dialect: str) -> Executable:
-    # Made once, as are all statements of every second: that takes longer than to execute them
-    statement = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    # Made once, as are all statements of every second: that takes longer than to execute them.
+    # Loaded by name, since PostgreSQL's dialect takes 3 MB
+    statement = import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
     keys = [column.name for column in table.primary_key]
     made: Executable = statement.on_conflict_do_update(
         index_elements=keys,

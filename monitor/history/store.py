@@ -36,6 +36,12 @@ _PATIENCE: Seconds = 30.0
 """How long one waits for another's lock: a vacuum, another command."""
 _CONNECT: Seconds = 5.0
 _READ_REVISION = text("SELECT version_num FROM alembic_version")
+# As Alembic makes it
+_CREATE_REVISION = text(
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL,"
+    " CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+_WRITE_REVISION = text("INSERT INTO alembic_version (version_num) VALUES (:revision)")
 _MIGRATION_LOCK = 0x6D6F6E69
 """PostgreSQL's advisory lock under which one daemon migrates while others wait."""
 
@@ -127,7 +133,8 @@ def migrate(connection: Connection) -> None:
     """
     Bring the tables up to date, in the transaction that the connection is in.
 
-    Alembic is loaded only where there is something to do: it takes 12 MB.
+    A new store gets its tables as they are today. Alembic brings older ones up to date, and is
+    loaded for that alone: it takes 12 MB.
 
     Raises:
         HistoryError: They were made by a newer version of this program, or are not ours.
@@ -142,8 +149,18 @@ def migrate(connection: Connection) -> None:
             f"{connection.engine.url.database} holds other tables of the same names; give the "
             "history a database of its own"
         )
-    if revision is not None and revision > REVISION:
+    if revision is None:
+        metadata.create_all(connection)
+        connection.execute(_CREATE_REVISION)
+        connection.execute(_WRITE_REVISION, {"revision": REVISION})
+    elif revision > REVISION:
         raise newer(connection, revision)
+    else:
+        upgrade(connection)
+
+
+def upgrade(connection: Connection) -> None:
+    """Take every step of migrations/ that the tables lack."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic.config import Config  # noqa: PLC0415  see above
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415  see above
