@@ -17,7 +17,6 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
-    case,
     delete,
     func,
     insert,
@@ -179,20 +178,30 @@ def take_sites(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Non
 
 def close_spans(connection: Connection, ids: Sequence[int]) -> None:
     """End what lasts of sites at the moment when their daemon was seen last."""
-    last_seen = (
-        select(schema.runs.c.last_seen)
-        .join(schema.sites, schema.sites.c.run == schema.runs.c.id)
-        .where(schema.sites.c.id == schema.spans.c.site)
-        .scalar_subquery()
+    if not ids:
+        return
+    spans, wanted = schema.spans, set(ids)
+    lasting = connection.execute(
+        select(spans.c.site, spans.c.track, spans.c.begin, schema.runs.c.last_seen)
+        .join(schema.sites, schema.sites.c.id == spans.c.site)
+        .join(schema.runs, schema.runs.c.id == schema.sites.c.run)
+        .where(spans.c.condition.in_([str(one) for one in Condition]), spans.c.end.is_(None))
     )
-    for part in in_parts(ids):
-        lasting = (schema.spans.c.site.in_(part), schema.spans.c.end.is_(None))
+    rows = [
+        {"of": site, "on": track, "at": begin, "until": max(begin, last_seen)}
+        for site, track, begin, last_seen in lasting
+        if site in wanted
+    ]
+    if rows:
         connection.execute(
-            update(schema.spans)
-            .where(*lasting)
-            .values(
-                end=case((last_seen > schema.spans.c.begin, last_seen), else_=schema.spans.c.begin)
+            update(spans)
+            .where(
+                spans.c.site == bindparam("of"),
+                spans.c.track == bindparam("on"),
+                spans.c.begin == bindparam("at"),
             )
+            .values(end=bindparam("until")),
+            rows,
         )
 
 

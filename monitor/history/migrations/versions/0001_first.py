@@ -76,8 +76,6 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("spans_by_condition", "spans", ["condition", "end"])
-    lasting = sa.text('"end" IS NULL')
-    op.create_index("spans_open", "spans", ["site"], postgresql_where=lasting, sqlite_where=lasting)
     op.create_table(
         "journal",
         sa.Column("seq", _number, primary_key=True),
