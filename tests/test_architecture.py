@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "monitor").rglob("*.py"))
 GROUND = {
     "accept",
+    "discovered",
     "model",
     "past",
     "protocols",
@@ -32,9 +33,19 @@ GROUND = {
     "outbound",
     "notify",
 }
-PACKAGES = {"config", "probes", "analysis", "engine", "metrics", "web", "history", "messages"}
+PACKAGES = {
+    "config",
+    "probes",
+    "analysis",
+    "engine",
+    "metrics",
+    "web",
+    "history",
+    "messages",
+    "sources",
+}
 HOMES = {
-    "requests": ("monitor/probes/",),
+    "requests": ("monitor/probes/", "monitor/sources/"),
     "pycurl": ("monitor/probes/",),
     "brotli": ("monitor/probes/coding.py",),
     "dns": ("monitor/probes/",),
@@ -44,10 +55,10 @@ HOMES = {
     "yaml": ("monitor/config/", "monitor/importers/"),
     "idna": ("monitor/config/",),
     "pydantic_core": ("monitor/config/",),
-    "watchfiles": ("monitor/config/",),
+    "watchfiles": ("monitor/config/", "monitor/sources/file.py"),
     "cryptography": ("monitor/analysis/",),
     "cel": ("monitor/analysis/",),
-    "lxml": ("monitor/analysis/",),
+    "lxml": ("monitor/analysis/", "monitor/sources/sitemap.py"),
     "cssselect": ("monitor/analysis/",),
     "prometheus_client": ("monitor/metrics/",),
     "starlette": ("monitor/web/",),
@@ -198,6 +209,19 @@ def test_a_light_command_loads_nothing_of_the_daemon(command):
         env={**os.environ, "MONITOR_LISTEN": "127.0.0.1:1"},
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_daemon_without_sources_loads_none_of_them():
+    """Only the table of the kinds, which the list and its schema are read by."""
+    script = (
+        "import sys, monitor.app.daemon\n"
+        "print(sorted(name for name in sys.modules if name.startswith('monitor.sources.')"
+        " or name == 'monitor.app.discovery'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "['monitor.sources.options']"
 
 
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitor.analysis.expression import VARIABLES
 from monitor.app.daemon import TABLES
 from monitor.cli import cli
-from monitor.config.keys import SiteKeys
+from monitor.config.keys import SiteKeys, SourceKeys
 from monitor.config.settings import Settings
 from monitor.metrics.families import FAMILIES
 from monitor.metrics.internal import Internal
@@ -43,6 +43,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield "variables", _variables()
     yield "readings", _readings()
     yield "settings", _options(Settings, "")
+    yield "sources", _sources()
     yield "metrics", _metrics()
     yield "daemon", _daemon()
     yield "commands", "\n\n".join(_commands(cli, "monitor"))
@@ -86,7 +87,10 @@ def _shown(value: Any, hint: Any) -> str:
         return str(value).lower()
     if hint == Period:
         return "forever" if value == inf else show_duration(value)
-    if (isinstance(value, float) and "parse_duration" in repr(hint)) or "_at_least" in repr(hint):
+    parsers = repr(hint)
+    if (isinstance(value, float) and "parse_duration" in parsers) or any(
+        name in parsers for name in ("_at_least", "_refresh")
+    ):
         return show_duration(value)
     if hint == Size:
         return f"{value // 1024**2}MiB" if value >= 1024**2 else f"{value}B"
@@ -128,6 +132,15 @@ def _readings() -> str:
     return "\n".join(rows)
 
 
+def _sources() -> str:
+    rows = ["| key | default | meaning |", "| --- | --- | --- |", *_rows(SourceKeys, "")]
+    rows.append("| `defaults` |  | Any key of a site; over the defaults of the file. |")
+    for kind, one in TABLES.sources.items():
+        rows.append(f"| `{kind}` |  | {one.doc} |")
+        rows += _rows(one.options, f"{kind}.")
+    return "\n".join(rows)
+
+
 def _metrics() -> str:
     rows = ["| series | type | labels | meaning |", "| --- | --- | --- | --- |"]
     rows += [
@@ -139,7 +152,9 @@ def _metrics() -> str:
 
 
 def _daemon() -> str:
-    text = Internal(version="1", libcurl="8").exposition(openmetrics=False).decode()
+    internal = Internal(version="1", libcurl="8")
+    internal.discovery_read("NAME", 0, 0)  # a series without samples shows no labels
+    text = internal.exposition(openmetrics=False).decode()
     rows = ["| series | type | labels | meaning |", "| --- | --- | --- | --- |"]
     for family in text_string_to_metric_families(text):
         if family.name.startswith("monitor_"):

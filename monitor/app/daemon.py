@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
@@ -27,7 +28,14 @@ from monitor.analysis.judge import judge_batch
 from monitor.analysis.readings import READINGS
 from monitor.app.memory import Memory, Oblivion
 from monitor.app.on_demand import LiveProbes
-from monitor.app.reloader import Reloader, ReloadRequested, Requests, bucket_bounds
+from monitor.app.reloader import (
+    DISCOVERY,
+    Finder,
+    Reloader,
+    ReloadRequested,
+    Requests,
+    bucket_bounds,
+)
 from monitor.app.reporting import Reporters, recalled
 from monitor.app.sharding import WHOLE, Shard, owner
 from monitor.app.systemd import ServiceManager
@@ -59,6 +67,7 @@ from monitor.probes.observe import Observer
 from monitor.probes.push import PushProbe
 from monitor.probes.registry import PROBES
 from monitor.probes.version import LIBCURL_VERSION
+from monitor.sources.options import SOURCES
 from monitor.units import Seconds
 from monitor.web.app import Before, create_app, create_public_app
 from monitor.web.published import StatusPages
@@ -74,6 +83,7 @@ TABLES = Tables(
     readings=READINGS,
     reserved_labels=RESERVED_LABELS,
     modules=SHIPPED,
+    sources=SOURCES,
 )
 
 SWITCH_INTERVAL: Seconds = 0.01
@@ -147,6 +157,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             secrets=secrets,
             manager=manager,
             shard=shard,
+            open_finder=lambda: _finder(options.data, internal, requests),
         )
         config = reloader.config
         live = LiveProbes(lambda: reloader.config, inbox, PROBES)
@@ -526,6 +537,15 @@ def _memory(options: RunOptions, settings: Settings, internal: Internal) -> Memo
         version=__version__,
         meters=internal,
     )
+
+
+def _finder(data: Path | None, internal: Internal, requests: Requests) -> Finder:
+    # Loaded here, as most lists have no sources
+    module = import_module("monitor.app.discovery")
+    finder: Finder = module.open_discovery(
+        data, internal, lambda: requests.put(ReloadRequested(DISCOVERY))
+    )
+    return finder
 
 
 def _ping(inbox: Inbox) -> "Future[None]":

@@ -16,15 +16,17 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from monitor.app.sharding import Shard
 from monitor.app.systemd import ServiceManager
 from monitor.clock import SystemClock
 from monitor.config.diff import diff
+from monitor.config.discovery import Adoption
 from monitor.config.load import Config, Tables, load, load_record
 from monitor.config.settings import Settings
 from monitor.config.watch import Watcher
+from monitor.discovered import Found, Source
 from monitor.engine.events import Inbox, SitesChanged
 from monitor.errors import ConfigError, StartupError
 from monitor.logs import Secrets, fields
@@ -39,6 +41,9 @@ _log = logging.getLogger(__name__)
 
 _NOTHING: Mapping[str, Remembered] = MappingProxyType({})
 
+_MOST_TOLD = 20
+"""Lines of the log about entries of one source that became no sites; /config has all of them."""
+
 _SWITCH_INTERVAL: Seconds = 0.0005
 """How long a reload may hold the interpreter while others want it."""
 
@@ -49,7 +54,7 @@ class ReloadRequested:
     A wish to have the configuration read again.
 
     Attributes:
-        cause: ``signal``, ``web`` or ``file``.
+        cause: ``signal``, ``web``, ``file``, or ``discovery``: then the files are as they were.
         reply: Gets every problem, one a line; empty when the new configuration runs.
     """
 
@@ -59,6 +64,22 @@ class ReloadRequested:
 
 Requests: TypeAlias = "SimpleQueue[ReloadRequested]"
 """The reloader's queue; a signal handler may put into it, whatever lock the main thread holds."""
+
+
+class Finder(Protocol):
+    """What watches the sources of sites."""
+
+    def use(self, sources: Iterable[Source]) -> None:
+        """Watch these sources from now on, and no others."""
+
+    def found(self) -> Mapping[str, Found]:
+        """Return what is known of each source."""
+
+    def stop(self) -> None:
+        """Watch nothing any more."""
+
+
+DISCOVERY = "discovery"
 
 
 @contextmanager
@@ -86,7 +107,9 @@ class Reloader:
     ``rejected`` says whether the last attempt to change it failed.
 
     Args:
-        requests: What asks for a reload: the watcher, the web server and SIGHUP put into it.
+        requests: What asks for a reload: the watcher, the web server, SIGHUP and sources of sites
+            put into it.
+        open_finder: Makes what watches sources; called once a list has any.
 
     Raises:
         ConfigError: The files are bad when the reloader is made.
@@ -104,6 +127,7 @@ class Reloader:
         secrets: Secrets,
         manager: ServiceManager,
         shard: Shard,
+        open_finder: Callable[[], Finder],
     ) -> None:
         self._path = path
         self._web_path = web_path
@@ -114,6 +138,10 @@ class Reloader:
         self._secrets = secrets
         self._manager = manager
         self._shard = shard
+        self._open_finder = open_finder
+        self._finder: Finder | None = None
+        self._adoption: Adoption | None = None
+        self._entries_rejected: Mapping[str, tuple[str, ...]] = {}
         self.rejected = False
         self._stopped = False
         self._watcher = Watcher(lambda: requests.put(ReloadRequested("file")))
@@ -121,7 +149,8 @@ class Reloader:
         # From before the first look on, so that no edit falls between
         self._watcher.start((path,))
         try:
-            self.config, self.web_config = self._load()
+            self._listed, self.web_config = self._load()
+            self.config = self._with_discovered(self._listed)
             # Some settings are never read again; what the process has of them is in here for good
             self._at_start = self.config.settings
             self._mask(self.config)
@@ -158,7 +187,11 @@ class Reloader:
                     requests.append(self._requests.get())
                 if self._stopped:
                     return  # nobody would apply it
-                problems = self._reload(requests[0].cause, reconfigure)
+                cause = next((one.cause for one in requests if one.cause != DISCOVERY), None)
+                if cause is None:
+                    self._rediscover()
+                    continue
+                problems = self._reload(cause, reconfigure)
                 for request in requests:
                     if request.reply is not None and request.reply.set_running_or_notify_cancel():
                         request.reply.set_result(problems)
@@ -187,6 +220,8 @@ class Reloader:
         """Watch no file any more, begin no reload, and cancel the replies that are outstanding."""
         self._stopped = True
         self._watcher.stop()
+        if self._finder is not None:
+            self._finder.stop()
         for reply in tuple(self._asked):
             reply.cancel()
 
@@ -211,7 +246,10 @@ class Reloader:
             # Both lists may be spoken of until one of them is gone
             self._mask(self.config, config)
             reconfigure(web_config)
+            listed, config = config, self._with_discovered(config)
+            self._mask(self.config, config)
             self._change_to(config, web_config, cause)
+            self._listed = listed
         except ConfigError as error:
             # A mistake in a file that is new to the list is corrected in that file
             self._watcher.update(self._watched((*self.config.files, *error.files)))
@@ -225,6 +263,51 @@ class Reloader:
             self._mask(self.config)
             self._manager.ready()
         return ()
+
+    def _with_discovered(self, listed: Config) -> Config:
+        """Return the list with what its sources are known to have; watch these from now on."""
+        if self._finder is None:
+            if not listed.sources:
+                return listed
+            self._finder = self._open_finder()
+        self._finder.use(one.source for one in listed.sources)
+        self._adoption = Adoption(self._tables, listed.sources)
+        return self._adopt(listed, self._adoption, self._finder)
+
+    def _adopt(self, listed: Config, adoption: Adoption, finder: Finder) -> Config:
+        adopted = adoption.adopt(finder.found(), frozenset(site.name for site in listed.sites))
+        for source, problems in adopted.rejected.items():
+            known = set(self._entries_rejected.get(source, ()))
+            new = [problem for problem in problems if problem not in known]
+            self._internal.discovery_failed(source, len(new))
+            for problem in new[:_MOST_TOLD]:
+                _log.warning("discovery_rejected", extra=fields(source=source, problem=problem))
+            if more := new[_MOST_TOLD:]:
+                told = fields(source=source, problem=f"{len(more)} more; /config has all of them")
+                _log.warning("discovery_rejected", extra=told)
+        self._entries_rejected = adopted.rejected
+        return listed.with_discovered(adopted)
+
+    @_interruptibly()
+    def _rediscover(self) -> None:
+        """Apply what the sources list now; the files are as they were."""
+        if self._adoption is None or self._finder is None:
+            return
+        try:
+            config = self._adopt(self._listed, self._adoption, self._finder)
+            self._mask(self.config, config)
+            change = self._shard.own(diff(self.config, config))
+            self._put_in_force(change, config)
+        except Exception:
+            _log.exception("reload_failed")
+            return
+        finally:
+            self._mask(self.config)
+        if change != SiteChange():
+            told = {"added": change.added, "removed": change.removed, "changed": change.changed}
+            _log.info(
+                "discovered", extra=fields(**{key: len(sites) for key, sites in told.items()})
+            )
 
     def _change_to(self, config: Config, web_config: WebConfig, cause: str) -> None:
         change = self._shard.own(diff(self.config, config))
@@ -255,12 +338,7 @@ class Reloader:
     def _apply(
         self, change: SiteChange, config: Config, remembered: Mapping[str, Remembered] = _NOTHING
     ) -> None:
-        applied: Future[None] = Future()
-        # Of all sites: histograms of several shards can be added up only if their bounds are equal
-        bounds = bucket_bounds(config.sites, config.settings)
-        self._inbox.put(SitesChanged(change, bounds, applied, config.connectivity, remembered))
-        applied.result()
-        self.config = config
+        self._put_in_force(change, config, remembered)
         self.rejected = False
         self._stopped = False
         self._watcher.update(self._watched(config.files))
@@ -271,6 +349,16 @@ class Reloader:
             obstacle = self._tables.probes[scheme].obstacle
             if obstacle is not None and (why := obstacle()):
                 _log.warning("probe_cannot_work", extra=fields(scheme=scheme, detail=why))
+
+    def _put_in_force(
+        self, change: SiteChange, config: Config, remembered: Mapping[str, Remembered] = _NOTHING
+    ) -> None:
+        applied: Future[None] = Future()
+        # Of all sites: histograms of several shards can be added up only if their bounds are equal
+        bounds = bucket_bounds(config.sites, config.settings)
+        self._inbox.put(SitesChanged(change, bounds, applied, config.connectivity, remembered))
+        applied.result()
+        self.config = config
 
     def _watched(self, files: Iterable[Path]) -> tuple[Path, ...]:
         return (*files, self._web_path) if self._web_path else tuple(files)

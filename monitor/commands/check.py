@@ -1,9 +1,11 @@
 """``monitor check``: every site once, now."""
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -21,6 +23,8 @@ from monitor.model import Result, Site
 from monitor.protocols.table import SCHEMES
 from monitor.report import result_json
 from monitor.secrecy import longest_first
+
+_log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -103,6 +107,13 @@ def _load(path: Path, log_level: str, log_format: logs.Form) -> Config:
     logs.configure(log_level, log_format, secrets)
     config = load(path, daemon.TABLES, os.environ)
     secrets.values = longest_first(config.secrets())
+    if config.sources:
+        # Loaded here, as most lists have no sources
+        discover = import_module("monitor.app.discovery").discover_once
+        config, wrong = discover(config, daemon.TABLES)
+        secrets.values = longest_first(config.secrets())
+        for one in wrong:
+            _log.error("discovery_failed", extra=logs.fields(detail=one))
     return config
 
 

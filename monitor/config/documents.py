@@ -178,8 +178,8 @@ class DocumentReader:
     def _check_used(self, top: MappingNode) -> None:
         """Report defaults that no site can have: the sites were left out, or not written yet."""
         entry = top.entries.get("defaults")
-        if entry and "sites" not in top.entries and "include" not in top.entries:
-            message = "apply to no site: the file has neither sites nor include"
+        if entry and not {"sites", "include", "discover"}.intersection(top.entries):
+            message = "apply to no site: the file has neither sites nor include nor discover"
             self._problems.add(entry.key, ("defaults",), message)
 
     def _report_file(self, source: Source, include: _Include | None, message: str) -> None:

@@ -372,6 +372,10 @@ def _with_good_files(record: ChecksFiles) -> ChecksFiles:
 def _file(value: Any, info: ValidationInfo[Gathered]) -> str:
     if not isinstance(value, Text) or not value:
         raise _wrong(f"must be a path, not {describe(value)}")
+    if value.node.source.foreign:
+        raise _wrong(
+            "may name no file where it is discovered; write it below the source's defaults"
+        )
     path = value.node.source.path.parent / value
     info.context.files[path] = None
     try:

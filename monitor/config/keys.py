@@ -16,6 +16,7 @@ from monitor.model import (
     RecurringWindow,
     SingleWindow,
     Site,
+    SourceKind,
     Window,
 )
 from monitor.options import Duration, Parsed, Zone, option, parse_duration, show_duration
@@ -40,6 +41,7 @@ class Tables:
         readings: By key of a site: what is read from answers beside the verdict.
         reserved_labels: Names that a site's own labels cannot have.
         modules: The built-in modules, as YAML.
+        sources: The kinds of sources of sites, by their keys below ``discover``.
     """
 
     probes: Mapping[str, ProbeKind]
@@ -47,6 +49,7 @@ class Tables:
     readings: Mapping[str, ReadingKind] = field(default_factory=dict)
     reserved_labels: frozenset[str] = frozenset()
     modules: str = "{}"
+    sources: Mapping[str, SourceKind] = field(default_factory=dict)
 
     def protocol_of(self, scheme: str) -> str:
         return self.probes[scheme].protocol
@@ -232,4 +235,45 @@ class ModuleKeys:
     )
     timeout: Timeout | None = option(
         None, doc="The longest a check may take; by default as long as Prometheus waits."
+    )
+
+
+_SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_LARGEST_LIMIT = 1_000_000
+
+
+def _source_name(value: Any) -> str:
+    if not isinstance(value, str) or not _SOURCE_NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a name; write up to 63 letters, digits and any of _ . -"
+        )
+    return value
+
+
+def _limit(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST_LIMIT:
+        raise ValueError(f"must be a whole number from 1 to {_LARGEST_LIMIT}, not {value!r}")
+    return value
+
+
+_SourceName = Annotated[
+    str, Parsed(_source_name, {"type": "string", "pattern": f"^{_SOURCE_NAME.pattern}$"})
+]
+_Limit = Annotated[
+    int, Parsed(_limit, {"type": "integer", "minimum": 1, "maximum": _LARGEST_LIMIT})
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceKeys:
+    """What every source has beside the key of its kind and ``defaults``."""
+
+    name: _SourceName | None = option(
+        None, doc="Names the source in messages and labels; by default its kind."
+    )
+    limit: _Limit = option(
+        1000, doc="The longest list that is believed; a longer one changes nothing."
+    )
+    gone: Duration = option(
+        600.0, doc="How long a site is still checked after it vanished from the list."
     )

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from monitor.config.blackbox.draft import Translation
 from monitor.config.blackbox.reader import BlackboxReader
+from monitor.config.discovery import DISCOVER, Adopted, DeclaredSource, DiscoverReader, shown_source
 from monitor.config.documents import Document, DocumentReader
 from monitor.config.files import check_readable
 from monitor.config.forms import record_form
@@ -30,13 +31,21 @@ from monitor.config.substitute import Substituter
 from monitor.errors import ConfigError, Problem
 from monitor.model import Site
 from monitor.options import unknown
-from monitor.secrecy import every_form
+from monitor.secrecy import every_form, longest_first, redact
 from monitor.statuspage import Published
 from monitor.units import Seconds
 
 __all__ = ["Config", "Tables", "load", "load_record", "load_text"]
 
-_SECTIONS = ("defaults", "include", "sites", "connectivity", "modules", "blackbox_modules")
+_SECTIONS = (
+    "defaults",
+    "include",
+    "sites",
+    DISCOVER,
+    "connectivity",
+    "modules",
+    "blackbox_modules",
+)
 _CONNECTIVITY_TIMEOUT: Seconds = 5.0
 """For each target: while it is silent, nobody knows who caused the failures of sites."""
 _SHIPPED = Source(Path("modules"), "modules")
@@ -52,7 +61,7 @@ class Config:
     A valid configuration.
 
     Attributes:
-        sites: The sites in the order of the files.
+        sites: The sites in the order of the files; after them those that were discovered.
         files: Files and folders that can change the configuration: YAML files, the folders that
             were searched for them, and the files that options and ``${file:…}`` name.
         masked: The configuration as YAML, one document for each file, secrets masked.
@@ -62,6 +71,7 @@ class Config:
         secret_settings: Secrets in the settings, which must never be shown.
         set_aside: Modules of blackbox_exporter files that do not work here, each with the reason.
         warnings: Settings that are allowed but probably a mistake, and parts that were left out.
+        sources: Where more sites come from.
     """
 
     sites: tuple[Site, ...]
@@ -74,6 +84,15 @@ class Config:
     secret_settings: tuple[str, ...] = ()
     set_aside: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
+    sources: tuple[DeclaredSource, ...] = ()
+
+    def with_discovered(self, adopted: Adopted) -> "Config":
+        """Return the same with the sites that were discovered; this one must have none yet."""
+        return replace(
+            self,
+            sites=(*self.sites, *adopted.sites),
+            masked=redact(self.masked + adopted.masked, self.secret_settings),
+        )
 
     def secrets(self) -> set[str]:
         """Return all secrets in it, which must never be shown."""
@@ -161,13 +180,18 @@ class _Load:
                 self._sites.check_defaults(defaults)
         entries = self._settings_entries()
         settings = self._settings(entries)
+        sources = self._read_sources()
         sites, masked = self._read_sites()
         published = read_published(
-            entries, settings.pages, settings.announcements, sites, self._problems
+            entries,
+            settings.pages,
+            settings.announcements,
+            None if sources else sites,
+            self._problems,
         )
         connectivity = self._read_connectivity()
         modules, own = self._read_modules()
-        if not (sites or own or settings.probe_endpoint.enabled or self._problems):
+        if not (sites or sources or own or settings.probe_endpoint.enabled or self._problems):
             self._problems.at(shown, "lists no site; write at least one URL below sites:")
         files = {**self._documents.files, **self._substituter.files, **self._options_files}
         if self._problems:
@@ -183,6 +207,7 @@ class _Load:
             secret_settings=self._secret_settings,
             set_aside=self._set_aside,
             warnings=self._problems.warnings(),
+            sources=sources,
         )
 
     def _check_keys(self, top: MappingNode) -> None:
@@ -221,13 +246,24 @@ class _Load:
         settings: Settings = decoded.value
         return settings
 
+    def _read_sources(self) -> tuple[DeclaredSource, ...]:
+        reader = DiscoverReader(self._tables, self._decoder, self._sites, self._problems)
+        sources = tuple(
+            source for document in self._documents.documents for source in reader.read(document)
+        )
+        self._options_files.update(reader.files)
+        secrets = {secret for source in sources for secret in source.secrets}
+        self._secret_settings = longest_first((*self._secret_settings, *secrets))
+        return sources
+
     def _read_sites(self) -> tuple[list[Site], list[str]]:
         sites: list[Site] = []
         masked: list[str] = []
         names: dict[str, Node] = {}
         renamed: dict[str, SiteFound] = {}
         owned: dict[str, SiteFound] = {}
-        shown_site, shown_top = self._forms.shown_site(), self._forms.shown_top()
+        shown_site = self._forms.shown_site()
+        shown_top = self._forms.shown_top({DISCOVER: shown_source(self._tables, shown_site)})
         for document in self._documents.documents:
             masked.append(f"--- # {document.source.shown}")
             masked += masked_lines(_without_sites(document.top), shown_top)

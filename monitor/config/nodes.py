@@ -20,7 +20,7 @@ import yaml
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.substitute import Substitution
 
-_DEEPEST = 50
+DEEPEST = 50
 """Levels of nesting; people need six."""
 _SHOWN_LEVELS = 3
 _EXPANSION = 20
@@ -277,7 +277,7 @@ class Composer:
 
     def _open(self, event: yaml.CollectionStartEvent, node: SequenceNode | MappingNode) -> None:
         self._check_tag(event)
-        if len(self._stack) >= _DEEPEST:
+        if len(self._stack) >= DEEPEST:
             self._abandon_too_deep(event)
         if event.anchor:
             # An alias to it that comes before its end would be endless; see _alias
@@ -320,7 +320,7 @@ class Composer:
             self._resolve(node)
         parent.weight += node.weight
         parent.height = max(parent.height, node.height + 1)
-        if parent.height > _DEEPEST:
+        if parent.height > DEEPEST:
             self._abandon_too_deep(node)
         if isinstance(parent, SequenceNode):
             parent.items.append(node)
@@ -390,7 +390,7 @@ class Composer:
 
     def _abandon_too_deep(self, where: yaml.Event | Node) -> NoReturn:
         del self._stack[_SHOWN_LEVELS:]  # the whole path would be a screenful
-        self._abandon(where, f"is nested deeper than {_DEEPEST} levels")
+        self._abandon(where, f"is nested deeper than {DEEPEST} levels")
 
     def _report_syntax(self, error: yaml.YAMLError, data: bytes) -> None:
         if isinstance(error, yaml.reader.ReaderError):

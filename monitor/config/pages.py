@@ -133,7 +133,7 @@ def read_published(
     entries: Mapping[str, Entry],
     pages: tuple[PageKeys, ...],
     announcements: tuple[AnnouncementKeys, ...],
-    sites: Iterable[Site],
+    sites: Iterable[Site] | None,
     problems: Problems,
 ) -> Published:
     """
@@ -141,9 +141,10 @@ def read_published(
 
     Args:
         entries: The entries ``pages`` and ``announcements``, as far as they exist.
+        sites: All that there can be; None where more will be discovered.
     """
     # A site with a problem of its own was left out, but that does not make it unknown
-    known = None if len(problems) else tuple(sites)
+    known = None if len(problems) or sites is None else tuple(sites)
     _check_texts(entries, problems)
     _check_pages(_items(entries, "pages"), pages, problems)
     if known is not None:

@@ -23,10 +23,12 @@ class Source:
     Attributes:
         path: Where it is.
         shown: The same as the user wrote it, secrets masked.
+        foreign: Somebody else's text, which may name no file of this machine.
     """
 
     path: Path
     shown: str
+    foreign: bool = False
 
 
 class Placed(Protocol):
@@ -100,6 +102,11 @@ class Problems:
                 (file, line, column, message), _problem(file, line, column, problem.path, message)
             )
         return [problem for _, problem in later]
+
+    def take_back(self, since: int) -> list[Problem]:
+        """Forget the problems after the first *since*, and return them."""
+        later = list(self._found)[since:]
+        return [self._found.pop(key) for key in later]
 
     def warnings(self) -> tuple[Problem, ...]:
         return tuple(self._warnings.values())

@@ -23,7 +23,7 @@ from monitor.config.forms import (
     form_of,
     record_form,
 )
-from monitor.config.keys import ModuleKeys, SiteKeys, Tables
+from monitor.config.keys import ModuleKeys, SiteKeys, SourceKeys, Tables
 from monitor.config.messages import explain
 from monitor.config.nodes import MappingNode, Node, Scalar, SequenceNode, scalars
 from monitor.config.problems import KeyPath, Placed, Problems
@@ -91,11 +91,20 @@ class Forms:
         expect = _keys_form(self.expectations)
         return _keys_form({**self.site.fields, **sections, "expect": expect, **self.readings})
 
-    def shown_top(self) -> Form:
-        """The top level without the sites, for the same purpose."""
+    def shown_top(self, listed: Mapping[str, Form]) -> Form:
+        """
+        Return the top level without the sites, for the same purpose.
+
+        Args:
+            listed: The items of further keys, each of which holds a list.
+        """
         site = self.shown_site()
         modules = Form(core=core_schema.any_schema(), json={}, item=site)
-        return _keys_form({**self.settings.fields, "defaults": site, "modules": modules})
+        lists = {
+            key: Form(core=core_schema.any_schema(), json={}, item=item)
+            for key, item in listed.items()
+        }
+        return _keys_form({**self.settings.fields, **lists, "defaults": site, "modules": modules})
 
     def section_keys(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(key for forms in self.sections.values() for key in forms))
@@ -346,6 +355,7 @@ def json_schema(tables: Tables) -> dict[str, Any]:
         title="module",
         description="Options for targets that /probe is asked about.",
     )
+    parts["source"] = _source_part(tables)
     top = {
         "defaults": {"$ref": "#/$defs/defaults"},
         "include": {
@@ -357,6 +367,11 @@ def json_schema(tables: Tables) -> dict[str, Any]:
             "description": "What is checked.",
             "type": "array",
             "items": {"anyOf": [_URL, {"$ref": "#/$defs/site"}]},
+        },
+        "discover": {
+            "description": "Where more sites are listed.",
+            "type": "array",
+            "items": {"$ref": "#/$defs/source"},
         },
         "connectivity": {
             "description": "URLs that tell whether the monitor's own connection stands: while none"
@@ -376,7 +391,7 @@ def json_schema(tables: Tables) -> dict[str, Any]:
         **forms.settings.json["properties"],
     }
     definitions = {
-        key: _open(part if key == "site" else _without_required(part))
+        key: _open(part if key in ("site", "source") else _without_required(part))
         for key, part in parts.items()
     }
     return {
@@ -391,6 +406,20 @@ def json_schema(tables: Tables) -> dict[str, Any]:
         },
         "$defs": {**definitions, "substitution": _SUBSTITUTION},
     }
+
+
+def _source_part(tables: Tables) -> Json:
+    common = record_form(SourceKeys).json["properties"]
+    kinds = {
+        kind: described(record_form(one.options).json, one.doc)
+        for kind, one in tables.sources.items()
+    }
+    source = _object(
+        {**common, **kinds, "defaults": {"$ref": "#/$defs/defaults"}},
+        title="source",
+        description="A source of sites; has exactly one of the keys that name a kind.",
+    )
+    return {**source, "oneOf": [{"required": [kind]} for kind in kinds]}
 
 
 def _object(properties: Json, *, title: str, description: str) -> Json:

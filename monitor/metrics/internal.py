@@ -7,6 +7,7 @@ thread collects.
 
 import platform
 from collections.abc import Callable
+from contextlib import suppress
 
 from prometheus_client import (
     CollectorRegistry,
@@ -173,6 +174,24 @@ class Internal:
         self._history_size = Gauge(
             "monitor_history_size_bytes", "Size of the store", registry=registry
         )
+        self._discovery_errors = Counter(
+            "monitor_discovery_errors_total",
+            "Looks at a source of sites that failed, and entries that became no site",
+            ("source",),
+            registry=registry,
+        )
+        self._discovery_entries = Gauge(
+            "monitor_discovery_entries",
+            "Sites that a source listed when all of it was last read",
+            ("source",),
+            registry=registry,
+        )
+        self._discovery_time = Gauge(
+            "monitor_discovery_last_success_timestamp_seconds",
+            "When all of a source was last read, in unixtime",
+            ("source",),
+            registry=registry,
+        )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -251,6 +270,22 @@ class Internal:
     def history_size(self, size: Bytes) -> None:
         """Set the size of the store."""
         self._history_size.set(size)
+
+    def discovery_failed(self, source: str, count: int = 1) -> None:
+        """Count looks at a source that failed, or entries of it that became no site."""
+        self._discovery_errors.labels(source).inc(count)
+
+    def discovery_read(self, source: str, entries: int, time: Timestamp) -> None:
+        """Set how many entries a source lists that was read now."""
+        self._discovery_errors.labels(source)
+        self._discovery_entries.labels(source).set(entries)
+        self._discovery_time.labels(source).set(time)
+
+    def discovery_forgot(self, source: str) -> None:
+        """Take back all series of a source that is no longer declared."""
+        for family in (self._discovery_errors, self._discovery_entries, self._discovery_time):
+            with suppress(KeyError):
+                family.remove(source)
 
     def exposition(self, *, openmetrics: bool) -> bytes:
         """Return these metrics as text; OpenMetrics includes the end of the exposition."""

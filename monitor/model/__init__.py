@@ -50,6 +50,7 @@ from monitor.model.tables import (
     Probe,
     ProbeKind,
     ReadingKind,
+    SourceKind,
 )
 from monitor.model.verdict import (
     UP,
@@ -96,6 +97,7 @@ __all__ = [
     "Site",
     "SiteChange",
     "SiteState",
+    "SourceKind",
     "Status",
     "TcpAnswer",
     "Timestamp",

@@ -87,3 +87,17 @@ class ReadingKind:
     protocols: frozenset[str]
     needs_body: Callable[[Any], bool]
     doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """
+    One row of the table of sources of sites; its key is the one below ``discover``.
+
+    Attributes:
+        options: The record of its options.
+        doc: One sentence for the schema and the reference.
+    """
+
+    options: type
+    doc: str

@@ -8,13 +8,15 @@ from queue import Empty, SimpleQueue
 import pytest
 
 from monitor.app.daemon import TABLES
-from monitor.app.reloader import Reloader, Requests
+from monitor.app.discovery import open_discovery
+from monitor.app.reloader import DISCOVERY, Reloader, ReloadRequested, Requests
 from monitor.app.sharding import WHOLE
 from monitor.app.systemd import ServiceManager
 from monitor.engine.events import Inbox, SitesChanged
 from monitor.logs import Secrets
 from monitor.metrics.internal import Internal
-from tests.waiting import PATIENCE
+from monitor.model import SiteChange
+from tests.waiting import PATIENCE, until
 
 SITES = "sites: [https://example.com]\n"
 
@@ -22,11 +24,13 @@ SITES = "sites: [https://example.com]\n"
 class Rig:
     """A reloader that has put its first list in force, and an engine that takes every change."""
 
-    def __init__(self, path, text: str) -> None:
+    def __init__(self, path, text: str, data=None) -> None:
         self.path = path
         self.path.write_text(text)
         self.inbox: Inbox = SimpleQueue()
         self.requests: Requests = SimpleQueue()
+        self.changes: SimpleQueue[SiteChange] = SimpleQueue()
+        self.internal = Internal(version="1", libcurl="8")
         self._over = threading.Event()
         self.reloader = Reloader(
             path,
@@ -34,10 +38,13 @@ class Rig:
             tables=TABLES,
             inbox=self.inbox,
             requests=self.requests,
-            internal=Internal(version="1", libcurl="8"),
+            internal=self.internal,
             secrets=Secrets(),
             manager=ServiceManager({}),
             shard=WHOLE,
+            open_finder=lambda: open_discovery(
+                data, self.internal, lambda: self.requests.put(ReloadRequested(DISCOVERY))
+            ),
         )
         self._engine = threading.Thread(target=self._take_changes)
         self._engine.start()
@@ -57,6 +64,7 @@ class Rig:
             except Empty:
                 continue
             if isinstance(event, SitesChanged) and event.applied is not None:
+                self.changes.put(event.change)
                 event.applied.set_result(None)
 
     def reload(self, text: str) -> tuple[str, ...]:
@@ -69,13 +77,16 @@ class Rig:
         self._over.set()
         self._engine.join()
 
+    def names(self) -> list[str]:
+        return [site.name for site in self.reloader.config.sites]
+
 
 @pytest.fixture
 def start(tmp_path):
     rigs: list[Rig] = []
 
-    def make(text: str) -> Rig:
-        rigs.append(Rig(tmp_path / "sites.yaml", text))
+    def make(text: str, data=None) -> Rig:
+        rigs.append(Rig(tmp_path / "sites.yaml", text, data))
         return rigs[-1]
 
     yield make
@@ -157,3 +168,57 @@ def test_nothing_is_reloaded_after_a_stop(start):
     rig = start(SITES)
     rig.stop()
     assert rig.reloader.request().cancelled()
+
+
+def test_what_a_source_lists_is_applied_by_itself(start, tmp_path, caplog):
+    """A change reaches the engine without a reload, names what changed only, and keeps the rest."""
+    caplog.set_level(logging.INFO)
+    targets = tmp_path / "targets.json"
+    targets.write_text('[{"targets": ["https://a.example", "https://b.example", "nonsense"]}]')
+    rig = start(f"{SITES}discover: [{{file: {{paths: [targets.json]}}}}]\n")
+    until(lambda: rig.names() == ["example.com", "a.example", "b.example"])
+    assert "# rejected: targets.json: [0].targets[2]: url" in rig.reloader.config.masked
+    until(lambda: not rig.changes.empty())
+    while not rig.changes.empty():
+        rig.changes.get()
+    kept = rig.reloader.config.sites[1]
+    targets.write_text('[{"targets": ["https://a.example", "https://c.example"]}]')
+    until(lambda: "c.example" in rig.names())
+    assert rig.names() == ["example.com", "a.example", "c.example", "b.example"]
+    assert rig.reloader.config.sites[1] is kept
+    change = rig.changes.get(timeout=PATIENCE)
+    assert [site.name for site in change.added] == ["c.example"]
+    assert change.removed == change.changed == ()
+    targets.write_text('[{"targets": ["https://a.ex')
+    until(lambda: any("is not JSON" in str(vars(one)) for one in caplog.records))
+    assert "c.example" in rig.names()
+    assert not rig.reloader.rejected
+    events = [one.message for one in caplog.records]
+    assert events.count("discovery_rejected") == 1
+    assert "discovered" in events
+
+
+def test_a_reload_and_a_source_go_together(start, tmp_path):
+    """What is discovered outlives a reload, a bad one too, and goes with its source."""
+    (tmp_path / "targets.json").write_text('[{"targets": ["https://a.example"]}]')
+    discover = "discover: [{file: {paths: [targets.json]}, defaults: {interval: %s}}]\n"
+    rig = start(SITES + discover % "30s")
+    until(lambda: rig.names() == ["example.com", "a.example"])
+    assert rig.reload("nonsense") != ()
+    (tmp_path / "targets.json").write_text('[{"targets": ["https://a.example", "https://b.ex"]}]')
+    until(lambda: rig.names() == ["example.com", "a.example", "b.ex"])
+    assert rig.reloader.rejected
+    assert rig.reload(SITES + discover % "20s") == ()
+    assert [site.interval for site in rig.reloader.config.sites] == [60, 20, 20]
+    assert rig.reload("sites: [https://a.example]\n" + discover % "20s") == ()
+    assert rig.names() == ["a.example", "b.ex"]
+    assert rig.reload(SITES) == ()
+    assert rig.names() == ["example.com"]
+
+
+def test_a_start_needs_no_source(start, tmp_path):
+    """Sites of the last good list are there from the first moment, whatever the source does."""
+    line = '["http", "http", "", "[0].targets[0]", {"url": "https://a.example"}]\n'
+    (tmp_path / "discovered.jsonl").write_text(line)
+    rig = start("discover: [{http: {url: 'http://127.0.0.1:1/'}}]\n", tmp_path)
+    assert [site.name for site in rig.changes.get(timeout=PATIENCE).added] == ["a.example"]

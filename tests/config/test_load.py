@@ -198,9 +198,12 @@ def test_a_file_that_holds_nothing_is_a_mistake(files, text, included):
         ("include:\n", "2:9: include: must be a list of paths"),
         (
             "defaults: {group: b}\n",
-            "2:1: defaults: apply to no site: the file has neither sites nor include",
+            "2:1: defaults: apply to no site: the file has neither sites nor include nor discover",
         ),
-        ("defaults:\n", "2:1: defaults: apply to no site: the file has neither sites nor include"),
+        (
+            "defaults:\n",
+            "2:1: defaults: apply to no site: the file has neither sites nor include nor discover",
+        ),
         (
             "x-more: [https://b.example]\nsites:\n",
             "3:7: sites: is empty; list URLs, or write [] to list none",

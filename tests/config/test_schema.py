@@ -51,7 +51,7 @@ def test_the_top_level_and_the_site_have_their_keys(tables):
     schema = json_schema(tables)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert list(schema["properties"]) == [
-        *("defaults", "include", "sites"),
+        *("defaults", "include", "sites", "discover"),
         *("connectivity", "modules", "blackbox_modules"),
         *("engine", "analysis", "metrics", "history", "probe_endpoint"),
         *("pages", "announcements", "shutdown_grace"),

@@ -1,0 +1,54 @@
+"""
+Sources of sites, wired; part of the composition root.
+
+Loaded when a list has such sources, and with it all that they need.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from monitor.clock import SystemClock
+from monitor.config.discovery import Adoption, read_yaml
+from monitor.config.load import Config, Tables
+from monitor.discovered import Found
+from monitor.metrics.internal import Internal
+from monitor.sources.discovery import Discovery, look_once
+from monitor.sources.memory import Memory
+from monitor.sources.ports import World
+
+
+def open_discovery(
+    folder: Path | None, internal: Internal, on_change: Callable[[], None]
+) -> Discovery:
+    """
+    Return what watches sources; it watches none yet.
+
+    Args:
+        folder: The data folder, if there is one.
+    """
+    return Discovery(
+        _world(), on_change, clock=SystemClock(), meters=internal, memory=Memory(folder)
+    )
+
+
+def discover_once(config: Config, tables: Tables) -> tuple[Config, tuple[str, ...]]:
+    """
+    Return the configuration with what its sources list now, and what went wrong.
+
+    For commands that check once.
+    """
+    found: Mapping[str, Found] = dict(_looks(config))
+    names = frozenset(site.name for site in config.sites)
+    adopted = Adoption(tables, config.sources).adopt(found, names)
+    wrong = [f"{source}: {remark}" for source, one in found.items() for remark in one.remarks]
+    wrong += [f"{source}: {one}" for source, them in adopted.rejected.items() for one in them]
+    return config.with_discovered(adopted), tuple(wrong)
+
+
+def _looks(config: Config) -> Iterator[tuple[str, Found]]:
+    yield from look_once((one.source for one in config.sources), _world())
+
+
+def _world() -> World:
+    return World(read_yaml, os.environ)

@@ -1,0 +1,1 @@
+"""Sites that others list: a thread for each source, and none without any."""

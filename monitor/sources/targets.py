@@ -1,0 +1,101 @@
+"""From Prometheus' target groups, as file_sd and http_sd have them, to entries. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from monitor.discovered import Entry
+from monitor.sources.ports import ReadYaml, UnreadableError
+
+SITE = "site"
+_OPTION = "__monitor_"
+"""Labels that begin so are keys of the site, their values YAML."""
+_SCHEME = "__scheme__"
+_OF_PROMETHEUS = frozenset({"job", "instance"})
+"""Prometheus sets them itself for what it scrapes."""
+
+
+def entries_of(
+    document: Any, *, scheme: str | None, labels: Mapping[str, str], read_yaml: ReadYaml
+) -> Iterator[Entry]:
+    """
+    Yield the entry of each target.
+
+    Args:
+        scheme: For targets without one.
+        labels: What every site gets, unless its group says otherwise.
+
+    Raises:
+        UnreadableError: It is no list of groups.
+    """
+    if not isinstance(document, list):
+        raise UnreadableError(
+            'must be a list of groups such as [{"targets": ["https://example.com"]}]'
+        )
+    for number, group in enumerate(document):
+        yield from _group(group, f"[{number}]", scheme, labels, read_yaml)
+
+
+def _group(
+    group: Any, place: str, scheme: str | None, labels: Mapping[str, str], read_yaml: ReadYaml
+) -> Iterator[Entry]:
+    if not isinstance(group, dict) or not isinstance(group.get("targets"), list):
+        yield Entry({}, place, "must be a mapping with a list of targets")
+        return
+    own = group.get("labels") or {}
+    if not isinstance(own, dict) or not all(isinstance(one, str) for one in own.values()):
+        yield Entry({}, f"{place}.labels", "must be a mapping of labels, each a text")
+        return
+    try:
+        keys = site_keys(own, read_yaml)
+    except ValueError as error:
+        yield Entry({}, f"{place}.labels", str(error))
+        return
+    written = {
+        key: value
+        for key, value in own.items()
+        if not key.startswith("__") and key not in _OF_PROMETHEUS
+    }
+    given = keys.pop("labels", {})
+    together = {**labels, **written, **(given if isinstance(given, dict) else {})}
+    for index, target in enumerate(group["targets"]):
+        there = f"{place}.targets[{index}]"
+        if not isinstance(target, str):
+            yield Entry({}, there, "must be a text such as https://example.com")
+            continue
+        chosen = own.get(_SCHEME) or scheme
+        url = target if "://" in target or chosen is None else f"{chosen}://{target}"
+        yield Entry({**keys, "url": url, "labels": together}, there)
+
+
+def site_keys(labels: Mapping[str, str], read_yaml: ReadYaml) -> dict[str, Any]:
+    """
+    Return the keys of a site that labels ``__monitor_…`` hold.
+
+    Raises:
+        ValueError: One is not YAML, or ``__monitor_site`` is no mapping.
+    """
+    keys: dict[str, Any] = {}
+    for name in sorted(labels, key=lambda name: name != _OPTION + SITE):
+        if not name.startswith(_OPTION):
+            continue
+        key = name.removeprefix(_OPTION)
+        if key == SITE:
+            keys.update(fragment(labels[name], name, read_yaml))
+        elif key in {"name", "group"}:
+            keys[key] = labels[name]
+        else:
+            keys[key] = read_yaml(labels[name].encode(), name)
+    return keys
+
+
+def fragment(text: str, name: str, read_yaml: ReadYaml) -> dict[str, Any]:
+    """
+    Return the keys of a site that a YAML text holds.
+
+    Raises:
+        ValueError: It is not YAML, or no mapping.
+    """
+    keys = read_yaml(text.encode(errors="replace"), name)
+    if not isinstance(keys, dict):
+        raise ValueError(f"{name}: must be a mapping of a site's keys, such as {{interval: 30s}}")  # noqa: TRY004
+    return keys
