@@ -4,7 +4,6 @@ import base64
 import gzip
 import os
 import socket
-import time
 import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from tests.probes.servers import (
     stay_silent,
 )
 from tests.resources import native_threads, no_descriptor_left, open_files
+from tests.waiting import until
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -620,15 +620,11 @@ def test_hostile_checks_leave_nothing_behind(serve, check, handles, authority):
         seen = list(pool.map(lambda url: check(url, timeout=0.2), urls * (300 // len(urls) + 1)))
     handles.close()
     # The servers close their side a moment after the client
-    _wait_until(lambda: open_files() <= before[0] and native_threads() <= before[1])
+    until(
+        lambda: open_files() <= before[0] and native_threads() <= before[1],
+        "the end of all connections",
+    )
     assert {one.failure is None for one in seen} == {True, False}
-
-
-def _wait_until(condition) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, (open_files(), native_threads())
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

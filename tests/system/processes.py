@@ -81,6 +81,15 @@ class Daemon:
         started = re.search(r"listen=([^\s,]+)", said)  # its own address comes first
         return started[1] if started else ""
 
+    def logged(self, *texts: str) -> str:
+        """Return the log once it holds these texts; a thread writes it after what it tells of."""
+
+        def complete() -> str:
+            said = self.log.read_text()
+            return said if all(text in said for text in texts) else ""
+
+        return until(complete, f"{texts} in the log")
+
     def get(self, path: str):
         return fetch(self.url + path)
 

@@ -106,7 +106,7 @@ def test_a_site_list_is_changed_while_it_runs(nginx, start, tmp_path):
     before = daemon.site("site-5")["checks"]
 
     daemon.sites.write_text("sites: [{name: broken, utl: x}]\n")
-    until(lambda: "config_rejected" in daemon.log.read_text(), "the rejection")
+    daemon.logged("config_rejected")
     status, text = fetch(daemon.url + "/-/reload", "POST")
     assert status == 400
     assert "did you mean 'url'" in text
@@ -118,7 +118,7 @@ def test_a_site_list_is_changed_while_it_runs(nginx, start, tmp_path):
     swapped.write_text(listed(second, changed={"site-0"}))
     swapped.rename(daemon.sites)  # an editor's atomic save
     until(lambda: set(daemon.sites_by_name()) == set(second), "the new list")
-    assert "added=10 removed=10 changed=1" in daemon.log.read_text()
+    daemon.logged("added=10 removed=10 changed=1")
     for _ in range(10):
         daemon.signal(signal.SIGHUP)
     until(lambda: all_checked(daemon), "a check of every site")
@@ -195,7 +195,7 @@ def test_a_second_signal_stops_at_once(silent, start):
     )
     until(lambda: daemon.metrics().get('monitor_probe_threads{state="busy"}'), "a check")
     daemon.signal(signal.SIGTERM)
-    until(lambda: "stopping" in daemon.log.read_text(), "the first signal's note")
+    daemon.logged("stopping")
     status, text = daemon.get("/-/ready")
     assert (status, text.strip()) == (503, "Not ready: stopping")
     daemon.signal(signal.SIGINT)

@@ -54,6 +54,8 @@ def lives(tmp_path, moody, times, more=""):
             found = daemon.site("closed")
             since = since or found["since"]
             assert found["since"] == since, "the state was forgotten"
+            if not life:
+                daemon.logged("site_down site=closed")
             time.sleep(chosen.uniform(0, 1.5))
             moody.mood = chosen.choice(["well", "sick"])
             time.sleep(chosen.uniform(0, 1))
@@ -108,7 +110,7 @@ def test_postgresql_may_be_restarted(tmp_path, moody, pg):
         assert outage["end"] is None
         found = json.loads(daemon.get("/api/v1/sites/moody/results?limit=10000")[1])["results"]
         assert len(found) >= checks
-        log = daemon.log.read_text()
+        log = daemon.logged("history_not_persistent", " history_persistent")
         assert (log.count("history_not_persistent"), log.count(" history_persistent")) == (1, 1)
         assert "Traceback" not in log
         assert "open-sesame" not in log
@@ -138,7 +140,8 @@ def test_a_store_that_cannot_be_used_stops_no_check(tmp_path, moody, what):
         until(lambda: daemon.metrics()["monitor_history_write_errors_total"] >= 2, "two attempts")
         assert daemon.metrics()["monitor_history_persistent"] == 0
         assert daemon.get("/-/ready")[0] == 200
-        [line] = [one for one in daemon.log.read_text().splitlines() if "not_persistent" in one]
+        log = daemon.logged("not_persistent")
+        [line] = [one for one in log.splitlines() if "not_persistent" in one]
         assert said[what] in line
         assert daemon.stop() == 0
     finally:
