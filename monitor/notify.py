@@ -2,15 +2,15 @@
 
 import re
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
 from monitor.options import Duration, Parsed, Secret, option
 from monitor.outbound import Credentials, Proxy, TlsOptions, check_header
-from monitor.units import Bytes, Seconds
+from monitor.units import Bytes, Seconds, Timestamp
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -176,6 +176,12 @@ class ReceiverOptions:
         if self.tls != TlsOptions():
             raise ValueError("tls is not for apprise, whose URL says everything")
 
+    @property
+    def kind(self) -> str:
+        if self.alertmanager:
+            return "alertmanager"
+        return "webhook" if self.webhook else "apprise"
+
     def channels(self) -> tuple[str, ...]:
         """
         Return the names of what is sent to, each of which has its own place in the outbox.
@@ -208,3 +214,90 @@ class HeartbeatOptions:
             raise ValueError("interval must be at least 10s")
         if self.proxy is not None:
             Proxy.parse(self.proxy)
+
+
+_LONGEST: Seconds = 366 * 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyOptions:
+    """Who is told of outages, and in how many messages; the words are Alertmanager's."""
+
+    group_by: tuple[str, ...] = option(
+        (),
+        doc="Labels whose alerts come in one message each, such as group or alertname; by default"
+        " all alerts come in one, with ... each in its own.",
+    )
+    group_wait: Duration = option(
+        30.0, doc="How long the first message about a group waits for more alerts of the group."
+    )
+    group_interval: Duration = option(
+        300.0, doc="From one message about a group to the next at least, where there is news."
+    )
+    repeat_interval: Duration = option(
+        14400.0, doc="After how long a site that is still down is told again."
+    )
+    receivers: tuple[ReceiverOptions, ...] = option(
+        (), doc="Who is told; a site names some of them under its notify."
+    )
+    heartbeat: HeartbeatOptions | None = option(
+        None, doc="A URL that is requested as long as the monitor is well."
+    )
+
+    def __post_init__(self) -> None:
+        names = [receiver.name for receiver in self.receivers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"receivers has two that are called {name!r}; rename one")
+        for label in self.group_by:
+            if label != "..." and not _LABEL.fullmatch(label):
+                raise ValueError(f"group_by has {label!r}, which is not a label's name")
+        if not 0 < self.group_interval <= self.repeat_interval <= _LONGEST:
+            raise ValueError(
+                "group_interval must be more than 0s, and at most repeat_interval, which is at most"
+                " 366d"
+            )
+        if self.group_wait > _LONGEST:
+            raise ValueError("group_wait must be at most 366d")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelState:
+    """
+    How things stand with something that is sent to.
+
+    Attributes:
+        channel: A receiver's name; of an Alertmanager, with the address of one instance.
+        waiting: How many messages wait for it.
+        oldest: Since when the oldest of them has.
+        failing_since: Since when no attempt succeeded; None while it is well.
+        next_try: When the next attempt is due; None where none is, or one is under way.
+        answered: When the last attempt ended; None before the first in this life of the daemon.
+        delivered: Whether that one succeeded.
+        answer: What came of it, as a sentence; secrets are masked.
+    """
+
+    channel: str
+    receiver: str
+    kind: str
+    waiting: int = 0
+    oldest: Timestamp | None = None
+    failing_since: Timestamp | None = None
+    next_try: Timestamp | None = None
+    answered: Timestamp | None = None
+    delivered: bool | None = None
+    answer: str = ""
+
+
+class Outbox(Protocol):
+    """What pages, the API and commands ask of the messages that wait; from any thread."""
+
+    def channels(self) -> Sequence[ChannelState]: ...
+
+    def retry(self, receiver: str | None) -> bool:
+        """
+        Try at once what waits for a receiver, or for all.
+
+        Returns:
+            Whether there is such a receiver.
+        """

@@ -9,7 +9,7 @@ half-open: ``begin`` belongs to it, ``end`` does not.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from monitor.model import Past, Result, SiteState, Status
 from monitor.records import statically_frozen
@@ -147,6 +147,20 @@ class Remembered:
     content_changed: Timestamp | None = None
     recent: tuple[Past, ...] = ()
     failures: tuple[Result, ...] = ()
+
+
+class Owed(NamedTuple):
+    """
+    A row of what was told to whom, or is to be.
+
+    Attributes:
+        seat: The daemon that wrote it, among those that share the store: its shard.
+    """
+
+    kind: str
+    key: str
+    seat: str
+    data: bytes
 
 
 class History(Protocol):

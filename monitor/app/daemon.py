@@ -39,6 +39,7 @@ from monitor.app.reloader import (
 from monitor.app.reporting import Reporters, recalled
 from monitor.app.sharding import WHOLE, Shard, owner
 from monitor.app.systemd import ServiceManager
+from monitor.app.voice import Voice
 from monitor.board import Entry, StatusBoard
 from monitor.clock import SystemClock
 from monitor.config.load import Tables
@@ -172,6 +173,14 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             stopping=lambda: board.unready() == "stopping",
             clock=SystemClock(),
         )
+        voice = Voice(
+            memory.recorder if memory else Oblivion(),
+            memory.recorder if memory else None,
+            board=board,
+            internal=internal,
+            shard=shard,
+            ping=lambda: _ping(inbox),
+        )
         servers = _WebServers(options, board, internal, reloader, live, memory, calls)
 
         def running() -> None:
@@ -189,7 +198,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             inbox,
             mailbox=mailbox,
             publisher=_Showcase(board),
-            recorder=memory.recorder if memory else Oblivion(),
+            recorder=voice,
             internal=internal,
             on_stopping=stopping,
             between_turns=garbage.step,
@@ -202,9 +211,11 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             runtime.start()
             if memory is not None:
                 memory.start()
+            voice.begin(config)
             sites = reloader.start(
                 servers.reconfigure,
                 recall=recalled(memory.recall, mailbox) if memory else lambda _: {},
+                on_listed=voice.listed,
                 on_running=running,
             )
             _log.info(
@@ -227,10 +238,12 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             servers.stop(_FAREWELL if drained else 0)
             # 4. The workers have nothing to do any more, or the grace is over.
             runtime.analysis.stop()
-            # 5. All results have been noted; the next daemon finds them.
+            # 5. What is owed goes into the memory, which ends after it.
+            voice.stop()
+            # 6. All results have been noted; the next daemon finds them.
             if memory is not None:
                 memory.stop()
-            # 6. Idle threads end; those still in a check cannot be told to leave it, see leave().
+            # 7. Idle threads end; those still in a check cannot be told to leave it, see leave().
             runtime.probes.stop()
         _log.info("stopped", extra=fields(drained=drained))
     return drained

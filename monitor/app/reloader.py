@@ -145,6 +145,7 @@ class Reloader:
         self.rejected = False
         self._stopped = False
         self._watcher = Watcher(lambda: requests.put(ReloadRequested("file")))
+        self._on_listed: Callable[[Config], None] = _nobody
         self._asked: set[Future[tuple[str, ...]]] = set()
         # From before the first look on, so that no edit falls between
         self._watcher.start((path,))
@@ -162,6 +163,7 @@ class Reloader:
         self,
         reconfigure: Callable[[WebConfig], None],
         recall: Callable[[Sequence[Site]], Mapping[str, Remembered]],
+        on_listed: Callable[[Config], None],
         on_running: Callable[[], None],
     ) -> int:
         """
@@ -169,6 +171,7 @@ class Reloader:
 
         Args:
             reconfigure: Gives the web server another configuration; may raise StartupError.
+            on_listed: Told of each configuration whose sites are the engine's by then.
             recall: Brings what is remembered of sites; may wait for a database.
             on_running: Called in the reloader's thread once the sites are being checked.
 
@@ -176,6 +179,8 @@ class Reloader:
             How many sites that will be.
         """
         first = self._shard.own(diff(None, self.config))
+
+        self._on_listed = on_listed
 
         def serve() -> None:
             self._apply(first, self.config, recall(first.added))
@@ -359,9 +364,14 @@ class Reloader:
         self._inbox.put(SitesChanged(change, bounds, applied, config.connectivity, remembered))
         applied.result()
         self.config = config
+        self._on_listed(config)
 
     def _watched(self, files: Iterable[Path]) -> tuple[Path, ...]:
         return (*files, self._web_path) if self._web_path else tuple(files)
+
+
+def _nobody(config: Config) -> None:
+    """Stand in until somebody wants to know."""
 
 
 def bucket_bounds(sites: Iterable[Site], settings: Settings) -> tuple[Seconds, ...]:

@@ -167,6 +167,36 @@ class WindowKeys:
         return RecurringWindow(days=days, start=self.from_, end=self.to, zone=self.timezone)
 
 
+def _parent(value: Any) -> str | tuple[str, str]:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, dict) and len(value) == 1:
+        [(label, text)] = value.items()
+        if isinstance(text, str):
+            return str(label), text
+    raise ValueError(f"must be a site's name or one {{label: value}}, not {value!r}")
+
+
+Parent = Annotated[
+    str | tuple[str, str],
+    Parsed(
+        _parent,
+        {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": {"type": "string"},
+                },
+            ]
+        },
+    ),
+]
+"""A site's name, or a label and its value: all other sites that have it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteKeys:
     """The keys of every site, for any scheme."""
@@ -202,6 +232,16 @@ class SiteKeys:
         _SITE["connectivity"],
         doc="Whether failures are held against the connectivity targets; false for what is local"
         " and does not need the monitor's way out.",
+    )
+
+    notify: tuple[str, ...] | None = option(
+        _SITE["notify"],
+        doc="Names of the receivers that are told of this site; by default all of them.",
+    )
+    depends_on: tuple[Parent, ...] = option(
+        (),
+        doc="Sites whose outages explain an outage of this one, by name or as {label: value}: while"
+        " one of them is down, nobody is told of this one.",
     )
 
     def deadline(self) -> Seconds:

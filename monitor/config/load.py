@@ -6,7 +6,7 @@ files and their defaults; sites.py knows what a site may hold.
 """
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from monitor.config.modules import Module, ModuleReader
 from monitor.config.nodes import Entry, MappingNode, Node, Scalar, SequenceNode, is_empty
 from monitor.config.pages import read_published
 from monitor.config.problems import KeyPath, Problems, Source
+from monitor.config.references import check_receivers, with_parents
 from monitor.config.schema import EXTENSION, Decoder, Forms
 from monitor.config.settings import Settings
 from monitor.config.sites import SiteFound, SiteReader
@@ -181,7 +182,8 @@ class _Load:
         entries = self._settings_entries()
         settings = self._settings(entries)
         sources = self._read_sources()
-        sites, masked = self._read_sites()
+        receivers = [one.name for one in settings.notify.receivers]
+        sites, masked = self._read_sites(receivers, open_list=bool(sources))
         published = read_published(
             entries,
             settings.pages,
@@ -256,8 +258,11 @@ class _Load:
         self._secret_settings = longest_first((*self._secret_settings, *secrets))
         return sources
 
-    def _read_sites(self) -> tuple[list[Site], list[str]]:
+    def _read_sites(
+        self, receivers: Collection[str], *, open_list: bool
+    ) -> tuple[list[Site], list[str]]:
         sites: list[Site] = []
+        naming: dict[str, SiteFound] = {}
         masked: list[str] = []
         names: dict[str, Node] = {}
         renamed: dict[str, SiteFound] = {}
@@ -285,6 +290,8 @@ class _Load:
                 names[name] = found.placed
                 self._note_former_name(found, renamed)
                 sites.append(found.site)
+                if found.entries:
+                    naming[name] = found
                 masked += _as_item(masked_lines(item, shown_site, "    "))
                 self._options_files.update(dict.fromkeys(found.files))
         for was, found in renamed.items():
@@ -293,6 +300,9 @@ class _Load:
                     f"names {was!r}, which is still listed, at {other.place}, and keeps its memory"
                 )
                 self._problems.add(found.former or found.placed, (*found.path[:2], "was"), message)
+        if not self._problems:  # a site that was left out for its own is not unknown for that
+            check_receivers(naming.values(), receivers, self._problems)
+            sites = with_parents(sites, naming, self._problems, open_list=open_list)
         return sites, masked
 
     def _has_its_own(self, found: SiteFound, owned: dict[str, SiteFound]) -> bool:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from monitor.config.cores import count_cores
 from monitor.config.pages import AnnouncementKeys, PageKeys
+from monitor.notify import NotifyOptions
 from monitor.options import Duration, Parsed, Period, Secret, Size, option
 from monitor.units import Bytes, Seconds
 
@@ -174,6 +175,7 @@ class Settings:
     )
     metrics: MetricsSettings = option(MetricsSettings(), doc="What is exported to Prometheus.")
     history: HistorySettings = option(HistorySettings(), doc="What is remembered of each site.")
+    notify: NotifyOptions = option(NotifyOptions(), doc="Who is told of outages, and how.")
     probe_endpoint: ProbeEndpointSettings = option(
         ProbeEndpointSettings(),
         doc="Checks of targets that are not listed, as blackbox_exporter makes them.",

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,9 @@ from monitor.secrecy import every_form, redact
 
 _T = TypeVar("_T")
 
+NAMING = ("notify", "depends_on")
+"""Keys whose values are names of receivers and of other sites."""
+
 _OF_PROMETHEUS = ("job", "instance")
 """With ``honor_labels``, a site's label would replace the target's. The rules join series by that
 label, so the site's maintenance would count as downtime."""
@@ -44,6 +47,8 @@ class SiteFound:
         placed: Where its name stands, or else its URL.
         path: The keys that lead there.
         former: The place of the former name; the site inherits the state of that name.
+        parents: What its ``depends_on`` says.
+        entries: Those of its keys that name other things of the list.
     """
 
     site: Site
@@ -51,6 +56,8 @@ class SiteFound:
     placed: Node
     path: KeyPath
     former: Node | None = None
+    parents: tuple[str | tuple[str, str], ...] = ()
+    entries: Mapping[str, Entry] = field(default_factory=dict)
 
 
 class SiteReader:
@@ -138,7 +145,13 @@ class SiteReader:
         where = path if isinstance(item, Scalar) else (*path, key)
         former = merged.entries.get("was")
         return SiteFound(
-            site, files, merged.entries[key].value, where, former.value if former else None
+            site,
+            files,
+            merged.entries[key].value,
+            where,
+            former.value if former else None,
+            keys.value.depends_on,
+            {key: merged.entries[key] for key in NAMING if key in merged.entries},
         )
 
     def _fits_together(self, site: Site, merged: MappingNode, path: KeyPath, *, bare: bool) -> bool:
@@ -193,6 +206,8 @@ class SiteReader:
             confirm=_confirm(keys.confirm),
             maintenance=_windows(keys.maintenance),
             connectivity=keys.connectivity,
+            notify=one(keys.notify),
+            depends_on=one(tuple(name for name in keys.depends_on if isinstance(name, str))),
             secrets=every_form(secrets),
         )
         return site, tuple(file for part in parts for file in part.files)

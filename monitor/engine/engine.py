@@ -131,6 +131,9 @@ class Engine:
         self._batcher = Batcher(tuning)
         self._judged: deque[tuple[Site, Analysis]] = deque()  # to be recorded
         self._calendar = Calendar()
+        self._children: dict[str, set[str]] = {}  # sites by what they depend on
+        self._parents: dict[str, tuple[str, ...]] = {}
+        self._unexplained: dict[str, None] = {}  # sites whose cause may be another by now
         self._connectivity = Connectivity()
         self._held: list[_Held] = []
         self._news: Counter[str] = Counter()  # of sites that are being checked
@@ -206,6 +209,7 @@ class Engine:
             self._connectivity.begin_if_due(now)
         for name, is_open in self._calendar.pop(self._clock.time(), self._tuning.edges_at_once):
             self._survive(self._on_edge, name, is_open=is_open)
+        self._explain_some()
         self._hand_to_threads(now)
         if self._batcher.send_at is not None and now >= self._batcher.send_at:
             self._analysis.submit(*self._batcher.take())
@@ -294,6 +298,8 @@ class Engine:
             moments.append(now + tuning.batch_wait_awaited)
         if self._judged:
             moments.append(now if self._is_awaited else now + tuning.record_rest)
+        if self._unexplained:
+            moments.append(now)
         edge = self._calendar.next_edge()
         if edge is not None:
             moments.append(now + edge - self._clock.time())
@@ -560,6 +566,8 @@ class Engine:
         if before is None or before.site is not check.site:
             return  # it left the list, or is another one by now
         state, transition = advance(before, result, self._bounds, self._depth)
+        if state.status is Status.DOWN and state.site.depends_on:
+            state = replace(state, because=self._cause(state.site))
         self._states[name] = state
         self._recorder.noted(state, result.observation.time, checked=True)
         self._publisher.publish(state)
@@ -569,7 +577,72 @@ class Engine:
         elif result.error is not None or awaits_confirmation(state):
             retry = self._clock.monotonic() + state.site.confirm.retry_interval
             self._schedule.check_early(name, retry)
+        if state.said is False and state.streak == 1 and not self._once:
+            self._check_parents(state.site)
+        if transition is not None:
+            self._unexplained.update(dict.fromkeys(self._descendants(name)))
         notices.entered(before, state, transition)
+
+    # ------------------------------------------------------------ sites that depend on others
+
+    def _cause(self, site: Site) -> str:
+        """Return the site whose outage explains that of another; empty where there is none."""
+        cause = ""
+        passed = {site.name}  # while a list changes, old and new sites may make a circle
+        while (parent := self._parent_down(site)) and parent not in passed:
+            passed.add(parent)
+            cause, site = parent, self._states[parent].site
+        return cause
+
+    def _parent_down(self, site: Site) -> str:
+        for name in site.depends_on:
+            state = self._states.get(name)
+            if state is not None and state.status is Status.DOWN:
+                return name
+        return ""
+
+    def _descendants(self, name: str) -> Iterable[str]:
+        """Return the sites that depend on one, and those that depend on these."""
+        found: dict[str, None] = {}
+        waiting = [name]
+        while waiting:
+            for child in self._children.get(waiting.pop(), ()):
+                if child not in found:
+                    found[child] = None
+                    waiting.append(child)
+        return found
+
+    def _check_parents(self, site: Site) -> None:
+        """Check soon whether the outage of a site that has just failed is another's."""
+        now, time = self._clock.monotonic(), self._clock.time()
+        for name in site.depends_on:
+            parent = self._states.get(name)
+            if parent is None or parent.status is Status.DOWN:
+                continue
+            # Hundreds may fail at the same time, one after the other
+            last = parent.recent[0].time if parent.recent else 0.0
+            wait = last + parent.site.confirm.retry_interval - time
+            self._schedule.check_early(name, now + max(0.0, wait))
+
+    def _explain_some(self) -> None:
+        """Find for a few sites whose outage explains theirs by now."""
+        for _ in range(min(self._tuning.explained_at_once, len(self._unexplained))):
+            name = next(iter(self._unexplained))
+            del self._unexplained[name]
+            self._survive(self._explain, name)
+
+    def _explain(self, name: str) -> None:
+        before = self._states.get(name)
+        if before is None:
+            return
+        because = self._cause(before.site) if before.status is Status.DOWN else ""
+        if because == before.because:
+            return
+        state = self._states[name] = replace(before, because=because)
+        self._recorder.noted(state, self._clock.time(), checked=False)
+        self._publisher.publish(state)
+        if not because:  # it may have come back together with the other site
+            self._schedule.check_early(name, self._clock.monotonic())
 
     # ------------------------------------------------------------ what is not the sites' fault
 
@@ -646,6 +719,8 @@ class Engine:
         del self._states[name]
         self._schedule.remove(name)
         self._calendar.remove(name)
+        self._unexplained.update(dict.fromkeys(self._descendants(name)))
+        self._adopt(name, ())
         self._forget(name)
 
     def _put(self, site: Site, before: SiteState | None, known: Remembered | None) -> None:
@@ -664,11 +739,26 @@ class Engine:
         state = replace(self._inherit(site, before, known), maintenance=is_open)
         self._states[site.name] = state
         self._schedule.add(site.name, site.interval, self._clock.monotonic())
+        self._adopt(site.name, site.depends_on)
+        if site.depends_on:
+            self._unexplained[site.name] = None
+        self._unexplained.update(dict.fromkeys(self._descendants(site.name)))
         if known is not None and awaits_confirmation(state):
             retry = self._clock.monotonic() + site.confirm.retry_interval
             self._schedule.check_early(site.name, retry)
         self._recorder.noted(state, now, checked=False)
         self._publisher.publish(state)
+
+    def _adopt(self, name: str, parents: tuple[str, ...]) -> None:
+        """Take note of what a site depends on."""
+        for parent in self._parents.pop(name, ()):
+            self._children[parent].discard(name)
+            if not self._children[parent]:
+                del self._children[parent]
+        for parent in parents:
+            self._children.setdefault(parent, set()).add(name)
+        if parents:
+            self._parents[name] = parents
 
     def _inherit(self, site: Site, before: SiteState | None, known: Remembered | None) -> SiteState:
         """Return the state that a new or changed site begins with."""

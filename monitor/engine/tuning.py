@@ -51,6 +51,8 @@ class Tuning:
             process is under pressure; a bound on what one look lets in.
         edges_at_once: Maintenance windows that open or close before the loop looks at anything
             else; thousands of sites may share one.
+        explained_at_once: Sites whose cause is looked for likewise, after another site went down
+            or came up; thousands may depend on one.
         longest_wait: No wait is longer; the system refuses waits of many years.
         slow: A site that was down after this long is expected to hold its next thread as long, and
             waits in the line that gets half of the threads (decision 4).
@@ -71,5 +73,6 @@ class Tuning:
     events_at_once: int = 32
     starts_at_once: int = 32
     edges_at_once: int = 100
+    explained_at_once: int = 25
     longest_wait: Seconds = 3600.0
     slow: Seconds = 1.0

@@ -46,7 +46,7 @@ from monitor.history.rollup import (
 from monitor.history.tracks import Row
 from monitor.history.uptime import DAY, HOUR, Milliseconds, Stretch, Sums, compose, tally
 from monitor.model import Bytes
-from monitor.past import Condition
+from monitor.past import Condition, Owed
 
 _MANY = 500
 """Names or numbers in one question: databases bound how many there may be."""
@@ -690,6 +690,37 @@ def last_results(
             if len(later) < count:
                 found[site] = [*unpack_results(begin, bytes(data)), *later]
     return found
+
+
+# ---------------------------------------------------------------- the outbox
+
+
+def write_outbox(
+    connection: Connection, seat: str, rows: Mapping[tuple[str, str], bytes | None]
+) -> None:
+    """Write rows by kind and key in the places of those before; None is a row that goes."""
+    gone = [{"of": kind, "at": key} for (kind, key), data in rows.items() if data is None]
+    if gone:
+        connection.execute(
+            delete(schema.outbox).where(
+                schema.outbox.c.kind == bindparam("of"), schema.outbox.c.key == bindparam("at")
+            ),
+            gone,
+        )
+    _upsert(
+        connection,
+        schema.outbox,
+        [
+            {"kind": kind, "key": key, "seat": seat, "data": data}
+            for (kind, key), data in rows.items()
+            if data is not None
+        ],
+    )
+
+
+def read_outbox(connection: Connection) -> list[Owed]:
+    rows = connection.execute(select(schema.outbox))
+    return [Owed(row.kind, row.key, row.seat, bytes(row.data)) for row in rows]
 
 
 # ---------------------------------------------------------------- the database itself

@@ -109,6 +109,16 @@ spans = Table(
 # No index of only those that last: to name one would load PostgreSQL's dialect for SQLite too
 Index("spans_by_condition", spans.c.condition, spans.c.end)
 
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("seat", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),  # see messages/route.py
+)
+"""What was told to whom, and the messages that wait."""
+
 journal = Table(
     "journal",
     metadata,

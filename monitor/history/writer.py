@@ -33,7 +33,7 @@ from monitor.history.tracks import Row, Tracks, latest
 from monitor.history.uptime import DAY, HOUR, Milliseconds
 from monitor.logs import fields
 from monitor.model import Bytes, Past, Reason, Result, Seconds, Site, SiteState, Status, Timestamp
-from monitor.past import Noted, Remembered
+from monitor.past import Noted, Owed, Remembered
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +121,18 @@ class _Recall:
     reply: "Future[Mapping[str, Remembered]]"
 
 
-_Item: TypeAlias = Noted | _Left | _Renamed | _Recall
+@dataclass(frozen=True, slots=True)
+class _Keep:
+    rows: Mapping[tuple[str, str], bytes | None]
+    reply: "Future[bool]"
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadOutbox:
+    reply: "Future[list[Owed]]"
+
+
+_Item: TypeAlias = Noted | _Left | _Renamed | _Recall | _Keep | _ReadOutbox
 
 
 @dataclass(slots=True)
@@ -223,6 +234,9 @@ class Writer:
         self._gone: list[tuple[_Kept, Milliseconds]] = []
         self._renames: list[tuple[str, str]] = []
         self._recalls: list[_Recall] = []
+        self._outbox: dict[tuple[str, str], bytes | None] = {}
+        self._keeps: list[Future[bool]] = []
+        self._readers: list[Future[list[Owed]]] = []
 
     # ------------------------------------------------------------ any thread
 
@@ -234,6 +248,11 @@ class Writer:
         self._stopping = True
         self._wake.set()
         self._thread.join(patience)
+
+    @property
+    def persistent(self) -> bool:
+        """Whether the last transaction succeeded; False before the first."""
+        return self._persistent is True
 
     def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None:
         """Take note of a state; never waits."""
@@ -271,6 +290,28 @@ class Writer:
         self._wake.set()
         return reply
 
+    def keep(self, rows: Mapping[tuple[str, str], bytes | None]) -> "Future[bool]":
+        """
+        Have rows of the outbox written at once, after all that was noted until now.
+
+        Args:
+            rows: By kind and key; None is a row that goes.
+
+        Returns:
+            Whether they are in the store; where it cannot be used now, they follow later.
+        """
+        reply: Future[bool] = Future()
+        self._queue.put(_Keep(rows, reply))
+        self._wake.set()
+        return reply
+
+    def owed(self) -> "Future[list[Owed]]":
+        """Have read all rows of the outbox; none where the store cannot be used now."""
+        reply: Future[list[Owed]] = Future()
+        self._queue.put(_ReadOutbox(reply))
+        self._wake.set()
+        return reply
+
     # ------------------------------------------------------------ the thread
 
     def _run(self) -> None:
@@ -280,8 +321,7 @@ class Writer:
             if stopping:
                 break
             self._wait()
-        for recall in self._recalls:
-            recall.reply.set_result({})
+        self._answer_nothing()
         if self._engine is not None:
             self._engine.dispose()
 
@@ -298,6 +338,9 @@ class Writer:
         now = self._clock.monotonic()
         self._flush_at = now + _PERIOD
         if now < self._retry_at and not stopping:
+            for keep in self._keeps:
+                keep.set_result(False)
+            self._keeps.clear()
             return
         try:
             self._write(stopping=stopping)
@@ -330,19 +373,29 @@ class Writer:
             self._slots[(kept.id or 0) % SLOTS].remove(kept)
             kept.id = None
         self._entered.clear()
-        for recall in self._recalls:
-            recall.reply.set_result({})
-        self._recalls.clear()
+        self._answer_nothing()
         surplus = len(self._gathered) - _MOST_RESULTS
         if surplus > 0:
             self._gathered.drop_oldest(surplus)
             self._meters.history_dropped(surplus)
+
+    def _answer_nothing(self) -> None:
+        """Let nobody wait for a store that cannot be used."""
+        for recall in self._recalls:
+            recall.reply.set_result({})
+        for keep in self._keeps:
+            keep.set_result(False)
+        for reader in self._readers:
+            reader.set_result([])
+        for waiting in (self._recalls, self._keeps, self._readers):
+            waiting.clear()
 
     def _on_fault(self) -> None:
         """Drop what cannot be written because of a fault of ours, so that the rest can be."""
         _log.exception("history_fault")
         self._meters.history_failed()
         self._meters.history_dropped(len(self._gathered))
+        self._answer_nothing()
         self._forget_written()
         self._run_id = None  # so that everything is entered again
 
@@ -369,6 +422,11 @@ class Writer:
                     self._on_renamed(item)
                 case _Recall():
                     self._recalls.append(item)
+                case _Keep():
+                    self._outbox.update(item.rows)
+                    self._keeps.append(item.reply)
+                case _ReadOutbox():
+                    self._readers.append(item.reply)
             taken += 1
             if taken % _AT_ONCE == 0:
                 _time.sleep(_BREATH)
@@ -468,7 +526,13 @@ class Writer:
             rows += sum([self._pack(connection, slot, now) for slot in slots])
             seq = self._write_journal(connection)
             self._drop_journal(connection)
+            ledger.write_outbox(connection, self._seat, self._outbox)
+            owed = ledger.read_outbox(connection) if self._readers else []
             ledger.see(connection, self._run_id, now)
+        for keep in self._keeps:
+            keep.set_result(True)
+        for reader in self._readers:
+            reader.set_result(owed)
         self._after_commit(slots, now)
         self._seq = seq
         self._last_seen = now
@@ -489,6 +553,9 @@ class Writer:
             or self._gone
             or self._renames
             or self._recalls
+            or self._keeps
+            or self._readers
+            or self._outbox
             or self._unlisted
             or slots
             or now - self._last_seen >= _HEARTBEAT
@@ -674,6 +741,9 @@ class Writer:
         self._gone.clear()
         self._renames.clear()
         self._recalls.clear()
+        self._outbox.clear()
+        self._keeps.clear()
+        self._readers.clear()
 
     # ------------------------------------------------------------ packing, a slot at a time
 

@@ -6,7 +6,8 @@ thread collects.
 """
 
 import platform
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from prometheus_client import (
@@ -20,15 +21,40 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from monitor.model import Bytes, Load, Seconds, Timestamp
+from monitor.notify import ChannelState
 
 _LAG_BUCKETS = (0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 _ANALYSIS_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 _HISTORY_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 _SCRAPE_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+
+_OUTCOMES = ("delivered", "retried", "refused", "expired")
+
+
+class _OldestNotifications(Collector):
+    """Says at each collection how long messages have waited."""
+
+    def __init__(self) -> None:
+        self.channels: Callable[[], Sequence[ChannelState]] = tuple
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "monitor_notifications_oldest_seconds",
+            "How long the oldest message that waits for a receiver has; 0 while none does",
+            labels=("receiver",),
+        )
+        now = time.time()
+        for one in self.channels():
+            age = max(0.0, now - one.oldest) if one.oldest is not None else 0.0
+            family.add_metric([one.channel], age)
+        yield family
 
 
 class Internal:
@@ -192,6 +218,14 @@ class Internal:
             ("source",),
             registry=registry,
         )
+        self._notifications = Counter(
+            "monitor_notifications_total",
+            "Attempts to deliver a message, by receiver and by what came of them",
+            ("receiver", "outcome"),
+            registry=registry,
+        )
+        self._oldest_notifications = _OldestNotifications()
+        registry.register(self._oldest_notifications)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -286,6 +320,20 @@ class Internal:
         for family in (self._discovery_errors, self._discovery_entries, self._discovery_time):
             with suppress(KeyError):
                 family.remove(source)
+
+    def notifications_from(self, channels: Callable[[], Sequence[ChannelState]]) -> None:
+        """Use this function to read what waits at each collection, in the web thread."""
+        self._oldest_notifications.channels = channels
+
+    def channels(self, names: Iterable[str]) -> None:
+        """Have a series of each outcome for each channel, before the first of them comes."""
+        for name in names:
+            for outcome in _OUTCOMES:
+                self._notifications.labels(name, outcome)
+
+    def notified(self, receiver: str, outcome: str) -> None:
+        """Count an attempt to deliver a message."""
+        self._notifications.labels(receiver, outcome).inc()
 
     def exposition(self, *, openmetrics: bool) -> bytes:
         """Return these metrics as text; OpenMetrics includes the end of the exposition."""

@@ -85,6 +85,8 @@ class Site:
         reads_body: Whether one of these needs the whole body, not only the first KiB for people.
         maintenance: The windows in which failures are expected.
         connectivity: Whether its failures count only while the monitor's own connection stands.
+        notify: The receivers of messages about it, by name; None is all of them.
+        depends_on: Names of the sites whose outages explain its own; never in a circle.
         secrets: Every value that must never be shown, in every form, longest first; see
             secrecy.redact().
     """
@@ -106,6 +108,8 @@ class Site:
     confirm: Confirm = Confirm()
     maintenance: tuple[Window, ...] = ()
     connectivity: bool = True
+    notify: tuple[str, ...] | None = None
+    depends_on: tuple[str, ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     # Not the dataclass's own: options hold mappings, which have no hash; and what checks of a site

@@ -111,6 +111,9 @@ class SiteState:
             from the one before.
         flapping: Whether so many of these differed that ``status`` alone would mislead.
         maintenance: Whether one of the site's windows is open.
+        because: Of a site that is down, the site whose outage is the cause: of those that it
+            depends on, the first that is down, followed up to the one that depends on no other
+            that is down; empty where there is no such site.
         content: The SHA-256 of the watched content when it was last seen.
         content_changed: When it last changed; None if it never did.
         last: The last check of this life of the daemon, errors included; of a site that was left
@@ -129,6 +132,7 @@ class SiteState:
     turns: int = 0
     flapping: bool = False
     maintenance: bool = False
+    because: str = ""
     content: str | None = None
     content_changed: Timestamp | None = None
     last: Result | None = None

@@ -53,6 +53,7 @@ class Rig:
         self.reloader.start(
             lambda _: self.intervals.append(sys.getswitchinterval()),
             recall=lambda _: {},
+            on_listed=lambda _: None,
             on_running=running.set,
         )
         assert running.wait(PATIENCE)

@@ -77,6 +77,13 @@ def upgrade() -> None:
     )
     op.create_index("spans_by_condition", "spans", ["condition", "end"])
     op.create_table(
+        "outbox",
+        sa.Column("kind", sa.Text, primary_key=True),
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("seat", sa.Text, nullable=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
         "journal",
         sa.Column("seq", _number, primary_key=True),
         sa.Column("seat", sa.Text, nullable=False),

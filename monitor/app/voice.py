@@ -1,0 +1,201 @@
+"""
+Who is told: the outbox, its receivers and the heartbeat, wired; part of the composition root.
+
+A daemon whose configuration has no ``notify`` loads nothing of ``monitor.messages``.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Overdue
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from monitor.app.sharding import Shard, owner
+from monitor.board import StatusBoard
+from monitor.clock import SystemClock
+from monitor.config.load import Config
+from monitor.engine.ports import Recorder
+from monitor.logs import fields
+from monitor.metrics.internal import Internal
+from monitor.model import SiteState
+from monitor.notify import ChannelState, HeartbeatOptions, NotifyOptions, ReceiverOptions
+from monitor.probes.client import Client
+from monitor.secrecy import longest_first
+from monitor.units import Seconds, Timestamp
+
+if TYPE_CHECKING:
+    from monitor.history.writer import Writer
+    from monitor.messages.notification import Sender
+    from monitor.messages.outbox import Outbox
+
+_log = logging.getLogger(__name__)
+
+_FAREWELL: Seconds = 1.0
+"""How long a stop waits for the grouping thread, which waits for nobody."""
+_LOOP: Seconds = 5.0
+"""Within which the main thread must answer for a heartbeat."""
+
+
+class Voice:
+    """
+    Records what the engine notes, and tells people of it.
+
+    Args:
+        recorder: What remembers; it is told first.
+        writer: Where what is owed is kept; None where nothing is.
+        ping: Asks the main thread for a sign of life.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        writer: "Writer | None",
+        *,
+        board: StatusBoard,
+        internal: Internal,
+        shard: Shard,
+        ping: "Callable[[], Future[None]]",
+    ) -> None:
+        self._recorder = recorder
+        self._writer = writer
+        self._board = board
+        self._internal = internal
+        self._shard = shard
+        self._ping = ping
+        self._clock = SystemClock()
+        self._outbox: Outbox | None = None
+        self._heart: _Heart | None = None
+        self._beats: HeartbeatOptions | None = None
+        self._secrets: tuple[str, ...] = ()
+        internal.notifications_from(self.channels)
+
+    # ------------------------------------------------------------ the engine's recorder
+
+    def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None:
+        # The memory first: what is told must not be news to the next life of the daemon
+        self._recorder.noted(state, time, checked=checked)
+        if self._outbox is not None:
+            self._outbox.noted(state)
+
+    def left(self, names: Iterable[str], time: Timestamp) -> None:
+        gone = tuple(names)
+        self._recorder.left(gone, time)
+        if self._outbox is not None:
+            self._outbox.left(gone)
+
+    def renamed(self, old: str, new: str) -> None:
+        self._recorder.renamed(old, new)
+        if self._outbox is not None:
+            self._outbox.renamed(old, new)
+
+    # ------------------------------------------------------------ the reloader's thread
+
+    def begin(self, config: Config) -> None:
+        """Start what the first configuration asks for, before its sites are checked."""
+        self._secrets = longest_first(config.secrets())
+        if config.settings.notify != NotifyOptions():
+            self._start(config.settings.notify)
+
+    def listed(self, config: Config) -> None:
+        """Take note that the sites of a configuration are the engine's by now."""
+        self._secrets = longest_first(config.secrets())
+        notify = config.settings.notify
+        if self._outbox is None and notify != NotifyOptions():
+            self._start(notify)
+            assert self._outbox is not None  # noqa: S101  which starts it
+            for entry in self._board.entries():
+                self._outbox.known(entry.state)
+        elif self._outbox is not None:
+            self._outbox.configure(notify)
+        if self._outbox is not None:
+            self._outbox.listed()
+        if notify.heartbeat != self._beats:
+            self._beats = notify.heartbeat
+            if self._heart is not None:
+                self._heart.end()
+            self._heart = self._new_heart(notify.heartbeat) if notify.heartbeat else None
+
+    def stop(self) -> None:
+        """Begin no message any more; those under way are in the store."""
+        if self._heart is not None:
+            self._heart.end()
+        if self._outbox is not None:
+            self._outbox.stop(_FAREWELL)
+
+    def _start(self, notify: NotifyOptions) -> None:
+        from monitor.messages.outbox import Outbox  # noqa: PLC0415  see above
+
+        outbox = Outbox(
+            senders=self._senders,
+            store=self._writer,
+            clock=self._clock,
+            meters=self._internal,
+            seat=str(self._shard),
+            is_ours=lambda name: owner(name, self._shard.total) == self._shard.number,
+        )
+        outbox.start(notify)
+        self._outbox = outbox
+
+    def _senders(self, receiver: ReceiverOptions) -> "dict[str, Sender]":
+        from monitor.messages.receivers import build_senders  # noqa: PLC0415  see above
+
+        return build_senders(receiver, Client(), self._clock, self._secrets)
+
+    # ------------------------------------------------------------ the heartbeat
+
+    def _new_heart(self, options: HeartbeatOptions) -> "_Heart":
+        return _Heart(options, self._trouble)
+
+    def _trouble(self) -> str | None:
+        try:
+            self._ping().result(_LOOP)
+        except Overdue:
+            return f"the main thread did not answer within {_LOOP:g}s"
+        if self._writer is not None and not self._writer.persistent:
+            return "the history cannot be written"
+        return self._outbox.trouble() if self._outbox is not None else None
+
+    # ------------------------------------------------------------ pages and commands
+
+    def channels(self) -> Sequence[ChannelState]:
+        return self._outbox.channels() if self._outbox is not None else ()
+
+    def retry(self, receiver: str | None) -> bool:
+        if self._outbox is None:
+            return receiver is None
+        return self._outbox.retry(receiver)
+
+
+class _Heart:
+    """The thread of the heartbeat."""
+
+    def __init__(self, options: HeartbeatOptions, trouble: Callable[[], str | None]) -> None:
+        from monitor.messages.receivers.heartbeat import Heartbeat  # noqa: PLC0415  see above
+
+        self._clock = SystemClock()
+        self._heartbeat = Heartbeat(options, Client(), self._clock, trouble)
+        self._ended = Event()
+        self._thread = Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Begin no request any more; one under way is not waited for."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        failing = False
+        while True:
+            wait = max(0.0, self._heartbeat.next_at - self._clock.monotonic())
+            if self._ended.wait(wait):
+                return
+            try:
+                problem = self._heartbeat.beat()
+            except Exception as error:
+                _log.exception("heartbeat_fault")
+                problem = f"internal error ({type(error).__name__})"
+            if problem is not None and not failing:
+                _log.warning("heartbeat_failing", extra=fields(detail=problem))
+            elif problem is None and failing:
+                _log.info("heartbeat_recovered")
+            failing = problem is not None

@@ -1,0 +1,800 @@
+"""
+Who is told what, and when: sights and a clock in, notifications out. Pure.
+
+What has to be told is nowhere written down as a list of events: it is the difference between what
+is true of a site and what a channel was told of it last. So nothing is told twice, whatever is
+reloaded, restarted or repeated, and nothing is forgotten, because both sides of the difference are
+kept in the store.
+
+Groups are Alertmanager's, with its words. A group's first message goes out ``group_wait`` after
+its first news, the next ones ``group_interval`` after the last message at the earliest; what still
+fires is told again after ``repeat_interval``. Some examples with the defaults (30s, 5m, 4h):
+
+    a goes down at 0:00, b at 0:20           one message about both at 0:30
+    a goes down at 0:00, comes up at 0:20    no message
+    a goes down at 0:00, b at 2:00           a at 0:30, a and b at 5:30
+    a goes down at 0:00 and stays down       a at 0:30, again at 4h 0:30
+
+A channel that cannot be reached is tried again with growing pauses. Each attempt tells what is true
+by then: the same message has the same key, another one has another. An outage that came and went
+meanwhile is told as such, in the next message that arrives.
+"""
+
+import heapq
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from monitor.messages.notification import Alert, AlertStatus, Notification, fingerprint_of
+from monitor.messages.rows import group_name, message_of, message_row, topic_of, topic_row
+from monitor.messages.sight import (
+    CERTIFICATE_ENDS,
+    CLIENT_CERTIFICATE_ENDS,
+    SITE_DOWN,
+    SITE_FLAPPING,
+    Sight,
+    Validity,
+    ending,
+)
+from monitor.messages.topic import (
+    Channel,
+    Entry,
+    GroupKey,
+    Missed,
+    Pending,
+    RowKey,
+    Told,
+    Topic,
+    TopicKey,
+    labels_of,
+)
+from monitor.messages.words import alert_of, moment_text
+from monitor.model import Seconds, Site, Status, Timestamp
+from monitor.naming import natural_key
+from monitor.notify import NotifyOptions
+
+EXPIRY: Seconds = 86400.0
+"""How long a message is tried."""
+PAUSES: tuple[Seconds, ...] = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+"""Between attempts at a channel; the last one is kept."""
+LONGEST_PAUSE: Seconds = 3600.0
+"""However long a receiver asks to be left alone."""
+MOST_CARRIED = 200
+"""Alerts in one message; the rest is counted."""
+MOST_AT_ONCE = 1000
+"""Alerts in one message to a receiver that groups by itself; the rest follows in the next ones."""
+ALL_LABELS = "..."
+
+_OF_CERTIFICATES = (CERTIFICATE_ENDS, CLIENT_CERTIFICATE_ENDS)
+_ALERTS = (SITE_DOWN, SITE_FLAPPING, *_OF_CERTIFICATES)
+
+_PATIENT_TIMES = 10
+"""Attempts after which a message lets those behind it go first."""
+_SOON: Seconds = 1.0
+"""After a start: until then the other sites of a group are known, too."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """
+    What is told to one channel together.
+
+    Attributes:
+        refused: Topics that a message was given up for; they are told again with other news, or
+            after ``quiet_until``.
+    """
+
+    members: set[TopicKey] = field(default_factory=set)
+    next: Timestamp | None = None
+    sent_at: Timestamp | None = None
+    pending: Pending | None = None
+    refused: set[TopicKey] = field(default_factory=set)
+    quiet_until: Timestamp = 0.0
+
+
+@dataclass(slots=True)
+class _Line:
+    """What waits for one channel."""
+
+    channel: Channel
+    waiting: dict[str, Pending] = field(default_factory=dict)
+    busy: str | None = None
+    failures: int = 0
+    failing_since: Timestamp | None = None
+    next_try: Timestamp = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LineState:
+    """How things stand with one channel."""
+
+    waiting: int
+    oldest: Timestamp | None
+    failing_since: Timestamp | None
+    next_try: Timestamp | None
+
+
+class Router:
+    """
+    The mutable state is what is true, what was told, and what waits; one thread has it.
+
+    Args:
+        new_key: Makes the keys of messages.
+        began: When this life of the daemon did.
+    """
+
+    def __init__(self, new_key: Callable[[], str], began: Timestamp) -> None:
+        self._new_key = new_key
+        self._listed = False
+        self._began = began
+        self._settings = NotifyOptions()
+        self._topics: dict[TopicKey, Topic] = {}
+        self._groups: dict[GroupKey, _Group] = {}
+        self._lines: dict[str, _Line] = {}
+        self._by_receiver: dict[str, list[str]] = {}
+        self._sights: dict[str, Sight] = {}
+        self._due: list[tuple[Timestamp, GroupKey]] = []
+        self._endings: list[tuple[Timestamp, str]] = []
+        self._dirty_topics: set[TopicKey] = set()
+        self._dirty_messages: dict[str, Pending | None] = {}
+        self._stored: set[TopicKey] = set()
+
+    # ------------------------------------------------------------ what is true
+
+    def configure(
+        self, settings: NotifyOptions, channels: Mapping[str, Channel], now: Timestamp
+    ) -> None:
+        """Work by other settings from now on; what was told by the old ones stays told."""
+        before = self._lines
+        if settings.group_by != self._settings.group_by:
+            self._ungroup()
+        self._settings = settings
+        self._lines = {
+            name: _Line(channel) if name not in before else before[name]
+            for name, channel in channels.items()
+        }
+        self._by_receiver = {}
+        for name, channel in channels.items():
+            self._lines[name].channel = channel
+            self._by_receiver.setdefault(channel.receiver, []).append(name)
+        for name in before.keys() - channels.keys():
+            self._dirty_messages.update(dict.fromkeys(before[name].waiting))
+        for line in self._lines.values():
+            line.next_try = min(line.next_try, now)  # what kept it may have been corrected
+        self._regroup(now)
+
+    def _ungroup(self) -> None:
+        """Drop the messages that no attempt was made for yet: others tell the same."""
+        for line in self._lines.values():
+            for key in [key for key in line.waiting if key != line.busy]:
+                del line.waiting[key]
+                self._dirty_messages[key] = None
+
+    def _regroup(self, now: Timestamp) -> None:
+        self._groups, self._due = {}, []
+        for line in self._lines.values():
+            for pending in line.waiting.values():
+                self._group(pending.group).pending = pending
+        for topic in list(self._topics.values()):
+            for name in topic.told.keys() - self._lines.keys():
+                del topic.told[name]
+                self._dirty_topics.add(topic.key)
+            for name in topic.missed.keys() - self._lines.keys():
+                del topic.missed[name]
+                self._dirty_topics.add(topic.key)
+            self._touch(topic, now)
+
+    def see(self, sight: Sight, now: Timestamp) -> None:
+        """Take note of what is true of a site by now."""
+        site = sight.site
+        before = self._sights.get(site.name)
+        self._on_labels(site, now)
+        if before is not None and before.site.target == site.target:
+            sight = sight._replace(
+                certificate=sight.certificate or before.certificate,
+                client=sight.client or before.client,
+            )
+        self._sights[site.name] = sight
+        muted = sight.maintenance or bool(sight.because)
+        if sight.status is Status.DOWN:
+            since = min(sight.down_since or now, now)
+            topic = self._fire(site, SITE_DOWN, "critical", since, now)
+            topic.detail = sight.detail
+            if topic.because and not sight.because:
+                # It may have come back with the other site, and was not asked since
+                topic.ready_at = now + site.interval * site.confirm.successes + site.timeout
+            topic.because = sight.because
+            self._mute(topic, now, muted=muted, frozen=sight.flapping)
+        elif sight.status is Status.UP:
+            self._end(site, SITE_DOWN, now, frozen=sight.flapping)
+        if sight.flapping:
+            topic = self._fire(site, SITE_FLAPPING, "warning", now, now)
+            self._mute(topic, now, muted=muted, frozen=False)
+        elif sight.status is not Status.UNKNOWN:
+            self._end(site, SITE_FLAPPING, now)
+        for name, validity in (
+            (CERTIFICATE_ENDS, sight.certificate),
+            (CLIENT_CERTIFICATE_ENDS, sight.client),
+        ):
+            if validity is not None:
+                self._see_certificate(sight, name, validity, now)
+
+    def _see_certificate(self, sight: Sight, name: str, validity: Validity, now: Timestamp) -> None:
+        site = sight.site
+        end = ending(name, validity, now)
+        if end.until is not None:
+            heapq.heappush(self._endings, (end.until, site.name))
+        if end.severity is None:
+            self._end(site, name, now)
+            return
+        topic = self._fire(site, name, end.severity, end.since, now)
+        if (topic.severity, topic.starts_at) != (end.severity, end.since):
+            self._drop_from_groups(topic)
+            topic.severity, topic.starts_at, topic.ready_at = end.severity, end.since, now
+        topic.detail = moment_text(validity[1])
+        self._mute(topic, now, muted=sight.maintenance, frozen=False)
+
+    def leave(self, names: Iterable[str], now: Timestamp) -> None:
+        """Take note that sites are not in the list any more."""
+        for name in names:
+            self._sights.pop(name, None)
+            for alert in _ALERTS:
+                topic = self._topics.get((name, alert, ""))
+                if topic is not None:
+                    topic.gone = True
+                    self._end_topic(topic, now)
+
+    def listed(self, is_ours: Callable[[str], bool], now: Timestamp) -> None:
+        """
+        Take note of the whole list after a start.
+
+        Args:
+            is_ours: Tells of the name of a site that is not listed whether it was ours to check.
+        """
+        self._listed = True
+        gone = {key[0] for key in self._topics if key[0] not in self._sights}
+        self.leave((name for name in gone if is_ours(name)), now)
+
+    def rename(self, old: str, new: str, now: Timestamp) -> None:
+        """Take note that a site has another name, and is the same."""
+        sight = self._sights.pop(old, None)
+        if sight is not None:
+            self._sights[new] = sight
+        for key in [key for key in self._topics if key[0] == old and not key[2]]:
+            topic = self._topics.pop(key)
+            self._leave_ghost(topic, now)
+            self._drop(topic)
+            topic.key = (new, *key[1:])
+            topic.kept, topic.place = topic.labels() | {"site": new}, None
+            self._topics[topic.key] = topic
+            self._dirty_topics.add(topic.key)
+            self._touch(topic, now)
+
+    # ------------------------------------------------------------ topics
+
+    def _fire(
+        self, site: Site, name: str, severity: str, since: Timestamp, now: Timestamp
+    ) -> Topic:
+        """Return the topic of an alert that fires, begun now unless it is known."""
+        key = (site.name, name, "")
+        topic = self._topics.get(key)
+        if topic is None:
+            topic = self._topics[key] = Topic(key, site, severity, since)
+            fresh = True
+        else:
+            fresh = topic.ends_at is not None
+            topic.place = site
+        if fresh:
+            topic.ends_at, topic.starts_at = None, since
+            topic.muted = topic.frozen = topic.gone = False
+            topic.because = ""
+            # What began in an earlier life has waited long enough
+            first = since if since < self._began else now
+            topic.ready_at = first + (self._settling(site) if name == SITE_DOWN else 0.0)
+        return topic
+
+    def _settling(self, site: Site) -> Seconds:
+        """Return how long it may take until it is known whether another site is the cause."""
+        longest = 0.0
+        for name in site.depends_on:
+            sight = self._sights.get(name)
+            if sight is not None and sight.status is not Status.DOWN:
+                confirm, timeout = sight.site.confirm, sight.site.timeout
+                waits = confirm.retry_interval * (confirm.failures - 1)
+                longest = max(longest, confirm.failures * timeout + waits)
+        return longest
+
+    def _mute(self, topic: Topic, now: Timestamp, *, muted: bool, frozen: bool) -> None:
+        if (topic.muted and not muted) or (topic.frozen and not frozen):
+            topic.ready_at = max(topic.ready_at, now)
+        topic.muted, topic.frozen = muted, frozen
+        self._touch(topic, now)
+
+    def _end(self, site: Site, name: str, now: Timestamp, *, frozen: bool = False) -> None:
+        topic = self._topics.get((site.name, name, ""))
+        if topic is not None:
+            topic.place = site
+            self._end_topic(topic, now, frozen=frozen)
+
+    def _end_topic(self, topic: Topic, now: Timestamp, *, frozen: bool = False) -> None:
+        if topic.ends_at is None:
+            topic.ends_at = max(now, topic.starts_at)
+            if not (topic.muted or topic.frozen):
+                self._note_missed(topic)
+            topic.ready_at = now
+        elif topic.frozen and not frozen:
+            topic.ready_at = now
+        topic.muted, topic.frozen, topic.because = False, frozen, ""
+        self._touch(topic, now)
+
+    def _note_missed(self, topic: Topic) -> None:
+        """Remember that it ended unknown to channels that cannot be reached."""
+        end = topic.ends_at or topic.starts_at
+        if topic.name != SITE_DOWN:
+            return
+        length = end - topic.starts_at
+        for name in self._channels_of(topic):
+            line = self._lines[name]
+            if name in topic.told or line.failing_since is None or line.channel.groups:
+                continue
+            if end < topic.ready_at or not self._was_due(topic, name, end):
+                continue
+            before = topic.missed.get(name)
+            topic.missed[name] = Missed(
+                before.begin if before else topic.starts_at,
+                end,
+                length + (before.seconds if before else 0.0),
+                1 + (before.times if before else 0),
+            )
+            self._dirty_topics.add(topic.key)
+
+    def _was_due(self, topic: Topic, channel: str, end: Timestamp) -> bool:
+        """Tell whether a message about an outage that has ended would have been sent."""
+        group = self._groups.get(self._group_key(topic, channel))
+        pending = group.pending if group else None
+        if pending is not None and any(entry.topic == topic.key for entry in pending.entries):
+            return True
+        return end - topic.starts_at >= self._settings.group_wait
+
+    def _on_labels(self, site: Site, now: Timestamp) -> None:
+        """Let alerts go whose labels are not the site's any more, where labels are what counts."""
+        for alert in _ALERTS:
+            topic = self._topics.get((site.name, alert, ""))
+            if topic is not None and topic.place is not site:
+                if topic.labels() != labels_of(site, alert, topic.severity):
+                    self._leave_ghost(topic, now)
+                    self._drop_from_groups(topic)
+                topic.place = site
+                self._touch(topic, now)
+
+    def _leave_ghost(self, topic: Topic, now: Timestamp) -> None:
+        """Have an alert resolved under its old labels where the receiver goes by labels."""
+        told = {
+            name: told
+            for name, told in topic.told.items()
+            if name in self._lines and self._lines[name].channel.groups
+        }
+        if not told:
+            return
+        labels = topic.labels()
+        key = (topic.key[0], topic.name, fingerprint_of(labels))
+        ghost = Topic(key, None, topic.severity, topic.starts_at, ends_at=now, kept=labels)
+        ghost.told, ghost.ready_at = told, now
+        topic.told = {name: one for name, one in topic.told.items() if name not in told}
+        self._topics[key] = ghost
+        self._dirty_topics |= {key, topic.key}
+        self._touch(ghost, now)
+
+    def _drop(self, topic: Topic) -> None:
+        self._topics.pop(topic.key, None)
+        self._drop_from_groups(topic)
+        self._dirty_topics.add(topic.key)
+
+    def _drop_from_groups(self, topic: Topic) -> None:
+        for name in self._lines:
+            group = self._groups.get(self._group_key(topic, name))
+            if group is not None:
+                group.members.discard(topic.key)
+
+    # ------------------------------------------------------------ groups
+
+    def _channels_of(self, topic: Topic) -> list[str]:
+        """Return the channels that are told of a topic as it fires."""
+        if topic.place is None:
+            return []
+        wanted = topic.place.notify
+        receivers = self._by_receiver if wanted is None else wanted
+        return [name for one in receivers for name in self._by_receiver.get(one, ())]
+
+    def _group_key(self, topic: Topic, channel: str) -> GroupKey:
+        by = self._settings.group_by
+        if not by or self._lines[channel].channel.groups:
+            return channel, ()
+        labels = topic.labels()
+        if ALL_LABELS in by:
+            return channel, tuple(sorted(labels.items()))
+        return channel, tuple((name, labels.get(name, "")) for name in by)
+
+    def _group(self, key: GroupKey) -> _Group:
+        return self._groups.setdefault(key, _Group())
+
+    def _touch(self, topic: Topic, now: Timestamp, only: str | None = None) -> None:
+        """See when channels, or only one, are to be told of a topic, which may have changed."""
+        concerned = dict.fromkeys((*self._channels_of(topic), *topic.told, *topic.missed))
+        for channel in concerned if only is None else [only] if only in concerned else []:
+            key = self._group_key(topic, channel)
+            group = self._group(key)
+            group.members.add(topic.key)
+            told = topic.told.get(channel)
+            if told is not None:
+                group.sent_at = max(told.at, group.sent_at or 0.0)
+            if self._has_news(topic, channel):
+                self._plan(key, group, self._news_at(topic, key, group), now)
+            elif group.sent_at is not None and self._is_repeated(topic, channel):
+                self._plan(key, group, group.sent_at + self._settings.repeat_interval, now)
+        if topic.over:
+            self._drop(topic)
+
+    def _has_news(self, topic: Topic, channel: str) -> bool:
+        if topic.frozen:
+            return False
+        told = topic.told.get(channel)
+        if topic.ends_at is not None:
+            return told is not None or channel in topic.missed
+        if topic.muted:
+            return False
+        if told is None or told.severity != topic.severity:
+            return True
+        # Another certificate that ends soon is news, another outage of a site that is told as down
+        # is none
+        return topic.name in _OF_CERTIFICATES and told.starts_at != topic.starts_at
+
+    def _is_repeated(self, topic: Topic, channel: str) -> bool:
+        """Tell whether a topic, which is no news, is told again after ``repeat_interval``."""
+        return (
+            topic.name == SITE_DOWN
+            and topic.ends_at is None
+            and channel in topic.told
+            and not (topic.muted or topic.frozen or self._lines[channel].channel.groups)
+        )
+
+    def _news_at(self, topic: Topic, key: GroupKey, group: _Group) -> Timestamp:
+        """Return when news of a topic is to be told."""
+        if self._lines[key[0]].channel.groups:
+            quiet = group.quiet_until if topic.key in group.refused else topic.ready_at
+            return max(quiet, topic.ready_at)
+        at = topic.ready_at + self._settings.group_wait
+        if group.sent_at is not None:
+            at = max(at, group.sent_at + self._settings.group_interval)
+        if topic.key in group.refused:
+            at = max(at, group.quiet_until)
+        return at
+
+    def _plan(self, key: GroupKey, group: _Group, at: Timestamp, now: Timestamp) -> None:
+        if now < self._began + _SOON:
+            at = max(at, self._began + _SOON)
+        if group.pending is None and (group.next is None or at < group.next):
+            group.next = at
+            heapq.heappush(self._due, (at, key))
+
+    # ------------------------------------------------------------ what is to be sent now
+
+    def next_due(self) -> Timestamp | None:
+        """Return when due() is to be asked next, unless something happens; None if never."""
+        moments = [self._due[0][0]] if self._due else []
+        if self._endings:
+            moments.append(self._endings[0][0])
+        if self._listed:
+            lines = self._lines.values()
+            moments += [one.next_try for one in lines if one.waiting and one.busy is None]
+        return min(moments, default=None)
+
+    def due(self, now: Timestamp) -> list[Notification]:
+        """
+        Return what is to be sent now, at most one message a channel.
+
+        Each has to be answered by ``answered`` before its channel gets another one.
+        """
+        while self._endings and self._endings[0][0] <= now:
+            _, name = heapq.heappop(self._endings)
+            if name in self._sights:
+                self.see(self._sights[name], now)
+        while self._due and self._due[0][0] <= now:
+            at, key = heapq.heappop(self._due)
+            group = self._groups.get(key)
+            if group is not None and group.next == at:
+                self._flush(key, group, now)
+        if not self._listed:
+            return []  # what waits may not be true any more
+        return [found for line in self._lines.values() if (found := self._take(line, now))]
+
+    def _flush(self, key: GroupKey, group: _Group, now: Timestamp) -> None:
+        group.next = None
+        if group.pending is not None:
+            return  # what is new goes with the next attempt, or follows
+        if pending := self._compose(key, group, now):
+            self._keep(pending)
+        else:
+            self._plan_again(key, group, now)
+
+    def _keep(self, pending: Pending) -> None:
+        self._groups[pending.group].pending = pending
+        self._lines[pending.group[0]].waiting[pending.key] = pending
+        self._dirty_messages[pending.key] = pending
+
+    def _plan_again(self, key: GroupKey, group: _Group, now: Timestamp) -> None:
+        for topic_key in list(group.members):
+            topic = self._topics.get(topic_key)
+            if topic is None:
+                group.members.discard(topic_key)
+            else:
+                self._touch(topic, now, only=key[0])
+        if not group.members and group.pending is None:
+            self._groups.pop(key, None)
+
+    def _take(self, line: _Line, now: Timestamp) -> Notification | None:
+        if line.busy is not None or not line.waiting or line.next_try > now:
+            return None
+        while line.waiting:
+            pending = min(
+                line.waiting.values(), key=lambda one: (one.attempts // _PATIENT_TIMES, one.born)
+            )
+            if pending.attempts and (other := self._renewed(line, pending, now)) is not pending:
+                if other is None:
+                    continue
+                pending = other
+            line.busy = pending.key
+            return pending.notification
+        return None
+
+    def _renewed(self, line: _Line, pending: Pending, now: Timestamp) -> Pending | None:
+        """Return a message as it is true by now; None where there is nothing to tell any more."""
+        group = self._groups[pending.group]
+        other = self._compose(pending.group, group, now)
+        if other is not None and set(other.entries) == set(pending.entries):
+            return pending
+        del line.waiting[pending.key]
+        self._dirty_messages[pending.key] = None
+        group.pending = None
+        if other is None:
+            self._plan_again(pending.group, group, now)
+            return None
+        other.born, other.attempts = pending.born, pending.attempts
+        self._keep(other)
+        return other
+
+    def _compose(self, key: GroupKey, group: _Group, now: Timestamp) -> Pending | None:
+        """Return the message about a group; None where it has nothing to tell now."""
+        channel = key[0]
+        by_itself = self._lines[channel].channel.groups
+        news: list[Topic] = []
+        firing: list[Topic] = []
+        for topic_key in group.members:
+            topic = self._topics.get(topic_key)
+            if topic is None:
+                continue
+            if self._has_news(topic, channel):
+                if topic.ready_at <= now:
+                    news.append(topic)
+            elif topic.ends_at is None and channel in topic.told and not topic.muted:
+                firing.append(topic)
+        if group.refused and now < group.quiet_until:
+            is_due = any(topic.key not in group.refused for topic in news)
+        else:
+            is_due = bool(news)
+        if not is_due and group.sent_at is not None:
+            is_due = now >= group.sent_at + self._settings.repeat_interval and any(
+                self._is_repeated(topic, channel) for topic in firing
+            )
+        if not is_due:
+            return None
+        told = news if by_itself else [*news, *firing]
+        told.sort(key=lambda one: (one.ends_at is not None, natural_key(one.key[0]), one.key))
+        if by_itself:
+            told = told[:MOST_AT_ONCE]
+        entries = tuple(
+            Entry(one.key, one.ends_at is None, one.starts_at, one.severity) for one in told
+        )
+        carried = told if by_itself else told[:MOST_CARRIED]
+        alerts = tuple(alert_of(one, channel) for one in carried)
+        labels = {name: value for name, value in key[1] if value}
+        any_fires = any(entry.firing for entry in entries)
+        message_key = self._new_key()
+        notification = Notification(
+            key=message_key,
+            receiver=channel,
+            group_key=group_name(labels),
+            group_labels=labels,
+            status=AlertStatus.FIRING if any_fires else AlertStatus.RESOLVED,
+            alerts=alerts,
+            omitted=len(told) - len(carried),
+        )
+        return Pending(message_key, key, now, notification, entries)
+
+    # ------------------------------------------------------------ what came of it
+
+    def delivered(self, channel: str, key: str, now: Timestamp) -> None:
+        """Take note that a channel has a message."""
+        line = self._lines.get(channel)
+        pending = line.waiting.pop(key, None) if line else None
+        if line is None or pending is None:
+            return
+        line.busy, line.failures, line.failing_since = None, 0, None
+        line.next_try = now
+        self._dirty_messages[key] = None
+        group = self._group(pending.group)
+        group.pending, group.sent_at, group.next = None, now, None
+        group.refused.clear()
+        for entry in pending.entries:
+            topic = self._topics.get(entry.topic)
+            if topic is None:
+                continue
+            if entry.firing:
+                topic.told[channel] = Told(entry.starts_at, entry.severity, now)
+            else:
+                topic.told.pop(channel, None)
+            topic.missed.pop(channel, None)
+            self._dirty_topics.add(entry.topic)
+        self._plan_again(pending.group, group, now)
+
+    def failed(
+        self,
+        channel: str,
+        key: str,
+        now: Timestamp,
+        *,
+        lasting: bool,
+        retry_after: Seconds | None = None,
+    ) -> str:
+        """
+        Take note that an attempt failed.
+
+        Returns:
+            What comes of it: ``retried``, ``refused`` where trying again is pointless, ``expired``
+            where it was tried for long enough.
+        """
+        line = self._lines.get(channel)
+        if line is None:
+            return "retried"
+        line.busy = None
+        pending = line.waiting.get(key)
+        if pending is None:
+            return "retried"
+        if lasting or now - pending.born >= EXPIRY:
+            line.next_try = now
+            self._give_up(line, pending, now)
+            return "refused" if lasting else "expired"
+        pause = PAUSES[min(line.failures, len(PAUSES) - 1)]
+        if retry_after is not None:
+            pause = max(pause, min(retry_after, LONGEST_PAUSE))
+        line.failures += 1
+        line.next_try = now + pause
+        if line.failing_since is None:
+            line.failing_since = now
+        pending.attempts += 1
+        if pending.attempts == 1:
+            self._dirty_messages[key] = pending
+        return "retried"
+
+    def _give_up(self, line: _Line, pending: Pending, now: Timestamp) -> None:
+        channel = pending.group[0]
+        del line.waiting[pending.key]
+        self._dirty_messages[pending.key] = None
+        group = self._groups[pending.group]
+        group.pending = None
+        group.quiet_until = now + self._settings.repeat_interval
+        for entry in pending.entries:
+            topic = self._topics.get(entry.topic)
+            if topic is None:
+                continue
+            topic.missed.pop(channel, None)
+            if entry.firing:
+                group.refused.add(entry.topic)
+            elif topic.ends_at is not None:
+                topic.told.pop(channel, None)
+            self._dirty_topics.add(entry.topic)
+        self._plan_again(pending.group, group, now)
+
+    def retry(self, channels: Collection[str], now: Timestamp) -> None:
+        """Try what waits for these channels at once."""
+        for name in channels:
+            if name in self._lines:
+                self._lines[name].next_try = now
+        for key, group in list(self._groups.items()):
+            if key[0] in channels and group.refused:
+                group.refused.clear()
+                self._plan_again(key, group, now)
+
+    def set_back(self, now: Timestamp) -> None:
+        """Take note that the clock was set back: what lies in the future by it came from before."""
+        self._began = min(self._began, now)
+        for topic in self._topics.values():
+            topic.ready_at = min(topic.ready_at, now)
+            topic.told = {
+                name: told._replace(at=min(told.at, now)) for name, told in topic.told.items()
+            }
+        for line in self._lines.values():
+            line.next_try = min(line.next_try, now)
+            for pending in line.waiting.values():
+                pending.born = min(pending.born, now)
+        self._endings = [(now, name) for name in self._sights]
+        self._regroup(now)
+
+    def standing(self, channel: str) -> Iterator[Alert]:
+        """Yield what a channel was told to fire, as it is to stand there."""
+        for topic in self._topics.values():
+            if channel in topic.told and topic.ends_at is None:
+                yield alert_of(topic, channel)
+
+    def states(self) -> dict[str, LineState]:
+        return {
+            name: LineState(
+                waiting=len(line.waiting),
+                oldest=min((one.born for one in line.waiting.values()), default=None),
+                failing_since=line.failing_since,
+                next_try=line.next_try if line.waiting and line.busy is None else None,
+            )
+            for name, line in self._lines.items()
+        }
+
+    # ------------------------------------------------------------ the store
+
+    def changes(self) -> dict[RowKey, bytes | None]:
+        """Return the rows that differ since the last call; None is a row that is to go."""
+        rows: dict[RowKey, bytes | None] = {}
+        for key in self._dirty_topics:
+            topic = self._topics.get(key)
+            kept = topic is not None and bool(topic.told or topic.missed)
+            if topic is not None and kept:
+                rows["topic", json.dumps(key)] = topic_row(topic)
+                self._stored.add(key)
+            elif key in self._stored:
+                rows["topic", json.dumps(key)] = None
+                self._stored.discard(key)
+        for message_key, pending in self._dirty_messages.items():
+            rows["message", message_key] = None if pending is None else message_row(pending)
+        self._dirty_topics.clear()
+        self._dirty_messages.clear()
+        return rows
+
+    @staticmethod
+    def site_of(key: str) -> str:
+        """Return the site that a row of the kind ``topic`` is about; empty if it is not ours."""
+        try:
+            return str(json.loads(key)[0])
+        except (ValueError, LookupError, TypeError):
+            return ""
+
+    def restore(self, rows: Mapping[RowKey, bytes], now: Timestamp) -> None:
+        """
+        Go on where an earlier life of the daemon stopped; called once, after configure().
+
+        Rows of channels that are not in the configuration any more are dropped.
+        """
+        for (kind, text), data in rows.items():
+            try:
+                if kind == "topic":
+                    topic = topic_of(json.loads(text), json.loads(data))
+                    self._topics[topic.key] = topic
+                    self._stored.add(topic.key)
+                elif kind == "message":
+                    pending = message_of(text, json.loads(data))
+                    if pending.group[0] in self._lines and now - pending.born < EXPIRY:
+                        self._restore_message(pending)
+                    else:
+                        self._dirty_messages[text] = None
+            except (ValueError, KeyError, TypeError, IndexError):
+                continue  # written by another version; what is true is told again
+        self._regroup(now)
+
+    def _restore_message(self, pending: Pending) -> None:
+        line = self._lines[pending.group[0]]
+        line.waiting[pending.key] = pending
+        if pending.attempts and line.failing_since is None:
+            line.failing_since = pending.born
+        for entry, alert in zip(pending.entries, pending.notification.alerts, strict=False):
+            if entry.firing and entry.topic not in self._topics:
+                # It may have ended by now, and then that is told
+                self._topics[entry.topic] = Topic(
+                    entry.topic, None, entry.severity, entry.starts_at, kept=dict(alert.labels)
+                )

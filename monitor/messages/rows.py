@@ -1,0 +1,94 @@
+"""What is owed as rows of the store: JSON, a row a topic that was told, a row a message."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from monitor.messages.notification import Alert, AlertStatus, Notification, fingerprint_of
+from monitor.messages.topic import Entry, Missed, Pending, Told, Topic
+
+
+def group_name(labels: Mapping[str, str]) -> str:
+    pairs = ", ".join(f"{name}={json.dumps(value)}" for name, value in sorted(labels.items()))
+    return f"{{}}:{{{pairs}}}"
+
+
+def topic_row(topic: Topic) -> bytes:
+    return json.dumps(
+        {
+            "severity": topic.severity,
+            "starts": topic.starts_at,
+            "ends": topic.ends_at,
+            "gone": topic.gone,
+            "labels": topic.labels(),
+            "told": topic.told,
+            "missed": topic.missed,
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def topic_of(key: list[str], data: Any) -> Topic:
+    site, name, mark = key
+    return Topic(
+        (site, name, mark),
+        None,
+        data["severity"],
+        data["starts"],
+        ends_at=data["ends"],
+        gone=data["gone"],
+        kept=data["labels"],
+        told={one: Told(*told) for one, told in data["told"].items()},
+        missed={one: Missed(*missed) for one, missed in data["missed"].items()},
+    )
+
+
+def message_row(pending: Pending) -> bytes:
+    note = pending.notification
+    return json.dumps(
+        {
+            "channel": pending.group[0],
+            "by": pending.group[1],
+            "born": pending.born,
+            "attempts": pending.attempts,
+            "entries": pending.entries,
+            "omitted": note.omitted,
+            "status": note.status,
+            "alerts": [
+                [one.labels, one.annotations, one.status, one.starts_at, one.ends_at]
+                for one in note.alerts
+            ],
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def message_of(key: str, data: Any) -> Pending:
+    by = tuple((name, value) for name, value in data["by"])
+    labels = {name: value for name, value in by if value}
+    alerts = tuple(
+        Alert(
+            fingerprint=fingerprint_of(labels_),
+            labels=labels_,
+            annotations=annotations,
+            status=AlertStatus(status),
+            starts_at=starts_at,
+            ends_at=ends_at,
+        )
+        for labels_, annotations, status, starts_at, ends_at in data["alerts"]
+    )
+    entries = tuple(
+        Entry((topic[0], topic[1], topic[2]), firing, starts_at, severity)
+        for topic, firing, starts_at, severity in data["entries"]
+    )
+    notification = Notification(
+        key=key,
+        receiver=data["channel"],
+        group_key=group_name(labels),
+        group_labels=labels,
+        status=AlertStatus(data["status"]),
+        alerts=alerts,
+        omitted=data["omitted"],
+    )
+    group = (data["channel"], by)
+    return Pending(key, group, data["born"], notification, entries, data["attempts"], restored=True)

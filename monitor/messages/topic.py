@@ -1,0 +1,132 @@
+"""What is told, and what was: the records of the router and of its rows in the store."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from monitor.messages.notification import Notification
+from monitor.model import Seconds, Site, Timestamp
+
+TopicKey: TypeAlias = tuple[str, str, str]
+"""A site, the name of an alert, and a mark where the site does not have its labels any more."""
+GroupKey: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
+"""A channel, and the labels by which it groups."""
+RowKey: TypeAlias = tuple[str, str]
+"""A kind of row, ``topic`` or ``message``, and its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """
+    Something that is sent to.
+
+    Attributes:
+        receiver: The name by which sites name it.
+        groups: As a sender says: it groups and repeats by itself, and is told each change.
+    """
+
+    receiver: str
+    groups: bool = False
+
+
+class Told(NamedTuple):
+    """What a channel was told last: that an alert fires."""
+
+    starts_at: Timestamp
+    severity: str
+    at: Timestamp
+
+
+class Missed(NamedTuple):
+    """Outages that came and went while a channel could not be reached."""
+
+    begin: Timestamp
+    end: Timestamp
+    seconds: Seconds
+    times: int
+
+
+@dataclass(slots=True)
+class Topic:
+    """
+    An alert of a site.
+
+    Attributes:
+        place: The site, for its labels; None where it left the list, or is not known yet.
+        kept: The labels in that case.
+        ends_at: None while it fires.
+        gone: Whether it ended because its site left the list.
+        muted: That it fires is not told: maintenance, or another site's outage is the cause.
+        frozen: Neither is that it does not: the site flaps.
+        ready_at: From when on news of it may be told.
+    """
+
+    key: TopicKey
+    place: Site | None
+    severity: str
+    starts_at: Timestamp
+    ends_at: Timestamp | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
+    detail: str = ""
+    because: str = ""
+    gone: bool = False
+    muted: bool = False
+    frozen: bool = False
+    ready_at: Timestamp = 0.0
+    told: dict[str, Told] = field(default_factory=dict)
+    missed: dict[str, Missed] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.key[1]
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to tell anyone."""
+        return self.ends_at is not None and not self.told and not self.missed
+
+    def labels(self) -> dict[str, str]:
+        if self.place is None:
+            return dict(self.kept)
+        return labels_of(self.place, self.name, self.severity)
+
+
+def labels_of(site: Site, name: str, severity: str) -> dict[str, str]:
+    """Return the labels of an alert as our rules give them; empty ones are left out."""
+    labels = {
+        **dict(site.labels),
+        "alertname": name,
+        "severity": severity,
+        "site": site.name,
+        "target": site.target,
+        "group": site.group,
+    }
+    return {name: value for name, value in labels.items() if value}
+
+
+class Entry(NamedTuple):
+    """What a message tells of a topic: that it fires since a moment, or does not any more."""
+
+    topic: TopicKey
+    firing: bool
+    starts_at: Timestamp
+    severity: str
+
+
+@dataclass(slots=True)
+class Pending:
+    """
+    A message that waits in the outbox.
+
+    Attributes:
+        entries: All that it tells, what is only counted in it as well.
+        restored: Whether an earlier life of the daemon may have delivered it already.
+    """
+
+    key: str
+    group: GroupKey
+    born: Timestamp
+    notification: Notification
+    entries: tuple[Entry, ...]
+    attempts: int = 0
+    restored: bool = False
