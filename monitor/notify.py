@@ -221,7 +221,7 @@ _LONGEST: Seconds = 366 * 86400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyOptions:
-    """Who is told of outages, and in how many messages; the words are Alertmanager's."""
+    """Who gets messages about outages, and how many; the words are Alertmanager's."""
 
     group_by: tuple[str, ...] = option(
         (),

@@ -174,8 +174,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             clock=SystemClock(),
         )
         voice = Voice(
-            memory.recorder if memory else Oblivion(),
-            memory.recorder if memory else None,
+            memory,
             board=board,
             internal=internal,
             shard=shard,
@@ -209,9 +208,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         servers.start()
         try:
             runtime.start()
-            if memory is not None:
-                memory.start()
-            voice.begin(config)
+            voice.start(config)
             sites = reloader.start(
                 servers.reconfigure,
                 recall=recalled(memory.recall, mailbox) if memory else lambda _: {},
@@ -238,12 +235,9 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             servers.stop(_FAREWELL if drained else 0)
             # 4. The workers have nothing to do any more, or the grace is over.
             runtime.analysis.stop()
-            # 5. What is owed goes into the memory, which ends after it.
+            # 5. All results have been noted, and what is owed to people; the next daemon finds both.
             voice.stop()
-            # 6. All results have been noted; the next daemon finds them.
-            if memory is not None:
-                memory.stop()
-            # 7. Idle threads end; those still in a check cannot be told to leave it, see leave().
+            # 6. Idle threads end; those still in a check cannot be told to leave it, see leave().
             runtime.probes.stop()
         _log.info("stopped", extra=fields(drained=drained))
     return drained

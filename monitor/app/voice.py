@@ -11,6 +11,7 @@ from concurrent.futures import TimeoutError as Overdue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from monitor.app.memory import Memory, Oblivion
 from monitor.app.sharding import Shard, owner
 from monitor.board import StatusBoard
 from monitor.clock import SystemClock
@@ -25,7 +26,6 @@ from monitor.secrecy import longest_first
 from monitor.units import Seconds, Timestamp
 
 if TYPE_CHECKING:
-    from monitor.history.writer import Writer
     from monitor.messages.notification import Sender
     from monitor.messages.outbox import Outbox
 
@@ -42,23 +42,23 @@ class Voice:
     Records what the engine notes, and tells people of it.
 
     Args:
-        recorder: What remembers; it is told first.
-        writer: Where what is owed is kept; None where nothing is.
+        memory: What remembers, and keeps what is owed; None where nothing is kept. It begins and
+            ends with the voice.
         ping: Asks the main thread for a sign of life.
     """
 
     def __init__(
         self,
-        recorder: Recorder,
-        writer: "Writer | None",
+        memory: Memory | None,
         *,
         board: StatusBoard,
         internal: Internal,
         shard: Shard,
         ping: "Callable[[], Future[None]]",
     ) -> None:
-        self._recorder = recorder
-        self._writer = writer
+        self._memory = memory
+        self._recorder: Recorder = memory.recorder if memory else Oblivion()
+        self._writer = memory.recorder if memory else None
         self._board = board
         self._internal = internal
         self._shard = shard
@@ -91,8 +91,10 @@ class Voice:
 
     # ------------------------------------------------------------ the reloader's thread
 
-    def begin(self, config: Config) -> None:
+    def start(self, config: Config) -> None:
         """Start what the first configuration asks for, before its sites are checked."""
+        if self._memory is not None:
+            self._memory.start()
         self._secrets = longest_first(config.secrets())
         if config.settings.notify != NotifyOptions():
             self._start(config.settings.notify)
@@ -117,11 +119,13 @@ class Voice:
             self._heart = self._new_heart(notify.heartbeat) if notify.heartbeat else None
 
     def stop(self) -> None:
-        """Begin no message any more; those under way are in the store."""
+        """Begin no message any more; those under way are in the store, which is written last."""
         if self._heart is not None:
             self._heart.end()
         if self._outbox is not None:
             self._outbox.stop(_FAREWELL)
+        if self._memory is not None:
+            self._memory.stop()
 
     def _start(self, notify: NotifyOptions) -> None:
         from monitor.messages.outbox import Outbox  # noqa: PLC0415  see above

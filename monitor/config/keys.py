@@ -236,12 +236,12 @@ class SiteKeys:
 
     notify: tuple[str, ...] | None = option(
         _SITE["notify"],
-        doc="Names of the receivers that are told of this site; by default all of them.",
+        doc="Names of the receivers that get messages about this site; by default all of them.",
     )
     depends_on: tuple[Parent, ...] = option(
         (),
         doc="Sites whose outages explain an outage of this one, by name or as {label: value}: while"
-        " one of them is down, nobody is told of this one.",
+        " one of them is down, no message says that this one is.",
     )
 
     def deadline(self) -> Seconds:

@@ -175,7 +175,7 @@ class Settings:
     )
     metrics: MetricsSettings = option(MetricsSettings(), doc="What is exported to Prometheus.")
     history: HistorySettings = option(HistorySettings(), doc="What is remembered of each site.")
-    notify: NotifyOptions = option(NotifyOptions(), doc="Who is told of outages, and how.")
+    notify: NotifyOptions = option(NotifyOptions(), doc="Who gets messages about outages.")
     probe_endpoint: ProbeEndpointSettings = option(
         ProbeEndpointSettings(),
         doc="Checks of targets that are not listed, as blackbox_exporter makes them.",

@@ -350,8 +350,10 @@ class Outbox:
             name, event.key, now, lasting=outcome.lasting, retry_after=outcome.retry_after
         )
         self._meters.notified(name, what)
-        if what != "retried":
-            _log.error(f"message_{what}", extra=fields(receiver=name, detail=outcome.detail))
+        if what == "refused":
+            _log.error("message_refused", extra=fields(receiver=name, detail=outcome.detail))
+        elif what == "expired":
+            _log.error("message_expired", extra=fields(receiver=name, detail=outcome.detail))
         elif name not in self._failing:
             self._failing.add(name)
             _log.warning("receiver_failing", extra=fields(receiver=name, detail=outcome.detail))

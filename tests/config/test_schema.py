@@ -53,13 +53,14 @@ def test_the_top_level_and_the_site_have_their_keys(tables):
     assert list(schema["properties"]) == [
         *("defaults", "include", "sites", "discover"),
         *("connectivity", "modules", "blackbox_modules"),
-        *("engine", "analysis", "metrics", "history", "probe_endpoint"),
+        *("engine", "analysis", "metrics", "history", "notify", "probe_endpoint"),
         *("pages", "announcements", "shutdown_grace"),
     ]
     site = schema["$defs"]["site"]
     assert list(site["properties"]) == [
         *("url", "name", "was", "group", "labels"),
         *("interval", "timeout", "confirm", "maintenance", "connectivity"),
+        *("notify", "depends_on"),
         *("web", "net", "ping", "expect", "extract", "watch"),
     ]
     assert site["required"] == ["url"]
