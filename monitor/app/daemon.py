@@ -235,7 +235,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             servers.stop(_FAREWELL if drained else 0)
             # 4. The workers have nothing to do any more, or the grace is over.
             runtime.analysis.stop()
-            # 5. All results have been noted, and what is owed to people; the next daemon finds both.
+            # 5. All that was noted, and what people are owed, is there for the next daemon.
             voice.stop()
             # 6. Idle threads end; those still in a check cannot be told to leave it, see leave().
             runtime.probes.stop()

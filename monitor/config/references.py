@@ -44,7 +44,10 @@ def with_parents(
     for site in sites:
         for label in (*site.labels, ("group", site.group)):
             labelled.setdefault(label, []).append(site.name)
-    parents = {name: _parents(one, None if open_list else names, labelled, problems) for name, one in found.items()}
+    parents = {
+        name: _parents(one, None if open_list else names, labelled, problems)
+        for name, one in found.items()
+    }
     try:
         TopologicalSorter(parents).prepare()
     except CycleError as error:
