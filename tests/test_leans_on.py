@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ import cssselect
 import pycurl
 import pytest
 import requests
+import trustme
 import uvicorn
 from alembic.script import ScriptDirectory
 from cssselect import parser
@@ -36,6 +38,9 @@ from pydantic_core import SchemaValidator, ValidationError, core_schema
 from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from monitor.probes.libcurl.options import SSL_CONTEXT_FUNCTION, set_option
+from monitor.probes.libcurl.trust import Context, Trusts
+from tests.probes.servers import ScriptedServer, answer
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
@@ -278,6 +283,29 @@ def test_a_handle_of_pycurl_holds_one_of_libcurl():
     assert ctypes.c_uint32.from_address(inside).value == 0xC0DEDBAD
     assert Path(pycurl._pycurl.__file__).suffix == ".so"
     handle.close()
+
+
+def test_libcurl_keeps_the_authorities_that_a_handle_was_given(tmp_path):
+    """Once its first context has them, the next connection of the handle verifies by them."""
+    file, authority = tmp_path / "ca.pem", trustme.CA()
+    file.write_bytes(b"".join(one.cert_pem.bytes() for one in (trustme.CA(), authority)))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    server = ScriptedServer(answer(), tls=tls)
+    curl, context = pycurl.Curl(), Context(Trusts().of(str(file)))
+    asked = []
+    for _ in range(3):
+        curl.reset()
+        given = context.options(legacy=False)
+        asked.append(SSL_CONTEXT_FUNCTION in dict(given))
+        for option, value in ((pycurl.URL, server.url()), (pycurl.FRESH_CONNECT, 1), *given):
+            set_option(curl, option, value)
+        curl.setopt(pycurl.WRITEFUNCTION, len)
+        curl.setopt(pycurl.FORBID_REUSE, 1)
+        curl.perform()
+    assert asked == [True, True, False]
+    curl.close()
+    server.close()
 
 
 # ---------------------------------------------------------------- parsers

@@ -49,10 +49,12 @@ def repeat(order: Order, deadline: Deadline, handles: Handles) -> SilentHandle:
     Raises:
         ProbeError, RuntimeError: As of Handles.take_silent().
     """
-    handle = handles.take_silent(order.route)
+    route = order.route
+    handle = handles.take_silent(route)
     curl = handle.curl
     try:
-        curl.set_up(order.route.options, order.options)
+        given = handle.context.options(legacy=route.is_legacy)
+        curl.set_up(route.options, given, order.options)
         curl.setopt(pycurl.TIMEOUT_MS, deadline.milliseconds())
         curl.setopt(pycurl.URL, order.sent)
         curl.run()

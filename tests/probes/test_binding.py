@@ -1,16 +1,17 @@
 """Where libcurl's own functions cannot be bound, pycurl's callbacks make every transfer."""
 
-import pycurl
+from pathlib import Path
+
 import pytest
+import trustme
 
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
-from monitor.model import Site
+from monitor.model import Reason, Site
 from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
-from monitor.probes.libcurl.binding import LEGACY, LIBRARY, bind, bind_legacy
+from monitor.probes.libcurl.binding import CONTEXTS, LIBRARY, bind, bind_contexts
 from monitor.probes.libcurl.handles import Handles
-from monitor.probes.libcurl.options import OLD_RENEGOTIATION, set_option
 from tests.probes.servers import answer
 
 _WITHOUT = ["libm.so.6", "/nonexistent/libcurl.so"]
@@ -20,28 +21,21 @@ _WITHOUT = ["libm.so.6", "/nonexistent/libcurl.so"]
 def test_the_libcurl_of_pycurl_is_bound():
     """With the pycurl that is installed nothing is missing, so the other tests here differ."""
     assert LIBRARY is not None
-    assert LEGACY is not None
+    assert CONTEXTS is not None
 
 
 @pytest.mark.parametrize("file", _WITHOUT)
 def test_a_missing_function_is_no_error(file):
     """The binding says that it is not there, and raises nothing when it is imported."""
     assert bind(file) is None
-    assert bind_legacy(file) is None
+    assert bind_contexts(file) is None
 
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_every_check_is_made_by_callbacks_instead(serve, authority, tls):
     """Plain answers, of which all but the first would come silently, are seen as they are."""
     server = serve(answer(b"hello"), tls=authority.context() if tls else None)
-    site = Site(
-        name="site",
-        url=server.url(),
-        target=server.url(),
-        scheme="https" if tls else "http",
-        timeout=5.0,
-        options=(HttpOptions(), TlsOptions(ca_file=authority.file), NetworkOptions()),
-    )
+    site = _site(server.url(), TlsOptions(ca_file=authority.file))
     handles = Handles(library=bind(_WITHOUT[0]))
     probe = HttpProbe(handles)
     seen = [probe(site, Deadline.after(5.0, SystemClock())) for _ in range(3)]
@@ -52,12 +46,35 @@ def test_every_check_is_made_by_callbacks_instead(serve, authority, tls):
     assert len(server.requests) == 3
 
 
-def test_legacy_without_its_functions_is_said_to_be_impossible():
+def test_authorities_without_the_functions_are_read_by_libcurl(serve, authority, tmp_path):
+    """A certificate is verified by tls.ca_file, and by what it holds once it has changed."""
+    file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(file)
+    server = serve(answer(), tls=authority.context())
+    probe = HttpProbe(Handles(contexts=bind_contexts(_WITHOUT[0])))
+    site = _site(server.url(), TlsOptions(ca_file=str(file)))
+    seen = probe(site, Deadline.after(5.0, SystemClock()))
+    assert seen.failure.reason is Reason.TLS_UNTRUSTED
+    file.write_bytes(Path(authority.file).read_bytes())
+    assert probe(site, Deadline.after(5.0, SystemClock())).tls.verified
+
+
+def test_legacy_without_its_functions_is_said_to_be_impossible(authority):
     """The check is an error of the monitor's, not a verdict on the site."""
-    curl = pycurl.Curl()
+    probe = HttpProbe(Handles(contexts=None))
+    site = _site("https://127.0.0.1:1/", TlsOptions(ca_file=authority.file, legacy=True))
     with pytest.raises(
         ProbeError, match=r"tls\.legacy is not possible with this version of pycurl"
     ):
-        set_option(curl, *OLD_RENEGOTIATION, legacy=None)
-    set_option(curl, *OLD_RENEGOTIATION)
-    curl.close()
+        probe(site, Deadline.after(5.0, SystemClock()))
+
+
+def _site(url: str, tls: TlsOptions) -> Site:
+    return Site(
+        name="site",
+        url=url,
+        target=url,
+        scheme=url.partition(":")[0],
+        timeout=5.0,
+        options=(HttpOptions(), tls, NetworkOptions()),
+    )

@@ -270,14 +270,14 @@ def test_a_link_local_address_is_unreachable_where_nobody_has_it(serve, check):
 # ---------------------------------------------------------------- idle handles
 
 
-def test_handles_that_nobody_needs_for_a_minute_are_closed(tmp_path):
+def test_handles_that_nobody_needs_for_a_minute_are_closed(authority, tmp_path):
     """Also the last of a file of authorities that no site names any more."""
     handles, clock = Handles(), FakeClock()
     before = _curl_handles()
 
     def lend(number: int, together: int = 1) -> None:
         file = tmp_path / f"{number}.pem"
-        file.touch()
+        file.write_bytes(Path(authority.file).read_bytes())
         route = Route("https", "127.0.0.1", 1, TlsOptions(ca_file=str(file)), NetworkOptions())
         with ExitStack() as stack:
             for _ in range(together):

@@ -2,8 +2,9 @@
 Functions of libcurl that pycurl does not offer, bound by ctypes to the libcurl that it has loaded.
 
 Each of the two bindings is optional. Without ``LIBRARY`` every transfer is made through callbacks
-of pycurl; without ``LEGACY`` only ``tls.legacy`` is impossible. A function is missing where pycurl
-was built with libcurl's symbols hidden, or the C library lacks it.
+of pycurl; without ``CONTEXTS`` each handle reads the authorities by itself, and ``tls.legacy`` is
+impossible. A function is missing if pycurl was built with libcurl's symbols hidden or for another
+TLS library than OpenSSL 3, or the C library lacks it.
 """
 
 import ctypes
@@ -19,6 +20,7 @@ _Function: TypeAlias = Callable[..., Any]
 _FILE: str = getattr(pycurl, "_pycurl", pycurl).__file__ or ""
 _MISSING = (OSError, AttributeError)  # of ctypes: there is no such file, or no such function in it
 _OP_LEGACY_SERVER_CONNECT = 1 << 2  # SSL_OP_… of OpenSSL
+_MAGIC = 0xC0DEDBAD  # what a handle of libcurl begins with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,41 +87,126 @@ def bind(file: str = _FILE) -> Library | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Legacy:
+class Wish(ctypes.Structure):
     """
-    What ``tls.legacy`` needs.
+    What the TLS contexts of one handle are to get; CURLOPT_SSL_CTX_DATA points to it.
 
     Attributes:
-        address: Of a C function that lets a TLS context talk to servers older than RFC 5746.
-        set_pointer: curl_easy_setopt() for an address.
+        authorities: Address of the store whose certificates are trusted; None if there is none.
+        legacy: Whether servers older than RFC 5746 are talked to.
+        kept: Whether libcurl was seen to keep the certificates for the handle's next connections.
+    """
+
+    _fields_ = (("authorities", c_void_p), ("legacy", c_int), ("kept", c_int))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contexts:
+    """
+    Functions by which TLS contexts get what no option of libcurl gives them.
+
+    Attributes:
+        address: Of a C function for CURLOPT_SSL_CTX_FUNCTION, which grants a Wish.
         function: What lies at the address; it lives as long as this.
+        set_pointer: curl_easy_setopt() for an address.
+        new, free: Make and free a store of certificates, an X509_STORE.
+        load: Adds the certificates of a PEM file to a store; returns 0 if it cannot.
+        first: Returns one certificate of a store as DER, or nothing if there is none.
+        clear_errors: Forgets what OpenSSL noted about the calling thread's last failure.
     """
 
     address: int
-    set_pointer: _Function
     function: object
+    set_pointer: _Function
+    new: _Function
+    free: _Function
+    load: _Function
+    first: Callable[[int], bytes]
+    clear_errors: _Function
 
 
-def bind_legacy(file: str = _FILE) -> Legacy | None:
-    """Return what ``tls.legacy`` needs, None where a function of libcurl or OpenSSL is missing."""
+def bind_contexts(file: str = _FILE) -> Contexts | None:
+    """
+    Return the functions for TLS contexts, None if libcurl, OpenSSL 3 or pycurl lacks one of them.
+
+    Args:
+        file: As of bind().
+    """
     kept = ctypes.PYFUNCTYPE
     try:
         library = ctypes.PyDLL(file)
         set_options = kept(c_uint64, c_void_p, c_uint64)(("SSL_CTX_set_options", library))
         set_level = kept(None, c_void_p, c_int)(("SSL_CTX_set_security_level", library))
-        set_pointer = kept(c_int, c_void_p, c_int, c_void_p)(("curl_easy_setopt", library))
+        store_of = kept(c_void_p, c_void_p)(("SSL_CTX_get_cert_store", library))
+        objects = kept(c_void_p, c_void_p)(("X509_STORE_get0_objects", library))
+        count = kept(c_int, c_void_p)(("OPENSSL_sk_num", library))
+        value = kept(c_void_p, c_void_p, c_int)(("OPENSSL_sk_value", library))
+        certificate = kept(c_void_p, c_void_p)(("X509_OBJECT_get0_X509", library))
+        add = kept(c_int, c_void_p, c_void_p)(("X509_STORE_add_cert", library))
+        encode = kept(c_int, c_void_p, c_void_p)(("i2d_X509", library))
+        functions = {
+            "set_pointer": kept(c_int, c_void_p, c_int, c_void_p)(("curl_easy_setopt", library)),
+            "new": kept(c_void_p)(("X509_STORE_new", library)),
+            "free": kept(None, c_void_p)(("X509_STORE_free", library)),
+            # Reading takes milliseconds, in which the interpreter is let go
+            "load": ctypes.CFUNCTYPE(c_int, c_void_p, c_char_p)(
+                ("X509_STORE_load_file", ctypes.CDLL(file))
+            ),
+            "clear_errors": kept(None)(("ERR_clear_error", library)),
+        }
     except _MISSING:
         return None
+    if not _is_handle_known():
+        return None
 
-    def allow(_curl: int, context: int, _data: int) -> int:
-        set_options(context, _OP_LEGACY_SERVER_CONNECT)
-        set_level(context, 0)  # over QUIC libcurl sets no list of ciphers that could do it
+    def first(store: int) -> bytes:
+        trusted = objects(store)
+        one = certificate(value(trusted, 0)) if count(trusted) else None
+        if not one:
+            return b""
+        encoded = ctypes.create_string_buffer(encode(one, None))
+        encode(one, ctypes.byref(c_void_p(ctypes.addressof(encoded))))
+        return encoded.raw
+
+    def grant(_curl: int, context: int, data: int) -> int:
+        wish = Wish.from_address(data)
+        if wish.legacy:
+            set_options(context, _OP_LEGACY_SERVER_CONNECT)
+            set_level(context, 0)  # over QUIC libcurl sets no list of ciphers that could do it
+        if not wish.authorities:
+            return 0
+        store = store_of(context)
+        trusted = objects(wish.authorities)
+        number = count(trusted)
+        wish.kept = count(objects(store)) >= number
+        for index in range(0 if wish.kept else number):
+            one = certificate(value(trusted, index))  # None: a list of revoked certificates
+            if one and not add(store, one):
+                return pycurl.E_OUT_OF_MEMORY
         return 0
 
-    function = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)(allow)
-    return Legacy(ctypes.cast(function, c_void_p).value or 0, set_pointer, function)
+    function = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)(grant)
+    address = ctypes.cast(function, c_void_p).value or 0
+    return Contexts(address=address, function=function, first=first, **functions)
+
+
+def handle_of(curl: pycurl.Curl) -> int | None:
+    """Return the address of the handle of libcurl within one of pycurl; None if it is not found."""
+    # pycurl does not give its handle to anyone. It lies behind the list of weak references, and
+    # libcurl begins each of its handles with a fixed number.
+    place = id(curl) + type(curl).__weakrefoffset__ + ctypes.sizeof(c_void_p)
+    handle = c_void_p.from_address(place).value
+    known = handle and ctypes.c_uint32.from_address(handle).value == _MAGIC
+    return handle if known else None
+
+
+def _is_handle_known() -> bool:
+    curl = pycurl.Curl()
+    try:
+        return handle_of(curl) is not None
+    finally:
+        curl.close()
 
 
 LIBRARY = bind()
-LEGACY = bind_legacy()
+CONTEXTS = bind_contexts()

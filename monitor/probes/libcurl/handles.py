@@ -16,12 +16,12 @@ import pycurl
 
 from monitor.clock import Deadline
 from monitor.model import Seconds
-from monitor.probes.libcurl.binding import LIBRARY, Library
-from monitor.probes.libcurl.certificates import stamp
+from monitor.probes.libcurl.binding import CONTEXTS, LIBRARY, Contexts, Library
 from monitor.probes.libcurl.options import Options, set_option
 from monitor.probes.libcurl.route import Route
 from monitor.probes.libcurl.silent import SilentCurl
 from monitor.probes.libcurl.transfer import CallbackTransfer, SilentTransfer, Transfer
+from monitor.probes.libcurl.trust import Context, Trust, Trusts
 from monitor.probes.resolve import Resolver
 
 _IDLE: Seconds = 60.0
@@ -43,14 +43,12 @@ class Handle(ABC, Generic[_C]):
     A handle that was lent, or lies idle.
 
     Attributes:
-        trust: The file of authorities that it has loaded, None if it has loaded none.
-        stamp: The stamp of that file when it was loaded.
+        context: What its TLS contexts are given.
         since: When it was given back, on the monotonic clock.
     """
 
     curl: _C
-    trust: str | None
-    stamp: int
+    context: Context
     since: Seconds = 0.0
 
     @abstractmethod
@@ -79,24 +77,31 @@ class Handles:
     """
     Idle handles, the last used on top; used from many threads at once.
 
-    libcurl keeps the authorities it has loaded (0.8 MB, 5 ms) with the handle that loaded them, so
-    handles are stacked by the file of authorities. When a handle is given back, another one that
+    libcurl keeps the authorities that it was given with the handle, so handles are stacked by the
+    file of authorities. When a handle is given back, another one that
     was idle for a minute is closed, in any stack: so the handles of a burst of checks or a former
     configuration disappear while checks go on. The mutable state is the stacks and the time of the
     next search, guarded by ``_lock``.
     """
 
     def __init__(
-        self, resolver: Resolver | None = None, *, library: Library | None = LIBRARY
+        self,
+        resolver: Resolver | None = None,
+        *,
+        library: Library | None = LIBRARY,
+        contexts: Contexts | None = CONTEXTS,
     ) -> None:
         """
         Begin with no handle.
 
         Args:
             library: The functions that silent handles need; without it there are no such handles.
+            contexts: The functions that handles share authorities by; without it each has its own.
         """
         self.resolver = resolver or Resolver()
         self._library = library
+        self._contexts = contexts
+        self._trusts = Trusts(contexts)
         self._lock = threading.Lock()
         self._stacks: defaultdict[tuple[type, str | None], deque[Handle[Any]]]
         self._stacks = defaultdict(deque)
@@ -119,11 +124,12 @@ class Handles:
         Raises:
             ProbeError: The file of authorities is gone, or there is no memory for a handle.
         """
-        version = stamp(route.trust) if route.trust else 0
-        handle = self._pop_fresh(CallbackHandle, route.trust, version)
-        handle = handle or CallbackHandle(pycurl.Curl(), route.trust, version)
+        trust = self._trusts.of(route.trust) if route.trust else None
+        handle = self._pop_fresh(CallbackHandle, trust)
+        handle = handle or CallbackHandle(pycurl.Curl(), Context(trust, self._contexts))
         try:
-            for option, value in (*route.options, *options):
+            given = handle.context.options(legacy=route.is_legacy)
+            for option, value in (*route.options, *given, *options):
                 set_option(handle.curl, option, value)
             handle.curl.setopt(pycurl.WRITEFUNCTION, _ignore)
             transfer = CallbackTransfer(handle.curl, route, deadline, self.resolver)
@@ -142,15 +148,15 @@ class Handles:
         """
         if self._library is None:
             raise RuntimeError("there are no silent handles")
-        version = stamp(route.trust) if route.trust else 0
-        handle = self._pop_fresh(SilentHandle, route.trust, version)
-        return handle or SilentHandle(SilentCurl(self._library), route.trust, version)
+        trust = self._trusts.of(route.trust) if route.trust else None
+        handle = self._pop_fresh(SilentHandle, trust)
+        return handle or SilentHandle(SilentCurl(self._library), Context(trust, self._contexts))
 
     def resume(
         self, handle: SilentHandle, route: Route, deadline: Deadline
     ) -> "Loan[SilentTransfer]":
         """Return the context of the transfer that a silent handle has made."""
-        transfer = SilentTransfer(handle.curl, route, deadline, self.resolver)
+        transfer = SilentTransfer(handle.curl, route, deadline, self.resolver, handle.context)
         return Loan(self, handle, transfer, deadline)
 
     def give_back(self, handle: Handle[Any], now: Seconds) -> None:
@@ -158,7 +164,7 @@ class Handles:
         handle.clear()
         handle.since = now
         with self._lock:
-            self._stacks[type(handle), handle.trust].append(handle)
+            self._stacks[type(handle), _path(handle.context.trust)].append(handle)
             old = self._pop_old(now) if now >= self._look_at else None
         if old:
             old.curl.close()
@@ -172,10 +178,10 @@ class Handles:
             for idle in stack:
                 idle.curl.close()
 
-    def _pop_fresh(self, kind: type[_H], trust: str | None, version: int) -> _H | None:
-        """Return an idle handle that has loaded no older version of the file of authorities."""
-        while idle := self._pop_newest(kind, trust):
-            if idle.stamp == version:
+    def _pop_fresh(self, kind: type[_H], trust: Trust | None) -> _H | None:
+        """Return an idle handle with these very authorities; close those that have older ones."""
+        while idle := self._pop_newest(kind, _path(trust)):
+            if idle.context.trust is trust:
                 return idle
             idle.curl.close()
         return None
@@ -221,6 +227,10 @@ class Loan(Generic[_T]):
             self._handle.curl.close()
             return
         self._handles.give_back(self._handle, self._deadline.clock.monotonic())
+
+
+def _path(trust: Trust | None) -> str | None:
+    return trust.path if trust else None
 
 
 def _ignore(_: bytes) -> None:

@@ -11,7 +11,7 @@ from monitor.outbound import NetworkOptions, Proxy, TlsOptions, join_address, sp
 from monitor.probes.family import ip_choice, is_address, misfit
 from monitor.probes.guard import GuardedNetwork
 from monitor.probes.libcurl.certificates import trust_store
-from monitor.probes.libcurl.options import OLD_RENEGOTIATION, QUICK_EXIT, Options, shared
+from monitor.probes.libcurl.options import QUICK_EXIT, Options, shared
 
 _NEVER = 2**31 - 1  # milliseconds
 _TLS_VERSIONS = {
@@ -83,6 +83,11 @@ class Route:
         return (self.tls.ca_file or trust_store()) if needed else None
 
     @property
+    def is_legacy(self) -> bool:
+        """Whether a handshake may be one of before RFC 5746."""
+        return self.uses_tls and self.tls.legacy
+
+    @property
     def uses_tls(self) -> bool:
         """Whether there is a handshake, be it with a proxy alone."""
         return self.scheme == "https" or (
@@ -152,8 +157,6 @@ def _tls_options(route: Route) -> list[tuple[int, Any]]:
         (pycurl.OPT_CERTINFO, 1),
         (pycurl.SSL_SESSIONID_CACHE, 0),  # each check makes a full handshake
     ]
-    if route.trust:
-        options += [(pycurl.CAINFO, route.trust), (pycurl.PROXY_CAINFO, route.trust)]
     if tls.cert_file:
         options += [(pycurl.SSLCERT, tls.cert_file), (pycurl.SSLKEY, tls.key_file or tls.cert_file)]
     if tls.min_version or tls.max_version:
@@ -164,5 +167,4 @@ def _tls_options(route: Route) -> list[tuple[int, Any]]:
         # Signatures of TLS below 1.2 are at level 0, too
         weak = "DEFAULT:@SECLEVEL=0"
         options += [(pycurl.SSL_CIPHER_LIST, weak), (pycurl.PROXY_SSL_CIPHER_LIST, weak)]
-        options.append(OLD_RENEGOTIATION)
     return options

@@ -97,8 +97,8 @@ class SilentCurl:
     """
     Like a ``pycurl.Curl``, but it collects what comes; for one thread at a time.
 
-    Only options that are numbers (of the type long), texts as bytes, lists of those, or addresses
-    of C functions can be set: no callbacks of Python's.
+    Only options that are numbers (of the type long), texts as bytes, lists of those, addresses, or
+    None for what libcurl has by default and is not wanted can be set: no callbacks of Python's.
 
     Attributes:
         headers: Those of the last transfer, as they came.
@@ -172,7 +172,7 @@ class SilentCurl:
             code = code or self._library.set_text(self._curl, pycurl.COPYPOSTFIELDS, value)
         elif isinstance(value, bytes):
             code = self._library.set_text(self._curl, option, value)
-        elif isinstance(value, int):
+        elif value is None or isinstance(value, int):
             code = self._library.set_pointer(self._curl, option, value)
         else:
             code = self._library.set_pointer(self._curl, option, self._list(option, value))

@@ -32,6 +32,7 @@ from monitor.probes.libcurl.route import Route
 from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.libcurl.times import MICROSECONDS, Asked, Times, phases, read_times
 from monitor.probes.libcurl.told import Told
+from monitor.probes.libcurl.trust import Context
 from monitor.probes.resolve import Resolver
 from monitor.probes.zone import zone_index
 
@@ -329,10 +330,16 @@ class SilentTransfer(Transfer):
     """Whether libcurl was asked to tell about it."""
 
     def __init__(
-        self, curl: SilentCurl, route: Route, deadline: Deadline, resolver: Resolver
+        self,
+        curl: SilentCurl,
+        route: Route,
+        deadline: Deadline,
+        resolver: Resolver,
+        context: Context,
     ) -> None:
         super().__init__(route, deadline, resolver)
         self.curl = curl
+        self._context = context
         if route.is_plain:
             self._tells = False
             self._told.tried = route.peer
@@ -389,14 +396,17 @@ class SilentTransfer(Transfer):
         libcurl tells the messages of a handshake to callbacks only; see its ossl_trace().
         """
         curl = pycurl.Curl()
+        context = self._context.again()
         options = (
+            *self._route.options,
+            *context.options(legacy=self._route.is_legacy),
             (pycurl.URL, self.curl.getinfo(pycurl.EFFECTIVE_URL)),
             (pycurl.CONNECT_ONLY, 1),
             (pycurl.TIMEOUT_MS, self._deadline.milliseconds()),
             (pycurl.DEBUGFUNCTION, self._told.note),
         )
         try:
-            for option, value in (*self._route.options, *options):
+            for option, value in options:
                 set_option(curl, option, value)
             with suppress(pycurl.error):
                 curl.perform()

@@ -1,0 +1,181 @@
+"""
+The authorities that certificates are verified by: read once, and trusted by all handles.
+
+libcurl reads them for each handle by itself, which takes 5 ms and 1.2 MB. Instead OpenSSL reads a
+file once, and the first TLS context of a handle is given its certificates, which all handles share.
+libcurl keeps that context's store with the handle (CURLOPT_CA_CACHE_TIMEOUT), so later connections
+need no function of Python's, once the handle was seen to keep it.
+
+libcurl itself is told a file with one of the authorities alone: without any it could fall back to
+those that OpenSSL was built with, or that the environment names.
+"""
+
+import ctypes
+import os
+import ssl
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pycurl
+
+from monitor.errors import ProbeError
+from monitor.probes.libcurl.binding import CONTEXTS, Contexts, Wish
+from monitor.probes.libcurl.certificates import Stamp, stamp_of
+from monitor.probes.libcurl.options import (
+    CA_CACHE_TIMEOUT,
+    SSL_CONTEXT_DATA,
+    SSL_CONTEXT_FUNCTION,
+    Options,
+)
+
+_MOST = 64
+"""Files whose authorities are remembered; beyond it, the file that was read first is forgotten."""
+
+
+class Trust:
+    """
+    The authorities of one file, as it was at one time; shared by all threads, and never changed.
+
+    Attributes:
+        path: The file's.
+        options: What tells libcurl to read it, or as little of it as possible.
+        store: Address of the store that holds all of them; None if libcurl reads the file.
+    """
+
+    store: int | None = None
+    _one: int | None = None
+
+    def __init__(self, path: str, stamp: Stamp, contexts: Contexts | None) -> None:
+        """
+        Read the file.
+
+        Raises:
+            ProbeError: It cannot be read, or there is no memory for it.
+        """
+        self.path = path
+        self.stamp = stamp
+        self._contexts = contexts
+        read = self._share(contexts) if contexts else None
+        file = os.fsencode(read or path)
+        self.options = (
+            (pycurl.CAINFO, file),
+            (pycurl.PROXY_CAINFO, file),
+            # Not the directory that libcurl was built with
+            (pycurl.CAPATH, None),
+            (pycurl.PROXY_CAPATH, None),
+            (CA_CACHE_TIMEOUT, -1),  # the stamp of the file says when it is read again
+        )
+
+    def _share(self, contexts: Contexts) -> str | None:
+        """Load the authorities, and return a file with one of them; None if there cannot be one."""
+        store = self.store = contexts.new()
+        if not store:
+            raise ProbeError("OpenSSL lacks memory for the authorities")
+        if not contexts.load(store, os.fsencode(self.path)):
+            contexts.clear_errors()
+            raise ProbeError(f"cannot read the authorities in {self.path}: it is no valid PEM file")
+        one = contexts.first(store)
+        if one:
+            with suppress(OSError):
+                self._one = os.memfd_create("authority")
+                os.write(self._one, ssl.DER_cert_to_PEM_cert(one).encode())
+                place = f"/proc/self/fd/{self._one}"
+                if Path(place).exists():
+                    return place
+        self._free()
+        return None
+
+    def _free(self) -> None:
+        if self._contexts and self.store:
+            self._contexts.free(self.store)
+            self.store = None
+        if self._one is not None:
+            os.close(self._one)
+            self._one = None
+
+    __del__ = _free
+
+
+class Trusts:
+    """
+    The authorities of the files that checks name; used from many threads at once.
+
+    The mutable state is the table of files, guarded by ``_lock``.
+    """
+
+    def __init__(self, contexts: Contexts | None = CONTEXTS) -> None:
+        """
+        Begin with no file.
+
+        Args:
+            contexts: The functions that share authorities; without it libcurl reads each file.
+        """
+        self._contexts = contexts
+        self._lock = threading.Lock()
+        self._files: dict[str, Trust] = {}
+
+    def of(self, path: str) -> Trust:
+        """
+        Return the authorities that a file holds now.
+
+        Raises:
+            ProbeError: The file cannot be read.
+        """
+        stamp = stamp_of(path)
+        known = self._files.get(path)
+        if known is not None and known.stamp == stamp:
+            return known
+        with self._lock:  # or each of many threads would read it for itself
+            known = self._files.get(path)
+            if known is None or known.stamp != stamp:
+                known = Trust(path, stamp, self._contexts)
+                self._files.pop(path, None)
+                self._files[path] = known
+                if len(self._files) > _MOST:
+                    del self._files[next(iter(self._files))]
+            return known
+
+
+class Context:
+    """
+    What the TLS contexts of one handle are given; belongs to the thread that has the handle.
+
+    Attributes:
+        trust: The authorities; None if no certificate is verified.
+    """
+
+    def __init__(self, trust: Trust | None, contexts: Contexts | None = CONTEXTS) -> None:
+        self.trust = trust
+        self._contexts = contexts
+        self._wish = Wish(trust.store if trust else None, 0, 0)
+        self._granted: Options = ()
+        if contexts is not None:
+            self._granted = (
+                (SSL_CONTEXT_FUNCTION, contexts.address),
+                (SSL_CONTEXT_DATA, ctypes.addressof(self._wish)),
+            )
+        self._trusted: Options = trust.options if trust else ()
+        self._all = (*self._trusted, *self._granted)
+
+    def again(self) -> "Context":
+        """Return the same for another handle."""
+        return Context(self.trust, self._contexts)
+
+    def options(self, *, legacy: bool) -> Options:
+        """
+        Return what is set on the handle for its next connection.
+
+        Args:
+            legacy: As of TlsOptions.
+
+        Raises:
+            ProbeError: ``tls.legacy`` is not possible with this pycurl.
+        """
+        if legacy and not self._granted:
+            raise ProbeError("tls.legacy is not possible with this version of pycurl")
+        wish = self._wish
+        wish.legacy = legacy
+        if legacy or (wish.authorities and not wish.kept):
+            return self._all
+        return self._trusted
