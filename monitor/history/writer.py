@@ -143,6 +143,7 @@ class _Kept:
     Attributes:
         number: Ours of it, until the store has one, too.
         id: The store's number of it; None until it has one.
+        identity: Whether it still is the same site; None until somebody asks.
         as_of: The last result that ``state`` holds.
         waiting: Results that are in the journal and not packed yet.
         days_until: The first day that is to be summed up, for the first time or again.
@@ -154,6 +155,7 @@ class _Kept:
     number: int
     site: Site
     id: int | None = None
+    identity: bytes | None = None
     days_until: int = _NEVER
     summed_up: int = _NEVER
     hours_until: int = _NEVER
@@ -372,6 +374,7 @@ class Writer:
         for kept in self._entered:  # which the transaction did not bring about
             self._slots[(kept.id or 0) % SLOTS].remove(kept)
             kept.id = None
+            self._unlisted[kept.number] = kept
         self._entered.clear()
         self._answer_nothing()
         surplus = len(self._gathered) - _MOST_RESULTS
@@ -436,7 +439,7 @@ class Writer:
         at = milliseconds(noted.time)
         kept = self._kept.get(state.site.name) or self._new(state.site)
         if state.site is not kept.site:
-            kept.site = state.site
+            kept.site, kept.identity = state.site, None
             self._unlisted[kept.number] = kept
         rows: list[Row] = []
         if noted.checked:
@@ -587,7 +590,7 @@ class Writer:
         self._slots.clear()
         self._dropped = 0
         for kept in self._by_number.values():
-            kept.id = None
+            kept.id = kept.identity = None
             kept.waiting.clear()
             self._unlisted[kept.number] = kept
 
@@ -620,15 +623,19 @@ class Writer:
     ) -> None:
         run = self._run_id
         ledger.close_spans(connection, [one.id for one in known.values() if one.run != run])
-        taken, added = [], []
+        same, other, added = [], [], []
         for name, kept in some.items():
-            values = {"run": run, "grp": kept.site.group, "identity": self._identity(kept.site)}
-            if name in known:
-                taken.append({"number": known[name].id, **values})
-            else:
+            own, identity = known.get(name), self._identity(kept)
+            values = {"run": run, "grp": kept.site.group, "identity": identity}
+            if own is None:
                 until = {"days_until": now // DAY, "hours_until": now // HOUR}
                 added.append({"name": name, **until, **values})
-        ledger.take_sites(connection, taken)
+            elif own.identity == identity:
+                same.append(own.id)
+            else:
+                other.append({"number": own.id, **values})
+        ledger.take_sites(connection, run, same)
+        ledger.take_other_sites(connection, other)
         ledger.add_sites(connection, added)
         known |= ledger.listed(connection, [name for name in some if name not in known])
         for name, kept in some.items():
@@ -637,6 +644,7 @@ class Writer:
             kept.hours_until = known[name].hours_until
             if kept.id is None:
                 kept.id = known[name].id
+                self._unlisted.pop(kept.number, None)
                 self._slots.setdefault(kept.id % SLOTS, []).append(kept)
                 self._entered.append(kept)
                 kept.waiting += self._leftover.get(kept.id % SLOTS, {}).pop(kept.id, b"")
@@ -646,12 +654,15 @@ class Writer:
                 if kept.state is not None:
                     self._dirty[kept.number] = kept
 
-    def _identity(self, site: Site) -> bytes:
+    def _identity(self, kept: _Kept) -> bytes:
         """Return what tells whether a site is the same; credentials may change."""
-        parts = urlsplit(site.url)
-        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-        whole = repr((url, site.group, site.labels)).encode(errors="replace")
-        return blake2b(whole, digest_size=16, key=self._salt).digest()
+        if kept.identity is None:
+            site = kept.site
+            parts = urlsplit(site.url)
+            url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+            whole = repr((url, site.group, site.labels)).encode(errors="replace")
+            kept.identity = blake2b(whole, digest_size=16, key=self._salt).digest()
+        return kept.identity
 
     def _write_news(self, connection: Connection) -> int:
         """Write what the engine noted since the last transaction."""
@@ -914,7 +925,7 @@ class Writer:
         same = {
             one.id: name
             for name, one in known.items()
-            if one.removed is None and one.identity == self._identity(some[name].site)
+            if one.removed is None and one.identity == self._identity(some[name])
         }
         self._enter(connection, some, known, now)
         assert self._run_id is not None  # noqa: S101  _open() gives one
