@@ -122,9 +122,10 @@ class ReceiverOptions:
             "apprise": self.apprise,
         }
         given = [name for name, value in kinds.items() if value]
-        if len(given) != 1:
-            found = " and ".join(given) or "none of them"
-            raise ValueError(f"needs one of {', '.join(kinds)}, not {found}")
+        if not given:
+            raise ValueError(f"needs one of {', '.join(kinds)}, which says what it is")
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} cannot be used together; list two receivers")
         self._check_kind(given[0])
         if not _SHORTEST_TIMEOUT <= self.timeout <= _LONGEST_TIMEOUT:
             raise ValueError("timeout must be from 1s to 5m")

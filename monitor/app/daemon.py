@@ -39,7 +39,7 @@ from monitor.app.reloader import (
 from monitor.app.reporting import Reporters, recalled
 from monitor.app.sharding import WHOLE, Shard, owner
 from monitor.app.systemd import ServiceManager
-from monitor.app.voice import Voice
+from monitor.app.voice import Voice, check_receiver
 from monitor.board import Entry, StatusBoard
 from monitor.clock import SystemClock
 from monitor.config.load import Tables
@@ -85,6 +85,7 @@ TABLES = Tables(
     reserved_labels=RESERVED_LABELS,
     modules=SHIPPED,
     sources=SOURCES,
+    check_receiver=check_receiver,
 )
 
 SWITCH_INTERVAL: Seconds = 0.01

@@ -21,6 +21,7 @@ from monitor.logs import fields
 from monitor.metrics.internal import Internal
 from monitor.model import SiteState
 from monitor.notify import ChannelState, HeartbeatOptions, NotifyOptions, ReceiverOptions
+from monitor.options import OptionError
 from monitor.probes.client import Client
 from monitor.secrecy import longest_first
 from monitor.units import Seconds, Timestamp
@@ -35,6 +36,22 @@ _FAREWELL: Seconds = 1.0
 """How long a stop waits for the grouping thread, which waits for nobody."""
 _LOOP: Seconds = 5.0
 """Within which the main thread must answer for a heartbeat."""
+
+
+def check_receiver(options: ReceiverOptions) -> None:
+    """
+    Accept a receiver that can be sent to; asks apprise whether a URL is one of its own.
+
+    Raises:
+        OptionError: It cannot.
+    """
+    if options.apprise is None:
+        return
+    from monitor.messages.receivers.apprise import obstacle  # noqa: PLC0415  see above
+
+    why = obstacle(options.apprise)
+    if why is not None:
+        raise OptionError(("apprise",), why)
 
 
 class Voice:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from typing import Annotated, Any, get_args
@@ -19,6 +19,7 @@ from monitor.model import (
     SourceKind,
     Window,
 )
+from monitor.notify import ReceiverOptions
 from monitor.options import Duration, Parsed, Zone, option, parse_duration, show_duration
 from monitor.units import Seconds
 
@@ -42,6 +43,7 @@ class Tables:
         reserved_labels: Names that a site's own labels cannot have.
         modules: The built-in modules, as YAML.
         sources: The kinds of sources of sites, by their keys below ``discover``.
+        check_receiver: Raises OptionError for a receiver that cannot be sent to.
     """
 
     probes: Mapping[str, ProbeKind]
@@ -50,6 +52,7 @@ class Tables:
     reserved_labels: frozenset[str] = frozenset()
     modules: str = "{}"
     sources: Mapping[str, SourceKind] = field(default_factory=dict)
+    check_receiver: Callable[[ReceiverOptions], None] | None = None
 
     def protocol_of(self, scheme: str) -> str:
         return self.probes[scheme].protocol

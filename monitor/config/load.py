@@ -24,7 +24,7 @@ from monitor.config.modules import Module, ModuleReader
 from monitor.config.nodes import Entry, MappingNode, Node, Scalar, SequenceNode, is_empty
 from monitor.config.pages import read_published
 from monitor.config.problems import KeyPath, Problems, Source
-from monitor.config.references import check_receivers, with_parents
+from monitor.config.references import check_receivers, try_receivers, with_parents
 from monitor.config.schema import EXTENSION, Decoder, Forms
 from monitor.config.settings import Settings
 from monitor.config.sites import SiteFound, SiteReader
@@ -182,8 +182,9 @@ class _Load:
         entries = self._settings_entries()
         settings = self._settings(entries)
         sources = self._read_sources()
-        receivers = [one.name for one in settings.notify.receivers]
-        sites, masked = self._read_sites(receivers, open_list=bool(sources))
+        receivers = settings.notify.receivers
+        try_receivers(entries, receivers, self._tables.check_receiver, self._problems)
+        sites, masked = self._read_sites([one.name for one in receivers], open_list=bool(sources))
         published = read_published(
             entries,
             settings.pages,

@@ -1,15 +1,16 @@
 """What sites name: receivers of messages, and other sites. Rules over the whole list."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
-from monitor.config.nodes import Entry, Node, SequenceNode
+from monitor.config.nodes import Entry, MappingNode, Node, SequenceNode
 from monitor.config.problems import KeyPath, Problems
 from monitor.config.schema import DEFAULTS
 from monitor.config.sites import SiteFound
 from monitor.model import Site
-from monitor.options import unknown
+from monitor.notify import ReceiverOptions
+from monitor.options import OptionError, unknown
 
 
 def check_receivers(
@@ -20,6 +21,35 @@ def check_receivers(
         for number, name in enumerate(one.site.notify or ()):
             if name not in receivers:
                 _report(one, "notify", number, _unknown("receiver", name, receivers), problems)
+
+
+def try_receivers(
+    entries: Mapping[str, Entry],
+    receivers: Sequence[ReceiverOptions],
+    check: Callable[[ReceiverOptions], None] | None,
+    problems: Problems,
+) -> None:
+    """
+    Report receivers whose options the program that sends to them cannot use.
+
+    Args:
+        entries: The entry ``notify``, if it exists.
+        check: Raises OptionError with the keys below the receiver.
+    """
+    if check is None:
+        return
+    for number, receiver in enumerate(receivers):
+        try:
+            check(receiver)
+        except OptionError as error:
+            node: Node = entries["notify"].value
+            path: KeyPath = ("notify", "receivers", number, *error.keys)
+            for step in path[1:]:
+                if isinstance(node, MappingNode) and step in node.entries:
+                    node = node.entries[str(step)].value
+                elif isinstance(node, SequenceNode) and isinstance(step, int):
+                    node = node.items[step]
+            problems.add(node, path, str(error))
 
 
 def with_parents(

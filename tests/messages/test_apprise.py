@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope
 
+from monitor.app.daemon import TABLES
+from monitor.config.load import load
+from monitor.errors import ConfigError
 from monitor.messages.receivers.apprise import AppriseSender, obstacle
 from monitor.notify import ReceiverOptions
 from tests.messages.conftest import alert, message, sender
@@ -121,3 +124,28 @@ def test_what_apprise_cannot_use_is_said_without_secrets():
         said = obstacle(url) or ""
         assert said.startswith("apprise cannot use this URL")
         assert "sec-ret-token" not in said
+
+
+def test_validate_has_apprise_read_the_url(tmp_path):
+    """A mistake in it is told with its place, like any other, and without its tokens."""
+    path = tmp_path / "sites.yaml"
+    path.write_text(
+        "notify:\n  receivers:\n    - {name: chat, apprise: 'slack://sec-ret-token'}\n"
+        "sites: [https://a.example]\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(path, TABLES, {})
+    text = str(caught.value)
+    assert "sites.yaml:3:29: notify.receivers[0].apprise: apprise cannot use this URL: " in text
+    assert "sec-ret" not in text
+
+
+def test_without_apprise_its_receivers_are_a_mistake(tmp_path, monkeypatch):
+    """One sentence says which package is missing, and how it is installed."""
+    monkeypatch.setattr("monitor.notify.find_spec", lambda _: None)
+    path = tmp_path / "sites.yaml"
+    path.write_text(
+        "notify: {receivers: [{name: chat, apprise: 'json://a.example'}]}\nsites: [https://a.example]\n"
+    )
+    with pytest.raises(ConfigError, match="apprise needs an extra package; install it by: pip"):
+        load(path, TABLES, {})

@@ -3,19 +3,26 @@
 import hashlib
 import hmac
 import json
+import re
 import time
 from base64 import b64decode, b64encode
 from email.utils import formatdate
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from monitor.clock import Deadline
+from monitor.errors import ProbeError
+from monitor.messages.receivers import build_senders
 from monitor.notify import ReceiverOptions, WebhookOptions
-from monitor.outbound import Credentials, TlsOptions
+from monitor.outbound import Call, Credentials, Reply, TlsOptions
 from tests.fakes import FakeClock
 from tests.messages.conftest import BEGAN, alert, message, sender
 from tests.probes.servers import answer, drip, read_request, repeat, reset, stay_silent
 from tests.waiting import free_port
 
+GUIDE = Path(__file__).parents[2] / "docs/guides/receivers.md"
 SECRET = "a-signing-key-of-the-tests"
 
 
@@ -85,6 +92,23 @@ def test_the_signature_covers_key_time_and_body(serve, secret, key):
     assert b64decode(given) == hmac.digest(key, signed, hashlib.sha256)
     assert headers["webhook-id"] == headers["idempotency-key"]
     assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
+
+
+def test_the_guides_example_verifies_a_message(serve):
+    """Its code accepts what the monitor sends, and no other body, key or time."""
+    (code,) = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102  what a reader copies
+    is_genuine = names["is_genuine"]
+    server = serve(answer())
+    sender(webhook(server.url(), SECRET)).send(message(), 5)
+    _, headers, body = parts(server.requests[0])
+    headers = {name.title(): value for name, value in headers.items()}
+    assert is_genuine(SECRET, headers, body)
+    assert not is_genuine(SECRET, headers, body + b" ")
+    assert not is_genuine("another-signing-key", headers, body)
+    later = str(int(headers["Webhook-Timestamp"]) + 1)
+    assert not is_genuine(SECRET, {**headers, "Webhook-Timestamp": later}, body)
 
 
 def test_an_unsigned_message_says_nothing_of_signatures(serve):
@@ -229,3 +253,15 @@ def test_no_secret_shows_even_if_the_receiver_repeats_it(serve):
     assert detail.startswith(f"127.0.0.1:{server.port} answered with status 403: bad path")
     for secret in ("T0001234X", "en-9876", "qwertz", SECRET, login, "a-long-password"):
         assert secret not in detail
+
+
+def test_a_machine_without_descriptors_tries_again():
+    """What this machine lacks is no answer of the receiver's: the message waits."""
+
+    def call(_call: Call, _deadline: Deadline) -> Reply:
+        raise ProbeError("the monitor has too many open files")
+
+    (receiver,) = build_senders(webhook("http://127.0.0.1/"), call, FakeClock()).values()
+    outcome = receiver.send(message(), 5)
+    assert (outcome.delivered, outcome.lasting) == (False, False)
+    assert outcome.detail == "the monitor has too many open files"

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.deploy.shipped import PROMETHEUS, RULE_FILES, dashboard, expressions
-from tests.system.processes import Alertmanager
+from tests.system.processes import Alertmanager, fetch
 from tests.waiting import until
 
 pytestmark = pytest.mark.real
@@ -132,6 +132,54 @@ sites:
 
     page.write_text("all is well again\n")
     until(lambda: not told(), "the alert's end")
+
+
+def test_the_rule_and_the_monitor_send_one_alert(
+    nginx, start, prometheus, alertmanager, hurried_rules, tmp_path
+):
+    """With the job and instance that Prometheus has, Alertmanager takes both for the same alert."""
+    page = tmp_path / "nginx" / "page.txt"
+    page.write_text("all is well\n")
+    sites = f"""
+defaults: {{interval: 500ms, timeout: 400ms}}
+sites:
+  - {{name: shop, url: "http://127.0.0.1:{nginx.port}/page.txt", group: web, labels: {{team: a}}}}
+"""
+    daemon = start(sites)
+    place = f"127.0.0.1:{alertmanager.port}"
+    own = {"job": "monitor", "instance": daemon.url.removeprefix("http://")}
+    receiver = {"name": "am", "alertmanager": [f"http://{place}"], "labels": own}
+    daemon.sites.write_text(sites + yaml.safe_dump({"notify": {"receivers": [receiver]}}))
+    assert fetch(f"{daemon.url}/-/reload", "POST")[0] == 200
+    alerting = {"alertmanagers": [{"static_configs": [{"targets": [place]}]}]}
+    server = prometheus(
+        daemon,
+        shipped_scrapes("scrape-metrics.yml", daemon),
+        {"rule_files": [hurried_rules], "alerting": alerting},
+    )
+    until(lambda: server.query('monitor_site_up{site="shop"} == 1'), "the site's being up")
+    page.unlink()
+    delivered = f'monitor_notifications_total{{outcome="delivered",receiver="am/{place}"}}'
+    until(lambda: daemon.metrics().get(delivered, 0) > 0, "the monitor's alert")
+    firing = 'ALERTS{alertname="SiteDown",alertstate="firing"}'
+    until(lambda: server.query(firing), "Prometheus' alert")
+
+    def by_prometheus() -> list[dict[str, Any]]:
+        alerts = [one for one in alertmanager.alerts() if one["labels"]["alertname"] == "SiteDown"]
+        return alerts if any(one.get("generatorURL") for one in alerts) else []
+
+    (alert,) = until(by_prometheus, "Prometheus' alert in Alertmanager")
+    assert alert["labels"] == {
+        "alertname": "SiteDown",
+        "severity": "critical",
+        "site": "shop",
+        "target": f"http://127.0.0.1:{nginx.port}/page.txt",
+        "group": "web",
+        "team": "a",
+        **own,
+    }
+    page.write_text("all is well again\n")
+    until(lambda: not by_prometheus(), "the alert's end")
 
 
 # ---------------------------------------------------------------- the dashboard

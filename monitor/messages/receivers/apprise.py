@@ -19,7 +19,7 @@ from monitor.messages.notification import AlertStatus, Notification, Outcome
 from monitor.messages.receivers.once import ToldOnce
 from monitor.messages.text import text_of
 from monitor.options import show_duration
-from monitor.secrecy import credentials, every_form, redact
+from monitor.secrecy import HIDDEN, credentials, every_form, redact
 from monitor.units import Seconds
 
 _COMMAND = (sys.executable, "-P", "-m", "monitor.messages.apprise_process")
@@ -28,6 +28,7 @@ _STARTING: Seconds = 5.0
 """What the process is given beside the timeout, to load the library and to say what came."""
 _LONGEST_DETAIL = 300  # characters
 _BETWEEN_PARTS = re.compile(r"[:/?&=#@,+]+")
+_URL = re.compile(r"(?<=://)\S+")
 _LEAST_PART = 6  # characters of a part of the URL that may be a token
 _NOT_SECRET = frozenset({"format", "verify", "redirect", "overflow", "method", "localhost"})
 _TYPES = {AlertStatus.FIRING: "failure", AlertStatus.RESOLVED: "success"}
@@ -55,8 +56,8 @@ class AppriseSender(ToldOnce):
         service = self._url.partition("://")[0]
         if delivered:
             return Outcome(delivered=True, detail=f"apprise delivered it by {service}")
-        detail = redact(said, self._secrets) or f"apprise did not deliver it by {service}"
-        return Outcome(delivered=False, detail=detail[:_LONGEST_DETAIL])
+        detail = _masked(said, self._secrets) or f"apprise did not deliver it by {service}"
+        return Outcome(delivered=False, detail=detail)
 
     def close(self) -> None:
         """End the process of a message that is being sent; any thread may call it."""
@@ -70,7 +71,7 @@ def obstacle(url: str) -> str | None:
     usable, said = _Process().run({"url": url, "timeout": _CHECK_TIMEOUT})
     if usable:
         return None
-    said = redact(said, every_form(_secrets(url)))[:_LONGEST_DETAIL]
+    said = _masked(said, every_form(_secrets(url)))
     return f"apprise cannot use this URL: {said}" if said else "apprise cannot use this URL"
 
 
@@ -120,6 +121,11 @@ class _Process:
             self._ended = True
             if self._running:
                 self._running.kill()
+
+
+def _masked(said: str, secrets: tuple[str, ...]) -> str:
+    # apprise masks URLs by itself, but leaves the first and the last character of each token
+    return _URL.sub(HIDDEN, redact(said, secrets))[:_LONGEST_DETAIL]
 
 
 def _secrets(url: str) -> Iterable[str]:

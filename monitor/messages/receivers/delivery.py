@@ -100,12 +100,13 @@ class Delivery:
         )
 
     def _excerpt(self, reply: Reply) -> str:
-        """Return the beginning of an answer's text in one line; nothing of anything else."""
-        # Masked before it is cut: otherwise half a secret could stay at the end
-        text = self.masked(reply.body.decode(errors="replace"))
-        line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-        if not line or line.startswith("<"):
+        """Return the beginning of an answer's text in one line; nothing of a page."""
+        text = reply.body.decode(errors="replace").strip()
+        if not text or text.startswith("<"):
             return ""
+        # Masked before it is cut: otherwise half a secret could stay at the end
+        text = self.masked(text)
+        line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
         cut = line[:_LONGEST_EXCERPT]
         return f": {cut}…" if cut != line else f": {cut}"
 
