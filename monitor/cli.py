@@ -21,6 +21,7 @@ _COMMANDS: Mapping[str, str] = {
     "healthcheck": "monitor.commands.healthcheck",
     "history": "monitor.commands.history",
     "import": "monitor.commands.import_",
+    "locations": "monitor.commands.locations",
     "probe": "monitor.commands.probe",
     "report": "monitor.commands.report",
     "run": "monitor.commands.run",

@@ -12,6 +12,7 @@ from monitor.model import (
     Certificate,
     Result,
     SiteState,
+    Vote,
 )
 from monitor.protocols.facets import FACETS, facet_of
 from monitor.units import Timestamp
@@ -88,6 +89,19 @@ def certificate_json(certificate: Certificate) -> dict[str, Any]:
     }
 
 
+def vote_json(vote: Vote) -> dict[str, Any]:
+    """Return what one place says of a site, and whether that counts."""
+    return {
+        "location": vote.location,
+        "state": vote.state,
+        "since": moment(vote.since),
+        "reason": vote.reason,
+        "message": vote.message or None,
+        "counted": vote.counted,
+        "why_not": vote.why_not or None,
+    }
+
+
 def site_json(state: SiteState) -> dict[str, Any]:
     """Return one row of ``/api/v1/sites``."""
     site = state.site
@@ -117,6 +131,8 @@ def site_detail_json(state: SiteState) -> dict[str, Any]:
         "check_failures": {str(key): count for key, count in state.counters.failures.items()},
         "check_errors": state.counters.errors,
         "checks_skipped": dict(state.counters.skipped),
+        "split": state.joint.split if state.joint else None,
+        "votes": [vote_json(one) for one in state.joint.votes] if state.joint else None,
         "recent": [
             {
                 "time": moment(one.time),

@@ -16,6 +16,7 @@ GROUND = {
     "discovered",
     "model",
     "past",
+    "places",
     "protocols",
     "naming",
     "statuspage",
@@ -43,6 +44,7 @@ PACKAGES = {
     "history",
     "messages",
     "sources",
+    "locations",
 }
 HOMES = {
     "requests": ("monitor/probes/", "monitor/sources/"),
@@ -72,6 +74,7 @@ HOMES = {
     "re2": ("monitor/options.py",),
     "sqlalchemy": ("monitor/history/",),
     "alembic": ("monitor/history/",),
+    "nats": ("monitor/locations/link.py",),
     "apprise": ("monitor/messages/apprise_process.py",),
 }
 

@@ -21,8 +21,10 @@ from monitor.app.daemon import TABLES
 from monitor.cli import cli
 from monitor.config.keys import SiteKeys, SourceKeys
 from monitor.config.settings import Settings
+from monitor.engine.hub import Standing
 from monitor.metrics.families import FAMILIES
 from monitor.metrics.internal import Internal
+from monitor.metrics.places import PlaceMeters
 from monitor.options import Period, Size, show_duration
 from tools.prose import reflow
 
@@ -154,6 +156,11 @@ def _metrics() -> str:
 def _daemon() -> str:
     internal = Internal(version="1", libcurl="8")
     internal.discovery_read("NAME", 0, 0)  # a series without samples shows no labels
+    meters = PlaceMeters(internal)
+    meters.reports("NAME", 0, 0.0)
+    meters.late("NAME")
+    meters.unlisted("NAME")
+    meters.location(Standing(location="NAME"))
     text = internal.exposition(openmetrics=False).decode()
     rows = ["| series | type | labels | meaning |", "| --- | --- | --- | --- |"]
     for family in text_string_to_metric_families(text):

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +28,7 @@ from monitor.analysis.judge import judge_batch
 from monitor.analysis.readings import READINGS
 from monitor.app.memory import Memory, Oblivion
 from monitor.app.on_demand import LiveProbes
+from monitor.app.places import ALONE, HubEnd, OwnEnd, Role, end_of
 from monitor.app.reloader import (
     DISCOVERY,
     Finder,
@@ -37,7 +38,7 @@ from monitor.app.reloader import (
     bucket_bounds,
 )
 from monitor.app.reporting import Reporters, recalled
-from monitor.app.sharding import WHOLE, Shard, owner
+from monitor.app.sharding import WHOLE, Shard
 from monitor.app.systemd import ServiceManager
 from monitor.app.voice import Voice, check_receiver
 from monitor.board import Entry, StatusBoard
@@ -48,6 +49,7 @@ from monitor.config.settings import Settings
 from monitor.engine.engine import Engine, nothing
 from monitor.engine.events import Inbox, NewsOf, Pinged, SitesChanged, StopRequested
 from monitor.engine.garbage import Garbage
+from monitor.engine.hub import Hub
 from monitor.engine.maintenance import planned
 from monitor.engine.orphans import start_reaping
 from monitor.engine.pools import AnalysisPool, PoolLimits
@@ -107,6 +109,7 @@ class RunOptions:
         web_config: A file in exporter-toolkit's form, for TLS and basic authentication.
         shard: Which of the sites are checked.
         data: The folder of what must not be forgotten; None where nothing is to be kept.
+        role: What this daemon is among several places.
     """
 
     config: Path
@@ -115,6 +118,7 @@ class RunOptions:
     web_config: Path | None = None
     shard: Shard = WHOLE
     data: Path | None = None
+    role: Role = ALONE
 
 
 def run(options: RunOptions, secrets: Secrets) -> bool:
@@ -129,7 +133,8 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
 
     Raises:
         ConfigError: The first configuration is bad.
-        StartupError: A port or the data folder is in use, or no worker process can be started.
+        StartupError: A port or the data folder is in use, no worker process can be started, or
+            the list does not say what a place or a hub needs.
         HistoryError: The store needs a driver that is not installed.
     """
     garbage = Garbage(SystemClock())
@@ -138,9 +143,10 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
     requests: Requests = SimpleQueue()
     board = StatusBoard()
     manager = ServiceManager(os.environ)
-    shard = options.shard
     internal = Internal(
-        version=__version__, libcurl=LIBCURL_VERSION, shard=(shard.number, shard.total)
+        version=__version__,
+        libcurl=LIBCURL_VERSION,
+        shard=(options.shard.number, options.shard.total),
     )
     write_in_background(internal.log_line_dropped)
     handlers: dict[signal.Signals, Callable[[], None]] = {
@@ -158,14 +164,14 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             internal=internal,
             secrets=secrets,
             manager=manager,
-            shard=shard,
             open_finder=lambda: _finder(options.data, internal, requests),
+            shard=lambda settings: options.role.shard(options.shard, settings.locations),
         )
         config = reloader.config
-        live = LiveProbes(lambda: reloader.config, inbox, PROBES)
+        live = None if options.role.hub else LiveProbes(lambda: reloader.config, inbox, PROBES)
         memory = _memory(options, config.settings, internal)
         mailbox = Mailbox()
-        reporters = Reporters(lambda: reloader.config.sites, shard)
+        reporters = Reporters(lambda: reloader.config.sites, reloader.shard)
         calls = partial(
             PushCalls,
             mailbox=mailbox,
@@ -178,7 +184,9 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             memory,
             board=board,
             internal=internal,
-            shard=shard,
+            shard=reloader.shard,
+            seat=_seat(options),
+            mute=options.role.location is not None,
             ping=lambda: _ping(inbox),
         )
         servers = _WebServers(options, board, internal, reloader, live, memory, calls)
@@ -188,17 +196,19 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             board.ready()
             manager.ready()
             manager.watch(lambda: _ping(inbox), lambda: _summary(board, reloader))
+            end.link.start()
 
         def stopping() -> None:
             board.stopping()
             manager.stopping()
 
-        runtime = _Runtime(
+        end = end_of(options.role, reloader, memory, voice, inbox, internal, board)
+        runtime = _runtime(
+            end,
             config.settings,
             inbox,
             mailbox=mailbox,
             publisher=_Showcase(board),
-            recorder=voice,
             internal=internal,
             on_stopping=stopping,
             between_turns=garbage.step,
@@ -221,7 +231,9 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
                 extra=fields(
                     version=__version__,
                     sites=sites,
-                    shard=shard if shard.total > 1 else None,
+                    shard=options.shard if options.shard.total > 1 else None,
+                    location=options.role.location,
+                    hub=options.role.hub or None,
                     listen=",".join(servers.addresses),
                     listen_public=",".join(servers.public_addresses) or None,
                     data=options.data or "none",
@@ -235,11 +247,13 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             # 3. The web server goes after the last result, so that a last scrape can have it.
             servers.stop(_FAREWELL if drained else 0)
             # 4. The workers have nothing to do any more, or the grace is over.
-            runtime.analysis.stop()
-            # 5. All that was noted, and what people are owed, is there for the next daemon.
+            runtime.stop_workers()
+            # 5. The hub hears of the last results.
+            end.link.stop()
+            # 6. All that was noted, and what people are owed, is there for the next daemon.
             voice.stop()
-            # 6. Idle threads end; those still in a check cannot be told to leave it, see leave().
-            runtime.probes.stop()
+            # 7. Idle threads end; those still in a check cannot be told to leave it, see leave().
+            runtime.stop_threads()
         _log.info("stopped", extra=fields(drained=drained))
     return drained
 
@@ -283,8 +297,8 @@ def check(
             runtime.engine.handle(SitesChanged(change, bounds, connectivity=connectivity))
             runtime.engine.run_once()
         finally:
-            runtime.analysis.stop()
-            runtime.probes.stop()
+            runtime.stop_workers()
+            runtime.stop_threads()
     found = [results.by_site[site.name] for site in sites if site.name in results.by_site]
     return found, len(found) == len(sites)
 
@@ -355,7 +369,7 @@ class _Runtime:
             publisher=publisher,
             meters=internal,
             recorder=recorder,
-            depth=Depth(results=settings.history.results, failures=settings.history.failures),
+            depth=_depth(settings),
             as_text=as_text,
             on_stopping=on_stopping,
             between_turns=between_turns,
@@ -372,6 +386,86 @@ class _Runtime:
         self.probes.start()
         self.analysis.start()
         start_reaping()
+
+    def stop_workers(self) -> None:
+        self.analysis.stop()
+
+    def stop_threads(self) -> None:
+        self.probes.stop()
+
+
+class _HubRuntime:
+    """The loop of a hub, wired; it has neither workers nor threads that probe."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        inbox: Inbox,
+        publisher: Publisher,
+        end: HubEnd,
+        *,
+        on_stopping: Callable[[], None],
+        between_turns: Callable[[], None],
+    ) -> None:
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        _allow_descriptors()
+        self.engine = Hub(
+            clock=SystemClock(),
+            inbox=inbox,
+            votes=end.votes,
+            publisher=publisher,
+            meters=end.meters,
+            recorder=end.recorder,
+            depth=_depth(settings),
+            fingerprint=end.fingerprint,
+            on_stopping=on_stopping,
+            between_turns=between_turns,
+        )
+
+    def start(self) -> None:
+        pass
+
+    def stop_workers(self) -> None:
+        pass
+
+    def stop_threads(self) -> None:
+        pass
+
+
+def _runtime(
+    end: OwnEnd | HubEnd,
+    settings: Settings,
+    inbox: Inbox,
+    *,
+    mailbox: Mailbox,
+    publisher: Publisher,
+    internal: Internal,
+    on_stopping: Callable[[], None],
+    between_turns: Callable[[], None],
+) -> _Runtime | _HubRuntime:
+    if isinstance(end, HubEnd):
+        return _HubRuntime(
+            settings,
+            inbox,
+            publisher,
+            end,
+            on_stopping=on_stopping,
+            between_turns=between_turns,
+        )
+    return _Runtime(
+        settings,
+        inbox,
+        mailbox=mailbox,
+        publisher=publisher,
+        recorder=end.recorder,
+        internal=internal,
+        on_stopping=on_stopping,
+        between_turns=between_turns,
+    )
+
+
+def _depth(settings: Settings) -> Depth:
+    return Depth(results=settings.history.results, failures=settings.history.failures)
 
 
 class _Showcase:
@@ -425,7 +519,7 @@ class _WebServers:
         board: StatusBoard,
         internal: Internal,
         reloader: Reloader,
-        live: LiveProbes,
+        live: LiveProbes | None,
         memory: Memory | None,
         calls: Before,
     ) -> None:
@@ -494,7 +588,7 @@ def _web_server(
     board: StatusBoard,
     internal: Internal,
     reloader: Reloader,
-    live: LiveProbes,
+    live: LiveProbes | None,
     status_pages: StatusPages,
     history: History | None,
     calls: Before,
@@ -509,10 +603,10 @@ def _web_server(
         return content_type, iter((text,))
 
     def elsewhere(name: str) -> str | None:
-        total = options.shard.total
-        its = Shard(owner(name, total), total)
+        shard = reloader.shard
+        number = shard.owner(name)
         listed = any(site.name == name for site in reloader.config.sites)
-        return f"shard {its}" if listed and its != options.shard else None
+        return f"shard {number}/{shard.total}" if listed and number != shard.number else None
 
     app = create_app(
         board=board,
@@ -535,13 +629,22 @@ def _web_server(
     return WebServer(app, options.listen, reloader.web_config, is_free=is_free)
 
 
+def _seat(options: RunOptions) -> str:
+    """Return what this daemon is called among those that share a store."""
+    return f"hub {options.shard}" if options.role.hub else str(options.shard)
+
+
 def _memory(options: RunOptions, settings: Settings, internal: Internal) -> Memory | None:
     if options.data is None:
         return None
+    history = settings.history
+    if options.role.location is not None:
+        # The list's store is the hub's: of each site one daemon writes
+        history = replace(history, store=None)
     return Memory(
         options.data,
-        settings.history,
-        seat=str(options.shard),
+        history,
+        seat=_seat(options),
         version=__version__,
         meters=internal,
     )

@@ -19,7 +19,7 @@ from monitor.history.reader import Reader
 from monitor.history.store import Store, connect, store_url
 from monitor.history.upkeep import Upkeep
 from monitor.history.writer import Keep, Meters, Writer
-from monitor.model import Site, SiteState
+from monitor.model import Past, Site, SiteState
 from monitor.past import Remembered
 from monitor.units import Seconds, Timestamp
 
@@ -79,6 +79,7 @@ class Memory:
             ),
             results=settings.results,
         )
+        self.folder = folder
         self.recorder = self._writer
         self.reader = open_history(folder, settings)
 
@@ -87,6 +88,10 @@ class Memory:
 
     def recall(self, sites: Sequence[Site]) -> Mapping[str, Remembered]:
         return self._writer.recall(sites, _PATIENCE)
+
+    def positions(self) -> Mapping[int, int]:
+        """Return how far an earlier life of this hub has read each partition of the stream."""
+        return self._writer.positions(_PATIENCE)
 
     def stop(self) -> None:
         """Write what is left; then another daemon may have the folder."""
@@ -110,6 +115,12 @@ class Oblivion:
         pass
 
     def renamed(self, old: str, new: str) -> None:
+        pass
+
+    def late(self, site: Site, past: Past) -> None:
+        pass
+
+    def position(self, partition: int, sequence: int) -> None:
         pass
 
 

@@ -110,9 +110,11 @@ class Reloader:
         requests: What asks for a reload: the watcher, the web server, SIGHUP and sources of sites
             put into it.
         open_finder: Makes what watches sources; called once a list has any.
+        shard: Returns which sites are this daemon's, by the settings that it starts with.
 
     Raises:
         ConfigError: The files are bad when the reloader is made.
+        StartupError: The settings do not allow what this daemon is to be.
     """
 
     def __init__(
@@ -126,8 +128,8 @@ class Reloader:
         internal: Internal,
         secrets: Secrets,
         manager: ServiceManager,
-        shard: Shard,
         open_finder: Callable[[], Finder],
+        shard: Callable[[Settings], Shard],
     ) -> None:
         self._path = path
         self._web_path = web_path
@@ -137,7 +139,6 @@ class Reloader:
         self._internal = internal
         self._secrets = secrets
         self._manager = manager
-        self._shard = shard
         self._open_finder = open_finder
         self._finder: Finder | None = None
         self._adoption: Adoption | None = None
@@ -155,6 +156,7 @@ class Reloader:
             # Some settings are never read again; what the process has of them is in here for good
             self._at_start = self.config.settings
             self._mask(self.config)
+            self.shard = shard(self.config.settings)
         except BaseException:
             self._watcher.stop()
             raise
@@ -178,7 +180,7 @@ class Reloader:
         Returns:
             How many sites that will be.
         """
-        first = self._shard.own(diff(None, self.config))
+        first = self.shard.own(diff(None, self.config))
 
         self._on_listed = on_listed
 
@@ -301,7 +303,7 @@ class Reloader:
         try:
             config = self._adopt(self._listed, self._adoption, self._finder)
             self._mask(self.config, config)
-            change = self._shard.own(diff(self.config, config))
+            change = self.shard.own(diff(self.config, config))
             self._put_in_force(change, config)
         except Exception:
             _log.exception("reload_failed")
@@ -315,7 +317,7 @@ class Reloader:
             )
 
     def _change_to(self, config: Config, web_config: WebConfig, cause: str) -> None:
-        change = self._shard.own(diff(self.config, config))
+        change = self.shard.own(diff(self.config, config))
         for name in _needing_restart(self._at_start, config.settings):
             _log.warning("setting_needs_restart", extra=fields(setting=name))
         before, web_before = self.config, self.web_config
@@ -402,6 +404,6 @@ def _needing_restart(at_start: Settings, wanted: Settings) -> list[str]:
     """Return the settings that are read at the start only, and differ from what was read then."""
     return [
         name
-        for name in ("engine", "analysis", "history", "shutdown_grace")
+        for name in ("engine", "analysis", "history", "locations", "shutdown_grace")
         if getattr(at_start, name) != getattr(wanted, name)
     ]

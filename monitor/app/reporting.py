@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from monitor.app.sharding import Shard, owner
+from monitor.app.sharding import Shard
 from monitor.mailbox import Call, Mailbox, Reporter
 from monitor.model import PushAnswer, Reason, Site
 from monitor.past import Remembered
@@ -34,12 +34,14 @@ class Reporters:
         return self._reporters
 
     def _reporter(self, site: Site) -> Reporter:
-        its = Shard(owner(site.name, self._shard.total), self._shard.total)
+        number = self._shard.owner(site.name)
         return Reporter(
             name=site.name,
             group=site.group,
             token=site.section(PushOptions).token,
-            elsewhere=None if its == self._shard else f"shard {its}",
+            elsewhere=None
+            if number == self._shard.number
+            else f"shard {number}/{self._shard.total}",
         )
 
 

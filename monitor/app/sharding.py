@@ -7,13 +7,13 @@ neither each other nor anybody who tells them.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from struct import Struct
 
 from monitor.errors import StartupError
-from monitor.model import SiteChange
+from monitor.model import Site, SiteChange
 
 AUTO = "auto"
 
@@ -39,9 +39,13 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.number}/{self.total}"
 
+    def owner(self, name: str) -> int:
+        """Return the number of the shard that the site of this name belongs to."""
+        return 1 if self.total == 1 else owner(name, self.total)
+
     def owns(self, name: str) -> bool:
         """Return whether the site of this name belongs here."""
-        return self.total == 1 or owner(name, self.total) == self.number
+        return self.owner(name) == self.number
 
     def own(self, change: SiteChange) -> SiteChange:
         """Return what of a change concerns this shard; a site never moves to another by one."""
@@ -54,6 +58,61 @@ class Shard:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class HubShard(Shard):
+    """
+    One of several hubs, which divide the partitions of the reports among themselves.
+
+    Attributes:
+        partitions: How many there are; at least ``total``.
+    """
+
+    partitions: int = 1
+
+    def owner(self, name: str) -> int:
+        return (owner(name, self.partitions) - 1) % self.total + 1
+
+    def own(self, change: SiteChange) -> SiteChange:
+        # Its series of places have this label
+        return _labelled(Shard.own(self, change), ())
+
+    def own_partitions(self) -> tuple[int, ...]:
+        """Return the partitions that this hub joins, from 1."""
+        return tuple(range(self.number, self.partitions + 1, self.total))
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceShard(Shard):
+    """
+    The part of the sites that one daemon of a location checks; they carry the location's label.
+
+    Attributes:
+        location: Its name.
+    """
+
+    location: str = ""
+
+    def own(self, change: SiteChange) -> SiteChange:
+        return _labelled(Shard.own(self, change), ((_LABEL, self.location),))
+
+
+def _labelled(change: SiteChange, labels: tuple[tuple[str, str], ...]) -> SiteChange:
+    """Return the change with more labels for each site; one of the admin's own gives way."""
+
+    def labelled(site: Site) -> Site:
+        given = tuple(
+            (f"exported_{name}" if name == _LABEL else name, value) for name, value in site.labels
+        )
+        return replace(site, labels=(*given, *labels))
+
+    return replace(
+        change,
+        added=tuple(map(labelled, change.added)),
+        changed=tuple(map(labelled, change.changed)),
+    )
+
+
+_LABEL = "location"
 WHOLE = Shard(1, 1)
 """Of sites that are not divided."""
 

@@ -12,14 +12,14 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from monitor.app.memory import Memory, Oblivion
-from monitor.app.sharding import Shard, owner
+from monitor.app.sharding import Shard
 from monitor.board import StatusBoard
 from monitor.clock import SystemClock
 from monitor.config.load import Config
-from monitor.engine.ports import Recorder
+from monitor.engine.hub import HubRecorder
 from monitor.logs import fields
 from monitor.metrics.internal import Internal
-from monitor.model import SiteState
+from monitor.model import Past, Site, SiteState
 from monitor.notify import ChannelState, HeartbeatOptions, NotifyOptions, ReceiverOptions
 from monitor.options import OptionError
 from monitor.probes.client import Client
@@ -61,6 +61,8 @@ class Voice:
     Args:
         memory: What remembers, and keeps what is owed; None where nothing is kept. It begins and
             ends with the voice.
+        seat: Which daemon this is among those that share the store.
+        mute: Whether it records only: a place leaves it to the hub to tell people.
         ping: Asks the main thread for a sign of life.
     """
 
@@ -71,14 +73,18 @@ class Voice:
         board: StatusBoard,
         internal: Internal,
         shard: Shard,
+        seat: str,
+        mute: bool,
         ping: "Callable[[], Future[None]]",
     ) -> None:
         self._memory = memory
-        self._recorder: Recorder = memory.recorder if memory else Oblivion()
+        self._recorder: HubRecorder = memory.recorder if memory else Oblivion()
         self._writer = memory.recorder if memory else None
         self._board = board
         self._internal = internal
         self._shard = shard
+        self._seat = seat
+        self._mute = mute
         self._ping = ping
         self._clock = SystemClock()
         self._outbox: Outbox | None = None
@@ -106,6 +112,12 @@ class Voice:
         if self._outbox is not None:
             self._outbox.renamed(old, new)
 
+    def late(self, site: Site, past: Past) -> None:
+        self._recorder.late(site, past)
+
+    def position(self, partition: int, sequence: int) -> None:
+        self._recorder.position(partition, sequence)
+
     # ------------------------------------------------------------ the reloader's thread
 
     def start(self, config: Config) -> None:
@@ -113,13 +125,14 @@ class Voice:
         if self._memory is not None:
             self._memory.start()
         self._secrets = longest_first(config.secrets())
-        if config.settings.notify != NotifyOptions():
-            self._start(config.settings.notify)
+        notify = self._wanted(config)
+        if notify != NotifyOptions():
+            self._start(notify)
 
     def listed(self, config: Config) -> None:
         """Take note that the sites of a configuration are the engine's by now."""
         self._secrets = longest_first(config.secrets())
-        notify = config.settings.notify
+        notify = self._wanted(config)
         if self._outbox is None and notify != NotifyOptions():
             self._start(notify)
             assert self._outbox is not None  # noqa: S101  which starts it
@@ -144,6 +157,9 @@ class Voice:
         if self._memory is not None:
             self._memory.stop()
 
+    def _wanted(self, config: Config) -> NotifyOptions:
+        return NotifyOptions() if self._mute else config.settings.notify
+
     def _start(self, notify: NotifyOptions) -> None:
         from monitor.messages.outbox import Outbox  # noqa: PLC0415  see above
 
@@ -152,8 +168,8 @@ class Voice:
             store=self._writer,
             clock=self._clock,
             meters=self._internal,
-            seat=str(self._shard),
-            is_ours=lambda name: owner(name, self._shard.total) == self._shard.number,
+            seat=self._seat,
+            is_ours=self._shard.owns,
         )
         outbox.start(notify)
         self._outbox = outbox

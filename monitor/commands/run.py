@@ -8,6 +8,7 @@ import click
 from monitor import logs
 from monitor.app import daemon
 from monitor.app.memory import data_folder
+from monitor.app.places import role_of
 from monitor.app.sharding import parse_shard
 from monitor.commands import OK
 from monitor.commands.options import config_option, data_option, listen_option, log_options
@@ -36,6 +37,16 @@ from monitor.commands.options import config_option, data_option, listen_option, 
     metavar="NUMBER/TOTAL|auto",
     help="Check only one part of the sites; auto: by the name of a StatefulSet's pod.",
 )
+@click.option(
+    "--location",
+    metavar="NAME",
+    help="Be one of several places: report what is settled here to the hub.",
+)
+@click.option(
+    "--hub",
+    is_flag=True,
+    help="Check nothing, and join what the places report to one verdict.",
+)
 @log_options("info")
 def run(
     config: Path,
@@ -44,6 +55,8 @@ def run(
     listen_public: tuple[str, ...],
     data: str | None,
     shard: str,
+    location: str | None,
+    hub: bool,
     log_level: str,
     log_format: logs.Form,
 ) -> None:
@@ -57,6 +70,7 @@ def run(
         web_config=web_config,
         shard=parse_shard(shard, os.environ),
         data=data_folder(data, os.environ),
+        role=role_of(location, hub=hub),
     )
     if not daemon.run(options, secrets):
         daemon.leave(OK)

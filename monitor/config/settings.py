@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from monitor.config.cores import count_cores
 from monitor.config.pages import AnnouncementKeys, PageKeys
+from monitor.config.places import LocationsSettings
 from monitor.notify import NotifyOptions
 from monitor.options import Duration, Parsed, Period, Secret, Size, option
 from monitor.units import Bytes, Seconds
@@ -179,6 +180,9 @@ class Settings:
     probe_endpoint: ProbeEndpointSettings = option(
         ProbeEndpointSettings(),
         doc="Checks of targets that are not listed, as blackbox_exporter makes them.",
+    )
+    locations: LocationsSettings | None = option(
+        None, doc="Several places that check the same list, and the hub that joins them."
     )
     pages: tuple[PageKeys, ...] = option((), doc="Status pages for customers.")
     announcements: tuple[AnnouncementKeys, ...] = option(

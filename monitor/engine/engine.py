@@ -18,12 +18,16 @@ from monitor.engine.batcher import Batcher
 from monitor.engine.connectivity import Connectivity
 from monitor.engine.events import (
     BatchJudged,
+    BeatCame,
     CheckRequested,
     Event,
     Inbox,
     NewsOf,
     Pinged,
+    PlacesChanged,
     ProbeFinished,
+    ReportsCame,
+    SecondOpinionAsked,
     SitesChanged,
     StopRequested,
     WorkerStarted,
@@ -251,6 +255,8 @@ class Engine:
                 self._on_requested(event)
             case NewsOf():
                 self._on_news(event.name)
+            case SecondOpinionAsked() | PlacesChanged() | ReportsCame() | BeatCame():
+                self._on_other_places(event)
             case Pinged():
                 event.reply.set_result(None)
             case StopRequested():
@@ -403,6 +409,23 @@ class Engine:
         check = Check(event.site, self._clock.monotonic(), reply=event.reply)
         self._under_way[event.site.name] = check
         self._lines.join(check)
+
+    def _on_other_places(
+        self, event: SecondOpinionAsked | PlacesChanged | ReportsCame | BeatCame
+    ) -> None:
+        now = self._clock.monotonic()
+        match event:
+            case PlacesChanged():
+                self._schedule.shift(event.place / event.places, now)
+                notices.places(event.place, event.places)
+            case SecondOpinionAsked():
+                for name in event.sites:
+                    state = self._states.get(name)
+                    # One that fails here is checked again soon, and its place has asked itself
+                    if state is not None and state.said is not False:
+                        self._schedule.check_early(name, now)
+            case ReportsCame() | BeatCame():
+                pass  # these are for a hub
 
     def _hand_to_threads(self, now: Seconds) -> None:
         # Connectivity targets go first: failures of sites are held until they answer

@@ -7,8 +7,9 @@ from queue import SimpleQueue
 from typing import TypeAlias
 
 from monitor.engine.worker import WorkerProcess
-from monitor.model import Analysis, Observation, Result, Seconds, Site, SiteChange
+from monitor.model import Analysis, Observation, Result, Seconds, Site, SiteChange, Timestamp
 from monitor.past import Remembered
+from monitor.places import Batch, Beat, Position
 from monitor.records import statically_frozen
 
 
@@ -105,6 +106,56 @@ class NewsOf:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondOpinionAsked:
+    """Another place has seen these sites fail, and asks that they are checked now."""
+
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlacesChanged:
+    """
+    Another number of places checks the same sites.
+
+    Attributes:
+        place: Ours among them, from 0.
+        places: How many there are.
+    """
+
+    place: int
+    places: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportsCame:
+    """
+    A place has reported what it settled.
+
+    Attributes:
+        position: Where the message stands in the stream.
+        applied: Whether an earlier life of the hub has applied it; then it only tells what the
+            place said last.
+    """
+
+    batch: Batch
+    position: Position
+    applied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BeatCame:
+    """
+    A daemon of a place gave a sign of life.
+
+    Attributes:
+        time: When it came, on our clock.
+    """
+
+    beat: Beat
+    time: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
 class Pinged:
     """
     A question whether the loop turns.
@@ -135,6 +186,10 @@ Event: TypeAlias = (
     | SitesChanged
     | CheckRequested
     | NewsOf
+    | SecondOpinionAsked
+    | PlacesChanged
+    | ReportsCame
+    | BeatCame
     | Pinged
     | StopRequested
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from monitor.logs import fields
 from monitor.model import Failure, Result, Seconds, Site, SiteState, Status, Transition
+from monitor.places import Sender
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,29 @@ def connectivity_lost(targets: Iterable[Site], fault: Failure | BaseException | 
 def connectivity_regained(unknown: int) -> None:
     """Report that a target answers again, and how many sites are checked again for it."""
     _log.info("connectivity_regained", extra=fields(unknown=unknown))
+
+
+def places(place: int, places: int) -> None:
+    """Report between how many places the slots are spread."""
+    _log.info("slots_spread", extra=fields(place=place + 1, places=places))
+
+
+def location_silent(sender: Sender) -> None:
+    """Report that nothing is heard of a place any more."""
+    _log.warning("location_silent", extra=fields(location=sender.location, part=sender.part))
+
+
+def location_heard(sender: Sender) -> None:
+    """Report that a place is heard again, or for the first time."""
+    _log.info("location_heard", extra=fields(location=sender.location, part=sender.part))
+
+
+def location_list_differs(sender: Sender, theirs: str, ours: str) -> None:
+    """Report that a place checks another list than the hub has."""
+    _log.warning(
+        "location_list_differs",
+        extra=fields(location=sender.location, part=sender.part, theirs=theirs, ours=ours),
+    )
 
 
 def stopping(in_flight: int, grace: Seconds) -> None:

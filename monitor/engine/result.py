@@ -26,6 +26,9 @@ _MOST_CERTIFICATES = 10
 _NAMES = 8192
 _SHORTEST_HALF = 4
 
+OWN_CONNECTION = "the monitor's own connection is lost"
+"""How the error of a check begins that says nothing because of that."""
+
 AsText: TypeAlias = Callable[[Answer, Bytes], str]
 """Decodes the first so many bytes of what an answer brought; empty where it brings none."""
 
@@ -80,7 +83,7 @@ def unproven(result: Result) -> Result:
     """Return the result of a check that failed while the monitor's own connection was lost."""
     verdict = result.analysis.verdict if result.analysis else None
     why = f": {verdict.message}" if verdict else ""
-    error = f"the monitor's own connection is lost, no connectivity target answers{why}"
+    error = f"{OWN_CONNECTION}, no connectivity target answers{why}"
     return replace(result, analysis=None, error=error)
 
 

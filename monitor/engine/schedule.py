@@ -62,13 +62,14 @@ class Schedule:
         self._wall_minus_monotonic = wall_minus_monotonic
         self._sites: dict[str, _Slots] = {}
         self._heap: list[tuple[Seconds, str]] = []
+        self._shift = 0.0
         self.rate = 0.0
 
     def add(self, name: str, interval: Seconds, now: Seconds) -> None:
         """Give the site its slots, the first after *now*; one already there starts anew."""
         self.remove(name)
         share = _share(name)
-        phase = share * interval - self._wall_minus_monotonic
+        phase = (share + self._shift) * interval - self._wall_minus_monotonic
         slots = _Slots(phase, interval, _next_slot(phase, interval, now))
         self._sites[name] = slots
         self.rate += 1 / interval
@@ -76,6 +77,21 @@ class Schedule:
         first = now + share * _FIRST_CHECK_WITHIN
         if slots.next - now > _FIRST_CHECK_WITHIN:
             self.check_early(name, first)
+
+    def shift(self, share: float, now: Seconds) -> None:
+        """
+        Move all slots by a share of each site's interval, counted from the hash of its name.
+
+        So several monitors with the same list check a site in turn: the second of three, with a
+        share of 1/3, a third of an interval after the first. What was due by *now* stays due.
+        """
+        self._shift = share
+        for name, slots in self._sites.items():
+            if slots.next <= now:
+                continue
+            phase = (_share(name) + share) * slots.interval - self._wall_minus_monotonic
+            slots.phase, slots.next = phase, _next_slot(phase, slots.interval, now)
+            self._push(slots.next, name)
 
     def remove(self, name: str) -> None:
         slots = self._sites.pop(name, None)

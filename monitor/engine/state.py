@@ -17,14 +17,20 @@ fails now and then. Some examples, with ``.`` for up and ``x`` for down:
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TypeVar
 
 from monitor.model import (
+    UP,
+    Analysis,
     Counters,
+    Joint,
+    Observation,
     Past,
+    Reason,
     Result,
     Seconds,
     Site,
@@ -32,6 +38,8 @@ from monitor.model import (
     Status,
     Timestamp,
     Transition,
+    Verdict,
+    explained,
 )
 from monitor.past import Remembered
 
@@ -110,6 +118,83 @@ def advance(
     if status is state.status:
         return after, None
     return after, Transition(before=state.status, after=status)
+
+
+def join(
+    state: SiteState,
+    joint: Joint,
+    said: Past,
+    bounds: tuple[Seconds, ...],
+    depth: Depth,
+    *,
+    reported: bool,
+) -> tuple[SiteState, Transition | None]:
+    """
+    Return the state after the votes of all places were counted, and the turn of the verdict.
+
+    While there is no verdict, the confirmed state stays, as it does while a single monitor cannot
+    look: it is shown as unknown, and what comes after it turns only if it differs.
+
+    Args:
+        said: What brought the count about: a place's check, or with *reported* false the passing of
+            time.
+        bounds: Of the duration histogram; as many as ``state`` was begun with.
+    """
+    site = state.site
+    recent = (said, *state.recent)[: depth.results]
+    counters = _count_past(state.counters, said, bounds) if reported else state.counters
+    seen = Observation(time=said.time, duration=said.duration)
+    if joint.status is None or joint.status is Status.UNKNOWN:
+        why = explained(joint.votes) or "no place has reported yet"
+        error = f"the votes are split: {why}" if joint.split else f"too few votes: {why}"
+        last = Result(site=site.name, url=site.target, observation=seen, error=error)
+        return replace(state, last=last, recent=recent, counters=counters, joint=joint), None
+    up = joint.status is Status.UP
+    verdict = UP if up else _down(joint)
+    result = Result(
+        site=site.name, url=site.target, observation=seen, analysis=Analysis(verdict=verdict)
+    )
+    repeats = state.said == up
+    turned = state.said is not None and not repeats
+    turns = _next_turns(state.turns, turned=turned)
+    turns_state = joint.status is not state.status
+    first = said.time if joint.first is None else joint.first
+    after = replace(
+        state,
+        status=joint.status,
+        since=said.time if turns_state else state.since,
+        streak=state.streak + 1 if repeats else 1,
+        streak_since=state.streak_since if repeats else first,
+        said=up,
+        turns=turns,
+        flapping=_flaps(turns, before=state.flapping),
+        last=result,
+        finished=result,
+        recent=recent,
+        failures=(result, *state.failures)[: depth.failures]
+        if turns_state and not up
+        else state.failures,
+        counters=counters,
+        joint=joint,
+    )
+    return after, Transition(before=state.status, after=joint.status) if turns_state else None
+
+
+def _down(joint: Joint) -> Verdict:
+    """Return the verdict down with the reason that most places give, and who says what."""
+    told = [vote for vote in joint.votes if vote.counted and vote.state is Status.DOWN]
+    reasons = Counter(vote.reason for vote in told if vote.reason is not None)
+    # A place of a later version may have a reason that is not known here
+    reason = reasons.most_common(1)[0][0] if reasons else Reason.PROTOCOL_ERROR
+    message = next((vote.message for vote in told if vote.reason is reason and vote.message), "")
+    who = explained(joint.votes)
+    return Verdict(up=False, reason=reason, message=f"{message} ({who})" if message else who)
+
+
+def _count_past(counters: Counters, past: Past, bounds: tuple[Seconds, ...]) -> Counters:
+    if past.up is None:
+        return replace(counters, errors=counters.errors + 1)
+    return _counted(counters, past.duration, past.reason, bounds)
 
 
 def resume(site: Site, known: Remembered, bounds: tuple[Seconds, ...], depth: Depth) -> SiteState:
@@ -220,10 +305,15 @@ def _confirmed(state: SiteState, streak: int, *, up: bool) -> Status:
 
 
 def _count(counters: Counters, result: Result, bounds: tuple[Seconds, ...]) -> Counters:
-    duration = result.observation.duration
+    reason = result.analysis.verdict.reason if result.analysis else None
+    return _counted(counters, result.observation.duration, reason, bounds)
+
+
+def _counted(
+    counters: Counters, duration: Seconds, reason: Reason | None, bounds: tuple[Seconds, ...]
+) -> Counters:
     bucket = bisect_left(bounds, duration)
     durations = counters.durations
-    reason = result.analysis.verdict.reason if result.analysis else None
     return Counters(
         checks=counters.checks + 1,
         failures=_increased(counters.failures, reason) if reason else counters.failures,

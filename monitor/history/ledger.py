@@ -4,6 +4,7 @@ Everything that is written into the store, as SQL; each function takes part in a
 The writer's thread calls these, on the one connection that writes.
 """
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -86,6 +87,25 @@ def salt(connection: Connection) -> bytes:
         found = os.urandom(16)
         connection.execute(insert(schema.facts).values(name=name, value=found))
     return bytes(found)
+
+
+def write_positions(connection: Connection, seat: str, positions: Mapping[int, int]) -> None:
+    """Write how far a daemon has read each partition of a stream."""
+    value = json.dumps(dict(positions)).encode()
+    _upsert(connection, schema.facts, [{"name": _positions_of(seat), "value": value}])
+
+
+def positions(connection: Connection, seat: str) -> dict[int, int]:
+    """Return what write_positions() wrote; nothing before that."""
+    name = _positions_of(seat)
+    found = connection.scalar(select(schema.facts.c.value).where(schema.facts.c.name == name))
+    if found is None:
+        return {}
+    return {int(partition): sequence for partition, sequence in json.loads(bytes(found)).items()}
+
+
+def _positions_of(seat: str) -> str:
+    return f"positions of {seat}"
 
 
 # ---------------------------------------------------------------- runs and sites

@@ -40,7 +40,7 @@ facts = Table(
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
-"""What is true of the store as a whole: the salt of identities."""
+"""What is true of the store as a whole: the salt of identities, how far hubs read the stream."""
 
 runs = Table(
     "runs",

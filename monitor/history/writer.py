@@ -132,7 +132,26 @@ class _ReadOutbox:
     reply: "Future[list[Owed]]"
 
 
-_Item: TypeAlias = Noted | _Left | _Renamed | _Recall | _Keep | _ReadOutbox
+@dataclass(frozen=True, slots=True)
+class _Late:
+    site: Site
+    past: Past
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    partition: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Positions:
+    reply: "Future[Mapping[int, int]]"
+
+
+_Item: TypeAlias = (
+    Noted | _Left | _Renamed | _Recall | _Keep | _ReadOutbox | _Late | _Position | _Positions
+)
 
 
 @dataclass(slots=True)
@@ -239,6 +258,9 @@ class Writer:
         self._outbox: dict[tuple[str, str], bytes | None] = {}
         self._keeps: list[Future[bool]] = []
         self._readers: list[Future[list[Owed]]] = []
+        self._positions: dict[int, int] = {}
+        self._moved = False  # whether these differ from what is written
+        self._asked: list[_Positions] = []
 
     # ------------------------------------------------------------ any thread
 
@@ -313,6 +335,31 @@ class Writer:
         self._queue.put(_ReadOutbox(reply))
         self._wake.set()
         return reply
+
+    def late(self, site: Site, past: Past) -> None:
+        """Take note of a result that changes no state: it came too late for that."""
+        if self._queue.qsize() > _MOST_WAITING:
+            self._meters.history_dropped(1)
+            return
+        self._queue.put(_Late(site, past))
+
+    def position(self, partition: int, sequence: int) -> None:
+        """
+        Take note of how far a stream is read.
+
+        It is written with what was noted before it, in the same transaction.
+        """
+        self._queue.put(_Position(partition, sequence))
+
+    def positions(self, patience: Seconds) -> Mapping[int, int]:
+        """Return how far an earlier life of this daemon has read each partition; waits for it."""
+        reply: Future[Mapping[int, int]] = Future()
+        self._queue.put(_Positions(reply))
+        self._wake.set()
+        try:
+            return reply.result(patience)
+        except TimeoutError:
+            return {}
 
     # ------------------------------------------------------------ the thread
 
@@ -390,7 +437,9 @@ class Writer:
             keep.set_result(False)
         for reader in self._readers:
             reader.set_result([])
-        for waiting in (self._recalls, self._keeps, self._readers):
+        for asked in self._asked:
+            asked.reply.set_result({})
+        for waiting in (self._recalls, self._keeps, self._readers, self._asked):
             waiting.clear()
 
     def _on_fault(self) -> None:
@@ -430,6 +479,10 @@ class Writer:
                     self._keeps.append(item.reply)
                 case _ReadOutbox():
                     self._readers.append(item.reply)
+                case _Late() | _Position():
+                    self._on_hub(item)
+                case _Positions():
+                    self._asked.append(item)
             taken += 1
             if taken % _AT_ONCE == 0:
                 _time.sleep(_BREATH)
@@ -484,6 +537,24 @@ class Writer:
             kept.told = told
             self._evidence[kept.number] = (kept, state)
 
+    def _on_hub(self, item: _Late | _Position) -> None:
+        """Take note of what a hub alone has."""
+        if isinstance(item, _Position):
+            self._positions[item.partition] = item.sequence
+            self._moved = True
+        else:
+            self._on_late(item)
+
+    def _on_late(self, late: _Late) -> None:
+        kept = self._kept.get(late.site.name) or self._new(late.site)
+        past = late.past
+        self._gathered.add(
+            kept.number,
+            milliseconds(past.time),
+            max(0, round(past.duration * 1e6)),
+            outcome_of(past.up, past.reason),
+        )
+
     def _on_left(self, left: _Left) -> None:
         at = milliseconds(left.time)
         for name in left.names:
@@ -531,12 +602,19 @@ class Writer:
             self._drop_journal(connection)
             ledger.write_outbox(connection, self._seat, self._outbox)
             owed = ledger.read_outbox(connection) if self._readers else []
+            if self._moved:
+                ledger.write_positions(connection, self._seat, self._positions)
+            read = ledger.positions(connection, self._seat) if self._asked else {}
             ledger.see(connection, self._run_id, now)
         for keep in self._keeps:
             keep.set_result(True)
         for reader in self._readers:
             reader.set_result(owed)
         self._after_commit(slots, now)
+        self._moved = False
+        for asked in self._asked:
+            asked.reply.set_result(read)
+        self._asked.clear()
         self._seq = seq
         self._last_seen = now
         for recall, found in remembered:
@@ -560,6 +638,8 @@ class Writer:
             or self._readers
             or self._outbox
             or self._unlisted
+            or self._moved
+            or self._asked
             or slots
             or now - self._last_seen >= _HEARTBEAT
         )

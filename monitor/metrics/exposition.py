@@ -10,7 +10,7 @@ from functools import lru_cache
 from monitor.board import Series
 from monitor.metrics.lines import Lines, label_of_few, label_text
 from monitor.metrics.protocols import show_result
-from monitor.model import Extracted, Seconds, SiteState, Status
+from monitor.model import Analysis, Extracted, Joint, Seconds, SiteState, Status
 
 
 def render(state: SiteState, bounds: tuple[Seconds, ...]) -> Series:
@@ -53,17 +53,11 @@ def _show_state(lines: Lines, state: SiteState, bounds: tuple[Seconds, ...]) -> 
         values["monitor_last_check_timestamp_seconds"] = seen.time
         if seen.tls is not None and seen.tls.verified is not None:
             values["monitor_certificate_verified"] = int(seen.tls.verified)
-        analysis = state.finished.analysis
-        if analysis is not None:
-            if analysis.validity is not None:
-                not_before, _ = analysis.validity
-                values["monitor_certificate_not_before_timestamp_seconds"] = not_before
-            if analysis.client is not None:
-                name = "monitor_client_certificate_{}_timestamp_seconds"
-                values[name.format("not_before")] = analysis.client.not_before
-                values[name.format("expiry")] = analysis.client.not_after
-            if analysis.extracted:
-                _show_extracted(lines, analysis.extracted)
+        if state.finished.analysis is not None:
+            values |= _of_analysis(lines, state.finished.analysis)
+    if state.joint is not None:
+        values["monitor_site_split"] = int(state.joint.split)
+        _show_votes(lines, state.joint)
     if state.content_changed is not None:
         values["monitor_content_changed_timestamp_seconds"] = state.content_changed
     lines.plain(values)
@@ -77,6 +71,36 @@ def _show_state(lines: Lines, state: SiteState, bounds: tuple[Seconds, ...]) -> 
     buckets = _bucket_labels(bounds)
     durations = counters.durations or (0,) * len(buckets)
     lines.histogram("monitor_check_duration_seconds", buckets, durations, counters.duration_sum)
+
+
+def _of_analysis(lines: Lines, analysis: Analysis) -> dict[str, float]:
+    """Return what certificates make of families of one sample, and show what was extracted."""
+    values: dict[str, float] = {}
+    if analysis.validity is not None:
+        not_before, _ = analysis.validity
+        values["monitor_certificate_not_before_timestamp_seconds"] = not_before
+    if analysis.client is not None:
+        name = "monitor_client_certificate_{}_timestamp_seconds"
+        values[name.format("not_before")] = analysis.client.not_before
+        values[name.format("expiry")] = analysis.client.not_after
+    if analysis.extracted:
+        _show_extracted(lines, analysis.extracted)
+    return values
+
+
+def _show_votes(lines: Lines, joint: Joint) -> None:
+    ups, downs = joint.ups(), joint.downs()
+    counts = (("up", ups), ("down", downs), ("none", len(joint.votes) - ups - downs))
+    lines.labelled(
+        "monitor_site_votes", [(label_of_few("vote", vote), count) for vote, count in counts]
+    )
+    said = [
+        (label_of_few("location", vote.location), int(vote.state is Status.UP))
+        for vote in joint.votes
+        if vote.counted
+    ]
+    if said:
+        lines.labelled("monitor_site_location_up", said)
 
 
 def _show_extracted(lines: Lines, extracted: tuple[Extracted, ...]) -> None:

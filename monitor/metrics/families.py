@@ -209,6 +209,26 @@ FAMILIES: tuple[Family, ...] = (
         "Whether the last check of the site ended in an error of the monitor itself, so that "
         "nothing new is known of the site",
     ),
+    Family(
+        "monitor_site_votes",
+        "gauge",
+        "How many places say what of the site: up, down, or none for those without a vote; of a hub"
+        " only",
+        ("vote",),
+    ),
+    Family(
+        "monitor_site_split",
+        "gauge",
+        "Whether there are enough votes neither for down nor for up, so that the state stays; of a"
+        " hub only",
+    ),
+    Family(
+        "monitor_site_location_up",
+        "gauge",
+        "What a place has settled of the site: 1 up, 0 down; absent while it has no vote; of a hub"
+        " only",
+        ("location",),
+    ),
     Family("monitor_site_interval_seconds", "gauge", "How often the site is checked, in seconds"),
     Family(
         "monitor_last_check_timestamp_seconds",
@@ -262,10 +282,11 @@ FAMILIES: tuple[Family, ...] = (
 
 RESERVED_LABELS: frozenset[str] = frozenset(
     {*SITE_LABELS, "le", "quantile", *(label for family in FAMILIES for label in family.labels)}
-)
+) - {"location"}
 """
 The label names that a site cannot use for its own labels.
 
 ``job`` and ``instance`` are not among them: Prometheus renames scraped ones to ``exported_job`` and
-``exported_instance``, or keeps them under ``honor_labels``, as some users want.
+``exported_instance``, or keeps them under ``honor_labels``, as some users want. Nor is ``location``
+among them: places and hubs rename it to ``exported_location``.
 """

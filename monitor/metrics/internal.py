@@ -67,6 +67,9 @@ class Internal:
         shard: The number of this daemon's shard, and the number of shards; 1 and 1 if the sites
             are not divided.
         registry: The registry of these metrics; by default a new one, never the library's.
+
+    Attributes:
+        registry: Where others of the daemon's own metrics are entered.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class Internal:
         # They would add a gauge for each counter and histogram, and no query of ours needs it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = registry or CollectorRegistry()
-        self._registry = registry
+        self.registry = registry
         Info("monitor_build", "Versions that this daemon is made of", registry=registry).info(
             {"version": version, "python": platform.python_version(), "libcurl": libcurl}
         )
@@ -261,9 +264,9 @@ class Internal:
         if up is not None:
             self._connectivity.set(up)
         if up is not None and not known:
-            self._registry.register(self._connectivity)
+            self.registry.register(self._connectivity)
         elif up is None and known:
-            self._registry.unregister(self._connectivity)
+            self.registry.unregister(self._connectivity)
         self._shows_connectivity = up is not None
 
     def reloaded(self, ok: bool, time: Timestamp) -> None:
@@ -338,4 +341,4 @@ class Internal:
     def exposition(self, *, openmetrics: bool) -> bytes:
         """Return these metrics as text; OpenMetrics includes the end of the exposition."""
         encode, _ = choose_encoder(CONTENT_TYPE_LATEST if openmetrics else "")
-        return encode(self._registry)
+        return encode(self.registry)

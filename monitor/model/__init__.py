@@ -38,12 +38,15 @@ from monitor.model.site import (
 )
 from monitor.model.state import (
     Counters,
+    Joint,
     Load,
     Past,
     Result,
     SiteState,
     Status,
     Transition,
+    Vote,
+    explained,
 )
 from monitor.model.tables import (
     ExpectationKind,
@@ -81,6 +84,7 @@ __all__ = [
     "HttpAnswer",
     "IcmpAnswer",
     "Job",
+    "Joint",
     "Load",
     "Observation",
     "Past",
@@ -104,6 +108,8 @@ __all__ = [
     "TlsSession",
     "Transition",
     "Verdict",
+    "Vote",
     "WebSocketAnswer",
     "Window",
+    "explained",
 ]

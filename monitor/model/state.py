@@ -1,6 +1,6 @@
 """What is known of a site: its last results, its counters, its confirmed state."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -65,6 +65,66 @@ class Past:
     reason: Reason | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """
+    One place's part in a verdict, and why it counts or does not.
+
+    Attributes:
+        state: What the place has settled.
+        since: When that began, on the hub's clock.
+        reason: Of the failure; None unless ``state`` is down.
+        counted: Whether it is one of the votes.
+        why_not: Why it has no vote, as a clause; empty if it has.
+    """
+
+    location: str
+    state: Status
+    since: Timestamp
+    reason: Reason | None = None
+    message: str = ""
+    counted: bool = True
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joint:
+    """
+    What the votes of all places make of a site.
+
+    Attributes:
+        status: The verdict; None if there are fewer votes than the quorum demands.
+        split: Whether there are neither enough votes for down nor for up.
+        votes: Of every place that has ever reported the site, in the order of their names.
+        first: When the failure began that made the verdict down; None otherwise.
+        expires: When the first of the counted votes becomes stale; None without any.
+    """
+
+    status: Status | None
+    split: bool = False
+    votes: tuple[Vote, ...] = ()
+    first: Timestamp | None = None
+    expires: Timestamp | None = None
+
+    def ups(self) -> int:
+        return sum(one.counted and one.state is Status.UP for one in self.votes)
+
+    def downs(self) -> int:
+        return sum(one.counted and one.state is Status.DOWN for one in self.votes)
+
+
+def explained(votes: Iterable[Vote]) -> str:
+    """Return ``down from fra, nyc; up from sin; ams has no vote: its own connection is lost``."""
+    votes = tuple(votes)
+    parts = []
+    for state in (Status.DOWN, Status.UP):
+        names = [one.location for one in votes if one.counted and one.state is state]
+        if names:
+            parts.append(f"{state} from {', '.join(names)}")
+    parts += [f"{one.location} has no vote: {one.why_not}" for one in votes if not one.counted]
+    return "; ".join(parts)
+
+
 _NONE: Mapping[Any, int] = MappingProxyType({})
 
 
@@ -121,6 +181,7 @@ class SiteState:
         finished: The last check that was up or down, not an error; gauges show it.
         recent: The last checks, newest first.
         failures: The last results that were down, newest first, with their evidence.
+        joint: The votes of the places; None where this daemon checks the site itself.
     """
 
     site: Site
@@ -140,6 +201,7 @@ class SiteState:
     recent: tuple[Past, ...] = ()
     failures: tuple[Result, ...] = ()
     counters: Counters = Counters()
+    joint: Joint | None = None
 
     @property
     def shown(self) -> Status:

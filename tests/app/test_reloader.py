@@ -41,10 +41,10 @@ class Rig:
             internal=self.internal,
             secrets=Secrets(),
             manager=ServiceManager({}),
-            shard=WHOLE,
             open_finder=lambda: open_discovery(
                 data, self.internal, lambda: self.requests.put(ReloadRequested(DISCOVERY))
             ),
+            shard=lambda _: WHOLE,
         )
         self._engine = threading.Thread(target=self._take_changes)
         self._engine.start()

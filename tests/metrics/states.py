@@ -15,15 +15,18 @@ from monitor.model import (
     Hop,
     HttpAnswer,
     IcmpAnswer,
+    Joint,
     Observation,
     Phase,
     Reason,
     Result,
     Site,
     SiteState,
+    Status,
     TcpAnswer,
     TlsSession,
     Verdict,
+    Vote,
     WebSocketAnswer,
 )
 from tests import builders
@@ -46,6 +49,15 @@ SESSION = TlsSession(
     version="TLS 1.3", cipher="TLS_AES_128_GCM_SHA256", chain=("PEM", "PEM"), verified=True
 )
 CHAIN = (LEAF, INTERMEDIATE)
+JOINT = Joint(
+    status=Status.UP,
+    split=True,
+    votes=(
+        Vote(location="fra", state=Status.DOWN, since=NOW, reason=Reason.STATUS),
+        Vote(location="nyc", state=Status.UP, since=NOW),
+        Vote(location="sin", state=Status.UP, since=NOW, counted=False, why_not="it is late"),
+    ),
+)
 VALIDITY = (LEAF.not_before, LEAF.not_after)
 
 HTTP = Observation(
@@ -202,4 +214,5 @@ def rich() -> list[SiteState]:
         state(site("wss"), WEBSOCKET),
         state(site("grpc"), replace(GRPC, tls=None)),
         state(site("grpcs"), GRPC),
+        state(site("tcp", "joined"), TCP, joint=JOINT),
     ]

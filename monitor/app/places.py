@@ -1,0 +1,424 @@
+"""
+Many places, one verdict, wired: a place's reports and a hub's loop; part of the composition root.
+
+NATS' client is loaded only where places or a hub run.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol
+
+from monitor import __version__
+from monitor.app.memory import Memory
+from monitor.app.reloader import Reloader
+from monitor.app.sharding import HubShard, PlaceShard, Shard, owner
+from monitor.board import StatusBoard
+from monitor.clock import SystemClock
+from monitor.config.load import Config
+from monitor.config.places import LocationsSettings, QuorumKeys
+from monitor.engine.events import (
+    BeatCame,
+    Inbox,
+    PlacesChanged,
+    ReportsCame,
+    SecondOpinionAsked,
+)
+from monitor.engine.hub import HubRecorder
+from monitor.engine.ports import Recorder
+from monitor.engine.result import OWN_CONNECTION
+from monitor.errors import StartupError
+from monitor.locations import votes
+from monitor.locations.votes import Quorum, parse_enough
+from monitor.metrics.internal import Internal
+from monitor.metrics.places import PlaceMeters
+from monitor.model import Joint, SiteState, Status
+from monitor.places import Ballot, Beat, Report, Sender, Trouble
+from monitor.units import Seconds, Timestamp
+
+if TYPE_CHECKING:
+    from monitor.locations.link import Access, HubLink, PlaceLink
+
+_LONGEST_REPLAY: Seconds = 900.0
+"""How far back a hub reads again at its start, to know what each place said last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """
+    What a daemon is among others.
+
+    Attributes:
+        location: The place whose checks it makes; None if it is no place.
+        hub: Whether it joins what places report, and checks nothing itself.
+    """
+
+    location: str | None = None
+    hub: bool = False
+
+    def shard(self, shard: Shard, settings: LocationsSettings | None) -> Shard:
+        """
+        Return which sites are this daemon's.
+
+        Raises:
+            StartupError: The list says nothing of locations, or too little for this many hubs.
+        """
+        if self.location is None and not self.hub:
+            return shard
+        partitions = located(settings).partitions
+        if self.location is not None:
+            return PlaceShard(shard.number, shard.total, self.location)
+        if shard.total > partitions:
+            raise StartupError(
+                f"{shard.total} hubs cannot share {partitions} partitions; set locations.partitions"
+                f" to at least {shard.total}, for all places and hubs alike"
+            )
+        return HubShard(shard.number, shard.total, partitions)
+
+
+def load_link() -> ModuleType:
+    """
+    Return the module that knows NATS; only what deals with places loads its client.
+
+    Raises:
+        StartupError: The client is not installed.
+    """
+    try:
+        from monitor.locations import link  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise StartupError(
+            f"locations need the package {error.name}; install website-monitor[nats]"
+        ) from error
+    return link
+
+
+ALONE = Role()
+"""Of a daemon that checks sites and reports to nobody."""
+
+
+def role_of(location: str | None, *, hub: bool) -> Role:
+    """
+    Return what the command line makes of a daemon.
+
+    Raises:
+        StartupError: It is to be both, the name cannot be used, or NATS' client is missing.
+    """
+    if location is None and not hub:
+        return ALONE
+    link = load_link()
+    if location is not None and hub:
+        raise StartupError("a hub checks nothing itself; say either --location or --hub")
+    if location is not None and not link.LOCATION.fullmatch(location):
+        raise StartupError(
+            f"{location!r} is not a location; write 1 to 40 letters, digits, _ or -, such as fra"
+        )
+    return Role(location, hub)
+
+
+def located(settings: LocationsSettings | None) -> LocationsSettings:
+    """
+    Return the settings of locations.
+
+    Raises:
+        StartupError: There are none.
+    """
+    if settings is None:
+        raise StartupError(
+            "the site list says nothing of locations; write locations: with nats: and its servers"
+        )
+    return settings
+
+
+def access_of(settings: LocationsSettings) -> "Access":
+    from monitor.locations.link import Access  # noqa: PLC0415  see load_link()
+
+    nats = settings.nats
+    return Access(
+        servers=nats.servers,
+        credentials=nats.credentials,
+        user=nats.user,
+        password=nats.password,
+        token=nats.token,
+        ca_file=nats.tls.ca_file,
+        cert_file=nats.tls.cert_file,
+        key_file=nats.tls.key_file,
+    )
+
+
+def quorum_of(settings: LocationsSettings) -> Quorum:
+    """Return the rules of counting; without a quorum, whoever has a site decides on it."""
+    keys = settings.quorum or QuorumKeys(minimum=1)
+    return Quorum(
+        down=parse_enough(keys.down),
+        up=parse_enough(keys.up),
+        minimum=keys.minimum,
+        stale=settings.stale,
+    )
+
+
+def fingerprint(config: Config) -> str:
+    """
+    Return what is the same for two daemons that have the same list.
+
+    Secrets are masked in it, and may differ; so may the names of the files.
+    """
+    lines = (line for line in config.masked.splitlines() if not line.startswith("---"))
+    return hashlib.sha256("\n".join(lines).encode(errors="replace")).hexdigest()[:16]
+
+
+class _Fingerprint:
+    """Returns the fingerprint of the configuration that runs; made once for each."""
+
+    def __init__(self, config: Callable[[], Config]) -> None:
+        self._config = config
+        self._of: Config | None = None
+        self._text = ""
+
+    def __call__(self) -> str:
+        config = self._config()
+        if config is not self._of:
+            self._of, self._text = config, fingerprint(config)
+        return self._text
+
+
+class Link(Protocol):
+    """A way between a place and the hub."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class _NoLink:
+    """Stands where a daemon reports to nobody."""
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEnd:
+    """What a daemon that checks sites has; only a place's link leads anywhere."""
+
+    recorder: Recorder
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class HubEnd:
+    """What a hub has in the place of threads that probe."""
+
+    recorder: HubRecorder
+    link: Link
+    votes: "Counting"
+    meters: PlaceMeters
+    fingerprint: Callable[[], str]
+
+
+def end_of(
+    role: Role,
+    reloader: Reloader,
+    memory: Memory | None,
+    recorder: HubRecorder,
+    inbox: Inbox,
+    internal: Internal,
+    board: StatusBoard,
+) -> OwnEnd | HubEnd:
+    """
+    Return this daemon's end of the way between places and hub; nothing is connected yet.
+
+    Raises:
+        StartupError: The certificates for NATS cannot be used.
+    """
+    config = reloader.config
+    if role.hub:
+        assert isinstance(reloader.shard, HubShard)  # noqa: S101  Role.shard() gives it
+        meters = PlaceMeters(internal)
+        return HubEnd(
+            recorder,
+            _hub_link(
+                config,
+                reloader.shard,
+                positions=memory.positions if memory else dict,
+                inbox=inbox,
+                meters=meters,
+            ),
+            Counting(quorum_of(located(config.settings.locations))),
+            meters,
+            _Fingerprint(lambda: reloader.config),
+        )
+    if role.location is None:
+        return OwnEnd(recorder, _NoLink())
+    assert isinstance(reloader.shard, PlaceShard)  # noqa: S101  likewise
+    link = _place_link(
+        lambda: reloader.config,
+        reloader.shard,
+        folder=memory.folder if memory else None,
+        inbox=inbox,
+        load=lambda: len(board.entries()),
+    )
+    return OwnEnd(Reporting(recorder, link), link)
+
+
+# ---------------------------------------------------------------- a place
+
+
+class Reporting:
+    """A recorder that also reports each check to the hub."""
+
+    def __init__(self, inner: Recorder, link: "PlaceLink") -> None:
+        self._inner = inner
+        self._link = link
+        self._said: dict[str, tuple[bool | None, Status]] = {}
+
+    def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None:
+        self._inner.noted(state, time, checked=checked)
+        if checked and state.last is not None:
+            report = report_of(state)
+            before = self._said.get(report.site)
+            after = self._said[report.site] = (report.up, report.status)
+            failing = report.up is False and (before is None or before[0] is not False)
+            self._link.report(
+                report,
+                news=(before is not None and before != after) or failing,
+                ask=failing and state.streak == 1,
+            )
+
+    def left(self, names: Iterable[str], time: Timestamp) -> None:
+        names = tuple(names)
+        for name in names:
+            self._said.pop(name, None)
+        self._inner.left(names, time)
+
+    def renamed(self, old: str, new: str) -> None:
+        self._inner.renamed(old, new)
+
+
+def report_of(state: SiteState) -> Report:
+    """Return what a place reports after a check, without secrets: messages are masked already."""
+    last = state.last
+    assert last is not None  # noqa: S101  it was checked
+    verdict = last.analysis.verdict if last.analysis else None
+    message = (verdict.message if verdict else last.error) or ""
+    trouble = None
+    if verdict is None:
+        lost = message.startswith(OWN_CONNECTION)
+        trouble = Trouble.CONNECTION if lost else Trouble.ERROR
+    return Report(
+        site=state.site.name,
+        time=last.observation.time,
+        duration=last.observation.duration,
+        up=last.up,
+        reason=verdict.reason if verdict else None,
+        message=message,
+        trouble=trouble,
+        status=state.status,
+        since=state.since,
+        first=state.streak_since if state.said is False else None,
+    )
+
+
+def _place_link(
+    config: Callable[[], Config],
+    shard: PlaceShard,
+    *,
+    folder: Path | None,
+    inbox: Inbox,
+    load: Callable[[], int],
+) -> "PlaceLink":
+    """
+    Return a place's way to the hub; it is started once the sites are checked.
+
+    Args:
+        load: Returns how many sites are checked here.
+    """
+    from monitor.locations.link import PlaceLink  # noqa: PLC0415  see load_link()
+
+    settings = located(config().settings.locations)
+    sender = Sender(shard.location, str(shard))
+    clock = SystemClock()
+    own_list = _Fingerprint(config)
+
+    def beat() -> Beat:
+        return Beat(
+            sender=sender,
+            sent=clock.time(),
+            version=__version__,
+            fingerprint=own_list(),
+            sites=load(),
+            waiting=link.waiting,
+            dropped=link.dropped,
+        )
+
+    link = PlaceLink(
+        access_of(settings),
+        sender=sender,
+        spool=(folder, settings.spool),
+        partition_of=lambda name: owner(name, settings.partitions),
+        beat=beat,
+        on_question=lambda sites: inbox.put(SecondOpinionAsked(sites)),
+        on_places=lambda place, places: inbox.put(PlacesChanged(place, places)),
+        clock=clock,
+    )
+    return link
+
+
+# ---------------------------------------------------------------- a hub
+
+
+class Counting:
+    """The votes as the hub's loop asks for them, by the rules of the list."""
+
+    def __init__(self, quorum: Quorum) -> None:
+        self._quorum = quorum
+
+    def take(
+        self, report: Report, sender: Sender, skew: Seconds, known: Ballot | None
+    ) -> Ballot | None:
+        return votes.take(report, sender, skew, known)
+
+    def count(
+        self,
+        ballots: Mapping[str, Ballot],
+        before: Status,
+        now: Timestamp,
+        stale_after: Seconds,
+        silent: Collection[Sender],
+    ) -> Joint:
+        return votes.count(ballots, self._quorum, before, now, stale_after, silent)
+
+    def stale_after(self, interval: Seconds, timeout: Seconds) -> Seconds:
+        return self._quorum.stale_after(interval, timeout)
+
+
+def _hub_link(
+    config: Config,
+    shard: HubShard,
+    *,
+    positions: Callable[[], Mapping[int, int]],
+    inbox: Inbox,
+    meters: PlaceMeters,
+) -> "HubLink":
+    """Return a hub's way to the places; it is started once it has the list."""
+    from monitor.locations.link import HubLink  # noqa: PLC0415  see load_link()
+
+    settings = located(config.settings.locations)
+    quorum = quorum_of(settings)
+    longest = max((quorum.stale_after(s.interval, s.timeout) for s in config.sites), default=0.0)
+    return HubLink(
+        access_of(settings),
+        partitions=shard.own_partitions(),
+        positions=positions,
+        replay=min(longest, _LONGEST_REPLAY),
+        on_reports=lambda batch, position, applied: inbox.put(
+            ReportsCame(batch, position, applied)
+        ),
+        on_beat=lambda beat, time: inbox.put(BeatCame(beat, time)),
+        on_not_understood=meters.not_understood,
+        backlog=inbox.qsize,
+        clock=SystemClock(),
+    )

@@ -1,0 +1,66 @@
+"""``monitor locations``: who reports, and the stream that carries it."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from monitor.app import daemon
+from monitor.app.places import access_of, fingerprint, load_link, located
+from monitor.clock import SystemClock
+from monitor.commands import DOWN, OK
+from monitor.commands.options import config_option
+from monitor.config.load import load
+from monitor.options import show_size
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+@config_option
+def locations(ctx: click.Context, config: Path) -> None:
+    """
+    Show who reports: version, list, clock, and what waits.
+
+    It listens for a few seconds, as the hub does, with the hub's rights. Exits with 1 if a place
+    checks another list than this one, or if nobody reports.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    link = load_link()
+    loaded = load(config, daemon.TABLES, os.environ)
+    settings = located(loaded.settings.locations)
+    look = link.look(access_of(settings), SystemClock())
+    click.echo(
+        f"stream: {look.messages} messages, {look.size / 2**20:.1f} MiB of"
+        f" {show_size(settings.stream)}, the last is {look.last}"
+    )
+    own = fingerprint(loaded)
+    differs = False
+    for beat, skew in look.beats:
+        same = beat.fingerprint == own
+        differs = differs or not same
+        note = "" if same else f" (differs from {own} here)"
+        click.echo(
+            f"{beat.sender.location} {beat.sender.part}: version {beat.version},"
+            f" {beat.sites} sites, list {beat.fingerprint}{note},"
+            f" clock {skew:+.1f} s, {beat.waiting} reports wait, {beat.dropped} lost"
+        )
+    if not look.beats:
+        click.echo("no place gives a sign of life")
+    sys.exit(DOWN if differs or not look.beats else OK)
+
+
+@locations.command()
+@config_option
+def setup(config: Path) -> None:
+    """
+    Make the stream that carries reports, or bring it to what the list says.
+
+    It may be run again at any time. It needs the right to make streams, which neither places nor
+    hubs need.
+    """
+    link = load_link()
+    settings = located(load(config, daemon.TABLES, os.environ).settings.locations)
+    done = link.set_up(access_of(settings), settings.stream)
+    click.echo(f"stream {link.STREAM}: {done}")

@@ -1,0 +1,462 @@
+"""
+The loop of a hub: it checks nothing, and joins what the places report; runs in the main thread.
+
+It has the list, the states and the calendar as the engine has them, and hands states to the same
+publisher and recorder. What a place says goes its way: ballot, count of the votes, state. A report
+that comes when it is already stale has no vote; its check belongs to the history only.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from queue import Empty
+from typing import Any, Protocol
+
+from monitor.clock import Clock
+from monitor.engine import notices
+from monitor.engine.engine import nothing
+from monitor.engine.events import (
+    BatchJudged,
+    BeatCame,
+    CheckRequested,
+    Event,
+    Inbox,
+    NewsOf,
+    Pinged,
+    PlacesChanged,
+    ProbeFinished,
+    ReportsCame,
+    SecondOpinionAsked,
+    SitesChanged,
+    StopRequested,
+    WorkerStarted,
+)
+from monitor.engine.maintenance import Calendar
+from monitor.engine.ports import Publisher, Recorder
+from monitor.engine.state import Depth, begin, join, rebucket, resume, take_over
+from monitor.engine.tuning import Tuning
+from monitor.model import Joint, Past, Seconds, Site, SiteState, Status, Timestamp
+from monitor.past import Remembered
+from monitor.places import Ballot, Batch, Beat, Report, Sender
+
+_TUNING = Tuning()
+SILENCE: Seconds = 60.0
+"""A daemon of which nothing was heard for so long has no vote."""
+_LOOK: Seconds = 1.0
+"""How often is looked for places that have become silent."""
+_SKEW: Seconds = 1.0
+"""Clocks that differ by less are equal; a message takes part of it."""
+_SKEWS = 8
+_IDS = 4096
+"""Messages of which is remembered that they came; a place repeats only the last ones."""
+
+
+class HubRecorder(Recorder, Protocol):
+    """A recorder that also takes what a hub alone has."""
+
+    def late(self, site: Site, past: Past) -> None: ...
+    def position(self, partition: int, sequence: int) -> None: ...
+
+
+class HubMeters(Protocol):
+    """What counts a hub's work; each call must be cheap."""
+
+    def sites(self, count: int) -> None: ...
+    def engine_restarted(self) -> None: ...
+    def reports(self, location: str, count: int, delay: Seconds) -> None: ...
+    def late(self, location: str) -> None: ...
+    def unlisted(self, location: str) -> None: ...
+    def location(self, standing: "Standing") -> None: ...
+
+
+class Votes(Protocol):
+    """How reports become ballots, and ballots a verdict; see ``locations.votes``."""
+
+    def take(
+        self, report: Report, sender: Sender, skew: Seconds, known: Ballot | None
+    ) -> Ballot | None: ...
+    def count(
+        self,
+        ballots: Mapping[str, Ballot],
+        before: Status,
+        now: Timestamp,
+        stale_after: Seconds,
+        silent: Collection[Sender],
+    ) -> Joint: ...
+    def stale_after(self, interval: Seconds, timeout: Seconds) -> Seconds: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """
+    How a location stands, over all its daemons.
+
+    Attributes:
+        up: Whether each of them is heard.
+        last_seen: Of the one that has been silent for the longest, on our clock.
+        skew: How far its clock is ahead of ours; of the daemon that is furthest off.
+    """
+
+    location: str
+    up: bool = False
+    last_seen: Timestamp = 0.0
+    skew: Seconds = 0.0
+    list_differs: bool = False
+    waiting: int = 0
+    dropped: int = 0
+
+
+@dataclass(slots=True)
+class _Daemon:
+    """One daemon of a place, as the hub knows it."""
+
+    heard: Seconds
+    seen: Timestamp
+    silent: bool = False
+    beat: Beat | None = None
+    skews: deque[Seconds] = field(default_factory=lambda: deque(maxlen=_SKEWS))
+
+    @property
+    def skew(self) -> Seconds:
+        # A message that was long on its way makes the clock look behind, never ahead
+        most = max(self.skews, default=0.0)
+        return most if abs(most) >= _SKEW else 0.0
+
+
+@dataclass(slots=True)
+class _Poll:
+    """What the places say of one site."""
+
+    stale_after: Seconds
+    ballots: dict[str, Ballot] = field(default_factory=dict)
+
+
+class Hub:
+    """
+    The mutable state is the tables below; the main thread alone reads and writes them.
+
+    Args:
+        fingerprint: Returns that of our own list, for comparison with those of the places.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        inbox: Inbox,
+        votes: Votes,
+        publisher: Publisher,
+        meters: HubMeters,
+        recorder: HubRecorder,
+        depth: Depth,
+        fingerprint: Callable[[], str],
+        tuning: Tuning = _TUNING,
+        on_stopping: Callable[[], None] = nothing,
+        between_turns: Callable[[], None] = nothing,
+    ) -> None:
+        self._clock = clock
+        self._inbox = inbox
+        self._votes = votes
+        self._publisher = publisher
+        self._meters = meters
+        self._recorder = recorder
+        self._depth = depth
+        self._fingerprint = fingerprint
+        self._tuning = tuning
+        self._on_stopping = on_stopping
+        self._between_turns = between_turns
+
+        self._bounds: tuple[Seconds, ...] = ()
+        self._states: dict[str, SiteState] = {}
+        self._polls: dict[str, _Poll] = {}
+        self._calendar = Calendar()
+        self._daemons: dict[Sender, _Daemon] = {}
+        self._silent: set[Sender] = set()
+        self._differing: set[tuple[Sender, str]] = set()
+        self._expiries: list[tuple[Timestamp, str]] = []  # one a site that has votes
+        self._expiring: set[str] = set()
+        self._ids: dict[str, None] = {}
+        self._look_at: Seconds = 0.0
+        self._stopped = False
+
+    # ------------------------------------------------------------ the loop
+
+    def run(self) -> bool:
+        """Join reports until a stop; return whether everything was recorded, which it is."""
+        while not self._stopped:
+            self.turn()
+        return True
+
+    def turn(self) -> None:
+        """Wait for the next thing to do, and do it."""
+        self._survive(self.look)
+        self._between_turns()
+        try:
+            event = self._inbox.get(timeout=self._wait_time())
+            for _ in range(self._tuning.events_at_once):
+                self._survive(self.handle, event)
+                event = self._inbox.get_nowait()
+            self._survive(self.handle, event)
+        except Empty:
+            pass
+
+    def _survive(self, step: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Take one step; a bug in it is logged and counted, and costs nothing but this step."""
+        try:
+            step(*args, **kwargs)
+        except Exception:
+            self._meters.engine_restarted()
+            notices.restarted()
+
+    def _wait_time(self) -> Seconds:
+        edge = self._calendar.next_edge()
+        until = _LOOK if edge is None else min(_LOOK, max(0.0, edge - self._clock.time()))
+        if self._expiries:
+            until = min(until, max(0.0, self._expiries[0][0] - self._clock.time()))
+        return until
+
+    def handle(self, event: Event) -> None:
+        """Do what one event asks for; never waits."""
+        match event:
+            case ReportsCame():
+                self._on_reports(event)
+            case BeatCame():
+                self._on_beat(event)
+            case SitesChanged():
+                try:
+                    self._change_sites(event)
+                finally:
+                    if event.applied is not None:
+                        event.applied.set_result(None)
+            case CheckRequested():
+                event.reply.cancel()  # a hub checks nothing
+            case Pinged():
+                event.reply.set_result(None)
+            case StopRequested():
+                self._on_stopping()
+                self._stopped = True
+                notices.stopping(0, event.grace)
+            case ProbeFinished() | BatchJudged() | WorkerStarted():
+                pass  # it has neither threads nor workers that could say so
+            case SecondOpinionAsked() | PlacesChanged() | NewsOf():
+                pass  # these are for places
+
+    def look(self) -> None:
+        """See to what the passing of time brings: edges of maintenance, stale votes, silence."""
+        now = self._clock.time()
+        for name, is_open in self._calendar.pop(now, self._tuning.edges_at_once):
+            self._survive(self._on_edge, name, is_open=is_open)
+        while self._expiries and self._expiries[0][0] <= now:
+            _, name = heapq.heappop(self._expiries)
+            self._expiring.discard(name)
+            if name in self._polls:
+                self._survive(self._count_again, name)
+        if self._clock.monotonic() >= self._look_at:
+            self._look_at = self._clock.monotonic() + _LOOK
+            self._look_for_silence()
+
+    # ------------------------------------------------------------ reports
+
+    def _on_reports(self, event: ReportsCame) -> None:
+        batch = event.batch
+        daemon = self._daemon_of(batch.sender)
+        if batch.id not in self._ids:
+            self._ids[batch.id] = None
+            if len(self._ids) > _IDS:
+                del self._ids[next(iter(self._ids))]
+            skew = daemon.skew if daemon.skews else _first_skew(batch)
+            for report in batch.reports:
+                self._survive(self._on_report, report, batch.sender, skew, applied=event.applied)
+            if not event.applied:
+                delay = max(0.0, self._clock.time() - batch.stored)
+                self._meters.reports(batch.sender.location, len(batch.reports), delay)
+        if not event.applied:
+            self._recorder.position(event.position.partition, event.position.sequence)
+
+    def _on_report(self, report: Report, sender: Sender, skew: Seconds, *, applied: bool) -> None:
+        poll = self._polls.get(report.site)
+        if poll is None:
+            self._meters.unlisted(sender.location)
+            return
+        state = self._states[report.site]
+        ballot = self._votes.take(report, sender, skew, poll.ballots.get(sender.location))
+        if ballot is not None:
+            poll.ballots[sender.location] = ballot
+        if applied:
+            return
+        past = Past(
+            time=report.time - skew,
+            duration=report.duration,
+            up=report.up,
+            reason=report.reason if report.up is False else None,
+        )
+        if ballot is None or past.time + poll.stale_after < self._clock.time():
+            self._meters.late(sender.location)
+            self._recorder.late(state.site, past)
+            return
+        self._count(state, poll, past, reported=True)
+
+    def _count_again(self, name: str) -> None:
+        """Count the votes on a site because of the time that has passed."""
+        state, poll = self._states[name], self._polls[name]
+        if poll.ballots:
+            said = Past(time=self._clock.time(), duration=0.0, up=None)
+            self._count(state, poll, said, reported=False)
+
+    def _count(self, before: SiteState, poll: _Poll, said: Past, *, reported: bool) -> None:
+        now, name = self._clock.time(), before.site.name
+        joint = self._votes.count(poll.ballots, before.status, now, poll.stale_after, self._silent)
+        self._expect_expiry(name, joint)
+        state, transition = join(before, joint, said, self._bounds, self._depth, reported=reported)
+        turned = transition is not None or _undecided(state) is not _undecided(before)
+        if not reported and not turned:
+            state = replace(before, joint=joint)
+        self._states[name] = state
+        if reported or turned:
+            self._recorder.noted(state, said.time, checked=True)
+        self._publisher.publish(state)
+        notices.entered(before, state, transition)
+
+    def _expect_expiry(self, name: str, joint: Joint) -> None:
+        # One entry a site: when it comes up, the votes are counted again, and it is entered again
+        if joint.expires is not None and name not in self._expiring:
+            self._expiring.add(name)
+            # Not at the very moment: a vote is stale once it is older, by however little
+            heapq.heappush(self._expiries, (joint.expires + 0.001, name))
+
+    # ------------------------------------------------------------ places
+
+    def _daemon_of(self, sender: Sender) -> _Daemon:
+        daemon = self._daemons.get(sender)
+        if daemon is None:
+            self._retire_parts(sender)
+            daemon = _Daemon(heard=self._clock.monotonic(), seen=self._clock.time())
+            self._daemons[sender] = daemon
+            notices.location_heard(sender)
+        return daemon
+
+    def _on_beat(self, event: BeatCame) -> None:
+        beat, sender = event.beat, event.beat.sender
+        daemon = self._daemon_of(sender)
+        daemon.heard, daemon.seen, daemon.beat = self._clock.monotonic(), event.time, beat
+        daemon.skews.append(beat.sent - event.time)
+        ours = self._fingerprint()
+        if beat.fingerprint != ours and (sender, beat.fingerprint) not in self._differing:
+            self._differing.add((sender, beat.fingerprint))
+            notices.location_list_differs(sender, beat.fingerprint, ours)
+        elif beat.fingerprint == ours:
+            self._differing = {one for one in self._differing if one[0] != sender}
+        if daemon.silent:
+            daemon.silent = False
+            self._silent.discard(sender)
+            notices.location_heard(sender)
+            self._count_all_of(sender)
+
+    def _retire_parts(self, sender: Sender) -> None:
+        """Forget daemons of a place that has been divided in another way."""
+        total = sender.part.partition("/")[2]
+        for other in list(self._daemons):
+            if other.location == sender.location and other.part.partition("/")[2] != total:
+                del self._daemons[other]
+                self._silent.discard(other)
+
+    def _look_for_silence(self) -> None:
+        now = self._clock.monotonic()
+        for sender, daemon in self._daemons.items():
+            if not daemon.silent and now - daemon.heard > SILENCE:
+                daemon.silent = True
+                self._silent.add(sender)
+                notices.location_silent(sender)
+                self._count_all_of(sender)
+        for location in {one.location for one in self._daemons}:
+            self._meters.location(self._standing(location))
+
+    def _count_all_of(self, sender: Sender) -> None:
+        for name, poll in self._polls.items():
+            ballot = poll.ballots.get(sender.location)
+            if ballot is not None and ballot.sender == sender:
+                self._survive(self._count_again, name)
+
+    def _standing(self, location: str) -> Standing:
+        its = [one for sender, one in self._daemons.items() if sender.location == location]
+        beats = [one.beat for one in its if one.beat is not None]
+        ours = self._fingerprint()
+        return Standing(
+            location=location,
+            up=not any(one.silent for one in its),
+            last_seen=min(one.seen for one in its),
+            skew=max((max(one.skews, default=0.0) for one in its), key=abs),
+            list_differs=any(beat.fingerprint != ours for beat in beats),
+            waiting=sum(beat.waiting for beat in beats),
+            dropped=sum(beat.dropped for beat in beats),
+        )
+
+    # ------------------------------------------------------------ the list and the calendar
+
+    def _on_edge(self, name: str, *, is_open: bool) -> None:
+        if self._states[name].maintenance == is_open:
+            return
+        state = self._states[name] = replace(self._states[name], maintenance=is_open)
+        self._recorder.noted(state, self._clock.time(), checked=False)
+        self._publisher.publish(state)
+        notices.maintenance(state)
+
+    def _change_sites(self, event: SitesChanged) -> None:
+        if event.bounds != self._bounds:
+            before, self._bounds = self._bounds, event.bounds
+            self._publisher.bounds_changed(event.bounds)
+            for name, state in self._states.items():
+                self._states[name] = rebucket(state, before, event.bounds)
+                self._survive(self._publisher.publish, self._states[name])
+        leaving = {name: self._states.pop(name) for name in event.change.removed}
+        polls = {name: self._polls.pop(name) for name in leaving}
+        for name in leaving:
+            self._calendar.remove(name)
+        self._publisher.remove(event.change.removed)
+        for site in event.change.added:
+            former, poll = leaving.pop(site.was, None), polls.get(site.was)
+            known = event.remembered.get(site.name)
+            self._survive(self._put, site, former, known, poll)
+        for site in event.change.changed:
+            poll = self._polls.get(site.name)
+            self._survive(self._put, site, self._states.get(site.name), None, poll)
+        self._recorder.left(leaving, self._clock.time())
+        self._meters.sites(len(self._states))
+
+    def _put(
+        self, site: Site, before: SiteState | None, known: Remembered | None, poll: _Poll | None
+    ) -> None:
+        """
+        List a new site, or a changed one in the place of the old.
+
+        Args:
+            before: The state of the site that it was until now, under this name or another.
+            known: What another life of the daemon knew of it.
+            poll: What the places said of it until now.
+        """
+        now = self._clock.time()
+        if before is not None and before.site.name != site.name:
+            self._recorder.renamed(before.site.name, site.name)
+        is_open = self._calendar.put(site.name, site.maintenance, now)
+        if before is not None and before.site.url == site.url:
+            state = take_over(before, site)
+        elif known is not None:
+            state = resume(site, known, self._bounds, self._depth)
+        else:
+            state, poll = begin(site, self._bounds, now), None
+        state = self._states[site.name] = replace(state, maintenance=is_open)
+        stale_after = self._votes.stale_after(site.interval, site.timeout)
+        self._polls[site.name] = _Poll(stale_after, poll.ballots if poll else {})
+        self._recorder.noted(state, now, checked=False)
+        self._publisher.publish(state)
+
+
+def _undecided(state: SiteState) -> bool:
+    return state.last is not None and state.last.error is not None
+
+
+def _first_skew(batch: Batch) -> Seconds:
+    """Return the skew before the first sign of life: against the server's clock."""
+    skew = batch.sent - batch.stored
+    return skew if abs(skew) >= _SKEW else 0.0

@@ -1,0 +1,137 @@
+"""
+What passes between the places that check sites and the hub that joins them: records only.
+
+A *place* is one location (``fra``); each of its daemons reports what it has settled of each site.
+Times in a report are of the place's clock; the hub moves them to its own.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from monitor.model import Reason, Status
+from monitor.records import statically_frozen
+from monitor.units import Seconds, Timestamp
+
+
+class Trouble(StrEnum):
+    """Why a check says nothing about its site."""
+
+    ERROR = "error"
+    """The monitor could not look or judge."""
+    CONNECTION = "connection"
+    """The place's own connection is lost: none of its connectivity targets answers."""
+
+
+@statically_frozen(frozen=True, slots=True, kw_only=True)
+class Report:
+    """
+    One check of a site, and what its place has settled after it.
+
+    Attributes:
+        time: When the check began.
+        up: None if the check says nothing; ``trouble`` is then set.
+        reason: Of the failure; None if the check was up, or if the reason is not known here.
+        message: Why the check was not up, without secrets; may be empty.
+        status: The place's confirmed state; unknown until its first check has confirmed one.
+        since: When that began.
+        first: The first failed check of the current run of failures; None if the last was up.
+    """
+
+    site: str
+    time: Timestamp
+    duration: Seconds
+    up: bool | None
+    reason: Reason | None = None
+    message: str = ""
+    trouble: Trouble | None = None
+    status: Status
+    since: Timestamp
+    first: Timestamp | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Sender:
+    """
+    One daemon of a place.
+
+    Attributes:
+        part: Which part of the sites it checks: ``2/5``.
+    """
+
+    location: str
+    part: str = "1/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """
+    What a daemon of a place tells of itself every few seconds.
+
+    Attributes:
+        sent: On its clock.
+        version: Of its program.
+        fingerprint: Of its site list.
+        sites: How many sites it checks.
+        waiting: Reports that it could not deliver yet.
+        dropped: Reports that were lost because too many waited.
+    """
+
+    sender: Sender
+    sent: Timestamp
+    version: str
+    fingerprint: str
+    sites: int = 0
+    waiting: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """
+    Reports of one daemon, in the order of its checks.
+
+    Attributes:
+        id: Differs from that of every other message; one that was delivered twice has it twice.
+        sent: On the place's clock, when the message left.
+        stored: On the server's clock, when it arrived there.
+    """
+
+    sender: Sender
+    id: str
+    sent: Timestamp
+    stored: Timestamp
+    reports: tuple[Report, ...]
+
+
+@statically_frozen(frozen=True, slots=True, kw_only=True)
+class Ballot:
+    """
+    What a place said last of a site, on the hub's clock.
+
+    Attributes:
+        sender: The daemon that said it.
+        time: Of the check.
+        first: As in Report.
+    """
+
+    sender: Sender
+    time: Timestamp
+    status: Status
+    since: Timestamp
+    first: Timestamp | None = None
+    reason: Reason | None = None
+    message: str = ""
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """
+    How far one partition of the stream has been read.
+
+    Attributes:
+        sequence: Of the last message that was applied.
+    """
+
+    partition: int
+    sequence: int

@@ -1,0 +1,108 @@
+"""A real NATS server with JetStream, and daemons of several places around it."""
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monitor.locations.link import Access, set_up
+from tests.system.processes import Daemon
+from tests.waiting import free_port, until
+
+SIZE = 64 * 1024**2
+
+SITES = """
+locations:
+  nats: {{servers: ["{nats}"]{login}}}
+  quorum: {{down: 2, up: 2, minimum: 2}}
+sites:
+  - {{name: shop, url: "{url}", interval: 1s, timeout: 500ms, confirm: {{retry_interval: 200ms}}}}
+{more}
+"""
+
+
+class Nats:
+    """nats-server on a port of its own; it may be stopped and started again."""
+
+    def __init__(self, program: str, folder: Path, more: str = "", scheme: str = "nats") -> None:
+        self._program = program
+        self._folder = folder
+        self.port = free_port()
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
+        listen = "" if scheme in ("ws", "wss") else f"listen: 127.0.0.1:{self.port}\n"
+        (folder / "nats.conf").write_text(
+            f'{listen}jetstream: {{store_dir: "{folder / "jetstream"}"}}\n{more}'
+        )
+        self.start()
+
+    def start(self) -> None:
+        with (self._folder / "nats.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [self._program, "-c", self._folder / "nats.conf"], stderr=log
+            )
+
+    def set_up(self, **login: Any) -> str:
+        """Make the stream, once the server is there."""
+
+        def attempt() -> str:
+            try:
+                return set_up(Access(servers=(self.url,), **login), SIZE)
+            except Exception as error:
+                raise OSError from error
+
+        return until(attempt, "NATS' start")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+class Places:
+    """Daemons that share a list: places by their names, and a hub."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self._folder = folder
+        self.text = text
+        self.daemons: dict[str, Daemon] = {}
+
+    def start(self, name: str, *arguments: str, text: str | None = None) -> Daemon:
+        """Start ``hub``, or a place; again in the folder where it ran before."""
+        folder = self._folder / name
+        folder.mkdir(exist_ok=True)
+        role = ("--hub",) if name.startswith("hub") else ("--location", name.partition("-")[0])
+        self.daemons[name] = Daemon(
+            folder,
+            text or self.text,
+            arguments=(*role, *arguments),
+            MONITOR_DATA=str(folder / "data"),
+        )
+        return self.daemons[name]
+
+    def start_all(self, *names: str) -> list[Daemon]:
+        return [self.start(name) for name in names]
+
+    def log(self, name: str) -> str:
+        return (self._folder / name / "daemon.log").read_text()
+
+    def kill(self) -> None:
+        for daemon in self.daemons.values():
+            daemon.kill()
+
+
+def votes(daemon: Daemon, site: str = "shop") -> Mapping[str, str]:
+    """Return what each place says, or why it has no vote."""
+    return {
+        one["location"]: one["why_not"] or one["state"] for one in daemon.site(site)["votes"] or []
+    }
+
+
+def says(daemon: Daemon, state: str, site: str = "shop") -> Callable[[], bool]:
+    return lambda: bool(daemon.site(site)["state"] == state)
+
+
+def results(daemon: Daemon, site: str = "shop") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        daemon.get(f"/api/v1/sites/{site}/results?limit=10000")[1]
+    )["results"]
+    return found

@@ -1,0 +1,146 @@
+"""Places, a hub, a real NATS between them: one verdict, whoever is cut off, late, restarted."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.system.nats import SITES, Nats, Places, results, says, votes
+from tests.waiting import until
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def nats(real, tmp_path):
+    server = Nats(real("nats-server"), tmp_path)
+    server.set_up()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def places(tmp_path, nats, moody):
+    found = Places(tmp_path, SITES.format(nats=nats.url, url=moody.url, login="", more=""))
+    yield found
+    found.kill()
+
+
+def test_a_site_is_down_once_enough_places_say_so(places, moody):
+    """Verdict, votes, series, log and history are the hub's; both places ask each other."""
+    fra, nyc, hub = places.start_all("fra", "nyc", "hub")
+    until(says(hub, "up"), "the first verdict")
+    assert until(lambda: votes(hub) == {"fra": "up", "nyc": "up"}, "both votes")
+    moody.mood = "sick"
+    until(says(hub, "down"), "the outage")
+    found = hub.site("shop")
+    assert found["last"]["reason"] == "status"
+    assert "(down from fra, nyc)" in found["last"]["message"]
+    labels = f'site="shop",target="{moody.url}",group=""'
+    metrics = hub.metrics()
+    assert metrics[f"monitor_site_up{{{labels}}}"] == 0
+    assert metrics[f'monitor_site_votes{{{labels},vote="down"}}'] == 2
+    assert metrics[f'monitor_site_location_up{{{labels},location="fra"}}'] == 0
+    assert metrics[f"monitor_site_split{{{labels}}}"] == 0
+    until(lambda: hub.metrics().get('monitor_location_up{location="nyc"}') == 1, "the gauge")
+    assert f'monitor_site_up{{{labels},location="fra"}}' in fra.metrics()
+    assert "no vote" not in hub.get("/sites/shop")[1]
+    moody.mood = "well"
+    until(says(hub, "up"), "the recovery")
+    log = places.log("hub")
+    assert (log.count("site_down"), log.count("site_up")) == (1, 2)
+    for daemon in (fra, nyc, hub):
+        assert daemon.stop() == 0
+    assert "Traceback" not in "".join(map(places.log, places.daemons))
+
+
+def test_one_place_alone_turns_nothing_down(places, moody):
+    """What one place sees is a split; what a place without votes beside it sees is unknown."""
+    places.start("sin", text=places.text.replace(moody.url, "http://127.0.0.1:1/"))
+    hub, fra = places.start("hub"), places.start("fra")
+    until(lambda: votes(hub).get("sin") == "down", "the vote of sin")
+    until(lambda: hub.site("shop")["split"] is True, "the split")
+    assert hub.site("shop")["state"] == "unknown"  # nothing was known before
+    differs = 'monitor_location_list_differs{location="sin"}'
+    until(lambda: hub.metrics().get(differs) == 1, "another list")
+    assert places.log("hub").count("location_list_differs location=sin") == 1
+    nyc = places.start("nyc")
+    until(says(hub, "up"), "two votes for up")
+    nyc.kill()
+    fra.kill()
+    until(says(hub, "unknown"), "too few votes")
+    assert hub.site("shop")["confirmed_state"] == "up"
+    assert "its last report is too old" in votes(hub).values()
+    assert "site_down" not in places.log("hub")
+
+
+def test_reports_wait_while_nats_is_away(places, nats):
+    """They come late with their own times, all of them once; nothing is said because of them."""
+    fra, nyc, hub = places.start_all("fra", "nyc", "hub")
+    until(says(hub, "up"), "the first verdict")
+    until(lambda: len(votes(hub)) == 2, "both votes")
+    nats.stop()
+    until(says(hub, "unknown"), "too few votes")
+    seen = fra.site("shop")["checks"]
+    until(lambda: fra.site("shop")["checks"] >= seen + 3, "checks meanwhile")
+    assert fra.stop() == 0  # what waits is in its data folder
+    fra = places.start("fra")
+    nats.start()
+    until(says(hub, "up"), "the return")
+    waiting = 'monitor_location_reports_waiting{location="fra"}'
+    until(lambda: hub.metrics()[waiting] == 0, "the delivery")
+    assert fra.stop() == nyc.stop() == 0
+    made = _made(places, "fra", "nyc")
+    until(lambda: _of_places(hub) == made, "every result, once")
+    log = places.log("hub")
+    assert (log.count("site_up"), log.count("site_down")) == (1, 0)
+
+
+def test_a_hub_goes_on_where_it_stopped(places, moody):
+    """Killed again and again it loses no result, applies none twice, and tells an outage once."""
+    fra, nyc, hub = places.start_all("fra", "nyc", "hub")
+    until(says(hub, "up"), "the first verdict")
+    until(lambda: len(votes(hub)) == 2, "both votes")
+    moody.mood = "sick"
+    until(says(hub, "down"), "the outage")
+    since = hub.site("shop")["since"]
+    told = 0
+    for _ in range(int(os.environ.get("MONITOR_KILLS", "2"))):
+        until(lambda h=hub: h.metrics()["monitor_history_persistent"] == 1, "the store")
+        hub.kill()
+        told += places.log("hub").count("site_down")
+        seen = fra.site("shop")["checks"]
+        until(lambda s=seen: fra.site("shop")["checks"] > s, "a check meanwhile")
+        hub = places.start("hub")
+        until(lambda h=hub: len(votes(h)) == 2, "both votes")
+        assert hub.site("shop")["since"] == since
+    told += places.log("hub").count("site_down")
+    assert told == 1
+    assert fra.stop() == nyc.stop() == 0
+    made = _made(places, "fra", "nyc")
+    until(lambda: _of_places(hub) == made, "every result, once")
+
+
+def _of_places(hub):
+    """Return when each check was made that the hub remembers, but for its own remarks."""
+    return sorted(one["time"] for one in results(hub) if one["up"] is not None)
+
+
+def _made(places, *names):
+    """Return when each check was made that the places themselves remember."""
+    found = []
+    for name in names:
+        sites = places.daemons[name].sites
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "monitor", "history", "export", "results"),
+                *("--format", "jsonl", "--config", sites, "--data", sites.parent / "data"),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found += [json.loads(line)["time"] for line in done.stdout.splitlines()]
+    return sorted(found)
