@@ -186,8 +186,6 @@ class _Load:
         receivers = settings.notify.receivers
         try_receivers(entries, receivers, self._tables.check_receiver, self._problems)
         sites, masked = self._read_sites([one.name for one in receivers], open_list=bool(sources))
-        receivers = [one.name for one in settings.notify.receivers]
-        sites, masked = self._read_sites(receivers, open_list=bool(sources))
         warn_of_quorum(entries, settings.locations, self._problems)
         published = read_published(
             entries,
