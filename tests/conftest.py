@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 _HERE = Path(__file__).parent
-_SLOW = ("system", "container", "bench", "test_cli.py", "test_migration.py")
+_WHOLE = ("system", "container", "bench", "test_cli.py", "test_migration.py")
 """Where tests start whole programs, images or measurements."""
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes seconds each, so that ``-m "not real and not slow"`` leaves it out."""
+    """Mark what starts whole programs, so that ``-m "not real"`` leaves it out."""
     for item in items:
-        if item.path.relative_to(_HERE).parts[0] in _SLOW:
-            item.add_marker(pytest.mark.slow)
+        if item.path.relative_to(_HERE).parts[0] in _WHOLE:
+            item.add_marker(pytest.mark.real)
 
 
 @pytest.fixture(autouse=True)
