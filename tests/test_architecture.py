@@ -75,6 +75,7 @@ HOMES = {
     "sqlalchemy": ("monitor/history/",),
     "alembic": ("monitor/history/",),
     "nats": ("monitor/locations/link.py",),
+    "pymysql": ("monitor/importers/kuma/",),
     "apprise": ("monitor/messages/apprise_process.py",),
 }
 

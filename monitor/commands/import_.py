@@ -12,6 +12,8 @@ from monitor.importers import blackbox as of_blackbox
 from monitor.importers.draft import Fate
 from monitor.importers.gatus import listing as of_gatus
 from monitor.importers.imported import Imported
+from monitor.importers.kuma import listing as of_kuma
+from monitor.secrecy import hide_credentials
 
 _OWNER_ONLY = 0o600
 
@@ -43,7 +45,7 @@ def import_() -> None:
 @_options
 def blackbox(file: Path, secrets: Path, report: Path | None) -> None:
     """Print a blackbox_exporter file as modules of ours; comments say what has no equivalent."""
-    _print(of_blackbox.imported(file, daemon.TABLES), file, secrets, report)
+    _print(of_blackbox.imported(file, daemon.TABLES), file.name, secrets, report)
 
 
 @import_.command()
@@ -55,14 +57,28 @@ def gatus(path: Path, secrets: Path, report: Path | None) -> None:
 
     Variables of the environment are read as Gatus reads them, and stay variables in the list.
     """
-    _print(of_gatus.imported(path, daemon.TABLES, os.environ), path, secrets, report)
+    _print(of_gatus.imported(path, daemon.TABLES, os.environ), path.name, secrets, report)
 
 
-def _print(done: Imported, source: Path, secrets: Path, report: Path | None) -> None:
+@import_.command(name="uptime-kuma")
+@click.argument("database")
+@_options
+def uptime_kuma(database: str, secrets: Path, report: Path | None) -> None:
+    """
+    Print the monitors of Uptime Kuma as a site list; comments say what could not be carried.
+
+    DATABASE is its file kuma.db, of version 1.23 or later, or mysql://USER:PASSWORD@HOST/DATABASE,
+    which needs the extra website-monitor[mysql]. Nothing is changed in it.
+    """
+    done = of_kuma.imported(database, daemon.TABLES, os.environ)
+    _print(done, hide_credentials(database), secrets, report)
+
+
+def _print(done: Imported, source: str, secrets: Path, report: Path | None) -> None:
     if done.secrets:
         _write_secrets(done, secrets)
     if report is not None:
-        report.write_text(done.report(source.name), encoding="utf-8")
+        report.write_text(done.report(source), encoding="utf-8")
         counts = ", ".join(f"{done.count(fate)} {fate}" for fate in Fate)
         click.echo(f"{report}: {counts}", err=True)
     click.echo(done.text, nl=False)

@@ -167,6 +167,7 @@ class SiteDraft:
         item: What the other program calls it.
         keys: In our form.
         left_out: Why there is no such site in the list; None where there is.
+        shown: Whether it is shown as a comment where it is left out.
         remarks: Comments above it.
     """
 
@@ -174,6 +175,7 @@ class SiteDraft:
     item: str
     keys: dict[str, Any] = field(default_factory=dict)
     left_out: str | None = None
+    shown: bool = False
     remarks: list[str] = field(default_factory=list)
 
     def put(self, where: str, value: Any) -> None:
@@ -201,11 +203,17 @@ class SiteDraft:
         if not quiet:
             self.remarks.append(f"{theirs}: {why}")
 
-    def leave_out(self, theirs: str, why: str) -> None:
-        """Have no such site, and say why."""
+    def leave_out(self, theirs: str, why: str, *, shown: bool = False) -> None:
+        """
+        Have no such site, and say why.
+
+        Args:
+            shown: Whether the comment is to show how the site would be without that.
+        """
         self.parent.note(Row(self.item, theirs, Fate.DROPPED, "", why))
         if self.left_out is None:
             self.left_out = why
+            self.shown = shown
 
     def hide(self, value: str, *hints: str) -> str:
         """Return the text with its secret as a reference that is named after the site."""

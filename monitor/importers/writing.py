@@ -78,7 +78,10 @@ def listed(draft: ListDraft, *, with_files: bool = True) -> str:
 
 def _site_lines(draft: SiteDraft, keys: dict[str, Any] | None) -> list[str]:
     if keys is None:
-        return [_comment(f"{draft.item} is left out: {draft.left_out}", "  # ")]
+        said = [_comment(f"{draft.item} is left out: {draft.left_out}", "  # ")]
+        if draft.shown:
+            said.append(_comment(f"- {_flow(_ordered(draft.keys))}", "  #   "))
+        return said
     lines = [_comment(one, "  # ") for one in draft.remarks]
     short = f"  - {_flow(keys)}"
     if len(short) <= _WIDTH and _is_flat(keys):
@@ -160,23 +163,25 @@ def _hoisted(sites: list[dict[str, Any]]) -> dict[str, Any]:
     """Move the value that most sites have of a key into defaults, and return those."""
     defaults: dict[str, Any] = {}
     for key, built_in in _BUILT_IN.items():
-        values = [_flow(site.get(key, built_in)) for site in sites]
-        same = {flow for flow in values if _is_same(flow, built_in)}
-        counts = Counter("" if flow in same else flow for flow in values)
-        if not counts:
+        these = [site for site in sites if _takes(site, key)]
+        values = [_flow(site.get(key, built_in)) for site in these]
+        counts = Counter("" if _is_same(flow, built_in) else flow for flow in values)
+        common, many = max(counts.items(), key=lambda one: (one[1], one[0] == ""), default=("", 0))
+        if common == "" or many < 2 or many * 2 <= len(these):  # noqa: PLR2004  a value of one site
+            _forget_built_in(these, key, built_in)
             continue
-        common, many = max(counts.items(), key=lambda one: (one[1], one[0] == ""))
-        if common == "" or many < 2 or many * 2 <= len(sites):  # noqa: PLR2004  a value of one site
-            _forget_built_in(sites, key, built_in)
-            continue
-        value = next(site[key] for site in sites if key in site and _flow(site[key]) == common)
-        defaults[key] = value
-        for site in sites:
+        defaults[key] = next(site[key] for site in these if _flow(site.get(key)) == common)
+        for site in these:
             if key not in site:
                 _insert(site, key, built_in)
             elif _flow(site[key]) == common:
                 del site[key]
     return defaults
+
+
+def _takes(site: Mapping[str, Any], key: str) -> bool:
+    """Return whether the key means something to a site: who reports himself is not asked."""
+    return not (key in ("interval", "timeout") and str(site["url"]).startswith("push:"))
 
 
 def _forget_built_in(sites: list[dict[str, Any]], key: str, built_in: Any) -> None:

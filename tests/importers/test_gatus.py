@@ -96,8 +96,6 @@ def _leaves(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 own = {**one.pop("merged", {}), **one}
                 group, name = own.get("group", ""), own["name"]
                 item = f"{group}/{name}" if group else name
-                if key == "external-endpoints":
-                    own = {"external-endpoints": name}
                 for field, below in own.items():
                     if field == "conditions":
                         yield from ((item, f"conditions: {one}") for one in below)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from monitor.importers.draft import has_reference, resolved
-from monitor.importers.gatus.values import glob_pattern, parse_duration, parse_int, quoted, show
+from monitor.importers.gatus.values import glob_pattern, parse_duration, parse_int
+from monitor.importers.values import add_rule, quoted, show
 from monitor.units import Seconds
 
 _OPERATORS = ("==", "!=", "<=", ">=", ">", "<")
@@ -95,13 +96,7 @@ class Expectations:
 
     def add_rule(self, section: str, key: str, value: Any) -> None:
         """Write a rule such as ``body.contains``; several of a kind are a list."""
-        rules = self.expect.setdefault(section, {})
-        if key not in rules:
-            rules[key] = value
-        elif isinstance(rules[key], list):
-            rules[key].append(value)
-        else:
-            rules[key] = [rules[key], value]
+        add_rule(self.expect.setdefault(section, {}), key, value)
 
 
 def read_conditions(

@@ -11,7 +11,8 @@ from typing import Any
 
 from monitor.importers.draft import SiteDraft, has_reference, resolved
 from monitor.importers.gatus.conditions import Expectations, read_conditions
-from monitor.importers.gatus.values import Fields, parse_duration, parse_int, quoted, show
+from monitor.importers.gatus.values import Fields, parse_duration, parse_int
+from monitor.importers.values import bracketed, quoted, show
 from monitor.secrecy import is_sensitive_header
 from monitor.units import Seconds
 
@@ -28,6 +29,8 @@ _DAYS = {
     "Saturday": "sat", "Sunday": "sun",
 }  # fmt: skip
 _MINUTES_OF_DAY = 1440
+_NEVER_LATE = "365d"
+_UNKNOWN = "Gatus 5.36 does not know it either"
 _RANDOM = re.compile(r"\[RANDOM_STRING_(\d+)\]")
 _LOCAL = "[LOCAL_ADDRESS]"
 _LONGEST_RANDOM = 8192
@@ -69,18 +72,44 @@ class EndpointReader:
                 fields.take(name)
                 site.dropped(name, "it means something in suites only", quiet=True)
         for name in fields.rest():
-            site.dropped(name, "Gatus 5.36 does not know it either", quiet=True)
+            site.dropped(name, _UNKNOWN, quiet=True)
+
+    def read_external(self, site: SiteDraft, fields: Fields) -> None:
+        """Draft the site of an external endpoint, whose results are pushed."""
+        fields.take("name")
+        name = str(site.keys["name"])
+        site.carried("name", "name")
+        if group := fields.text("group"):
+            site.carry("group", "group", group)
+        self._enabled(site, fields)
+        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-").lower()
+        site.put("url", f"push:{slug or 'job'}")
+        site.carry("token", "push.token", site.hide(fields.text("token"), "token"))
+        heartbeat = fields.mapping("heartbeat") or Fields({}, "heartbeat")
+        seconds = parse_duration(resolved(heartbeat.text("interval"), self._environ)) or 0.0
+        if seconds:
+            site.carry("heartbeat.interval", "push.every", show(seconds))
+        else:
+            site.put("push.every", _NEVER_LATE)
+            site.remarks.append("heartbeat: there is none, so every is a year: it is never late")
+        self._alerts(site, fields, seconds or _INTERVAL)
+        self._windows(site, fields)
+        for other in [*heartbeat.rest(), *fields.rest()]:
+            site.dropped(other, _UNKNOWN, quiet=True)
 
     # ------------------------------------------------------------ parts
 
-    def _common(self, site: SiteDraft, fields: Fields) -> Seconds:
-        if group := fields.text("group"):
-            site.carry("group", "group", group)
+    def _enabled(self, site: SiteDraft, fields: Fields) -> None:
         enabled = fields.flag("enabled")
         if enabled is False:
             site.leave_out("enabled", "enabled is false")
         elif enabled:
             site.carried("enabled")
+
+    def _common(self, site: SiteDraft, fields: Fields) -> Seconds:
+        if group := fields.text("group"):
+            site.carry("group", "group", group)
+        self._enabled(site, fields)
         labels = fields.take("extra-labels")
         if isinstance(labels, Mapping) and labels:
             site.carry("extra-labels", "labels", {k: str(v or "") for k, v in labels.items()})
@@ -119,7 +148,7 @@ class EndpointReader:
             site.leave_out("url", f"{kind.upper()} is not checked; DNS over UDP is, by dns://")
         elif kind == "icmp":
             host = rest.rstrip("/")
-            site.put("url", f"icmp://{_bracketed(host)}")
+            site.put("url", f"icmp://{bracketed(host)}")
             site.put("icmp.count", 1)
         elif kind == "starttls":
             site.put("url", f"tls://{rest}")
@@ -139,12 +168,12 @@ class EndpointReader:
         if kind == "PTR":
             with suppress(ValueError):  # it is a name in in-addr.arpa already
                 name = ip_address(name).reverse_pointer
-        host = _bracketed(server) if server.count(":") > 1 and "]" not in server else server
+        host = bracketed(server) if server.count(":") > 1 and "]" not in server else server
         site.put("url", f"dns://{host}/{name.rstrip('.')}?type={kind}")
         for theirs in ("url", "dns.query-name", "dns.query-type"):
             site.carried(theirs, "url")
         for other in dns.rest():
-            site.dropped(other, "Gatus 5.36 does not know it either", quiet=True)
+            site.dropped(other, _UNKNOWN, quiet=True)
         return kind
 
     def _request(self, site: SiteDraft, fields: Fields, kind: str, found: Expectations) -> None:
@@ -289,7 +318,7 @@ class EndpointReader:
         self._oauth2(site, client.mapping("oauth2"), kind)
         self._client_tls(site, client.mapping("tls"), kind)
         for name in client.rest():
-            site.dropped(name, "Gatus 5.36 does not know it either", quiet=True)
+            site.dropped(name, _UNKNOWN, quiet=True)
 
     def _ways(self, site: SiteDraft, client: Fields) -> None:
         """Carry how the target is reached."""
@@ -328,7 +357,7 @@ class EndpointReader:
         for name in ("token-url", "client-id", "client-secret", "scopes"):
             site.carried(f"client.oauth2.{name}", "http.oauth2")
         for name in oauth2.rest():
-            site.dropped(name, "Gatus 5.36 does not know it either", quiet=True)
+            site.dropped(name, _UNKNOWN, quiet=True)
 
     def _client_tls(self, site: SiteDraft, tls: Fields | None, kind: str) -> None:
         if tls is None:
@@ -346,7 +375,7 @@ class EndpointReader:
             why = "a server that renegotiates is answered"
             site.carried("client.tls.renegotiation", "", why)
         for name in tls.rest():
-            site.dropped(name, "Gatus 5.36 does not know it either", quiet=True)
+            site.dropped(name, _UNKNOWN, quiet=True)
 
     def _conditions(self, site: SiteDraft, conditions: list[str], found: Expectations) -> None:
         if found.impossible:
@@ -441,7 +470,3 @@ def maintenance_window(fields: Fields, environ: Mapping[str, str]) -> dict[str, 
 
 def _decoded(text: str) -> str:
     return b64decode(text.strip(), validate=True).decode()
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host

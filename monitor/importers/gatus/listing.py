@@ -57,7 +57,7 @@ class _Lister:
         self._maintenance(whole, fields.mapping("maintenance"))
         self._connectivity(whole, fields.mapping("connectivity"))
         self._endpoints(whole, fields.mappings("endpoints", apart=True), alerts)
-        self._external(whole, fields.mappings("external-endpoints", apart=True))
+        self._external(whole, fields.mappings("external-endpoints", apart=True), alerts)
         self._suites(whole, fields.mappings("suites"))
         self._announcements(whole, fields)
         self._others(whole, fields)
@@ -128,14 +128,17 @@ class _Lister:
             why = "the targets are asked when many sites fail at once"
             whole.dropped(name, why, quiet=True)
 
-    def _external(self, whole: ListDraft, endpoints: list[Fields]) -> None:
-        for one in endpoints:
-            group, name = one.peek("group"), one.text("name")
-            shown = f"{group}/{name}" if group else name
-            site = whole.site(shown)
-            site.leave_out("external-endpoints", "results that are pushed have no site here")
-            for field in one.rest():
-                site.dropped(field, "see above", quiet=True)
+    def _external(
+        self, whole: ListDraft, endpoints: list[Fields], alerts: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        reader = EndpointReader(alerts, self._environ)
+        for number, one in enumerate(endpoints, 1):
+            group = one.peek("group")
+            name = one.peek("name").strip() or f"external endpoint {number}"
+            site = whole.site(f"{group}/{name}" if group else name)
+            taken = {draft.keys["name"] for draft in whole.sites[:-1]}
+            site.put("name", name if name not in taken else f"{group} {name}".strip())
+            reader.read_external(site, one)
 
     def _suites(self, whole: ListDraft, suites: list[Fields]) -> None:
         for one in suites:

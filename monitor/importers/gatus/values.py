@@ -4,14 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from monitor.options import show_duration
+from monitor.importers.values import quoted
 from monitor.units import Seconds
 
 _UNITS: Mapping[str, Seconds] = {
     "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0,
 }  # fmt: skip
-_DAY: Seconds = 86400.0
-_WEEK = 7 * _DAY
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _DURATION = re.compile(rf"[-+]?(?:0|(?:{_PART.pattern})+)")
 _YES = frozenset({"y", "yes", "on", "true"})
@@ -25,14 +23,6 @@ def parse_duration(text: str) -> Seconds | None:
         return None
     total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
     return -total if text.startswith("-") else total
-
-
-def show(seconds: Seconds) -> str:
-    """Return a duration as our files have it."""
-    whole = round(seconds, 3)
-    if whole >= 1 and whole % 1:
-        return f"{round(whole * 1000)}ms"
-    return f"{whole / _DAY:g}d" if whole and whole % _WEEK == 0 else show_duration(whole)
 
 
 def parse_bool(value: Any) -> bool:
@@ -69,11 +59,6 @@ def glob_pattern(glob: str) -> str:
         else:
             out.append(quoted(char))
     return re.sub(r"(?:\.\*){2,}", ".*", "".join(out))
-
-
-def quoted(text: str) -> str:
-    """Return the text as a pattern that matches it; only what is special is escaped."""
-    return re.sub(r"([\\.+*?()\[\]{}|^$])", r"\\\1", text)
 
 
 class Fields:

@@ -1,0 +1,282 @@
+"""The monitors, status pages and maintenance of Uptime Kuma as a list of ours."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from monitor.config.keys import Tables
+from monitor.importers.draft import ListDraft, SiteDraft
+from monitor.importers.imported import Imported, finished
+from monitor.importers.kuma.database import Database, flag, opened, setting
+from monitor.importers.kuma.monitors import Columns, MonitorReader
+from monitor.importers.values import bracketed
+
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_RESERVED = frozenset({"job", "instance", "site", "target", "group", "name", "url"})
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_WEEKLY = re.compile(r"(\d{1,2}) (\d{1,2}) \* \* (\*|\d(?:,\d)*)")
+_DEEPEST = 20
+
+
+def imported(source: str, tables: Tables, environ: Mapping[str, str]) -> Imported:
+    """
+    Return the monitors of a database as a list of ours.
+
+    Args:
+        source: The path of an SQLite file, or ``mysql://USER:PASSWORD@HOST/DATABASE``.
+
+    Raises:
+        ConfigError: It cannot be read, or holds no monitor.
+    """
+    with opened(source) as database:
+        draft = _Lister(database).draft(environ)
+    return finished(draft, tables, environ)
+
+
+class _Lister:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._monitors = {int(row["id"]): row for row in database.rows("monitor")}
+        self._sites: dict[int, SiteDraft] = {}
+
+    def draft(self, environ: Mapping[str, str]) -> ListDraft:
+        name = self._database.shown.rpartition("/")[2]
+        whole = ListDraft(self._database.shown, f"From {name} of Uptime Kuma.")
+        whole.secrets.reserve(environ)
+        self._read_monitors(whole)
+        self._tags()
+        self._maintenance(whole)
+        self._pages(whole)
+        self._notifications(whole)
+        if self._database.rows("user"):
+            whole.dropped("user", "--web-config has users and passwords", quiet=True)
+        if self._database.rows("api_key"):
+            whole.dropped("api_key", "--web-config has users and passwords", quiet=True)
+        return whole
+
+    # ------------------------------------------------------------ monitors
+
+    def _read_monitors(self, whole: ListDraft) -> None:
+        reader = MonitorReader(self._proxies(whole))
+        shown = [
+            (number, row)
+            for number, row in self._monitors.items()
+            if str(row.get("type")) != "group"
+        ]
+        shown.sort(key=lambda one: (self._group_of(one[1]) or "", one[0]))
+        counts = Counter(str(row.get("name") or "").strip() for _, row in shown)
+        taken: set[str] = set()
+        for number, row in shown:
+            own = str(row.get("name") or "").strip() or f"monitor {number}"
+            group = self._group_of(row)
+            name = f"{group} {own}" if counts[own] > 1 and group else own
+            base, again = name, 2
+            while name in taken:
+                name, again = f"{base} {again}", again + 1
+            taken.add(name)
+            site = self._sites[number] = whole.site(f"{group} / {own}" if group else own)
+            site.put("name", name)
+            if name == own:
+                site.carried("name", "name")
+            else:
+                site.changed("name", "name", "names are unique here")
+            if group:
+                site.carry("parent", "group", group)
+            if not self._is_active(row):
+                site.leave_out("active", "it is paused")
+            columns = Columns(row)
+            for key in ("name", "parent", "active", "id", "user_id", "created_date"):
+                columns.take(key)
+            reader.read(site, columns)
+        for row in self._monitors.values():
+            if row.get("type") == "group":
+                whole.carried(f"group {row.get('name')}", "group", "it has no state of its own")
+
+    def _group_of(self, row: Mapping[str, Any]) -> str | None:
+        names: list[str] = []
+        parent = row.get("parent")
+        while parent is not None and int(parent) in self._monitors and len(names) < _DEEPEST:
+            above = self._monitors[int(parent)]
+            names.insert(0, str(above.get("name") or "").strip())
+            parent = above.get("parent")
+        return " / ".join(names) or None
+
+    def _is_active(self, row: Mapping[str, Any]) -> bool:
+        for _ in range(_DEEPEST):
+            if not flag(row, "active", default=True):
+                return False
+            parent = row.get("parent")
+            if parent is None or int(parent) not in self._monitors:
+                return True
+            row = self._monitors[int(parent)]
+        return True
+
+    def _proxies(self, whole: ListDraft) -> dict[int, str]:
+        found = {}
+        for row in self._database.rows("proxy"):
+            shown = f"proxy {row['host']}"
+            scheme = "socks5" if row["protocol"] == "socks" else row["protocol"]
+            login = ""
+            if flag(row, "auth"):
+                login = f"{row.get('username') or ''}:{row.get('password') or ''}@"
+            if flag(row, "active", default=True):
+                whole.carried(shown, "http.proxy")
+                found[int(row["id"])] = f"{scheme}://{login}{bracketed(row['host'])}:{row['port']}"
+            else:
+                whole.dropped(shown, "it is not active", quiet=True)
+        return found
+
+    def _tags(self) -> None:
+        names = {int(row["id"]): str(row["name"]) for row in self._database.rows("tag")}
+        for row in self._database.rows("monitor_tag"):
+            site = self._sites.get(int(row["monitor_id"]))
+            name = names.get(int(row["tag_id"]))
+            if site is None or name is None:
+                continue
+            label = re.sub(r"[^a-zA-Z0-9_]+", "_", name.strip().lower()).strip("_")
+            if not _LABEL.fullmatch(label) or label in _RESERVED:
+                label = f"tag_{label or row['tag_id']}"
+            site.keys.setdefault("labels", {})[label] = str(row.get("value") or "true")
+            if label == name:
+                site.carried(f"tag {name}", f"labels.{label}")
+            else:
+                site.changed(
+                    f"tag {name}", f"labels.{label}", "a label's name has letters, digits, _"
+                )
+
+    # ------------------------------------------------------------ maintenance
+
+    def _maintenance(self, whole: ListDraft) -> None:
+        zone = setting(self._database, "serverTimezone") or "UTC"
+        members: dict[int, list[int]] = {}
+        for row in self._database.rows("monitor_maintenance"):
+            members.setdefault(int(row["maintenance_id"]), []).append(int(row["monitor_id"]))
+        for row in self._database.rows("maintenance"):
+            title = f"maintenance {row.get('title')}"
+            if not flag(row, "active", default=True):
+                whole.dropped(title, "it is not active", quiet=True)
+                continue
+            window = _window(row, zone)
+            if window is None:
+                strategy = row.get("strategy")
+                why = f"{strategy} has no counterpart; write windows with start and end"
+                whole.dropped(title, why)
+                continue
+            whole.carried(title, "maintenance")
+            for number in members.get(int(row["id"]), []):
+                for site in self._with_children(number):
+                    site.keys.setdefault("maintenance", []).append(window)
+
+    def _with_children(self, number: int) -> list[SiteDraft]:
+        found = [self._sites[number]] if number in self._sites else []
+        for other, row in self._monitors.items():
+            if row.get("parent") is not None and int(row["parent"]) == number != other:
+                found += self._with_children(other)
+        return found
+
+    # ------------------------------------------------------------ pages, notifications
+
+    def _pages(self, whole: ListDraft) -> None:
+        groups = {int(row["id"]): row for row in self._database.rows("group", "weight")}
+        shown: dict[int, list[str]] = {}
+        members = self._database.rows("monitor_group", "weight")
+        for number, group in groups.items():
+            for row in members:
+                site = self._sites.get(int(row["monitor_id"]))
+                if int(row["group_id"]) == number and site and group.get("status_page_id"):
+                    shown.setdefault(int(group["status_page_id"]), []).append(site.item)
+        pages: list[dict[str, Any]] = []
+        paths: dict[int, str] = {}
+        for row in self._database.rows("status_page"):
+            path = f"/status/{row['slug']}"
+            items = shown.get(int(row["id"]), [])
+            sites = [one.keys["name"] for one in whole.kept if one.item in items]
+            if not sites:
+                whole.dropped(f"status page {row['slug']}", "it shows nothing that is checked here")
+                continue
+            page: dict[str, Any] = {"path": path, "title": str(row["title"]), "sites": sites}
+            if flag(row, "published", default=True) and not row.get("password"):
+                page["public"] = True
+            pages.append(page)
+            paths[int(row["id"])] = path
+            whole.carried(f"status page {row['slug']}", "pages")
+            self._page_looks(whole, row)
+        if pages:
+            whole.top["pages"] = pages
+            self._announcements(whole, paths)
+
+    def _page_looks(self, whole: ListDraft, row: Mapping[str, Any]) -> None:
+        for field in ("description", "footer_text", "custom_css", "password", "analytics_id",
+                      "google_analytics_tag_id", "rss_title"):  # fmt: skip
+            if row.get(field):
+                why = "pages look the same here, and a log-in is by --web-config"
+                whole.dropped(f"status page {row['slug']}: {field}", why, quiet=True)
+
+    def _announcements(self, whole: ListDraft, paths: Mapping[int, str]) -> None:
+        found: dict[str, dict[str, Any]] = {}
+        for row in self._database.rows("incident"):
+            page = row.get("status_page_id")
+            if not flag(row, "active", default=True) or page is None or int(page) not in paths:
+                whole.dropped(f"incident {row.get('title')}", "it is over", quiet=True)
+                continue
+            at = str(row["created_date"])[:16].replace(" ", "T")
+            if at in found:
+                whole.dropped(f"incident {row.get('title')}", "another began in the same minute")
+                continue
+            title, text = str(row["title"]), str(row.get("content") or "")
+            found[at] = {"at": at, "title": title, "text": text, "pages": [paths[int(page)]]}
+            whole.carried(f"incident {title}", "announcements")
+        if found:
+            whole.top["announcements"] = list(found.values())
+
+    def _notifications(self, whole: ListDraft) -> None:
+        for row in self._database.rows("notification"):
+            kind = _kind_of(row.get("config"))
+            whole.dropped(f"notification {row.get('name')}", f"{kind}: name a receiver by hand")
+
+
+def _kind_of(config: Any) -> str:
+    try:
+        return str(json.loads(config)["type"])
+    except (TypeError, ValueError, KeyError):
+        return "of unknown type"
+
+
+def _window(row: Mapping[str, Any], server_zone: str) -> dict[str, Any] | None:
+    """Return a maintenance as a window of ours; None where it is of another kind."""
+    zone = str(row.get("timezone") or server_zone)
+    zone = server_zone if zone in ("SAME_AS_SERVER", "") else zone
+    strategy = row.get("strategy")
+    window: dict[str, Any] | None = None
+    if strategy == "single" and row.get("start_date") and row.get("end_date"):
+        window = {"start": _minute(row["start_date"]), "end": _minute(row["end_date"])}
+    elif strategy == "recurring-weekday" or (
+        strategy == "recurring-interval" and int(row.get("interval_day") or 0) == 1
+    ):
+        days = [_DAYS[int(day) % 7] for day in json.loads(row.get("weekdays") or "[]")]
+        window = {"days": days} if days and strategy == "recurring-weekday" else {}
+        window |= {"from": _clock(row.get("start_time")), "to": _clock(row.get("end_time"))}
+    elif strategy == "cron" and (found := _WEEKLY.fullmatch(str(row.get("cron") or "").strip())):
+        begin = int(found[2]) * 60 + int(found[1])
+        end = (begin + int(row.get("duration") or 0) // 60) % 1440
+        days = [] if found[3] == "*" else [_DAYS[int(day) % 7] for day in found[3].split(",")]
+        window = {"days": days} if days else {}
+        window |= {"from": _of_day(begin), "to": _of_day(end)}
+    if window is not None and zone != "UTC":
+        window["timezone"] = zone
+    return window
+
+
+def _minute(value: Any) -> str:
+    return str(value)[:16].replace(" ", "T")
+
+
+def _clock(value: Any) -> str:
+    hours, _, rest = str(value or "0:0").partition(":")
+    return f"{int(hours):02}:{rest[:2] or '00'}"
+
+
+def _of_day(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"
