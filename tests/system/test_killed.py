@@ -1,0 +1,110 @@
+"""Messages of a daemon that is killed again and again around transitions and attempts."""
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.probes.servers import Connection, ScriptedServer, answer, read_request
+from tests.system.processes import Daemon
+from tests.waiting import until
+
+SITES = ("a", "b", "c")
+LONGEST_ANSWER = 0.4
+LONGEST_LIFE = 1.0
+"""Seconds after a change in which the daemon notices it, waits for the group, sends and hears."""
+
+
+class Inbox:
+    """
+    A webhook that takes its time to say that it has a message, so that a kill comes in between.
+
+    Attributes:
+        got: The key, the site and the status of each message, in the order of their arrival.
+    """
+
+    def __init__(self, slowness: float) -> None:
+        self.got: list[tuple[str, str, str]] = []
+        self._chosen = random.Random(7)  # noqa: S311  how slow to be is no secret
+        self._slowness = slowness
+        self.server = ScriptedServer([read_request, self._take, answer()[1]])
+
+    def _take(self, connection: Connection) -> None:
+        head, _, body = connection.server.requests[-1].partition(b"\r\n\r\n")
+        message = json.loads(body)
+        (alert,) = message["alerts"]
+        key = head.partition(b"Idempotency-Key: ")[2].split(b"\r\n")[0].decode()
+        self.got.append((key, alert["labels"]["site"], alert["status"]))
+        connection.wait(self._chosen.uniform(0, self._slowness))
+
+    def last(self) -> dict[str, str]:
+        """Return what was said last of each site."""
+        return {site: status for _, site, status in self.got}
+
+
+@pytest.fixture
+def inboxes() -> Iterator[tuple[Inbox, Inbox]]:
+    """Return one that answers at once, and one that is slow."""
+    found = Inbox(0.0), Inbox(LONGEST_ANSWER)
+    yield found
+    for one in found:
+        one.server.close()
+
+
+def test_no_message_is_lost_and_none_comes_under_two_keys(tmp_path, moody, inboxes):
+    """
+    Killed within a second of each change, a daemon tells each change to each receiver.
+
+    What arrives twice has the same key both times, and each kill can cause that once a message.
+    """
+    kills = int(os.environ.get("MONITOR_KILLS", "3"))
+    quick, slow = inboxes
+    sites = "\n".join(f'  - {{name: {site}, url: "{moody.url}{site}"}}' for site in SITES)
+    text = f"""
+notify:
+  group_by: [site]
+  group_wait: 50ms
+  group_interval: 100ms
+  receivers:
+    - {{name: quick, webhook: {{url: "{quick.server.url()}"}}}}
+    - {{name: slow, webhook: {{url: "{slow.server.url()}"}}}}
+defaults: {{interval: 500ms, confirm: {{failures: 2, retry_interval: 100ms}}}}
+sites:
+{sites}
+"""
+    chosen = random.Random(kills)  # noqa: S311  when to kill is no secret
+    data = str(tmp_path / "data")
+    expected: list[str] = []
+    for life in range(kills + 1):
+        daemon = Daemon(tmp_path, text, MONITOR_DATA=data)
+        try:
+            if expected:
+                wanted = dict.fromkeys(SITES, expected[-1])
+                until(lambda w=wanted: quick.last() == slow.last() == w, f"life {life}'s news")
+            if life == kills:
+                until(lambda d=daemon: _waiting(d) == 0, "an empty outbox")
+                assert daemon.stop() == 0
+                break
+            moody.mood = "well" if life % 2 else "sick"
+            expected.append("resolved" if life % 2 else "firing")
+            time.sleep(chosen.uniform(0, LONGEST_LIFE))
+        finally:
+            daemon.kill()
+    for inbox in inboxes:
+        times = Counter(inbox.got)
+        assert sum(times.values()) - len(times) <= kills * len(SITES)
+        for site in SITES:
+            assert [
+                status for _, name, status in dict.fromkeys(inbox.got) if name == site
+            ] == expected
+        assert len({key for key, _, _ in times}) == len(times)
+
+
+def _waiting(daemon: Daemon) -> float:
+    """Return for how long the oldest message waits."""
+    samples = daemon.metrics().items()
+    return max(age for name, age in samples if name.startswith("monitor_notifications_oldest"))
