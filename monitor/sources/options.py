@@ -7,7 +7,7 @@ The module of the same name as the kind is loaded when a list has such a source.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from monitor.model import SourceKind
 from monitor.options import Duration, FilePath, Parsed, Secret, option, parse_duration
@@ -95,6 +95,33 @@ class HttpOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesOptions:
+    kubeconfig: FilePath | None = option(
+        None, doc="How to reach the API server; by default as the pod's own service account."
+    )
+    context: str | None = option(
+        None, doc="Which context of the kubeconfig; by default its current one."
+    )
+    namespaces: tuple[str, ...] = option(
+        (),
+        doc="The namespaces that are looked into; by default all, for which a ClusterRole is"
+        " needed.",
+    )
+    selector: str | None = option(
+        None, doc="A label selector of Kubernetes for routes and Ingresses, such as team=shop."
+    )
+    resources: tuple[Literal["ingresses", "httproutes", "grpcroutes", "tlsroutes"], ...] = option(
+        ("ingresses", "httproutes", "grpcroutes", "tlsroutes"), doc="What sites are made of."
+    )
+    annotations: _Prefix = option(
+        "monitor.example", doc="What stands before the slash in the names of annotations."
+    )
+    enabled: bool = option(
+        True, doc="Whether routes are sites whose annotations do not say so or otherwise."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DockerOptions:
     host: _Host = option(
         "unix:///run/docker.sock", doc="Where the API of Docker, or Podman, listens."
@@ -117,6 +144,7 @@ class SitemapOptions:
 SOURCES: Mapping[str, SourceKind] = {
     "file": SourceKind(FileOptions, "Files in the form of Prometheus' file_sd."),
     "http": SourceKind(HttpOptions, "A server that answers in the form of Prometheus' http_sd."),
+    "kubernetes": SourceKind(KubernetesOptions, "Ingresses and the routes of the Gateway API."),
     "docker": SourceKind(DockerOptions, "Running containers with labels that begin with monitor."),
     "sitemap": SourceKind(SitemapOptions, "Pages that a sitemap lists."),
 }

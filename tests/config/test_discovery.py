@@ -52,6 +52,7 @@ def test_a_source_is_declared(config_of, tmp_path):
         "  - file: {paths: [a/*.json]}\n"
         "  - {name: inventory, http: {url: 'http://h/x', headers: {X-Token: '${T}'}}, limit: 7,"
         " gone: 1h}\n"
+        "  - kubernetes:\n"
         "  - docker: {}\n"
         "  - sitemap: {url: https://h/sitemap.xml}\n",
         T="hunter22",
@@ -60,6 +61,7 @@ def test_a_source_is_declared(config_of, tmp_path):
     assert [(one.name, one.kind, one.limit, one.gone) for one in sources] == [
         ("file", "file", 1000, 600),
         ("inventory", "http", 7, 3600),
+        ("kubernetes", "kubernetes", 1000, 600),
         ("docker", "docker", 1000, 600),
         ("sitemap", "sitemap", 1000, 600),
     ]
@@ -67,7 +69,7 @@ def test_a_source_is_declared(config_of, tmp_path):
     assert sources[1].options.headers == {"X-Token": "hunter22"}
     assert "hunter22" in config.secrets()
     assert "hunter22" not in config.masked
-    assert (sources[3].options.sample, sources[3].options.refresh) == (50, 3600)
+    assert (sources[4].options.sample, sources[4].options.refresh) == (50, 3600)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,7 @@ def test_a_source_is_declared(config_of, tmp_path):
         ("discover: [{docker: {}, defaults: {url: x}}]\n", "belongs to a site, not to defaults"),
         ("discover: [{docker: {}, defaults: {intervl: 1s}}]\n", "defaults.intervl: unknown option"),
         ("discover: [{docker: {}, defaults: 3}]\n", "discover[0].defaults: must be a mapping"),
+        ("discover: [{kubernetes: {kubeconfig: none}}]\n", "there is no file"),
     ],
 )
 def test_a_mistake_in_a_source_has_its_place(problems_of, text, message):

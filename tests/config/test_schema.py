@@ -54,7 +54,7 @@ def test_the_top_level_and_the_site_have_their_keys(tables):
         *("defaults", "include", "sites", "discover"),
         *("connectivity", "modules", "blackbox_modules"),
         *("engine", "analysis", "metrics", "history", "notify", "probe_endpoint"),
-        *("pages", "announcements", "shutdown_grace"),
+        *("locations", "pages", "announcements", "shutdown_grace"),
     ]
     site = schema["$defs"]["site"]
     assert list(site["properties"]) == [

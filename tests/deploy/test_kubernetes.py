@@ -16,6 +16,7 @@ from monitor.app.sharding import Shard, parse_shard
 from monitor.cli import cli
 from monitor.config.load import load
 from monitor.config.settings import Settings
+from monitor.sources.kubernetes import VERSIONS
 from tests.deploy.kubernetes import (
     KUBERNETES,
     PROMETHEUS_RULE,
@@ -250,3 +251,60 @@ def test_what_shards_remember_outlives_their_pods(pod):
         "name: data\n      spec:\n        accessModes: [ReadWriteOnce]"
         in (KUBERNETES / "sharded" / "statefulset.yaml").read_text()
     )
+
+
+# ---------------------------------------------------------------- discovery
+
+DISCOVERY = KUBERNETES / "discovery"
+
+
+@pytest.mark.parametrize("name", ["serviceaccount", "clusterrole", "clusterrolebinding"])
+def test_what_discovery_needs_is_what_the_schemas_know(name):
+    """Each manifest of the component, unknown keys included."""
+    assert_valid(manifest(DISCOVERY / f"{name}.yaml"))
+
+
+def test_the_role_has_what_the_source_asks_for_and_nothing_else():
+    """Each kind of object that is watched, by the two verbs of a watch."""
+    wanted = {
+        (version.partition("/")[0], plural)
+        for plural, versions in VERSIONS.items()
+        for version in versions
+    }
+    rules = manifest(DISCOVERY / "clusterrole.yaml")["rules"]
+    assert all(rule["verbs"] == ["list", "watch"] for rule in rules)
+    assert wanted == {
+        (group, plural)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for plural in rule["resources"]
+    }
+
+
+def test_the_binding_is_of_that_role_and_account():
+    """By the names that the other manifests have."""
+    binding = manifest(DISCOVERY / "clusterrolebinding.yaml")
+    role = manifest(DISCOVERY / "clusterrole.yaml")
+    account = manifest(DISCOVERY / "serviceaccount.yaml")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"][0]["name"] == account["metadata"]["name"]
+
+
+def test_the_component_gives_the_pod_its_account(build, tmp_path):
+    """Built over the base, as a kustomization of one's own does it, in its namespace."""
+    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "kustomization.yaml").write_text(
+        "resources: [../kubernetes/base]\ncomponents: [../kubernetes/discovery]\n"
+        "namespace: elsewhere\n"
+    )
+    built = build(own)
+    for document in built.values():
+        assert_valid(document)
+    pod = built["Deployment"]["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == (
+        "website-monitor",
+        True,
+    )
+    assert built["ClusterRoleBinding"]["subjects"][0]["namespace"] == "elsewhere"

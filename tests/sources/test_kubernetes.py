@@ -1,0 +1,413 @@
+"""Listing and watching a Kubernetes API server; tests/sources/api_server.py speaks for it."""
+
+import base64
+import dataclasses
+import time
+from typing import Any
+
+import pytest
+import yaml
+
+from monitor.clock import SystemClock
+from monitor.sources import kube_watch
+from monitor.sources.kube_config import Access, from_kubeconfig, in_cluster
+from monitor.sources.kube_watch import Resource, Watch
+from monitor.sources.kubernetes import open_source
+from monitor.sources.options import KubernetesOptions
+from monitor.sources.ports import UnreadableError
+from tests.sources.api_server import GATEWAY, INGRESSES, Server, api_server
+from tests.sources.world import WORLD, source, urls
+from tests.waiting import until
+
+RESOURCE = Resource("ingresses", ("networking.k8s.io/v1",))
+
+
+@pytest.fixture
+def server():
+    with api_server() as one:
+        yield one
+
+
+@pytest.fixture
+def watch_of(server):
+    watches = []
+
+    def start(resource=RESOURCE, **more):
+        access = Access(server.url, token=lambda: server.token)
+        watch = Watch(
+            resource, access, lambda: None, selector=None, clock=SystemClock(), pause=0.05, **more
+        )
+        watches.append(watch)
+        watch.start()
+        return watch
+
+    yield start
+    for watch in watches:
+        watch.stop()
+    server.stop()
+    for watch in watches:
+        watch._thread.join()
+
+
+def names(watch):
+    objects = watch.state().objects
+    return None if objects is None else sorted(name for _, name in objects)
+
+
+def host(name):
+    return {"spec": {"rules": [{"host": f"{name}.example"}]}}
+
+
+def test_a_list_comes_in_chunks_and_a_watch_goes_on_from_it(server, watch_of):
+    """What is added, changed and deleted is seen; what is large is not kept."""
+    server.chunk = 2
+    for number in range(5):
+        server.put(INGRESSES, "s", f"i{number}", spec={"n": 1}, status={"x": "y"})
+    watch = watch_of()
+    until(lambda: names(watch) == [f"i{number}" for number in range(5)])
+    until(lambda: server.watching(INGRESSES) == 1)
+    listed = [query.get("continue") for _, query in server.asked if "watch" not in query]
+    assert len(listed) == 3
+    server.put(INGRESSES, "s", "i0", spec={"n": 2})
+    server.put(INGRESSES, "s", "new")
+    server.delete(INGRESSES, "s", "i1")
+    until(lambda: names(watch) == ["i0", "i2", "i3", "i4", "new"])
+    found = watch.state().objects["s", "i0"]
+    assert found["spec"] == {"n": 2}
+    assert "managedFields" not in found["metadata"]
+
+
+def test_a_watch_that_ends_goes_on_where_it_was(server, watch_of):
+    """At the version of the last event, or bookmark, without another list; nothing is lost."""
+    server.put(INGRESSES, "s", "a")
+    watch = watch_of()
+    until(lambda: server.watching(INGRESSES) == 1)
+    server.bookmark(INGRESSES)
+    server.end_watches()
+    until(lambda: server.watching(INGRESSES) == 2)
+    server.put(INGRESSES, "s", "b")
+    until(lambda: names(watch) == ["a", "b"])
+    versions = [query["resourceVersion"] for _, query in server.asked if "watch" in query]
+    assert versions == ["101", "102"]
+    assert sum("watch" not in query for _, query in server.asked) == 1
+
+
+@pytest.mark.parametrize("told_by", ["status", "event"])
+def test_what_is_gone_is_listed_again(server, watch_of, told_by):
+    """After 410 Gone, by the status or by an event: what was deleted meanwhile is noticed."""
+    server.put(INGRESSES, "s", "a")
+    server.put(INGRESSES, "s", "b")
+    watch = watch_of()
+    until(lambda: server.watching(INGRESSES) == 1)
+    server.delete(INGRESSES, "s", "b", silently=True)
+    if told_by == "event":
+        server.error(INGRESSES, 410)
+    else:
+        server.compact()
+        server.end_watches()
+    until(lambda: names(watch) == ["a"])
+    assert watch.state().error is None
+
+
+def test_chunks_that_expire_are_asked_for_again(server, watch_of):
+    """A list whose rest is gone is begun again."""
+    server.chunk = 1
+    server.put(INGRESSES, "s", "a")
+    server.put(INGRESSES, "s", "b")
+    answer = server.answer
+
+    def compacting(handler):
+        if "continue" in handler.path and not server.compacted:
+            server.put(INGRESSES, "s", "c")
+            server.compact()
+        answer(handler)
+
+    server.answer = compacting
+    watch = watch_of()
+    until(lambda: names(watch) == ["a", "b", "c"])
+
+
+def test_a_server_that_is_away_keeps_what_is_known(server, watch_of):
+    """An error says so meanwhile, and is over once the server is back."""
+    server.put(INGRESSES, "s", "a")
+    watch = watch_of()
+    until(lambda: server.watching(INGRESSES) == 1)
+    server.refused[INGRESSES] = 503
+    server.end_watches()
+    until(lambda: watch.state().error)
+    assert watch.state().error == "ingresses: the API server answers with status 503"
+    assert names(watch) == ["a"]
+    server.put(INGRESSES, "s", "b")
+    server.compact()
+    server.refused.clear()
+    until(lambda: watch.state().error is None)
+    until(lambda: names(watch) == ["a", "b"])
+
+
+def test_a_kind_that_is_not_installed_is_empty(server, watch_of, monkeypatch):
+    """Of several versions the first that is served; none is no error, and is asked for later."""
+    monkeypatch.setattr(kube_watch, "_REFUSED_PAUSE", 0.05)
+    resource = Resource("tlsroutes", ("gateway.networking.k8s.io/v1", "g/v2"))
+    watch = watch_of(resource)
+    until(lambda: names(watch) == [])
+    assert watch.state().error is None
+    server.served.add("/apis/g/v2/tlsroutes")
+    server.put("/apis/g/v2/tlsroutes", "s", "a")
+    until(lambda: names(watch) == ["a"])
+
+
+def test_a_token_is_read_anew_for_each_request(server, monkeypatch):
+    """It changes every hour in a pod; a refused one is told without showing it."""
+    monkeypatch.setattr(kube_watch, "_REFUSED_PAUSE", 0.05)
+    current = ["first-token"]
+    access = Access(server.url, token=lambda: current[0])
+    watch = Watch(RESOURCE, access, lambda: None, selector="a=b", clock=SystemClock(), pause=0.05)
+    watch.start()
+    try:
+        until(lambda: server.watching(INGRESSES) == 1)
+        assert all(query["labelSelector"] == "a=b" for _, query in server.asked)
+        server.token = "second-token"
+        server.end_watches()
+        error = until(lambda: watch.state().error)
+        assert error
+        assert "status 401" in error
+        assert "token" not in error
+        current[0] = "second-token"
+        until(lambda: watch.state().error is None)
+    finally:
+        watch.stop()
+        server.stop()
+        watch._thread.join()
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"nonsense", "does not answer in JSON"),
+        (b"[" * 100_000, "does not answer in JSON"),
+        (b"[]", "does not answer in JSON"),
+    ],
+)
+def test_a_list_that_is_none(server, watch_of, body, why):
+    """Whatever answers in the API server's place, it is told."""
+
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    server.answer = answer
+    watch = watch_of()
+    until(lambda: watch.state().error)
+    assert why in watch.state().error
+    assert names(watch) is None
+
+
+# ---------------------------------------------------------------- the whole source
+
+
+def kubeconfig(server: Server, **user):
+    return yaml.safe_dump(
+        {
+            "current-context": "one",
+            "contexts": [{"name": "one", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": server.url}}],
+            "users": [{"name": "u", "user": user or {"token": server.token}}],
+        }
+    )
+
+
+@pytest.fixture
+def reader_of(server, tmp_path):
+    readers: list[Any] = []
+
+    def make(**options):
+        path = tmp_path / "kubeconfig"
+        path.write_text(kubeconfig(server))
+        chosen = KubernetesOptions(kubeconfig=str(path), **options)
+        readers.append(open_source(source("kubernetes", chosen), WORLD))
+        return readers[-1]
+
+    yield make
+    for reader in readers:
+        watches = list(reader._watches)
+        reader.close()
+        reader.wait()
+        server.stop()
+        for watch in watches:
+            watch._thread.join()
+
+
+ACCEPTED = {"type": "Accepted", "status": "True"}
+
+
+def serve_gateway(server: Server) -> None:
+    for kind in ("httproutes", "grpcroutes", "tlsroutes", "gateways", "gatewayclasses"):
+        server.served.add(f"{GATEWAY}/{kind}")
+    listener = {"name": "https", "protocol": "HTTPS", "port": 443, "hostname": "*.example"}
+    spec = {"gatewayClassName": "c", "listeners": [listener]}
+    server.put(f"{GATEWAY}/gateways", "s", "web", spec=spec)
+    server.put(f"{GATEWAY}/gatewayclasses", "", "c", spec={})
+
+
+def put_route(server: Server, name: str, *hosts: str) -> None:
+    ref = {"name": "web"}
+    server.put(
+        f"{GATEWAY}/httproutes",
+        "s",
+        name,
+        spec={"parentRefs": [ref], "hostnames": list(hosts)},
+        status={"parents": [{"parentRef": ref, "conditions": [ACCEPTED]}]},
+    )
+
+
+def test_sites_come_and_go_with_objects(server, reader_of):
+    """Of Ingresses and routes; of a URL that both serve there is one site."""
+    serve_gateway(server)
+    put_route(server, "r", "a.example", "both.example")
+    tls = {"tls": [{}], "rules": [{"host": "both.example"}, {"host": "i.example"}]}
+    server.put(INGRESSES, "s", "i", spec=tls)
+    reader = reader_of()
+    look = reader.look()
+    assert urls(look, "ingresses") == ["https://both.example/", "https://i.example/"]
+    assert urls(look, "httproutes") == ["https://a.example/"]
+    assert look.parts["grpcroutes"] == look.parts["tlsroutes"] == ()
+    put_route(server, "r", "b.example")
+    until(lambda: reader.wait() or urls(reader.look(), "httproutes") == ["https://b.example/"])
+    server.delete(f"{GATEWAY}/httproutes", "s", "r")
+    until(lambda: reader.wait() or urls(reader.look(), "httproutes") == [])
+    assert urls(reader.look(), "ingresses") == urls(look, "ingresses")
+
+
+def test_half_of_the_permissions(server, reader_of):
+    """What is refused says so and keeps its part; the others go on."""
+    serve_gateway(server)
+    put_route(server, "r", "a.example")
+    server.put(INGRESSES, "s", "i", **host("i"))
+    server.refused[f"{GATEWAY}/gatewayclasses"] = 403
+    server.refused[f"{GATEWAY}/grpcroutes"] = 403
+    look = reader_of().look()
+    assert urls(look, "ingresses") == ["http://i.example/"]
+    assert urls(look, "httproutes") == ["https://a.example/"]
+    wrong = {part for part, found in look.parts.items() if isinstance(found, UnreadableError)}
+    assert wrong == {"gatewayclasses", "grpcroutes"}
+    assert "a Role must allow the verbs list and watch" in str(look.parts["grpcroutes"])
+
+
+def test_routes_need_their_gateways(server, reader_of):
+    """Where gateways are refused, routes keep what they had; Ingresses go on."""
+    serve_gateway(server)
+    put_route(server, "r", "a.example")
+    server.put(INGRESSES, "s", "i", **host("i"))
+    server.refused[f"{GATEWAY}/gateways"] = 403
+    look = reader_of().look()
+    assert urls(look, "ingresses") == ["http://i.example/"]
+    assert "gateways: the API server refuses" in str(look.parts["httproutes"])
+
+
+def test_only_the_namespaces_that_are_named(server, reader_of):
+    """Each is asked for by itself, as a Role allows it; one that is refused costs itself."""
+    here = "/apis/networking.k8s.io/v1/namespaces/a/ingresses"
+    server.served = {here}
+    server.put(here, "a", "i", **host("i"))
+    server.refused[here.replace("/a/", "/b/")] = 403
+    look = reader_of(namespaces=("a", "b"), resources=("ingresses",)).look()
+    assert urls(look, "ingresses in a") == ["http://i.example/"]
+    assert "ingresses in b: the API server refuses" in str(look.parts["ingresses in b"])
+    assert len(look.parts) == 2
+
+
+def test_another_kubeconfig_is_used_from_the_next_look_on(server, reader_of, tmp_path):
+    """A rotated token, or another cluster; a broken one is told."""
+    reader = reader_of(resources=("ingresses",))
+    reader.look()
+    server.token = "second-token"
+    (tmp_path / "kubeconfig").write_text(kubeconfig(server))
+    server.put(INGRESSES, "s", "i", **host("i"))
+    before = reader._watches[0]
+    assert urls(reader.look(), "ingresses") == ["http://i.example/"]
+    server.end_watches()
+    before._thread.join()
+    (tmp_path / "kubeconfig").write_text("[")
+    with pytest.raises(UnreadableError, match="kubeconfig:2:1: is not YAML"):
+        reader.look()
+
+
+def test_no_pod_and_no_kubeconfig():
+    """Both are told, with what to do."""
+    reader = open_source(source("kubernetes", KubernetesOptions()), WORLD)
+    with pytest.raises(UnreadableError, match="this is no pod of a cluster; name a kubeconfig"):
+        reader.look()
+
+
+# ---------------------------------------------------------------- access
+
+
+def test_the_service_account_of_a_pod(tmp_path):
+    """Its token is read each time, since the kubelet replaces it; IPv6 has brackets."""
+    environ = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
+    with pytest.raises(UnreadableError, match="automountServiceAccountToken"):
+        in_cluster(environ, tmp_path)
+    (tmp_path / "token").write_text("one\n")
+    access = in_cluster(environ, tmp_path)
+    assert (access.server, access.verify) == ("https://[fd00::1]:443", f"{tmp_path}/ca.crt")
+    assert access.token() == "one"
+    (tmp_path / "token").write_text("two")
+    assert access.token() == "two"
+
+
+def test_a_kubeconfig_with_certificates(server, tmp_path):
+    """Held in it they are files in memory; named, they count from its folder."""
+    data = base64.b64encode(b"PEM").decode()
+    text = kubeconfig(server, **{"client-certificate-data": data, "client-key": "my.key"})
+    path = tmp_path / "config"
+    access = from_kubeconfig(text.encode(), path, None, WORLD.read_yaml)
+    assert access.certificate is not None
+    certificate, key = access.certificate
+    with open(certificate, "rb") as file:  # noqa: PTH123  a path below /proc
+        assert file.read() == b"PEM"
+    assert key == f"{tmp_path}/my.key"
+    access.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"user": {"exec": {"command": "aws"}}}, "exec of the user runs a program"),
+        ({"user": {"auth-provider": {"name": "x"}}}, "auth-provider of the user needs a plug-in"),
+        ({"user": {"client-key-data": "!"}}, "client-key-data is not base64"),
+        ({"context": "two"}, "has no context 'two'"),
+        ({"cluster": {"server": "ftp://x"}}, "has no server such as"),
+        ({"whole": []}, "is no kubeconfig"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used(server, tmp_path, change, why):
+    """Each says what to write instead."""
+    config = yaml.safe_load(kubeconfig(server))
+    if "user" in change:
+        config["users"][0]["user"] = change["user"]
+    if "cluster" in change:
+        config["clusters"][0]["cluster"] = change["cluster"]
+    config = change.get("whole", config)
+    with pytest.raises(UnreadableError, match=why):
+        from_kubeconfig(
+            yaml.safe_dump(config).encode(),
+            tmp_path / "config",
+            change.get("context"),
+            WORLD.read_yaml,
+        )
+
+
+def test_pauses_do_not_storm_a_server_that_ends_watches_at_once(server, watch_of):
+    """However often it does."""
+    watch = watch_of()
+    until(lambda: server.watching(INGRESSES) >= 1)
+    began = time.monotonic()
+    asked = server.watching(INGRESSES)
+    for _ in range(20):
+        server.end_watches()
+        time.sleep(0.01)
+    spent = time.monotonic() - began
+    assert server.watching(INGRESSES) - asked <= spent / 0.05 + 1
+    assert dataclasses.is_dataclass(watch.state())
