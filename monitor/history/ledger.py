@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
@@ -268,8 +269,8 @@ def forget_removed(connection: Connection, before: Milliseconds, most: int) -> i
 # ---------------------------------------------------------------- what the engine knows
 
 
-def write_states(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    _upsert(connection, schema.states, rows)
+def write_states(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
+    return _upsert(connection, schema.states, rows)
 
 
 def write_failures(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -318,23 +319,8 @@ def failures_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[by
 
 def write_spans(connection: Connection, rows: Iterable[tuple[int, Row]]) -> None:
     """Write spans in the places of those with the same site, track and begin."""
-    kept, gone = [], []
-    for site, row in rows:
-        if row.end is not None and row.end <= row.begin:
-            gone.append({"of": site, "on": row.track, "at": row.begin})
-        else:
-            kept.append(
-                {
-                    "site": site,
-                    "track": row.track,
-                    "begin": row.begin,
-                    "end": row.end,
-                    "condition": str(row.condition),
-                    "reason": row.reason,
-                    "message": row.message,
-                }
-            )
-    _upsert(connection, schema.spans, kept)
+    gone: list[dict[str, Any]] = []
+    _upsert(connection, schema.spans, _lasting(rows, gone))
     if gone:
         connection.execute(
             delete(schema.spans).where(
@@ -344,6 +330,25 @@ def write_spans(connection: Connection, rows: Iterable[tuple[int, Row]]) -> None
             ),
             gone,
         )
+
+
+def _lasting(
+    rows: Iterable[tuple[int, Row]], gone: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the spans that there are; note those that are to go."""
+    for site, row in rows:
+        if row.end is not None and row.end <= row.begin:
+            gone.append({"of": site, "on": row.track, "at": row.begin})
+        else:
+            yield {
+                "site": site,
+                "track": row.track,
+                "begin": row.begin,
+                "end": row.end,
+                "condition": str(row.condition),
+                "reason": row.reason,
+                "message": row.message,
+            }
 
 
 def spans_since(connection: Connection, since: Mapping[int, Milliseconds]) -> dict[int, list[Row]]:
@@ -777,10 +782,19 @@ def give_back(connection: Connection, pages: int) -> None:
         driver.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
 
 
-def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows, each in the place of one that has the same key."""
-    if rows:
-        connection.execute(_upsert_of(table, connection.dialect.name), list(rows))
+def _upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:
+    """
+    Write rows, each in the place of one that has the same key, and return how many.
+
+    A part at a time: those of 10,000 sites at a start would take 20 MB, made all at once.
+    """
+    statement = _upsert_of(table, connection.dialect.name)
+    rows = iter(rows)
+    written = 0
+    while part := list(islice(rows, _MANY)):
+        connection.execute(statement, part)
+        written += len(part)
+    return written
 
 
 @cache

@@ -748,12 +748,12 @@ class Writer:
         """Write what the engine noted since the last transaction."""
         ledger.write_spans(
             connection,
-            [
+            (
                 (kept_id, row)
                 for number, rows in self._rows.items()
                 if (kept_id := self._by_number[number].id) is not None
                 for row in rows.values()
-            ],
+            ),
         )
         again = {
             kept.id: kept.days_until
@@ -761,8 +761,9 @@ class Writer:
             if (kept := self._by_number[number]).id is not None and kept.days_until < kept.summed_up
         }
         ledger.sum_up_again(connection, again)
-        dirty = [self._state_row(kept) for kept in self._dirty.values() if kept.state]
-        ledger.write_states(connection, dirty)
+        states = ledger.write_states(
+            connection, (self._state_row(kept) for kept in self._dirty.values() if kept.state)
+        )
         evidence = [
             {
                 "site": kept.id,
@@ -777,7 +778,7 @@ class Writer:
         for kept, at in self._gone:
             if kept.id is not None:
                 ledger.mark_removed(connection, [kept.id], at)
-        return len(self._rows) + len(dirty) + len(evidence)
+        return len(self._rows) + states + len(evidence)
 
     def _write_journal(self, connection: Connection) -> int:
         """Return the number of the journal's last row."""
