@@ -39,7 +39,7 @@ DISTRIBUTIONS = (
 
 PARTS = (
     # Of lxml we read pages with lxml.etree, and of cffi cryptography needs the extension module
-    *("lxml/objectify*", "lxml/html", "lxml/isoschematron", "lxml/includes", "lxml/_elementpath.*"),
+    *("lxml/objectify*", "lxml/html", "lxml/isoschematron", "lxml/includes"),
     *("lxml/sax.*", "lxml/builder.*", "lxml/*.px[di]", "lxml/*.pyx", "cffi"),
     # Of SQLAlchemy we use two dialects and no classes of objects, of Alembic the commands
     *("sqlalchemy/dialects/mssql", "sqlalchemy/dialects/mysql", "sqlalchemy/dialects/oracle"),
