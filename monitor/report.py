@@ -1,9 +1,12 @@
 """
 The one JSON form of results and sites, for ``--json`` and the API alike; absent is null, never 0.
 
-Moments are ISO 8601 in UTC, durations seconds.
+Tables have one CSV form likewise. Moments are ISO 8601 in UTC, durations seconds.
 """
 
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +24,35 @@ from monitor.units import Timestamp
 def moment(time: Timestamp) -> str:
     """Return ``2026-11-22T11:20:01.123Z``."""
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+_COMPUTED = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """
+    Yield a table as CSV (RFC 4180), its head first; what is None or missing is empty.
+
+    A text that a spreadsheet would take for a formula has an apostrophe in front (OWASP, "CSV
+    Injection"): names and messages may come from elsewhere.
+    """
+    line = io.StringIO()
+    writer = csv.writer(line)
+
+    def cells() -> Iterator[Sequence[Any]]:
+        yield columns
+        for row in rows:
+            yield [row.get(one) for one in columns]
+
+    for row in cells():
+        line.seek(0)
+        line.truncate()
+        writer.writerow(map(_cell, row))
+        yield line.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_COMPUTED) else value
 
 
 def result_json(result: Result) -> dict[str, Any]:

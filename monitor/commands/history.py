@@ -1,11 +1,11 @@
 """``monitor history``: look after the store of what is remembered, and take it elsewhere."""
 
-import csv
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from monitor.history.reader import Reader
 from monitor.history.rollup import LEVELS
 from monitor.history.upkeep import Upkeep
 from monitor.naming import natural_key
-from monitor.report import moment
+from monitor.report import csv_lines, moment
 
 
 @click.group()
@@ -142,15 +142,15 @@ _EXPORTS: dict[str, Callable[[Reader, Iterable[str]], Iterator[dict[str, Any]]]]
 
 
 def _print(rows: Iterable[dict[str, Any]], form: str) -> None:
-    writer: Any = None
-    for row in rows:
-        if form == "jsonl":
+    if form == "jsonl":
+        for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))
-            continue
-        if writer is None:
-            writer = csv.DictWriter(sys.stdout, list(row))
-            writer.writeheader()
-        writer.writerow(row)
+        return
+    rows = iter(rows)
+    first = next(rows, None)
+    if first is not None:
+        for line in csv_lines(list(first), chain([first], rows)):
+            click.echo(line, nl=False)
 
 
 def _seconds(duration: int | None) -> float | None:

@@ -1,6 +1,5 @@
 """``monitor report``: how available sites were in a month, and every outage."""
 
-import csv
 import html
 import os
 import re
@@ -22,7 +21,7 @@ from monitor.config.load import load
 from monitor.model import Timestamp
 from monitor.naming import natural_key
 from monitor.past import Span, Uptime
-from monitor.report import moment
+from monitor.report import csv_lines, moment
 from monitor.web.words import NO_DATA, show_coverage, show_ratio, show_span
 
 METHOD = (
@@ -144,6 +143,8 @@ def _wanted(its: str, groups: tuple[str, ...]) -> bool:
 
 def _month(text: str) -> tuple[Timestamp, Timestamp]:
     begin = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
+    if begin >= datetime.now(UTC):
+        raise click.UsageError(f"the month {text} has not begun; name an earlier one")
     end = (begin + timedelta(days=32)).replace(day=1)
     return begin.timestamp(), min(end, datetime.now(UTC)).timestamp()
 
@@ -258,18 +259,13 @@ def _write_csv(
         for one in outages
     ]
     rows.append({"kind": "method", **window, "message": f"{METHOD} {_BUDGET}"})
-    try:
-        with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise click.UsageError(f"cannot write {path}: {error.strerror}") from error
+    _write(path, "".join(csv_lines(columns, rows)))
 
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8", errors="replace")
+        # Line ends as they are: those of CSV are its own
+        path.write_text(text, encoding="utf-8", errors="replace", newline="")
     except OSError as error:
         raise click.UsageError(f"cannot write {path}: {error.strerror}") from error
 

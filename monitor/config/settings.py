@@ -116,7 +116,9 @@ class HistorySettings:
         if self.results < 1 or self.failures < 1:
             raise ValueError("results and failures must be at least 1")
         if self.store is not None and not _STORE.fullmatch(self.store):
-            raise ValueError("store must be postgresql://USER:PASSWORD@HOST/DATABASE")
+            raise ValueError(
+                "store must be a URL such as postgresql://HOST/DATABASE, with or without a login"
+            )
         if self.raw < _SHORTEST_RAW:
             raise ValueError("raw must be at least 1h")
         for name in ("five_minutes", "hourly", "daily"):

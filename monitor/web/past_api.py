@@ -6,8 +6,6 @@ would look like "no outages".
 """
 
 import asyncio
-import csv
-import io
 import json
 import math
 import re
@@ -25,12 +23,14 @@ from monitor.errors import HistoryError
 from monitor.model import Seconds, Timestamp
 from monitor.options import parse_duration
 from monitor.past import History, Uptime
-from monitor.report import moment
+from monitor.report import csv_lines, moment
 from monitor.web.answers import streamed
 
 _WINDOWS = "24h,7d,30d,90d,365d"
 _MOST_WINDOWS = 20
 _DAY: Seconds = 86400.0
+_FAR: Timestamp = 32_503_680_000.0
+"""The year 3000."""
 _POINTS = 200
 _MOST_POINTS = 11_000
 """The same limit as in Prometheus."""
@@ -54,6 +54,7 @@ class PastApi:
 
     async def uptime_of(self, request: Request, name: str) -> Response:
         """Answer how available a site was, in several windows that end now."""
+        _require_known(request, "windows")
         now = self._clock.time()
         texts = request.query_params.get("windows", _WINDOWS).split(",")
         if len(texts) > _MOST_WINDOWS:
@@ -71,6 +72,7 @@ class PastApi:
 
     async def uptime(self, request: Request) -> Response:
         """Answer how available each site was in one window."""
+        _require_known(request, *_WINDOW, *_MANY)
         begin, end = self._window(request, 30 * _DAY)
         sites = self._sites(request)
         found = await self._ask(lambda history: history.uptime([*sites], begin, end))
@@ -86,6 +88,7 @@ class PastApi:
 
     async def outages(self, request: Request) -> Response:
         """Answer the outages that overlap a window, newest first."""
+        _require_known(request, *_WINDOW, *_MANY)
         begin, end = self._window(request, 90 * _DAY)
         sites = self._sites(request)
         found = await self._ask(lambda history: history.outages([*sites], begin, end))
@@ -105,6 +108,7 @@ class PastApi:
 
     async def latency_of(self, request: Request, name: str) -> Response:
         """Answer a site's latency, point by point."""
+        _require_known(request, *_WINDOW, "step", "format")
         begin, end = self._window(request, _DAY)
         if "step" in request.query_params:
             step = _duration("step", request.query_params["step"])
@@ -129,6 +133,7 @@ class PastApi:
 
     async def results_of(self, request: Request, name: str) -> Response:
         """Answer a site's results, newest first; ``next`` is the cursor of those before them."""
+        _require_known(request, *_WINDOW, "limit", "cursor", "format")
         begin, end = self._window(request, 7 * _DAY)
         limit = request.query_params.get("limit", str(_RESULTS))
         if not _COUNT.fullmatch(limit) or int(limit) > _MOST_RESULTS:
@@ -192,6 +197,23 @@ class PastApi:
         return begin, end
 
 
+_WINDOW = ("from", "to", "window")
+_MANY = ("site", "group", "format")
+_REPEATED = ("site", "group")
+
+
+def _require_known(request: Request, *known: str) -> None:
+    """Refuse a parameter that means nothing here: what is misspelt would be left out silently."""
+    query = request.query_params
+    for name in query:
+        if name not in known:
+            raise HTTPException(
+                400, f"unknown parameter {name[:200]!r}; known here are {', '.join(sorted(known))}"
+            )
+        if name not in _REPEATED and len(query.getlist(name)) > 1:
+            raise HTTPException(400, f"{name} may be given once only")
+
+
 _UPTIME = ("uptime", "coverage", "up_seconds", "down_seconds", "outages")
 _OUTAGE = ("site", "group", "begin", "end", "seconds", "reason", "message")
 _POINT = ("time", "count", "p50_seconds", "p95_seconds", "p99_seconds", "max_seconds")
@@ -222,7 +244,8 @@ def _rows(
     """Return rows as JSON, or as CSV where the query says so."""
     form = request.query_params.get("format", "json")
     if form == "csv":
-        return streamed(request, "text/csv; charset=utf-8", _csv(rows, columns))
+        lines = (line.encode(errors="replace") for line in csv_lines(columns, rows))
+        return streamed(request, "text/csv; charset=utf-8", lines)
     if form != "json":
         raise HTTPException(400, "format must be json or csv")
     head = {**more, "from": moment(begin), "to": moment(end)}
@@ -234,18 +257,6 @@ def _json(head: dict[str, Any], what: str, rows: Iterable[dict[str, Any]]) -> It
     for number, row in enumerate(rows):
         yield (", " if number else "").encode() + json.dumps(row).encode()
     yield b"]}"
-
-
-def _csv(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> Iterator[bytes]:
-    line = io.StringIO()
-    writer = csv.DictWriter(line, columns)
-    writer.writeheader()
-    yield line.getvalue().encode()
-    for row in rows:
-        line.seek(0)
-        line.truncate()
-        writer.writerow(row)
-        yield line.getvalue().encode(errors="replace")
 
 
 def _duration(name: str, text: str) -> Seconds:
@@ -261,7 +272,7 @@ def _duration(name: str, text: str) -> Seconds:
 def _moment(name: str, text: str) -> Timestamp:
     """Return the Unix seconds of ISO 8601, in UTC unless it says otherwise, or of a number."""
     if _UNIX.fullmatch(text):
-        return float(text)
+        return _in_range(name, float(text))
     try:
         # A plus that was not quoted arrives as a space
         time = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
@@ -269,4 +280,10 @@ def _moment(name: str, text: str) -> Timestamp:
         raise HTTPException(
             400, f"{name} must be a time such as 2026-11-01T00:00:00Z, or Unix seconds"
         ) from error
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return _in_range(name, (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+
+
+def _in_range(name: str, time: Timestamp) -> Timestamp:
+    if not 0 <= time < _FAR:
+        raise HTTPException(400, f"{name} must lie between the years 1970 and 3000")
+    return time

@@ -606,3 +606,58 @@ def test_a_site_may_not_depend_on_the_connection(files):
     assert [site.connectivity for site in config.sites] == [False, True]
     assert [site.url for site in config.connectivity] == ["https://c.example"]
     assert files.problems("sites: [{url: http://b.test, connectivity: 1}]")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "sites: [{name: a, url: http://a.test}, {name: b, url: http://b.test, was: a}]",
+            (
+                "sites.yaml:1:75: sites[1].was: names 'a', which is still listed, at sites.yaml:1:16,"
+                " and keeps its memory"
+            ),
+        ),
+        (
+            "sites: [{name: a, url: http://a.test, was: c}, {name: b, url: http://b.test, was: c}]",
+            "sites.yaml:1:83: sites[1].was: names 'c', whose memory 'a' carries on already",
+        ),
+        (
+            "sites: [{name: a, url: http://a.test, was: [c]}]",
+            "sites.yaml:1:44: sites[0].was: must be text, not a list",
+        ),
+        (
+            "defaults: {was: c}\nsites: [http://a.test]",
+            "sites.yaml:1:12: defaults.was: belongs to a site, not to defaults",
+        ),
+        (
+            "history: {store: mysql://me:geheim@db/x}\nsites: [http://a.test]",
+            "sites.yaml:1:18: history: store must be a URL such as postgresql://HOST/DATABASE",
+        ),
+        (
+            "history: {raw: 59m}\nsites: [http://a.test]",
+            "sites.yaml:1:16: history: raw must be at least 1h",
+        ),
+        (
+            "history: {five_minutes: 23h}\nsites: [http://a.test]",
+            "sites.yaml:1:25: history: five_minutes must be at least 1d",
+        ),
+        (
+            "history: {hourly: soon}\nsites: [http://a.test]",
+            "sites.yaml:1:19: history.hourly: 'soon' is not a duration",
+        ),
+        (
+            "history: {max_size: 1KiB}\nsites: [http://a.test]",
+            "sites.yaml:1:21: history: max_size must be at least 16MiB",
+        ),
+        (
+            "history: {weekly: 1d}\nsites: [http://a.test]",
+            "sites.yaml:1:11: history.weekly: unknown option",
+        ),
+    ],
+)
+def test_a_mistake_about_the_memory_is_told_at_its_place(files, text, problem):
+    """Former names and lengths of time, each with what would be right; no password shows."""
+    [told] = files.problems(text)
+    assert told.startswith(problem)
+    assert "geheim" not in told

@@ -84,6 +84,17 @@ def test_all_sites_as_json_and_as_csv(client_of):
     assert [one["site"] for one in narrowed] == ["shop"]
 
 
+def test_no_cell_of_a_table_is_a_formula(client_of):
+    """A spreadsheet computes nothing that a name or a message brought along; numbers stay."""
+    past = FakeHistory(down("=1+1", NOW - 100, None), down('@a,"b', NOW - 100, None))
+    client = client_of(past, state("=1+1", "-x"), state('@a,"b'))
+    rows = csv.DictReader(client.get("/api/v1/outages?format=csv").text.splitlines())
+    assert sorted((row["site"], row["group"], row["seconds"]) for row in rows) == [
+        ("'=1+1", "'-x", "100.0"),
+        ("'@a,\"b", "", "100.0"),
+    ]
+
+
 def test_outages_have_begin_end_reason_and_message(client_of):
     """One that lasts has no end, and its seconds until now."""
     client = client_of(history())
@@ -136,6 +147,11 @@ def test_results_are_read_page_by_page(client_of):
         ("/api/v1/uptime?from=2026-01-02&window=1d", "say either from or window"),
         ("/api/v1/sites/shop/results?limit=0", "limit must be a number"),
         ("/api/v1/sites/shop/results?cursor=x", "cursor must be"),
+        ("/api/v1/uptime?windw=1d", "unknown parameter 'windw'; known here are format, from,"),
+        ("/api/v1/sites/shop/uptime?window=1d", "unknown parameter 'window'; known here are windo"),
+        ("/api/v1/uptime?window=1d&window=2d", "window may be given once only"),
+        ("/api/v1/uptime?to=0001-01-01T00:00:00", "to must lie between the years 1970 and 3000"),
+        ("/api/v1/outages?from=9999-12-31", "from must lie between the years 1970 and 3000"),
     ],
 )
 def test_a_question_that_is_wrong_is_told_why(client_of, path, said):

@@ -1,0 +1,65 @@
+"""Evidence comes out of the store as it went in, whatever kind of answer it is of."""
+
+import json
+import types
+import typing
+import zlib
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+
+import pytest
+
+from monitor.history.evidence import pack_evidence, unpack_evidence
+from monitor.model import Answer, Observation, Result
+from tests.builders import down_result, site
+
+PLAIN = {str: "é|\x00 text", bytes: b"\xff\x00", bool: True, int: 7, float: 1.5}
+
+
+def full(shape):
+    """Return a value of a type in which nothing is as it would be by itself."""
+    origin, arguments = typing.get_origin(shape), typing.get_args(shape)
+    if origin in (typing.Union, types.UnionType):
+        made = full(next(one for one in arguments if one is not type(None)))
+    elif origin is typing.Literal:
+        made = arguments[-1]
+    elif origin is tuple:
+        made = tuple(map(full, arguments[:1] * 2 if arguments[-1] is Ellipsis else arguments))
+    elif origin is not None:  # a Mapping
+        made = {full(arguments[0]): full(arguments[1])}
+    elif is_dataclass(shape):
+        made = filled(shape)
+    else:
+        made = list(shape)[-1] if issubclass(shape, Enum) else PLAIN[shape]
+    return made
+
+
+def filled(shape, **values):
+    """Return a record; what is not shown of it is not kept either, and is as it is by itself."""
+    hints = typing.get_type_hints(shape)
+    shown = [one for one in fields(shape) if one.init and (one.repr or not has_default(one))]
+    return shape(**{one.name: full(hints[one.name]) for one in shown} | values)
+
+
+def has_default(one):
+    return one.default is not MISSING or one.default_factory is not MISSING
+
+
+@pytest.mark.parametrize("kind", typing.get_args(Answer), ids=lambda kind: kind.__name__)
+def test_every_kind_of_answer_survives(kind):
+    """Each field of each record, and the type of each: numbers, texts, bytes, tuples, records."""
+    told = filled(Result, observation=filled(Observation, answer=filled(kind)))
+    found = unpack_evidence(pack_evidence(told))
+    assert found == told
+    assert repr(found) == repr(told)
+
+
+def test_evidence_of_another_version_is_read_as_far_as_it_is_known():
+    """A field that this version does not have is left out; damage is told."""
+    packed = pack_evidence(down_result(site()))
+    form = json.loads(zlib.decompress(packed))
+    form["observation"]["colour"] = {"red": 1}
+    newer = zlib.compress(json.dumps(form).encode())
+    assert unpack_evidence(newer) == down_result(site())
+    with pytest.raises(ValueError, match="evidence cannot be read"):
+        unpack_evidence(packed[:-8])
