@@ -614,8 +614,8 @@ def test_a_site_may_not_depend_on_the_connection(files):
         (
             "sites: [{name: a, url: http://a.test}, {name: b, url: http://b.test, was: a}]",
             (
-                "sites.yaml:1:75: sites[1].was: names 'a', which is still listed, at sites.yaml:1:16,"
-                " and keeps its memory"
+                "sites.yaml:1:75: sites[1].was: names 'a', which is still listed, at"
+                " sites.yaml:1:16, and keeps its memory"
             ),
         ),
         (

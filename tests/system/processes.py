@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -288,12 +289,18 @@ class Alertmanager:
 
 
 class Moody(HTTPServer):
-    """Answers with 200, or with 503 while it is told to, or with each in turn."""
+    """
+    Answers with 200, or with 503 while it is told to, or with each in turn.
+
+    Attributes:
+        answers: What it answered: when, and whether that was 200.
+    """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.mood = "well"
         self.count = 0
+        self.answers: list[tuple[float, bool]] = []
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
 
@@ -301,6 +308,7 @@ class _Answer(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.count += 1
         sick = self.server.mood == "sick" or (self.server.mood == "moody" and self.server.count % 2)
+        self.server.answers.append((time.time(), not sick))
         self.send_response(503 if sick else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -1,13 +1,16 @@
 """What a daemon remembers, seen from outside: killed, restarted, with a store that fails."""
 
 import json
+import math
 import os
 import random
 import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
+from itertools import pairwise
 
 import pytest
 
@@ -17,7 +20,7 @@ from tests.waiting import until
 
 SITES = """
 sites:
-  - {{name: moody, url: "{url}", interval: 200ms, timeout: 150ms, confirm: {{failures: 2}}}}
+  - {{name: moody, url: "{url}", interval: 500ms, timeout: 500ms, confirm: {{failures: 2}}}}
   - {{name: closed, url: "tcp://127.0.0.1:1", interval: 200ms, timeout: 150ms}}
 {more}
 """
@@ -41,8 +44,13 @@ def exported(daemon, data, site):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def lives(tmp_path, moody, times, more=""):
-    """Kill a daemon at random moments and start it again; return the last one."""
+def lives(tmp_path, moody, times, more="", meanwhile=lambda _: None):
+    """
+    Kill a daemon at random moments and start it again; return the last one.
+
+    Args:
+        meanwhile: Called in each life.
+    """
     data = tmp_path / "data"
     chosen = random.Random(times)  # noqa: S311  when to kill is no secret
     text = SITES.format(url=moody.url, more=more)
@@ -54,11 +62,10 @@ def lives(tmp_path, moody, times, more=""):
             found = daemon.site("closed")
             since = since or found["since"]
             assert found["since"] == since, "the state was forgotten"
-            if not life:
-                daemon.logged("site_down site=closed")
             time.sleep(chosen.uniform(0, 1.5))
             moody.mood = chosen.choice(["well", "sick"])
             time.sleep(chosen.uniform(0, 1))
+            meanwhile(daemon)
         finally:
             daemon.kill()
         told = daemon.log.read_text().count("site_down site=closed")
@@ -73,19 +80,128 @@ def lives(tmp_path, moody, times, more=""):
     return daemon, data
 
 
-def test_a_daemon_that_is_killed_forgets_nothing(tmp_path, moody):
-    """At random moments, several times: one outage, told once; spans are whole."""
-    daemon, data = lives(tmp_path, moody, int(os.environ.get("MONITOR_KILLS", "5")))
+def witnessed(answers, begin, end):
+    """Return the seconds of a stretch that a server says it was well, and those it was not."""
+    well = sick = 0.0
+    for (at, good), following in pairwise([*answers, (math.inf, True)]):
+        length = max(0.0, min(following[0], end) - max(at, begin))
+        well, sick = (well + length, sick) if good else (well, sick + length)
+    return well, sick
+
+
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
+def test_a_daemon_that_is_killed_forgets_nothing(tmp_path, moody, store, request):
+    """
+    At random moments, several times, PostgreSQL stopped and started meanwhile.
+
+    One outage is told once, spans are whole, and uptime is what the server itself has seen.
+    """
+    times = int(os.environ.get("MONITOR_KILLS", "5" if store == "sqlite" else "3"))
+    more, meanwhile = "", lambda _: None
+    if store == "postgresql":
+        pg = request.getfixturevalue("pg")
+        more = f"history: {{store: {json.dumps(pg.database())}}}"
+
+        def meanwhile(daemon):
+            persistent = "monitor_history_persistent"
+            until(lambda: daemon.metrics().get(persistent) == 1, "the store")
+            pg.stop()
+            until(lambda: daemon.metrics()[persistent] == 0, "the loss")
+            pg.start()
+            until(lambda: daemon.metrics()[persistent] == 1, "the return")
+
+    daemon, data = lives(tmp_path, moody, times, more, meanwhile)
     check = command("history", "check", "--config", daemon.sites, "--data", data)
     assert check.returncode == 0, check.stdout + check.stderr
     spans = exported(daemon, data, "closed")
     assert {one["condition"] for one in spans} <= {Condition.DOWN, Condition.UNOBSERVED}
     assert [one["end"] for one in spans[:-1]] == [one["begin"] for one in spans[1:]]
-    for one in exported(daemon, data, "moody"):
-        assert datetime.fromisoformat(one["begin"]) < datetime.fromisoformat(one["end"])
+    sums = dict.fromkeys(Condition, 0.0)
+    well = sick = 0.0
+    spans = exported(daemon, data, "moody")
+    for one in spans:
+        begin, end = (datetime.fromisoformat(one[key]).timestamp() for key in ("begin", "end"))
+        assert begin < end
+        sums[one["condition"]] += end - begin
+        if one["condition"] in (Condition.UP, Condition.DOWN):
+            good, bad = witnessed(moody.answers, begin, end)
+            well, sick = well + good, sick + bad
+    # A check begins before its server sees it, by its timeout at most; and one failure in each
+    # life may not have been confirmed when it was killed
+    assert well + sick > times
+    assert abs(sums[Condition.DOWN] - sick) < 0.5 * (times + 1)
+    assert abs(sums[Condition.UP] - well) < 0.5 * (times + 1)
+    assert sums[Condition.UNKNOWN] < 0.5 * (times + 1)
     report = command("report", "--config", daemon.sites, "--data", data)
     assert report.returncode == 0
     assert "closed" in report.stdout
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A function that mounts 1 MiB of memory, or mounts it anew with other options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "monitor-test", folder],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            pytest.skip(f"nothing may be mounted here: {done.stderr.strip()}")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", "--lazy", folder], capture_output=True, check=False)
+
+
+def test_a_disk_that_is_full_stops_no_check(tmp_path, moody, disk):
+    """While the daemon runs: one warning and a gauge; with room again, what waited is written."""
+    data = disk("size=1m")
+    daemon = Daemon(tmp_path, SITES.format(url=moody.url, more=""), MONITOR_DATA=str(data))
+    try:
+        until(lambda: daemon.metrics().get("monitor_history_persistent") == 1, "the store")
+        with suppress(OSError), (data / "other").open("wb", buffering=0) as other:
+            while True:
+                other.write(bytes(4096))
+        until(lambda: daemon.metrics()["monitor_history_persistent"] == 0, "the loss")
+        moody.mood = "sick"
+        until(lambda: daemon.site("moody")["state"] == "down", "a turn meanwhile")
+        assert daemon.get("/-/ready")[0] == 200
+        (data / "other").unlink()
+        until(lambda: daemon.metrics()["monitor_history_persistent"] == 1, "the return")
+        [outage] = json.loads(daemon.get("/api/v1/outages?site=moody")[1])["outages"]
+        assert outage["begin"] == daemon.site("moody")["since"] or outage["end"] is None
+        assert daemon.metrics()["monitor_history_results_dropped_total"] == 0
+        log = daemon.log.read_text()
+        assert (log.count("history_not_persistent"), log.count(" history_persistent")) == (1, 1)
+        assert "full" in log
+        assert "Traceback" not in log
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+
+
+def test_a_folder_that_can_only_be_read_is_used_once_it_can_be_written(tmp_path, moody, disk):
+    """From the start on: checks go on, and no restart is needed."""
+    data = disk("size=1m")
+    disk("remount,ro")
+    daemon = Daemon(tmp_path, SITES.format(url=moody.url, more=""), MONITOR_DATA=str(data))
+    try:
+        until(lambda: daemon.site("closed")["state"] == "down", "a check")
+        assert daemon.metrics()["monitor_history_persistent"] == 0
+        [line] = [one for one in daemon.log.read_text().splitlines() if "not_persistent" in one]
+        assert "Read-only file system" in line
+        disk("remount,rw")
+        until(lambda: daemon.metrics()["monitor_history_persistent"] == 1, "the return")
+        [outage] = json.loads(daemon.get("/api/v1/outages?site=closed")[1])["outages"]
+        assert outage["end"] is None
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
 
 
 @pytest.mark.real
