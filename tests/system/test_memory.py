@@ -96,7 +96,7 @@ def test_a_daemon_that_is_killed_forgets_nothing(tmp_path, moody, store, request
 
     One outage is told once, spans are whole, and uptime is what the server itself has seen.
     """
-    times = int(os.environ.get("MONITOR_KILLS", "5" if store == "sqlite" else "3"))
+    times = int(os.environ.get("MONITOR_KILLS", "4" if store == "sqlite" else "2"))
     more, meanwhile = "", lambda _: None
     if store == "postgresql":
         pg = request.getfixturevalue("pg")
