@@ -50,6 +50,7 @@ class Effort:
         sustain: Seconds for which punctuality is looked at, and the highest rate must last.
         outage: Seconds for which most sites hang.
         remembered: Seconds until the history does each second what it does for hours.
+        slow: Seconds on a slow disk.
         peer: The interpreter of another build's environment; without one, what a row holds
             against another build it holds against this one without a history.
     """
@@ -68,6 +69,7 @@ class Effort:
     sustain: Seconds = 60
     outage: Seconds = 180
     remembered: Seconds = 960
+    slow: Seconds = 3600
     peer: str | None = None
 
 
@@ -80,6 +82,7 @@ QUICK = Effort(
     sustain=15,  # a scrape at its end holds up what is due meanwhile: it must be less than 1 %
     outage=75,
     remembered=5,
+    slow=60,
 )
 
 
@@ -190,9 +193,8 @@ class Lab:
             exporter.stop()
 
     @contextmanager
-    def daemon(self, *fleets: Fleet, data: str | None = None) -> Iterator[Daemon]:
+    def daemon(self, *fleets: Fleet, **environ: str) -> Iterator[Daemon]:
         """Start a daemon as users do, with every setting as it comes."""
-        environ = {} if data is None else {"MONITOR_DATA": data}
         daemon = Daemon(self.new_folder(), site_list(*fleets), **environ)
         try:
             yield daemon

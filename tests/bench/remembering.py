@@ -1,13 +1,15 @@
 """What the history costs a daemon, held against one of another build, or without a history."""
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from monitor.model import Seconds
 from tests.bench.figures import BenchError, Figure, ratio
 from tests.bench.fleet import Fleet
-from tests.bench.lab import Lab
+from tests.bench.lab import Lab, program
 from tests.bench.proc import cpu_time, memory, tree
 from tests.bench.scrape import Scrape
 from tests.system.processes import Daemon
@@ -67,12 +69,12 @@ def starts(lab: Lab) -> Iterator[Figure]:
     """Measure starts with many sites whose states are read back, until they are ready."""
     fleet = Fleet(count=lab.effort.sites, url=lab.url, interval=lab.effort.many_interval)
     data = str(lab.new_folder())
-    with lab.daemon(fleet, data=data) as daemon:
+    with lab.daemon(fleet, MONITOR_DATA=data) as daemon:
         lab.until_all_checked(daemon, fleet)
         daemon.stop()
     mine, others = [], []
     for _ in range(lab.effort.rounds):
-        mine.append(_took(lambda: lab.daemon(fleet, data=data)))
+        mine.append(_took(lambda: lab.daemon(fleet, MONITOR_DATA=data)))
         others.append(_took(lambda: lab.peer(fleet)))
     added = [one - other for one, other in zip(mine, others, strict=True)]
     yield Figure(
@@ -82,6 +84,31 @@ def starts(lab: Lab) -> Iterator[Figure]:
         detail=f"{min(mine):.2f} to {max(mine):.2f} s, peer {min(others):.2f} to {max(others):.2f}",
         samples={"ours_seconds": mine, "peer_seconds": others},
     )
+
+
+def slow_disk(lab: Lab) -> Iterator[Figure]:
+    """Measure what is lost where each write of the history takes 20 ms (see slow.c)."""
+    library = lab.new_folder() / "slow.so"
+    source = Path(__file__).with_name("slow.c")
+    subprocess.run(
+        [program("cc"), "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True
+    )
+    fleet = Fleet(count=lab.effort.sites, url=lab.url, interval=lab.effort.many_interval)
+    with lab.daemon(fleet, LD_PRELOAD=str(library)) as daemon:
+        lab.until_all_checked(daemon, fleet)
+        time.sleep(lab.effort.slow)
+        scrape = Scrape(daemon.url)
+        _require_history(daemon)
+    took = scrape.total("monitor_history_seconds_sum") / scrape.total(
+        "monitor_history_seconds_count"
+    )
+    minutes = f"in {lab.effort.slow / 60:.0f} min; a transaction took {took:.2f} s"
+    for name, series in (
+        ("not checked", "monitor_checks_skipped_total"),
+        ("dropped", "monitor_history_results_dropped_total"),
+        ("write errors", "monitor_history_write_errors_total"),
+    ):
+        yield Figure(name=name, value=scrape.total(series), unit="", detail=minutes)
 
 
 def _took(start: Callable[[], AbstractContextManager[Daemon]]) -> Seconds:

@@ -136,6 +136,17 @@ ROWS = (
         measure=remembering.starts,
     ),
     Row(
+        name="history_slow_disk",
+        what="10,000 sites every 60 s while each write of the history takes 20 ms",
+        needs=("nginx", "cc"),
+        goals={
+            "not checked": Goal("at most", 0),
+            "dropped": Goal("at most", 0),
+            "write errors": Goal("at most", 0),
+        },
+        measure=remembering.slow_disk,
+    ),
+    Row(
         name="pages",
         what="pages of 5,000 sites with a year's past, none of them made before, at 80 checks/s",
         needs=("nginx",),
