@@ -30,6 +30,7 @@ from monitor.model import (
     Seconds,
     Site,
     Timestamp,
+    TlsSession,
 )
 from monitor.options import FilePath, OptionError, Secret, Size, option, show_size
 from monitor.outbound import Credentials, NetworkOptions, Proxy, TlsOptions, check_header, one_of
@@ -251,7 +252,7 @@ class HttpProbe:
         plan.repeats = False  # unless this answer says so as well
         started = deadline.clock.time()
         handle = repeat(plan.first, deadline, self._handles)
-        seen = read(handle.curl, plan.first, plan.settings, started)
+        seen = read(handle.curl, plan.first, plan.settings, started, plan.session)
         if seen is None:
             check = _Check(site, plan, deadline, self._handles, self._tokens)
             return check.run(started, handle)
@@ -269,6 +270,7 @@ class _Plan:
 
     Attributes:
         repeats: Whether the next check may repeat the last one; see repeat.py.
+        session: What the last handshake showed, if repeats.
         first: The site's request; None if each check makes its own, with a body from a file, a
             token, or the answer to a challenge.
     """
@@ -276,6 +278,7 @@ class _Plan:
     settings: Settings
     first: Order | None
     repeats: bool = False
+    session: TlsSession | None = None
 
     @classmethod
     def of(cls, site: Site) -> "_Plan":
@@ -338,6 +341,7 @@ class _Check:
             exchange = self._adapter.exchange(first, performed)
             plain = may_repeat(exchange, first, self._settings)
             self._plan.repeats = plain and self._handles.has_silent
+            self._plan.session = exchange.tls
             # Making a session costs as much as all the rest except libcurl, and few sites redirect
             if not (self._options.follow_redirects and exchange.is_redirect):
                 return None

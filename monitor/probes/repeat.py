@@ -3,17 +3,20 @@ A check that repeats the last one of its site: one request, one plain answer.
 
 Nearly every check of an HTTP site is of this kind, so it takes the shortest path: a silent handle
 makes the transfer, and the answer is read in one go. ``transport`` reads the same handle if
-anything is less plain than last time: a failure, a redirect, TLS. No request is sent twice.
+anything is less plain than last time: a failure, a redirect, other certificates. No request is sent
+twice, and over TLS each check makes and verifies a handshake of its own.
 """
 
 import pycurl
 
 from monitor.clock import Deadline
-from monitor.model import Bytes, HttpAnswer, Observation, Timestamp
+from monitor.model import Bytes, HttpAnswer, Observation, Timestamp, TlsSession
 from monitor.outbound import PROXY_LOGIN
 from monitor.probes.libcurl.handles import Handles, SilentHandle
+from monitor.probes.libcurl.route import Route
 from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.libcurl.times import MICROSECONDS, phases, read_times
+from monitor.probes.libcurl.told import AGREED, agreed
 from monitor.probes.transport import (
     FIRST_FINAL,
     REDIRECTS,
@@ -65,10 +68,21 @@ def repeat(order: Order, deadline: Deadline, handles: Handles) -> SilentHandle:
 
 
 def read(
-    curl: SilentCurl, order: Order, settings: Settings, started: Timestamp
+    curl: SilentCurl,
+    order: Order,
+    settings: Settings,
+    started: Timestamp,
+    last: TlsSession | None,
 ) -> Observation | None:
-    """Return the observation if everything in it is plain, else None."""
-    if not curl.succeeded or order.route.uses_tls:
+    """
+    Return the observation if everything in it is plain, else None.
+
+    Args:
+        last: What the handshake of the site's last check showed.
+    """
+    if not curl.succeeded:
+        return None
+    if order.route.uses_tls and not (last and _is_as_before(curl, order.route, last)):
         return None
     answer = _answer(curl, order, settings)
     if answer is None:
@@ -80,7 +94,17 @@ def read(
         phases=phases(times, order.route),
         address=curl.getinfo(pycurl.PRIMARY_IP) or None,
         answer=answer,
+        tls=last,
     )
+
+
+def _is_as_before(curl: SilentCurl, route: Route, last: TlsSession) -> bool:
+    """Return whether a handshake, which succeeded, shows nothing that the last one did not."""
+    if route.proxy or route.tls.cert_file:
+        return False  # there is more to a session than chain and suite
+    begin = curl.words.find(AGREED)
+    line = curl.words[begin : curl.words.find(b"\n", begin)]
+    return begin >= 0 and agreed(line) == (last.version, last.cipher) and curl.chain() == last.chain
 
 
 def _answer(curl: SilentCurl, order: Order, settings: Settings) -> HttpAnswer | None:

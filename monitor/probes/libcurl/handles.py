@@ -170,7 +170,8 @@ class Handles:
             old.curl.close()
 
     def close(self) -> None:
-        """Close the handles that lie idle."""
+        """Close the handles that lie idle, and let go of their authorities."""
+        self._trusts.forget()
         with self._lock:
             stacks = tuple(self._stacks.values())
             self._stacks.clear()

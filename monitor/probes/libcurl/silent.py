@@ -103,6 +103,7 @@ class SilentCurl:
     Attributes:
         headers: Those of the last transfer, as they came.
         body: The part of a body that came, at most a little more than LARGEST_BODY.
+        words: What libcurl told of it with VERBOSE, with the marks of its lines.
 
     Raises:
         ProbeError: There is no memory for it.
@@ -112,6 +113,7 @@ class SilentCurl:
     _code = 0
     headers = b""
     body = b""
+    words = b""
 
     def __init__(self, library: Library) -> None:
         self._library = library
@@ -204,12 +206,23 @@ class SilentCurl:
             return ctypes.string_at(found).decode() if found else ""
         return _certificates(found)
 
+    def chain(self) -> tuple[str, ...]:
+        """Return what OPT_CERTINFO had libcurl keep of a chain in PEM alone, the leaf first."""
+        self._library.getinfo(self._curl, pycurl.INFO_CERTINFO, self._at_pointer)
+        found = self._pointer.value
+        if not found:
+            return ()
+        info = _CertInfo.from_address(found)
+        return tuple(map(_pem, info.certificates[: info.count]))
+
     def run(self) -> None:
         """Make the transfer, until it ends or more has come than is taken."""
         self._code = self._library.perform(self._curl)
         if self._code == pycurl.E_WRITE_ERROR and (self._body.is_full or self._headers.is_full):
             self._code = 0
         self.headers, self.body = self._headers.take(), self._body.take()
+        if self._numbers.get(pycurl.VERBOSE):
+            self.words = self._told.take()
 
     def outcome(self) -> None:
         """
@@ -236,16 +249,14 @@ class SilentCurl:
         return not self._code
 
     def told(self) -> Iterator[bytes]:
-        """Yield the lines that libcurl told with VERBOSE, each once and with its end."""
-        for line in self._told.take().splitlines(keepends=True):
+        """Yield the lines that libcurl told with VERBOSE, each with its end."""
+        for line in self.words.splitlines(keepends=True):
             if line.startswith(_TEXT):
                 yield line[len(_TEXT) :]
 
     def forget(self) -> None:
         """Drop the answer and the verbose text."""
-        self.headers = self.body = b""
-        if self._numbers.get(pycurl.VERBOSE):
-            self._told.take()
+        self.headers = self.body = self.words = b""
 
     def close(self) -> None:
         """Free everything; the handle cannot be used afterwards."""
@@ -277,3 +288,10 @@ def _pairs(entry: Any) -> Iterator[tuple[str, str]]:
         name, _, value = entry.contents.data.decode("utf-8", "replace").partition(":")
         yield name, value
         entry = entry.contents.next
+
+
+def _pem(entry: Any) -> str:
+    while following := entry.contents.next:
+        entry = following
+    name, _, value = entry.contents.data.partition(b":")  # libcurl puts it behind all else
+    return value.decode("utf-8", "replace") if name == b"Cert" else ""

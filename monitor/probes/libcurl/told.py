@@ -1,8 +1,14 @@
 """Reads what libcurl reports only in its verbose text."""
 
+from functools import lru_cache
+
 import pycurl
 
+from monitor.probes.ciphers import iana_name
+
 _QUIC_NOT_SENT = b"sendmsg() returned -1 (errno "
+AGREED = b"SSL connection using "
+"""What the line begins with that tells version and cipher of a handshake."""
 
 
 class Told:
@@ -15,7 +21,7 @@ class Told:
         asked_for_certificate: Whether the server was seen to want one of ours.
         tls_words: The TLS error of a failure over QUIC; libcurl's own error says less.
         quic_errno: Why a datagram could not be sent; 0 if each was sent.
-        suite: Version and cipher of the handshake with the site, by OpenSSL's names.
+        suite: Version and cipher of the handshake with the site, by their usual names.
         is_at_proxy: Whether the last handshake that succeeded was one with a proxy.
         proxy_is_nameless: Whether a proxy's certificate was accepted for its common name alone.
     """
@@ -26,7 +32,7 @@ class Told:
     asked_for_certificate = False
     tls_words = ""
     quic_errno = 0
-    suite: tuple[str, str] | None = None
+    suite: tuple[str, str | None] | None = None
     is_at_proxy = False
     proxy_is_nameless = False
 
@@ -48,12 +54,21 @@ class Told:
             self.tls_words = line[5:-1].decode("ascii", "replace")
         elif line.startswith(_QUIC_NOT_SENT):
             self.quic_errno = int(line[len(_QUIC_NOT_SENT) :].partition(b")")[0])
-        elif line.startswith(b"SSL connection using "):
-            version, _, rest = line[21:].decode("ascii", "replace").partition(" / ")
-            self.suite = (version, rest.partition(" / ")[0].strip())
+        elif line.startswith(AGREED):
+            self.suite = agreed(line.rstrip())
         elif line == b"Proxy certificate:\n":
             self.is_at_proxy, self.suite, self.asked_for_certificate = True, None, False
         elif line == b"Server certificate:\n":
             self.is_at_proxy = False
         elif self.is_at_proxy and line.startswith(b" common name: "):
             self.proxy_is_nameless = True
+
+
+@lru_cache(maxsize=64)
+def agreed(line: bytes) -> tuple[str, str | None]:
+    """Return version and IANA's name of the cipher of a line that begins with AGREED."""
+    words = line[len(AGREED) :].decode("ascii", "replace").split(" / ")
+    name, cipher = words[0], words[1].strip() if len(words) > 1 else ""
+    # OpenSSL says TLSv1.3, and TLSv1 for 1.0
+    number = name.removeprefix("TLSv")
+    return f"TLS {number if '.' in number else number + '.0'}", iana_name(cipher) or None

@@ -22,7 +22,6 @@ import pycurl
 from monitor.clock import Deadline
 from monitor.model import Failure, Phase, Reason, Seconds, TlsSession
 from monitor.outbound import split_address
-from monitor.probes.ciphers import iana_name
 from monitor.probes.family import is_address
 from monitor.probes.guard import forbidden
 from monitor.probes.libcurl.certificates import alternative_names, own_certificates
@@ -238,8 +237,8 @@ class Transfer(ABC):
             elif suite:
                 verified = True
         return TlsSession(
-            version=_tls_version(version) if version else None,
-            cipher=iana_name(cipher) if cipher else None,
+            version=version,
+            cipher=cipher,
             chain=chain,
             verified=verified,
             verdict=verdict,
@@ -412,9 +411,3 @@ class SilentTransfer(Transfer):
                 curl.perform()
         finally:
             curl.close()
-
-
-def _tls_version(name: str) -> str:
-    """Return ``TLS 1.3`` for OpenSSL's ``TLSv1.3``, ``TLS 1.0`` for its ``TLSv1``."""
-    number = name.removeprefix("TLSv")
-    return f"TLS {number if '.' in number else number + '.0'}"

@@ -136,6 +136,11 @@ class Trusts:
                     del self._files[next(iter(self._files))]
             return known
 
+    def forget(self) -> None:
+        """Let go of the authorities that no handle has."""
+        with self._lock:
+            self._files.clear()
+
 
 class Context:
     """
