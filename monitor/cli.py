@@ -22,6 +22,7 @@ _COMMANDS: Mapping[str, str] = {
     "history": "monitor.commands.history",
     "import": "monitor.commands.import_",
     "locations": "monitor.commands.locations",
+    "notify": "monitor.commands.notify",
     "probe": "monitor.commands.probe",
     "report": "monitor.commands.report",
     "run": "monitor.commands.run",

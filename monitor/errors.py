@@ -5,6 +5,8 @@ Our own errors; what goes wrong with a site is data instead (model.Failure).
       ├─ ConfigError(problems)   the site list or a file it names is wrong        exit 2
       ├─ StartupError            a port in use, no worker process can be started  exit 2
       ├─ HistoryError            the store of the history cannot be used          exit 2
+      ├─ NotifyError             a receiver that is not listed, a daemon that does
+      │                          not answer                                       exit 2
       ├─ ProbeError              the monitor could not look: no file descriptor,
       │                          no permission; the check is an error, not a failure
       └─ NothingYetError         a site that reports itself has not done so yet;
@@ -62,6 +64,10 @@ class StartupError(MonitorError):
 
 class HistoryError(MonitorError):
     """The store cannot be used; commands end with it, the daemon goes on from memory."""
+
+
+class NotifyError(MonitorError):
+    """A receiver of messages that is not listed, or a daemon that does not answer about them."""
 
 
 class ProbeError(MonitorError):

@@ -17,6 +17,7 @@ from monitor.model import (
     SiteState,
     Vote,
 )
+from monitor.notify import ChannelState
 from monitor.protocols.facets import FACETS, facet_of
 from monitor.units import Timestamp
 
@@ -145,6 +146,7 @@ def site_json(state: SiteState) -> dict[str, Any]:
         "state": state.shown,
         "since": moment(state.since),
         "flapping": state.flapping,
+        "because": state.because or None,
         "interval_seconds": site.interval,
         "last": result_json(state.last) if state.last else None,
     }
@@ -156,6 +158,7 @@ def site_detail_json(state: SiteState) -> dict[str, Any]:
         **site_json(state),
         "timeout_seconds": state.site.timeout,
         "confirmed_state": state.status,
+        "depends_on": list(state.site.depends_on),
         "streak": state.streak,
         "content_sha256": state.content,
         "content_changed": None if state.content_changed is None else moment(state.content_changed),
@@ -175,4 +178,25 @@ def site_detail_json(state: SiteState) -> dict[str, Any]:
             for one in state.recent
         ],
         "failures": [result_json(one) for one in state.failures],
+    }
+
+
+def channel_json(state: ChannelState, now: Timestamp) -> dict[str, Any]:
+    """Return one row of ``/api/v1/receivers``."""
+
+    def maybe(time: Timestamp | None) -> str | None:
+        return None if time is None else moment(time)
+
+    return {
+        "name": state.channel,
+        "receiver": state.receiver,
+        "kind": state.kind,
+        "waiting": state.waiting,
+        "oldest": maybe(state.oldest),
+        "oldest_seconds": None if state.oldest is None else max(0.0, now - state.oldest),
+        "failing_since": maybe(state.failing_since),
+        "next_attempt": maybe(state.next_try),
+        "last_attempt": maybe(state.answered),
+        "last_delivered": state.delivered,
+        "last_answer": state.answer or None,
     }

@@ -65,7 +65,6 @@ from monitor.metrics.families import RESERVED_LABELS
 from monitor.metrics.internal import Internal
 from monitor.metrics.scrape import Exposition, probe_exposition
 from monitor.model import Result, Site, SiteChange, SiteState, Status
-from monitor.past import History
 from monitor.probes.observe import Observer
 from monitor.probes.push import PushProbe
 from monitor.probes.registry import PROBES
@@ -189,7 +188,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
             mute=options.role.location is not None,
             ping=lambda: _ping(inbox),
         )
-        servers = _WebServers(options, board, internal, reloader, live, memory, calls)
+        servers = _WebServers(options, board, internal, reloader, live, voice, calls)
 
         def running() -> None:
             garbage.forget()
@@ -520,10 +519,10 @@ class _WebServers:
         internal: Internal,
         reloader: Reloader,
         live: LiveProbes | None,
-        memory: Memory | None,
+        voice: Voice,
         calls: Before,
     ) -> None:
-        history = memory.reader if memory else None
+        history = voice.history
 
         def status_pages() -> StatusPages:
             return StatusPages(
@@ -535,7 +534,7 @@ class _WebServers:
             )
 
         self._all = _web_server(
-            options, board, internal, reloader, live, status_pages(), history, calls
+            options, board, internal, reloader, live, status_pages(), voice, calls
         )
         self._public: WebServer | None = None
         if options.listen_public:
@@ -590,7 +589,7 @@ def _web_server(
     reloader: Reloader,
     live: LiveProbes | None,
     status_pages: StatusPages,
-    history: History | None,
+    voice: Voice,
     calls: Before,
 ) -> WebServer:
     exposition = Exposition(board, internal, SystemClock())
@@ -618,7 +617,8 @@ def _web_server(
         live=live,
         elsewhere=elsewhere,
         status_pages=status_pages,
-        history=history,
+        history=voice.history,
+        outbox=voice,
         calls=calls,
         on_scrape_refused=internal.scrape_refused,
     )

@@ -22,6 +22,7 @@ from monitor.metrics.internal import Internal
 from monitor.model import Past, Site, SiteState
 from monitor.notify import ChannelState, HeartbeatOptions, NotifyOptions, ReceiverOptions
 from monitor.options import OptionError
+from monitor.past import History
 from monitor.probes.client import Client
 from monitor.secrecy import longest_first
 from monitor.units import Seconds, Timestamp
@@ -194,6 +195,10 @@ class Voice:
         return self._outbox.trouble() if self._outbox is not None else None
 
     # ------------------------------------------------------------ pages and commands
+
+    @property
+    def history(self) -> History | None:
+        return self._memory.reader if self._memory is not None else None
 
     def channels(self) -> Sequence[ChannelState]:
         return self._outbox.channels() if self._outbox is not None else ()

@@ -61,6 +61,7 @@ def _show_state(lines: Lines, state: SiteState, bounds: tuple[Seconds, ...]) -> 
     if state.content_changed is not None:
         values["monitor_content_changed_timestamp_seconds"] = state.content_changed
     lines.plain(values)
+    _show_cause(lines, state)
     for name, label, counts in (
         ("monitor_check_failures_total", "reason", counters.failures),
         ("monitor_checks_skipped_total", "cause", counters.skipped),
@@ -101,6 +102,12 @@ def _show_votes(lines: Lines, joint: Joint) -> None:
     ]
     if said:
         lines.labelled("monitor_site_location_up", said)
+
+
+def _show_cause(lines: Lines, state: SiteState) -> None:
+    if state.because:
+        sample = (label_text("because", state.because), 1.0)
+        lines.labelled("monitor_site_suppressed", [sample])
 
 
 def _show_extracted(lines: Lines, extracted: tuple[Extracted, ...]) -> None:

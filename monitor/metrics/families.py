@@ -204,6 +204,12 @@ FAMILIES: tuple[Family, ...] = (
         "Whether a maintenance window of the site is open; its checks and its state go on in it",
     ),
     Family(
+        "monitor_site_suppressed",
+        "gauge",
+        "1 while the site is down because another is, which it depends on; absent otherwise",
+        ("because",),
+    ),
+    Family(
         "monitor_site_check_error",
         "gauge",
         "Whether the last check of the site ended in an error of the monitor itself, so that "

@@ -5,6 +5,7 @@ import functools
 import json
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TypeAlias
@@ -22,8 +23,9 @@ from monitor.board import Entry, StatusBoard
 from monitor.clock import Clock, SystemClock
 from monitor.logs import fields
 from monitor.model import Seconds, Status
+from monitor.notify import ChannelState, Outbox
 from monitor.past import History
-from monitor.report import site_detail_json, site_json
+from monitor.report import channel_json, site_detail_json, site_json
 from monitor.web.answers import SAFE_HEADERS, sentence, streamed, tag_of, tagged, whole
 from monitor.web.evidence import evidence
 from monitor.web.intake import AtMost, Intake
@@ -60,6 +62,7 @@ def create_app(
     clock: Clock | None = None,
     history: History | None = None,
     status_pages: StatusPages | None = None,
+    outbox: Outbox | None = None,
     calls: Before | None = None,
     scrapes: int = 40,
     on_scrape_refused: Callable[[], None] = lambda: None,
@@ -80,6 +83,7 @@ def create_app(
         live: Checks targets that are not listed; without it ``/probe`` shows only listed sites.
         elsewhere: Returns which daemon has a site that this one lacks; None if no daemon has it.
         history: Source of everything about the past; without it pages show dashes.
+        outbox: What knows the receivers of messages, and what waits for them.
         status_pages: Answers for status pages and badges, if any are configured.
         calls: Puts before an application what takes in calls of sites that report themselves.
         scrapes: Scrapes of ``/metrics`` at a time; other exporters have the same default.
@@ -93,6 +97,7 @@ def create_app(
         Pages(version, clock or SystemClock(), Recall(history)),
         live,
         elsewhere,
+        outbox,
     )
     past = PastApi(board, history, clock or SystemClock())
     routes = [
@@ -118,9 +123,11 @@ def create_app(
         Route("/api/v1/sites/{name:name}", endpoints.api_site),
         Route("/api/v1/uptime", past.uptime),
         Route("/api/v1/outages", past.outages),
+        Route("/api/v1/receivers", endpoints.api_receivers),
         Route("/-/healthy", endpoints.healthy),
         Route("/-/ready", endpoints.ready),
         Route("/-/reload", endpoints.reload, methods=["POST"]),
+        Route("/-/notify/retry", endpoints.retry, methods=["POST"]),
     ]
     if probe_site is not None:
         routes.append(Route("/probe", functools.partial(endpoints.probe, probe_site)))
@@ -164,6 +171,7 @@ class _Endpoints:
         pages: Pages,
         live: Live | None,
         elsewhere: Callable[[str], str | None],
+        outbox: Outbox | None,
     ) -> None:
         self._board = board
         self._scrape = scrape
@@ -172,6 +180,7 @@ class _Endpoints:
         self._pages = pages
         self._live = live
         self._elsewhere = elsewhere
+        self._outbox = outbox
 
     # ------------------------------------------------------------ for Prometheus
 
@@ -252,6 +261,7 @@ class _Endpoints:
             search=query.get("q", "").strip(),
             refresh=query.get("refresh", "0") not in ("", "0"),
             page=int(number),
+            channels=self._channels(),
         )
         return await self._page(request, make)
 
@@ -303,6 +313,15 @@ class _Endpoints:
         text = json.dumps(site_detail_json(self._entry(request).state))
         return streamed(request, "application/json", iter([text.encode()]))
 
+    async def api_receivers(self, request: Request) -> Response:
+        now = time.time()
+        rows = [channel_json(one, now) for one in self._channels()]
+        text = json.dumps({"receivers": rows})
+        return streamed(request, "application/json", iter([text.encode()]))
+
+    def _channels(self) -> Sequence[ChannelState]:
+        return self._outbox.channels() if self._outbox is not None else ()
+
     def of_site(
         self, what: str, answer: Callable[[Request, str], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
@@ -337,6 +356,14 @@ class _Endpoints:
             return sentence("The reload is still under way; the log will say how it ends.", 503)
         problems = future.result()
         return sentence("\n".join(problems), 400) if problems else sentence("reloaded")
+
+    async def retry(self, request: Request) -> Response:
+        receiver = request.query_params.get("receiver")
+        if self._outbox is None or not self._outbox.retry(receiver):
+            known = ", ".join(dict.fromkeys(one.receiver for one in self._channels())) or "none"
+            text = f"no receiver {_short(receiver or '')!r} is listed; there are: {known}"
+            raise HTTPException(404, text)
+        return sentence("What waits is tried again now.")
 
     def _entry(self, request: Request) -> Entry:
         name = request.path_params["name"]

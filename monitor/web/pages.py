@@ -10,6 +10,7 @@ from monitor.board import Entry
 from monitor.clock import Clock
 from monitor.model import Past, Result, Seconds, SiteState, Status, Timestamp
 from monitor.naming import natural_key
+from monitor.notify import ChannelState
 from monitor.past import Span
 from monitor.report import result_json
 from monitor.web.charts import DayBars, bars_of, day_bars, harmed_days, latency_chart
@@ -104,6 +105,17 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """A receiver of messages in words."""
+
+    name: str
+    kind: str
+    failing: bool
+    waiting: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
     """A down span in words; ``end`` is None while it lasts."""
 
@@ -148,6 +160,7 @@ class Pages:
         search: str = "",
         refresh: bool = False,
         page: int = 1,
+        channels: Sequence[ChannelState] = (),
     ) -> Iterator[bytes]:
         """
         Return the status page.
@@ -157,6 +170,7 @@ class Pages:
             search: Show only sites with this in their name, target, group or labels.
             refresh: Whether the page reloads itself now and then.
             page: Number of the page, from 1; a number above the last means the last.
+            channels: The receivers of messages, and what waits for them.
         """
         states = [entry.state for entry in entries]
         counts = Counter(one.shown for one in states)
@@ -190,6 +204,7 @@ class Pages:
             refresh=f"{_REFRESH:.0f}" if refresh else None,
             offered=f"{_REFRESH:.0f}",
             here=here,
+            channels=[_channel(one, now) for one in channels],
             worst=next((one for one in ORDER if counts[one]), Status.UNKNOWN),
         )
 
@@ -278,6 +293,22 @@ def _ordered(states: Iterable[SiteState]) -> Iterator[tuple[str, list[SiteState]
         yield name, members[name]
 
 
+def _channel(state: ChannelState, now: Timestamp) -> Channel:
+    waiting = f"{state.waiting:,}" if state.waiting else "nothing"
+    if state.oldest is not None:
+        waiting += f", for {show_span(now - state.oldest)}"
+    answer = state.answer
+    if answer and state.answered is not None:
+        answer = f"{answer} ({show_span(now - state.answered)} ago)"
+    return Channel(
+        name=state.channel,
+        kind=state.kind,
+        failing=state.failing_since is not None,
+        waiting=waiting,
+        answer=answer or "no message was sent yet",
+    )
+
+
 def _outage(span: Span, now: Timestamp) -> Outage:
     return Outage(
         begin=span.begin,
@@ -291,6 +322,8 @@ def _outage(span: Span, now: Timestamp) -> Outage:
 def _row(state: SiteState, now: Timestamp, days: DayBars) -> Row:
     last = state.last
     reason, message = _why(last)
+    if state.because:
+        message = f"because {state.because} is down; {message}"
     return Row(
         state=state.shown,
         name=state.site.name,
