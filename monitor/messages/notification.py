@@ -75,12 +75,14 @@ class Outcome:
     Attributes:
         delivered: Whether the receiver has it.
         lasting: Whether another attempt would end in the same way, so that it is pointless.
+        answered: Whether something answered, so that the message may be at fault and not the way.
         retry_after: How long the receiver asks to be left alone; None where it does not say.
         detail: One sentence, secrets masked: the receiver's answer, or why there is none.
     """
 
     delivered: bool
     lasting: bool = False
+    answered: bool = False
     retry_after: Seconds | None = None
     detail: str
 

@@ -347,7 +347,12 @@ class Outbox:
                 _log.info("receiver_recovered", extra=fields(receiver=name))
             return
         what = self._router.failed(
-            name, event.key, now, lasting=outcome.lasting, retry_after=outcome.retry_after
+            name,
+            event.key,
+            now,
+            lasting=outcome.lasting,
+            answered=outcome.answered,
+            retry_after=outcome.retry_after,
         )
         self._meters.notified(name, what)
         if what == "refused":

@@ -68,8 +68,8 @@ ALL_LABELS = "..."
 _OF_CERTIFICATES = (CERTIFICATE_ENDS, CLIENT_CERTIFICATE_ENDS)
 _ALERTS = (SITE_DOWN, SITE_FLAPPING, *_OF_CERTIFICATES)
 
-_PATIENT_TIMES = 10
-"""Attempts after which a message lets those behind it go first."""
+_SUSPICIOUS = 3
+"""After so many answers that were no, another message than the oldest is tried."""
 _SOON: Seconds = 1.0
 """After a start: until then the other sites of a group are known, too."""
 
@@ -100,6 +100,7 @@ class _Line:
     waiting: dict[str, Pending] = field(default_factory=dict)
     busy: str | None = None
     failures: int = 0
+    answered: int = 0
     failing_since: Timestamp | None = None
     next_try: Timestamp = 0.0
 
@@ -319,6 +320,7 @@ class Router:
     def _end_topic(self, topic: Topic, now: Timestamp, *, frozen: bool = False) -> None:
         if topic.ends_at is None:
             topic.ends_at = max(now, topic.starts_at)
+            self._dirty_topics.add(topic.key)
             if not (topic.muted or topic.frozen):
                 self._note_missed(topic)
             topic.ready_at = now
@@ -536,10 +538,9 @@ class Router:
         if line.busy is not None or not line.waiting or line.next_try > now:
             return None
         while line.waiting:
-            pending = min(
-                line.waiting.values(), key=lambda one: (one.attempts // _PATIENT_TIMES, one.born)
-            )
-            if pending.attempts and (other := self._renewed(line, pending, now)) is not pending:
+            pending = _next_of(line)
+            is_old = pending.attempts if pending.restored else now > pending.born
+            if is_old and (other := self._renewed(line, pending, now)) is not pending:
                 if other is None:
                     continue
                 pending = other
@@ -576,7 +577,7 @@ class Router:
             if self._has_news(topic, channel):
                 if topic.ready_at <= now:
                     news.append(topic)
-            elif topic.ends_at is None and channel in topic.told and not topic.muted:
+            elif topic.fires_openly and channel in topic.told:
                 firing.append(topic)
         if group.refused and now < group.quiet_until:
             is_due = any(topic.key not in group.refused for topic in news)
@@ -619,8 +620,11 @@ class Router:
         pending = line.waiting.pop(key, None) if line else None
         if line is None or pending is None:
             return
-        line.busy, line.failures, line.failing_since = None, 0, None
+        line.busy, line.failures, line.answered, line.failing_since = None, 0, 0, None
         line.next_try = now
+        for one in line.waiting.values():
+            # Others arrive: this one is at fault, not the channel
+            one.behind |= one.attempts >= _SUSPICIOUS
         self._dirty_messages[key] = None
         group = self._group(pending.group)
         group.pending, group.sent_at, group.next = None, now, None
@@ -644,6 +648,7 @@ class Router:
         now: Timestamp,
         *,
         lasting: bool,
+        answered: bool = False,
         retry_after: Seconds | None = None,
     ) -> str:
         """
@@ -668,6 +673,7 @@ class Router:
         if retry_after is not None:
             pause = max(pause, min(retry_after, LONGEST_PAUSE))
         line.failures += 1
+        line.answered = line.answered + 1 if answered else 0
         line.next_try = now + pause
         if line.failing_since is None:
             line.failing_since = now
@@ -798,3 +804,11 @@ class Router:
                 self._topics[entry.topic] = Topic(
                     entry.topic, None, entry.severity, entry.starts_at, kept=dict(alert.labels)
                 )
+
+
+def _next_of(line: _Line) -> Pending:
+    """Return which message to try: the oldest, unless it may be the one at fault."""
+    waiting = sorted(line.waiting.values(), key=lambda one: (one.behind, one.born))
+    if len(waiting) > 1 and line.answered >= _SUSPICIOUS and line.answered % 2:
+        return waiting[1 + line.answered // 2 % (len(waiting) - 1)]
+    return waiting[0]

@@ -36,6 +36,7 @@ def topic_of(key: list[str], data: Any) -> Topic:
         data["severity"],
         data["starts"],
         ends_at=data["ends"],
+        ready_at=data["ends"] or 0.0,
         gone=data["gone"],
         kept=data["labels"],
         told={one: Told(*told) for one, told in data["told"].items()},

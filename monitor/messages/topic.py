@@ -81,6 +81,10 @@ class Topic:
         return self.key[1]
 
     @property
+    def fires_openly(self) -> bool:
+        return self.ends_at is None and not (self.muted or self.frozen)
+
+    @property
     def over(self) -> bool:
         """Whether there is nothing more to tell anyone."""
         return self.ends_at is not None and not self.told and not self.missed
@@ -120,7 +124,8 @@ class Pending:
 
     Attributes:
         entries: All that it tells, what is only counted in it as well.
-        restored: Whether an earlier life of the daemon may have delivered it already.
+        restored: Whether an earlier life of the daemon may have sent it: it is sent as it is.
+        behind: Whether it waits behind the others, because they are taken and it is not.
     """
 
     key: str
@@ -130,3 +135,4 @@ class Pending:
     entries: tuple[Entry, ...]
     attempts: int = 0
     restored: bool = False
+    behind: bool = False

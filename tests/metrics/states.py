@@ -208,7 +208,7 @@ def rich() -> list[SiteState]:
         state(site("https"), HTTP),
         state(site("tcp"), TCP),
         state(site("tls"), replace(TCP, tls=SESSION)),
-        state(site("icmp"), ICMP),
+        state(site("icmp"), ICMP, because="router"),
         state(site("dns"), DNS),
         state(site("ws"), replace(WEBSOCKET, tls=None)),
         state(site("wss"), WEBSOCKET),

@@ -90,11 +90,12 @@ class Delivery:
                 f"{self._shown} answered with a redirect (status {status}), which is not followed;"
                 " name the URL it leads to"
             )
-            return Outcome(delivered=False, detail=detail)
+            return Outcome(delivered=False, answered=True, detail=detail)
         detail = f"{self._shown} answered with status {status}{self._excerpt(reply)}"
         return Outcome(
             delivered=False,
             lasting=status in _LASTING,
+            answered=True,
             retry_after=_retry_after(reply.headers.get("retry-after", ""), self._clock),
             detail=detail,
         )

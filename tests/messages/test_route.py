@@ -1,0 +1,497 @@
+"""Who is told what, and when: on a clock turned by hand, and against an oracle of seconds."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.messages.topic import Channel
+from monitor.model import Confirm
+from tests.builders import site
+from tests.messages.world import BEGAN, World
+
+DAY = 86400.0
+FIRING, RESOLVED = "firing", "resolved"
+
+
+def test_a_group_waits_then_keeps_its_distance_then_repeats():
+    """group_wait, group_interval and repeat_interval with Alertmanager's defaults."""
+    world = World()
+    world.see("a", "down")  # at 0:10
+    world.run(20).see("b", "down")  # at 0:30
+    assert world.run(60).taken() == [(40, {"a": FIRING, "b": FIRING})]
+    world.see("c", "down")  # at 1:30
+    assert world.run(400).taken() == [(340, {"a": FIRING, "b": FIRING, "c": FIRING})]
+    world.see("b", "up")  # at 8:10
+    assert world.run(400).taken() == [(640, {"a": FIRING, "c": FIRING, "b": RESOLVED})]
+    assert world.run(5 * 3600).taken() == [(640 + 14400, {"a": FIRING, "c": FIRING})]
+    world.see("a", "up")
+    world.see("c", "up")
+    assert [told for _, told in world.run(DAY).taken()] == [{"a": RESOLVED, "c": RESOLVED}]
+    assert world.rows == {}
+
+
+def test_an_outage_shorter_than_group_wait_is_not_told():
+    """And nothing of it is kept."""
+    world = World()
+    world.see("a", "down")
+    world.run(20).see("a", "up")
+    assert world.run(DAY).taken() == []
+    assert world.rows == {}
+
+
+@pytest.mark.parametrize(
+    ("group_by", "groups"),
+    [
+        ((), [{"a", "b", "c"}]),
+        (("group",), [{"a", "b"}, {"c"}]),
+        (("group", "team"), [{"a"}, {"b"}, {"c"}]),
+        (("...",), [{"a"}, {"b"}, {"c"}]),
+    ],
+)
+def test_labels_make_groups(group_by, groups):
+    """One message for each set of values; a label that is missing counts as empty."""
+    sites = [
+        site("a", group="web", labels=(("team", "x"),)),
+        site("b", group="web"),
+        site("c", group="mail"),
+    ]
+    world = World(*sites, group_by=group_by)
+    for one in sites:
+        world.see(one.name, "down")
+    found = [set(told) for _, told in world.run(60).taken()]
+    assert sorted(found, key=min) == groups
+
+
+def test_a_receiver_is_told_of_the_sites_that_name_it():
+    """Without notify a site goes to all of them; what one was told is resolved after an edit."""
+    channels = {"chat": Channel("chat"), "oncall": Channel("oncall")}
+    shop = site("shop", notify=("oncall",))
+    world = World(shop, site("blog", notify=()), channels=channels)
+    for name in ("shop", "blog", "wiki"):
+        world.see(name, "down")
+    world.run(60)
+    assert {(one.channel, *sorted(one.told)) for one in world.sent} == {
+        ("chat", "wiki"),
+        ("oncall", "shop", "wiki"),
+    }
+    world.sent.clear()
+    world.relist(replace(shop, notify=("chat",)))
+    world.run(600)
+    assert [(one.channel, one.told["shop"]) for one in world.sent] == [("chat", FIRING)]
+    world.sent.clear()
+    world.see("shop", "up")
+    world.run(600)
+    assert {(one.channel, one.told["shop"]) for one in world.sent} == {
+        ("chat", RESOLVED),
+        ("oncall", RESOLVED),
+    }
+
+
+def test_a_receiver_away_for_six_hours_hears_once_what_is_still_true():
+    """In order, and what came and went is one message; another receiver hears all of it in time."""
+    channels = {"chat": Channel("chat"), "other": Channel("other")}
+    world = World(channels=channels, group_by=("site",))
+    world.away.add("chat")
+    world.see("a", "down")
+    world.run(600).see("b", "down")
+    world.run(600).see("c", "down")
+    world.run(420).see("c", "up")
+    for _ in range(2):
+        world.run(600).see("d", "down")
+        world.run(300).see("d", "up")
+    world.run(6 * 3600 - world.time)
+    world.away.clear()
+    world.run(600)
+    chat = [one for one in world.sent if one.channel == "chat"]
+    assert [one.told for one in chat] == [
+        {"a": FIRING},
+        {"b": FIRING},
+        {"c": RESOLVED},
+        {"d": RESOLVED},
+    ]
+    assert [one.summaries[0] for one in chat[2:]] == [
+        "c was down for 7 min while this channel could not be reached",
+        "d was down 2 times, for 10 min in all, while this channel could not be reached",
+    ]
+    other = [one for one in world.sent if one.channel == "other"]
+    assert Counter(name for one in other for name in one.told) == {"a": 2, "b": 2, "c": 2, "d": 4}
+    assert world.run(3 * 3600).rows.keys() == {("topic", f'["{n}", "SiteDown", ""]') for n in "ab"}
+
+
+def test_attempts_grow_apart_and_keep_their_key_while_the_message_is_the_same():
+    """Another message has another key; the pauses end at five minutes."""
+    world = World()
+    world.away.add("chat")
+    world.see("a", "down")
+    moments = []
+    for _ in range(12):
+        world.until_due()
+        moments.append(world.time)
+    assert len({key for _, key in world.tried}) == 1
+    pauses = [later - before for before, later in pairwise(moments)]
+    assert pauses == [1, 2, 5, 10, 30, 60, 120, 300, 300, 300, 300]
+    world.see("b", "down")
+    world.run(300)
+    assert len({key for _, key in world.tried}) == 2
+
+
+def test_a_message_that_is_at_fault_holds_up_the_others_for_a_while_only():
+    """Once another one arrives, it waits behind them."""
+    world = World(group_by=("site",))
+    world.away.add("chat")
+    world.answers = True
+    world.see("a", "down")
+    world.run(600).see("b", "down")
+    world.away.clear()
+    world.poisonous = "a"
+    world.run(6000)
+    assert [told for _, told in world.taken()] == [{"b": FIRING}]
+    world.see("c", "down")
+    assert [told for _, told in world.run(400).taken()] == [{"c": FIRING}]
+
+
+def test_a_receiver_may_ask_for_more_time_but_not_for_ever():
+    """Retry-After is kept to, up to an hour."""
+    world = World()
+    world.see("a", "down")
+    world.now += 30
+    [first] = world.router.due(world.now)
+    for asked, waits in ((90.0, 90.0), (1e9, 3600.0)):
+        world.router.failed("chat", first.key, world.now, lasting=False, retry_after=asked)
+        assert world.router.next_due() == world.now + waits
+        world.now += waits
+        [again] = world.router.due(world.now)
+        assert again.key == first.key
+
+
+def test_what_waits_for_a_day_expires_and_what_still_fires_is_told_later():
+    """An outage that ended is not told after 24 h any more, one that lasts is."""
+    world = World()
+    world.away.add("chat")
+    world.see("a", "down")
+    world.see("b", "down")
+    world.run(3600).see("b", "up")
+    world.run(DAY)
+    world.away.clear()
+    assert [told for _, told in world.run(DAY / 4).taken()] == [{"a": FIRING}]
+
+
+def test_a_receiver_that_refuses_is_asked_again_with_other_news():
+    """What was refused is not tried in vain; it comes with what is new, or after repeat_interval."""
+    world = World()
+    world.refusing.add("chat")
+    world.see("a", "down")
+    world.run(3600)
+    assert len(world.tried) == 1
+    world.refusing.clear()
+    world.see("b", "down")
+    assert world.run(60).taken() == [(3640, {"a": FIRING, "b": FIRING})]
+    world = World()
+    world.refusing.add("chat")
+    world.see("a", "down")
+    world.run(3600)
+    world.refusing.clear()
+    world.router.retry(["chat"], world.now)
+    assert world.run(60).taken() != []
+
+
+def test_maintenance_mutes_and_its_end_tells_what_is_down():
+    """Down within a window: told at its end; up within a window: told if it was told as down."""
+    world = World()
+    world.see("a", "down")
+    world.see("b", "down", maintenance=True)
+    world.run(60)
+    assert world.taken() == [(40, {"a": FIRING})]
+    world.see("a", "up", maintenance=True)
+    world.run(600)
+    assert [told for _, told in world.taken()] == [{"a": RESOLVED}]
+    world.see("a", "down", maintenance=True)
+    world.run(3600)
+    assert world.taken() == []
+    world.see("a", "down")
+    world.see("b", "up")
+    assert [told for _, told in world.run(60).taken()] == [{"a": FIRING}]
+
+
+def test_flapping_is_told_as_it_begins_and_as_it_ends():
+    """The turns in between are not; at the end it is told what is true then."""
+    world = World()
+    world.see("a", "down")
+    world.run(60)
+    world.taken()
+    world.see("a", "down", flapping=True)
+    for _ in range(20):
+        world.run(60).see("a", "up", flapping=True)
+        world.run(60).see("a", "down", flapping=True)
+    [begun] = world.sent
+    assert [one.labels["alertname"] for one in begun.notification.alerts] == ["SiteFlapping"]
+    world.sent.clear()
+    world.see("a", "up")
+    world.run(600)
+    [last] = world.sent
+    assert {one.labels["alertname"]: str(one.status) for one in last.notification.alerts} == {
+        "SiteFlapping": RESOLVED,
+        "SiteDown": RESOLVED,
+    }
+
+
+def test_300_sites_behind_a_gateway_are_one_message():
+    """About the gateway; a child that is down by itself once the gateway is back is told then."""
+    gateway = site("gw")
+    children = [
+        site(f"child-{number}", depends_on=("gw",), interval=60.0, timeout=10.0)
+        for number in range(300)
+    ]
+    world = World(gateway, *children)
+    world.see("gw", "up")
+    for child in children:
+        world.see(child.name, "down")
+    world.see("gw", "down")
+    for child in children:
+        world.see(child.name, "down", because="gw")
+    assert world.run(3600).taken() == [(40, {"gw": FIRING})]
+    world.see("gw", "up")
+    for child in children:
+        world.see(child.name, "down")
+    world.run(5)
+    for child in children[1:]:
+        world.see(child.name, "up")
+    assert [told for _, told in world.run(600).taken()] == [
+        {"gw": RESOLVED},
+        {"child-0": FIRING},
+    ]
+
+
+def test_a_child_waits_until_its_parent_could_be_confirmed():
+    """However short group_wait is; without a parent that is up it does not wait."""
+    slow = site("gw", timeout=10.0, confirm=Confirm(failures=3, retry_interval=5.0))
+    world = World(slow, site("child", depends_on=("gw",)), group_wait=0.0)
+    world.see("gw", "up")
+    world.see("child", "down")
+    assert world.run(39).taken() == []
+    assert [told for _, told in world.run(2).taken()] == [{"child": FIRING}]
+
+
+def test_a_certificate_is_told_once_for_each_threshold():
+    """Not with each check, not again after a restart, and once more when it was renewed."""
+    world = World()
+    long = (BEGAN - 60 * DAY, BEGAN + 30 * DAY)
+    for hour in range(31 * 24):
+        world.see("a", "up", certificate=long)
+        world.run(3600)
+        if hour % 48 == 7:
+            world.restart()
+    found = [one.notification.alerts[0] for one in world.sent]
+    assert [(one.labels["alertname"], one.labels["severity"]) for one in found] == [
+        ("SiteCertificateEnds", "info"),
+        ("SiteCertificateEnds", "warning"),
+        ("SiteCertificateEnds", "critical"),
+    ]
+    assert [round((BEGAN + 30 * DAY - one.starts_at) / DAY) for one in found] == [21, 7, 1]
+    world.sent.clear()
+    world.see("a", "up", certificate=(BEGAN, BEGAN + 500 * DAY))
+    assert [one.summaries for one in world.run(600).sent] == [["The certificate of a was renewed"]]
+
+
+def test_a_threshold_passes_without_a_check():
+    """The clock alone tells it."""
+    world = World()
+    world.see("a", "up", certificate=(BEGAN - 80 * DAY, BEGAN + 22 * DAY))
+    assert world.run(0.9 * DAY).taken() == []
+    assert [told for _, told in world.run(0.3 * DAY).taken()] == [{"a": FIRING}]
+
+
+@pytest.mark.parametrize("group_by", [(), ("group",), ("...",)])
+def test_nothing_is_told_twice_for_a_reload_or_a_restart(group_by):
+    """Nor for another grouping, other labels or a rename."""
+    world = World(group_by=group_by)
+    for name in ("a", "b"):
+        world.see(name, "down")
+    world.run(60)
+    world.taken()
+    world.restart()
+    world.reload(group_by=("alertname",), group_wait=1.0)
+    world.relist(site("a", labels=(("team", "x"),)))
+    world.router.rename("b", "bee", world.now)
+    world.sights["bee"] = world.sights.pop("b")._replace(site=site("bee"))
+    world.router.see(world.sights["bee"], world.now)
+    world.step()
+    world.restart()
+    assert world.run(3600).taken() == []
+    world.see("a", "up")
+    world.see("bee", "up")
+    assert [told for _, told in world.run(600).taken()] == [{"a": RESOLVED, "bee": RESOLVED}]
+
+
+def test_an_alertmanager_is_told_each_change_at_once_and_in_its_old_labels():
+    """It groups by itself; labels that are not the site's any more are resolved."""
+    world = World(channels={"am/one": Channel("am", groups=True)})
+    world.see("a", "down")
+    assert world.run(1).taken() == [(10, {"a": FIRING})]
+    world.relist(site("a", labels=(("team", "x"),)))
+    world.run(1)
+    [old, new] = [one for sent in world.sent for one in sent.notification.alerts][-2:][::-1]
+    assert (str(new.status), new.labels["team"]) == (FIRING, "x")
+    assert (str(old.status), old.labels.get("team")) == (RESOLVED, None)
+    assert world.run(DAY).sent[-1].at < 30
+    assert [one.labels for one in world.router.standing("am/one")] == [new.labels]
+
+
+def test_a_site_that_leaves_the_list_is_resolved():
+    """While the daemon runs, and while it does not."""
+    world = World(group_by=("site",))
+    for name in ("a", "b"):
+        world.see(name, "down")
+    world.run(60)
+    world.taken()
+    world.router.leave(["a"], world.now)
+    del world.sights["a"], world.sights["b"]
+    world.restart()
+    assert sorted(map(str, (one.summaries for one in world.run(600).sent))) == [
+        "['a is not in the list any more']",
+        "['b is not in the list any more']",
+    ]
+
+
+def test_ten_thousand_sites_are_one_message_that_counts_the_rest():
+    """200 are carried; all of them are told, and resolved."""
+    world = World()
+    sites = [site(f"s{number}") for number in range(10_000)]
+    for one in sites:
+        world.see(one.name, "down")
+    world.run(60)
+    [sent] = world.sent
+    assert (len(sent.notification.alerts), sent.notification.omitted) == (200, 9800)
+    assert sum(key[0] == "topic" for key in world.rows) == 10_000
+
+
+def test_a_clock_that_is_set_back_holds_nothing_up():
+    """Ten years back: what waited is told as if the clock had always been right."""
+    world = World()
+    world.see("a", "down")
+    world.now -= 10 * 365 * DAY
+    world.router.set_back(world.now)
+    assert [told for _, told in world.run(60).taken()] == [{"a": FIRING}]
+
+
+# ---------------------------------------------------------------- against a naive oracle
+
+WAIT, INTERVAL, REPEAT = 10, 40, 200
+TURNS = st.lists(
+    st.tuples(st.integers(1, 60), st.sampled_from("abc"), st.booleans()), min_size=1, max_size=25
+)
+
+
+def oracle(turns):
+    """Count seconds; return when each message is sent, and what it tells."""
+    changes: dict[int, list[tuple[str, bool]]] = {}
+    at = 10
+    for pause, name, is_down in turns:
+        at += pause
+        changes.setdefault(at, []).append((name, is_down))
+    down: set[str] = set()
+    told: set[str] = set()
+    sent, timer = None, None
+    messages = []
+    for second in range(10, at + 1000):
+        if timer == second or (sent is not None and told & down and second >= sent + REPEAT):
+            timer = None
+            if down != told or (sent is not None and told and second >= sent + REPEAT):
+                found = dict.fromkeys(down, FIRING) | dict.fromkeys(told - down, RESOLVED)
+                messages.append((second, found))
+                told, sent = set(down), second
+                if not told:
+                    sent = None
+        for name, is_down in changes.get(second, ()):
+            was = name in down
+            (down.add if is_down else down.discard)(name)
+            if was != is_down and is_down != (name in told):
+                begin = second + WAIT if sent is None else max(second + WAIT, sent + INTERVAL)
+                timer = begin if timer is None else min(timer, begin)
+    return messages
+
+
+@given(TURNS)
+@settings(max_examples=150, deadline=None)
+def test_the_router_sends_what_an_oracle_sends(turns):
+    """Each message at its second, with the same sites in the same state."""
+    world = World(
+        group_wait=float(WAIT), group_interval=float(INTERVAL), repeat_interval=float(REPEAT)
+    )
+    for pause, name, is_down in turns:
+        world.run(pause)
+        if is_down or name in world.sights:
+            world.see(name, "down" if is_down else "up")
+    world.run(999)
+    assert world.taken() == oracle(turns)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("see"),
+            st.sampled_from("abc"),
+            st.sampled_from(["up", "down"]),
+            st.booleans(),
+            st.booleans(),
+        ),
+        st.tuples(st.just("run"), st.sampled_from([1, 9, 31, 300, 5000])),
+        st.tuples(st.sampled_from(["away", "back"]), st.sampled_from(["chat", "am"])),
+        st.tuples(st.just("restart")),
+        st.tuples(st.just("reload"), st.sampled_from([(), ("site",), ("...",)])),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+@settings(max_examples=200, deadline=None)
+def test_whatever_happens_everybody_knows_the_truth_in_the_end(steps):
+    """Nothing is lost, nothing resolved that was not told, and each message tells some news."""
+    world = World(channels={"chat": Channel("chat"), "am": Channel("am", groups=True)})
+    for kind, *values in steps:
+        match kind:
+            case "see":
+                name, status, flapping, maintenance = values
+                world.see(name, status, flapping=flapping, maintenance=maintenance)
+            case "run":
+                world.run(values[0])
+            case "away":
+                world.away.add(values[0])
+            case "back":
+                world.away.discard(values[0])
+            case "restart":
+                world.restart()
+            case "reload":
+                world.reload(group_by=values[0])
+    world.away.clear()
+    for name, sight in list(world.sights.items()):
+        world.see(name, str(sight.status))
+    world.run(3600)
+    for channel in ("chat", "am"):
+        known: dict[tuple[str, str], bool] = {}
+        sent = [one for one in world.sent if one.channel == channel]
+        assert len({one.notification.key for one in sent}) == len(sent)
+        last: dict[str, float] = {}
+        for one in sent:
+            group = one.notification.group_key
+            news = one.at - last.get(group, -1e9) >= 14400
+            last[group] = one.at
+            for alert in one.notification.alerts:
+                key = (alert.labels["site"], alert.labels["alertname"])
+                firing = alert.status == FIRING
+                unreached = "could not be reached" in str(alert.annotations)
+                if not firing and not unreached:
+                    assert known.get(key), f"{key} was resolved and never fired"
+                news |= known.get(key, False) != firing or unreached
+                known[key] = firing
+            assert news or channel == "am", f"{one} tells nothing new"
+        truth = {name: str(sight.status) == "down" for name, sight in world.sights.items()}
+        found = {name: known.get((name, "SiteDown"), False) for name in truth}
+        assert found == truth
+        assert not any(fires for (_, alert), fires in known.items() if alert == "SiteFlapping")
+    assert all(key[0] == "topic" for key in world.rows)
