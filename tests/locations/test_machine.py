@@ -1,0 +1,273 @@
+"""
+A hub against a naive oracle: places with skewed clocks, cut off, restarted, late, repeated.
+
+The oracle knows every message that was ever handed over, and works out from nothing what must be
+so; the hub is the real loop with the real votes, driven by a clock that the test turns.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from monitor.app.places import Counting
+from monitor.engine.events import BeatCame, ReportsCame, SitesChanged
+from monitor.engine.hub import SILENCE, Hub
+from monitor.engine.state import Depth
+from monitor.locations.votes import Enough, Quorum
+from monitor.model import Past, Site, SiteChange, SiteState, Status
+from monitor.past import Remembered
+from monitor.places import Batch, Beat, Position, Report, Sender, Trouble
+from tests.builders import site
+from tests.fakes import FakeClock, Listener
+
+SHOP = site(interval=60.0, timeout=10.0)
+STALE = 3 * 60.0 + 10.0
+PLACES = ("ams", "fra", "nyc", "sin")
+SKEWS = {"ams": 0.0, "fra": 300.0, "nyc": -300.0, "sin": 0.2}
+"""Of the clocks; the last is too little to be told from a message's way."""
+SAYS = ("up", "down", "error", "connection")
+
+
+@dataclass
+class Recorder(Listener):
+    """What the history is given: each check, by its moment on the hub's clock."""
+
+    checks: Counter[float] = field(default_factory=Counter)
+    read: int = 0
+
+    def noted(self, state: SiteState, time: float, *, checked: bool) -> None:
+        super().noted(state, time, checked=checked)
+        if checked and state.recent[0].duration > 0:  # the hub's own remarks took no time
+            self.checks[round(time, 3)] += 1
+
+    def late(self, site: Site, past: Past) -> None:  # noqa: ARG002
+        self.checks[round(past.time, 3)] += 1
+
+    def position(self, partition: int, sequence: int) -> None:  # noqa: ARG002
+        assert sequence >= self.read
+        self.read = sequence
+
+    def reports(self, location: str, count: int, delay: float) -> None:
+        pass
+
+    def location(self, standing: object) -> None:
+        pass
+
+    def unlisted(self, location: str) -> None:
+        raise AssertionError(location)
+
+
+class Meters(Recorder):
+    """The same names, other arguments: a late report is counted by its place."""
+
+    def late(self, location: str) -> None:  # type: ignore[override]
+        pass
+
+
+@dataclass(frozen=True)
+class Message:
+    """A batch of one report; ``made`` is when its check was, on the one true clock."""
+
+    batch: Batch
+    made: float
+
+
+class Machine(RuleBasedStateMachine):
+    """
+    Places check, messages wait for each, are handed over, repeated and out of order.
+
+    ``stream`` is what the server has stored, in its order; the hub reads it one by one.
+    """
+
+    @initialize(
+        down=st.integers(1, 3), up=st.integers(1, 3), minimum=st.integers(1, 3), share=st.booleans()
+    )
+    def begin(self, down, up, minimum, share):
+        majority = Enough()
+        self.quorum = Quorum(
+            down=majority if share else Enough(number=down),
+            up=majority if share else Enough(number=up),
+            minimum=minimum,
+        )
+        self.clock = FakeClock()
+        self.recorder = Recorder()
+        self.waiting: dict[str, list[Message]] = {name: [] for name in PLACES}
+        self.stream: list[Message] = []
+        self.read = 0
+        self.checks: Counter[float] = Counter()
+        self.numbers = 0
+        self.settled = dict.fromkeys(PLACES, Status.UNKNOWN)
+        self.before: SiteState | None = None
+        self.start_hub({})
+
+    def start_hub(self, remembered):
+        self.inbox: SimpleQueue = SimpleQueue()
+        self.hub = Hub(
+            clock=self.clock,
+            inbox=self.inbox,
+            votes=Counting(self.quorum),
+            publisher=self.recorder,
+            meters=Meters(),
+            recorder=self.recorder,
+            depth=Depth(results=5, failures=2),
+            fingerprint=lambda: "one list",
+        )
+        change = SiteChange(added=(SHOP,))
+        self.hub.handle(SitesChanged(change, (1.0,), remembered=remembered))
+        self.heard: dict[str, float] = {}
+        self.newest: dict[str, Message] = {}
+        self.seen: set[str] = set()
+        for name in PLACES:
+            self.beat(name)
+
+    @property
+    def state(self) -> SiteState:
+        return self.recorder.published["shop"]
+
+    # ------------------------------------------------------------ what happens
+
+    @rule(seconds=st.sampled_from([1.0, 7.0, 30.0, 59.0, 100.0, 200.0]))
+    def time_passes(self, seconds):
+        self.clock.advance(seconds)
+        self.hub.look()
+
+    @rule(name=st.sampled_from(PLACES))
+    def beat(self, name):
+        beat = Beat(
+            sender=Sender(name),
+            sent=self.clock.time() + SKEWS[name],
+            version="1",
+            fingerprint="one list",
+        )
+        self.hub.handle(BeatCame(beat, self.clock.time()))
+        self.heard[name] = self.clock.monotonic()
+
+    @rule(name=st.sampled_from(PLACES), says=st.sampled_from(SAYS))
+    def check(self, name, says):
+        self.clock.advance(0.01)  # no two checks at one moment
+        made = self.clock.time()
+        up = {"up": True, "down": False}.get(says)
+        if up is not None:
+            self.settled[name] = Status.UP if up else Status.DOWN
+        local = made + SKEWS[name]
+        report = Report(
+            site="shop",
+            time=local,
+            duration=0.1,
+            up=up,
+            trouble=None if up is not None else Trouble(says),
+            status=self.settled[name],
+            since=local,
+            first=local if up is False else None,
+        )
+        self.numbers += 1
+        batch = Batch(
+            sender=Sender(name),
+            id=f"{name}-{self.numbers}",
+            sent=local,
+            stored=made,
+            reports=(report,),
+        )
+        self.waiting[name].append(Message(batch, made))
+
+    @rule(name=st.sampled_from(PLACES))
+    def restart_place(self, name):
+        """What it has settled is remembered by its data folder; what waits, by its spool."""
+        self.beat(name)
+
+    @precondition(lambda self: any(self.waiting.values()))
+    @rule(data=st.data())
+    def store(self, data):
+        """The server stores a message of some place, the first or, once in a while, another."""
+        name = data.draw(st.sampled_from([one for one in PLACES if self.waiting[one]]))
+        place = data.draw(st.integers(0, min(2, len(self.waiting[name]) - 1)))
+        self.stream.append(self.waiting[name].pop(place))
+
+    @precondition(lambda self: self.stream)
+    @rule(data=st.data())
+    def store_again(self, data):
+        """A place repeats a message, and the server does not recognise it."""
+        self.stream.append(data.draw(st.sampled_from(self.stream[-5:])))
+
+    @precondition(lambda self: self.read < len(self.stream))
+    @rule()
+    def read_next(self):
+        self.read += 1
+        self.hand_over(self.read, applied=False)
+
+    def hand_over(self, sequence, *, applied):
+        message = self.stream[sequence - 1]
+        name = message.batch.sender.location
+        self.hub.handle(ReportsCame(message.batch, Position(1, sequence), applied))
+        if message.batch.id in self.seen:
+            return
+        self.seen.add(message.batch.id)
+        if not applied:
+            self.checks[round(self.on_hubs_clock(message), 3)] += 1
+        if name not in self.newest or message.made > self.newest[name].made:
+            self.newest[name] = message
+
+    def on_hubs_clock(self, message):
+        skew = SKEWS[message.batch.sender.location]
+        return message.made + (0 if abs(skew) >= 1 else skew)
+
+    @rule()
+    def kill_hub(self):
+        """The next life reads again what was applied, and goes on behind it."""
+        state = self.state
+        known = Remembered(status=state.status, since=state.since, said=state.said)
+        self.start_hub({"shop": known})
+        for sequence in range(1, self.read + 1):
+            self.hand_over(sequence, applied=True)
+
+    # ------------------------------------------------------------ what must hold
+
+    def votes(self):
+        """Return how many places say up and down now, by all that the hub was told."""
+        now = self.clock.time()
+        said = Counter()
+        for name, message in self.newest.items():
+            [report] = message.batch.reports
+            fresh = now - self.on_hubs_clock(message) <= STALE
+            alive = self.clock.monotonic() - self.heard[name] <= SILENCE
+            if fresh and alive and report.trouble is None:
+                said[report.status] += 1
+        return said[Status.UP], said[Status.DOWN]
+
+    @invariant()
+    def the_verdict_follows_from_the_votes(self):
+        """Never down without enough living votes; never up while enough say down."""
+        if not hasattr(self, "hub"):
+            return
+        before, after = self.before, self.state
+        self.before = after
+        if after.joint is None:
+            return  # nothing was counted in this life of the hub
+        self.hub.look()
+        after = self.before = self.state
+        ups, downs = self.votes()
+        voters = ups + downs
+        if voters < self.quorum.minimum or not voters:
+            assert after.shown is Status.UNKNOWN
+            assert before is None or after.status is before.status
+        elif downs >= self.quorum.down.of(voters):
+            assert after.shown is Status.DOWN
+        elif ups >= self.quorum.up.of(voters):
+            assert after.shown is Status.UP
+        else:
+            assert after.joint.split
+            assert before is None or after.status is before.status
+
+    @invariant()
+    def every_message_is_applied_once(self):
+        """Also if it is repeated, late, out of order, or read by two lives of the hub."""
+        if hasattr(self, "hub"):
+            assert self.recorder.checks == self.checks
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
