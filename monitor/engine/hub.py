@@ -251,7 +251,7 @@ class Hub:
             _, name = heapq.heappop(self._expiries)
             self._expiring.discard(name)
             if name in self._polls:
-                self._survive(self._count_again, name)
+                self._survive(self._count_again, name, lost=True)
         if self._clock.monotonic() >= self._look_at:
             self._look_at = self._clock.monotonic() + _LOOK
             self._look_for_silence()
@@ -297,17 +297,26 @@ class Hub:
             return
         self._count(state, poll, past, reported=True)
 
-    def _count_again(self, name: str) -> None:
-        """Count the votes on a site because of the time that has passed."""
+    def _count_again(self, name: str, *, lost: bool) -> None:
+        """
+        Count the votes on a site without a new report.
+
+        Votes that are *lost* turn no verdict, they only leave too few: when all places are cut off,
+        they fall silent one after the other, and those that still count have nothing new to say.
+        """
         state, poll = self._states[name], self._polls[name]
         if poll.ballots:
             said = Past(time=self._clock.time(), duration=0.0, up=None)
-            self._count(state, poll, said, reported=False)
+            self._count(state, poll, said, reported=False, lost=lost)
 
-    def _count(self, before: SiteState, poll: _Poll, said: Past, *, reported: bool) -> None:
+    def _count(
+        self, before: SiteState, poll: _Poll, said: Past, *, reported: bool, lost: bool = False
+    ) -> None:
         now, name = self._clock.time(), before.site.name
         joint = self._votes.count(poll.ballots, before.status, now, poll.stale_after, self._silent)
         self._expect_expiry(name, joint)
+        if lost and joint.status is not None:
+            joint = replace(joint, status=before.status)
         state, transition = join(before, joint, said, self._bounds, self._depth, reported=reported)
         turned = transition is not None or _undecided(state) is not _undecided(before)
         if not reported and not turned:
@@ -351,7 +360,7 @@ class Hub:
             daemon.silent = False
             self._silent.discard(sender)
             notices.location_heard(sender)
-            self._count_all_of(sender)
+            self._count_all_of(sender, lost=False)
 
     def _retire_parts(self, sender: Sender) -> None:
         """Forget daemons of a place that has been divided in another way."""
@@ -368,15 +377,15 @@ class Hub:
                 daemon.silent = True
                 self._silent.add(sender)
                 notices.location_silent(sender)
-                self._count_all_of(sender)
+                self._count_all_of(sender, lost=True)
         for location in {one.location for one in self._daemons}:
             self._meters.location(self._standing(location))
 
-    def _count_all_of(self, sender: Sender) -> None:
+    def _count_all_of(self, sender: Sender, *, lost: bool) -> None:
         for name, poll in self._polls.items():
             ballot = poll.ballots.get(sender.location)
             if ballot is not None and ballot.sender == sender:
-                self._survive(self._count_again, name)
+                self._survive(self._count_again, name, lost=lost)
 
     def _standing(self, location: str) -> Standing:
         its = [one for sender, one in self._daemons.items() if sender.location == location]

@@ -66,7 +66,7 @@ class Places:
         self.text = text
         self.daemons: dict[str, Daemon] = {}
 
-    def start(self, name: str, *arguments: str, text: str | None = None) -> Daemon:
+    def start(self, name: str, *arguments: str, text: str | None = None, **environ: str) -> Daemon:
         """Start ``hub``, or a place; again in the folder where it ran before."""
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
@@ -76,6 +76,7 @@ class Places:
             text or self.text,
             arguments=(*role, *arguments),
             MONITOR_DATA=str(folder / "data"),
+            **environ,
         )
         return self.daemons[name]
 
