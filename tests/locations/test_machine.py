@@ -252,7 +252,7 @@ class Machine(RuleBasedStateMachine):
     def votes(self):
         """Return how many places say up and down now, by all that the hub was told."""
         now = self.clock.time()
-        said = Counter()
+        said: Counter[Status] = Counter()
         for name, message in self.newest.items():
             [report] = message.batch.reports
             fresh = now - self.on_hubs_clock(message) <= STALE
