@@ -51,6 +51,7 @@ class Effort:
         outage: Seconds for which most sites hang.
         remembered: Seconds until the history does each second what it does for hours.
         slow: Seconds on a slow disk.
+        answer: Seconds that a slow receiver of messages takes.
         peer: The interpreter of another build's environment; without one, what a row holds
             against another build it holds against this one without a history.
     """
@@ -70,6 +71,7 @@ class Effort:
     outage: Seconds = 180
     remembered: Seconds = 960
     slow: Seconds = 3600
+    answer: Seconds = 10
     peer: str | None = None
 
 

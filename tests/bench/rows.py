@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.bench import calls, cost, load, outage, pages, remembering, size, truth
+from tests.bench import calls, cost, load, outage, pages, remembering, size, telling, truth
 from tests.bench.blackbox import PROGRAM as BLACKBOX
 from tests.bench.figures import Figure, Goal
 from tests.bench.lab import Lab
@@ -163,5 +163,17 @@ ROWS = (
         what="calls of jobs that report themselves, a connection each; every one becomes a check",
         goals={"CPU a call": Goal("at most", 1)},
         measure=calls.taken_in,
+    ),
+    Row(
+        name="messages",
+        what="10,000 sites go down within a minute; of four receivers one answers after 10 s, one"
+        " hangs and one refuses",
+        needs=("nginx",),
+        goals={
+            "told after group_wait": Goal("under", 60),
+            "lag p99": Goal("at most", 1.05),
+            "memory": Goal("at most", 20),
+        },
+        measure=telling.outage,
     ),
 )

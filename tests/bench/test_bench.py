@@ -39,6 +39,7 @@ SHORT = Effort(
     steps=(20,),
     sustain=1,
     outage=3,
+    answer=0.2,
 )
 MAY_BE_NOTHING = {
     "p99 added by a scrape",
@@ -47,6 +48,8 @@ MAY_BE_NOTHING = {
     "lag p99, afterwards",
     "not checked, first round",
     "not checked, afterwards",
+    "memory",  # more or less of it, where so few sites are told
+    "lag p99",
 }
 MACHINE = {"kernel": "6.1"}
 ROW = Row(name="row", what="something", goals={"a": Goal("under", 2)}, measure=lambda _: iter(()))
