@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from monitor.clock import SystemClock
-from monitor.config.discovery import Adoption, read_yaml
+from monitor.config.discovery import read_yaml
 from monitor.config.load import Config, Tables
 from monitor.discovered import Found
 from monitor.metrics.internal import Internal
@@ -39,8 +39,7 @@ def discover_once(config: Config, tables: Tables) -> tuple[Config, tuple[str, ..
     For commands that check once.
     """
     found: Mapping[str, Found] = dict(_looks(config))
-    names = frozenset(site.name for site in config.sites)
-    adopted = Adoption(tables, config.sources).adopt(found, names)
+    adopted = config.adoption(tables).adopt(found)
     wrong = [f"{source}: {remark}" for source, one in found.items() for remark in one.remarks]
     wrong += [f"{source}: {one}" for source, them in adopted.rejected.items() for one in them]
     return config.with_discovered(adopted), tuple(wrong)

@@ -278,11 +278,11 @@ class Reloader:
                 return listed
             self._finder = self._open_finder()
         self._finder.use(one.source for one in listed.sources)
-        self._adoption = Adoption(self._tables, listed.sources)
+        self._adoption = listed.adoption(self._tables)
         return self._adopt(listed, self._adoption, self._finder)
 
     def _adopt(self, listed: Config, adoption: Adoption, finder: Finder) -> Config:
-        adopted = adoption.adopt(finder.found(), frozenset(site.name for site in listed.sites))
+        adopted = adoption.adopt(finder.found())
         for source, problems in adopted.rejected.items():
             known = set(self._entries_rejected.get(source, ()))
             new = [problem for problem in problems if problem not in known]
@@ -304,7 +304,10 @@ class Reloader:
             config = self._adopt(self._listed, self._adoption, self._finder)
             self._mask(self.config, config)
             change = self.shard.own(diff(self.config, config))
-            self._put_in_force(change, config)
+            if change == SiteChange():
+                self.config = config  # whose text may have changed
+            else:
+                self._put_in_force(change, config)
         except Exception:
             _log.exception("reload_failed")
             return

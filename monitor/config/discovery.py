@@ -5,9 +5,10 @@ What a source lists passes the very checks of the YAML list. A mistake in an ent
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from monitor.config.documents import Document
@@ -29,8 +30,9 @@ from monitor.config.nodes import (
     read_plain,
 )
 from monitor.config.problems import KeyPath, Problems, Source
+from monitor.config.references import check_receivers, with_parents
 from monitor.config.schema import Decoder, Forms
-from monitor.config.sites import SiteReader
+from monitor.config.sites import SiteFound, SiteReader
 from monitor.discovered import Entry as Listed
 from monitor.discovered import Found
 from monitor.discovered import Source as Declared
@@ -162,12 +164,18 @@ def shown_source(tables: Tables, site: Form) -> Form:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What came of an entry: a site and its text for /config, or why there is none."""
+    """
+    What came of an entry: a site and its text for /config, or why there is none.
+
+    Attributes:
+        dependent: The same site as it was read, if it depends on others.
+    """
 
     listed: Listed
     site: Site | None = None
     lines: tuple[str, ...] = ()
     problem: str = ""
+    dependent: SiteFound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +184,8 @@ class Adopted:
     All that came of what the sources list.
 
     Attributes:
-        sites: In the order of the sources; no name twice, and none that the list has.
-        masked: Their text for /config, a document for each source.
+        sites: Those of the list, then the others in the order of the sources; no name twice.
+        masked: The text of the others for /config, a document for each source.
         rejected: By source, what is wrong with each entry that became no site.
     """
 
@@ -189,10 +197,11 @@ class Adopted:
 class _Crowd:
     """Gathers the sites of one pass, each name once; the mutable state is what it has so far."""
 
-    def __init__(self, listed: frozenset[str]) -> None:
-        self._listed = listed
+    def __init__(self, listed: Sequence[Site]) -> None:
+        self._listed = {site.name for site in listed}
         self._taken: dict[str, str] = {}
-        self._sites: list[Site] = []
+        self._sites: list[Site] = list(listed)
+        self._dependents: dict[str, tuple[str, SiteFound]] = {}
         self._documents: list[tuple[str, tuple[str, ...], list[str]]] = []
         self._rejected: dict[str, dict[str, None]] = {}
 
@@ -211,12 +220,28 @@ class _Crowd:
         elif site is not None:
             self._taken[site.name] = f"{source}: {place}"
             self._sites.append(site)
+            if made.dependent is not None:
+                self._dependents[site.name] = source, made.dependent
             lines += made.lines
         if wrong and not gone:
             self._rejected.setdefault(source, {})[wrong] = None
 
-    def adopted(self) -> Adopted:
-        """Return all of it."""
+    def adopted(self, listed: Mapping[str, SiteFound]) -> Adopted:
+        """
+        Return all of it.
+
+        Args:
+            listed: Those sites of the list that depend on others, by name.
+        """
+        sites = self._sites
+        if dependents := {**listed, **{name: one for name, (_, one) in self._dependents.items()}}:
+            problems = Problems()
+            sites = with_parents(sites, dependents, problems, open_list=True)
+            for problem in problems.all():
+                # A circle: the list's own sites depend on what it says, and no other on any
+                sites = self._sites
+                for source, _ in self._dependents.values():
+                    self._rejected.setdefault(source, {})[problem.message] = None
         rejected = {source: tuple(wrong) for source, wrong in self._rejected.items()}
         text: list[str] = []
         for source, remarks, lines in self._documents:
@@ -224,7 +249,7 @@ class _Crowd:
             text += (f"# {_line(remark)}" for remark in remarks)
             text += (f"# rejected: {_line(message)}" for message in rejected.get(source, ()))
             text += ["sites:", *lines] if lines else ["sites: []"]
-        return Adopted(tuple(self._sites), "\n".join(text) + "\n", rejected)
+        return Adopted(tuple(sites), "\n".join(text) + "\n", rejected)
 
 
 class Adoption:
@@ -232,25 +257,35 @@ class Adoption:
     Makes sites of entries, for one configuration; one thread uses it.
 
     It keeps what it has made: of ten thousand entries of which ten change, ten are read again.
+
+    Args:
+        listed: The sites of the list, which win.
+        dependents: Those of them that depend on others, by name.
+        receivers: The names that ``notify`` may have.
     """
 
-    def __init__(self, tables: Tables, sources: tuple[DeclaredSource, ...]) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        sources: tuple[DeclaredSource, ...],
+        listed: Sequence[Site] = (),
+        dependents: Mapping[str, SiteFound] = MappingProxyType({}),
+        receivers: Collection[str] = (),
+    ) -> None:
         self._tables = tables
         self._forms = Forms.of(tables)
         self._shown = self._forms.shown_site()
         self._sources = sources
+        self._listed = listed
+        self._dependents = dependents
+        self._receivers = receivers
         self._made: dict[tuple[str, str], _Made] = {}
 
-    def adopt(self, found: Mapping[str, Found], names: frozenset[str]) -> Adopted:
-        """
-        Return the sites of what is found.
-
-        Args:
-            names: Those of the sites that are listed, which win.
-        """
+    def adopt(self, found: Mapping[str, Found]) -> Adopted:
+        """Return the sites of the list and of what is found."""
         problems = Problems()
         reader = SiteReader(self._tables, self._forms, Decoder(problems), problems)
-        crowd = _Crowd(names)
+        crowd = _Crowd(self._listed)
         made: dict[tuple[str, str], _Made] = {}
         for declared in self._sources:
             source = declared.source.name
@@ -267,7 +302,7 @@ class Adoption:
                 made.setdefault(key, one)
                 crowd.add(one, source, gone=gone)
         self._made = made
-        return crowd.adopted()
+        return crowd.adopted(self._dependents)
 
     def _make(
         self, entry: Listed, declared: DeclaredSource, reader: SiteReader, problems: Problems
@@ -284,6 +319,9 @@ class Adoption:
             if key in node.entries:
                 problems.add(node, (key,), "belongs to a site of the list")
         site = reader.read(node, (), declared.defaults)
+        if site is not None:
+            site = replace(site, path=())  # of what it names: it stands in no file
+            check_receivers([site], self._receivers, problems)
         wrong = problems.take_back(before)
         if site is not None and self._tables.probes[site.site.scheme].own is not None:
             told = f"url: sites of {site.site.scheme} belong to the list"
@@ -291,7 +329,8 @@ class Adoption:
         if site is None or wrong:
             told = "; ".join(dict.fromkeys(one.message for one in wrong))
             return _Made(entry, problem=f"{entry.place}: {told}")
-        return _Made(entry, site.site, tuple(self._lines(node)))
+        dependent = site if site.parents else None
+        return _Made(entry, site.site, tuple(self._lines(node)), dependent=dependent)
 
     def _lines(self, node: MappingNode) -> Iterator[str]:
         lines = masked_lines(node, self._shown, "    ")

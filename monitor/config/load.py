@@ -14,7 +14,14 @@ from typing import TypeVar
 
 from monitor.config.blackbox.draft import Translation
 from monitor.config.blackbox.reader import BlackboxReader
-from monitor.config.discovery import DISCOVER, Adopted, DeclaredSource, DiscoverReader, shown_source
+from monitor.config.discovery import (
+    DISCOVER,
+    Adopted,
+    Adoption,
+    DeclaredSource,
+    DiscoverReader,
+    shown_source,
+)
 from monitor.config.documents import Document, DocumentReader
 from monitor.config.files import check_readable
 from monitor.config.forms import record_form
@@ -74,6 +81,7 @@ class Config:
         set_aside: Modules of blackbox_exporter files that do not work here, each with the reason.
         warnings: Settings that are allowed but probably a mistake, and parts that were left out.
         sources: Where more sites come from.
+        dependents: Where sources may list more: sites that depend on others, as they were read.
     """
 
     sites: tuple[Site, ...]
@@ -87,12 +95,18 @@ class Config:
     set_aside: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
     sources: tuple[DeclaredSource, ...] = ()
+    dependents: Mapping[str, SiteFound] = field(default_factory=dict)
+
+    def adoption(self, tables: Tables) -> Adoption:
+        """Return what makes sites of what the sources list."""
+        receivers = [one.name for one in self.settings.notify.receivers]
+        return Adoption(tables, self.sources, self.sites, self.dependents, receivers)
 
     def with_discovered(self, adopted: Adopted) -> "Config":
         """Return the same with the sites that were discovered; this one must have none yet."""
         return replace(
             self,
-            sites=(*self.sites, *adopted.sites),
+            sites=adopted.sites,
             masked=redact(self.masked + adopted.masked, self.secret_settings),
         )
 
@@ -173,6 +187,7 @@ class _Load:
         self._options_files: dict[Path, None] = {}
         self._secret_settings: tuple[str, ...] = ()
         self._set_aside: dict[str, str] = {}
+        self._dependents: dict[str, SiteFound] = {}
 
     def run(self, shown: str, read: Callable[[DocumentReader], None]) -> Config:
         read(self._documents)
@@ -213,6 +228,7 @@ class _Load:
             set_aside=self._set_aside,
             warnings=self._problems.warnings(),
             sources=sources,
+            dependents=self._dependents,
         )
 
     def _check_keys(self, top: MappingNode) -> None:
@@ -305,6 +321,8 @@ class _Load:
                 self._problems.add(found.former or found.placed, (*found.path[:2], "was"), message)
         if not self._problems:  # a site that was left out for its own is not unknown for that
             check_receivers(naming.values(), receivers, self._problems)
+            if open_list:
+                self._dependents = {name: one for name, one in naming.items() if one.parents}
             sites = with_parents(sites, naming, self._problems, open_list=open_list)
         return sites, masked
 

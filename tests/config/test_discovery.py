@@ -3,7 +3,6 @@
 import pytest
 
 from monitor.app.daemon import TABLES
-from monitor.config.discovery import Adoption
 from monitor.config.load import load
 from monitor.discovered import Entry, Found
 from monitor.errors import ConfigError
@@ -31,14 +30,13 @@ def problems_of(config_of, tmp_path):
 
 def adopt(config, *found, **more):
     """Return the configuration with these entries of its only source."""
-    adoption = Adoption(TABLES, config.sources)
+    adoption = config.adoption(TABLES)
     [declared] = config.sources
-    names = frozenset(site.name for site in config.sites)
     entries = tuple(
         one if isinstance(one, Entry) else Entry(one, f"place {number}")
         for number, one in enumerate(found)
     )
-    adopted = adoption.adopt({declared.source.name: Found(entries, **more)}, names)
+    adopted = adoption.adopt({declared.source.name: Found(entries, **more)})
     return config.with_discovered(adopted), adopted.rejected.get(declared.source.name, ())
 
 
@@ -198,19 +196,40 @@ def test_secrets_of_what_is_discovered_are_masked(config_of):
 def test_only_what_changed_is_read_again(config_of):
     """Of many entries the others stay the very same sites."""
     config = config_of(HTTP)
-    adoption = Adoption(TABLES, config.sources)
+    adoption = config.adoption(TABLES)
 
     def sites(*paths):
         entries = tuple(
             Entry({"url": f"https://a.example/{number}{path}", "name": str(number)}, "p")
             for number, path in enumerate(paths)
         )
-        return adoption.adopt({"http": Found(entries)}, frozenset()).sites
+        return adoption.adopt({"http": Found(entries)}).sites
 
     before = sites("", "", "")
     after = sites("", "x", "")
     assert [one is other for one, other in zip(before, after, strict=True)] == [True, False, True]
     assert after[1].url == "https://a.example/1x"
+
+
+def test_dependencies_hold_over_list_and_sources(config_of):
+    """By name and by label, both ways; receivers that are none and circles are told."""
+    config = config_of(
+        "notify: {receivers: [{name: chat, apprise: 'json://127.0.0.1:1'}]}\n"
+        "sites:\n"
+        "  - {name: gate, url: https://gate.example, labels: {tier: edge}}\n"
+        "  - {name: shop, url: https://shop.example, depends_on: [{tier: core}, found]}\n"
+        "discover:\n"
+        "  - {http: {url: 'http://h/'}, defaults: {depends_on: [{tier: edge}], notify: [chat]}}\n"
+    )
+    found = {"url": "https://a.example", "name": "found", "labels": {"tier": "core"}}
+    good, rejected = adopt(config, found, {"url": "https://b.example", "notify": ["nobody"]})
+    parents = {site.name: site.depends_on for site in good.sites}
+    assert parents == {"gate": (), "shop": ("found",), "found": ("gate",)}
+    assert rejected == ("place 1: notify[0]: 'nobody': unknown receiver; choose from chat",)
+    circle, rejected = adopt(config, {**found, "depends_on": ["shop"]})
+    assert [site.name for site in circle.sites] == ["gate", "shop", "found"]
+    (message,) = rejected
+    assert "goes in a circle" in message
 
 
 def test_deep_data_of_others_is_refused(config_of):

@@ -3,7 +3,7 @@
 import pytest
 
 from monitor.app.daemon import TABLES
-from monitor.config.discovery import Adoption, read_yaml
+from monitor.config.discovery import read_yaml
 from monitor.config.load import load
 from monitor.discovered import Found
 from monitor.sources.ports import UnreadableError
@@ -322,9 +322,7 @@ def test_each_of_them_passes_the_checks_of_the_list(tmp_path):
         for entry in from_routes(kind, by_key(routes), gateways, RULES).entries.values()
     ]
     unique = {entry.identity: entry for entry in entries}
-    adopted = Adoption(TABLES, config.sources).adopt(
-        {"kubernetes": Found(tuple(unique.values()))}, frozenset()
-    )
+    adopted = config.adoption(TABLES).adopt({"kubernetes": Found(tuple(unique.values()))})
     assert adopted.rejected == {}
     assert [site.name for site in adopted.sites] == list(unique)
     assert len(unique) > 12
