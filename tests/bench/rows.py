@@ -103,6 +103,14 @@ ROWS = (
         measure=size.reloads,
     ),
     Row(
+        name="discovery",
+        what="ten of 10,000 sites that a file in Prometheus' form lists changed: from the write to"
+        " in force, and what is held up by it",
+        needs=("nginx",),
+        goals={"applied": Goal("under", 1000), "longest pause": Goal("under", 20)},
+        measure=size.discoveries,
+    ),
+    Row(
         name="outage",
         what="9,000 of 10,000 sites accept nothing from one moment on: the 1,000 that are well",
         needs=("nginx",),

@@ -1,5 +1,6 @@
 """What many sites take: memory, the time of a scrape, of a start and of a reload."""
 
+import json
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from tests.waiting import until
 
 _MB = 1_000_000
 _POLL: Seconds = 0.005
+_PATIENCE: Seconds = 60.0
 
 
 def resident(lab: Lab) -> Iterator[Figure]:
@@ -122,6 +124,66 @@ def reloads(lab: Lab) -> Iterator[Figure]:
             until(lambda: _reloads_by_file(daemon) == len(applied), "the reload by the file")
     yield milliseconds("applied", applied)
     yield milliseconds("longest pause", pauses, f"without a reload {max(usual) * 1000:.1f} ms")
+
+
+def discoveries(lab: Lab) -> Iterator[Figure]:
+    """
+    Change ten of many sites that a file in Prometheus' form lists, and measure until that is so.
+
+    What it does to the others shows in how late their checks start, as with a reload.
+    """
+    fleet = Fleet(
+        count=lab.effort.sites,
+        url=lab.url,
+        interval=max(1, lab.effort.sites // lab.effort.true_rate),
+    )
+    folder = lab.new_folder()
+    targets = folder / "targets.json"
+    targets.write_text(_targets(fleet, 0))
+    sites = (
+        f"discover: [{{file: {{paths: [targets.json]}}, limit: {fleet.count},"
+        f" defaults: {{interval: {fleet.interval}s}}}}]\n"
+    )
+    applied: list[Seconds] = []
+    pauses: list[Seconds] = []
+    daemon = Daemon(folder, sites)
+    try:
+        lab.until_all_checked(daemon, fleet)
+        for number in range(1, lab.effort.rounds + 1):
+            time.sleep(lab.effort.settle)
+            new = folder / "targets.new"
+            new.write_text(_targets(fleet, number))
+            began = time.time()
+            new.replace(targets)
+            while _discoveries(daemon) < number:
+                if time.time() - began > _PATIENCE:
+                    raise BenchError("ten changed sites were not applied")
+                time.sleep(_POLL)
+            ended = time.time()
+            applied.append(ended - began)
+            time.sleep(lab.effort.settle)
+            pauses.append(max(last_lags(fleet, Scrape(daemon.url), began, ended)))
+    finally:
+        daemon.kill()
+    yield milliseconds("applied", applied)
+    yield milliseconds("longest pause", pauses)
+
+
+def _targets(fleet: Fleet, number: int) -> str:
+    """Return the list; the first ten have another label with each number."""
+    changed = min(10, fleet.count)
+    groups = [
+        {
+            "targets": [fleet.url],
+            "labels": {"__monitor_name": name, "round": str(number if at < changed else 0)},
+        }
+        for at, name in enumerate(fleet.names)
+    ]
+    return json.dumps(groups)
+
+
+def _discoveries(daemon: Daemon) -> int:
+    return daemon.log.read_text().count(" discovered added=0 removed=0 changed=10")
 
 
 def _with_one_changed(fleet: Fleet, number: int) -> str:
