@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from monitor.app.gentle import interruptibly
 from monitor.clock import SystemClock
 from monitor.config.discovery import read_yaml
 from monitor.config.load import Config, Tables
@@ -28,7 +29,12 @@ def open_discovery(
         folder: The data folder, if there is one.
     """
     return Discovery(
-        _world(), on_change, clock=SystemClock(), meters=internal, memory=Memory(folder)
+        _world(),
+        on_change,
+        clock=SystemClock(),
+        meters=internal,
+        memory=Memory(folder),
+        working=interruptibly,
     )
 
 

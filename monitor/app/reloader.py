@@ -7,10 +7,8 @@ Part of the composition root: it knows the files, the engine's door and the web 
 import dataclasses
 import logging
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,6 +16,7 @@ from threading import Thread
 from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
+from monitor.app.gentle import interruptibly
 from monitor.app.sharding import Shard
 from monitor.app.systemd import ServiceManager
 from monitor.clock import SystemClock
@@ -43,9 +42,6 @@ _NOTHING: Mapping[str, Remembered] = MappingProxyType({})
 
 _MOST_TOLD = 20
 """Lines of the log about entries of one source that became no sites; /config has all of them."""
-
-_SWITCH_INTERVAL: Seconds = 0.0005
-"""How long a reload may hold the interpreter while others want it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +76,6 @@ class Finder(Protocol):
 
 
 DISCOVERY = "discovery"
-
-
-@contextmanager
-def _interruptibly() -> Iterator[None]:
-    """
-    Let others have the interpreter soon, whenever they want it.
-
-    Reading a list computes for seconds, which nothing else does: the loop and each check want the
-    interpreter a dozen times meanwhile, and it would be taken away from us at the usual interval.
-    """
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_INTERVAL)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)
 
 
 class Reloader:
@@ -244,7 +224,7 @@ class Reloader:
         secrets = {secret for config in configs for secret in config.secrets()}
         self._secrets.values = longest_first(secrets)
 
-    @_interruptibly()
+    @interruptibly()
     def _reload(self, cause: str, reconfigure: Callable[[WebConfig], None]) -> tuple[str, ...]:
         """Return what is wrong with the files; nothing if they were applied."""
         self._manager.reloading()
@@ -295,7 +275,7 @@ class Reloader:
         self._entries_rejected = adopted.rejected
         return listed.with_discovered(adopted)
 
-    @_interruptibly()
+    @interruptibly()
     def _rediscover(self) -> None:
         """Apply what the sources list now; the files are as they were."""
         if self._adoption is None or self._finder is None:

@@ -7,6 +7,7 @@ long enough, and writes the data folder.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from threading import Condition, Thread
@@ -83,6 +84,7 @@ class Discovery:
         on_change: Called in any thread of a source.
         memory: Where the last good lists are kept.
         open_reader: Makes the reader of a source.
+        working: Around what computes for long, so that others have their turn.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Discovery:
         meters: Meters,
         memory: Memory,
         open_reader: Callable[[Source, World], Reader] | None = None,
+        working: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._world = world
         self._on_change = on_change
@@ -101,6 +104,7 @@ class Discovery:
         self._meters = meters
         self._memory = memory
         self._open = open_reader or _open
+        self._working = working
         # Guards everything below; notified when the housekeeper has something to do
         self._changed = Condition()
         self._tracked: dict[str, _Tracked] = {}
@@ -233,13 +237,15 @@ class Discovery:
     def _watch(self, tracked: _Tracked) -> None:
         while not tracked.closed:
             try:
-                look = tracked.reader.look()
+                with self._working():
+                    look = tracked.reader.look()
             except UnreadableError as error:
                 look = Look({_WHOLE: error}, tracked.remarks)
             except Exception:
                 _log.exception("discovery_fault", extra=fields(source=tracked.source.name))
                 look = Look({_WHOLE: UnreadableError("internal error; see the log")})
-            self._took(tracked, look)
+            with self._working():
+                self._took(tracked, look)
             tracked.reader.wait()
 
     def _took(self, tracked: _Tracked, look: Look | None) -> None:
@@ -270,7 +276,8 @@ class Discovery:
                 lists = self._lists() if self._unsaved else None
                 self._unsaved = False
             if lists is not None:
-                self._memory.save(lists)
+                with self._working():
+                    self._memory.save(lists)
             if expired:
                 self._on_change()
             if stopped:

@@ -8,10 +8,12 @@ from queue import Empty, SimpleQueue
 import pytest
 
 from monitor.app.daemon import TABLES
-from monitor.app.discovery import open_discovery
+from monitor.app.discovery import discover_once, open_discovery
+from monitor.app.gentle import interruptibly
 from monitor.app.reloader import DISCOVERY, Reloader, ReloadRequested, Requests
 from monitor.app.sharding import WHOLE
 from monitor.app.systemd import ServiceManager
+from monitor.config.load import load
 from monitor.engine.events import Inbox, SitesChanged
 from monitor.logs import Secrets
 from monitor.metrics.internal import Internal
@@ -223,3 +225,29 @@ def test_a_start_needs_no_source(start, tmp_path):
     (tmp_path / "discovered.jsonl").write_text(line)
     rig = start("discover: [{http: {url: 'http://127.0.0.1:1/'}}]\n", tmp_path)
     assert [site.name for site in rig.changes.get(timeout=PATIENCE).added] == ["a.example"]
+
+
+def test_many_who_compute_give_way_until_the_last_is_done():
+    """The interpreter's interval is one for all threads, and is put back once."""
+    usual = sys.getswitchinterval()
+    with interruptibly():
+        short = sys.getswitchinterval()
+        with interruptibly():
+            assert sys.getswitchinterval() == short
+        assert sys.getswitchinterval() == short < usual
+    assert sys.getswitchinterval() == usual
+
+
+def test_a_check_asks_each_source_once(tmp_path):
+    """What it lists now is checked; what cannot be read, is too long or no site is told."""
+    (tmp_path / "a.json").write_text('[{"targets": ["https://a.example", "nonsense"]}]')
+    (tmp_path / "sites.yaml").write_text(
+        "discover:\n"
+        "  - file: {paths: [a.json, none.json]}\n"
+        "  - {name: long, file: {paths: [a.json]}, limit: 1}\n"
+        "  - http: {url: 'http://127.0.0.1:1/x'}\n"
+    )
+    config = load(tmp_path / "sites.yaml", TABLES, {})
+    found, wrong = discover_once(config, TABLES)
+    assert [site.name for site in found.sites] == ["a.example"]
+    assert [one.partition(": ")[0] for one in wrong] == ["file", "long", "http", "file"]
