@@ -2,11 +2,16 @@
 What the history costs: bytes of a result, the writer's time for it, and questions about a year.
 
     python -m tests.bench.history_cost [SITES] [DAYS]
+    python -m tests.bench.history_cost kept
 
 First two hours of results of 200 sites are written by the writer as the daemon does it. Then a
 store is filled with summed-up days, spans and hourly rollups of so many sites (5,000) and days
 (365), and asked what pages and the API ask, each question by a reader of its own that has read
 nothing yet.
+
+``kept`` writes 44 days of ten sites as the daemon does, and prints what a site takes: after 37 days
+results and five minutes are as many as there ever are, and what grows from then on are hours, days
+and spans. It takes some minutes.
 """
 
 import random
@@ -67,6 +72,23 @@ def written(folder: Path, sites: int = _SITES, minutes: int = 120) -> Written:
     world.stop()
     world.close()
     return Written(results, (folder / "history.db").stat().st_size, spent)
+
+
+def kept(folder: Path, sites: int = 10) -> Iterator[tuple[int, Bytes]]:
+    """Yield what a site takes after some days, indexes and half-empty pages included."""
+    world = World(folder, None, time=1_800_000_000.0)
+    listed = [site(f"site-{number}", interval=60.0) for number in range(sites)]
+    world.start(*listed)
+    chosen = random.Random(1)  # noqa: S311  durations, no secrets
+    for day in range(1, 45):
+        for _ in range(24 * 60):
+            for one in listed:
+                duration = chosen.lognormvariate(-2.5, 0.3)
+                world.enter(up_result(one, time=world.clock.time(), duration=duration))
+            world.pass_time(_INTERVAL)
+        if day in (7, 37, 44):
+            yield day, world.told.size // sites
+    world.close()
 
 
 def filled(folder: Path, sites: int, days: int) -> float:
@@ -207,6 +229,11 @@ def asked(folder: Path, sites: int, now: float) -> Iterator[tuple[str, Seconds]]
 
 
 def main(arguments: list[str]) -> None:
+    if arguments == ["kept"]:
+        with tempfile.TemporaryDirectory() as folder:
+            for day, size in kept(Path(folder)):
+                print(f"{size / 1000:.0f} kB a site after {day} days, a check every minute")
+        return
     sites = int(arguments[0]) if arguments else 5000
     days = int(arguments[1]) if len(arguments) > 1 else 365
     with tempfile.TemporaryDirectory() as folder:
