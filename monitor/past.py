@@ -163,6 +163,45 @@ class Owed(NamedTuple):
     data: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """
+    What another monitor kept of an hour or a day.
+
+    Attributes:
+        length: 3600 or 86400 seconds; ``begin`` is a multiple of it.
+        up: How many checks were up; ``down`` likewise.
+        mean: Of the durations of those that were up; ``least`` and ``most`` likewise.
+    """
+
+    begin: Timestamp
+    length: Seconds
+    up: int
+    down: int
+    mean: Seconds = 0.0
+    least: Seconds = 0.0
+    most: Seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inherited:
+    """
+    What another monitor knew of a site, before this one began to look.
+
+    Attributes:
+        group: Of the site, as our list has it.
+        spans: In order, closed, without overlap; none is longer than what was observed.
+        results: Single checks, oldest first.
+        counts: Of hours and days, oldest first; those of which there are results too are the same
+            checks.
+    """
+
+    group: str
+    spans: tuple[Span, ...] = ()
+    results: tuple[Past, ...] = ()
+    counts: tuple[Counted, ...] = ()
+
+
 class History(Protocol):
     """
     The questions that pages, the API, badges and reports ask; called from any thread but the main.

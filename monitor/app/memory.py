@@ -15,12 +15,13 @@ from monitor.clock import SystemClock
 from monitor.config.settings import HistorySettings
 from monitor.errors import HistoryError
 from monitor.history.folder import DataFolder
+from monitor.history.inherit import inherit
 from monitor.history.reader import Reader
 from monitor.history.store import Store, connect, store_url
 from monitor.history.upkeep import Upkeep
 from monitor.history.writer import Keep, Meters, Writer
 from monitor.model import Past, Site, SiteState
-from monitor.past import Remembered
+from monitor.past import Inherited, Remembered
 from monitor.units import Seconds, Timestamp
 
 NOTHING = "none"
@@ -145,6 +146,34 @@ def open_upkeep(folder: Path | None, settings: HistorySettings) -> Upkeep:
     if settings.store is None and not Path(url.database or "").is_file():
         raise HistoryError(f"there is no history in {folder}")
     return Upkeep(connect(url, writes=True))
+
+
+def take_over(
+    folder: Path | None,
+    settings: HistorySettings,
+    sites: Mapping[str, Inherited],
+    version: str,
+) -> dict[str, Inherited]:
+    """
+    Write what another monitor knew of sites into the history, and return what was new of each.
+
+    Raises:
+        StartupError: A daemon has the data folder, and would know nothing of it.
+        HistoryError: There is no folder, or the store cannot be used.
+    """
+    url = store_url(settings.store, folder)
+    claimed = DataFolder(folder, "monitor import") if folder is not None else None
+    if claimed is not None:
+        claimed.claim()
+    try:
+        engine = connect(url, writes=True)
+        try:
+            return inherit(engine, sites, SystemClock().time(), version)
+        finally:
+            engine.dispose()
+    finally:
+        if claimed is not None:
+            claimed.release()
 
 
 def _finite(kept: Seconds) -> Seconds | None:

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -19,10 +19,12 @@ from monitor.commands.junit import write_junit
 from monitor.commands.options import config_option, log_options
 from monitor.commands.output import console, exit_after
 from monitor.config.load import Config, load
+from monitor.importers.verdicts import last_verdicts
 from monitor.model import Result, Site
 from monitor.protocols.table import SCHEMES
-from monitor.report import result_json
+from monitor.report import moment, result_json
 from monitor.secrecy import longest_first
+from monitor.units import Timestamp
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +46,11 @@ _log = logging.getLogger(__name__)
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a JUnit report to this file as well.",
 )
+@click.option(
+    "--compare",
+    metavar="FILE|URL",
+    help="Show where another monitor's last verdict differs: Uptime Kuma's kuma.db, Gatus' store.",
+)
 @log_options("error")
 def check(
     names: tuple[str, ...],
@@ -53,6 +60,7 @@ def check(
     fail_fast: bool,
     as_json: bool,
     junit: Path | None,
+    compare: str | None,
     log_level: str,
     log_format: logs.Form,
 ) -> None:
@@ -65,6 +73,7 @@ def check(
     """
     loaded = _load(config, log_level, log_format)
     sites = _pick(loaded.sites, names, group, label)
+    theirs = {} if compare is None else last_verdicts(compare)
     screen = Console(stderr=True)
     progress = Progress(
         TextColumn("checking"),
@@ -95,11 +104,48 @@ def check(
             "down": down,
             "results": [result_json(result) for result in results],
         }
+        if compare is not None:
+            document["compared"] = [_compared_json(result, theirs) for result in results]
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         console().print(terminal.results_table(results))
         click.echo(f"{up} up, {down} down, {len(sites) - up - down} not checked")
+        if compare is not None:
+            _compare(results, theirs)
     exit_after(OK if up == len(sites) else DOWN, drained)
+
+
+def _compare(results: Sequence[Result], theirs: Mapping[str, tuple[bool, Timestamp]]) -> None:
+    """Say of which sites the other monitor said something else, and which it does not know."""
+    unknown = [one.site for one in results if one.site not in theirs]
+    differing = 0
+    for one in results:
+        if one.site in theirs and one.up is not theirs[one.site][0]:
+            differing += 1
+            up, at = theirs[one.site]
+            here = _word(one.up)
+            if one.up is not True:
+                message = one.analysis.verdict.message if one.analysis else one.error or ""
+                here = f"{here} ({message})"
+            click.echo(f"{one.site}: {here} here, {_word(up)} there at {moment(at)}")
+    same = len(results) - len(unknown) - differing
+    click.echo(f"{same} as there, {differing} otherwise, {len(unknown)} not known there")
+
+
+def _compared_json(
+    result: Result, theirs: Mapping[str, tuple[bool, Timestamp]]
+) -> dict[str, object]:
+    up, at = theirs.get(result.site, (None, None))
+    return {
+        "site": result.site,
+        "up": result.up,
+        "theirs": up,
+        "at": None if at is None else moment(at),
+    }
+
+
+def _word(up: bool | None) -> str:
+    return {True: "up", False: "down", None: "not checked"}[up]
 
 
 def _load(path: Path, log_level: str, log_format: logs.Form) -> Config:

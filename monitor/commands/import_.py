@@ -1,18 +1,28 @@
 """``monitor import``: other programs' configurations in our form."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
 
+from monitor import __version__
 from monitor.app import daemon
+from monitor.app.memory import data_folder, take_over
+from monitor.commands.options import config_option, data_option
+from monitor.config.load import load
 from monitor.errors import ConfigError, MonitorError
 from monitor.importers import blackbox as of_blackbox
 from monitor.importers.draft import Fate
 from monitor.importers.gatus import listing as of_gatus
+from monitor.importers.gatus import past as of_gatus_past
 from monitor.importers.imported import Imported
 from monitor.importers.kuma import listing as of_kuma
+from monitor.importers.kuma import past as of_kuma_past
+from monitor.model import Site
+from monitor.naming import natural_key
+from monitor.past import Condition, Inherited
+from monitor.report import moment
 from monitor.secrecy import hide_credentials
 
 _OWNER_ONLY = 0o600
@@ -48,30 +58,94 @@ def blackbox(file: Path, secrets: Path, report: Path | None) -> None:
     _print(of_blackbox.imported(file, daemon.TABLES), file.name, secrets, report)
 
 
+def _history_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what carries the past over."""
+    history = click.option(
+        "--history",
+        is_flag=True,
+        help="Instead of the list, carry what it remembers of the sites of --config into --data.",
+    )
+    return history(config_option(data_option(command)))
+
+
 @import_.command()
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--store",
+    metavar="FILE|URL",
+    help="With --history: where Gatus keeps results, if not where its storage.path says.",
+)
 @_options
-def gatus(path: Path, secrets: Path, report: Path | None) -> None:
+@_history_options
+def gatus(
+    path: Path,
+    store: str | None,
+    secrets: Path,
+    report: Path | None,
+    history: bool,
+    config: Path,
+    data: str | None,
+) -> None:
     """
     Print a file or folder of Gatus as a site list; comments say what could not be carried.
 
     Variables of the environment are read as Gatus reads them, and stay variables in the list.
     """
-    _print(of_gatus.imported(path, daemon.TABLES, os.environ), path.name, secrets, report)
+    done = of_gatus.imported(path, daemon.TABLES, os.environ)
+    if not history:
+        _print(done, path.name, secrets, report)
+        return
+    place = store or of_gatus.store_of(path, os.environ)
+    if place is None:
+        raise click.UsageError(f"{path} names no store of its results; say --store FILE or URL")
+    _carry(config, data, lambda sites: of_gatus_past.past(place, done.names, sites))
 
 
 @import_.command(name="uptime-kuma")
 @click.argument("database")
 @_options
-def uptime_kuma(database: str, secrets: Path, report: Path | None) -> None:
+@_history_options
+def uptime_kuma(
+    database: str,
+    secrets: Path,
+    report: Path | None,
+    history: bool,
+    config: Path,
+    data: str | None,
+) -> None:
     """
     Print the monitors of Uptime Kuma as a site list; comments say what could not be carried.
 
     DATABASE is its file kuma.db, of version 1.23 or later, or mysql://USER:PASSWORD@HOST/DATABASE,
     which needs the extra website-monitor[mysql]. Nothing is changed in it.
     """
+    if history:
+        _carry(config, data, lambda sites: of_kuma_past.past(database, sites))
+        return
     done = of_kuma.imported(database, daemon.TABLES, os.environ)
     _print(done, hide_credentials(database), secrets, report)
+
+
+def _carry(
+    config: Path,
+    data: str | None,
+    past: Callable[[Mapping[str, Site]], Mapping[str, Inherited]],
+) -> None:
+    """Carry what is known of the sites of a list into the history, and say what came of it."""
+    loaded = load(config, daemon.TABLES, os.environ)
+    sites = {site.name: site for site in loaded.sites}
+    found = past(sites)
+    folder = data_folder(data, os.environ)
+    written = take_over(folder, loaded.settings.history, found, __version__)
+    for name in sorted(sites, key=natural_key):
+        one = written.get(name)
+        if one is None:
+            click.echo(f"{name}: not known there")
+            continue
+        begin = min((span.begin for span in one.spans), default=None)
+        outages = sum(span.condition is Condition.DOWN for span in one.spans)
+        since = "nothing new" if begin is None else f"since {moment(begin)}, {outages} outages"
+        click.echo(f"{name}: {since}, {len(one.results)} checks")
 
 
 def _print(done: Imported, source: str, secrets: Path, report: Path | None) -> None:

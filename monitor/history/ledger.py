@@ -624,6 +624,13 @@ def rollups_of(
     return found
 
 
+def write_rollups(
+    connection: Connection, site: int, level: Level, rollups: Mapping[int, Rollup]
+) -> None:
+    """Write whole blocks of rollups, in the places of those that there are."""
+    _upsert(connection, schema.rollups, _rows_of_rollups(site, level, rollups))
+
+
 @cache
 def _rollups_of() -> "Select[Any]":
     table = schema.rollups

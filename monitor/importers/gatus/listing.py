@@ -45,6 +45,12 @@ def imported(path: Path, tables: Tables, environ: Mapping[str, str]) -> Imported
     return finished(_Lister(environ).draft(path, document), tables, environ)
 
 
+def store_of(path: Path, environ: Mapping[str, str]) -> str | None:
+    """Return where a configuration keeps results; None where only in memory."""
+    storage = Fields(read(path, environ)).mapping("storage") or Fields({})
+    return resolved(storage.text("path"), environ) or None
+
+
 class _Lister:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ

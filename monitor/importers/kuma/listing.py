@@ -35,6 +35,11 @@ def imported(source: str, tables: Tables, environ: Mapping[str, str]) -> Importe
     return finished(draft, tables, environ)
 
 
+def sites_of(database: Database) -> dict[str, int]:
+    """Return the number of each monitor by its name in our list, those left out included."""
+    return _Lister(database).numbers()
+
+
 class _Lister:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,6 +60,11 @@ class _Lister:
         if self._database.rows("api_key"):
             whole.dropped("api_key", "--web-config has users and passwords", quiet=True)
         return whole
+
+    def numbers(self) -> dict[str, int]:
+        """Return the number of each monitor by the name of its site."""
+        self._read_monitors(ListDraft("", ""))
+        return {str(site.keys["name"]): number for number, site in self._sites.items()}
 
     # ------------------------------------------------------------ monitors
 

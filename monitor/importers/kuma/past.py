@@ -1,0 +1,109 @@
+"""What Uptime Kuma kept of its checks: heartbeats, and counts by hours and days."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from monitor.importers.kuma.database import Database, opened
+from monitor.importers.kuma.listing import sites_of
+from monitor.importers.past import Beat, inherited
+from monitor.model import Site
+from monitor.past import Condition, Counted, Inherited
+from monitor.units import Seconds, Timestamp
+
+_DOWN, _UP, _PENDING, _MAINTENANCE = range(4)
+_CONDITIONS = {
+    _DOWN: Condition.DOWN,
+    _UP: Condition.UP,
+    _PENDING: None,
+    _MAINTENANCE: Condition.MAINTENANCE,
+}
+_TABLES: Mapping[str, Seconds] = {"stat_hourly": 3600.0, "stat_daily": 86400.0}
+
+
+def past(source: str, sites: Mapping[str, Site]) -> dict[str, Inherited]:
+    """
+    Return what a database knows of sites, by their names.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    with opened(source) as database:
+        return {
+            name: inherited(
+                name,
+                sites[name].group,
+                _beats(database, number),
+                _counts(database, number),
+                sites[name].interval,
+                "Uptime Kuma",
+            )
+            for name, number in sites_of(database).items()
+            if name in sites
+        }
+
+
+def last_verdicts(source: str) -> dict[str, tuple[bool, Timestamp]]:
+    """
+    Return what was said last of each monitor, and when, by our name for it.
+
+    Raises:
+        ConfigError: The database cannot be read.
+    """
+    found = {}
+    with opened(source) as database:
+        for name, number in sites_of(database).items():
+            question = (
+                "SELECT status, time FROM heartbeat"  # noqa: S608  a number
+                f" WHERE monitor_id = {number} AND status IN (0, 1, 2) ORDER BY time DESC LIMIT 1"
+            )
+            for row in database.each(question, missing=True):
+                found[name] = (int(row["status"]) == _UP, _moment(row["time"]))
+    return found
+
+
+def _beats(database: Database, number: int) -> list[Beat]:
+    question = (
+        "SELECT status, time, ping, msg FROM heartbeat"  # noqa: S608  a number
+        f" WHERE monitor_id = {number} ORDER BY time"
+    )
+    return [
+        Beat(
+            _moment(row["time"]),
+            _CONDITIONS.get(int(row["status"])),
+            None if int(row["status"]) == _MAINTENANCE else int(row["status"]) == _UP,
+            float(row["ping"] or 0) / 1000,
+            str(row["msg"] or ""),
+        )
+        for row in database.each(question)
+    ]
+
+
+def _counts(database: Database, number: int) -> list[Counted]:
+    found = []
+    for table, length in _TABLES.items():
+        question = f"SELECT * FROM {table} WHERE monitor_id = {number} ORDER BY timestamp"  # noqa: S608
+        for row in database.each(question, missing=True):
+            mean, least, most = (_seconds(row.get(key)) for key in ("ping", "ping_min", "ping_max"))
+            found.append(
+                Counted(
+                    begin=float(row["timestamp"]),
+                    length=length,
+                    up=int(row["up"] or 0),
+                    down=int(row["down"] or 0),
+                    mean=mean,
+                    least=least,
+                    most=most,
+                )
+            )
+    return found
+
+
+def _seconds(milliseconds: Any) -> Seconds:
+    return float(milliseconds or 0) / 1000
+
+
+def _moment(value: Any) -> Timestamp:
+    """Return a moment, which the database has in UTC without saying so."""
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

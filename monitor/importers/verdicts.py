@@ -1,0 +1,48 @@
+"""What another monitor said last of each site, whichever it is."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from monitor.errors import ConfigError, Problem
+from monitor.importers.gatus import past as of_gatus
+from monitor.importers.kuma import past as of_kuma
+from monitor.importers.kuma.database import is_url
+from monitor.secrecy import hide_credentials
+from monitor.units import Timestamp
+
+
+def last_verdicts(source: str) -> dict[str, tuple[bool, Timestamp]]:
+    """
+    Return what was said last, and when, by the names that an import gives to sites.
+
+    Args:
+        source: Uptime Kuma's database or Gatus' store: a file or a URL.
+
+    Raises:
+        ConfigError: It cannot be read, or is neither.
+    """
+    if is_url(source):
+        return of_kuma.last_verdicts(source)
+    if source.startswith(("postgres://", "postgresql://")):
+        return of_gatus.last_verdicts(source, of_gatus.endpoints(source))
+    tables = _tables(source)
+    if "endpoint_results" in tables:
+        return of_gatus.last_verdicts(source, of_gatus.endpoints(source))
+    if "heartbeat" in tables:
+        return of_kuma.last_verdicts(source)
+    raise ConfigError(
+        [Problem(hide_credentials(source), 1, 1, "is no database of Uptime Kuma or Gatus")]
+    )
+
+
+def _tables(source: str) -> set[str]:
+    if not Path(source).is_file():
+        raise ConfigError([Problem(source, 1, 1, "there is no such file")])
+    try:
+        with closing(sqlite3.connect(f"file:{quote(source)}?mode=ro", uri=True)) as connection:
+            rows = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    except sqlite3.Error as error:
+        raise ConfigError([Problem(source, 1, 1, f"cannot be read: {error}")]) from error
+    return {name for (name,) in rows}
