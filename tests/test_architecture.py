@@ -76,6 +76,7 @@ HOMES = {
     "alembic": ("monitor/history/",),
     "nats": ("monitor/locations/link.py",),
     "pymysql": ("monitor/importers/kuma/",),
+    "psycopg": ("monitor/importers/gatus/",),
     "apprise": ("monitor/messages/apprise_process.py",),
 }
 
