@@ -2,6 +2,7 @@
 Measures what this product promises, beside blackbox_exporter where the promise is a ratio.
 
     python -m tests.bench [--only ROW]… [--quick] [--rounds N] [--json FILE]
+                          [--peer PATH]…
 
 Everything that it takes is started here, on loopback, and ends with it. In full it takes about an
 hour, and only means something on a machine that does nothing else.
@@ -17,30 +18,39 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tests.bench.blackbox import PROGRAM as BLACKBOX
 from tests.bench.figures import Figure
-from tests.bench.lab import FULL, QUICK, Effort, Lab, program
+from tests.bench.lab import FULL, NO_PEERS, QUICK, Effort, Lab, Peers, program
 from tests.bench.machine import machine
 from tests.bench.report import Outcome, as_json, show
 from tests.bench.rows import ROWS, Row
 
 
-def measured(row: Row, effort: Effort) -> Outcome:
+def measured(row: Row, effort: Effort, peers: Peers = NO_PEERS) -> Outcome:
     """Return what comes of a row; one that fails takes none of the others along."""
     try:
         for name in row.needs:
-            program(name)
+            if name != BLACKBOX or peers.exporter is None:
+                program(name)
     except LookupError as error:
         return Outcome(row=row, skipped=str(error))
     began = time.monotonic()
     figures: list[Figure] = []
     failed = ""
+    lab = Lab(effort, peers)
     try:
-        with Lab(effort) as lab:
+        with lab:
             figures.extend(row.measure(lab))
     except Exception as error:
         traceback.print_exc()
         failed = f"{type(error).__name__}: {error}"
-    return Outcome(row=row, figures=tuple(figures), failed=failed, took=time.monotonic() - began)
+    return Outcome(
+        row=row,
+        figures=tuple(figures),
+        took_part=lab.took_part,
+        failed=failed,
+        took=time.monotonic() - began,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +69,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the interpreter of another build's environment, for rows that compare builds",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything there, too")
+    parser.add_argument(
+        "--peer",
+        metavar="PATH",
+        action="append",
+        type=Path,
+        default=[],
+        help="the folder of another build of ours, or a blackbox_exporter, to measure beside",
+    )
     given = parser.parse_args(arguments)
+    try:
+        peers = Peers.of(given.peer)
+    except ValueError as error:
+        parser.error(str(error))
     effort = QUICK if given.quick else FULL
     effort = replace(effort, peer=given.peer)
     if given.rounds is not None:
@@ -72,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in ROWS:
             if not given.only or row.name in given.only:
                 print(f"{row.name}: {row.what} …", file=sys.stderr)
-                outcomes.append(measured(row, effort))
+                outcomes.append(measured(row, effort, peers))
     except KeyboardInterrupt:
         print("interrupted; this is what there is", file=sys.stderr)
     show(outcomes, about)

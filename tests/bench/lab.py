@@ -1,10 +1,11 @@
 """What rows measure with: the daemon, blackbox_exporter, and the servers that both check."""
 
+import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from tests.bench.proc import cpu_time, tree
 from tests.bench.scrape import Scrape
 from tests.system.processes import Daemon, Nginx, fetch
 
+_OURS = Path(__file__).resolve().parents[2]
 _ROOTS = 140
 _FIRST_CHECK: Seconds = 60.0
 """However long their interval, the daemon checks new sites once within this time."""
@@ -40,7 +42,8 @@ class Effort:
         window: Seconds of one measurement.
         settle: Seconds from what is begun or done until what comes of it is measured.
         rates: Checks per second at which the cost of one is measured.
-        tls_rate: Likewise for HTTPS.
+        tls_rates: Likewise for HTTPS.
+        waiting: HTTPS checks that wait at the same time, where their memory is measured.
         true_rate: Checks per second while the truth of durations is looked at.
         interval: Seconds between checks of a site, where its rate is what counts.
         sites: In the list of those rows that are about many.
@@ -60,7 +63,8 @@ class Effort:
     window: Seconds = 30
     settle: Seconds = 2
     rates: tuple[int, ...] = (100, 400)
-    tls_rate: int = 100
+    tls_rates: tuple[int, ...] = (100, 300)
+    waiting: int = 500
     true_rate: int = 400
     interval: int = 10
     sites: int = 10_000
@@ -86,6 +90,41 @@ QUICK = Effort(
     remembered=5,
     slow=60,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peers:
+    """
+    What is measured beside this build, apart from what is installed.
+
+    Attributes:
+        build: The folder of another build of ours.
+        exporter: A blackbox_exporter to take instead of the installed one.
+    """
+
+    build: Path | None = None
+    exporter: Path | None = None
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> "Peers":
+        """
+        Return the peers that lie at these paths.
+
+        Raises:
+            ValueError: A path is neither a folder with a build of ours nor a program.
+        """
+        found = {}
+        for path in paths:
+            if (path / "monitor" / "__main__.py").is_file():
+                found["build"] = path.resolve()
+            elif path.is_file() and os.access(path, os.X_OK):
+                found["exporter"] = path.resolve()
+            else:
+                raise ValueError(f"{path} is neither a build of the monitor nor a program")
+        return cls(**found)
+
+
+NO_PEERS = Peers()
 
 
 class DelayServer:
@@ -124,10 +163,15 @@ class Lab:
     Everything that one row starts; all of it ends with the block.
 
     Servers are started when they are first asked for.
+
+    Attributes:
+        took_part: Programs that were started, and the version of each.
     """
 
-    def __init__(self, effort: Effort) -> None:
+    def __init__(self, effort: Effort, peers: Peers = NO_PEERS) -> None:
         self.effort = effort
+        self.took_part: dict[str, str] = {}
+        self._peers = peers
         self._stack = ExitStack()
         self._numbers = count()
 
@@ -163,7 +207,9 @@ class Lab:
         return self.new_nginx()
 
     def new_nginx(self) -> Nginx:
-        server = Nginx(program("nginx"), self.new_folder(), self.ca)
+        path = program("nginx")
+        self.took_part["nginx"] = version_of(path, "-v")
+        server = Nginx(path, self.new_folder(), self.ca)
         self._stack.callback(server.stop)
         return server
 
@@ -186,17 +232,36 @@ class Lab:
         self._stack.callback(server.stop)
         return server
 
+    @property
+    def other_build(self) -> Path | None:
+        """The folder of another build of ours; None if there is none."""
+        return self._peers.build
+
+    @property
+    def exporter_name(self) -> str:
+        return "blackbox_exporter"
+
     @contextmanager
     def blackbox(self, **http: Any) -> Iterator[Blackbox]:
-        exporter = Blackbox(program(BLACKBOX), self.new_folder(), http, self.roots)
+        path = str(self._peers.exporter or program(BLACKBOX))
+        self.took_part[self.exporter_name] = version_of(path, "--version")
+        exporter = Blackbox(path, self.new_folder(), http, self.roots)
         try:
             yield exporter
         finally:
             exporter.stop()
 
     @contextmanager
-    def daemon(self, *fleets: Fleet, **environ: str) -> Iterator[Daemon]:
-        """Start a daemon as users do, with every setting as it comes."""
+    def daemon(self, *fleets: Fleet, other: bool = False, **environ: str) -> Iterator[Daemon]:
+        """
+        Start a daemon as users do, with every setting as it comes.
+
+        Args:
+            other: Whether it is one of the other build.
+        """
+        build = self.other_build if other and self.other_build else _OURS
+        self.took_part[f"monitor in {build.name}"] = commit(build)
+        environ = {"PYTHONPATH": str(build), **environ}
         daemon = Daemon(self.new_folder(), site_list(*fleets), **environ)
         try:
             yield daemon
@@ -260,6 +325,25 @@ def program(name: str) -> str:
     if path is None:
         raise LookupError(f"{name} is not installed")
     return path
+
+
+def version_of(path: str, option: str) -> str:
+    """Return the first line of what a program says of its version."""
+    said = subprocess.run(
+        [path, option], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    )
+    return said.stdout.splitlines()[0]
+
+
+def commit(build: Path) -> str:
+    """Return the commit that a folder holds, marked where files differ from it."""
+    said = subprocess.run(
+        ["git", "-C", build, "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return said.stdout.strip() or "no commit"
 
 
 def cpu_per_check(pid: int, answered: Callable[[], int], window: Seconds) -> Seconds:

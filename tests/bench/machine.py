@@ -2,13 +2,12 @@
 
 import os
 import platform
-import subprocess
 from pathlib import Path
 
 import pycurl
 
 from tests.bench.blackbox import PROGRAM as BLACKBOX
-from tests.bench.lab import program
+from tests.bench.lab import program, version_of
 
 _VERSIONS = {"nginx": "-v", BLACKBOX: "--version", "cc": "--version"}
 
@@ -21,7 +20,7 @@ def machine() -> dict[str, str]:
         "kernel": platform.release(),
         "load at the start": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "Python": platform.python_version(),
-        "libcurl": pycurl.version_info()[1],
+        "libcurl": pycurl.version,
         **{name: _version(name, option) for name, option in _VERSIONS.items()},
     }
 
@@ -35,13 +34,6 @@ def _processor() -> str:
 
 def _version(name: str, option: str) -> str:
     try:
-        said = subprocess.run(
-            [program(name), option],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=True,
-        )
+        return version_of(program(name), option)
     except LookupError as error:
         return str(error)
-    return said.stdout.splitlines()[0]

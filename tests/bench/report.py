@@ -1,7 +1,7 @@
 """What a run of the benchmark found, for people and as JSON."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Console
@@ -23,12 +23,14 @@ class Outcome:
     What became of a row.
 
     Attributes:
+        took_part: Programs that were started for it, and the version of each.
         skipped: Why it was not measured; empty where it was.
         failed: Why there are not all of its figures.
     """
 
     row: Row
     figures: tuple[Figure, ...] = ()
+    took_part: Mapping[str, str] = field(default_factory=dict)
     skipped: str = ""
     failed: str = ""
     took: Seconds = 0
@@ -52,6 +54,7 @@ def _row_json(outcome: Outcome) -> dict[str, Any]:
         "skipped": outcome.skipped or None,
         "failed": outcome.failed or None,
         "took_seconds": outcome.took,
+        "took_part": dict(outcome.took_part),
         "figures": [
             {
                 **asdict(figure),
@@ -79,6 +82,9 @@ def show(outcomes: Iterable[Outcome], machine: Mapping[str, str]) -> None:
             lines.append(("", "", "", "skipped", outcome.skipped))
         if outcome.failed:
             lines.append(("", "", "", "failed", outcome.failed))
+        if outcome.took_part:
+            said = "; ".join(f"{name}: {version}" for name, version in outcome.took_part.items())
+            lines.append(("", "", "", "", said))
         for number, line in enumerate(lines):
             table.add_row("" if number else outcome.row.name, *map(escape, line))
     console.print(table)

@@ -4,9 +4,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
 
-from monitor.model import Seconds
+import trustme
+
+from monitor.model import Bytes, Seconds
 from tests.bench.figures import BenchError, Figure, milliseconds
 from tests.bench.fleet import Fleet, site_list
 from tests.bench.lab import Lab, require_all_up
@@ -19,6 +23,7 @@ from tests.waiting import until
 _MB = 1_000_000
 _POLL: Seconds = 0.005
 _PATIENCE: Seconds = 60.0
+_FIRST: Seconds = 60.0  # within which the daemon makes the first check of every site
 
 
 def resident(lab: Lab) -> Iterator[Figure]:
@@ -39,6 +44,88 @@ def resident(lab: Lab) -> Iterator[Figure]:
             unit="MB",
             detail=f"{held.kind} of {len(pids)} processes",
         )
+
+
+def resident_https(lab: Lab) -> Iterator[Figure]:
+    """Measure what HTTPS checks hold: those that wait for an answer, and those that are made."""
+    few, many = max(1, lab.effort.waiting // 10), lab.effort.waiting
+    at_few, at_many = (_while_waiting(lab, count) for count in (few, many))
+    yield Figure(
+        name="a waiting check",
+        value=(at_many - at_few) / (many - few) / _MB,
+        unit="MB",
+        detail=f"{few} waiting {at_few / _MB:.1f} MB, {many} waiting {at_many / _MB:.1f} MB",
+    )
+    roots = f"tls: {{ca_file: {lab.roots}}}"
+    rate, interval = lab.effort.tls_rates[-1], lab.effort.interval
+    busy = Fleet(count=rate * interval, url=lab.tls_url, interval=interval, options=roots)
+    for other in (False, True) if lab.other_build else (False,):
+        yield _held(lab, f"{busy.count:,} sites, {rate}/s", (busy,), other=other)
+    half, pause = lab.effort.fleets[0] // 2, lab.effort.many_interval
+    plain = Fleet(count=half, url=lab.url, interval=pause)
+    secure = Fleet(count=half, url=lab.tls_url, interval=pause, options=roots, prefix="tls")
+    yield _held(lab, f"{2 * half:,} sites, half HTTPS", (plain, secure))
+
+
+def _held(lab: Lab, name: str, fleets: Sequence[Fleet], *, other: bool = False) -> Figure:
+    with lab.daemon(*fleets, other=other) as daemon:
+        lab.until_all_checked(daemon, *fleets)
+        time.sleep(lab.effort.window)
+        pids = tree(daemon.process.pid)
+        held = memory(pids)
+    return Figure(
+        name=f"{name}, {lab.other_build.name}" if other and lab.other_build else name,
+        value=held.size / _MB,
+        unit="MB",
+        detail=f"{held.kind} of {len(pids)} processes",
+    )
+
+
+def _while_waiting(lab: Lab, count: int) -> Bytes:
+    """Return what a daemon holds while so many checks wait for a server that never answers."""
+    interval = round(lab.effort.outage)
+    with SilentServer(lab.new_folder(), lab.ca) as server:
+        fleet = Fleet(
+            count=count,
+            url=server.url,
+            interval=interval,
+            options=f"timeout: {interval - 1}s, tls: {{ca_file: {lab.roots}}}",
+        )
+        with lab.daemon(fleet) as daemon:
+            give_up = time.monotonic() + interval + _FIRST
+            while server.connections() < count:
+                if time.monotonic() > give_up:
+                    raise BenchError(f"{server.connections()} of {count} checks wait")
+                time.sleep(lab.effort.settle)
+            time.sleep(lab.effort.settle)
+            return memory(tree(daemon.process.pid)).size
+
+
+class SilentServer:
+    """Shakes hands with everyone over TLS, and never answers; a process of its own."""
+
+    def __init__(self, folder: Path, ca: trustme.CA) -> None:
+        file = folder / "server.pem"
+        ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(file)
+        self._count = folder / "connections"
+        self._count.touch()
+        command = [sys.executable, "-m", "tests.bench.mute", str(file), str(self._count)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        self._output = self._process.stdout
+        self.url = f"https://127.0.0.1:{self._output.readline().strip()}/"
+
+    def connections(self) -> int:
+        """Return with how many clients it has shaken hands."""
+        return self._count.stat().st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._output.close()
 
 
 def scrapes(lab: Lab) -> Iterator[Figure]:
