@@ -196,6 +196,18 @@ def test_a_worker_loads_no_network_library():
     assert done.stdout.strip() == "[]"
 
 
+def test_a_daemon_without_receivers_loads_nothing_of_messages():
+    """They are imported once a configuration has some."""
+    script = (
+        "import sys, monitor.app.daemon\n"
+        "print([name for name in sys.modules if name.startswith('monitor.messages')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("command", ["--version", "healthcheck"])
 def test_a_light_command_loads_nothing_of_the_daemon(command):
     """What is run in seconds' time, or by hand to see what there is, costs next to nothing."""

@@ -1123,3 +1123,45 @@ def test_a_site_of_which_there_is_nothing_to_say_stays_as_it_is(rig):
     assert rig.state().counters.errors == 0
     rig.advance(10.0)
     assert rig.probes.take() == [listed]
+
+
+def test_a_child_that_fails_has_its_parent_checked_at_once(rig):
+    """And is down because of it; when the parent is up again, the child is checked at once, too."""
+    gateway = site("gw", interval=3600.0, confirm=Confirm(retry_interval=1.0))
+    rig.list(gateway, site("child", interval=60.0, depends_on=("gw",)))
+    rig.advance(61)
+    waiting = {one.name: one for one in rig.probes.take()}
+    rig.finish(waiting["gw"], answered(rig.clock.time() - 1))
+    rig.judge()
+    rig.finish(waiting["child"], refused(rig.clock.time()))
+    assert (rig.state("child").status, rig.state("child").because) == (Status.DOWN, "")
+    rig.advance(0.1)
+    [asked] = rig.probes.take()
+    assert asked.name == "gw"
+    rig.finish(asked, refused(rig.clock.time()))
+    rig.advance(0.1)
+    assert rig.state("child").because == "gw"
+    rig.schedule.check_early("gw", rig.clock.now)
+    rig.advance(0.1)
+    [asked] = rig.probes.take()
+    rig.finish(asked, answered(rig.clock.time()))
+    rig.judge()
+    rig.advance(0.1)
+    assert rig.state("child").because == ""
+    assert [one.name for one in rig.probes.take()] == ["child"]
+
+
+def test_the_cause_is_the_first_of_a_chain(rig):
+    """The topmost that is down; one that leaves the list explains nothing any more."""
+    names = ("gw", "child", "grandchild")
+    sites = [
+        site(name, depends_on=(parent,) if parent else ())
+        for name, parent in zip(names, ("", "gw", "child"), strict=True)
+    ]
+    down = Remembered(status=Status.DOWN, since=1.0)
+    rig.list(*sites, **dict.fromkeys(names, down))
+    rig.advance(0.1)
+    assert [rig.state(name).because for name in names] == ["", "gw", "gw"]
+    rig.change(removed=("gw",))
+    rig.advance(0.1)
+    assert [rig.state(name).because for name in names[1:]] == ["", "child"]

@@ -398,7 +398,7 @@ def oracle(turns):
     sent, timer = None, None
     messages = []
     for second in range(10, at + 1000):
-        if timer == second or (sent is not None and told & down and second >= sent + REPEAT):
+        if timer == second or (sent is not None and told and second >= sent + REPEAT):
             timer = None
             if down != told or (sent is not None and told and second >= sent + REPEAT):
                 found = dict.fromkeys(down, FIRING) | dict.fromkeys(told - down, RESOLVED)

@@ -1,0 +1,165 @@
+"""Messages of a daemon, seen from outside: killed at any moment, with receivers that are slow."""
+
+import json
+import os
+import random
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.system.processes import Daemon, fetch
+from tests.waiting import until
+
+
+class Hook(ThreadingHTTPServer):
+    """
+    A webhook that takes every message, after a while.
+
+    Attributes:
+        taken: The key of each message in order, and what it says of each site.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, pause: float = 0.0):
+        super().__init__(("127.0.0.1", 0), _Taking)
+        self.pause = pause
+        self.taken: list[tuple[str, dict[str, str]]] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+    def said(self, site: str) -> list[str]:
+        """Return what was said of a site, each message once."""
+        first = {key: told[site] for key, told in reversed(self.taken) if site in told}
+        return list(reversed(first.values()))
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Taking(BaseHTTPRequestHandler):
+    server: Hook
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        told = {one["labels"]["site"]: one["status"] for one in body["alerts"]}
+        self.server.taken.append((self.headers["idempotency-key"], told))
+        time.sleep(self.server.pause)
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+SITES = """
+notify:
+  group_by: [site]
+  group_wait: 50ms
+  group_interval: 100ms
+  receivers:
+    - {{name: quick, webhook: {{url: "{quick}"}}}}
+    - {{name: slow, webhook: {{url: "{slow}"}}}}
+sites:
+  - {{name: moody, url: "{moody}", interval: 100ms, timeout: 90ms}}
+"""
+
+
+@pytest.fixture
+def hooks():
+    both = Hook(), Hook(pause=0.2)
+    yield both
+    for hook in both:
+        hook.close()
+
+
+def alternates(said: list[str]) -> bool:
+    return all(one == ("firing", "resolved")[place % 2] for place, one in enumerate(said))
+
+
+def test_a_kill_loses_no_message_and_repeats_at_most_one(tmp_path, moody, hooks, capsys):
+    """
+    At random moments around transitions and sends: each receiver hears each turn once, in order.
+
+    A message may come twice for a kill, with the same key.
+    """
+    kills = int(os.environ.get("MONITOR_KILLS", "4"))
+    chosen = random.Random(kills)  # noqa: S311  when to kill is no secret
+    text = SITES.format(moody=moody.url, quick=hooks[0].url, slow=hooks[1].url)
+    data = str(tmp_path / "data")
+    for _ in range(kills):
+        daemon = Daemon(tmp_path, text, MONITOR_DATA=data)
+        try:
+            until(lambda d=daemon: d.site("moody")["checks"], "a check of this life")
+            moody.mood = "sick" if moody.mood == "well" else "well"
+            time.sleep(chosen.uniform(0, 0.8))
+        finally:
+            daemon.kill()
+    daemon = Daemon(tmp_path, text, MONITOR_DATA=data)
+    try:
+        for mood, said in (("sick", "firing"), ("well", "resolved")):
+            moody.mood = mood
+            for hook in hooks:
+                until(lambda h=hook, s=said: h.said("moody")[-1:] == [s], f"{said} at the end")
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+    for name, hook in zip(("quick", "slow"), hooks, strict=True):
+        times = Counter(key for key, _ in hook.taken)
+        again = sum(times.values()) - len(times)
+        said = hook.said("moody")
+        with capsys.disabled():
+            # What MONITOR_KILLS=200 is for
+            print(f"\n{name}: {kills} kills, {len(said)} turns told, {again} messages came twice")  # noqa: T201
+        assert alternates(said), said
+        assert max(times.values()) <= 1 + kills
+        assert again <= kills
+
+
+def test_a_stop_waits_for_no_receiver(tmp_path, moody):
+    """One that hangs holds up neither the checks, nor another receiver, nor the end."""
+    quick, hanging = Hook(), Hook(pause=60)
+    text = SITES.format(moody=moody.url, quick=quick.url, slow=hanging.url)
+    daemon = Daemon(tmp_path, text, MONITOR_DATA=str(tmp_path / "data"))
+    try:
+        moody.mood = "sick"
+        until(lambda: hanging.taken and quick.said("moody") == ["firing"], "both to be told")
+        moody.mood = "well"
+        until(lambda: quick.said("moody") == ["firing", "resolved"], "the end of the outage")
+        assert daemon.get("/-/ready")[0] == 200
+        listed = json.loads(daemon.get("/api/v1/receivers")[1])["receivers"]
+        assert [(one["name"], one["waiting"]) for one in listed] == [("quick", 0), ("slow", 1)]
+        assert daemon.metrics()['monitor_notifications_oldest_seconds{receiver="slow"}'] > 0
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < hanging.pause / 2
+    finally:
+        daemon.kill()
+        quick.close()
+        hanging.close()
+
+
+def test_a_list_gets_receivers_while_the_daemon_runs(tmp_path, moody):
+    """What is down already is told to them; without any, nothing of messages is loaded."""
+    text = f'sites: [{{name: moody, url: "{moody.url}", interval: 100ms, timeout: 90ms}}]\n'
+    moody.mood = "sick"
+    hook = Hook()
+    daemon = Daemon(tmp_path, text)
+    try:
+        until(lambda: daemon.site("moody")["state"] == "down", "the outage")
+        assert json.loads(daemon.get("/api/v1/receivers")[1]) == {"receivers": []}
+        daemon.sites.write_text(SITES.format(moody=moody.url, quick=hook.url, slow=hook.url))
+        until(lambda: [*hook.said("moody")] == ["firing", "firing"], "both receivers to be told")
+        assert fetch(daemon.url + "/-/notify/retry?receiver=nobody", "POST")[0] == 404
+        assert fetch(daemon.url + "/-/notify/retry?receiver=quick", "POST")[0] == 200
+    finally:
+        daemon.kill()
+        hook.close()
