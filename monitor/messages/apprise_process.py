@@ -11,6 +11,8 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from apprise import Apprise, AppriseAsset, NotifyType
@@ -38,6 +40,9 @@ def main() -> None:
     # Whatever a library prints would otherwise stand between the braces
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    with suppress(OSError):
+        # Where memory is short, a message waits sooner than the monitor dies
+        Path("/proc/self/oom_score_adj").write_text("1000")
     asked = json.load(sys.stdin)
     # Nobody waits any longer, even if the daemon was killed
     signal.setitimer(signal.ITIMER_REAL, asked["timeout"])

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope
@@ -104,13 +105,16 @@ def test_mail_is_delivered(mail_server):
 
 
 def test_a_stop_ends_the_process_at_once(serve):
-    """A message that hangs does not hold up the daemon's stop."""
+    """A message that hangs does not hold up the daemon's stop; it dies before the daemon would."""
     server = serve([read_request, stay_silent])
     receiver = AppriseSender(f"json://127.0.0.1:{server.port}/")
     outcomes = []
     thread = threading.Thread(target=lambda: outcomes.append(receiver.send(message(), 300)))
     thread.start()
     until(lambda: server.requests)
+    running = receiver._process._running
+    assert running
+    assert Path(f"/proc/{running.pid}/oom_score_adj").read_text() == "1000\n"
     receiver.close()
     thread.join(60)
     assert [one.delivered for one in outcomes] == [False]
