@@ -4,7 +4,6 @@ import json
 import os
 import re
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,8 +19,13 @@ from click.testing import CliRunner
 
 from monitor.app.daemon import TABLES
 from monitor.cli import cli
-from monitor.config.load import load
 from monitor.config.settings import Settings
+from monitor.importers.draft import Fate
+from monitor.importers.gatus import listing as of_gatus
+from monitor.importers.gatus.conditions import read_conditions
+from monitor.importers.imported import Imported
+from monitor.importers.kuma import listing as of_kuma
+from tests.importers.test_kuma import database
 
 DOCS = Path(__file__).parent.parent / "docs"
 BLACKBOX = (DOCS / "migrate-blackbox.md").read_text()
@@ -54,10 +58,10 @@ def cells(page: str, mark: str) -> list[list[str]]:
 
 def test_every_page_has_theirs_and_ours():
     """The tests below have something to load."""
-    assert {name for name, _ in ours()} == set(PAGES)
+    assert {name for name, _ in ours()} == {"blackbox", "gatus"}
     assert yaml.safe_load(blocks(BLACKBOX, 'yaml title="blackbox.yml"')[0])["modules"]
     assert yaml.safe_load(blocks(GATUS, 'yaml title="gatus.yaml"')[0])["endpoints"]
-    assert json.loads(blocks(KUMA, 'json title="kuma.json"')[0])["monitorList"]
+    assert len(cells(KUMA, "decide")) > 15
 
 
 @pytest.mark.parametrize(("name", "block"), ours())
@@ -103,48 +107,76 @@ def test_each_key_of_a_module_becomes_what_the_table_says(row, tmp_path):
 
 # ---------------------------------------------------------------- Gatus, Uptime Kuma
 
-_PLACES = {
-    "dns": "dns://192.0.2.53/example.com",
-    "icmp": "icmp://192.0.2.1",
-    "tcp": "tcp://a.example:1",
-}
+
+def test_the_import_of_gatus_example_is_ours(tmp_path):
+    """`monitor import gatus` makes of the one block the other, comments included."""
+    section = between(GATUS, "example")
+    [theirs], [ours] = blocks(section, 'yaml title="gatus.yaml"'), blocks(section, "yaml")
+    path = tmp_path / "gatus.yaml"
+    path.write_text(theirs)
+    assert of_gatus.imported(path, TABLES, {}).text == ours
 
 
-def options(page: str, mark: str) -> list[str]:
-    """Return what in the last column of a table is ours as YAML: keys with values."""
-    found = [code for row in cells(page, mark) for code in re.findall(r"`([^`]+)`", row[-1])]
-    return [code for code in found if re.match(r"[a-z]+: ", code)]
+def held(row: list[str], done: Imported) -> None:
+    """Compare what an import of a row's values gives with what the row says of it."""
+    said = row[1].rstrip(" |")
+    ours = yaml.safe_load(done.text)
+    mine = [{**ours.get("defaults", {}), **site} for site in ours["sites"] if site["name"] == "one"]
+    if said.startswith("a comment, no site"):
+        assert not mine
+        assert "# one is left out: " in done.text
+    elif said in ("a comment", "nothing"):
+        assert mine
+        assert any(one.fate in (Fate.DROPPED, Fate.CHANGED) for one in done.rows)
+        assert (said == "a comment") == ("\n  # " in done.text)
+    else:
+        for key, value in yaml.safe_load(f"{{{said.strip('`')}}}").items():
+            found = mine[0][key]
+            assert found == ({**found, **value} if isinstance(value, dict) else value)
 
 
-def site(written: str) -> str:
-    """Return a list of one site that has these options, of a scheme that has them."""
-    words = {"answer:": "dns", "rcode:": "dns", "icmp:": "icmp", "tcp:": "tcp"}
-    scheme = next((scheme for word, scheme in words.items() if word in written), "http")
-    url = _PLACES.get(scheme, "https://a.example")
-    return f"sites:\n  - {{url: '{url}', {written}}}\n"
+@pytest.mark.parametrize("row", cells(GATUS, "decide"), ids=" ".join)
+def test_each_key_of_an_endpoint_becomes_what_the_table_says(row, tmp_path):
+    """The import of an endpoint with these keys."""
+    path = tmp_path / "gatus.yaml"
+    plain = "conditions: ['[STATUS] == 200']"
+    path.write_text(
+        f"endpoints:\n  - {{name: one, url: 'https://a.example', {plain}, {row[0].strip('`')}}}\n"
+        f"  - {{name: two, url: 'https://b.example', {plain}}}\n"
+    )
+    held(row, of_gatus.imported(path, TABLES, {}))
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
-        *options(GATUS, "keys"),
-        *options(GATUS, "conditions"),
-        *options(KUMA, "keys"),
-        *re.findall(r"`(maintenance: [^`]+)`", KUMA),
-    ],
-)
-def test_each_option_of_the_tables_is_good(written, tmp_path):
-    """What stands on our side of a table is taken as a site's option."""
-    path = tmp_path / "sites.yaml"
-    path.write_text(site(written))
-    assert load(path, TABLES, {}).sites
+@pytest.mark.parametrize("row", cells(KUMA, "decide"), ids=" ".join)
+def test_each_column_of_a_monitor_becomes_what_the_table_says(row, tmp_path):
+    """The import of a monitor with these columns, from a database of version 2.5."""
+    given = yaml.safe_load(f"{{{row[0].strip('`')}}}")
+    common = {"type": "http", "url": "https://a.example", "interval": 60}
+    monitors = [{"name": "one", **common, **given}, {"name": "two", **common}]
+    path = database("2.5", tmp_path / "kuma.db", {"monitor": monitors})
+    held(row, of_kuma.imported(str(path), TABLES, {}))
 
 
-def test_every_condition_has_ours_or_says_that_there_is_none():
-    """No condition is left without an answer."""
-    rows = cells(GATUS, "conditions")
-    assert len(rows) > 20
-    assert all("expect: {" in row[-1] or row[-1].startswith("none") for row in rows)
+def kind_of(condition: str) -> str:
+    """Return the kind of endpoint that a row of the conditions is about."""
+    if "of DNS" in condition or "DNS_RCODE" in condition:
+        return "dns"
+    return "http"
+
+
+@pytest.mark.parametrize("row", cells(GATUS, "conditions"), ids=" ".join)
+def test_each_condition_becomes_what_the_table_says(row):
+    """The import of the conditions of a row; without one on the status, any is good besides."""
+    written = re.findall(r"`([^`]+)`", row[0])
+    found = read_conditions(written, kind_of(row[0]), {})
+    if row[1].startswith("none"):
+        assert set(found.dropped) == set(written)
+        return
+    [said] = re.findall(r"`(expect: [^`]+)`", row[1])
+    expected = yaml.safe_load(f"{{{said}}}")["expect"]
+    if "status" not in expected and "[STATUS]" not in row[0]:
+        found.expect.pop("status", None)
+    assert found.expect == expected
 
 
 _MEANT: dict[str, tuple[list[bytes], list[bytes]]] = {
@@ -265,72 +297,6 @@ def test_the_page_names_the_number_of_checks_at_once():
     """It is the default of the setting."""
     (number,) = re.findall(r"([\d,]+) sites are checked at once", GATUS)
     assert int(number.replace(",", "")) == Settings().engine.probe_threads
-
-
-def test_what_the_statement_prints_of_kumas_monitors_is_the_list(tmp_path):
-    """The SQL of the page, on monitors as the backup has them, gives the sites of the page."""
-    section = between(KUMA, "example")
-    [statement], [backup], [ours] = (
-        blocks(section, kind) for kind in ("sql", 'json title="kuma.json"', "yaml")
-    )
-    (tmp_path / "sites.yaml").write_text(_printed(statement, json.loads(backup)["monitorList"]))
-    (tmp_path / "ours.yaml").write_text(ours)
-    made = load(tmp_path / "sites.yaml", TABLES, {}).sites
-    assert made == load(tmp_path / "ours.yaml", TABLES, {}).sites
-
-
-def test_the_statement_prints_what_yaml_reads(tmp_path):
-    """Quotes, dollars and colons in names and keywords, pings, pauses and strange timeouts."""
-    [statement] = blocks(KUMA, "sql")
-    monitors = [
-        {"name": 'A "b": c ${D} # e ', "type": "keyword", "url": "https://a.example/?q=$x#y",
-         "keyword": "it's {a: \"b\"}", "invertKeyword": True, "timeout": 0, "maxredirects": 0,
-         "ignoreTls": True, "accepted_statuscodes": ["200-299", "404"]},
-        {"name": "gateway", "type": "ping", "hostname": "192.0.2.1", "timeout": 90},
-        {"name": "zone", "type": "dns", "hostname": "example.com", "dns_resolve_type": "TXT",
-         "dns_resolve_server": "192.0.2.53,192.0.2.54", "port": None, "retryInterval": 0},
-        {"name": "paused", "type": "http", "url": "https://b.example", "active": False},
-        {"name": "pushed", "type": "push"},
-    ]  # fmt: skip
-    path = tmp_path / "sites.yaml"
-    path.write_text(_printed(statement, monitors))
-    keyword, ping, zone = load(path, TABLES, {}).sites
-    assert keyword.name == 'A "b": c ${D} # e'
-    assert keyword.url == "https://a.example/?q=$x#y"
-    assert (ping.url, ping.timeout) == ("icmp://192.0.2.1", 48)
-    assert zone.url == "dns://192.0.2.53/example.com?type=TXT"
-
-
-_COLUMNS = {
-    "retryInterval": "retry_interval",
-    "invertKeyword": "invert_keyword",
-    "ignoreTls": "ignore_tls",
-    "accepted_statuscodes": "accepted_statuscodes_json",
-}
-"""The columns of what the backup calls otherwise."""
-_DEFAULTS = {
-    "name": None, "type": None, "active": 1, "interval": 60, "timeout": 48.0, "maxretries": 0,
-    "retry_interval": 60, "url": "https://", "method": "GET", "maxredirects": 10, "ignore_tls": 0,
-    "accepted_statuscodes_json": '["200-299"]', "keyword": None, "invert_keyword": 0,
-    "hostname": None, "port": None, "packet_size": 56, "dns_resolve_server": None,
-    "dns_resolve_type": None,
-}  # fmt: skip
-"""The columns that the statement reads, with what Uptime Kuma has in them by default."""
-
-
-def _printed(statement: str, monitors: list[dict[str, Any]]) -> str:
-    with sqlite3.connect(":memory:") as database:
-        database.execute(f"CREATE TABLE monitor ({', '.join(_DEFAULTS)})")
-        for monitor in monitors:
-            given = {_COLUMNS.get(key, key): value for key, value in monitor.items()}
-            if "accepted_statuscodes_json" in given:
-                given["accepted_statuscodes_json"] = json.dumps(given["accepted_statuscodes_json"])
-            row = [given.get(key, default) for key, default in _DEFAULTS.items()]
-            places = ", ".join("?" * len(row))
-            database.execute(f"INSERT INTO monitor VALUES ({places})", row)  # noqa: S608  of ours
-        lines = [line for (line,) in database.execute(statement)]
-    database.close()
-    return "\n".join(lines) + "\n"
 
 
 # ---------------------------------------------------------------- Prometheus
