@@ -55,7 +55,9 @@ ROWS = [
 def test_the_page_states_the_bounds_that_hold():
     """Every package on the page has an upper bound in pyproject.toml, and the page quotes it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    bounds = dict(re.findall(r"^([\w-]+)(.*)", "\n".join(project["dependencies"]), re.MULTILINE))
+    extras = project["optional-dependencies"]
+    wanted = [*extras["apprise"], *project["dependencies"]]
+    bounds = dict(re.findall(r"^([\w-]+)(.*)", "\n".join(wanted), re.MULTILINE))
     for package, bound, *_ in ROWS:
         if bound != "Python's own":
             assert bound.strip("`") == bounds[package.strip("`")]
@@ -382,3 +384,18 @@ def test_pydantic_core_decodes_a_dataclass():
         ("int_type", ("json",)),
         ("unexpected_keyword_argument", ("jsn",)),
     }
+
+
+def test_a_service_of_apprise_has_what_is_set():
+    """The URL's own wishes stand in these attributes, and so does what a service takes."""
+    script = (
+        "from apprise import Apprise\n"
+        "url = 'json://localhost/?redirect=yes&cto=3&rto=4&overflow=truncate'\n"
+        "one = Apprise.instantiate(url)\n"
+        "print(one.redirects, one.socket_connect_timeout, one.socket_read_timeout,\n"
+        "      one.overflow_mode.value, one.body_maxlen > 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "3.0", "4.0", "truncate", "True"]
