@@ -63,11 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="one short round of each")
     parser.add_argument("--rounds", type=int, help="of which the median is taken")
-    parser.add_argument(
-        "--peer",
-        metavar="PYTHON",
-        help="the interpreter of another build's environment, for rows that compare builds",
-    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything there, too")
     parser.add_argument(
         "--peer",
@@ -83,7 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     effort = QUICK if given.quick else FULL
-    effort = replace(effort, peer=given.peer)
     if given.rounds is not None:
         effort = replace(effort, rounds=max(1, given.rounds))
 

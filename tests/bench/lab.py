@@ -3,10 +3,11 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -55,8 +56,6 @@ class Effort:
         remembered: Seconds until the history does each second what it does for hours.
         slow: Seconds on a slow disk.
         answer: Seconds that a slow receiver of messages takes.
-        peer: The interpreter of another build's environment; without one, what a row holds
-            against another build it holds against this one without a history.
     """
 
     rounds: int = 5
@@ -76,7 +75,6 @@ class Effort:
     remembered: Seconds = 960
     slow: Seconds = 3600
     answer: Seconds = 10
-    peer: str | None = None
 
 
 FULL = Effort()
@@ -261,25 +259,20 @@ class Lab:
         """
         build = self.other_build if other and self.other_build else _OURS
         self.took_part[f"monitor in {build.name}"] = commit(build)
+        own = build / ".venv" / "bin" / "python"  # with its libraries, where they are another's
+        python = str(own) if other and own.exists() else sys.executable
         environ = {"PYTHONPATH": str(build), **environ}
-        daemon = Daemon(self.new_folder(), site_list(*fleets), **environ)
+        daemon = Daemon(self.new_folder(), site_list(*fleets), python=python, **environ)
         try:
             yield daemon
         finally:
             daemon.kill()
 
-    @contextmanager
-    def peer(self, *fleets: Fleet) -> Iterator[Daemon]:
-        """Start what a daemon with a history is held against."""
-        folder, sites = self.new_folder(), site_list(*fleets)
-        if self.effort.peer is None:
-            daemon = Daemon(folder, sites, MONITOR_DATA="none")
-        else:
-            daemon = Daemon(folder, sites, python=self.effort.peer)
-        try:
-            yield daemon
-        finally:
-            daemon.kill()
+    def peer(self, *fleets: Fleet) -> AbstractContextManager[Daemon]:
+        """Start what a daemon with a history is held against: another build, or one without."""
+        if self.other_build is None:
+            return self.daemon(*fleets, MONITOR_DATA="none")
+        return self.daemon(*fleets, other=True)
 
     def until_all_checked(self, daemon: Daemon, *fleets: Fleet) -> None:
         """

@@ -41,7 +41,7 @@ def cpu(lab: Lab) -> Iterator[Figure]:
             if skipped:
                 raise BenchError(f"{skipped:.0f} checks were not made")
         _require_history(ours)
-    yield ratio(f"{rate}/s", mine, others, "without" if lab.effort.peer is None else "peer")
+    yield ratio(f"{rate}/s", mine, others, lab.other_build.name if lab.other_build else "without")
 
 
 def resident(lab: Lab) -> Iterator[Figure]:

@@ -16,7 +16,7 @@ from tests.bench import report
 from tests.bench.__main__ import main, measured
 from tests.bench.figures import BenchError, Figure, Goal, percentile
 from tests.bench.fleet import Fleet
-from tests.bench.lab import Effort, Lab, cpu_per_check
+from tests.bench.lab import Effort, Lab, Peers, cpu_per_check
 from tests.bench.proc import cpu_time, descendants, memory, runs, tree
 from tests.bench.report import Outcome, as_json, show
 from tests.bench.rows import ROWS, Row
@@ -309,3 +309,16 @@ def test_an_unknown_row_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["--only", "speed"])
     assert "cpu_http" in capsys.readouterr().err
+
+
+def test_a_peer_is_a_build_of_ours_or_a_program(tmp_path, capsys):
+    """What is neither is refused before anything is measured."""
+    build, exporter = tmp_path / "build", tmp_path / "exporter"
+    (build / "monitor").mkdir(parents=True)
+    (build / "monitor" / "__main__.py").touch()
+    exporter.touch(0o755)
+    assert Peers.of([build, exporter]) == Peers(build=build, exporter=exporter)
+    (tmp_path / "text").touch(0o644)
+    with pytest.raises(SystemExit):
+        main(["--peer", str(tmp_path / "text")])
+    assert "is neither a build of the monitor nor a program" in capsys.readouterr().err
