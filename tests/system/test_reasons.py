@@ -24,6 +24,8 @@ JSON = answer(b'{"queue": 12}', headers=[("Content-Type", "application/json"), (
 ELSEWHERE = {"dns_error", "dns_timeout", "icmp_loss", "icmp_timeout"}
 # What no peer can cause by an answer that the analysis survives: tests/engine/test_pools.py has it
 WORKERS = {"analysis_timeout", "analysis_crash"}
+# What nobody is asked about: tests/probes/test_push.py has it
+CALLS = {"overdue", "reported"}
 
 
 @pytest.fixture
@@ -187,7 +189,7 @@ def test_every_reason_has_its_sentence(serve, tmp_path, name_server, full_queue)
         "dns_rcode": (f"dns://127.0.0.1:{name_server}/nothing.test", "", "rcode NXDOMAIN"),
         "dns_answer": (f"dns://127.0.0.1:{name_server}/empty.test", "", "answer count 0"),
     }
-    assert {*sites, *ELSEWHERE, *WORKERS} == set(Reason)
+    assert {*sites, *ELSEWHERE, *WORKERS, *CALLS} == set(Reason)
     lines = [f"defaults: {{timeout: 800ms, tls: {{ca_file: {ca.file}}}}}", "sites:"]
     lines += [
         f"  - {{name: {name}, url: '{url}'{', ' + options if options else ''}}}"
