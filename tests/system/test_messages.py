@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -81,6 +83,15 @@ def hooks():
         hook.close()
 
 
+def notify(*arguments) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "monitor", "notify", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def alternates(said: list[str]) -> bool:
     return all(one == ("firing", "resolved")[place % 2] for place, one in enumerate(said))
 
@@ -137,6 +148,10 @@ def test_a_stop_waits_for_no_receiver(tmp_path, moody):
         assert daemon.get("/-/ready")[0] == 200
         listed = json.loads(daemon.get("/api/v1/receivers")[1])["receivers"]
         assert [(one["name"], one["waiting"]) for one in listed] == [("quick", 0), ("slow", 1)]
+        told = notify("list", "--url", daemon.url)
+        assert (told.returncode, len(told.stdout.splitlines())) == (0, 3)
+        assert notify("test", "quick", "--config", daemon.sites).returncode == 0
+        assert notify("test", "quik", "--config", daemon.sites).returncode == 2
         assert daemon.metrics()['monitor_notifications_oldest_seconds{receiver="slow"}'] > 0
         began = time.monotonic()
         assert daemon.stop() == 0
