@@ -7,8 +7,10 @@ from typing import Any
 
 import yaml
 
+from monitor.engine.hub import Standing
 from monitor.metrics.families import FAMILIES
 from monitor.metrics.internal import Internal
+from monitor.metrics.places import PlaceMeters
 
 ROOT = Path(__file__).parent.parent.parent
 PROMETHEUS = ROOT / "config" / "prometheus"
@@ -88,6 +90,7 @@ def exposed() -> set[str]:
     """Return the name of everything that a Prometheus with our rules has of a monitor."""
     internal = Internal(version="1", libcurl="8")
     internal.connectivity(True)
+    PlaceMeters(internal).location(Standing(location="fra"))
     own = {
         re.split(r"[{ ]", line)[0]
         for line in internal.exposition(openmetrics=False).decode().splitlines()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from monitor.app.places import Counting
-from monitor.engine.events import BeatCame, ReportsCame, SitesChanged
+from monitor.engine.events import BeatCame, Event, ReportsCame, SitesChanged
 from monitor.engine.hub import SILENCE, Hub
 from monitor.engine.state import Depth
 from monitor.locations.votes import Enough, Quorum
@@ -105,7 +105,7 @@ class Machine(RuleBasedStateMachine):
         self.start_hub({})
 
     def start_hub(self, remembered):
-        self.inbox: SimpleQueue = SimpleQueue()
+        self.inbox: SimpleQueue[Event] = SimpleQueue()
         self.hub = Hub(
             clock=self.clock,
             inbox=self.inbox,

@@ -123,6 +123,58 @@ def test_a_hub_goes_on_where_it_stopped(places, moody):
     until(lambda: _of_places(hub) == made, "every result, once")
 
 
+def test_shards_and_several_hubs_share_the_work(places, moody):
+    """Without a quorum the hub joins shards; two hubs have each site once, and all of them."""
+    names = [f"s{number}" for number in range(8)]
+    more = "\n".join(
+        f'  - {{name: {name}, url: "{moody.url}", interval: 1s, timeout: 500ms}}' for name in names
+    )
+    text = places.text.replace("  quorum: {down: 2, up: 2, minimum: 2}\n", "") + more
+    shards = {
+        number: places.start(f"main-{number}", "--shard", f"{number}/2", text=text)
+        for number in (1, 2)
+    }
+    hubs = [places.start(f"hub-{number}", "--shard", f"{number}/2", text=text) for number in (1, 2)]
+    for hub in hubs:
+        until(
+            lambda h=hub: {one["state"] for one in h.sites_by_name().values()} == {"up"},
+            "every verdict",
+        )
+    listed = [set(hub.sites_by_name()) for hub in hubs]
+    assert listed[0] | listed[1] == {"shop", *names}
+    assert not listed[0] & listed[1]
+    other = next(iter(listed[1]))
+    assert "shard 2/2" in hubs[0].get(f"/api/v1/sites/{other}")[1]
+    # The daemon that has a site is gone: nobody else may vote on it
+    shards[1].kill()
+    gone = next(name for name in names if name in set(shards[2].sites_by_name()) ^ set(names))
+    hub = hubs[0] if gone in listed[0] else hubs[1]
+    until(says(hub, "unknown", gone), "the loss of its only vote")
+    assert "site_down" not in places.log("hub-1") + places.log("hub-2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--hub", "--shard", "1/9"), "9 hubs cannot share 4 partitions; set locations.partitions"),
+        (("--hub", "--location", "fra"), "a hub checks nothing itself; say either"),
+        (("--location", "fra/1"), "'fra/1' is not a location; write 1 to 40 letters"),
+    ],
+)
+def test_what_cannot_be_is_refused(places, tmp_path, arguments, said):
+    """One sentence, and status 2."""
+    (tmp_path / "sites.yaml").write_text(places.text)
+    command = (sys.executable, "-m", "monitor", "run", "--config", tmp_path / "sites.yaml")
+    done = subprocess.run(
+        [*command, "--listen", "127.0.0.1:0", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
 def _of_places(hub):
     """Return when each check was made that the hub remembers, but for its own remarks."""
     return sorted(one["time"] for one in results(hub) if one["up"] is not None)

@@ -30,9 +30,10 @@ def ca(tmp_path):
 
 def documented(folder: Path) -> str:
     """Return the configuration as a reader copies it, but for what each has of his own."""
-    [text] = re.findall(
+    found: list[str] = re.findall(
         r'^```conf title="nats-server.conf"\n(.*?)^```', DOCS.read_text(), re.DOTALL | re.MULTILINE
     )
+    [text] = found
     for line in (
         "listen: 0.0.0.0:4222\n",
         "jetstream { store_dir: /var/lib/nats, max_file_store: 2GiB }\n",
