@@ -35,7 +35,7 @@ from monitor.probes.resolve import Resolver
 from tests.probes.servers import Connection, drip, read_request, reset, stay_silent
 from tests.probes.talk import running, site_of
 from tests.resources import open_files
-from tests.waiting import free_port
+from tests.waiting import free_port, until
 
 SHORT = 0.5  # the timeout of checks that must run into it
 NAME = "shop.example.org."
@@ -751,9 +751,9 @@ def test_nothing_is_left_behind(ask, name_server, serve):
         ask(good.url())
         for port in (bad.port, stream.port):
             ask(f"dns://127.0.0.1:{port}/{NAME}", transport="tcp")
-    while any(thread.name == "look-up" for thread in threading.enumerate()):
-        time.sleep(0.01)
-    assert open_files() <= before + 3  # the other side's last connections
+    until(lambda: all(one.name != "look-up" for one in threading.enumerate()), "the threads' end")
+    # The other side keeps its last connections until it is closed itself
+    until(lambda: open_files() <= before + 3, "the end of the connections")
 
 
 # ---------------------------------------------------------------- what admins write

@@ -28,6 +28,7 @@ from monitor.probes.observe import Observer
 from tests.probes.servers import ScriptedServer, drip, repeat, reset, stay_silent
 from tests.probes.talk import site_of
 from tests.resources import native_threads, open_files
+from tests.waiting import until
 
 SHORT = 0.5  # the timeout of checks that must run into it
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"  # an empty SETTINGS frame: how an HTTP/2 server begins
@@ -428,8 +429,10 @@ def test_nothing_is_left_behind(check, health, serve):
     rounds(20)  # the threads that grpcio keeps for all its channels
     before = native_threads(), open_files()
     rounds(100)
-    assert native_threads() <= before[0] + 4
-    assert open_files() <= before[1] + 8  # the servers' side of the last connections
+    until(
+        lambda: native_threads() <= before[0] + 4 and open_files() <= before[1] + 8,
+        "the end of all connections",  # the servers' side ends a moment later
+    )
 
 
 # ---------------------------------------------------------------- what admins write

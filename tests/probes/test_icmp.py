@@ -184,12 +184,12 @@ def test_an_altered_echo_is_a_reply(change, difference):
 @needs_permission
 def test_nothing_is_left_behind():
     """After many checks no file descriptor and no thread is left."""
-    files, threads = open_files(), threading.active_count()
+    files, threads = open_files(), set(threading.enumerate())  # other tests' may still end
     for _ in range(50):
         ping("127.0.0.1", count=1)
         ping("127.0.0.1", count=1, probe=losing(0), timeout=0.01)
-    assert open_files() == files
-    assert threading.active_count() == threads
+    assert open_files() <= files
+    assert set(threading.enumerate()) <= threads
 
 
 # ---------------------------------------------------------------- packets that do not

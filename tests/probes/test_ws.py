@@ -20,6 +20,7 @@ from tests.probes.servers import (
     stay_silent,
 )
 from tests.probes.talk import all_ended, observe, site_of, wait_for_end
+from tests.waiting import until
 
 SHORT = "400ms"
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
@@ -126,9 +127,7 @@ def test_an_upgrade_is_enough(serve, look):
     assert header(request, "User-Agent").startswith("website-monitor/")
     assert header(request, "Sec-WebSocket-Version") == "13"
     assert len(base64.b64decode(header(request, "Sec-WebSocket-Key"))) == 16
-    limit = time.monotonic() + 5
-    while len(server.requests) < 2 and time.monotonic() < limit:
-        time.sleep(0.01)
+    until(lambda: len(server.requests) > 1, "the goodbye")
     assert server.requests[1] == bytes([CLOSE]) + struct.pack("!H", 1000)
 
 

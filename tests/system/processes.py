@@ -278,9 +278,16 @@ class Alertmanager:
             self.process = subprocess.Popen(self._command, stderr=log, stdout=log)
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Return the alerts that fire, those that are silenced or inhibited too."""
+        """
+        Return the alerts that fire, those that are silenced or inhibited too.
+
+        Raises:
+            OSError: It does not answer, or not yet; "no alert" is an answer.
+        """
         status, text = fetch(f"http://127.0.0.1:{self.port}/api/v2/alerts")
-        found: list[dict[str, Any]] = json.loads(text) if status == HTTPStatus.OK else []
+        if status != HTTPStatus.OK:
+            raise ConnectionError(f"Alertmanager answers with status {status}")
+        found: list[dict[str, Any]] = json.loads(text)
         return found
 
     def stop(self) -> None:

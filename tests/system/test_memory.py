@@ -62,6 +62,8 @@ def lives(tmp_path, moody, times, more="", meanwhile=lambda _: None):
             found = daemon.site("closed")
             since = since or found["since"]
             assert found["since"] == since, "the state was forgotten"
+            if not life:
+                daemon.logged("site_down site=closed")
             time.sleep(chosen.uniform(0, 1.5))
             moody.mood = chosen.choice(["well", "sick"])
             time.sleep(chosen.uniform(0, 1))
@@ -176,7 +178,7 @@ def test_a_disk_that_is_full_stops_no_check(tmp_path, moody, disk):
         [outage] = json.loads(daemon.get("/api/v1/outages?site=moody")[1])["outages"]
         assert outage["begin"] == daemon.site("moody")["since"] or outage["end"] is None
         assert daemon.metrics()["monitor_history_results_dropped_total"] == 0
-        log = daemon.log.read_text()
+        log = daemon.logged("history_not_persistent", " history_persistent")
         assert (log.count("history_not_persistent"), log.count(" history_persistent")) == (1, 1)
         assert "full" in log
         assert "Traceback" not in log
@@ -192,8 +194,9 @@ def test_a_folder_that_can_only_be_read_is_used_once_it_can_be_written(tmp_path,
     daemon = Daemon(tmp_path, SITES.format(url=moody.url, more=""), MONITOR_DATA=str(data))
     try:
         until(lambda: daemon.site("closed")["state"] == "down", "a check")
+        log = daemon.logged("not_persistent")
         assert daemon.metrics()["monitor_history_persistent"] == 0
-        [line] = [one for one in daemon.log.read_text().splitlines() if "not_persistent" in one]
+        [line] = [one for one in log.splitlines() if "not_persistent" in one]
         assert "Read-only file system" in line
         disk("remount,rw")
         until(lambda: daemon.metrics()["monitor_history_persistent"] == 1, "the return")

@@ -234,5 +234,10 @@ sites:
     for variable in dashboard()["templating"]["list"]:
         if variable["type"] == "query":
             asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"])
-            found = server.query(substituted(asked[1], values))
-            assert any(asked[2] in one["metric"] for one in found), variable["name"]
+            query, label = substituted(asked[1], values), asked[2]
+            until(
+                lambda query=query, label=label: any(
+                    label in one["metric"] for one in server.query(query)
+                ),
+                f"values of {variable['name']}",
+            )
