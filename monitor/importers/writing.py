@@ -15,7 +15,7 @@ _WIDTH = 88
 _NO_WRAP = 1_000_000
 _ORDER = (
     "name", "was", "url", "group", "labels", "interval", "timeout", "confirm", "maintenance",
-    "connectivity", "notify", "depends_on", "http", "ws", "tcp", "push", "dns", "icmp", "grpc",
+    "connectivity", "http", "ws", "tcp", "push", "dns", "icmp", "grpc",
     "tls", "network", "expect",
 )  # fmt: skip
 _BUILT_IN: Mapping[str, Any] = {
@@ -23,7 +23,6 @@ _BUILT_IN: Mapping[str, Any] = {
     "timeout": "10s",
     "confirm": {"failures": 1, "successes": 1},
     "maintenance": [],
-    "notify": [],
 }
 """What holds where nothing is written, for the keys that may move into ``defaults``."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")

@@ -270,6 +270,7 @@ def test_a_value_that_stands_in_two_files_of_a_folder_is_refused(tmp_path):
     ("text", "said"),
     [
         ("endpoints: [", ":1:13: is not YAML: "),
+        ("endpoints: &a [*a]", "nests without end"),
         ("- a", ":1:1: must be a mapping, as Gatus' files are"),
         ("ui: {}", ":1:1: holds no endpoints; Gatus would not start with it either"),
         ("endpoints: [{name: a, url: udp://a, conditions: ['1 == 1']}]", "a: UDP is not checked"),

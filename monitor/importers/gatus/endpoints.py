@@ -32,6 +32,7 @@ _MINUTES_OF_DAY = 1440
 _NEVER_LATE = "365d"
 _UNKNOWN = "Gatus 5.36 does not know it either"
 _RANDOM = re.compile(r"\[RANDOM_STRING_(\d+)\]")
+_CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 _LOCAL = "[LOCAL_ADDRESS]"
 _LONGEST_RANDOM = 8192
 _SHOWN_BY_US = "pages show no URLs, conditions or errors to the public"
@@ -450,14 +451,16 @@ def put_header(site: SiteDraft, kind: str, name: str, value: str) -> None:
 
 
 def maintenance_window(fields: Fields, environ: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return a window in our form; None where it is not enabled."""
+    """Return a window in our form; None where it is not enabled, or none that Gatus takes."""
     if fields.flag("enabled") is False:
         list(fields.rest())
         return None
     start = resolved(fields.text("start"), environ)
     minutes = round((parse_duration(resolved(fields.text("duration"), environ)) or 0.0) / 60)
-    hours, _, rest = start.partition(":")
-    begin = int(hours or 0) * 60 + int(rest or 0)
+    clock = _CLOCK.fullmatch(start)
+    if clock is None or not minutes:
+        return None  # Gatus would not start with it
+    begin = int(clock[1]) * 60 + int(clock[2])
     end = (begin + minutes) % _MINUTES_OF_DAY
     days = [_DAYS[day] for day in fields.texts("every") if day in _DAYS]
     window: dict[str, Any] = {"days": days} if days else {}

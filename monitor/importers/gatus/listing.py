@@ -111,7 +111,7 @@ class _Lister:
                 whole.dropped(f"alerting.{name}", why, quiet=True)
                 list(provider.rest())
                 continue
-            whole.dropped(f"alerting.{name}", "its messages are not sent from here")
+            whole.dropped(f"alerting.{name}", "add it to notify.receivers, by apprise or a webhook")
             for field in provider.rest():
                 whole.dropped(field, "see above", quiet=True)
         return defaults

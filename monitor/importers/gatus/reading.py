@@ -45,7 +45,10 @@ def read(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         ConfigError: It cannot be read, or Gatus would not start with it.
     """
     text = _merged_text(path) if path.is_dir() else _text_of(path)
-    return _expanded(path, text, environ)
+    try:
+        return _expanded(path, text, environ)
+    except RecursionError:  # an alias to what it stands in
+        raise ConfigError([Problem(str(path), 1, 1, "nests without end, or too deeply")]) from None
 
 
 def _expanded(path: Path, text: str, environ: Mapping[str, str]) -> dict[str, Any]:

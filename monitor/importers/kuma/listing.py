@@ -168,7 +168,10 @@ class _Lister:
             if not flag(row, "active", default=True):
                 whole.dropped(title, "it is not active", quiet=True)
                 continue
-            window = _window(row, zone)
+            try:
+                window = _window(row, zone)
+            except (ValueError, TypeError):  # what the database holds is no window
+                window = None
             if window is None:
                 strategy = row.get("strategy")
                 why = f"{strategy} has no counterpart; write windows with start and end"
@@ -244,7 +247,10 @@ class _Lister:
     def _notifications(self, whole: ListDraft) -> None:
         for row in self._database.rows("notification"):
             kind = _kind_of(row.get("config"))
-            whole.dropped(f"notification {row.get('name')}", f"{kind}: name a receiver by hand")
+            whole.dropped(
+                f"notification {row.get('name')}",
+                f"{kind}: add it to notify.receivers, by apprise or a webhook",
+            )
 
 
 def _kind_of(config: Any) -> str:
