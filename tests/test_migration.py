@@ -117,7 +117,7 @@ def test_the_import_of_gatus_example_is_ours(tmp_path):
     assert of_gatus.imported(path, TABLES, {}).text == ours
 
 
-def held(row: list[str], done: Imported) -> None:
+def assert_held(row: list[str], done: Imported) -> None:
     """Compare what an import of a row's values gives with what the row says of it."""
     said = row[1].rstrip(" |")
     ours = yaml.safe_load(done.text)
@@ -144,7 +144,7 @@ def test_each_key_of_an_endpoint_becomes_what_the_table_says(row, tmp_path):
         f"endpoints:\n  - {{name: one, url: 'https://a.example', {plain}, {row[0].strip('`')}}}\n"
         f"  - {{name: two, url: 'https://b.example', {plain}}}\n"
     )
-    held(row, of_gatus.imported(path, TABLES, {}))
+    assert_held(row, of_gatus.imported(path, TABLES, {}))
 
 
 @pytest.mark.parametrize("row", cells(KUMA, "decide"), ids=" ".join)
@@ -154,7 +154,7 @@ def test_each_column_of_a_monitor_becomes_what_the_table_says(row, tmp_path):
     common = {"type": "http", "url": "https://a.example", "interval": 60}
     monitors = [{"name": "one", **common, **given}, {"name": "two", **common}]
     path = database("2.5", tmp_path / "kuma.db", {"monitor": monitors})
-    held(row, of_kuma.imported(str(path), TABLES, {}))
+    assert_held(row, of_kuma.imported(str(path), TABLES, {}))
 
 
 def kind_of(condition: str) -> str:
