@@ -653,13 +653,19 @@ async def _push(stream: JetStreamContext, subject: str, **where: Any) -> Any:
 
 
 async def _with_client(access: Access, do: Callable[[Client], Awaitable[Any]]) -> Any:
-    client = await nats.connect(
-        **access.options(),
-        name="monitor locations",
-        inbox_prefix="_INBOX.hub",
-        connect_timeout=_CONNECT,
-        allow_reconnect=False,
-        error_cb=_ignore,
+    # Without a bound the client goes on for minutes where nobody listens
+    client = await asyncio.wait_for(
+        nats.connect(
+            **access.options(),
+            name="monitor locations",
+            inbox_prefix="_INBOX.hub",
+            connect_timeout=_CONNECT,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            error_cb=_ignore,
+        ),
+        2 * _CONNECT,
     )
     try:
         return await do(client)

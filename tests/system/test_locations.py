@@ -177,6 +177,23 @@ def test_what_cannot_be_is_refused(places, tmp_path, arguments, said):
     assert said in done.stderr
 
 
+@pytest.mark.parametrize("command", ["setup", None])
+def test_a_server_that_is_not_there_is_told_at_once(tmp_path, command):
+    """Whoever sets a stream up, or looks, waits for nobody."""
+    text = SITES.format(nats="nats://127.0.0.1:1", url="http://127.0.0.1:1", login="", more="")
+    (tmp_path / "sites.yaml").write_text(text)
+    arguments = ["locations", *([command] if command else [])]
+    done = subprocess.run(
+        [sys.executable, "-m", "monitor", *arguments, "--config", tmp_path / "sites.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("monitor: NATS: ")
+    assert "Traceback" not in done.stderr
+
+
 def _of_places(hub):
     """Return when each check was made that the hub remembers, but for its own remarks."""
     return sorted(one["time"] for one in results(hub) if one["up"] is not None)
