@@ -7,12 +7,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from monitor.model import Seconds
-from tests.bench.figures import BenchError, Figure, ratio
+from tests.bench.figures import Figure, ratio
 from tests.bench.fleet import Fleet
 from tests.bench.lab import Lab, program
 from tests.bench.proc import cpu_time, memory, tree
 from tests.bench.scrape import Scrape
 from tests.system.processes import Daemon
+from tests.waiting import until
 
 _MB = 1_000_000
 
@@ -29,24 +30,23 @@ def cpu(lab: Lab) -> Iterator[Figure]:
         lab.until_all_checked(ours, fleet)
         lab.until_all_checked(peer, fleet)
         time.sleep(lab.effort.remembered)
-        mine, others = [], []
+        mine: list[Seconds] = []
+        others: list[Seconds] = []
         for _ in range(lab.effort.rounds):
-            before = [_used(ours), _used(peer)]
+            before = [_spent(daemon) for daemon in (ours, peer)]
             time.sleep(lab.effort.window)
-            checks = rate * lab.effort.window
-            mine.append((_used(ours) - before[0]) / checks)
-            others.append((_used(peer) - before[1]) / checks)
-        for daemon in (ours, peer):
-            skipped = Scrape(daemon.url).total("monitor_checks_skipped_total")
-            if skipped:
-                raise BenchError(f"{skipped:.0f} checks were not made")
+            after = [_spent(daemon) for daemon in (ours, peer)]
+            for costs, (used, checks), (used_then, checks_then) in zip(
+                (mine, others), before, after, strict=True
+            ):
+                costs.append((used_then - used) / max(1, checks_then - checks))
         _require_history(ours)
     yield ratio(f"{rate}/s", mine, others, lab.other_build.name if lab.other_build else "without")
 
 
 def resident(lab: Lab) -> Iterator[Figure]:
     """Measure what both hold once every site was checked."""
-    for count in (1_000, lab.effort.sites):
+    for count in lab.effort.fleets[:2]:
         fleet = Fleet(
             count=count,
             url=lab.url,
@@ -117,10 +117,12 @@ def _took(start: Callable[[], AbstractContextManager[Daemon]]) -> Seconds:
         return time.monotonic() - began
 
 
-def _used(daemon: Daemon) -> Seconds:
-    return cpu_time(tree(daemon.process.pid))
+def _spent(daemon: Daemon) -> tuple[Seconds, float]:
+    """Return the processor time of a daemon and how many checks it has made."""
+    checks = Scrape(daemon.url).total("monitor_checks_total")
+    return cpu_time(tree(daemon.process.pid)), checks
 
 
 def _require_history(daemon: Daemon) -> None:
-    if not Scrape(daemon.url).total("monitor_history_rows_written_total"):
-        raise BenchError("nothing was written")
+    series = "monitor_history_rows_written_total"
+    until(lambda: Scrape(daemon.url).total(series) > 0, "the first row of the history")

@@ -41,6 +41,8 @@ SHORT = Effort(
     sustain=1,
     outage=3,
     answer=0.2,
+    remembered=1,
+    slow=1,
 )
 MAY_BE_NOTHING = {
     "p99 added by a scrape",
@@ -52,6 +54,8 @@ MAY_BE_NOTHING = {
     "not checked, afterwards",
     "memory",  # more or less of it, where so few sites are told
     "lag p99",
+    *("20 sites", "200 sites"),  # what the history adds
+    *("not checked", "dropped", "write errors"),
 }
 MACHINE = {"kernel": "6.1"}
 ROW = Row(name="row", what="something", goals={"a": Goal("under", 2)}, measure=lambda _: iter(()))
