@@ -330,16 +330,13 @@ class Router:
         self._touch(topic, now)
 
     def _note_missed(self, topic: Topic) -> None:
-        """Remember that it ended unknown to channels that cannot be reached."""
+        """Remember that it ended where a channel may have, or should have, been told of it."""
         end = topic.ends_at or topic.starts_at
-        if topic.name != SITE_DOWN:
-            return
         length = end - topic.starts_at
         for name in self._channels_of(topic):
-            line = self._lines[name]
-            if name in topic.told or line.failing_since is None or line.channel.groups:
-                continue
-            if end < topic.ready_at or not self._was_due(topic, name, end):
+            if name in topic.told or not (
+                self._may_have(topic, name) or self._was_due(topic, name, end)
+            ):
                 continue
             before = topic.missed.get(name)
             topic.missed[name] = Missed(
@@ -350,13 +347,21 @@ class Router:
             )
             self._dirty_topics.add(topic.key)
 
-    def _was_due(self, topic: Topic, channel: str, end: Timestamp) -> bool:
-        """Tell whether a message about an outage that has ended would have been sent."""
+    def _may_have(self, topic: Topic, channel: str) -> bool:
+        """Tell whether a message about a topic was sent, and it is not known what came of it."""
         group = self._groups.get(self._group_key(topic, channel))
         pending = group.pending if group else None
-        if pending is not None and any(entry.topic == topic.key for entry in pending.entries):
-            return True
-        return end - topic.starts_at >= self._settings.group_wait
+        if pending is None or all(entry.topic != topic.key for entry in pending.entries):
+            return False
+        sent = pending.attempts or pending.restored or self._lines[channel].busy == pending.key
+        return bool(sent)
+
+    def _was_due(self, topic: Topic, channel: str, end: Timestamp) -> bool:
+        """Tell whether a message about an outage was due, and the channel could not be reached."""
+        line = self._lines[channel]
+        if topic.name != SITE_DOWN or line.failing_since is None or line.channel.groups:
+            return False
+        return topic.ready_at <= end and end - topic.starts_at >= self._settings.group_wait
 
     def _on_labels(self, site: Site, now: Timestamp) -> None:
         """Let alerts go whose labels are not the site's any more, where labels are what counts."""

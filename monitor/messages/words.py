@@ -68,10 +68,10 @@ def _said(
         summary, description = _TEXTS[topic.name]
         target = labels.get("target", "")
         described = description.format(site=site, target=target, detail=topic.detail).strip()
-        if missed is not None:
+        if missed is not None and topic.name == SITE_DOWN:
             described += f" Before, it {_missed_text(missed)}."
         return {"summary": summary.format(site=site), "description": described}
-    if missed is not None:
+    if missed is not None and topic.name == SITE_DOWN:
         return {"summary": f"{site} {_missed_text(missed)}"}
     text = _LEFT if topic.gone else _ENDS[topic.name]
     return {"summary": text.format(site=site, lasted=span_text(topic.ends_at - starts_at))}
