@@ -16,9 +16,10 @@ RUN pip --python /opt/monitor/bin/python install --no-cache-dir --no-compile \
 # "yes" leaves in what checks grpc:// and grpcs:// sites, which is 18 MB
 ARG GRPC=no
 COPY container/slim.py ./
-# Symbols that no linker needs are 10 MB
+# Symbols that no linker needs are 10 MB, columns of tracebacks in byte code 5 MB
 RUN find /opt/monitor -name '*.so*' -exec strip --strip-unneeded {} + \
-    && PYTHONPYCACHEPREFIX=/opt/monitor/bytecode /opt/monitor/bin/python -P slim.py \
+    && PYTHONNODEBUGRANGES=1 PYTHONPYCACHEPREFIX=/opt/monitor/bytecode \
+        /opt/monitor/bin/python -P slim.py \
         setuptools $([ "$GRPC" = yes ] || echo grpcio)
 RUN mkdir --mode=0700 /empty
 

@@ -1,8 +1,8 @@
 """
 Make an image of an environment: what the program never loads goes, what it loads is compiled.
 
-Sources of large packages that are compiled are emptied: only a traceback would read them, and it
-still has each file, line and function. Their files stay, because Python looks for them.
+Sources of others that are compiled are emptied: only a traceback would read them, and it still has
+each file, line and function. Their files stay, because Python looks for them.
 
 Run by the Dockerfile with the environment's own Python, and the names of distributions that were
 needed to get here. Byte code is written for every module that the program and its commands load,
@@ -43,7 +43,8 @@ PARTS = (
     *("lxml/sax.*", "lxml/builder.*", "lxml/*.px[di]", "lxml/*.pyx", "cffi"),
     # Of SQLAlchemy we use two dialects and no classes of objects, of Alembic the commands
     *("sqlalchemy/dialects/mssql", "sqlalchemy/dialects/mysql", "sqlalchemy/dialects/oracle"),
-    *("sqlalchemy/orm", "sqlalchemy/testing", "alembic/templates", "alembic/testing"),
+    *("sqlalchemy/orm", "sqlalchemy/ext/[!_c]*", "sqlalchemy/testing"),
+    *("alembic/templates", "alembic/testing"),
     # Of apprise we send in English, without pictures
     *("apprise/i18n/*/", "apprise/assets"),
     # For tests, type checkers and pip
@@ -64,11 +65,8 @@ ASIDE = (
 PLUGINS = ("apprise.plugins",)
 """Packages whose modules are all loaded at once, where they are installed."""
 
-EMPTIED = (
-    *("alembic", "apprise", "click", "dns", "idna", "jinja2", "oauthlib"),
-    *("psycopg", "rich", "sqlalchemy"),
-)
-"""Large packages, all of which never read their own sources, as anyio does."""
+READ_THEMSELVES = ("anyio", "mako", "monitor")
+"""Packages whose sources are read while they run; ours stand in tracebacks."""
 
 _UNCHECKED = 0b01
 """Of PEP 552: the byte code is not compared with its source, whose time copying may change."""
@@ -142,11 +140,12 @@ def drop_docstrings(tree: ast.Module) -> None:
 
 
 if __name__ == "__main__":
-    prune(Path(sysconfig.get_path("purelib")), sys.argv[1:])
+    packages = Path(sysconfig.get_path("purelib"))
+    prune(packages, sys.argv[1:])
     load()
     for module, source in sources():
         package = module.partition(".")[0]
         # The help texts of our commands are docstrings
         compile_file(source, documented=package == "monitor")
-        if package in EMPTIED:
+        if source.is_relative_to(packages) and package not in READ_THEMSELVES:
             source.write_bytes(b"")
