@@ -143,8 +143,9 @@ if __name__ == "__main__":
     packages = Path(sysconfig.get_path("purelib"))
     prune(packages, sys.argv[1:])
     load()
-    for module, source in sources():
-        package = module.partition(".")[0]
+    # By file: requests has modules of urllib3 under a second name
+    compiled = {source: module.partition(".")[0] for module, source in sources()}
+    for source, package in compiled.items():
         # The help texts of our commands are docstrings
         compile_file(source, documented=package == "monitor")
         if source.is_relative_to(packages) and package not in READ_THEMSELVES:
