@@ -30,7 +30,7 @@ from monitor.config.mask import masked_lines
 from monitor.config.modules import Module, ModuleReader
 from monitor.config.nodes import Entry, MappingNode, Node, Scalar, SequenceNode, is_empty
 from monitor.config.pages import read_published
-from monitor.config.places import warn_of_quorum
+from monitor.config.places import warn_of_places
 from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.references import check_receivers, try_receivers, with_parents
 from monitor.config.schema import EXTENSION, Decoder, Forms
@@ -201,7 +201,7 @@ class _Load:
         receivers = settings.notify.receivers
         try_receivers(entries, receivers, self._tables.check_receiver, self._problems)
         sites, masked = self._read_sites([one.name for one in receivers], open_list=bool(sources))
-        warn_of_quorum(entries, settings.locations, self._problems)
+        warn_of_places(entries, settings.locations, sites, self._problems)
         published = read_published(
             entries,
             settings.pages,

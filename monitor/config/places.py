@@ -1,13 +1,15 @@
 """The settings of several places: the servers between them, and how their votes are counted."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from monitor.config.nodes import Entry, MappingNode
 from monitor.config.problems import KeyPath, Problems
+from monitor.model import Site
 from monitor.options import FilePath, Parsed, Secret, Size, option
+from monitor.protocols.table import SCHEMES
 from monitor.units import Bytes
 
 _SERVER = re.compile(r"(?:nats|tls|ws|wss)://[^\s/?#@]+")
@@ -138,16 +140,26 @@ class LocationsSettings:
             raise ValueError(f"stream must be at least {_LEAST_KEPT // 1024**2}MiB")
 
 
-# ---------------------------------------------------------------- quorums that are unsafe
+# ---------------------------------------------------------------- what is hardly meant
 
 
-def warn_of_quorum(
-    entries: Mapping[str, Entry], settings: LocationsSettings | None, problems: Problems
+def warn_of_places(
+    entries: Mapping[str, Entry],
+    settings: LocationsSettings | None,
+    sites: Sequence[Site],
+    problems: Problems,
 ) -> None:
-    """Warn where a single place decides alone, though there is a quorum."""
+    """Warn where a place decides alone though there is a quorum, and of sites that call one."""
     quorum = settings.quorum if settings else None
     if quorum is None:
         return
+    calling = next((site for site in sites if SCHEMES[site.scheme].reports_itself), None)
+    if calling is not None:
+        message = (
+            f"the site {calling.name!r} reports itself, and to one place alone, so the others"
+            " say that it is overdue; list such sites for a monitor of their own"
+        )
+        problems.warn(entries["locations"].key, ("locations",), message)
     if quorum.down in ("1", "any"):
         _warn(
             entries,
