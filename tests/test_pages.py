@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -61,7 +62,8 @@ def test_commands_are_there(written):
     """Each command that a page shows is one, with the options that it shows."""
     arguments = [one for one in shlex.split(written) if not one.startswith("[")]
     context = click.Context(cli, info_name="monitor")
-    command, name = cli, "monitor"
+    command: Any = cli
+    name = "monitor"
     while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
         name = arguments.pop(0)
         command = command.get_command(context, name)

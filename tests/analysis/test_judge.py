@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -115,8 +116,9 @@ def test_a_bug_breaks_one_expectation_only(error, caplog):
         def __ge__(self, other):
             raise error
 
+    trap: Any = Trap()
     broken = Job(
-        observation=replace(SEEN, answer=http(status=Trap())),
+        observation=replace(SEEN, answer=http(status=trap)),
         expect=(("status", decoded("status", 200)),),
         site="shop",
     )
@@ -334,7 +336,7 @@ def test_nothing_makes_judging_raise(answer, session, expect, failure, secrets):
     analysis = judge(job)
     verdict = analysis.verdict
     assert verdict.up is (verdict.reason is None) is not bool(failure or analysis.broken)
-    assert verdict.up or verdict.reason in Reason
+    assert verdict.up or verdict.reason in set(Reason)
     assert set(analysis.broken) <= set(expect)
     assert verdict.message.isprintable()
     assert "cannot be judged" not in verdict.message

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -159,11 +160,13 @@ def test_a_bug_costs_one_value(caplog):
         def find(self, document):
             raise ZeroDivisionError(document)
 
-    wanted = {"a": Extraction(json=Trap()), "depth": at("$.depth")}
-    watch = Watch(content="sha256", json=Trap())
+    trap: Any = Trap()
+    wanted = {"a": Extraction(json=trap), "depth": at("$.depth")}
+    watch = Watch(content="sha256", json=trap)
     analysis = judge(Job(observation=replace(SEEN, answer=http(BODY)), extract=wanted, watch=watch))
     assert [one.value for one in analysis.extracted] == [None, 7.0]
     assert analysis.extracted[0].why == "cannot be read: ZeroDivisionError"
+    assert analysis.content
     assert analysis.content.why == "content cannot be read: ZeroDivisionError"
     assert analysis.verdict.up
     assert "extraction_bug" in caplog.text
@@ -190,6 +193,7 @@ def test_no_answer_makes_reading_raise(body, header):
             if isinstance(one.value, str):
                 assert one.value.isprintable()
                 assert len(one.value) <= 128
+        assert analysis.content
         assert (analysis.content.sha256 is None) == bool(analysis.content.why)
 
 

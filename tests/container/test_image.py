@@ -8,6 +8,7 @@ import sys
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path, PurePath
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -28,7 +29,14 @@ LOCKED = {
 @pytest.fixture(scope="module")
 def slim():
     """The script that makes an image of an environment."""
-    spec = importlib.util.spec_from_file_location("slim", ROOT / "container" / "slim.py")
+    return loaded("slim", ROOT / "container" / "slim.py")
+
+
+def loaded(name: str, path: Path) -> Any:
+    """Return the module that a file holds."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -107,8 +115,6 @@ def test_byte_code_is_that_of_the_source(slim, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path / "bytecode"))
     slim.compile_file(source, documented=False)
     source.write_text("raise SystemExit('compiled anew')")
-    spec = importlib.util.spec_from_file_location("made", source)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+    made = loaded("made", source)
     assert (made.__doc__, made.f.__doc__, made.C.__doc__) == (None, None, None)
     assert (made.f(), made.C().g(), made.C.x) == (None, (made.f, 1.0), "not a docstring")

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 
+import click
 import cloudcoil.models.prometheus_operator.v1 as operator
 import kubernetes_validate
 import pytest
@@ -108,6 +109,7 @@ def test_the_site_list_is_good():
     text = (BASE / "sites.yaml").read_text()
     assert load(BASE / "sites.yaml", TABLES, {}).sites
     example = re.search(r"^  # - name.*\Z", text, re.MULTILINE | re.DOTALL)
+    assert example
     assert yaml.safe_load(example[0].replace("  # ", "  "))
 
 
@@ -155,7 +157,9 @@ def test_the_container_is_the_images(pod, container):
     assert "subPath" not in mounts["sites"]
     assert f"EXPOSE {container['ports'][0]['containerPort']}\n" in DOCKERFILE
     command, *arguments = container["args"]
-    assert cli.get_command(None, command).make_context(command, list(arguments))
+    found = cli.get_command(click.Context(cli), command)
+    assert found
+    assert found.make_context(command, list(arguments)).params
     assert pod["spec"]["terminationGracePeriodSeconds"] > Settings().shutdown_grace
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from configparser import RawConfigParser
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ UNIT = ROOT / "config" / "systemd" / "monitor.service"
 @pytest.fixture
 def service():
     """The unit's [Service]; of keys that stand there twice, the last."""
-    parser = RawConfigParser(strict=False)
+    parser: Any = RawConfigParser(strict=False)
     parser.optionxform = str
     parser.read(UNIT)
     return parser["Service"]

@@ -7,7 +7,7 @@ from monitor.engine.state import Depth, advance, begin, resume
 from monitor.history.reader import Reader
 from monitor.history.store import connect, store_url
 from monitor.history.writer import Keep, Writer
-from monitor.model import Result, Site, SiteState
+from monitor.model import Result, Site, SiteState, Status
 from tests.fakes import FakeClock
 
 BOUNDS = (1.0,)
@@ -89,6 +89,9 @@ class World:
         state, _ = advance(self.states[result.site], result, BOUNDS, DEPTH)
         self.states[result.site] = state
         self.writer.noted(state, result.observation.time, checked=True)
+
+    def status(self, name: str = "shop") -> Status:
+        return self.states[name].status
 
     def turn(self) -> None:
         self.writer._turn()

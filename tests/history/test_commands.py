@@ -109,7 +109,7 @@ def test_what_is_exported_is_what_was_seen(run):
     assert [row["up"] for row in rows].count("False") == 10
     assert rows[0]["site"] == "'=shop"
     rollups = run("history", "export", "rollups", "--format", "jsonl").output.splitlines()
-    by_kind = {}
+    by_kind: dict[str, tuple[int, int]] = {}
     for one in map(json.loads, rollups):
         up, down = by_kind.get(one["kind"], (0, 0))
         by_kind[one["kind"]] = up + one["up"], down + one["down"]

@@ -109,9 +109,9 @@ def test_a_failure_before_the_kill_and_one_after_it_are_an_outage(world):
     world.kill()
     world.clock.advance(100)
     world.start(listed)
-    assert world.states["shop"].status is Status.UP
+    assert world.status() is Status.UP
     run(world, listed, 5, down_result, interval=5)
-    assert world.states["shop"].status is Status.DOWN
+    assert world.status() is Status.DOWN
     uptime = world.reader().uptime(["shop"], began - 20, world.clock.time())["shop"]
     assert (uptime.up, uptime.down, uptime.outages) == (20, 10, 1)
 
@@ -467,7 +467,7 @@ def test_the_store_says_what_each_second_says(tmp_path_factory, some, failures):
         Condition.UNOBSERVED: ".",
     }
     found = "".join(
-        letters[one.condition] * round(one.end - one.begin)
+        letters[one.condition] * round((one.end or math.inf) - one.begin)
         for one in world.reader().spans(["shop"], begin, begin + len(row))
     )
     assert found == row
