@@ -332,20 +332,22 @@ class Router:
     def _note_missed(self, topic: Topic) -> None:
         """Remember that it ended where a channel may have, or should have, been told of it."""
         end = topic.ends_at or topic.starts_at
-        length = end - topic.starts_at
         for name in self._channels_of(topic):
             if name in topic.told or not (
                 self._may_have(topic, name) or self._was_due(topic, name, end)
             ):
                 continue
-            before = topic.missed.get(name)
-            topic.missed[name] = Missed(
-                before.begin if before else topic.starts_at,
-                end,
-                length + (before.seconds if before else 0.0),
-                1 + (before.times if before else 0),
-            )
-            self._dirty_topics.add(topic.key)
+            self._miss(topic, name, end)
+
+    def _miss(self, topic: Topic, channel: str, end: Timestamp) -> None:
+        before = topic.missed.get(channel)
+        topic.missed[channel] = Missed(
+            before.begin if before else topic.starts_at,
+            end,
+            end - topic.starts_at + (before.seconds if before else 0.0),
+            1 + (before.times if before else 0),
+        )
+        self._dirty_topics.add(topic.key)
 
     def _may_have(self, topic: Topic, channel: str) -> bool:
         """Tell whether a message about a topic was sent, and it is not known what came of it."""
@@ -782,7 +784,8 @@ class Router:
 
         Rows of channels that are not in the configuration any more are dropped.
         """
-        for (kind, text), data in rows.items():
+        # Topics first: what a message says is held against them
+        for (kind, text), data in sorted(rows.items(), key=lambda row: row[0][0] != "topic"):
             try:
                 if kind == "topic":
                     topic = topic_of(json.loads(text), json.loads(data))
@@ -804,11 +807,17 @@ class Router:
         if pending.attempts and line.failing_since is None:
             line.failing_since = pending.born
         for entry, alert in zip(pending.entries, pending.notification.alerts, strict=False):
-            if entry.firing and entry.topic not in self._topics:
+            topic = self._topics.get(entry.topic)
+            if entry.firing and topic is None:
                 # It may have ended by now, and then that is told
                 self._topics[entry.topic] = Topic(
                     entry.topic, None, entry.severity, entry.starts_at, kept=dict(alert.labels)
                 )
+            elif entry.firing and topic is not None and topic.ends_at is not None:
+                channel = pending.group[0]
+                if channel not in (*topic.told, *topic.missed):
+                    # It ended before the stop, and the message may have been sent all the same
+                    self._miss(topic, channel, topic.ends_at)
 
 
 def _next_of(line: _Line) -> Pending:

@@ -395,6 +395,26 @@ def test_a_clock_that_is_set_back_holds_nothing_up():
     assert [told for _, told in world.run(60).taken()] == [{"a": FIRING}]
 
 
+def test_what_ended_while_its_message_waited_is_told_to_have_ended_after_a_restart():
+    """Nobody knows whether an earlier life sent what it kept, so its end follows it."""
+    world = World(
+        channels={"chat": Channel("chat"), "am": Channel("am", groups=True)}, group_by=("site",)
+    )
+    world.away.add("chat")
+    for name in "ab":
+        world.see(name, "up", flapping=True)
+    world.run(31).away.add("am")
+    world.see("b", "up")
+    world.restart()
+    world.away.clear()
+    for name in "ab":
+        world.see(name, "up")
+    world.run(3600)
+    for channel in ("chat", "am"):
+        known = followed([one for one in world.sent if one.channel == channel], channel)
+        assert not any(known.values())
+
+
 # ---------------------------------------------------------------- against a naive oracle
 
 WAIT, INTERVAL, REPEAT = 10, 40, 200
