@@ -1,5 +1,6 @@
 """How tests wait for what happens in another thread or process, and for how long at most."""
 
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -29,8 +30,16 @@ def until(check: Callable[[], Answer], what: str = "what the test waits for") ->
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """
+    Return a port of this machine on which nobody listens.
+
+    It is below those that systems give by themselves, so nobody is given it meanwhile.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)  # noqa: S311  no secret
+        with socket.socket() as sock:
+            try:
+                sock.bind(("", port))
+            except OSError:
+                continue
+            return port
