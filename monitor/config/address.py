@@ -17,6 +17,7 @@ from monitor.secrecy import credentials
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _REPORTING = re.compile(r"(push):(?://)?(?=[^/])", re.IGNORECASE)
+_NAMELESS = re.compile(r"push:/*", re.IGNORECASE)
 """What has a name and no host, because nobody connects there."""
 _TO_AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?")
 _PORT = re.compile(r"(?:\[[^\[\]]*\]|[^:/?#\[\]]*):(\d{1,5})(?=[/?#]|$)")
@@ -69,6 +70,8 @@ def parse_site_url(node: Scalar, probes: Mapping[str, ProbeKind]) -> SiteUrl:
         return SiteUrl(
             f"push:{rest}", f"push:{shown.partition(':')[2].removeprefix('//')}", "push", ()
         )
+    if _NAMELESS.fullmatch(written) and "push" in probes:
+        raise ValueError("names no job; write push: and a name, such as push:nightly-backup")
     scheme, rest = _split_scheme(written, probes, quote)
     try:
         split = urlsplit(f"{scheme}://{rest}")

@@ -66,4 +66,7 @@ def _must(must: str, value: Any, written: str | None) -> str:
         return f"is empty; it {must}"
     if must == _MUST["string_type"] and isinstance(value, int | float):
         return f"{must}; put {written or describe(value)} in quotes"
+    if must == _MUST["dict_type"] and isinstance(value, str):
+        # What stands in the place of a section may be its one secret: a token, a webhook's URL
+        return f"{must}, not text"
     return f"{must}, not {describe(value)}"

@@ -210,7 +210,7 @@ def _check_choice(
                 if name not in known:
                     node = _below(item, key, number)
                     path: KeyPath = ("pages", index, key, number)
-                    problems.add(node, path, f"{name!r}: {unknown(what, name, known)}")
+                    problems.add(node, path, f"{name!r}: {unknown(what, name, known - {''})}")
         for name, value in page.labels.items():
             if (name, value) not in labels:
                 node = item.entries["labels"].value

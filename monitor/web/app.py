@@ -346,7 +346,8 @@ class _Endpoints:
         reason = self._board.unready()
         return sentence("Ready") if reason is None else sentence(f"Not ready: {reason}", 503)
 
-    async def reload(self, _: Request) -> Response:
+    async def reload(self, request: Request) -> Response:
+        _refuse_other_sites(request)
         future = self._reload()
         # wait() does not cancel the future: the reload goes on if the client disconnects
         await asyncio.wait([asyncio.wrap_future(future)], timeout=_RELOAD_PATIENCE)
@@ -358,6 +359,7 @@ class _Endpoints:
         return sentence("\n".join(problems), 400) if problems else sentence("reloaded")
 
     async def retry(self, request: Request) -> Response:
+        _refuse_other_sites(request)
         receiver = request.query_params.get("receiver")
         if self._outbox is None or not self._outbox.retry(receiver):
             known = ", ".join(dict.fromkeys(one.receiver for one in self._channels())) or "none"
@@ -378,6 +380,21 @@ class _Endpoints:
             return HTTPException(404, f"site {_short(name)!r} is not checked here, but by {where}")
         lists = "/api/v1/sites lists them all"
         return HTTPException(404, f"no site {_short(name)!r} is listed; {lists}")
+
+
+def _refuse_other_sites(request: Request) -> None:
+    """
+    Refuse what a page of another site makes a browser send, with the operator's log-in.
+
+    Browsers say so by Sec-Fetch-Site, and older ones by Origin alone; curl sends neither.
+    """
+    fetched = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if fetched is None and origin is not None:
+        host = request.headers.get("host", "")
+        fetched = "same-origin" if origin.rpartition("://")[2] == host else "cross-site"
+    if fetched not in {None, "none", "same-origin"}:
+        raise HTTPException(403, "A page of another site sent this request; send it by curl.")
 
 
 def _sites_json(entries: Iterator[Entry]) -> Iterator[bytes]:

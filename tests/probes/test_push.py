@@ -162,6 +162,14 @@ def test_when_a_call_is_due_by_cron(cron, called, due):
     ("site", "problem"),
     [
         (
+            '{url: "push:", push: {token: a-token-of-a-job, every: 5m}}',
+            "1:15: sites[0].url: names no job; write push: and a name, such as push:nightly-backup",
+        ),
+        (
+            "{url: push:a, push: a-token-of-a-job}",
+            "1:29: sites[0].push: must be a mapping, not text",
+        ),
+        (
             "{url: push:a, push: {token: a-token-of-a-job}}",
             "1:29: sites[0].push: say either every, such as 5m, or cron, such as '0 3 * * *'",
         ),

@@ -256,6 +256,40 @@ def test_reload_by_get(client_of):
     assert answer.text == "This endpoint requires a POST request.\n"
 
 
+@pytest.mark.parametrize("path", ["/-/reload", "/-/notify/retry"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://testserver:81"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://testserver"},
+    ],
+)
+def test_a_page_of_another_site_changes_nothing(client_of, path, headers):
+    """A POST that a browser sends for another site's page is a 403, whatever log-in it carries."""
+    answer = client_of().post(path, headers=headers)
+
+    assert answer.status_code == 403
+    assert answer.text == "A page of another site sent this request; send it by curl.\n"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://testserver"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://name-at-the-proxy.example"},
+    ],
+)
+def test_a_page_of_the_monitor_itself_may_reload(client_of, headers):
+    """What a browser says of the same origin counts, also where a proxy gave another Host."""
+    client = client_of(reload=lambda: done(()))
+
+    assert client.post("/-/reload", headers=headers).status_code == 200
+
+
 def test_configuration_as_text(client_of):
     """/config is plain text, as it was made."""
     text = "sites:\n  - name: ü\n" * 5000
