@@ -169,6 +169,16 @@ def test_alerts_about_sites_are_silent_in_maintenance(rule):
     assert "unless on (job, site) monitor_site_maintenance == 1" in rule["expr"]
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [rule for rule in alerts() if rule["alert"] in {"SiteDown", "SiteFlapping", "SiteBudgetBurns"}],
+    ids=lambda rule: rule["alert"],
+)
+def test_alerts_about_outages_are_silent_while_another_site_is_the_cause(rule):
+    """Each leaves out the sites that are down because of one they depend on."""
+    assert "unless on (job, site) monitor_site_suppressed == 1" in rule["expr"]
+
+
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
 def test_rules_ask_for_metrics_that_there_are(rule):
     """Every name in a rule is a family of ours, another rule's, or Prometheus' own."""
