@@ -103,7 +103,7 @@ def test_a_kill_loses_no_message_and_repeats_at_most_one(tmp_path, moody, hooks,
 
     A message may come twice for a kill, with the same key.
     """
-    kills = int(os.environ.get("MONITOR_KILLS", "4"))
+    kills = int(os.environ.get("MONITOR_KILLS", "2"))
     chosen = random.Random(kills)  # noqa: S311  when to kill is no secret
     text = SITES.format(moody=moody.url, quick=hooks[0].url, slow=hooks[1].url)
     data = str(tmp_path / "data")
