@@ -9,6 +9,16 @@ from monitor.errors import HistoryError, StartupError
 _LOCK = "lock"
 
 
+def is_at(path: Path, known: os.stat_result) -> bool:
+    """Return whether a file that is open is still the one at its path, as far as can be seen."""
+    try:
+        return os.path.samestat(path.stat(), known)
+    except FileNotFoundError:
+        return False
+    except OSError:  # somebody took our rights, which says nothing about the file
+        return True
+
+
 class DataFolder:
     """
     A folder that is ours while its lock is held, which ends with the process, however that ends.
@@ -26,12 +36,16 @@ class DataFolder:
         """
         Make the folder where there is none, and take it; does nothing where it is ours already.
 
+        A folder that was removed in the meantime is made again.
+
         Raises:
             StartupError: Another daemon has it.
             HistoryError: It cannot be made, or not be written into.
         """
         if self._lock is not None:
-            return
+            if is_at(self.path / _LOCK, os.fstat(self._lock)):
+                return
+            self.release()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -17,12 +17,14 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     DBAPIError,
+    DisconnectionError,
     NoSuchModuleError,
     OperationalError,
     ProgrammingError,
 )
 
 from monitor.errors import HistoryError
+from monitor.history.folder import is_at
 from monitor.history.schema import REVISION, metadata
 from monitor.model import Seconds
 
@@ -32,6 +34,8 @@ Store: TypeAlias = Engine
 FILE = "history.db"
 """In the data folder, unless the history lies elsewhere."""
 
+_OPENED = "file"
+"""What a connection's record holds of the file that it opened."""
 _PATIENCE: Seconds = 30.0
 """How long one waits for another's lock: a vacuum, another command."""
 _CONNECT: Seconds = 5.0
@@ -94,8 +98,9 @@ def connect(url: URL, *, writes: bool) -> Engine:
 
 
 def _sqlite(url: URL, *, writes: bool) -> Engine:
+    file = Path(url.database or "")
     if writes:
-        Path(url.database or "").touch(mode=0o600)
+        file.touch(mode=0o600)
     else:
         # A file that is not there is not made by asking for it
         database = f"file:{quote(url.database or '')}"
@@ -111,7 +116,8 @@ def _sqlite(url: URL, *, writes: bool) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _: Any) -> None:
+    def prepare(connection: Any, record: Any) -> None:
+        record.info[_OPENED] = file.stat()
         pragmas = (
             ["auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=NORMAL"]
             if writes
@@ -121,6 +127,14 @@ def _sqlite(url: URL, *, writes: bool) -> Engine:
         for pragma in (*pragmas, "foreign_keys=ON", "journal_size_limit=16777216"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+    @event.listens_for(engine, "checkout")
+    def look(_: Any, record: Any, __: Any) -> None:
+        # SQLite itself goes on with a file that was removed, and all that it writes is lost
+        if not is_at(file, record.info[_OPENED]):
+            if writes:
+                raise HistoryError(f"{file} was removed or replaced while it was in use")
+            raise DisconnectionError
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

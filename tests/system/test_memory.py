@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -208,6 +209,37 @@ def test_a_folder_that_can_only_be_read_is_used_once_it_can_be_written(tmp_path,
         until(lambda: daemon.metrics()["monitor_history_persistent"] == 1, "the return")
         [outage] = json.loads(daemon.get("/api/v1/outages?site=closed")[1])["outages"]
         assert outage["end"] is None
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+
+
+@pytest.mark.parametrize("removed", ["data", "data/history.db"])
+def test_a_data_folder_that_is_removed_is_made_again(tmp_path, moody, removed):
+    """One warning says so, and what lasts is written again: readers and a restart know of it."""
+    data, outages = tmp_path / "data", "/api/v1/outages?site=closed"
+    text = SITES.format(url=moody.url, more="")
+    daemon = Daemon(tmp_path, text, MONITOR_DATA=str(data))
+    try:
+        until(lambda: daemon.site("closed")["state"] == "down", "a check")
+        since = daemon.site("closed")["since"]
+        until(lambda: json.loads(daemon.get(outages)[1]).get("outages"), "the outage")
+        if removed == "data":
+            shutil.rmtree(data)
+        else:
+            (tmp_path / removed).unlink()
+        log = daemon.logged("history_not_persistent", " history_persistent")
+        assert log.count("history_not_persistent") == 1
+        assert "history.db was removed or replaced while it was in use" in log
+        assert "Traceback" not in log
+        assert (data / "history.db").stat().st_mode & 0o777 == 0o600
+        [outage] = json.loads(daemon.get(outages)[1])["outages"]
+        assert (outage["begin"], outage["end"]) == (since, None)
+    finally:
+        daemon.kill()
+    daemon = Daemon(tmp_path, text, MONITOR_DATA=str(data))
+    try:
+        assert daemon.site("closed")["since"] == since
         assert daemon.stop() == 0
     finally:
         daemon.kill()
