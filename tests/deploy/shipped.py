@@ -17,6 +17,8 @@ PROMETHEUS = ROOT / "config" / "prometheus"
 GRAFANA = ROOT / "config" / "grafana"
 COMPOSE = ROOT / "config" / "compose"
 DASHBOARD = GRAFANA / "dashboards" / "website-monitor.json"
+LOCATIONS_DASHBOARD = GRAFANA / "dashboards" / "website-monitor-locations.json"
+DASHBOARDS = (DASHBOARD, LOCATIONS_DASHBOARD)
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
 
 _PROMETHEUS_OWN = frozenset({"up", "scrape_duration_seconds"})
@@ -37,24 +39,24 @@ def alerts() -> list[dict[str, Any]]:
     return [rule for rule in rules() if "alert" in rule]
 
 
-def dashboard() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(DASHBOARD.read_text())
+def dashboard(path: Path = DASHBOARD) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
     return found
 
 
-def panels() -> list[dict[str, Any]]:
-    """Return the dashboard's panels, those of closed rows too; rows themselves are none."""
+def panels(path: Path = DASHBOARD) -> list[dict[str, Any]]:
+    """Return a dashboard's panels, those of closed rows too; rows themselves are none."""
     found: list[dict[str, Any]] = []
-    for panel in dashboard()["panels"]:
+    for panel in dashboard(path)["panels"]:
         found += panel["panels"] if panel["type"] == "row" else [panel]
     return found
 
 
-def expressions() -> list[tuple[str, str]]:
-    """Return where each expression of the dashboard stands, and the expression."""
+def expressions(path: Path = DASHBOARD) -> list[tuple[str, str]]:
+    """Return where each expression of a dashboard stands, and the expression."""
     return [
         (f"{panel['title']} {target['refId']}", target["expr"])
-        for panel in panels()
+        for panel in panels(path)
         for target in panel["targets"]
     ]
 
@@ -90,7 +92,9 @@ def exposed() -> set[str]:
     """Return the name of everything that a Prometheus with our rules has of a monitor."""
     internal = Internal(version="1", libcurl="8")
     internal.connectivity(True)
-    PlaceMeters(internal).location(Standing(location="fra"))
+    meters = PlaceMeters(internal)
+    meters.location(Standing(location="fra"))
+    meters.reports("fra", 1, 0.0)
     own = {
         re.split(r"[{ ]", line)[0]
         for line in internal.exposition(openmetrics=False).decode().splitlines()

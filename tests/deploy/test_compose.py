@@ -7,9 +7,17 @@ import subprocess
 import pytest
 import yaml
 
+from monitor.app.daemon import TABLES
+from monitor.config.load import load
 from tests.deploy.shipped import COMPOSE, PROMETHEUS, ROOT
 
 SERVICES = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
+PLACES = yaml.safe_load((COMPOSE / "places.yaml").read_text())
+_BOTH = [*SERVICES.values(), *PLACES["services"].values()]
+_NAMES = [*SERVICES, *(f"places-{name}" for name in PLACES["services"])]
+
+USERS = ("fra", "nyc", "hub", "setup")
+each = pytest.mark.parametrize("service", _BOTH, ids=_NAMES)
 
 
 @pytest.mark.real
@@ -25,10 +33,59 @@ def test_the_file_is_good(real):
     assert all(port.startswith("127.0.0.1:") for port in ports), ports
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_services_are_confined(name):
+@pytest.mark.real
+def test_the_form_with_two_places_is_good(real):
+    """The monitor becomes the hub; each daemon has a folder and a password of its own."""
+    done = subprocess.run(
+        [real("docker-compose"), "-f", "compose.yaml", "-f", "places.yaml", "config"],
+        cwd=COMPOSE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert set(services) == {*SERVICES, "nats", "setup", "fra", "nyc"}
+    commands = {name: one["command"] for name, one in services.items() if "build" in one}
+    assert commands == {
+        "monitor": ["run", "--hub"],
+        "fra": ["run", "--location", "fra"],
+        "nyc": ["run", "--location", "nyc"],
+        "setup": ["locations", "setup"],
+    }
+    ports = [port for one in services.values() for port in one.get("ports", ())]
+    assert all(port.startswith("127.0.0.1:") for port in ports), ports
+    data = [
+        mount.split(":")[0]
+        for name in ("monitor", "fra", "nyc", "nats")
+        for mount in services[name]["volumes"]
+        if "-data:" in mount
+    ]
+    assert len(set(data)) == 4
+    for name in commands:
+        user = services[name]["environment"]["NATS_USER"]
+        assert user == ("hub" if name == "monitor" else name)
+        assert [one["source"] for one in services[name]["secrets"]] == [f"nats-{user}"]
+    assert set(PLACES["secrets"]) == {"nats-passwords", *(f"nats-{one}" for one in USERS)}
+
+
+def test_the_list_of_the_places_is_good(tmp_path):
+    """The program reads it, with the password in the file that compose mounts."""
+    text = (COMPOSE / "places" / "list" / "sites.yaml").read_text()
+    assert text.count("/run/secrets/nats-password}") == 1
+    (tmp_path / "password").write_text("open-sesame\n")
+    (tmp_path / "sites.yaml").write_text(
+        text.replace("/run/secrets/nats-password", str(tmp_path / "password"))
+    )
+    listed = load(tmp_path / "sites.yaml", TABLES, {"NATS_USER": "fra"})
+    assert listed.sites
+    assert listed.settings.locations
+    assert listed.settings.locations.nats.user == "fra"
+
+
+@each
+def test_services_are_confined(service):
     """Each has a read-only root, no capability, no way to a new one, and bounds."""
-    service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
@@ -36,10 +93,9 @@ def test_services_are_confined(name):
     assert service["pids_limit"]
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_services_tell_their_health(name):
+@each
+def test_services_tell_their_health(service):
     """Each has a health check: of its own, or the image's that is built here."""
-    service = SERVICES[name]
     if "build" in service:
         dockerfile = COMPOSE / service["build"] / "Dockerfile"
         assert re.search(r"^HEALTHCHECK ", dockerfile.read_text(), re.MULTILINE)
@@ -48,11 +104,11 @@ def test_services_tell_their_health(name):
         assert ":" in service["image"]
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_what_is_mounted_is_there(name):
+@each
+def test_what_is_mounted_is_there(service):
     """Files and folders of ours exist and are read-only; what is written goes to volumes."""
-    volumes = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["volumes"]
-    for mount in SERVICES[name]["volumes"]:
+    volumes = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["volumes"] | PLACES["volumes"]
+    for mount in service["volumes"]:
         source, _, *mode = mount.split(":")
         if source.startswith("."):
             assert (COMPOSE / source).exists()

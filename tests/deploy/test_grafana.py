@@ -1,4 +1,4 @@
-"""What config/grafana ships: one dashboard, and the files that bring it into Grafana."""
+"""What config/grafana ships: dashboards, and the files that bring them into Grafana."""
 
 import re
 from collections import Counter
@@ -8,6 +8,7 @@ import yaml
 
 from tests.deploy.shipped import (
     COMPOSE,
+    DASHBOARDS,
     GRAFANA,
     dashboard,
     expressions,
@@ -16,14 +17,21 @@ from tests.deploy.shipped import (
     unknown,
 )
 
-VARIABLES = {one["name"]: one for one in dashboard()["templating"]["list"]}
 _OF_GRAFANA = {"__rate_interval"}
 
+each = pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 
-def test_panels_are_laid_out_without_overlap():
+
+def variables(path):
+    """Return the variables of a dashboard by their names."""
+    return {one["name"]: one for one in dashboard(path)["templating"]["list"]}
+
+
+@each
+def test_panels_are_laid_out_without_overlap(path):
     """Each cell of the grid of 24 columns belongs to one panel at most, and ids are unique."""
     cells: Counter[tuple[int, int]] = Counter()
-    for panel in dashboard()["panels"]:
+    for panel in dashboard(path)["panels"]:
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24
         cells.update(
@@ -32,42 +40,47 @@ def test_panels_are_laid_out_without_overlap():
             for y in range(place["y"], place["y"] + place["h"])
         )
     assert max(cells.values()) == 1
-    ids = [panel["id"] for panel in dashboard()["panels"]]
+    ids = [panel["id"] for panel in dashboard(path)["panels"]]
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize(("place", "expression"), expressions())
+@pytest.mark.parametrize(
+    ("place", "expression"), [one for path in DASHBOARDS for one in expressions(path)]
+)
 def test_panels_ask_for_metrics_that_there_are(place, expression):
     """Every name is a family of ours, one of our rules' or Prometheus' own."""
     assert metrics_in(expression)
     assert unknown(metrics_in(expression)) == set(), place
 
 
-def test_variables_are_there_and_used():
+@each
+def test_variables_are_there_and_used(path):
     """Nothing names a variable that the dashboard lacks, and it has none for show."""
-    texts = [text for _, text in expressions()]
-    texts += [panel["title"] for panel in dashboard()["panels"]]
-    texts += [one.get("definition", "") for one in VARIABLES.values()]
-    texts += [target["datasource"]["uid"] for panel in panels() for target in panel["targets"]]
+    texts = [text for _, text in expressions(path)]
+    texts += [panel["title"] for panel in dashboard(path)["panels"]]
+    texts += [one.get("definition", "") for one in variables(path).values()]
+    texts += [target["datasource"]["uid"] for panel in panels(path) for target in panel["targets"]]
     named = set(re.findall(r"\$\{?(\w+)", " ".join(texts)))
-    assert named - _OF_GRAFANA == set(VARIABLES)
+    assert named - _OF_GRAFANA == set(variables(path))
 
 
-def test_variables_ask_for_metrics_that_there_are():
+@each
+def test_variables_ask_for_metrics_that_there_are(path):
     """The names in label_values() are families of ours."""
-    for one in VARIABLES.values():
+    for one in variables(path).values():
         for metric in re.findall(r"label_values\((\w+)", one.get("definition", "")):
             assert unknown({metric}) == set()
 
 
-def test_no_panel_is_bound_to_one_data_source():
+@each
+def test_no_panel_is_bound_to_one_data_source(path):
     """Whoever imports the dashboard chooses the Prometheus."""
-    for panel in panels():
+    for panel in panels(path):
         for one in (panel, *panel["targets"]):
             assert one["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
 
 
-def test_provisioning_leads_to_the_dashboard_and_to_prometheus():
+def test_provisioning_leads_to_the_dashboards_and_to_prometheus():
     """Paths and addresses in the provisioning files are those of the compose file."""
     services = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
     mounts = dict(volume.split(":")[:2][::-1] for volume in services["grafana"]["volumes"])
@@ -75,7 +88,7 @@ def test_provisioning_leads_to_the_dashboard_and_to_prometheus():
         (GRAFANA / "provisioning" / "dashboards" / "website-monitor.yml").read_text()
     )["providers"]
     folder = COMPOSE / mounts[provider["options"]["path"]]
-    assert [path.name for path in folder.iterdir()] == ["website-monitor.json"]
+    assert {path.name for path in folder.iterdir()} == {path.name for path in DASHBOARDS}
     home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert home == f"{provider['options']['path']}/website-monitor.json"
     (source,) = yaml.safe_load(

@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.shipped import PROMETHEUS, RULE_FILES, dashboard, expressions
+from tests.deploy.shipped import (
+    COMPOSE,
+    DASHBOARD,
+    LOCATIONS_DASHBOARD,
+    PROMETHEUS,
+    RULE_FILES,
+    dashboard,
+    expressions,
+)
+from tests.system.nats import Nats, Places, says, votes
 from tests.system.processes import Alertmanager, fetch
 from tests.waiting import until
 
@@ -189,6 +198,27 @@ def substituted(expression: str, values: dict[str, str]) -> str:
     return re.sub(r"\$(\w+)", lambda found: values[found[1]], expression)
 
 
+def assert_data(server, path, values):
+    """Wait until each expression and each variable of a dashboard has a value."""
+
+    def has_data(expression: str) -> bool:
+        return any(not math.isnan(float(one["value"][1])) for one in server.query(expression))
+
+    for place, expression in expressions(path):
+        query = substituted(expression, values)
+        until(lambda query=query: has_data(query), f"data for {place}: {query}")
+    for variable in dashboard(path)["templating"]["list"]:
+        if variable["type"] == "query":
+            asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"])
+            query, label = substituted(asked[1], values), asked[2]
+            until(
+                lambda query=query, label=label: any(
+                    label in one["metric"] for one in server.query(query)
+                ),
+                f"values of {variable['name']}",
+            )
+
+
 def test_every_panel_of_the_dashboard_has_data(nginx, ca, start, prometheus, hurried_rules):
     """
     Each expression and each variable's query returns data, as Grafana would send it.
@@ -225,19 +255,56 @@ sites:
         "__rate_interval": "4s",
     }
 
-    def has_data(expression: str) -> bool:
-        return any(not math.isnan(float(one["value"][1])) for one in server.query(expression))
+    assert_data(server, DASHBOARD, values)
 
-    for place, expression in expressions():
-        query = substituted(expression, values)
-        until(lambda query=query: has_data(query), f"data for {place}: {query}")
-    for variable in dashboard()["templating"]["list"]:
-        if variable["type"] == "query":
-            asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"])
-            query, label = substituted(asked[1], values), asked[2]
-            until(
-                lambda query=query, label=label: any(
-                    label in one["metric"] for one in server.query(query)
-                ),
-                f"values of {variable['name']}",
+
+@pytest.fixture
+def nats(real, tmp_path):
+    """The nats-server.conf of config/compose, with passwords as a reader makes them."""
+    text = (COMPOSE / "places" / "nats-server.conf").read_text()
+    for line in (
+        "listen: 0.0.0.0:4222\n",
+        "http: 127.0.0.1:8222  # for the health check\n",
+        "jetstream { store_dir: /var/lib/nats, max_file_store: 2GiB }\n",
+    ):
+        assert line in text
+        text = text.replace(line, "")
+    (tmp_path / "passwords.conf").write_text(
+        "".join(
+            f'{user.upper()}_PASSWORD: "12e{user}"\n' for user in ("fra", "nyc", "hub", "setup")
+        )
+    )
+    server = Nats(real("nats-server"), tmp_path, text)
+    server.set_up(user="setup", password="12esetup")
+    yield server
+    server.stop()
+
+
+def test_every_panel_about_locations_has_data(nats, moody, prometheus, tmp_path):
+    """The list and the NATS of config/compose's two places make a hub that fills the dashboard."""
+    shipped = yaml.safe_load((COMPOSE / "places" / "list" / "sites.yaml").read_text())
+    shipped["locations"]["nats"]["servers"] = [nats.url]
+    often = {"interval": "1s", "timeout": "500ms"}
+    shipped["sites"] = [{"name": "shop", "url": moody.url, "group": "web", **often}]
+    places = Places(tmp_path, "")
+    try:
+        for name in ("fra", "nyc", "hub"):
+            (tmp_path / f"{name}.password").write_text(f"12e{name}\n")
+            text = yaml.safe_dump(shipped).replace(
+                "/run/secrets/nats-password", str(tmp_path / f"{name}.password")
             )
+            places.start(name, text=text, NATS_USER=name)
+        hub = places.daemons["hub"]
+        until(says(hub, "up"), "the first verdict")
+        until(lambda: votes(hub) == {"fra": "up", "nyc": "up"}, "both votes")
+        server = prometheus(hub, shipped_scrapes("scrape-metrics.yml", hub))
+        values = {
+            "job": "monitor",
+            "group": ".*",
+            "site": "shop",
+            "location": ".*",
+            "__rate_interval": "4s",
+        }
+        assert_data(server, LOCATIONS_DASHBOARD, values)
+    finally:
+        places.kill()
