@@ -246,6 +246,29 @@ def test_the_example_of_the_docs_is_built(build, tmp_path):
     assert built["Service"]["spec"]["selector"] == {"app.kubernetes.io/name": "website-monitor"}
 
 
+def test_the_example_of_a_place_is_built(build, tmp_path):
+    """One pod with a claim, which reports as that place; the program takes its arguments."""
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    (example,) = re.findall(
+        r'^```yaml title="kustomization.yaml of a place"\n(.*?)^```', text, re.DOTALL | re.MULTILINE
+    )
+    sharded = os.path.relpath(KUBERNETES / "sharded", tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(re.sub(r"[.]{2}/\S+/sharded", sharded, example))
+    (tmp_path / "sites.yaml").write_text("sites: [https://example.com]\n")
+    built = build(tmp_path)
+    for document in built.values():
+        assert_valid(document)
+    workload = built["StatefulSet"]["spec"]
+    assert workload["replicas"] == 1
+    assert workload["volumeClaimTemplates"][0]["metadata"]["name"] == "data"
+    (container,) = workload["template"]["spec"]["containers"]
+    command, *arguments = container["args"]
+    found = cli.get_command(click.Context(cli), command)
+    assert found
+    taken = found.make_context(command, list(arguments)).params
+    assert (taken["location"], taken["shard"]) == ("fra", "1/1")
+
+
 def test_what_shards_remember_outlives_their_pods(pod):
     """A claim for each pod of the StatefulSet; the Deployment's is lost with it, and says so."""
     [volume] = [one for one in pod["spec"]["volumes"] if one["name"] == "data"] or [None]
