@@ -10,6 +10,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import dns.message
 import dns.rrset
@@ -145,6 +146,54 @@ def test_each_key_of_an_endpoint_becomes_what_the_table_says(row, tmp_path):
         f"  - {{name: two, url: 'https://b.example', {plain}}}\n"
     )
     assert_held(row, of_gatus.imported(path, TABLES, {}))
+
+
+def gatus_provider(provider: str, folder: Path) -> Imported:
+    path = folder / "gatus.yaml"
+    path.write_text(
+        f"alerting: {{{provider.strip('`')}}}\nendpoints:\n"
+        "  - {name: one, url: 'https://a.example', conditions: ['[STATUS] == 200']}\n"
+    )
+    return of_gatus.imported(path, TABLES, {})
+
+
+def assert_receiver(row: list[str], done: Imported) -> None:
+    """The receiver is the one that the row shows, and its secrets are in no output."""
+    notify = yaml.safe_load(done.text).get("notify")
+    if row[1] == "a comment":
+        assert notify is None
+        assert "to notify.receivers" in done.text
+        return
+    assert notify == {"receivers": [yaml.safe_load(row[1].strip("`"))]}
+    for value in done.secrets.values():
+        assert value in row[0] or unquote(value) in row[0]
+        assert value not in done.text + done.report("theirs")
+
+
+def assert_good(every: list[Imported], folder: Path) -> None:
+    """`monitor validate` takes the receivers of all imports, each of which apprise reads."""
+    urls = [
+        re.sub(r"\$\{(\w+)\}", lambda one, done=done: done.secrets[one[1]], receiver["apprise"])  # type: ignore[misc]
+        for done in every
+        for receiver in yaml.safe_load(done.text).get("notify", {}).get("receivers", [])
+    ]
+    receivers = [{"name": f"r{number}", "apprise": url} for number, url in enumerate(urls)]
+    path = folder / "sites.yaml"
+    document = {"notify": {"receivers": receivers}, "sites": ["https://a.example"]}
+    path.write_text(yaml.safe_dump(document))
+    valid = CliRunner().invoke(cli, ["validate", str(path)])
+    assert valid.exit_code == 0, valid.output
+
+
+@pytest.mark.parametrize("row", cells(GATUS, "receivers"), ids=" ".join)
+def test_each_provider_of_gatus_becomes_the_receiver_that_the_table_says(row, tmp_path):
+    """Its secrets are variables."""
+    assert_receiver(row, gatus_provider(row[0], tmp_path))
+
+
+def test_apprise_reads_the_receivers_of_gatus_providers(tmp_path):
+    """With the secrets of the import as the variables."""
+    assert_good([gatus_provider(row[0], tmp_path) for row in cells(GATUS, "receivers")], tmp_path)
 
 
 @pytest.mark.parametrize("row", cells(KUMA, "decide"), ids=" ".join)

@@ -14,8 +14,8 @@ _WIDTH = 88
 """Columns of a line; what does not fit is written over several."""
 _NO_WRAP = 1_000_000
 _ORDER = (
-    "name", "was", "url", "group", "labels", "interval", "timeout", "confirm", "maintenance",
-    "connectivity", "http", "ws", "tcp", "push", "dns", "icmp", "grpc",
+    "name", "was", "url", "group", "labels", "interval", "timeout", "confirm", "notify",
+    "maintenance", "connectivity", "http", "ws", "tcp", "push", "dns", "icmp", "grpc",
     "tls", "network", "expect",
 )  # fmt: skip
 _BUILT_IN: Mapping[str, Any] = {
@@ -47,7 +47,8 @@ def listed(draft: ListDraft, *, with_files: bool = True) -> str:
     Return the list as text; it is a file of ours.
 
     Args:
-        with_files: Whether with the options that name files.
+        with_files: Whether with what depends on the machine: options that name files, and
+            receivers, which may need an extra package.
     """
     lines = [_comment(draft.title)]
     if draft.secrets.values:
@@ -57,9 +58,12 @@ def listed(draft: ListDraft, *, with_files: bool = True) -> str:
     sites = [_ordered(_plain(one.keys)) for one in draft.kept]
     if not with_files:
         sites = [_without_files(one) for one in sites]
+    top = _plain(draft.top)
+    if not with_files:
+        top.pop("notify", None)
     defaults = {key: _plain(value) for key, value in draft.always.items()}
-    defaults |= _hoisted(sites)
-    for key, value in [("defaults", defaults), *_plain(draft.top).items()]:
+    defaults |= _hoisted(sites, [one["name"] for one in top.get("notify", {}).get("receivers", [])])
+    for key, value in [("defaults", defaults), *top.items()]:
         if value:
             lines += ["", *_entry(key, value, 0)]
     lines += ["", "sites:"]
@@ -137,7 +141,8 @@ def _flow(value: Any) -> str:
 
 def _without_files(site: dict[str, Any]) -> dict[str, Any]:
     tls = {key: value for key, value in site.get("tls", {}).items() if not key.endswith("_file")}
-    return {**site, "tls": tls} if tls else {k: v for k, v in site.items() if k != "tls"}
+    left = {key: value for key, value in site.items() if key not in ("tls", "notify")}
+    return {**left, "tls": tls} if tls else left
 
 
 def _comment(text: str, mark: str = "# ") -> str:
@@ -158,10 +163,10 @@ def _plain(value: Any) -> Any:
 # ---------------------------------------------------------------- defaults
 
 
-def _hoisted(sites: list[dict[str, Any]]) -> dict[str, Any]:
+def _hoisted(sites: list[dict[str, Any]], receivers: list[str]) -> dict[str, Any]:
     """Move the value that most sites have of a key into defaults, and return those."""
     defaults: dict[str, Any] = {}
-    for key, built_in in _BUILT_IN.items():
+    for key, built_in in {**_BUILT_IN, "notify": receivers}.items():
         these = [site for site in sites if _takes(site, key)]
         values = [_flow(site.get(key, built_in)) for site in these]
         counts = Counter("" if _is_same(flow, built_in) else flow for flow in values)

@@ -28,7 +28,11 @@ ENVIRON = {
     "SLOW_INTERVAL": "10m",
     "EXPECTED_COMMIT": "abc123def",
     "HA_TOKEN": "s3cr3t-of-home",
-    "DISCORD_WEBHOOK_URL": "https://discord.example.com/api/webhooks/9/hidden",
+    "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/9/hidden",
+    "EMAIL_FROM": "gatus@example.net",
+    "EMAIL_TO": "ops@example.net",
+    "PUSHOVER_APP": "a" * 30,
+    "PUSHOVER_USER": "u" * 30,
 }
 """What is set where Gatus runs; everything else that the files refer to is not."""
 
@@ -129,6 +133,71 @@ def test_every_field_of_gatus_has_the_fate_that_the_table_says():
     lines = [line.split(" | ") for line in table if " | " in line]
     expected = {(item.strip(), field): fate for item, field, fate in lines}
     assert {key: str(fate) for key, fate in told.items()} == expected
+
+
+# ---------------------------------------------------------------- alerts
+
+ALERTING = """
+alerting:
+  slack:
+    webhook-url: https://hooks.slack.com/services/T0/B0/all
+    overrides: [{group: core team, webhook-url: "https://hooks.slack.com/services/T0/B0/core"}]
+    default-alert: {failure-threshold: 5, success-threshold: 1, enabled: false}
+  ntfy: {url: $NTFY, topic: lan, token: $TOKEN}
+  opsgenie: {api-key: s3cr3t}
+endpoints:
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "confirm", "told", "remark"),
+    [
+        ("", None, [], ""),
+        ("alerts: [{type: slack}]", None, [], ""),
+        ("alerts: [{type: slack, enabled: true}]", 5, ["slack"], ""),
+        ("group: core team, alerts: [{type: slack, enabled: true}]", 5, ["slack-core-team"], ""),
+        ("alerts: [{type: ntfy}, {type: slack, enabled: true}]", 3, ["slack", "ntfy"], ""),
+        ("alerts: [{type: opsgenie, failure-threshold: 2}]", 2, [], "alerting.opsgenie: "),
+        ("alerts: [{type: ntfy, provider-override: {topic: me}}]", 3, [],
+         "provider-override: ntfy"),
+        ("alerts: [{type: ntfy, minimum-reminder-interval: 1h}]", 3, ["ntfy"],
+         "alerts.minimum-reminder-interval: "),
+        ("alerts: [{type: ntfy, description: d}]", 3, ["ntfy"], "alerts.description: "),
+        ("alerts: [{type: ntfy, send-on-resolved: false}]", 3, ["ntfy"],
+         "alerts.send-on-resolved: "),
+    ],
+)  # fmt: skip
+def test_alerts_become_who_is_told(keys, confirm, told, remark, tmp_path):
+    """Defaults and overrides are Gatus'; what cannot be carried is named."""
+    more = f", {keys}" if keys else ""
+    text = f"{ALERTING}  - {{name: a, url: 'tcp://a:1', conditions: ['[CONNECTED] == true']{more}}}"
+    path = tmp_path / "gatus.yaml"
+    path.write_text(text)
+    environ = {"NTFY": "https://ntfy.example.com", "TOKEN": "tk_with/slash"}
+    done = imported(path, TABLES, environ)
+    document = yaml.safe_load(done.text)
+    [site] = document["sites"]
+    assert site.get("notify") == told
+    assert site.get("confirm", {}).get("failures") == confirm
+    assert remark in done.text
+    assert document["notify"]["receivers"] == [
+        {"name": "slack", "apprise": "${SLACK_WEBHOOK_URL}"},
+        {"name": "slack-core-team", "apprise": "${SLACK_CORE_TEAM_WEBHOOK_URL}"},
+        {"name": "ntfy", "apprise": "ntfys://${NTFY_TOKEN}@ntfy.example.com/lan?auth=token"},
+    ]
+    assert done.secrets["NTFY_TOKEN"] == "tk_with%2Fslash"
+    assert "s3cr3t" not in done.text + done.report("gatus.yaml")
+
+
+def test_who_is_told_is_not_written_where_all_receivers_are(tmp_path):
+    """Every receiver is the default of a site without ``notify``."""
+    alerts = "alerts: [{type: ntfy}]"
+    text = (
+        "alerting: {ntfy: {topic: lan}}\nendpoints:\n"
+        f"  - {{name: a, url: 'tcp://a:1', conditions: ['[CONNECTED] == true'], {alerts}}}"
+    )
+    [site] = made(text, tmp_path)["sites"]
+    assert "notify" not in site
 
 
 # ---------------------------------------------------------------- conditions

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from monitor.importers.draft import SiteDraft, has_reference, resolved
+from monitor.importers.gatus.alerting import Alerting
 from monitor.importers.gatus.conditions import Expectations, read_conditions
 from monitor.importers.gatus.values import Fields, parse_duration, parse_int
 from monitor.importers.values import bracketed, quoted, show
@@ -43,14 +44,12 @@ class EndpointReader:
     Reads endpoints.
 
     Args:
-        defaults: Of the alerts of each provider.
+        alerting: The providers of alerts.
         environ: The variables with which Gatus would run.
     """
 
-    def __init__(
-        self, defaults: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str]
-    ) -> None:
-        self._defaults = defaults
+    def __init__(self, alerting: Alerting, environ: Mapping[str, str]) -> None:
+        self._alerting = alerting
         self._environ = environ
 
     def read(self, site: SiteDraft, fields: Fields) -> None:
@@ -397,9 +396,11 @@ class EndpointReader:
 
     def _alerts(self, site: SiteDraft, fields: Fields, interval: Seconds) -> None:
         failures, successes = [], []
+        told: list[str] = []
+        group = resolved(str(site.keys.get("group", "")), self._environ)
         for alert in fields.mappings("alerts"):
             kind = alert.text("type")
-            merged = {**self._defaults.get(kind, {}), **alert.left()}
+            merged = {**self._alerting.defaults.get(kind, {}), **alert.left()}
             own = Fields(merged, alert.path)
             if "enabled" in own:
                 site.carried(f"{alert.path}.enabled", "confirm")
@@ -411,14 +412,14 @@ class EndpointReader:
             successes.append(self._threshold(own, "success-threshold", _SUCCESSES))
             site.carried(f"{alert.path}.failure-threshold", "confirm.failures")
             site.carried(f"{alert.path}.success-threshold", "confirm.successes")
-            site.dropped(f"{alert.path}.type", f"{kind}: told at the top", quiet=True)
-            for name in own.rest():
-                site.dropped(name, "of a message of Gatus', which is not sent", quiet=True)
+            told += self._alerting.receiver_of(site, kind, group, own)
         if failures:
             confirm: dict[str, Any] = {"failures": min(failures), "successes": min(successes)}
             if min(failures) > 1:
                 confirm["retry_interval"] = show(interval)
             site.put("confirm", confirm)
+        if self._alerting.receivers:
+            site.put("notify", [name for name in self._alerting.receivers if name in told])
 
     def _threshold(self, alert: Fields, key: str, default: int) -> int:
         number = parse_int(resolved(alert.text(key), self._environ))

@@ -8,6 +8,7 @@ from typing import Any
 from monitor.config.keys import Tables
 from monitor.errors import ConfigError, Problem
 from monitor.importers.draft import ListDraft, resolved
+from monitor.importers.gatus.alerting import Alerting
 from monitor.importers.gatus.endpoints import EndpointReader, maintenance_window
 from monitor.importers.gatus.reading import read
 from monitor.importers.gatus.values import Fields
@@ -59,20 +60,18 @@ class _Lister:
         whole = ListDraft(str(path), f"From {path.name} of Gatus.")
         whole.secrets.reserve(self._environ)
         fields = Fields(document)
-        alerts = self._alerting(whole, fields.mapping("alerting"))
+        alerting = Alerting(whole, fields.mapping("alerting"), self._environ)
         self._maintenance(whole, fields.mapping("maintenance"))
         self._connectivity(whole, fields.mapping("connectivity"))
-        self._endpoints(whole, fields.mappings("endpoints", apart=True), alerts)
-        self._external(whole, fields.mappings("external-endpoints", apart=True), alerts)
+        self._endpoints(whole, fields.mappings("endpoints", apart=True), alerting)
+        self._external(whole, fields.mappings("external-endpoints", apart=True), alerting)
         self._suites(whole, fields.mappings("suites"))
         self._announcements(whole, fields)
         self._others(whole, fields)
         return whole
 
-    def _endpoints(
-        self, whole: ListDraft, endpoints: list[Fields], alerts: Mapping[str, Mapping[str, Any]]
-    ) -> None:
-        reader = EndpointReader(alerts, self._environ)
+    def _endpoints(self, whole: ListDraft, endpoints: list[Fields], alerting: Alerting) -> None:
+        reader = EndpointReader(alerting, self._environ)
         names = [(one.text("name"), one) for one in endpoints]
         counts = Counter(resolved(name, self._environ) for name, _ in names)
         taken: set[str] = set()
@@ -89,32 +88,6 @@ class _Lister:
             if ours != name:
                 site.changed("name", "name", "names are unique here")
             reader.read(site, fields)
-
-    def _alerting(
-        self, whole: ListDraft, alerting: Fields | None
-    ) -> Mapping[str, Mapping[str, Any]]:
-        """Tell each provider, and return the defaults of its alerts."""
-        defaults: dict[str, Mapping[str, Any]] = {}
-        if alerting is None:
-            return defaults
-        for name in [one.removeprefix("alerting.") for one in alerting.names()]:
-            provider = alerting.mapping(name)
-            if provider is None:
-                alerting.take(name)
-                continue
-            default = provider.take("default-alert")
-            if isinstance(default, Mapping):
-                defaults[name] = default
-                whole.carried(f"alerting.{name}.default-alert", "confirm")
-            if name == "default-alert":
-                why = "Gatus knows it only below a provider"
-                whole.dropped(f"alerting.{name}", why, quiet=True)
-                list(provider.rest())
-                continue
-            whole.dropped(f"alerting.{name}", "add it to notify.receivers, by apprise or a webhook")
-            for field in provider.rest():
-                whole.dropped(field, "see above", quiet=True)
-        return defaults
 
     def _maintenance(self, whole: ListDraft, maintenance: Fields | None) -> None:
         if maintenance is None:
@@ -134,10 +107,8 @@ class _Lister:
             why = "the targets are asked when many sites fail at once"
             whole.dropped(name, why, quiet=True)
 
-    def _external(
-        self, whole: ListDraft, endpoints: list[Fields], alerts: Mapping[str, Mapping[str, Any]]
-    ) -> None:
-        reader = EndpointReader(alerts, self._environ)
+    def _external(self, whole: ListDraft, endpoints: list[Fields], alerting: Alerting) -> None:
+        reader = EndpointReader(alerting, self._environ)
         for number, one in enumerate(endpoints, 1):
             group = one.peek("group")
             name = one.peek("name").strip() or f"external endpoint {number}"
