@@ -44,7 +44,7 @@ def locations(ctx: click.Context, config: Path) -> None:
         click.echo(
             f"{beat.sender.location} {beat.sender.part}: version {beat.version},"
             f" {beat.sites} sites, list {beat.fingerprint}{note},"
-            f" clock {skew:+.1f} s, {beat.waiting} reports wait, {beat.dropped} lost"
+            f" clock {round(skew, 1) + 0:+.1f} s, {beat.waiting} reports wait, {beat.dropped} lost"
         )
     if not look.beats:
         click.echo("no place gives a sign of life")

@@ -153,7 +153,7 @@ class _Link:
         self._thread = Thread(target=self._run, name="locations", daemon=True)
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
-        self._told: str | None = None
+        self._told: set[str] = set()  # since the connection was lost
         self.connected = False
 
     def start(self) -> None:
@@ -258,16 +258,16 @@ class _Link:
             return
         self.connected = connected
         if connected:
-            self._told = None
+            self._told.clear()
             _log.info("locations_connected")
         elif not self._stop.is_set():
             _log.warning("locations_cut_off")
 
     def _tell(self, error: BaseException) -> None:
-        """Say once what is wrong until the connection stands again."""
+        """Say once what is wrong until the connection stands again, even if answers alternate."""
         detail = _sentence(error)
-        if detail != self._told:
-            self._told = detail
+        if detail not in self._told:
+            self._told.add(detail)
             _log.warning("locations_failed", extra=fields(detail=detail))
 
     # What the two ends differ in
@@ -801,4 +801,6 @@ def _sentence(error: BaseException) -> str:
         return f"there is no stream {STREAM}; make it with: monitor locations setup"
     if isinstance(error, asyncio.TimeoutError | NatsError) and "timeout" in str(error).lower():
         return "the servers do not answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error) or type(error).__name__
