@@ -1,6 +1,7 @@
 """A clean machine for each test: no proxies from the environment, no peer but loopback."""
 
 import ipaddress
+import logging
 import os
 import shutil
 import socket
@@ -29,6 +30,17 @@ def clean_environment(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     # Daemons have a data folder where the test gives them one; none appears where pytest runs
     monkeypatch.setenv("MONITOR_DATA", "none")
+
+
+@pytest.fixture(autouse=True)
+def own_log():
+    """A command that a test calls in this process sets up the log for that test alone."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in [one for one in root.handlers if type(one) is logging.StreamHandler]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(autouse=True)
