@@ -245,7 +245,7 @@ _HELPER = """
             break
         time.sleep(0.01)
     pathlib.Path("/proc/sys/net/ipv4/icmp_echo_ignore_all").write_text("1")
-    time.sleep(60)
+    time.sleep(20)
 """
 
 
