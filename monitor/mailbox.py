@@ -8,7 +8,7 @@ another followed soon.
 
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from monitor.records import statically_frozen
@@ -120,14 +120,7 @@ class Mailbox:
                 return False
             began = box.runs.pop(run, None)
             if call.run_time is None and began is not None:
-                call = Call(
-                    time=call.time,
-                    up=call.up,
-                    message=call.message,
-                    exit_status=call.exit_status,
-                    run_time=max(0.0, call.time - began),
-                    body=call.body,
-                )
+                call = replace(call, run_time=max(0.0, call.time - began))
             box.waiting.append(call)
         return True
 

@@ -169,12 +169,13 @@ def _pick(
     """Return the sites that are asked for; without any wish, all."""
     known = [site.name for site in sites]
     asked = [site for site in sites if not SCHEMES[site.scheme].reports_itself]
+    asked_names = {site.name for site in asked}
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"no site is named {name!r}{hint}")
-        if name not in {site.name for site in asked}:
+        if name not in asked_names:
             raise click.UsageError(f"{name!r} reports itself; there is nothing to check from here")
     for group in groups:
         if group not in {site.group for site in sites}:
