@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 from monitor.model import Seconds
@@ -12,6 +13,7 @@ from tests.bench.figures import BenchError, Figure, ratio
 from tests.bench.fleet import Fleet
 from tests.bench.lab import Lab, cpu_per_check, require_all_up
 from tests.bench.scrape import Scrape
+from tests.waiting import until
 
 _LIBCURL = "bare libcurl"
 
@@ -99,7 +101,8 @@ def _libcurl(lab: Lab, fleet: Fleet) -> Seconds:
     command = [sys.executable, "-m", "tests.bench.bare", fleet.url, str(lab.roots), str(fleet.rate)]
     with subprocess.Popen(command) as process:
         try:
-            time.sleep(lab.effort.settle)
+            before, ours = lab.answered(), count(1)
+            until(lambda: lab.answered() > before + next(ours), "libcurl's first request")
             return cpu_per_check(process.pid, lab.answered, lab.effort.window)
         finally:
             process.kill()

@@ -202,6 +202,14 @@ def test_the_cpu_time_of_processes_includes_children_that_ended():
     assert cpu_time([os.getpid()]) - before > 0.25
 
 
+def test_the_cpu_time_of_a_process_is_finer_than_a_tick():
+    """A peer that does little in a short window has still done something."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        until(lambda: cpu_time([child.pid]) % 0.01 > 0, "a time between two ticks")
+        child.communicate(b"\n")
+    assert cpu_time([child.pid]) == 0, "it is gone"
+
+
 def test_the_memory_of_processes_is_their_sum():
     """Two hold more than one."""
     one = memory([os.getpid()])
