@@ -78,7 +78,7 @@ def _count(value: Any) -> int:
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?")
 
 
 def _day(value: Any) -> int:
@@ -93,13 +93,21 @@ def _time(value: Any) -> time:
     return time.fromisoformat(value)
 
 
+def wall_time(moment: datetime, zone: ZoneInfo) -> datetime:
+    """Return what clocks in a zone show at a moment that may say its own offset from UTC."""
+    return moment.astimezone(zone).replace(tzinfo=None) if moment.tzinfo else moment
+
+
 def _moment(value: Any) -> datetime:
     if isinstance(value, str) and _MOMENT.fullmatch(value):
         try:
             return datetime.fromisoformat(value)
         except ValueError as error:
             raise ValueError(f"{value!r} is not a moment: {error}") from None
-    raise ValueError(f"{value!r} is not a moment such as 2026-12-01T22:00; the zone is timezone's")
+    raise ValueError(
+        f"{value!r} is not a moment such as 2026-12-01T22:00, in the zone of the timezone beside "
+        "it, or 2026-12-01T22:00Z"
+    )
 
 
 _Day = Annotated[int, Parsed(_day, {"enum": list(_DAYS)})]
@@ -145,7 +153,8 @@ class WindowKeys:
         None, doc="When it ends; a time at or before from is on the next day."
     )
     start: Moment | None = option(
-        None, doc="When it begins if it happens once, such as 2026-12-01T22:00."
+        None,
+        doc="When it begins if it happens once, such as 2026-12-01T22:00 or 2026-12-01T22:00Z.",
     )
     end: Moment | None = option(None, doc="When it ends if it happens once.")
     timezone: Zone = option(ZoneInfo("UTC"), doc="Time zone of these times, such as Europe/Berlin.")
@@ -156,7 +165,8 @@ class WindowKeys:
             raise ValueError(
                 "set both from and to, or both start and end for a window that happens once"
             )
-        if self.start and self.end and self.end <= self.start:
+        window = self.window()
+        if isinstance(window, SingleWindow) and window.end <= window.start:
             raise ValueError("end must be later than start")
         if self.start and self.days:
             raise ValueError("days go with from and to; a window with start and end happens once")
@@ -164,7 +174,11 @@ class WindowKeys:
     def window(self) -> Window:
         """Return the record that the daemon works with."""
         if self.start is not None and self.end is not None:
-            return SingleWindow(start=self.start, end=self.end, zone=self.timezone)
+            return SingleWindow(
+                start=wall_time(self.start, self.timezone),
+                end=wall_time(self.end, self.timezone),
+                zone=self.timezone,
+            )
         assert self.from_ is not None and self.to is not None  # noqa: S101, PT018  see __post_init__
         days = frozenset(self.days or range(len(_DAYS)))
         return RecurringWindow(days=days, start=self.from_, end=self.to, zone=self.timezone)

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from monitor.config.keys import Moment
+from monitor.config.keys import Moment, wall_time
 from monitor.config.nodes import Entry, MappingNode, Node, Scalar, SequenceNode, scalars
 from monitor.config.problems import KeyPath, Problems
 from monitor.model import Site
@@ -95,7 +96,9 @@ class PageKeys:
 class AnnouncementKeys:
     """A text for the readers of status pages."""
 
-    at: Moment = option(doc="From when it is shown, such as 2026-12-01T22:00; unique.")
+    at: Moment = option(
+        doc="From when it is shown, such as 2026-12-01T22:00 or 2026-12-01T22:00Z; unique."
+    )
     until: Moment | None = option(
         None, doc="Until when it is current; later it stands among past incidents."
     )
@@ -107,23 +110,29 @@ class AnnouncementKeys:
     )
 
     def __post_init__(self) -> None:
-        if self.until is not None and self.until <= self.at:
+        if self.end is not None and self.end <= self.begin:
             raise ValueError("until must be later than at")
 
     @property
     def begin(self) -> Timestamp:
-        return self.at.replace(tzinfo=self.timezone).timestamp()
+        return self._timestamp(self.at)
+
+    @property
+    def end(self) -> Timestamp | None:
+        return self._timestamp(self.until) if self.until else None
 
     def announcement(self) -> Announcement:
         """Return the record that the daemon works with."""
-        until = self.until.replace(tzinfo=self.timezone).timestamp() if self.until else None
         return Announcement(
             begin=self.begin,
-            end=until,
+            end=self.end,
             title=self.title,
             text=self.text,
             pages=frozenset(self.pages),
         )
+
+    def _timestamp(self, moment: datetime) -> Timestamp:
+        return wall_time(moment, self.timezone).replace(tzinfo=self.timezone).timestamp()
 
 
 # ---------------------------------------------------------------- rules over the whole list

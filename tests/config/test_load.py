@@ -1,5 +1,6 @@
 """Files become sites: defaults, includes, folders, and the places of what is wrong in them."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -661,3 +662,31 @@ def test_a_mistake_about_the_memory_is_told_at_its_place(files, text, problem):
     [told] = files.problems(text)
     assert told.startswith(problem)
     assert "geheim" not in told
+
+
+@pytest.mark.parametrize(
+    ("written", "zone"),
+    [
+        ("2026-12-01T22:00", "UTC"),
+        ("2026-12-01 22:00:00Z", "UTC"),
+        ("2026-12-01T22:00Z", "Europe/Berlin"),
+        ("2026-12-01T23:00", "Europe/Berlin"),
+        ("2026-12-01T17:00-05:00", "Europe/Berlin"),
+    ],
+)
+def test_a_moment_is_in_the_zone_beside_it_or_says_its_own(files, written, zone):
+    """Maintenance and announcements begin at the moment that is meant, however it is written."""
+    meant = datetime(2026, 12, 1, 22, tzinfo=UTC)
+    config = files.load(f"""
+        pages: [{{path: /status, title: A, groups: [g]}}]
+        announcements: [{{at: "{written}", title: A, timezone: {zone}}}]
+        sites:
+          - url: https://example.com
+            group: g
+            maintenance: [{{start: "{written}", end: 2026-12-02T04:00+00:00, timezone: {zone}}}]
+    """)
+    ((window,),) = [site.maintenance for site in config.sites]
+    assert window.start.replace(tzinfo=window.zone) == meant
+    assert window.end.replace(tzinfo=window.zone) == meant + timedelta(hours=6)
+    (announcement,) = config.published.announcements
+    assert announcement.begin == meant.timestamp()
