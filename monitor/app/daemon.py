@@ -46,9 +46,10 @@ from monitor.clock import SystemClock
 from monitor.config.load import Tables
 from monitor.config.modules import SHIPPED
 from monitor.config.settings import Settings
-from monitor.engine.engine import Engine, nothing
+from monitor.engine.engine import Engine
 from monitor.engine.events import Inbox, NewsOf, Pinged, SitesChanged, StopRequested
 from monitor.engine.garbage import Garbage
+from monitor.engine.guard import nothing
 from monitor.engine.hub import Hub
 from monitor.engine.maintenance import planned
 from monitor.engine.orphans import start_reaping

@@ -32,21 +32,13 @@ from monitor.engine.events import (
     StopRequested,
     WorkerStarted,
 )
+from monitor.engine.guard import Guard, nothing
 from monitor.engine.lines import Check, Lines, Stage
-from monitor.engine.maintenance import Calendar
 from monitor.engine.pools import Judged
 from monitor.engine.ports import Judges, Meters, Probes, Publisher, Recorder
+from monitor.engine.roster import Roster
 from monitor.engine.schedule import Due, Schedule
-from monitor.engine.state import (
-    Depth,
-    advance,
-    awaits_confirmation,
-    begin,
-    rebucket,
-    resume,
-    skip,
-    take_over,
-)
+from monitor.engine.state import Depth, advance, awaits_confirmation, skip
 from monitor.engine.tuning import Tuning
 from monitor.errors import NothingYetError, ProbeError
 from monitor.model import (
@@ -61,13 +53,8 @@ from monitor.model import (
     Status,
     Verdict,
 )
-from monitor.past import Remembered
 
 _TUNING = Tuning()
-
-
-def nothing() -> None:
-    """Stand in for a callback that nobody wants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +102,25 @@ class Engine:
         self._inbox = inbox
         self._probes = probes
         self._analysis = analysis
-        self._publisher = publisher
         self._meters = meters
-        self._recorder = recorder
         self._depth = depth
         self._as_text = as_text
         self._tuning = tuning
         self._on_stopping = on_stopping
         self._between_turns = between_turns
 
-        self._bounds: tuple[Seconds, ...] = ()
-        self._states: dict[str, SiteState] = {}
+        self._guard = Guard(meters)
+        self._roster = Roster(
+            clock=clock,
+            guard=self._guard,
+            publisher=publisher,
+            recorder=recorder,
+            meters=meters,
+            depth=depth,
+            on_listed=self._on_listed,
+            on_left=self._on_left,
+        )
+        self._states = self._roster.states
         self._schedule = schedule
         self._under_way: dict[str, Check] = {}
         self._lines = Lines(probes.threads, self._still_wanted)
@@ -134,7 +129,6 @@ class Engine:
         self._latest: Seconds = 0.0  # of the lags of these
         self._batcher = Batcher(tuning)
         self._judged: deque[tuple[Site, Analysis]] = deque()  # to be recorded
-        self._calendar = Calendar()
         self._children: dict[str, set[str]] = {}  # sites by what they depend on
         self._parents: dict[str, tuple[str, ...]] = {}
         self._unexplained: dict[str, None] = {}  # sites whose cause may be another by now
@@ -172,29 +166,14 @@ class Engine:
 
     def turn(self) -> None:
         """Wait for the next thing to do, and do it."""
-        self._survive(self.start_due_checks)
+        self._guard.survives(self.start_due_checks)
         self._between_turns()
         for event in self._wait():
-            self._survive(self.handle, event)
-
-    def _survive(self, step: Callable[..., None], *args: Any, **kwargs: Any) -> bool:
-        """
-        Take one step; a bug in it is logged and counted, and costs nothing but this step.
-
-        Returns:
-            Whether the step was taken to its end.
-        """
-        try:
-            step(*args, **kwargs)
-        except Exception:
-            self._meters.engine_restarted()
-            notices.restarted()
-            return False
-        return True
+            self._guard.survives(self.handle, event)
 
     def _go_on(self, step: Callable[..., None], check: Check, *args: Any) -> None:
         """Take a step with a check; a bug in it ends the check, so that its site is not stuck."""
-        if not self._survive(step, check, *args):
+        if not self._guard.survives(step, check, *args):
             self._under_way.pop(check.site.name, None)
             if check.reply is not None:
                 check.reply.cancel()
@@ -208,11 +187,10 @@ class Engine:
         self._record_some()
         if self._runs_slots:
             for due in (*self._pop_early(now), *self._schedule.pop_due(now + self._ahead)):
-                self._survive(self._on_due, due, now)
+                self._guard.survives(self._on_due, due, now)
         if self._stop_at is None or self._held:
             self._connectivity.begin_if_due(now)
-        for name, is_open in self._calendar.pop(self._clock.time(), self._tuning.edges_at_once):
-            self._survive(self._on_edge, name, is_open=is_open)
+        self._roster.turn_windows(self._tuning.edges_at_once)
         self._explain_some()
         self._hand_to_threads(now)
         if self._batcher.send_at is not None and now >= self._batcher.send_at:
@@ -246,11 +224,9 @@ class Engine:
             case WorkerStarted():
                 self._analysis.on_started(event)
             case SitesChanged():
-                try:
-                    self._change_sites(event)
-                finally:
-                    if event.applied is not None:
-                        event.applied.set_result(None)
+                if event.connectivity != self._connectivity.targets:
+                    self._guard.survives(self._change_connectivity, event.connectivity)
+                self._roster.change(event)
             case CheckRequested():
                 self._on_requested(event)
             case NewsOf():
@@ -306,7 +282,7 @@ class Engine:
             moments.append(now if self._is_awaited else now + tuning.record_rest)
         if self._unexplained:
             moments.append(now)
-        edge = self._calendar.next_edge()
+        edge = self._roster.next_edge()
         if edge is not None:
             moments.append(now + edge - self._clock.time())
         soonest = min(
@@ -374,8 +350,7 @@ class Engine:
         return "analysis_backlog" if self._analysis.jammed else "no_thread"
 
     def _skip(self, name: str, cause: str, slots: int = 1) -> None:
-        state = self._states[name] = skip(self._states[name], cause, slots)
-        self._publisher.publish(state)
+        self._roster.show(skip(self._states[name], cause, slots))
 
     def _enqueue(self, name: str, due: Seconds) -> None:
         state = self._states[name]
@@ -588,12 +563,10 @@ class Engine:
         before = self._states.get(name)
         if before is None or before.site is not check.site:
             return  # it left the list, or is another one by now
-        state, transition = advance(before, result, self._bounds, self._depth)
+        state, transition = advance(before, result, self._roster.bounds, self._depth)
         if state.status is Status.DOWN and state.site.depends_on:
             state = replace(state, because=self._cause(state.site))
-        self._states[name] = state
-        self._recorder.noted(state, result.observation.time, checked=True)
-        self._publisher.publish(state)
+        self._roster.enter(state, result.observation.time, checked=True)
         lost = self._connectivity.up is False and self._depends_on_connection(state)
         if result.error is not None and lost:
             self._unproven.add(name)
@@ -652,7 +625,7 @@ class Engine:
         for _ in range(min(self._tuning.explained_at_once, len(self._unexplained))):
             name = next(iter(self._unexplained))
             del self._unexplained[name]
-            self._survive(self._explain, name)
+            self._guard.survives(self._explain, name)
 
     def _explain(self, name: str) -> None:
         before = self._states.get(name)
@@ -661,9 +634,7 @@ class Engine:
         because = self._cause(before.site) if before.status is Status.DOWN else ""
         if because == before.because:
             return
-        state = self._states[name] = replace(before, because=because)
-        self._recorder.noted(state, self._clock.time(), checked=False)
-        self._publisher.publish(state)
+        self._roster.enter(replace(before, because=because), self._clock.time(), checked=False)
         if not because:  # it may have come back together with the other site
             self._schedule.check_early(name, self._clock.monotonic())
 
@@ -707,70 +678,31 @@ class Engine:
         if self._held:
             self._connectivity.ask(self._clock.monotonic())
 
-    def _on_edge(self, name: str, *, is_open: bool) -> None:
-        """Take note that a site's maintenance begins or ends."""
-        if self._states[name].maintenance == is_open:
-            return
-        state = self._states[name] = replace(self._states[name], maintenance=is_open)
-        self._recorder.noted(state, self._clock.time(), checked=False)
-        self._publisher.publish(state)
-        notices.maintenance(state)
+    def _change_connectivity(self, targets: tuple[Site, ...]) -> None:
+        self._connectivity.change(targets)
+        self._meters.connectivity(None)
+        self._release()
 
     # ------------------------------------------------------------ the list changes, the end
 
-    def _change_sites(self, event: SitesChanged) -> None:
-        if event.bounds != self._bounds:
-            self._change_bounds(event.bounds)
-        if event.connectivity != self._connectivity.targets:
-            self._connectivity.change(event.connectivity)
-            self._meters.connectivity(None)
-            self._survive(self._release)
-        known = {**event.remembered}
-        leaving = {name: self._states[name] for name in event.change.removed}
-        for name in event.change.removed:
-            self._survive(self._remove, name)
-        self._publisher.remove(event.change.removed)
-        for site in event.change.added:
-            before = leaving.pop(site.was, None)
-            self._survive(self._put, site, before, known.get(site.name))
-        for site in event.change.changed:
-            self._survive(self._put, site, self._states.get(site.name), None)
-        self._recorder.left(leaving, self._clock.time())
-        self._meters.sites(len(self._states))
+    def _on_listed(self, state: SiteState, _former: SiteState | None) -> None:
+        """Give a new or changed site its slots, and its place among those that depend on it."""
+        site = state.site
+        self._forget(site.name)
+        now = self._clock.monotonic()
+        self._schedule.add(site.name, site.interval, now)
+        if awaits_confirmation(state):
+            self._schedule.check_early(site.name, now + site.confirm.retry_interval)
+        self._adopt(site.name, site.depends_on)
+        if site.depends_on or state.because:
+            self._unexplained[site.name] = None
+        self._unexplained.update(dict.fromkeys(self._descendants(site.name)))
 
-    def _remove(self, name: str) -> None:
-        del self._states[name]
+    def _on_left(self, name: str) -> None:
         self._schedule.remove(name)
-        self._calendar.remove(name)
         self._unexplained.update(dict.fromkeys(self._descendants(name)))
         self._adopt(name, ())
         self._forget(name)
-
-    def _put(self, site: Site, before: SiteState | None, known: Remembered | None) -> None:
-        """
-        List a new site, or a changed one in the place of the old.
-
-        Args:
-            before: The state of the site that it was until now, under this name or another.
-            known: What another life of the daemon knew of it.
-        """
-        self._forget(site.name)
-        now = self._clock.time()
-        if before is not None and before.site.name != site.name:
-            self._recorder.renamed(before.site.name, site.name)
-        is_open = self._calendar.put(site.name, site.maintenance, now)
-        state = replace(self._inherit(site, before, known), maintenance=is_open)
-        self._states[site.name] = state
-        self._schedule.add(site.name, site.interval, self._clock.monotonic())
-        self._adopt(site.name, site.depends_on)
-        if site.depends_on:
-            self._unexplained[site.name] = None
-        self._unexplained.update(dict.fromkeys(self._descendants(site.name)))
-        if known is not None and awaits_confirmation(state):
-            retry = self._clock.monotonic() + site.confirm.retry_interval
-            self._schedule.check_early(site.name, retry)
-        self._recorder.noted(state, now, checked=False)
-        self._publisher.publish(state)
 
     def _adopt(self, name: str, parents: tuple[str, ...]) -> None:
         """Take note of what a site depends on."""
@@ -782,14 +714,6 @@ class Engine:
             self._children.setdefault(parent, set()).add(name)
         if parents:
             self._parents[name] = parents
-
-    def _inherit(self, site: Site, before: SiteState | None, known: Remembered | None) -> SiteState:
-        """Return the state that a new or changed site begins with."""
-        if before is not None and _series_key(before.site) == _series_key(site):
-            return take_over(before, site)
-        if known is not None:
-            return resume(site, known, self._bounds, self._depth)
-        return begin(site, self._bounds, self._clock.time())
 
     def _forget(self, name: str) -> None:
         """Drop what was to come of a site's old record."""
@@ -810,13 +734,6 @@ class Engine:
         if check.reply is not None:
             check.reply.cancel()
 
-    def _change_bounds(self, bounds: tuple[Seconds, ...]) -> None:
-        before, self._bounds = self._bounds, bounds
-        self._publisher.bounds_changed(bounds)
-        for name, state in self._states.items():
-            self._states[name] = rebucket(state, before, bounds)
-            self._survive(self._publisher.publish, self._states[name])
-
     def _on_stop(self, event: StopRequested) -> None:
         now = self._clock.monotonic()
         if self._stop_at is not None:
@@ -831,7 +748,3 @@ class Engine:
 
 def _is_steadily_down(state: SiteState) -> bool:
     return state.status is Status.DOWN and state.finished is not None and not state.finished.up
-
-
-def _series_key(site: Site) -> tuple[object, ...]:
-    return site.url, site.target, site.group, site.labels

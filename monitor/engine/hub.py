@@ -1,9 +1,9 @@
 """
 The loop of a hub: it checks nothing, and joins what the places report; runs in the main thread.
 
-It has the list, the states and the calendar as the engine has them, and hands states to the same
-publisher and recorder. What a place says goes its way: ballot, count of the votes, state. A report
-that comes when it is already stale has no vote; its check belongs to the history only.
+It has a roster of sites, as the engine has. What a place says goes its way: ballot, count of the
+votes, state. A report that comes when it is already stale has no vote; its check belongs to the
+history only.
 """
 
 import heapq
@@ -11,11 +11,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from queue import Empty
-from typing import Any, Protocol
+from typing import Protocol
 
 from monitor.clock import Clock
 from monitor.engine import notices
-from monitor.engine.engine import nothing
 from monitor.engine.events import (
     BatchJudged,
     BeatCame,
@@ -32,12 +31,12 @@ from monitor.engine.events import (
     StopRequested,
     WorkerStarted,
 )
-from monitor.engine.maintenance import Calendar
-from monitor.engine.ports import Publisher, Recorder
-from monitor.engine.state import Depth, begin, join, rebucket, resume, take_over
+from monitor.engine.guard import Guard, nothing
+from monitor.engine.ports import LoopMeters, Publisher, Recorder
+from monitor.engine.roster import Roster
+from monitor.engine.state import Depth, join
 from monitor.engine.tuning import Tuning
 from monitor.model import Joint, Past, Seconds, Site, SiteState, Status, Timestamp
-from monitor.past import Remembered
 from monitor.places import Ballot, Batch, Beat, Report, Sender
 
 _TUNING = Tuning()
@@ -59,11 +58,9 @@ class HubRecorder(Recorder, Protocol):
     def position(self, partition: int, sequence: int) -> None: ...
 
 
-class HubMeters(Protocol):
-    """What counts a hub's work; each call must be cheap."""
+class HubMeters(LoopMeters, Protocol):
+    """What counts a hub's work."""
 
-    def sites(self, count: int) -> None: ...
-    def engine_restarted(self) -> None: ...
     def reports(self, location: str, count: int, delay: Seconds) -> None: ...
     def late(self, location: str) -> None: ...
     def unlisted(self, location: str) -> None: ...
@@ -158,7 +155,6 @@ class Hub:
         self._clock = clock
         self._inbox = inbox
         self._votes = votes
-        self._publisher = publisher
         self._meters = meters
         self._recorder = recorder
         self._depth = depth
@@ -167,10 +163,19 @@ class Hub:
         self._on_stopping = on_stopping
         self._between_turns = between_turns
 
-        self._bounds: tuple[Seconds, ...] = ()
-        self._states: dict[str, SiteState] = {}
+        self._guard = Guard(meters)
+        self._roster = Roster(
+            clock=clock,
+            guard=self._guard,
+            publisher=publisher,
+            recorder=recorder,
+            meters=meters,
+            depth=depth,
+            on_listed=self._on_listed,
+            on_left=self._on_left,
+        )
+        self._states = self._roster.states
         self._polls: dict[str, _Poll] = {}
-        self._calendar = Calendar()
         self._daemons: dict[Sender, _Daemon] = {}
         self._silent: set[Sender] = set()
         self._differing: set[tuple[Sender, str]] = set()
@@ -190,27 +195,19 @@ class Hub:
 
     def turn(self) -> None:
         """Wait for the next thing to do, and do it."""
-        self._survive(self.look)
+        self._guard.survives(self.look)
         self._between_turns()
         try:
             event = self._inbox.get(timeout=self._wait_time())
             for _ in range(self._tuning.events_at_once):
-                self._survive(self.handle, event)
+                self._guard.survives(self.handle, event)
                 event = self._inbox.get_nowait()
-            self._survive(self.handle, event)
+            self._guard.survives(self.handle, event)
         except Empty:
             pass
 
-    def _survive(self, step: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-        """Take one step; a bug in it is logged and counted, and costs nothing but this step."""
-        try:
-            step(*args, **kwargs)
-        except Exception:
-            self._meters.engine_restarted()
-            notices.restarted()
-
     def _wait_time(self) -> Seconds:
-        edge = self._calendar.next_edge()
+        edge = self._roster.next_edge()
         until = _LOOK if edge is None else min(_LOOK, max(0.0, edge - self._clock.time()))
         if self._expiries:
             until = min(until, max(0.0, self._expiries[0][0] - self._clock.time()))
@@ -224,11 +221,7 @@ class Hub:
             case BeatCame():
                 self._on_beat(event)
             case SitesChanged():
-                try:
-                    self._change_sites(event)
-                finally:
-                    if event.applied is not None:
-                        event.applied.set_result(None)
+                self._roster.change(event)
             case CheckRequested():
                 event.reply.cancel()  # a hub checks nothing
             case Pinged():
@@ -245,13 +238,12 @@ class Hub:
     def look(self) -> None:
         """See to what the passing of time brings: edges of maintenance, stale votes, silence."""
         now = self._clock.time()
-        for name, is_open in self._calendar.pop(now, self._tuning.edges_at_once):
-            self._survive(self._on_edge, name, is_open=is_open)
+        self._roster.turn_windows(self._tuning.edges_at_once)
         while self._expiries and self._expiries[0][0] <= now:
             _, name = heapq.heappop(self._expiries)
             self._expiring.discard(name)
             if name in self._polls:
-                self._survive(self._count_again, name, lost=True)
+                self._guard.survives(self._count_again, name, lost=True)
         if self._clock.monotonic() >= self._look_at:
             self._look_at = self._clock.monotonic() + _LOOK
             self._look_for_silence()
@@ -267,7 +259,9 @@ class Hub:
                 del self._ids[next(iter(self._ids))]
             skew = daemon.skew if daemon.skews else _first_skew(batch)
             for report in batch.reports:
-                self._survive(self._on_report, report, batch.sender, skew, applied=event.applied)
+                self._guard.survives(
+                    self._on_report, report, batch.sender, skew, applied=event.applied
+                )
             if not event.applied:
                 delay = max(0.0, self._clock.time() - batch.stored)
                 self._meters.reports(batch.sender.location, len(batch.reports), delay)
@@ -317,14 +311,14 @@ class Hub:
         self._expect_expiry(name, joint)
         if lost and joint.status is not None:
             joint = replace(joint, status=before.status)
-        state, transition = join(before, joint, said, self._bounds, self._depth, reported=reported)
+        bounds = self._roster.bounds
+        state, transition = join(before, joint, said, bounds, self._depth, reported=reported)
         turned = transition is not None or _undecided(state) is not _undecided(before)
-        if not reported and not turned:
-            state = replace(before, joint=joint)
-        self._states[name] = state
         if reported or turned:
-            self._recorder.noted(state, said.time, checked=True)
-        self._publisher.publish(state)
+            self._roster.enter(state, said.time, checked=True)
+        else:
+            state = replace(before, joint=joint)
+            self._roster.show(state)
         notices.entered(before, state, transition)
 
     def _expect_expiry(self, name: str, joint: Joint) -> None:
@@ -385,7 +379,7 @@ class Hub:
         for name, poll in self._polls.items():
             ballot = poll.ballots.get(sender.location)
             if ballot is not None and ballot.sender == sender:
-                self._survive(self._count_again, name, lost=lost)
+                self._guard.survives(self._count_again, name, lost=lost)
 
     def _standing(self, location: str) -> Standing:
         its = [one for sender, one in self._daemons.items() if sender.location == location]
@@ -401,64 +395,17 @@ class Hub:
             dropped=sum(beat.dropped for beat in beats),
         )
 
-    # ------------------------------------------------------------ the list and the calendar
+    # ------------------------------------------------------------ the list changes
 
-    def _on_edge(self, name: str, *, is_open: bool) -> None:
-        if self._states[name].maintenance == is_open:
-            return
-        state = self._states[name] = replace(self._states[name], maintenance=is_open)
-        self._recorder.noted(state, self._clock.time(), checked=False)
-        self._publisher.publish(state)
-        notices.maintenance(state)
-
-    def _change_sites(self, event: SitesChanged) -> None:
-        if event.bounds != self._bounds:
-            before, self._bounds = self._bounds, event.bounds
-            self._publisher.bounds_changed(event.bounds)
-            for name, state in self._states.items():
-                self._states[name] = rebucket(state, before, event.bounds)
-                self._survive(self._publisher.publish, self._states[name])
-        leaving = {name: self._states.pop(name) for name in event.change.removed}
-        polls = {name: self._polls.pop(name) for name in leaving}
-        for name in leaving:
-            self._calendar.remove(name)
-        self._publisher.remove(event.change.removed)
-        for site in event.change.added:
-            former, poll = leaving.pop(site.was, None), polls.get(site.was)
-            known = event.remembered.get(site.name)
-            self._survive(self._put, site, former, known, poll)
-        for site in event.change.changed:
-            poll = self._polls.get(site.name)
-            self._survive(self._put, site, self._states.get(site.name), None, poll)
-        self._recorder.left(leaving, self._clock.time())
-        self._meters.sites(len(self._states))
-
-    def _put(
-        self, site: Site, before: SiteState | None, known: Remembered | None, poll: _Poll | None
-    ) -> None:
-        """
-        List a new site, or a changed one in the place of the old.
-
-        Args:
-            before: The state of the site that it was until now, under this name or another.
-            known: What another life of the daemon knew of it.
-            poll: What the places said of it until now.
-        """
-        now = self._clock.time()
-        if before is not None and before.site.name != site.name:
-            self._recorder.renamed(before.site.name, site.name)
-        is_open = self._calendar.put(site.name, site.maintenance, now)
-        if before is not None and before.site.url == site.url:
-            state = take_over(before, site)
-        elif known is not None:
-            state = resume(site, known, self._bounds, self._depth)
-        else:
-            state, poll = begin(site, self._bounds, now), None
-        state = self._states[site.name] = replace(state, maintenance=is_open)
+    def _on_listed(self, state: SiteState, former: SiteState | None) -> None:
+        """Have the votes on a new or changed site; it keeps those on what it goes on from."""
+        site = state.site
+        poll = self._polls.get(former.site.name) if former is not None else None
         stale_after = self._votes.stale_after(site.interval, site.timeout)
         self._polls[site.name] = _Poll(stale_after, poll.ballots if poll else {})
-        self._recorder.noted(state, now, checked=False)
-        self._publisher.publish(state)
+
+    def _on_left(self, name: str) -> None:
+        self._polls.pop(name, None)
 
 
 def _undecided(state: SiteState) -> bool:

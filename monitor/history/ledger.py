@@ -66,6 +66,7 @@ class Listed(NamedTuple):
 
     id: int
     name: str
+    group: str
     identity: bytes
     run: int
     removed: Milliseconds | None
@@ -146,6 +147,7 @@ def listed(connection: Connection, names: Sequence[str]) -> dict[str, Listed]:
             select(
                 schema.sites.c.id,
                 schema.sites.c.name,
+                schema.sites.c.grp,
                 schema.sites.c.identity,
                 schema.sites.c.run,
                 schema.sites.c.removed,
@@ -157,7 +159,7 @@ def listed(connection: Connection, names: Sequence[str]) -> dict[str, Listed]:
             .join(schema.runs, schema.runs.c.id == schema.sites.c.run)
             .where(schema.sites.c.name.in_(part))
         ).all()  # at once: row by row takes five times as long
-        found.update({row.name: Listed(*row) for row in rows})
+        found.update({row.name: Listed._make(row) for row in rows})
     return found
 
 

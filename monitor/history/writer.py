@@ -17,7 +17,6 @@ from queue import Empty, SimpleQueue
 from struct import Struct
 from threading import Event, Thread
 from typing import Any, Protocol, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
@@ -710,7 +709,7 @@ class Writer:
             if own is None:
                 until = {"days_until": now // DAY, "hours_until": now // HOUR}
                 added.append({"name": name, **until, **values})
-            elif own.identity == identity:
+            elif own.identity == identity and own.group == kept.site.group:
                 same.append(own.id)
             else:
                 other.append({"number": own.id, **values})
@@ -735,12 +734,9 @@ class Writer:
                     self._dirty[kept.number] = kept
 
     def _identity(self, kept: _Kept) -> bytes:
-        """Return what tells whether a site is the same; credentials may change."""
+        """Return what tells whether a site is the same, without what it says of the site."""
         if kept.identity is None:
-            site = kept.site
-            parts = urlsplit(site.url)
-            url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-            whole = repr((url, site.group, site.labels)).encode(errors="replace")
+            whole = kept.site.identity.encode(errors="replace")
             kept.identity = blake2b(whole, digest_size=16, key=self._salt).digest()
         return kept.identity
 

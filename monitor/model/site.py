@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, time
 from operator import attrgetter
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
 from monitor.secrecy import longest_first, redact
@@ -122,6 +123,12 @@ class Site:
         if self is other:
             return True
         return isinstance(other, Site) and _all_of_site(self) == _all_of_site(other)
+
+    @property
+    def identity(self) -> str:
+        """The URL without credentials: while it stays, the site is the same. Never shown."""
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
     def section(self, record: type[_Section]) -> _Section:
         """

@@ -441,17 +441,6 @@ def test_watched_content_is_compared_with_the_one_before(rig):
     assert rig.state().content == "hash-2"
 
 
-def test_a_changed_site_keeps_its_counters_where_its_series_stay(rig):
-    """Another interval is no reason to forget; another URL is."""
-    rig.list(site())
-    rig.advance(10.0)
-    rig.finish(rig.probes.take()[0], refused())
-    rig.change(changed=(site(interval=20.0),))
-    assert rig.state().counters.checks == 1
-    rig.change(changed=(site(url="http://other.test/", target="http://other.test/"),))
-    assert rig.state().counters.checks == 0
-
-
 def test_a_removed_site_takes_everything_with_it(rig):
     """A result that comes in after its site left is dropped."""
     rig.list(site())
@@ -1072,17 +1061,30 @@ def test_a_failure_that_was_to_be_confirmed_is_asked_after_soon(rig):
     assert rig.state().streak_since == first
 
 
-def test_a_renamed_site_carries_on_its_state(rig):
-    """The memory of its former name is told to go with it, and the state goes on."""
-    rig.list(site("old", url="http://a.test/", target="http://a.test/"))
-    rig.advance(10)
+def test_a_changed_site_that_awaits_confirmation_is_checked_again_soon(rig):
+    """A reload between the first failure and the second costs no more than retry_interval."""
+    listed = site(interval=1000.0, confirm=Confirm(failures=2, retry_interval=3.0))
+    rig.list(listed)
+    rig.advance(60.0)
     rig.finish(rig.probes.take()[0], refused(rig.clock.time()))
-    since = rig.state("old").since
-    new = site("new", was="old", url="http://a.test/", target="http://a.test/")
-    rig.change(removed=("old",), added=(new,))
-    assert (rig.state("new").status, rig.state("new").since) == (Status.DOWN, since)
-    assert rig.listener.renames == [("old", "new")]
-    assert rig.listener.gone == []
+    rig.change(changed=(replace(listed, group="shops"),))
+    rig.advance(3.5)
+    rig.finish(rig.probes.take()[0], refused(rig.clock.time()))
+    assert rig.state().status is Status.DOWN
+
+
+def test_a_site_that_no_longer_depends_on_another_has_no_cause_left(rig):
+    """Its outage is its own as soon as the list says so, not only after its next check."""
+    gateway, child = site("gw"), site("child", depends_on=("gw",))
+    rig.list(gateway, child)
+    rig.advance(10.0)
+    waiting = {one.name: one for one in rig.probes.take()}
+    rig.finish(waiting["gw"], refused(rig.clock.time()))
+    rig.finish(waiting["child"], refused(rig.clock.time()))
+    assert rig.state("child").because == "gw"
+    rig.change(removed=("gw",), changed=(replace(child, depends_on=()),))
+    rig.engine.start_due_checks()
+    assert (rig.state("child").status, rig.state("child").because) == (Status.DOWN, "")
 
 
 def test_everything_that_becomes_of_a_site_is_noted(rig):

@@ -138,6 +138,23 @@ def test_other_credentials_make_no_other_site(world):
     assert world.states["shop"].status is Status.DOWN
 
 
+@pytest.mark.parametrize("restarts", [True, False])
+def test_another_group_or_label_makes_no_other_site(world, restarts):
+    """Its state goes on, over a restart and without one; what is asked by group finds the new."""
+    listed = site(group="web", labels=(("team", "a"),))
+    world.start(listed)
+    run(world, listed, 10, down_result)
+    moved = replace(listed, group="shops", labels=(("team", "b"),))
+    if restarts:
+        world.stop()
+        world.start(moved)
+    else:
+        world.states["shop"] = replace(world.states["shop"], site=moved)
+    run(world, moved, 10, down_result)
+    assert (world.status(), world.states["shop"].streak) == (Status.DOWN, 20)
+    assert [one.group for one in world.reader().listing()] == ["shops"]
+
+
 def test_a_renamed_site_keeps_its_past(world):
     """Over a restart, and while the daemon runs."""
     world.start(site("a"))

@@ -1,0 +1,157 @@
+"""
+The sites of a loop: their states, their maintenance windows, and the change of the list.
+
+The engine and the hub each own one; it runs in the main thread.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from monitor.clock import Clock
+from monitor.engine import notices
+from monitor.engine.events import SitesChanged
+from monitor.engine.guard import Guard
+from monitor.engine.maintenance import Calendar
+from monitor.engine.ports import LoopMeters, Publisher, Recorder
+from monitor.engine.state import Depth, begin, rebucket, resume, take_over
+from monitor.model import Seconds, Site, SiteState, Timestamp
+from monitor.past import Remembered
+
+
+class Roster:
+    """
+    The mutable state is the states, the bounds and the calendar; the loop's thread alone has them.
+
+    A site stays the same for as long as its identity does, which is its URL without credentials.
+    Then it keeps all that is known of it, counters included, whatever else of it changes: options,
+    interval, group, labels, and its name where ``was`` tells the former one. Under other labels its
+    counters go on where they were, so ``rate()`` and ``increase()`` see neither a leap nor a reset.
+    Another URL is another thing to check: it begins unknown, and its counters at 0.
+
+    Args:
+        on_listed: Told of each site that is new or changed, once its state is entered, with the
+            state that it goes on from; None where it begins, or goes on after a restart.
+        on_left: Told of each name that has left the list, once all others are listed.
+
+    Attributes:
+        states: By name; only the roster writes into it.
+        bounds: Of the duration histogram.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        guard: Guard,
+        publisher: Publisher,
+        recorder: Recorder,
+        meters: LoopMeters,
+        depth: Depth,
+        on_listed: Callable[[SiteState, SiteState | None], None],
+        on_left: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._guard = guard
+        self._publisher = publisher
+        self._recorder = recorder
+        self._meters = meters
+        self._depth = depth
+        self._on_listed = on_listed
+        self._on_left = on_left
+        self._calendar = Calendar()
+        self._states: dict[str, SiteState] = {}
+        self.states: Mapping[str, SiteState] = self._states
+        self.bounds: tuple[Seconds, ...] = ()
+
+    def enter(self, state: SiteState, time: Timestamp, *, checked: bool) -> None:
+        """
+        Take down how a site stands, have it remembered and shown.
+
+        Args:
+            time: When it became so.
+            checked: Whether a check brought it.
+        """
+        self._states[state.site.name] = state
+        self._recorder.noted(state, time, checked=checked)
+        self._publisher.publish(state)
+
+    def show(self, state: SiteState) -> None:
+        """Take down a state of which nothing has to be remembered, and have it shown."""
+        self._states[state.site.name] = state
+        self._publisher.publish(state)
+
+    # ------------------------------------------------------------ maintenance
+
+    def next_edge(self) -> Timestamp | None:
+        """Return the next moment at which the windows are worth looking at."""
+        return self._calendar.next_edge()
+
+    def turn_windows(self, at_most: int) -> None:
+        """Take note of the windows that have opened or closed by now, of a few sites at a time."""
+        for name, is_open in self._calendar.pop(self._clock.time(), at_most):
+            self._guard.survives(self._turn, name, is_open=is_open)
+
+    def _turn(self, name: str, *, is_open: bool) -> None:
+        before = self._states[name]
+        if before.maintenance == is_open:
+            return
+        state = replace(before, maintenance=is_open)
+        self.enter(state, self._clock.time(), checked=False)
+        notices.maintenance(state)
+
+    # ------------------------------------------------------------ the list changes
+
+    def change(self, event: SitesChanged) -> None:
+        """Have the new list; a bug costs no more than the site that it concerns."""
+        try:
+            if event.bounds != self.bounds:
+                self._change_bounds(event.bounds)
+            leaving = {name: self._states[name] for name in event.change.removed}
+            for site in event.change.added:
+                former = leaving.pop(site.was, None)
+                self._guard.survives(self._list, site, former, event.remembered.get(site.name))
+            for site in event.change.changed:
+                self._guard.survives(self._list, site, self._states.get(site.name), None)
+            for name in event.change.removed:
+                self._guard.survives(self._remove, name)
+            self._publisher.remove(event.change.removed)
+            self._recorder.left(leaving, self._clock.time())
+            self._meters.sites(len(self._states))
+        finally:
+            if event.applied is not None:
+                event.applied.set_result(None)
+
+    def _list(self, site: Site, former: SiteState | None, known: Remembered | None) -> None:
+        """
+        List a new site, or a changed one in the place of the old.
+
+        Args:
+            former: The state of the site that it was until now, under this name or another.
+            known: What another life of the daemon knew of it.
+        """
+        now = self._clock.time()
+        if former is not None and former.site.name != site.name:
+            self._recorder.renamed(former.site.name, site.name)
+        if former is not None and former.site.identity != site.identity:
+            former = None
+        if former is not None:
+            state = take_over(former, site)
+        elif known is not None:
+            state = resume(site, known, self.bounds, self._depth)
+        else:
+            state = begin(site, self.bounds, now)
+        is_open = self._calendar.put(site.name, site.maintenance, now)
+        self.enter(replace(state, maintenance=is_open), now, checked=False)
+        self._on_listed(self._states[site.name], former)
+
+    def _remove(self, name: str) -> None:
+        del self._states[name]
+        self._calendar.remove(name)
+        self._on_left(name)
+
+    def _change_bounds(self, bounds: tuple[Seconds, ...]) -> None:
+        before, self.bounds = self.bounds, bounds
+        self._publisher.bounds_changed(bounds)
+        for name, state in self._states.items():
+            self._states[name] = rebucket(state, before, bounds)
+            self._guard.survives(self._publisher.publish, self._states[name])

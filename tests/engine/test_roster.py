@@ -1,0 +1,218 @@
+"""What a changed list makes of what is known of its sites: the same with the engine and the hub."""
+
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from monitor.analysis.body import as_text
+from monitor.app.places import Counting
+from monitor.engine.engine import Engine
+from monitor.engine.events import Inbox, ProbeFinished, ReportsCame, SitesChanged
+from monitor.engine.hub import Hub
+from monitor.engine.schedule import Schedule
+from monitor.engine.state import Depth
+from monitor.locations.votes import Enough, Quorum
+from monitor.model import Site, SiteChange, SiteState, Status
+from monitor.past import Remembered
+from monitor.places import Batch, Position, Report, Sender
+from tests.builders import refused, site
+from tests.fakes import FakeClock, Listener, ManualAnalysis, ManualProbes
+
+BOUNDS = (0.1, 1.0)
+DEPTH = Depth(results=5, failures=2)
+SHOP = site(url="http://me:old@shop.test/", target="http://shop.test/", group="web")
+
+
+class HubListener(Listener):
+    """Stands for what a hub alone tells, too."""
+
+    def reports(self, location: str, count: int, delay: float) -> None:
+        pass
+
+    def location(self, standing: object) -> None:
+        pass
+
+    def unlisted(self, location: str) -> None:
+        raise AssertionError(location)
+
+    def late(self, *told: Any) -> None:
+        raise AssertionError(told)
+
+    def position(self, partition: int, sequence: int) -> None:
+        pass
+
+
+class Checking:
+    """An engine, whose sites fail because their probes say so."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.listener = Listener()
+        self.probes = ManualProbes(8, self.clock)
+        inbox: Inbox = SimpleQueue()
+        self.loop = Engine(
+            clock=self.clock,
+            inbox=inbox,
+            schedule=Schedule(self.clock.time() - self.clock.monotonic()),
+            probes=self.probes,
+            analysis=ManualAnalysis(),
+            publisher=self.listener,
+            meters=self.listener,
+            recorder=self.listener,
+            depth=DEPTH,
+            as_text=as_text,
+        )
+
+    def fail(self) -> None:
+        while not self.probes.submitted:
+            self.clock.advance(0.1)
+            self.loop.start_due_checks()
+        for listed in self.probes.take():
+            self.loop.handle(ProbeFinished(listed, refused(self.clock.time()), self.clock.now))
+
+
+class Joining:
+    """A hub, whose sites fail because a place says so."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.listener = HubListener()
+        self.numbers = 0
+        inbox: Inbox = SimpleQueue()
+        one = Enough(number=1)
+        self.loop = Hub(
+            clock=self.clock,
+            inbox=inbox,
+            votes=Counting(Quorum(down=one, up=one, minimum=1)),
+            publisher=self.listener,
+            meters=self.listener,
+            recorder=self.listener,
+            depth=DEPTH,
+            fingerprint=lambda: "one list",
+        )
+
+    def fail(self) -> None:
+        self.clock.advance(1.0)
+        self.numbers += 1
+        now = self.clock.time()
+        reports = tuple(
+            Report(
+                site=name,
+                time=now,
+                duration=0.1,
+                up=False,
+                status=Status.DOWN,
+                since=now,
+                first=now,
+            )
+            for name in self.listener.published
+        )
+        batch = Batch(
+            sender=Sender("fra"), id=str(self.numbers), sent=now, stored=now, reports=reports
+        )
+        self.loop.handle(ReportsCame(batch, Position(0, self.numbers), applied=False))
+
+
+@pytest.fixture(params=[Checking, Joining], ids=["engine", "hub"])
+def world(request):
+    return request.param()
+
+
+def change(world, remembered=None, **difference) -> None:
+    world.loop.handle(SitesChanged(SiteChange(**difference), BOUNDS, remembered=remembered or {}))
+
+
+def shown(world, name="shop"):
+    return world.listener.published[name]
+
+
+def down(world):
+    """List the shop and let it fail twice; return how it stands."""
+    change(world, added=(SHOP,))
+    world.fail()
+    world.fail()
+    state = shown(world)
+    assert (state.status, state.streak, state.counters.checks) == (Status.DOWN, 2, 2)
+    return state
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SHOP, interval=20.0),
+        replace(SHOP, group="shops"),
+        replace(SHOP, labels=(("team", "b"),)),
+        replace(SHOP, url="http://me:new@shop.test/"),
+    ],
+    ids=["interval", "group", "labels", "password"],
+)
+def test_a_site_is_the_same_while_its_url_stays(world, other):
+    """It keeps its state and its counters, and goes on from there."""
+    before = down(world)
+    change(world, changed=(other,))
+    assert shown(world) == replace(before, site=other)
+    world.fail()
+    assert (shown(world).streak, shown(world).counters.checks) == (3, 3)
+    assert shown(world).since == before.since
+
+
+def test_another_url_is_another_thing_to_check(world):
+    """It begins unknown, and its counters at 0; what was said of the old URL has no vote."""
+    down(world)
+    change(world, changed=(replace(SHOP, url="http://b.test/", target="http://b.test/"),))
+    assert shown(world).status is Status.UNKNOWN
+    assert shown(world).counters.checks == 0
+    world.fail()
+    assert (shown(world).streak, shown(world).counters.checks) == (1, 1)
+
+
+def test_a_renamed_site_carries_on_its_state(world):
+    """The memory of its former name is told to go with it, and nothing is said to have left."""
+    before = down(world)
+    new = replace(SHOP, name="store", was="shop")
+    change(world, removed=("shop",), added=(new,))
+    assert world.listener.published == {"store": replace(before, site=new)}
+    assert world.listener.renames == [("shop", "store")]
+    assert (world.listener.gone, world.listener.site_count) == ([], 1)
+    world.fail()
+    assert shown(world, "store").counters.checks == 3
+
+
+def test_a_site_goes_on_with_what_an_earlier_life_remembers(world):
+    """Unless it is listed under another name already, which knows more."""
+    known = Remembered(status=Status.DOWN, since=1.0, said=False, streak=7)
+    change(world, added=(SHOP,), remembered={"shop": known})
+    assert (shown(world).status, shown(world).since, shown(world).streak) == (Status.DOWN, 1.0, 7)
+    change(
+        world,
+        removed=("shop",),
+        added=(replace(SHOP, name="store", was="shop"),),
+        remembered={"store": replace(known, streak=3)},
+    )
+    assert shown(world, "store").streak == 7
+
+
+def test_a_site_that_leaves_is_shown_no_more(world):
+    """It is told once, under its name."""
+    down(world)
+    change(world, removed=("shop",))
+    assert world.listener.published == {}
+    assert (world.listener.gone, world.listener.site_count) == (["shop"], 0)
+
+
+def test_a_bug_in_listing_one_site_costs_no_other(world, monkeypatch):
+    """It is counted, and the rest of the list is there."""
+    publish = world.listener.publish
+
+    def breaks(state: SiteState) -> None:
+        if state.site.name == "shop":
+            raise ZeroDivisionError
+        publish(state)
+
+    monkeypatch.setattr(world.listener, "publish", breaks)
+    other: Site = site("other")
+    change(world, added=(SHOP, other))
+    assert list(world.listener.published) == ["other"]
+    assert world.listener.restarts == 1
