@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
-from monitor.options import Duration, Parsed, Secret, option
+from monitor.grammar import check_url
+from monitor.options import Duration, Parsed, Secret, duration, option
 from monitor.outbound import Credentials, Proxy, TlsOptions, check_header
 from monitor.units import Bytes, Seconds, Timestamp
 
@@ -39,12 +40,9 @@ def _check_url(key: str, url: str, example: str) -> None:
         ValueError: It is not one; the message does not quote it, because it may hold a secret.
     """
     try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or not url.isprintable() or " " in url:
-        raise ValueError(f"{key} must be an http or https URL, such as {example}")
+        check_url(url, ("http", "https"), f"an http or https URL, such as {example}")
+    except ValueError as error:
+        raise ValueError(f"{key} {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +111,9 @@ class ReceiverOptions:
     proxy: Secret | None = option(
         None, doc="Of an Alertmanager or webhook: URL of a proxy, as a site's http.proxy."
     )
-    timeout: Duration = option(10.0, doc="How long one attempt to deliver may take.")
+    timeout: Annotated[Seconds, duration(_SHORTEST_TIMEOUT, _LONGEST_TIMEOUT)] = option(
+        10.0, doc="How long one attempt to deliver may take."
+    )
 
     def __post_init__(self) -> None:
         kinds = {
@@ -127,8 +127,6 @@ class ReceiverOptions:
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} cannot be used together; list two receivers")
         self._check_kind(given[0])
-        if not _SHORTEST_TIMEOUT <= self.timeout <= _LONGEST_TIMEOUT:
-            raise ValueError("timeout must be from 1s to 5m")
         for name, value in self.headers.items():
             check_header(name, value)
         if self.bearer_token is not None:
@@ -205,19 +203,16 @@ class HeartbeatOptions:
     """A URL that is asked for as long as the monitor is well, so that its silence is noticed."""
 
     url: Secret = option(doc="What is requested, an http or https URL; never shown.")
-    interval: Duration = option(60.0, doc="From one request to the next; at least 10s.")
+    interval: Annotated[Seconds, duration(_SHORTEST_HEARTBEAT)] = option(
+        60.0, doc="From one request to the next."
+    )
     tls: TlsOptions = option(TlsOptions(), doc="As a site's tls.")
     proxy: Secret | None = option(None, doc="URL of a proxy, as a site's http.proxy.")
 
     def __post_init__(self) -> None:
         _check_url("url", self.url, "https://hc-ping.com/UUID")
-        if self.interval < _SHORTEST_HEARTBEAT:
-            raise ValueError("interval must be at least 10s")
         if self.proxy is not None:
             Proxy.parse(self.proxy)
-
-
-_LONGEST: Seconds = 366 * 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,13 +248,8 @@ class NotifyOptions:
         for label in self.group_by:
             if label != "..." and not _LABEL.fullmatch(label):
                 raise ValueError(f"group_by has {label!r}, which is not a label's name")
-        if not 0 < self.group_interval <= self.repeat_interval <= _LONGEST:
-            raise ValueError(
-                "group_interval must be more than 0s, and at most repeat_interval, which is at most"
-                " 366d"
-            )
-        if self.group_wait > _LONGEST:
-            raise ValueError("group_wait must be at most 366d")
+        if not 0 < self.group_interval <= self.repeat_interval:
+            raise ValueError("group_interval must be more than 0s, and at most repeat_interval")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, field
 from difflib import get_close_matches
 from enum import Enum
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 from zoneinfo import ZoneInfo
 
 import re2
@@ -30,10 +30,15 @@ class Parsed:
         parse: Takes the YAML scalar (or, with ``accepts``, whatever stands there) and returns the
             value; raises ValueError with what is wrong and what would be right.
         schema: JSON Schema of what may be written.
+        show: Returns a value as it is written; None where defaults are not shown.
+        bounds: What the schema cannot say of the values that are accepted, as a sentence; the
+            documentation of an option ends with it.
     """
 
     parse: Callable[[Any], Any]
     schema: Mapping[str, Any]
+    show: Callable[[Any], str | int] | None = None
+    bounds: str = ""
 
     def __hash__(self) -> int:
         return hash(self.parse)
@@ -134,6 +139,14 @@ def unknown(what: str, name: str, known: Collection[str], many: int = _MANY) -> 
     return f"unknown {what}"
 
 
+LONGEST: Seconds = 366 * 86400.0
+"""Of what is waited for: system calls overflow with longer times."""
+LONGEST_KEPT: Seconds = 36525 * 86400.0
+"""Of what reaches into the past or future: a hundred years, so that every moment has a date."""
+LARGEST: Bytes = 1024**5
+"""More than one machine has."""
+_LONGEST_QUOTE = 60
+
 _DURATION_UNITS: Mapping[str, Seconds] = {
     "ms": 0.001,
     "s": 1,
@@ -152,8 +165,9 @@ _SIZE_UNITS: Mapping[str, Bytes] = {
     "KiB": 1024,
     "MiB": 1024**2,
     "GiB": 1024**3,
+    "TiB": 1024**4,
 }
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMG]i?B|B)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(kB|KB|MB|GB|[KMGT]iB|B)")
 
 
 def parse_duration(value: Any) -> Seconds:
@@ -174,22 +188,12 @@ def parse_duration(value: Any) -> Seconds:
     return float(sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts))
 
 
-def parse_period(value: Any) -> Seconds:
-    """
-    Return the seconds of a duration, infinitely many for ``forever``.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    return math.inf if value == "forever" else parse_duration(value)
-
-
 def parse_size(value: Any) -> Bytes:
     """
     Return the bytes of ``64KiB``, ``1MB``.
 
     Raises:
-        ValueError: It is anything else; a bare number has no unit.
+        ValueError: It is anything else, or above LARGEST; a bare number has no unit.
     """
     units = ", ".join(_SIZE_UNITS)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -197,7 +201,10 @@ def parse_size(value: Any) -> Bytes:
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if not match:
         raise ValueError(f"{value!r} is not a size such as 64KiB or 1MB; units: {units}")
-    return int(float(match[1]) * _SIZE_UNITS[match[2]])
+    size = float(match[1]) * _SIZE_UNITS[match[2]]
+    if size > LARGEST:
+        raise ValueError(f"must be at most {show_size(LARGEST)}, not {_short(value)}")
+    return int(size)
 
 
 DOUBTS: ContextVar[list[tuple[str, str]] | None] = ContextVar("doubts", default=None)
@@ -265,7 +272,7 @@ def show_duration(seconds: Seconds) -> str:
 
 def show_size(size: Bytes) -> str:
     """Return the size as people write it: ``64KiB``, ``1MiB``, ``1000B``."""
-    for unit in ("GiB", "MiB", "KiB"):
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
         factor = _SIZE_UNITS[unit]
         if size >= factor and size % factor == 0:
             return f"{size // factor}{unit}"
@@ -279,17 +286,99 @@ def parse_zone(value: Any) -> ZoneInfo:
         raise ValueError(f"{value!r} is not a time zone; write one such as Europe/Berlin") from None
 
 
-Duration = Annotated[
-    Seconds,
-    Parsed(parse_duration, {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|[smhdw]))+$"}),
-]
-Period = Annotated[
-    Seconds,
-    Parsed(parse_period, {"type": "string", "pattern": r"^((\d+(\.\d+)?(ms|[smhdw]))+|forever)$"}),
-]
-Size = Annotated[
-    Bytes, Parsed(parse_size, {"type": "string", "pattern": r"^\d+(\.\d+)? ?([kKMG]i?B|B)$"})
-]
+_DURATIONS = r"(\d+(\.\d+)?(ms|[smhdw]))+"
+
+
+def duration(least: Seconds = 0.0, most: Seconds = LONGEST) -> Parsed:
+    """Accept a duration within these bounds."""
+
+    def parse(value: Any) -> Seconds:
+        return _within(parse_duration(value), least, most, show_duration, value)
+
+    return Parsed(
+        parse,
+        {"type": "string", "pattern": f"^{_DURATIONS}$"},
+        show_duration,
+        _bounds(least, most, show_duration),
+    )
+
+
+def period(least: Seconds) -> Parsed:
+    """Accept a duration of at least this, up to LONGEST_KEPT, or ``forever``."""
+
+    def parse(value: Any) -> Seconds:
+        if value == "forever":
+            return math.inf
+        return _within(parse_duration(value), least, LONGEST_KEPT, show_duration, value)
+
+    return Parsed(
+        parse,
+        {"type": "string", "pattern": f"^({_DURATIONS}|forever)$"},
+        show_duration,
+        f"{_bounds(least, LONGEST_KEPT, show_duration)[:-1]}, or forever.",
+    )
+
+
+def size(least: Bytes = 0, most: Bytes = LARGEST) -> Parsed:
+    """Accept a size within these bounds."""
+
+    def parse(value: Any) -> Bytes:
+        return _within(parse_size(value), least, most, show_size, value)
+
+    return Parsed(
+        parse,
+        {"type": "string", "pattern": f"^{_SIZE.pattern}$"},
+        show_size,
+        _bounds(least, most, show_size),
+    )
+
+
+def whole(least: int, most: int) -> Parsed:
+    """Accept a whole number within these bounds."""
+
+    def parse(value: Any) -> int:
+        good = isinstance(value, int) and not isinstance(value, bool)
+        if not good or not least <= value <= most:
+            raise ValueError(
+                f"must be a whole number from {least} to {most}, not {_short(repr(value))}"
+            )
+        return int(value)
+
+    return Parsed(
+        parse,
+        {"type": "integer", "minimum": least, "maximum": most},
+        int,
+        _bounds(least, most, str),
+    )
+
+
+_Number = TypeVar("_Number", float, int)
+
+
+def _within(
+    number: _Number,
+    least: _Number,
+    most: _Number,
+    show: Callable[[_Number], str],
+    written: str,
+) -> _Number:
+    if number < least:
+        raise ValueError(f"must be at least {show(least)}, not {_short(written)}")
+    if number > most:
+        raise ValueError(f"must be at most {show(most)}, not {_short(written)}")
+    return number
+
+
+def _bounds(least: _Number, most: _Number, show: Callable[[_Number], str]) -> str:
+    return f"From {show(least)} to {show(most)}." if least else f"At most {show(most)}."
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+
+
+Duration = Annotated[Seconds, duration()]
+Size = Annotated[Bytes, size()]
 Regex = Annotated[str, Parsed(parse_regex, {"type": "string", "format": "regex"})]
 Zone = Annotated[ZoneInfo, Parsed(parse_zone, {"type": "string", "default": "UTC"})]
 Secret = Annotated[str, Marker.SECRET]

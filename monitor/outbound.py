@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from monitor.clock import Deadline
-from monitor.grammar import LARGEST_PORT, TOKEN
+from monitor.grammar import LARGEST_PORT, TOKEN, check_url, is_host
 from monitor.model import Failure
 from monitor.options import FilePath, Parsed, Secret, option
 from monitor.secrecy import basic_credentials
@@ -45,7 +45,8 @@ def split_address(text: str) -> tuple[str, int]:
     """
     host, _, port = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not bare or (":" in bare and bare == host) or not port.isdecimal():
+    good = is_host(bare) and (":" in bare) is (bare != host)
+    if not good or not (port.isascii() and port.isdecimal()):
         raise ValueError(f"{text!r} is not HOST:PORT, such as 192.0.2.1:8443 or [2001:db8::1]:443")
     if not 0 < int(port) <= LARGEST_PORT:
         raise ValueError(f"port {port} of {text!r} is not between 1 and {LARGEST_PORT}")
@@ -287,13 +288,13 @@ class Proxy:
         Return the proxy of ``http://user:password@proxy.internal:3128``.
 
         Raises:
-            ValueError: The scheme is not one of a proxy, or the host is missing.
+            ValueError: The scheme is not one of a proxy, or host or port cannot be.
         """
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h"):
-            raise ValueError("proxy must be an http, https, socks4, socks5 or socks5h URL")
-        if not parts.hostname:
-            raise ValueError("proxy has no host")
+        schemes = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+        try:
+            parts = check_url(text, schemes, "an http, https, socks4, socks5 or socks5h URL")
+        except ValueError as error:
+            raise ValueError(f"proxy {error}") from None
         address = parts.netloc.rpartition("@")[2]
         username = unquote(parts.username) if parts.username is not None else None
         password = unquote(parts.password) if parts.password is not None else None

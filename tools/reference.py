@@ -9,7 +9,6 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from math import inf
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -19,13 +18,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitor.analysis.expression import VARIABLES
 from monitor.app.daemon import TABLES
 from monitor.cli import cli
+from monitor.config.forms import documentation, marks
 from monitor.config.keys import SiteKeys, SourceKeys
 from monitor.config.settings import Settings
 from monitor.engine.hub import Standing
 from monitor.metrics.families import FAMILIES
 from monitor.metrics.internal import Internal
 from monitor.metrics.places import PlaceMeters
-from monitor.options import Period, Size, show_duration
+from monitor.options import Parsed
 from tools.prose import reflow
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
@@ -62,8 +62,9 @@ def _rows(record: type, prefix: str) -> Iterator[str]:
     hints = get_type_hints(record, include_extras=True)
     for field in dataclasses.fields(record):
         key = prefix + field.name.removesuffix("_")
-        inner = _record_in(hints[field.name])
-        yield f"| `{key}` | {_default(field, hints[field.name])} | {field.metadata['doc']} |"
+        hint = hints[field.name]
+        inner = _record_in(hint)
+        yield f"| `{key}` | {_default(field, hint)} | {documentation(field, hint)} |"
         if inner is not None:
             yield from _rows(inner, f"{key}.")
 
@@ -87,15 +88,9 @@ def _default(field: Any, hint: Any) -> str:
 def _shown(value: Any, hint: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if hint == Period:
-        return "forever" if value == inf else show_duration(value)
-    parsers = repr(hint)
-    if (isinstance(value, float) and "parse_duration" in parsers) or any(
-        name in parsers for name in ("_at_least", "_refresh")
-    ):
-        return show_duration(value)
-    if hint == Size:
-        return f"{value // 1024**2}MiB" if value >= 1024**2 else f"{value}B"
+    for mark in marks(hint):
+        if isinstance(mark, Parsed) and mark.show is not None:
+            return str(mark.show(value))
     if isinstance(value, tuple):
         return (
             "["

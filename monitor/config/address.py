@@ -3,14 +3,14 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import urlsplit
 
 import idna
 
 from monitor.config.messages import listed
 from monitor.config.nodes import Scalar
-from monitor.grammar import LARGEST_PORT
+from monitor.grammar import LARGEST_PORT, is_host, is_port
 from monitor.model import ProbeKind
 from monitor.options import unknown
 from monitor.secrecy import credentials
@@ -21,8 +21,6 @@ _NAMELESS = re.compile(r"push:/*", re.IGNORECASE)
 """What has a name and no host, because nobody connects there."""
 _TO_AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?")
 _PORT = re.compile(r"(?:\[[^\[\]]*\]|[^:/?#\[\]]*):(\d{1,5})(?=[/?#]|$)")
-_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-_LONGEST_HOST = 253
 _WEB_PORTS: Mapping[str, str] = {
     **dict.fromkeys(("80", "3000", "5000", "8000", "8008", "8080", "8081"), "http"),
     **dict.fromkeys(("443", "8443", "9443"), "https"),
@@ -134,7 +132,7 @@ def _in_brackets(written: str) -> tuple[str, ...]:
     """
     before, _, port = written.rpartition(":")
     readings = [f"[{written}]"] if _is_ipv6(written) else []
-    if _is_port(port) and _is_ipv6(before):
+    if is_port(port) and _is_ipv6(before):
         readings.append(f"[{before}]:{port}")
     return tuple(readings)
 
@@ -147,10 +145,6 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 0 < int(text[:6]) <= LARGEST_PORT
-
-
 def _check_port(netloc: str, quote: _Quote) -> None:
     _, _, host_and_port = netloc.rpartition("@")
     after = host_and_port.rpartition("]")[2]
@@ -160,7 +154,7 @@ def _check_port(netloc: str, quote: _Quote) -> None:
         shown = f"; write {listed(readings, 'or')}" if not quote.hidden else ""
         raise ValueError(f"an IPv6 address must stand in brackets{shown}")
     port = after.partition(":")[2]
-    if not _is_port(port):
+    if not is_port(port):
         raise ValueError(f"the port{quote(port)} must be a number from 1 to {LARGEST_PORT}")
 
 
@@ -173,14 +167,10 @@ def _ascii_host(host: str, quote: _Quote) -> str:
         ascii_host = host if host.isascii() else idna.encode(host, uts46=True).decode()
     except idna.IDNAError as error:
         raise ValueError(f"the host{quote(host)} is not a valid international name") from error
-    labels = ascii_host.removesuffix(".").split(".")
-    if len(ascii_host) > _LONGEST_HOST or not all(map(_LABEL.fullmatch, labels)):
-        raise ValueError(f"the host{quote(host)} is neither a valid name nor an IP address")
-    if labels[-1].isdigit():
-        try:
-            IPv4Address(ascii_host)
-        except AddressValueError as error:
-            raise ValueError(f"the host{quote(host)} is not an IPv4 address") from error
+    if not is_host(ascii_host):
+        numbers = ascii_host.removesuffix(".").rpartition(".")[2].isdigit()
+        what = "not an IPv4 address" if numbers else "neither a valid name nor an IP address"
+        raise ValueError(f"the host{quote(host)} is {what}")
     return ascii_host
 
 

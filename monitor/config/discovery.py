@@ -70,6 +70,7 @@ class DiscoverReader:
         self, tables: Tables, decoder: Decoder, sites: SiteReader, problems: Problems
     ) -> None:
         self._kinds = {kind: record_form(one.options) for kind, one in tables.sources.items()}
+        self._schemes = tuple(key for key, probe in tables.probes.items() if probe.own is None)
         self._keys = record_form(SourceKeys)
         self._decoder = decoder
         self._sites = sites
@@ -121,6 +122,8 @@ class DiscoverReader:
             self._kinds[kind], written, path, keys=(kind,), inherited=False
         )
         defaults = self._defaults(item, path, document)
+        if options is not None:
+            self._check_scheme(options.value, item.entries[kind].value, (*path, kind))
         if keys is None or options is None or len(self._problems) > before:
             return None
         self.files.update(dict.fromkeys(options.files))
@@ -141,6 +144,15 @@ class DiscoverReader:
             folder=item.source.path.parent,
         )
         return DeclaredSource(source, defaults, every_form(options.secrets))
+
+    def _check_scheme(self, options: Any, node: Node, path: KeyPath) -> None:
+        """Report a scheme of targets for which there is no probe."""
+        scheme = getattr(options, "scheme", None)
+        if scheme is None or not isinstance(node, MappingNode):
+            return
+        if scheme not in self._schemes:
+            message = unknown(f"scheme {scheme!r}", scheme, self._schemes)
+            self._problems.add(node.entries["scheme"].value, (*path, "scheme"), message)
 
     def _defaults(self, item: MappingNode, path: KeyPath, document: Document) -> MappingNode:
         entry = item.entries.get(_DEFAULTS)

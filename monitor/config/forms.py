@@ -28,11 +28,6 @@ from monitor.options import (
     Parsed,
     Ruled,
     SendsSecrets,
-    parse_duration,
-    parse_period,
-    parse_size,
-    show_duration,
-    show_size,
 )
 from monitor.secrecy import credentials, header_credentials, is_sensitive_header
 
@@ -243,7 +238,8 @@ def record_form(record: type) -> Form:
         key = declared.name.removesuffix("_")
         form = forms[key] = form_of(hints[declared.name])
         core = form.core
-        properties[key] = described(form.json, declared.metadata.get("doc"))
+        doc = documentation(declared, hints[declared.name])
+        properties[key] = described(form.json, doc)
         if declared.default is not dataclasses.MISSING:
             core = core_schema.with_default_schema(core, default=declared.default)
             properties[key].update(_default(hints[declared.name], declared.default))
@@ -270,6 +266,12 @@ def record_form(record: type) -> Form:
     if required:
         json["required"] = required
     return Form(core=core, json=json, fields=forms)
+
+
+def documentation(declared: dataclasses.Field[Any], annotation: Any) -> str:
+    """Return what is said of a record's field: its documentation, and the bounds of its type."""
+    bounds = [mark.bounds for mark in marks(annotation) if isinstance(mark, Parsed) and mark.bounds]
+    return " ".join([*filter(None, [declared.metadata.get("doc")]), *bounds])
 
 
 def described(json: Json, doc: str | None) -> Json:
@@ -393,19 +395,19 @@ def _wrong(message: str) -> PydanticCustomError:
 
 
 def _default(annotation: Any, value: Any) -> Json:
-    parsers = [mark.parse for mark in _marks(annotation) if isinstance(mark, Parsed)]
-    if {parse_duration, parse_period}.intersection(parsers) and isinstance(value, int | float):
-        return {"default": show_duration(value)}
-    if parse_size in parsers and isinstance(value, int):
-        return {"default": show_size(value)}
+    parsed = [mark for mark in marks(annotation) if isinstance(mark, Parsed)]
+    for mark in parsed:
+        if mark.show is not None and value is not None:
+            return {"default": mark.show(value)}
     if isinstance(value, StrEnum):
         return {"default": value.value}
-    if not parsers and isinstance(value, str | int | float) and value != "":
+    if not parsed and isinstance(value, str | int | float) and value != "":
         return {"default": value}
     return {}
 
 
-def _marks(annotation: Any) -> tuple[Any, ...]:
+def marks(annotation: Any) -> tuple[Any, ...]:
+    """Return what a type, or the one that may be missing, is marked with."""
     if get_origin(annotation) in (Union, types.UnionType):
-        return _marks(get_args(annotation)[0])
+        return marks(get_args(annotation)[0])
     return getattr(annotation, "__metadata__", ())

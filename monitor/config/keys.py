@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from monitor.model import (
@@ -20,13 +20,12 @@ from monitor.model import (
     Window,
 )
 from monitor.notify import ReceiverOptions
-from monitor.options import Duration, Parsed, Zone, option, parse_duration, show_duration
+from monitor.options import Duration, Parsed, Zone, duration, option, whole
 from monitor.units import Seconds
 
 _SHORTEST_INTERVAL: Seconds = 0.1
 _SHORTEST_TIMEOUT: Seconds = 0.001
-_LONGEST: Seconds = 366 * 86400
-"""System calls overflow with longer times."""
+_LARGEST_COUNT = 1_000_000
 
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -56,24 +55,6 @@ class Tables:
 
     def protocol_of(self, scheme: str) -> str:
         return self.probes[scheme].protocol
-
-
-def _at_least(least: Seconds) -> Parsed:
-    def parse(value: Any) -> Seconds:
-        seconds = parse_duration(value)
-        if seconds < least:
-            raise ValueError(f"must be at least {show_duration(least)}, not {value}")
-        if seconds > _LONGEST:
-            raise ValueError(f"must be at most {show_duration(_LONGEST)}, not {value}")
-        return seconds
-
-    return Parsed(parse, get_args(Duration)[1].schema)
-
-
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"must be a whole number of at least 1, not {value!r}")
-    return value
 
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -113,9 +94,9 @@ def _moment(value: Any) -> datetime:
 _Day = Annotated[int, Parsed(_day, {"enum": list(_DAYS)})]
 _Time = Annotated[time, Parsed(_time, {"type": "string", "pattern": f"^({_TIME.pattern})$"})]
 Moment = Annotated[datetime, Parsed(_moment, {"type": "string", "pattern": f"^{_MOMENT.pattern}$"})]
-_Interval = Annotated[Seconds, _at_least(_SHORTEST_INTERVAL)]
-Timeout = Annotated[Seconds, _at_least(_SHORTEST_TIMEOUT)]
-_Count = Annotated[int, Parsed(_count, {"type": "integer", "minimum": 1})]
+_Interval = Annotated[Seconds, duration(_SHORTEST_INTERVAL)]
+Timeout = Annotated[Seconds, duration(_SHORTEST_TIMEOUT)]
+_Count = Annotated[int, whole(1, _LARGEST_COUNT)]
 
 # Their defaults stand in the records that the daemon works with, and nowhere else
 _SITE: dict[str, Any] = {one.name: one.default for one in dataclasses.fields(Site)}
@@ -296,7 +277,6 @@ class ModuleKeys:
 
 
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_LARGEST_LIMIT = 1_000_000
 
 
 def _source_name(value: Any) -> str:
@@ -307,17 +287,8 @@ def _source_name(value: Any) -> str:
     return value
 
 
-def _limit(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST_LIMIT:
-        raise ValueError(f"must be a whole number from 1 to {_LARGEST_LIMIT}, not {value!r}")
-    return value
-
-
 _SourceName = Annotated[
     str, Parsed(_source_name, {"type": "string", "pattern": f"^{_SOURCE_NAME.pattern}$"})
-]
-_Limit = Annotated[
-    int, Parsed(_limit, {"type": "integer", "minimum": 1, "maximum": _LARGEST_LIMIT})
 ]
 
 
@@ -328,7 +299,7 @@ class SourceKeys:
     name: _SourceName | None = option(
         None, doc="Names the source in messages and labels; by default its kind."
     )
-    limit: _Limit = option(
+    limit: _Count = option(
         1000, doc="The longest list that is believed; a longer one changes nothing."
     )
     gone: Duration = option(

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from monitor.config.keys import Moment, wall_time
 from monitor.config.nodes import Entry, MappingNode, Node, Scalar, SequenceNode, scalars
 from monitor.config.problems import KeyPath, Problems
+from monitor.grammar import check_url
 from monitor.model import Site
 from monitor.options import Parsed, Zone, option, unknown
 from monitor.statuspage import Announcement, Published, StatusPage
@@ -39,9 +40,10 @@ def _path(value: Any) -> str:
 
 
 def _url(value: Any) -> str:
-    if not isinstance(value, str) or not _URL.fullmatch(value):
-        raise ValueError(f"{value!r} is not a URL such as https://status.example.com/status")
-    return value.rstrip("/")
+    # A login does not belong here, and is not quoted for that reason
+    text = value if isinstance(value, str) and _URL.fullmatch(value) else ""
+    check_url(text, ("http", "https"), "a URL such as https://status.example.com/status")
+    return text.rstrip("/")
 
 
 _Path = Annotated[str, Parsed(_path, {"type": "string", "pattern": f"^{_PATH.pattern}$"})]

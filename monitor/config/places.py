@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from monitor.config.nodes import Entry, MappingNode
 from monitor.config.problems import KeyPath, Problems
+from monitor.grammar import check_url
 from monitor.model import Site
-from monitor.options import FilePath, Parsed, Secret, Size, option
+from monitor.options import FilePath, Parsed, Secret, option, size, whole
 from monitor.protocols.table import SCHEMES
 from monitor.units import Bytes
 
@@ -16,17 +17,20 @@ _SERVER = re.compile(r"(?:nats|tls|ws|wss)://[^\s/?#@]+")
 _ENOUGH = re.compile(r"[1-9][0-9]{0,2}|(?:100|[1-9][0-9]?)%|majority|all|any")
 _MOST_PARTITIONS = 256
 _MOST_VOTES = 999
+_MOST_MISSED = 1000
 _LEAST_SPOOL: Bytes = 1024**2
 _LEAST_KEPT: Bytes = 16 * 1024**2
 
 
 def _server(value: Any) -> str:
-    if not isinstance(value, str) or not _SERVER.fullmatch(value):
-        raise ValueError(
-            f"{value!r} is not a server such as tls://nats.example.com:4222; write nats://, tls://,"
-            " ws:// or wss:// with a host and a port"
-        )
-    return value
+    # A login does not belong here, and is not quoted for that reason
+    text = value if isinstance(value, str) and _SERVER.fullmatch(value) else ""
+    check_url(
+        text,
+        ("nats", "tls", "ws", "wss"),
+        "a server such as tls://nats.example.com:4222, with nats://, tls://, ws:// or wss://",
+    )
+    return text
 
 
 def _enough(value: Any) -> str:
@@ -89,13 +93,11 @@ class QuorumKeys:
 
     down: _Enough = option("majority", doc="Votes for down that turn a site down.")
     up: _Enough = option("majority", doc="Votes for up that turn a site up.")
-    minimum: int = option(
+    minimum: Annotated[int, whole(1, _MOST_VOTES)] = option(
         2, doc="Votes that any verdict needs; a site with fewer votes is unknown."
     )
 
     def __post_init__(self) -> None:
-        if not 1 <= self.minimum <= _MOST_VOTES:
-            raise ValueError(f"minimum must be from 1 to {_MOST_VOTES}")
         for name in ("down", "up"):
             enough = getattr(self, name)
             if enough.isdecimal() and int(enough) > 1 and self.minimum < int(enough):
@@ -113,31 +115,21 @@ class LocationsSettings:
         doc="How the places' votes become one verdict. Without it the hub joins shards: each site"
         " has one place, whose state is the verdict.",
     )
-    stale: int = option(
+    stale: Annotated[int, whole(1, _MOST_MISSED)] = option(
         3, doc="How many intervals a place may miss before it has no vote on a site."
     )
-    partitions: int = option(
+    partitions: Annotated[int, whole(1, _MOST_PARTITIONS)] = option(
         4,
         doc="Into how many parts the reports are divided; as many hubs can share them. The same for"
         " every place and hub.",
     )
-    spool: Size = option(
+    spool: Annotated[Bytes, size(_LEAST_SPOOL)] = option(
         64 * 1024**2,
         doc="How much a place that is cut off keeps of its reports; the oldest are dropped first.",
     )
-    stream: Size = option(
+    stream: Annotated[Bytes, size(_LEAST_KEPT)] = option(
         1024**3, doc="How much the servers keep of the reports; the oldest are dropped first."
     )
-
-    def __post_init__(self) -> None:
-        if self.stale < 1:
-            raise ValueError("stale must be at least 1")
-        if not 1 <= self.partitions <= _MOST_PARTITIONS:
-            raise ValueError(f"partitions must be from 1 to {_MOST_PARTITIONS}")
-        if self.spool < _LEAST_SPOOL:
-            raise ValueError(f"spool must be at least {_LEAST_SPOOL // 1024**2}MiB")
-        if self.stream < _LEAST_KEPT:
-            raise ValueError(f"stream must be at least {_LEAST_KEPT // 1024**2}MiB")
 
 
 # ---------------------------------------------------------------- what is hardly meant

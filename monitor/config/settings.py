@@ -13,12 +13,16 @@ from typing import Annotated, Any
 from monitor.config.cores import count_cores
 from monitor.config.pages import AnnouncementKeys, PageKeys
 from monitor.config.places import LocationsSettings
+from monitor.grammar import check_authority
 from monitor.notify import NotifyOptions
-from monitor.options import Duration, Parsed, Period, Secret, Size, option
+from monitor.options import Duration, Parsed, Secret, duration, option, period, size, whole
 from monitor.units import Bytes, Seconds
 
 _LEAST_MEMORY: Bytes = 128 * 1024**2
 _LARGEST_MEMORY: Bytes = 1024**4
+_SHORTEST_TIMEOUT: Seconds = 0.1
+_MANY_THREADS = 32_768
+"""As many as a Linux system has by default."""
 _MANY_WORKERS = 256
 """More would run out of descriptors, and no machine has that many cores yet."""
 _MOST_WORKERS = 4
@@ -28,42 +32,28 @@ limit of cores. Four judge more than one engine checks."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    probe_threads: int = option(
+    probe_threads: Annotated[int, whole(1, _MANY_THREADS)] = option(
         2048,
         doc="How many checks may run at once; threads are started as they are needed. At most half"
         " of them serve sites that did not answer the last time.",
     )
 
-    def __post_init__(self) -> None:
-        if self.probe_threads < 1:
-            raise ValueError("probe_threads must be at least 1")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisSettings:
-    workers: int = option(
+    workers: Annotated[int, whole(1, _MANY_WORKERS)] = option(
         factory=lambda: min(count_cores(), _MOST_WORKERS),
         doc="How many processes analyse answers; by default one per core that the daemon may use,"
         " within its container's limit, and at most 4.",
     )
-    timeout: Duration = option(
+    timeout: Annotated[Seconds, duration(_SHORTEST_TIMEOUT)] = option(
         10.0, doc="How long one batch may take before its worker is replaced."
     )
-    memory: Size = option(
+    memory: Annotated[Bytes, size(_LEAST_MEMORY, _LARGEST_MEMORY)] = option(
         1024**3,
         doc="Memory that each process may allocate; a process that still holds three eighths of it"
         " after a batch is replaced.",
     )
-
-    def __post_init__(self) -> None:
-        if self.memory < _LEAST_MEMORY:
-            raise ValueError(f"memory must be at least {_LEAST_MEMORY // 1024**2}MiB")
-        if self.memory > _LARGEST_MEMORY:
-            raise ValueError(f"memory must be at most {_LARGEST_MEMORY // 1024**3}GiB")
-        if not 1 <= self.workers <= _MANY_WORKERS:
-            raise ValueError(f"workers must be from 1 to {_MANY_WORKERS}")
-        if self.timeout <= 0:
-            raise ValueError("timeout must be more than 0s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,46 +76,53 @@ _DAY: Seconds = 86400.0
 _SHORTEST_RAW: Seconds = 3600.0
 _SHORTEST: Seconds = _DAY
 _LEAST_SIZE: Bytes = 16 * 1024**2
-_STORE = re.compile(r"postgres(ql)?://[^/\s]*/[^/\s]+")
+_STORE = re.compile(r"postgres(?:ql)?://(?:[^/\s]*@)?([^/\s@]*)/[^/\s?]+(?:\?\S*)?")
+_MOST_RESULTS = 10_000
+_MOST_FAILURES = 1_000
+_Fine = Annotated[Seconds, period(_SHORTEST_RAW)]
+_Coarse = Annotated[Seconds, period(_SHORTEST)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySettings:
-    results: int = option(20, doc="How many of a site's last results are kept at hand.")
-    failures: int = option(5, doc="How many of a site's last failures are kept with evidence.")
+    results: Annotated[int, whole(1, _MOST_RESULTS)] = option(
+        20, doc="How many of a site's last results are kept at hand."
+    )
+    failures: Annotated[int, whole(1, _MOST_FAILURES)] = option(
+        5, doc="How many of a site's last failures are kept with evidence."
+    )
     store: Secret | None = option(
         None,
         doc="URL of a PostgreSQL database, postgresql://USER:PASSWORD@HOST/DATABASE, instead of the"
         " SQLite file in the data folder.",
     )
-    raw: Period = option(7 * _DAY, doc="How long single results are kept, or forever.")
-    five_minutes: Period = option(
-        35 * _DAY, doc="How long counts and latencies of each 5 minutes are kept, or forever."
+    raw: _Fine = option(7 * _DAY, doc="How long single results are kept.")
+    five_minutes: _Coarse = option(
+        35 * _DAY, doc="How long counts and latencies of each 5 minutes are kept."
     )
-    hourly: Period = option(400 * _DAY, doc="The same of each hour.")
-    daily: Period = option(math.inf, doc="The same of each day.")
-    removed: Period = option(
-        30 * _DAY, doc="How long a site is remembered after it has left the list, or forever."
+    hourly: _Coarse = option(400 * _DAY, doc="The same of each hour.")
+    daily: _Coarse = option(math.inf, doc="The same of each day.")
+    removed: Annotated[Seconds, period(0.0)] = option(
+        30 * _DAY, doc="How long a site is remembered after it has left the list."
     )
-    max_size: Size = option(
+    max_size: Annotated[Bytes, size(_LEAST_SIZE)] = option(
         2 * 1024**3,
         doc="Bound of the SQLite file; what is oldest and finest goes first, spans never.",
     )
 
     def __post_init__(self) -> None:
-        if self.results < 1 or self.failures < 1:
-            raise ValueError("results and failures must be at least 1")
-        if self.store is not None and not _STORE.fullmatch(self.store):
+        if self.store is None:
+            return
+        match = _STORE.fullmatch(self.store)
+        if match is None:
             raise ValueError(
                 "store must be a URL such as postgresql://HOST/DATABASE, with or without a login"
             )
-        if self.raw < _SHORTEST_RAW:
-            raise ValueError("raw must be at least 1h")
-        for name in ("five_minutes", "hourly", "daily"):
-            if getattr(self, name) < _SHORTEST:
-                raise ValueError(f"{name} must be at least 1d")
-        if self.max_size < _LEAST_SIZE:
-            raise ValueError(f"max_size must be at least {_LEAST_SIZE // 1024**2}MiB")
+        if match[1]:  # without a host it is a socket of this machine
+            try:
+                check_authority(match[1])
+            except ValueError as error:
+                raise ValueError(f"store {error}") from None
 
 
 _HOST_GLOB = re.compile(r"[A-Za-z0-9_*?.-]+")
@@ -159,15 +156,15 @@ class ProbeEndpointSettings:
             doc="Which targets: host globs, and the networks (CIDR) in which addresses must lie.",
         )
     )
-    concurrent: int = option(16, doc="How many such checks may be under way at once.")
+    concurrent: Annotated[int, whole(1, _MANY_THREADS)] = option(
+        16, doc="How many such checks may be under way at once."
+    )
 
     def __post_init__(self) -> None:
         if self.enabled and not self.allow:
             raise ValueError(
                 "allow is empty, and so admits no target; list host globs and networks"
             )
-        if self.concurrent < 1:
-            raise ValueError("concurrent must be at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from monitor.model import (
     Timestamp,
     TlsSession,
 )
-from monitor.options import FilePath, OptionError, Secret, Size, option, show_size
+from monitor.options import FilePath, OptionError, Secret, Size, option, show_size, whole
 from monitor.outbound import Credentials, NetworkOptions, Proxy, TlsOptions, check_header, one_of
 from monitor.probes.digest import DigestAuth
 from monitor.probes.family import check_addresses
@@ -59,6 +59,7 @@ _UNAUTHORIZED = 401
 _OF_ONE_HOST = DefaultCookiePolicy(strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain)
 """A cookie without a Domain goes only to the host that set it (RFC 6265, 5.3)."""
 _TOKEN = re.compile(TOKEN)
+_MOST_REDIRECTS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,9 @@ class HttpOptions:
         None, doc="Log in by a token that is fetched with client credentials."
     )
     follow_redirects: bool = option(True, doc="Whether redirects are followed.")
-    max_redirects: int = option(10, doc="How many redirects are followed before the check fails.")
+    max_redirects: Annotated[int, whole(0, _MOST_REDIRECTS)] = option(
+        10, doc="How many redirects are followed before the check fails."
+    )
     version: Annotated[str, one_of("auto", "1.1", "2", "3")] = option(
         "auto", doc="The HTTP version to demand: auto accepts what is negotiated; 1.1, 2 or 3."
     )
@@ -115,8 +118,6 @@ class HttpOptions:
             raise ValueError(f"{' and '.join(given)} cannot be used together")
         if self.bearer_token is not None:
             check_header("bearer_token", self.bearer_token)
-        if self.max_redirects < 0:
-            raise ValueError("max_redirects must be at least 0")
         if self.proxy is not None:
             Proxy.parse(self.proxy)
 

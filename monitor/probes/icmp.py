@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from icmplib import (
@@ -44,7 +44,7 @@ from monitor.model import (
     Site,
     Timestamp,
 )
-from monitor.options import Duration, Size, option, show_duration
+from monitor.options import Duration, option, show_duration, size, whole
 from monitor.outbound import NetworkOptions, split_address
 from monitor.probes.datagrams import (
     ANCILLARY_SPACE,
@@ -60,6 +60,7 @@ from monitor.probes.zone import host_of, socket_address, zone_index
 _MOST_PACKETS = 100
 _LARGEST_PAYLOAD: Bytes = 65_507  # what an IPv4 packet of 65,535 bytes leaves
 _LARGEST_TTL = 255
+_Payload = Annotated[Bytes, size(0, _LARGEST_PAYLOAD)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +127,14 @@ _SOCKETS: Mapping[int, Callable[..., _Socket]] = {4: ICMPv4Socket, 6: ICMPv6Sock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IcmpOptions:
-    count: int = option(3, doc="Echo requests per check, 1 to 100.")
+    count: Annotated[int, whole(1, _MOST_PACKETS)] = option(3, doc="Echo requests per check.")
     interval: Duration = option(
         0.2, doc="From one request to the next; shorter where they would not fit into the timeout."
     )
-    size: Size = option(56, doc="Payload of each request, up to 65507B.")
-    ttl: int = option(64, doc="TTL or hop limit of each request, 1 to 255.")
+    size: _Payload = option(56, doc="Payload of each request.")
+    ttl: Annotated[int, whole(1, _LARGEST_TTL)] = option(
+        64, doc="TTL or hop limit of each request."
+    )
     max_loss: float = option(
         0.0, doc="The share of packets that may be lost, from 0 to below 1: 0.2 is one of five."
     )
@@ -140,12 +143,6 @@ class IcmpOptions:
     )
 
     def __post_init__(self) -> None:
-        if not 1 <= self.count <= _MOST_PACKETS:
-            raise ValueError(f"count {self.count} is not between 1 and {_MOST_PACKETS}")
-        if self.size > _LARGEST_PAYLOAD:
-            raise ValueError(f"size {self.size}B is above {_LARGEST_PAYLOAD}B")
-        if not 1 <= self.ttl <= _LARGEST_TTL:
-            raise ValueError(f"ttl {self.ttl} is not between 1 and {_LARGEST_TTL}")
         if not 0 <= self.max_loss < 1:
             raise ValueError(f"max_loss {self.max_loss} is not from 0 to below 1; 20 % is 0.2")
 

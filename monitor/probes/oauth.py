@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from requests import Request, Response
 
 from monitor.clock import Deadline
+from monitor.grammar import check_url
 from monitor.model import Failure, Reason, Seconds
 from monitor.options import Parsed, Secret, option, show_duration
 from monitor.secrecy import basic_credentials, every_form
@@ -55,8 +56,10 @@ class OAuth2Options:
     )
 
     def __post_init__(self) -> None:
-        if not self.token_url.startswith(("http://", "https://")):
-            raise ValueError("token_url must be an http or https URL")
+        try:
+            check_url(self.token_url, ("http", "https"), "an http or https URL")
+        except ValueError as error:
+            raise ValueError(f"token_url {error}") from None
         for name, _ in self.params:
             if name == "scope" and self.scopes:
                 raise ValueError("params has a scope, and scopes is written beside it")

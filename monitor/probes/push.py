@@ -9,7 +9,6 @@ due follows from the last one: ``every`` later, or at the next moment of a cron 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
@@ -17,7 +16,7 @@ from monitor.clock import Deadline
 from monitor.errors import NothingYetError
 from monitor.mailbox import Call, Mailbox, Word
 from monitor.model import Failure, Observation, PushAnswer, Reason, Site
-from monitor.options import Duration, Parsed, Secret, Zone, option, show_duration
+from monitor.options import Duration, Parsed, Secret, Zone, duration, option, show_duration
 from monitor.units import Seconds, Timestamp
 
 _SHORTEST_TOKEN = 16
@@ -51,18 +50,22 @@ class PushOptions:
         doc="The secret end of the address to call, /push/TOKEN: at least 16 letters, digits and"
         " -._~, and at most one slash, such as what `openssl rand -hex 16` prints."
     )
-    every: Duration | None = option(None, doc="The longest time from one call to the next.")
+    every: Annotated[Seconds, duration(_SHORTEST_PERIOD)] | None = option(
+        None, doc="The longest time from one call to the next."
+    )
     cron: Cron | None = option(
         None, doc="When calls are due, as a cron expression of five fields; instead of every."
     )
-    timezone: Zone = option(ZoneInfo("UTC"), doc="Time zone of cron, such as Europe/Berlin.")
+    timezone: Zone | None = option(
+        None, doc="Time zone of cron, such as Europe/Berlin; by default UTC."
+    )
     grace: Duration = option(60.0, doc="How late a call may be.")
 
     def __post_init__(self) -> None:
         if (self.every is None) == (self.cron is None):
             raise ValueError("say either every, such as 5m, or cron, such as '0 3 * * *'")
-        if self.every is not None and self.every < _SHORTEST_PERIOD:
-            raise ValueError(f"every must be at least {show_duration(_SHORTEST_PERIOD)}")
+        if self.timezone is not None and self.cron is None:
+            raise ValueError("timezone goes with cron; every counts from one call to the next")
         if not _is_token(self.token):
             raise ValueError(
                 f"token must be at least {_SHORTEST_TOKEN} of letters, digits and -._~, with at"
@@ -74,7 +77,7 @@ class PushOptions:
         if self.every is not None:
             return since + self.every
         assert self.cron is not None  # noqa: S101  one of the two is given
-        last = datetime.fromtimestamp(since + _SKEW, self.timezone)
+        last = datetime.fromtimestamp(since + _SKEW, self.timezone or UTC)
         return next(CronSim(self.cron, last)).timestamp()
 
 
@@ -164,5 +167,5 @@ def _overdue(word: Word, options: PushOptions, now: Timestamp) -> str:
     if options.every is not None:
         wanted = f"every {show_duration(options.every)}"
     else:
-        wanted = f"by {options.cron!r} in {options.timezone}"
+        wanted = f"by {options.cron!r} in {options.timezone or 'UTC'}"
     return f"no call for {show_duration(round(now - word.since))}, and one is expected {wanted}"

@@ -28,7 +28,7 @@ def fetch(
     session: Session,
     url: str,
     *,
-    headers: Mapping[str, str],
+    headers: Mapping[str, str | bytes],
     timeout: Seconds,
     largest: Bytes,
     clock: Clock,

@@ -28,10 +28,11 @@ class _Http(Paced, Reader):
 
     def look(self) -> Look | None:
         options = self._options
-        headers = {
+        headers: dict[str, str | bytes] = {
             "Accept": "application/json",
             "X-Prometheus-Refresh-Interval-Seconds": f"{options.refresh:g}",
-            **options.headers,
+            # As sites' headers are sent; as text it would have to be Latin-1
+            **{name: value.encode() for name, value in options.headers.items()},
         }
         if self._tag is not None:
             headers["If-None-Match"] = self._tag

@@ -4,63 +4,79 @@ The options of each kind of source, and the table of the kinds. Light: it is rea
 The module of the same name as the kind is loaded when a list has such a source.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
+from monitor.grammar import LONGEST_SOCKET, check_url
 from monitor.model import SourceKind
-from monitor.options import Duration, FilePath, Parsed, Secret, option, parse_duration
+from monitor.options import FilePath, Parsed, Secret, duration, option, whole
+from monitor.outbound import check_header
 from monitor.units import Seconds
 
 _SHORTEST_REFRESH: Seconds = 1.0
-_LONGEST: Seconds = 366 * 86400
-_URL = re.compile(r"https?://[^\s/?#]+(?:[/?][^\s#]*)?")
-_HOST = re.compile(r"unix:///[^\s]+|https?://[^\s/?#@]+")
-_PREFIX = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
-
-
-def _refresh(value: Any) -> Seconds:
-    seconds = parse_duration(value)
-    if not _SHORTEST_REFRESH <= seconds <= _LONGEST:
-        raise ValueError(f"must be from 1s to 366d, not {value}")
-    return seconds
+_SOCKET = re.compile(r"unix://(/[^\s]+)")
+_HOST = re.compile(r"https?://[^\s/?#@]+/?")
+# What Kubernetes allows in names, RFC 1123's labels and subdomains, and in selectors
+_NAME = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_NAMESPACE = re.compile(_NAME)
+_PREFIX = re.compile(rf"{_NAME}(?:\.{_NAME})*")
+_WORD = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_KEY = rf"(?:{_PREFIX.pattern}/)?{_WORD}"
+_VALUE = rf"(?:{_WORD})?"
+_REQUIREMENT = (
+    rf"\s*(?:!?\s*{_KEY}|{_KEY}\s*(?:==?|!=)\s*{_VALUE}|{_KEY}\s*[<>]\s*\d+"
+    rf"|{_KEY}\s+(?:in|notin)\s*\(\s*{_VALUE}(?:\s*,\s*{_VALUE})*\s*\))\s*"
+)
+_SELECTOR = re.compile(rf"{_REQUIREMENT}(?:,{_REQUIREMENT})*")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
 
 def _url(value: Any) -> str:
-    # May hold a password, and is not quoted for that reason
-    if not isinstance(value, str) or not _URL.fullmatch(value):
-        raise ValueError("is not a URL such as https://inventory.example.com/targets")
-    return value
+    text = value if isinstance(value, str) and "#" not in value else ""
+    check_url(
+        text, ("http", "https"), "a URL without #, such as https://inventory.example.com/targets"
+    )
+    return text
 
 
 def _host(value: Any) -> str:
-    if not isinstance(value, str) or not _HOST.fullmatch(value):
-        raise ValueError(
-            f"{value!r} is neither unix:///run/docker.sock nor http://HOST:PORT or https://HOST:PORT"
-        )
-    return value.rstrip("/")
+    text = value if isinstance(value, str) else ""
+    if socket := _SOCKET.fullmatch(text):
+        if len(os.fsencode(socket[1])) > LONGEST_SOCKET:
+            raise ValueError(f"has a path of more than {LONGEST_SOCKET} bytes, which no socket has")
+        return text
+    # A login does not belong here, and is not quoted for that reason
+    check_url(
+        text if _HOST.fullmatch(text) else "",
+        ("http", "https"),
+        "unix:///run/docker.sock, http://HOST:PORT or https://HOST:PORT",
+    )
+    return text.rstrip("/")
 
 
-def _prefix(value: Any) -> str:
-    if not isinstance(value, str) or not _PREFIX.fullmatch(value):
-        raise ValueError(f"{value!r} is not a prefix such as monitor.example")
-    return value
+def _written(pattern: re.Pattern[str], what: str) -> Parsed:
+    def parse(value: Any) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise ValueError(f"{value!r} is not {what}")
+        return value
 
-
-def _sample(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_PAGES:
-        raise ValueError(f"must be a whole number from 1 to {_MOST_PAGES}, not {value!r}")
-    return value
+    return Parsed(parse, {"type": "string", "pattern": f"^(?:{pattern.pattern})$"})
 
 
 _MOST_PAGES = 50_000
 """As many as one sitemap may have."""
-Refresh = Annotated[Seconds, Parsed(_refresh, get_args(Duration)[1].schema)]
+Refresh = Annotated[Seconds, duration(_SHORTEST_REFRESH)]
 _Url = Annotated[str, Parsed(_url, {"type": "string", "format": "uri"})]
-_Host = Annotated[str, Parsed(_host, {"type": "string", "pattern": f"^({_HOST.pattern})$"})]
-_Prefix = Annotated[str, Parsed(_prefix, {"type": "string", "pattern": f"^{_PREFIX.pattern}$"})]
-_Sample = Annotated[int, Parsed(_sample, {"type": "integer", "minimum": 1, "maximum": _MOST_PAGES})]
+_Host = Annotated[
+    str, Parsed(_host, {"type": "string", "pattern": f"^(?:{_SOCKET.pattern}|{_HOST.pattern})$"})
+]
+_Scheme = Annotated[str, _written(_SCHEME, "a scheme such as https")]
+_Prefix = Annotated[str, _written(_PREFIX, "a prefix such as monitor.example")]
+_Namespace = Annotated[str, _written(_NAMESPACE, "a namespace such as shop")]
+_Selector = Annotated[str, _written(_SELECTOR, "a label selector such as team=shop,tier!=test")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +85,7 @@ class FileOptions:
         doc="JSON and YAML files in the form of Prometheus' file_sd: paths relative to this file,"
         " where *, ? and ** are allowed. A change is noticed at once."
     )
-    scheme: str | None = option(
+    scheme: _Scheme | None = option(
         None, doc="The scheme of targets that have none, such as https; without it they are errors."
     )
 
@@ -89,9 +105,13 @@ class HttpOptions:
     ca_file: FilePath | None = option(
         None, doc="Authorities that the server's certificate may be from, instead of the usual."
     )
-    scheme: str | None = option(
+    scheme: _Scheme | None = option(
         None, doc="The scheme of targets that have none, such as https; without it they are errors."
     )
+
+    def __post_init__(self) -> None:
+        for name, value in self.headers.items():
+            check_header(name, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +122,12 @@ class KubernetesOptions:
     context: str | None = option(
         None, doc="Which context of the kubeconfig; by default its current one."
     )
-    namespaces: tuple[str, ...] = option(
+    namespaces: tuple[_Namespace, ...] = option(
         (),
         doc="The namespaces that are looked into; by default all, for which a ClusterRole is"
         " needed.",
     )
-    selector: str | None = option(
+    selector: _Selector | None = option(
         None, doc="A label selector of Kubernetes for routes and Ingresses, such as team=shop."
     )
     resources: tuple[Literal["ingresses", "httproutes", "grpcroutes", "tlsroutes"], ...] = option(
@@ -119,6 +139,12 @@ class KubernetesOptions:
     enabled: bool = option(
         True, doc="Whether routes are sites whose annotations do not say so or otherwise."
     )
+
+    def __post_init__(self) -> None:
+        if not self.resources:
+            raise ValueError("resources is empty; list what sites are made of")
+        if self.context == "":
+            raise ValueError("context is empty; name one of the kubeconfig, or leave it out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +160,7 @@ class DockerOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SitemapOptions:
     url: _Url = option(doc="A sitemap, or an index of sitemaps, packed or not.")
-    sample: _Sample = option(
+    sample: Annotated[int, whole(1, _MOST_PAGES)] = option(
         50, doc="How many of its pages become sites; the same ones for as long as they are listed."
     )
     refresh: Refresh = option(3600.0, doc="How often it is asked for.")

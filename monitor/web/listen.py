@@ -5,11 +5,10 @@ import re
 from typing import NamedTuple
 
 from monitor.errors import StartupError
-from monitor.grammar import LARGEST_PORT
+from monitor.grammar import LARGEST_PORT, LONGEST_SOCKET
 
 _HOST_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})", re.ASCII)
 _UNIX = "unix:"
-_LONGEST_PATH = 107  # the room in struct sockaddr_un without its final zero
 
 
 class Listen(NamedTuple):
@@ -36,10 +35,10 @@ def parse_listen(text: str) -> Listen:
     """
     if text.startswith(_UNIX):
         path = text.removeprefix(_UNIX)
-        if not 0 < len(os.fsencode(path)) <= _LONGEST_PATH or "\0" in path:
+        if not 0 < len(os.fsencode(path)) <= LONGEST_SOCKET or "\0" in path:
             raise StartupError(
                 f"cannot listen on {text!r}: write {_UNIX}PATH with a path of 1 to "
-                f"{_LONGEST_PATH} bytes"
+                f"{LONGEST_SOCKET} bytes"
             )
         return Listen(path=path)
     found = _HOST_PORT.fullmatch(text)

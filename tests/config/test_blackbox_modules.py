@@ -58,7 +58,7 @@ def test_what_is_wrong_with_a_module(module, said):
         ("{allow: [10.0.0]}", "'10.0.0' is neither a host glob"),
         ("{allow: ['http://a.test']}", "'http://a.test' is neither a host glob"),
         ("{allow: ['']}", "'' is neither a host glob"),
-        ("{concurrent: 0}", "concurrent must be at least 1"),
+        ("{concurrent: 0}", "probe_endpoint.concurrent: must be a whole number from 1 to 32768"),
     ],
 )
 def test_what_is_wrong_with_the_endpoint(settings, said):

@@ -85,8 +85,14 @@ def test_a_source_is_declared(config_of, tmp_path):
         ("discover: [{docker: {}}, {docker: {}}]\n", "1:26: discover[1].name: the name 'docker'"),
         ("discover: [{file: {paths: []}}]\n", "discover[0].file: paths must name at least one"),
         ("discover: [{http: {}}]\n", "discover[0].http.url: must be given"),
-        ("discover: [{http: {url: 'x:hunter22'}}]\n", "discover[0].http.url: is not a URL such as"),
-        ("discover: [{docker: {host: tcp}}]\n", "docker.host: 'tcp' is neither unix:///run/docker"),
+        (
+            "discover: [{http: {url: 'x:hunter22'}}]\n",
+            "http.url: must be a URL without #",
+        ),
+        (
+            "discover: [{docker: {host: tcp}}]\n",
+            "docker.host: must be unix:///run/docker.sock, http:",
+        ),
         ("discover: [{docker: {}, defaults: {url: x}}]\n", "belongs to a site, not to defaults"),
         ("discover: [{docker: {}, defaults: {intervl: 1s}}]\n", "defaults.intervl: unknown option"),
         ("discover: [{docker: {}, defaults: 3}]\n", "discover[0].defaults: must be a mapping"),

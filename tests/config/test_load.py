@@ -228,6 +228,9 @@ def test_an_empty_secret_is_a_mistake(files):
     assert files.load(text).sites
 
 
+UNITS = "B, kB, KB, MB, GB, KiB, MiB, GiB, TiB"
+
+
 def test_numbers_are_quoted_as_they_are_written(files):
     """What YAML reads as another number is not what its author looks for."""
     text = """
@@ -251,7 +254,7 @@ def test_numbers_are_quoted_as_they_are_written(files):
         ".web.hops: must be a whole number, not 1.50",
         ".web.follow: must be true or false, not 0x1",
         ".web.version: must be auto, 1.1 or 2, not 1.10",
-        ".web.limit: 0x10 has no unit; write 16B, or another of B, kB, KB, MB, GB, KiB, MiB, GiB",
+        ".web.limit: 0x10 has no unit; write 16B, or another of " + UNITS,
         ".web.pause: 017 has no unit; write 17s, or another of ms, s, m, h, d, w",
         ".web.tags[0]: must be text; put 00 in quotes",
         ".expect.latency: 1e3 has no unit; write 1000.0s, or another of ms, s, m, h, d, w",
@@ -637,11 +640,11 @@ def test_a_site_may_not_depend_on_the_connection(files):
         ),
         (
             "history: {raw: 59m}\nsites: [http://a.test]",
-            "sites.yaml:1:16: history: raw must be at least 1h",
+            "sites.yaml:1:16: history.raw: must be at least 1h, not 59m",
         ),
         (
             "history: {five_minutes: 23h}\nsites: [http://a.test]",
-            "sites.yaml:1:25: history: five_minutes must be at least 1d",
+            "sites.yaml:1:25: history.five_minutes: must be at least 1d, not 23h",
         ),
         (
             "history: {hourly: soon}\nsites: [http://a.test]",
@@ -649,7 +652,7 @@ def test_a_site_may_not_depend_on_the_connection(files):
         ),
         (
             "history: {max_size: 1KiB}\nsites: [http://a.test]",
-            "sites.yaml:1:21: history: max_size must be at least 16MiB",
+            "sites.yaml:1:21: history.max_size: must be at least 16MiB, not 1KiB",
         ),
         (
             "history: {weekly: 1d}\nsites: [http://a.test]",

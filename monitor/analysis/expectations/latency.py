@@ -8,7 +8,7 @@ from monitor.analysis.expectations.words import parsed
 from monitor.analysis.rules import mapping
 from monitor.analysis.seen import Seen
 from monitor.model import ExpectationKind, Phase, Reason, Seconds
-from monitor.options import parse_duration, show_duration
+from monitor.options import duration, show_duration
 from monitor.protocols.table import EVERY, PROTOCOLS
 
 _TOTAL = "total"
@@ -16,6 +16,9 @@ _PHASES: Mapping[str, frozenset[str]] = {
     phase: frozenset(one.name for one in PROTOCOLS.values() if phase in one.phases)
     for phase in Phase
 }
+
+
+_LIMIT = duration()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ def parse_latency(value: Any) -> LatencyLimits:
     """
     names = (_TOTAL, *_PHASES)
     limits = mapping(value, names) if isinstance(value, Mapping) else {_TOTAL: value}
-    parts = tuple((str(name), parse_duration(limit)) for name, limit in limits.items())
+    parts = tuple((str(name), _LIMIT.parse(limit)) for name, limit in limits.items())
     if any(limit <= 0 for _, limit in parts):
         raise ValueError("latency must be more than 0s")
     return LatencyLimits(parts)

@@ -18,10 +18,11 @@ from monitor.analysis.rules import (
 )
 from monitor.analysis.seen import Seen
 from monitor.model import Certificate, ExpectationKind, HttpAnswer, Reason, Seconds, Timestamp
-from monitor.options import parse_duration, show_duration
+from monitor.options import LONGEST_KEPT, duration, show_duration
 from monitor.protocols.table import OVER_TLS, only
 
 _PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?) ?%")
+_REMAINING = duration(0.0, LONGEST_KEPT)
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -73,7 +74,7 @@ def _parse_valid_for(value: Any) -> tuple[Seconds | None, float | None]:
     """Return the seconds of a duration, or the fraction for a percentage."""
     match = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        return parse_duration(value), None
+        return _REMAINING.parse(value), None
     share = float(match[1]) / 100
     if not 0 < share < 1:
         raise ValueError(f"{value!r} of a lifetime is not between 0% and 100%")

@@ -7,12 +7,12 @@ from monitor.config.blackbox.client import Login, headers_of, put_network, put_t
 from monitor.config.blackbox.draft import Draft
 from monitor.config.blackbox.form import BlackboxModule, Http, HttpClient
 from monitor.grammar import TOKEN
+from monitor.options import LARGEST
 
 _GO_WRITES_ITSELF = frozenset({"content-length", "transfer-encoding", "trailer"})
 _TOKEN = re.compile(TOKEN)
 _HOST = re.compile(r"[\w.-]+")
 _COMPRESSIONS = ("", "identity", "gzip", "br", "deflate")
-_UNLIMITED = 2**62
 
 
 def http_module(module: BlackboxModule, draft: Draft) -> None:
@@ -32,7 +32,7 @@ def http_module(module: BlackboxModule, draft: Draft) -> None:
     _compression(http, headers, draft)
     if headers:
         draft.put("http.headers", headers, "http", "headers")
-    if 0 < http.body_size_limit < _UNLIMITED:
+    if 0 < http.body_size_limit <= LARGEST:
         draft.put("http.max_body", f"{http.body_size_limit}B", "http", "body_size_limit")
     if http.body:
         draft.put("http.body", http.body, "http", "body")
