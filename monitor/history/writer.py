@@ -223,6 +223,7 @@ class Writer:
 
         self._engine: Engine | None = None
         self._run_id: int | None = None
+        self._opened = False
         self._salt = b""
         self._persistent: bool | None = None
         self._failures = 0
@@ -260,6 +261,7 @@ class Writer:
         self._positions: dict[int, int] = {}
         self._moved = False  # whether these differ from what is written
         self._asked: list[_Positions] = []
+        self._on_loss: Callable[[], None] | None = None
 
     # ------------------------------------------------------------ any thread
 
@@ -327,6 +329,15 @@ class Writer:
         self._queue.put(_Keep(rows, reply))
         self._wake.set()
         return reply
+
+    def on_loss(self, call: Callable[[], None]) -> None:
+        """
+        Have a function called whenever rows of the outbox that were kept may be gone.
+
+        The store is another than before then, as where its file was removed. It is called in the
+        writer's thread, and must not wait.
+        """
+        self._on_loss = call
 
     def owed(self) -> "Future[list[Owed]]":
         """Have read all rows of the outbox; none where the store cannot be used now."""
@@ -651,23 +662,27 @@ class Writer:
             with engine.begin() as connection:
                 now = milliseconds(self._clock.time())
                 self._salt = ledger.salt(connection)
-                if self._run_id is None or not ledger.is_known(connection, self._run_id):
+                run = self._run_id
+                is_another = run is None or not ledger.is_known(connection, run)
+                if is_another:
                     run = ledger.begin_run(connection, self._seat, now, self._version)
                     self._forget_numbers()
                     self._read_journal(connection)
-                else:
-                    run = self._run_id
             self._run_id = run
         except BaseException:
             engine.dispose()
             raise
         self._engine = engine
+        if is_another and self._opened and self._on_loss is not None:
+            self._on_loss()
+        self._opened = True
         return engine
 
     def _forget_numbers(self) -> None:
         """Have all sites entered into a store that is another than the one before."""
         self._slots.clear()
         self._dropped = 0
+        self._moved = bool(self._positions)
         for kept in self._by_number.values():
             kept.id = kept.identity = None
             kept.waiting.clear()

@@ -47,6 +47,7 @@ class Store(Protocol):
 
     def keep(self, rows: Mapping[RowKey, bytes | None]) -> "Future[bool]": ...
     def owed(self) -> "Future[list[Owed]]": ...
+    def on_loss(self, call: Callable[[], None]) -> None: ...
 
 
 class Meters(Protocol):
@@ -93,11 +94,18 @@ class _Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class _Lost:
+    """The store has lost what was kept in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Stop:
     pass
 
 
-_Event: TypeAlias = Sight | _Left | _Renamed | _Configured | _Listed | _Answered | _Retry | _Stop
+_Event: TypeAlias = (
+    Sight | _Left | _Renamed | _Configured | _Listed | _Answered | _Retry | _Lost | _Stop
+)
 
 
 class Outbox:
@@ -148,6 +156,8 @@ class Outbox:
 
     def start(self, settings: NotifyOptions) -> None:
         self._queue.put(_Configured(settings))
+        if self._store is not None:
+            self._store.on_loss(lambda: self._queue.put(_Lost()))
         self._thread.start()
 
     def stop(self, patience: Seconds) -> None:
@@ -242,7 +252,7 @@ class Outbox:
             if (row.kind == "message" and row.seat == self._seat)
             or (row.kind == "topic" and self._is_ours(Router.site_of(row.key)))
         }
-        self._router.restore(rows, self._clock.time())
+        self._say_dropped(self._router.restore(rows, self._clock.time()))
         for name, thread in self._threads.items():
             thread.restore(tuple(self._router.standing(name)))
 
@@ -295,11 +305,13 @@ class Outbox:
             case _Configured():
                 self._configure(event.settings)
             case _Listed():
-                self._router.listed(self._is_ours, now)
+                self._say_dropped(self._router.listed(self._is_ours, now))
             case _Answered():
                 self._on_answered(event, now)
             case _Retry():
                 self._router.retry(event.channels, now)
+            case _Lost():
+                self._router.rewrite()
             case _Stop():
                 self._stopping = True
 
@@ -318,14 +330,11 @@ class Outbox:
         for old in self._threads.values():
             old.end()
         self._threads = threads
-        self._router.configure(
-            settings,
-            {
-                name: Channel(thread.receiver.name, groups=thread.sender.groups)
-                for name, thread in threads.items()
-            },
-            self._clock.time(),
-        )
+        channels = {
+            name: Channel(thread.receiver.name, groups=thread.sender.groups)
+            for name, thread in threads.items()
+        }
+        self._say_dropped(self._router.configure(settings, channels, self._clock.time()))
         for name in sorted(fresh):
             threads[name].restore(tuple(self._router.standing(name)))
             threads[name].start()
@@ -333,6 +342,16 @@ class Outbox:
         self._failing &= threads.keys()
         self._meters.channels(threads)
         self._publish()
+
+    def _say_dropped(self, dropped: Mapping[str, int]) -> None:
+        """Say that messages waited for receivers that the configuration does not name any more."""
+        for name, count in sorted(dropped.items()):
+            what = "1 message that waited is" if count == 1 else f"{count} messages that waited are"
+            why = "this receiver is not under notify any more, or not at the sites they are about"
+            detail = f"{what} dropped: {why}"
+            _log.warning("messages_dropped", extra=fields(receiver=name, detail=detail))
+            for _ in range(count):
+                self._meters.notified(name, "dropped")
 
     def _on_answered(self, event: _Answered, now: Timestamp) -> None:
         outcome, name = event.outcome, event.channel
@@ -364,8 +383,15 @@ class Outbox:
             _log.warning("receiver_failing", extra=fields(receiver=name, detail=outcome.detail))
 
     def _write(self) -> "Future[bool] | None":
-        rows = self._router.changes()
-        return self._store.keep(rows) if rows and self._store is not None else None
+        """Have written what differs; return what tells when the last of it is."""
+        kept: Future[bool] | None = None
+        while rows := self._router.changes():
+            if self._store is None:
+                continue
+            if kept is not None and not self._stopping:
+                self._wait_for(kept)  # so that memory holds one batch at a time
+            kept = self._store.keep(rows)
+        return kept
 
     def _wait_for(self, kept: "Future[bool]") -> None:
         try:

@@ -24,6 +24,7 @@ import heapq
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from monitor.messages.notification import Alert, AlertStatus, Notification, fingerprint_of
 from monitor.messages.rows import group_name, message_of, message_row, topic_of, topic_row
@@ -38,7 +39,6 @@ from monitor.messages.sight import (
 )
 from monitor.messages.topic import (
     Channel,
-    Entry,
     GroupKey,
     Missed,
     Pending,
@@ -64,6 +64,8 @@ MOST_CARRIED = 200
 MOST_AT_ONCE = 1000
 """Alerts in one message to a receiver that groups by itself; the rest follows in the next ones."""
 ALL_LABELS = "..."
+_MOST_ROWS = 1000
+"""Of a batch for the store: made all at once, those of 10,000 sites would take 10 MB."""
 
 _OF_CERTIFICATES = (CERTIFICATE_ENDS, CLIENT_CERTIFICATE_ENDS)
 _ALERTS = (SITE_DOWN, SITE_FLAPPING, *_OF_CERTIFICATES)
@@ -144,8 +146,13 @@ class Router:
 
     def configure(
         self, settings: NotifyOptions, channels: Mapping[str, Channel], now: Timestamp
-    ) -> None:
-        """Work by other settings from now on; what was told by the old ones stays told."""
+    ) -> dict[str, int]:
+        """
+        Work by other settings from now on; what was told by the old ones stays told.
+
+        Returns:
+            How many messages that waited are dropped, by channels that are not listed any more.
+        """
         before = self._lines
         if settings.group_by != self._settings.group_by:
             self._ungroup()
@@ -158,11 +165,27 @@ class Router:
         for name, channel in channels.items():
             self._lines[name].channel = channel
             self._by_receiver.setdefault(channel.receiver, []).append(name)
+        dropped: dict[str, int] = {}
         for name in before.keys() - channels.keys():
             self._dirty_messages.update(dict.fromkeys(before[name].waiting))
+            dropped[name] = len(before[name].waiting)
         for line in self._lines.values():
             line.next_try = min(line.next_try, now)  # what kept it may have been corrected
         self._regroup(now)
+        return {name: count for name, count in dropped.items() if count}
+
+    def _drop_strangers(self, channel: str, line: _Line) -> int:
+        """Drop messages that wait for a channel, and whose sites do not name it any more."""
+        count = 0
+        for key, pending in list(line.waiting.items()):
+            topics = [self._topics.get(entry.topic) for entry in pending.entries]
+            firing = [one for one in topics if one is not None and one.fires_openly]
+            others = any(one is not None and channel in self._concerned(one) for one in topics)
+            if key != line.busy and firing and not others:
+                del line.waiting[key]
+                self._dirty_messages[key] = None
+                count += 1
+        return count
 
     def _ungroup(self) -> None:
         """Drop the messages that no attempt was made for yet: others tell the same."""
@@ -181,7 +204,7 @@ class Router:
                 del topic.told[name]
                 self._dirty_topics.add(topic.key)
             for name in topic.missed.keys() - self._lines.keys():
-                del topic.missed[name]
+                topic.forget_missed(name)
                 self._dirty_topics.add(topic.key)
             self._touch(topic, now)
 
@@ -191,10 +214,9 @@ class Router:
         before = self._sights.get(site.name)
         self._on_labels(site, now)
         if before is not None and before.site.target == site.target:
-            sight = sight._replace(
-                certificate=sight.certificate or before.certificate,
-                client=sight.client or before.client,
-            )
+            validities = sight.certificate or before.certificate, sight.client or before.client
+            if validities != (sight.certificate, sight.client):
+                sight = sight._replace(certificate=validities[0], client=validities[1])
         self._sights[site.name] = sight
         muted = sight.maintenance or bool(sight.because)
         if sight.status is Status.DOWN:
@@ -245,16 +267,24 @@ class Router:
                     topic.gone = True
                     self._end_topic(topic, now)
 
-    def listed(self, is_ours: Callable[[str], bool], now: Timestamp) -> None:
+    def listed(self, is_ours: Callable[[str], bool], now: Timestamp) -> dict[str, int]:
         """
-        Take note of the whole list after a start.
+        Take note of the whole list, after a start and after each reload.
 
         Args:
             is_ours: Tells of the name of a site that is not listed whether it was ours to check.
+
+        Returns:
+            How many messages that waited are dropped, by channels that the sites that the messages
+            are about do not name any more.
         """
         self._listed = True
         gone = {key[0] for key in self._topics if key[0] not in self._sights}
         self.leave((name for name in gone if is_ours(name)), now)
+        dropped = {name: self._drop_strangers(name, line) for name, line in self._lines.items()}
+        if any(dropped.values()):
+            self._regroup(now)
+        return {name: count for name, count in dropped.items() if count}
 
     def rename(self, old: str, new: str, now: Timestamp) -> None:
         """Take note that a site has another name, and is the same."""
@@ -341,12 +371,13 @@ class Router:
 
     def _miss(self, topic: Topic, channel: str, end: Timestamp) -> None:
         before = topic.missed.get(channel)
-        topic.missed[channel] = Missed(
+        missed = Missed(
             before.begin if before else topic.starts_at,
             end,
             end - topic.starts_at + (before.seconds if before else 0.0),
             1 + (before.times if before else 0),
         )
+        topic.miss(channel, missed)
         self._dirty_topics.add(topic.key)
 
     def _may_have(self, topic: Topic, channel: str) -> bool:
@@ -415,6 +446,10 @@ class Router:
         receivers = self._by_receiver if wanted is None else wanted
         return [name for one in receivers for name in self._by_receiver.get(one, ())]
 
+    def _concerned(self, topic: Topic) -> dict[str, None]:
+        """Return the channels that there is, or was, something to tell of a topic, in order."""
+        return dict.fromkeys((*self._channels_of(topic), *topic.told, *topic.missed))
+
     def _group_key(self, topic: Topic, channel: str) -> GroupKey:
         by = self._settings.group_by
         if not by or self._lines[channel].channel.groups:
@@ -429,7 +464,7 @@ class Router:
 
     def _touch(self, topic: Topic, now: Timestamp, only: str | None = None) -> None:
         """See when channels, or only one, are to be told of a topic, which may have changed."""
-        concerned = dict.fromkeys((*self._channels_of(topic), *topic.told, *topic.missed))
+        concerned = self._concerned(topic)
         for channel in concerned if only is None else [only] if only in concerned else []:
             key = self._group_key(topic, channel)
             group = self._group(key)
@@ -597,13 +632,13 @@ class Router:
         if not is_due:
             return None
         told = news if by_itself else [*news, *firing]
-        told.sort(key=lambda one: (one.ends_at is not None, natural_key(one.key[0]), one.key))
+        carried = heapq.nsmallest(MOST_AT_ONCE if by_itself else MOST_CARRIED, told, key=_place_of)
         if by_itself:
-            told = told[:MOST_AT_ONCE]
-        entries = tuple(
-            Entry(one.key, one.ends_at is None, one.starts_at, one.severity) for one in told
-        )
-        carried = told if by_itself else told[:MOST_CARRIED]
+            told = carried
+        elif len(told) > len(carried):
+            first = {one.key for one in carried}
+            told = [*carried, *(one for one in told if one.key not in first)]
+        entries = tuple(one.entry() for one in told)
         alerts = tuple(alert_of(one, channel) for one in carried)
         labels = {name: value for name, value in key[1] if value}
         any_fires = any(entry.firing for entry in entries)
@@ -644,7 +679,7 @@ class Router:
                 topic.told[channel] = Told(entry.starts_at, entry.severity, now)
             else:
                 topic.told.pop(channel, None)
-            topic.missed.pop(channel, None)
+            topic.forget_missed(channel)
             self._dirty_topics.add(entry.topic)
         self._plan_again(pending.group, group, now)
 
@@ -700,7 +735,7 @@ class Router:
             topic = self._topics.get(entry.topic)
             if topic is None:
                 continue
-            topic.missed.pop(channel, None)
+            topic.forget_missed(channel)
             if entry.firing:
                 group.refused.add(entry.topic)
             elif topic.ends_at is not None:
@@ -753,22 +788,34 @@ class Router:
     # ------------------------------------------------------------ the store
 
     def changes(self) -> dict[RowKey, bytes | None]:
-        """Return the rows that differ since the last call; None is a row that is to go."""
+        """
+        Return rows that differ from what was returned before; None is a row that is to go.
+
+        At most 1,000: there are more until it returns nothing. Topics come before messages, so a
+        life that finds only the first of them tries a message again, under the key that it had.
+        """
         rows: dict[RowKey, bytes | None] = {}
-        for key in self._dirty_topics:
+        while self._dirty_topics and len(rows) < _MOST_ROWS:
+            key = self._dirty_topics.pop()
             topic = self._topics.get(key)
-            kept = topic is not None and bool(topic.told or topic.missed)
-            if topic is not None and kept:
+            if topic is not None and (topic.told or topic.missed):
                 rows["topic", json.dumps(key)] = topic_row(topic)
                 self._stored.add(key)
             elif key in self._stored:
                 rows["topic", json.dumps(key)] = None
                 self._stored.discard(key)
-        for message_key, pending in self._dirty_messages.items():
+        if not self._dirty_topics:
+            self._dirty_topics.clear()  # emptied one by one, it keeps the room of all
+        while self._dirty_messages and len(rows) < _MOST_ROWS:
+            message_key, pending = self._dirty_messages.popitem()
             rows["message", message_key] = None if pending is None else message_row(pending)
-        self._dirty_topics.clear()
-        self._dirty_messages.clear()
         return rows
+
+    def rewrite(self) -> None:
+        """Have all rows returned by changes() again: the store has lost them."""
+        self._dirty_topics |= self._stored
+        for line in self._lines.values():
+            self._dirty_messages.update(line.waiting)
 
     @staticmethod
     def site_of(key: str) -> str:
@@ -778,12 +825,14 @@ class Router:
         except (ValueError, LookupError, TypeError):
             return ""
 
-    def restore(self, rows: Mapping[RowKey, bytes], now: Timestamp) -> None:
+    def restore(self, rows: Mapping[RowKey, bytes], now: Timestamp) -> dict[str, int]:
         """
         Go on where an earlier life of the daemon stopped; called once, after configure().
 
-        Rows of channels that are not in the configuration any more are dropped.
+        Returns:
+            How many messages are dropped, by channels that are not in the configuration any more.
         """
+        dropped: dict[str, int] = {}
         # Topics first: what a message says is held against them
         for (kind, text), data in sorted(rows.items(), key=lambda row: row[0][0] != "topic"):
             try:
@@ -797,9 +846,12 @@ class Router:
                         self._restore_message(pending)
                     else:
                         self._dirty_messages[text] = None
+                    if pending.group[0] not in self._lines:
+                        dropped[pending.group[0]] = dropped.get(pending.group[0], 0) + 1
             except (ValueError, KeyError, TypeError, IndexError):
                 continue  # written by another version; what is true is told again
         self._regroup(now)
+        return dropped
 
     def _restore_message(self, pending: Pending) -> None:
         line = self._lines[pending.group[0]]
@@ -818,6 +870,11 @@ class Router:
                 if channel not in (*topic.told, *topic.missed):
                     # It ended before the stop, and the message may have been sent all the same
                     self._miss(topic, channel, topic.ends_at)
+
+
+def _place_of(topic: Topic) -> tuple[Any, ...]:
+    """Return what topics of a message are sorted by: what fires first, by the sites' names."""
+    return topic.ends_at is not None, natural_key(topic.key[0]), topic.key
 
 
 def _next_of(line: _Line) -> Pending:

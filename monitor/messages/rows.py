@@ -22,7 +22,7 @@ def topic_row(topic: Topic) -> bytes:
             "gone": topic.gone,
             "labels": topic.labels(),
             "told": topic.told,
-            "missed": topic.missed,
+            "missed": dict(topic.missed),
         },
         separators=(",", ":"),
     ).encode()

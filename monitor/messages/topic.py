@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 from monitor.messages.notification import Notification
 from monitor.model import Seconds, Site, Timestamp
@@ -46,6 +47,10 @@ class Missed(NamedTuple):
     times: int
 
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""Of all topics that have none: in an outage of 10,000 sites, dicts of their own take 1.3 MB."""
+
+
 @dataclass(slots=True)
 class Topic:
     """
@@ -66,7 +71,7 @@ class Topic:
     severity: str
     starts_at: Timestamp
     ends_at: Timestamp | None = None
-    kept: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     detail: str = ""
     because: str = ""
     gone: bool = False
@@ -74,7 +79,8 @@ class Topic:
     frozen: bool = False
     ready_at: Timestamp = 0.0
     told: dict[str, Told] = field(default_factory=dict)
-    missed: dict[str, Missed] = field(default_factory=dict)
+    missed: Mapping[str, Missed] = field(default_factory=lambda: _NOTHING)
+    _entry: "Entry | None" = None
 
     @property
     def name(self) -> str:
@@ -88,6 +94,22 @@ class Topic:
     def over(self) -> bool:
         """Whether there is nothing more to tell anyone."""
         return self.ends_at is not None and not self.told and not self.missed
+
+    def miss(self, channel: str, missed: Missed) -> None:
+        self.missed = {**self.missed, channel: missed}
+
+    def forget_missed(self, channel: str) -> None:
+        if channel in self.missed:
+            rest = {name: one for name, one in self.missed.items() if name != channel}
+            self.missed = rest or _NOTHING
+
+    def entry(self) -> "Entry":
+        """Return what a message tells of it now; messages to several channels share it."""
+        said = Entry(self.key, self.ends_at is None, self.starts_at, self.severity)
+        if said != self._entry:
+            self._entry = said
+            return said
+        return self._entry
 
     def labels(self) -> dict[str, str]:
         if self.place is None:

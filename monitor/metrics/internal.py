@@ -35,7 +35,7 @@ _HISTORY_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 _SCRAPE_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
-_OUTCOMES = ("delivered", "retried", "refused", "expired")
+_OUTCOMES = ("delivered", "retried", "refused", "expired", "dropped")
 
 
 class _OldestNotifications(Collector):
@@ -223,7 +223,8 @@ class Internal:
         )
         self._notifications = Counter(
             "monitor_notifications_total",
-            "Attempts to deliver a message, by receiver and by what came of them",
+            "Attempts to deliver a message, by receiver and by what came of them; and messages that"
+            " were dropped with their receiver",
             ("receiver", "outcome"),
             registry=registry,
         )

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from monitor.model import Timestamp
-from monitor.naming import natural_key
+from monitor.naming import cached_natural_key
 from monitor.past import Span
 
 _NAMESPACE = uuid.UUID("0d5ddbd1-7a0e-5d0c-9f0c-3f4d1f9a3a55")
@@ -63,7 +63,7 @@ class Incident:
 
 def incidents(spans: Iterable[Span]) -> list[Incident]:
     """Return the incidents that down spans make, newest first."""
-    ordered = sorted(spans, key=lambda one: (one.begin, natural_key(one.site)))
+    ordered = sorted(spans, key=lambda one: (one.begin, cached_natural_key(one.site)))
     found: list[Incident] = []
     together: list[Span] = []
     end: Timestamp | None = None
@@ -106,7 +106,7 @@ def _incident(spans: Sequence[Span], end: Timestamp | None) -> Incident:
     turns = [Turn(time=one.begin, site=one.site, down=True) for one in spans]
     turns += [Turn(time=one.end, site=one.site, down=False) for one in spans if one.end is not None]
     # At the same moment, recoveries sort last: a site may go down as another comes up
-    turns.sort(key=lambda one: (one.time, not one.down, natural_key(one.site)))
+    turns.sort(key=lambda one: (one.time, not one.down, cached_natural_key(one.site)))
     return Incident(
         begin=spans[0].begin,
         end=end,

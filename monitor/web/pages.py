@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from monitor.board import Entry
 from monitor.clock import Clock
 from monitor.model import Past, Result, Seconds, SiteState, Status, Timestamp
-from monitor.naming import natural_key
+from monitor.naming import cached_natural_key
 from monitor.notify import ChannelState
 from monitor.past import Span
 from monitor.report import result_json
@@ -216,7 +216,7 @@ class Pages:
         for name, group in _ordered(states):
             if first < begun + len(group) and begun < end:
                 # Two stable sorts: one sort by pairs would hold the GIL, and stop probes, longer
-                group.sort(key=lambda one: natural_key(one.site.name))
+                group.sort(key=lambda one: cached_natural_key(one.site.name))
                 group.sort(key=lambda one: _RANK[one.shown])
                 found.append((name, group, group[max(0, first - begun) : end - begun]))
             begun += len(group)
@@ -289,7 +289,7 @@ def _ordered(states: Iterable[SiteState]) -> Iterator[tuple[str, list[SiteState]
     for state in states:
         members.setdefault(state.site.group, []).append(state)
     worst = {name: min(_RANK[one.shown] for one in group) for name, group in members.items()}
-    for name in sorted(members, key=lambda one: (worst[one], not one, natural_key(one))):
+    for name in sorted(members, key=lambda one: (worst[one], not one, cached_natural_key(one))):
         yield name, members[name]
 
 

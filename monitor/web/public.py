@@ -9,7 +9,7 @@ from typing import TypeAlias
 from monitor.board import StatusBoard
 from monitor.clock import Clock
 from monitor.model import Seconds, SiteState, Status, Timestamp, Window
-from monitor.naming import natural_key
+from monitor.naming import cached_natural_key
 from monitor.statuspage import Announcement, Published, StatusPage
 from monitor.web.charts import DayBars, bars_of
 from monitor.web.incidents import Incident, incidents, token
@@ -116,7 +116,7 @@ class PublicView:
     def of(self, page: StatusPage, published: Published) -> View:
         now = self._clock.time()
         states = [one.state for one in self._board.entries() if page.shows(one.state.site)]
-        states.sort(key=lambda one: natural_key(one.site.name))
+        states.sort(key=lambda one: cached_natural_key(one.site.name))
         names = [one.site.name for one in states]
         return View(
             page=page,
@@ -155,7 +155,7 @@ class PublicView:
                     for one in headed[name]
                 ),
             )
-            for name in sorted(headed, key=lambda one: (not one, natural_key(one)))
+            for name in sorted(headed, key=lambda one: (not one, cached_natural_key(one)))
         )
 
     def _incidents(self, names: Sequence[str], now: Timestamp) -> list[Incident]:
@@ -189,7 +189,7 @@ class PublicView:
             for stretch in self._planned(windows, now):
                 found.setdefault(stretch, []).extend(names)
         return tuple(
-            Maintenance(begin=begin, end=end, sites=tuple(sorted(names, key=natural_key)))
+            Maintenance(begin=begin, end=end, sites=tuple(sorted(names, key=cached_natural_key)))
             for (begin, end), names in sorted(found.items())
         )
 

@@ -344,6 +344,30 @@ def test_nothing_is_told_twice_for_a_reload_or_a_restart(group_by):
     assert [told for _, told in world.run(600).taken()] == [{"a": RESOLVED, "bee": RESOLVED}]
 
 
+def test_what_waits_for_a_receiver_that_nobody_names_any_more_is_counted():
+    """One that left notify, and one that left the notify of one of its two sites."""
+    channels = {name: Channel(name) for name in ("chat", "desk", "mail")}
+    listed = site("a", notify=("chat", "desk", "mail"))
+    world = World(listed, channels=channels, group_by=("site",))
+    world.away = set(channels)
+    world.see("a", "down")
+    world.see("b", "down")
+    world.run(60)
+    world.relist(replace(listed, notify=("chat", "mail")))
+    del channels["mail"]
+    assert world.router.configure(world.settings, channels, world.now) == {"mail": 2}
+    assert world.router.listed(lambda _: True, world.now) == {"desk": 1}
+    assert world.router.listed(lambda _: True, world.now) == {}
+    world.keep()
+    world.away = set()
+    world.run(600)
+    assert sorted((one.channel, *one.told) for one in world.sent) == [
+        ("chat", "a"),
+        ("chat", "b"),
+        ("desk", "b"),
+    ]
+
+
 def test_an_alertmanager_is_told_each_change_at_once_and_in_its_old_labels():
     """It groups by itself; labels that are not the site's any more are resolved."""
     world = World(channels={"am/one": Channel("am", groups=True)})
@@ -375,14 +399,17 @@ def test_a_site_that_leaves_the_list_is_resolved():
 
 
 def test_ten_thousand_sites_are_one_message_that_counts_the_rest():
-    """200 are carried; all of them are told, and resolved."""
+    """200 are carried, the first by name; all of them are told, and kept."""
     world = World()
     sites = [site(f"s{number}") for number in range(10_000)]
     for one in sites:
         world.see(one.name, "down")
     world.run(60)
     [sent] = world.sent
-    assert (len(sent.notification.alerts), sent.notification.omitted) == (200, 9800)
+    assert [one.labels["site"] for one in sent.notification.alerts] == [
+        f"s{number}" for number in range(200)
+    ]
+    assert sent.notification.omitted == 9800
     assert sum(key[0] == "topic" for key in world.rows) == 10_000
 
 

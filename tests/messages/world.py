@@ -154,11 +154,12 @@ class World:
 
     def keep(self) -> None:
         """Write what the store is to have."""
-        for key, data in self.router.changes().items():
-            if data is None:
-                self.rows.pop(key, None)
-            else:
-                self.rows[key] = data
+        while changes := self.router.changes():
+            for key, data in changes.items():
+                if data is None:
+                    self.rows.pop(key, None)
+                else:
+                    self.rows[key] = data
 
     def taken(self) -> list[tuple[float, dict[str, str]]]:
         """Return what arrived since the last call, as times and sites."""

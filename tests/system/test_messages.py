@@ -117,6 +117,9 @@ def test_a_kill_loses_no_message_and_repeats_at_most_one(tmp_path, moody, hooks,
     data = str(tmp_path / "data")
     turns: list[str] = []
 
+    def all_told() -> bool:
+        return all(len(hook.said("moody")) >= len(turns) for hook in hooks)
+
     def begun(life: int) -> Daemon:
         urls = {"quick": hooks[0].url, "slow": hooks[1].url}
         text = SITES.format(moody=moody.url, **urls, life=life)
@@ -124,8 +127,7 @@ def test_a_kill_loses_no_message_and_repeats_at_most_one(tmp_path, moody, hooks,
 
     def turn(daemon: Daemon) -> None:
         """Let the site turn once the last turn is known to all, and after enough checks."""
-        for hook in hooks:
-            until(lambda h=hook: len(h.said("moody")) >= len(turns), "the last turn to be told")
+        until(all_told, "the last turn to be told")
         # Fewer between two turns, and the site would flap
         until(lambda: daemon.site("moody")["checks"] >= 7, "checks of this life")
         turns.append("resolved" if turns[-1:] == ["firing"] else "firing")
@@ -143,8 +145,7 @@ def test_a_kill_loses_no_message_and_repeats_at_most_one(tmp_path, moody, hooks,
     try:
         turn(daemon)
         turn(daemon)
-        for hook in hooks:
-            until(lambda h=hook: len(h.said("moody")) >= len(turns), "the end to be told")
+        until(all_told, "the end to be told")
         assert daemon.stop() == 0
     finally:
         daemon.kill()
