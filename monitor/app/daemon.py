@@ -67,8 +67,7 @@ from monitor.metrics.internal import Internal
 from monitor.metrics.scrape import Exposition, probe_exposition
 from monitor.model import Result, Site, SiteChange, SiteState, Status
 from monitor.probes.observe import Observer
-from monitor.probes.push import PushProbe
-from monitor.probes.registry import PROBES
+from monitor.probes.registry import PROBES, build_probes
 from monitor.probes.version import LIBCURL_VERSION
 from monitor.sources.options import SOURCES
 from monitor.units import Seconds
@@ -285,6 +284,7 @@ def check(
     runtime = _Runtime(
         settings,
         inbox,
+        mailbox=Mailbox(),
         publisher=results,
         recorder=Oblivion(),
         internal=Internal(version=__version__, libcurl=LIBCURL_VERSION),
@@ -335,7 +335,7 @@ class _Runtime:
         settings: Settings,
         inbox: Inbox,
         *,
-        mailbox: Mailbox | None = None,
+        mailbox: Mailbox,
         publisher: Publisher,
         recorder: Recorder,
         internal: Internal,
@@ -345,12 +345,11 @@ class _Runtime:
         sys.setswitchinterval(SWITCH_INTERVAL)
         _allow_descriptors()
         clock = SystemClock()
-        kinds = {id(kind): kind for kind in PROBES.values()}
-        built = {number: kind.build() for number, kind in kinds.items()}
-        probes = {scheme: built[id(kind)] for scheme, kind in PROBES.items()}
-        probes["push"] = PushProbe(mailbox)
         self.probes = ProbePool(
-            settings.engine.probe_threads, Observer(probes, clock), inbox=inbox, clock=clock
+            settings.engine.probe_threads,
+            Observer(build_probes(mailbox), clock),
+            inbox=inbox,
+            clock=clock,
         )
         self.analysis = AnalysisPool(
             settings.analysis.workers,

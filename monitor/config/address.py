@@ -13,12 +13,12 @@ from monitor.config.nodes import Scalar
 from monitor.grammar import LARGEST_PORT, is_host, is_port
 from monitor.model import ProbeKind
 from monitor.options import unknown
+from monitor.protocols.table import SCHEMES
 from monitor.secrecy import credentials
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_REPORTING = re.compile(r"(push):(?://)?(?=[^/])", re.IGNORECASE)
-_NAMELESS = re.compile(r"push:/*", re.IGNORECASE)
-"""What has a name and no host, because nobody connects there."""
+_BEFORE_NAME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/*")
+"""What stands before a name where there is no host, because nobody connects there."""
 _TO_AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?")
 _PORT = re.compile(r"(?:\[[^\[\]]*\]|[^:/?#\[\]]*):(\d{1,5})(?=[/?#]|$)")
 _WEB_PORTS: Mapping[str, str] = {
@@ -63,13 +63,9 @@ def parse_site_url(node: Scalar, probes: Mapping[str, ProbeKind]) -> SiteUrl:
     shown = node.substitution.shown if node.substitution else written
     # If the URL may hold a secret, any part of it may be part of the secret
     quote = _Quote(hidden=shown != written or "@" in written)
-    if (match := _REPORTING.match(written)) and "push" in probes and written.isprintable():
-        rest = written[match.end() :]
-        return SiteUrl(
-            f"push:{rest}", f"push:{shown.partition(':')[2].removeprefix('//')}", "push", ()
-        )
-    if _NAMELESS.fullmatch(written) and "push" in probes:
-        raise ValueError("names no job; write push: and a name, such as push:nightly-backup")
+    if (called := _of_caller(written, shown, probes)) is not None:
+        _check_by_probe(called, probes[called.scheme], quote)
+        return called
     scheme, rest = _split_scheme(written, probes, quote)
     try:
         split = urlsplit(f"{scheme}://{rest}")
@@ -85,6 +81,19 @@ def parse_site_url(node: Scalar, probes: Mapping[str, ProbeKind]) -> SiteUrl:
     address = SiteUrl(url, target, scheme, tuple(dict.fromkeys(credentials(written))))
     _check_by_probe(address, probes[scheme], quote)
     return address
+
+
+def _of_caller(written: str, shown: str, probes: Mapping[str, ProbeKind]) -> SiteUrl | None:
+    """Return the address of a site that reports itself, a scheme and a name; None for others."""
+    match = _BEFORE_NAME.match(written)
+    scheme = match[1].lower() if match else ""
+    protocol = SCHEMES.get(scheme)
+    if match is None or protocol is None or not protocol.reports_itself or scheme not in probes:
+        return None
+    if not written.isprintable():
+        return None
+    named = shown.partition(":")[2].lstrip("/")
+    return SiteUrl(f"{scheme}:{written[match.end() :]}", f"{scheme}:{named}", scheme, ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from monitor.clock import Deadline
+from monitor.mailbox import Mailbox
 from monitor.model.observation import Observation, Reason
 from monitor.model.site import Site
 
@@ -16,7 +17,8 @@ class ProbeKind:
 
     Attributes:
         protocol: What expectations are made for; ``https`` and ``http`` share one.
-        build: Makes the probe, once for the life of the daemon.
+        build: Makes the probe, once for the life of the daemon, from the mailbox into which sites
+            that report themselves have their calls put.
         sections: The site's keys that hold its options, with the record each is decoded into.
         check_url: Raises ValueError, with what is wrong, for a URL this probe cannot use.
         check_site: Raises OptionError for options that cannot work with the URL or each other.
@@ -26,7 +28,7 @@ class ProbeKind:
     """
 
     protocol: str
-    build: Callable[[], "Probe"]
+    build: Callable[[Mailbox], "Probe"]
     sections: Mapping[str, type]
     check_url: Callable[[str], None] | None = None
     check_site: Callable[[Site], None] | None = None

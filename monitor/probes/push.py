@@ -97,7 +97,7 @@ def check_url(url: str) -> None:
         ValueError: There is no name.
     """
     if not url.partition(":")[2].strip("/"):
-        raise ValueError("a push URL needs a name: push:nightly-backup")
+        raise ValueError("names no job; write push: and a name, such as push:nightly-backup")
 
 
 def own_token(site: Site) -> tuple[tuple[str, ...], str]:
@@ -110,11 +110,11 @@ class PushProbe:
     Looks at what a site has said; one object for all threads.
 
     Args:
-        mailbox: Where calls come in; the daemon hands in the one that its web server fills.
+        mailbox: Where calls come in.
     """
 
-    def __init__(self, mailbox: Mailbox | None = None) -> None:
-        self._mailbox = mailbox or Mailbox()
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
 
     def __call__(self, site: Site, deadline: Deadline) -> Observation:
         """

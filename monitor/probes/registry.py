@@ -1,9 +1,10 @@
 """The one table of probes: a URL's scheme, the probe behind it, and the keys that configure it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from monitor.model import ProbeKind
+from monitor.mailbox import Mailbox
+from monitor.model import Probe, ProbeKind
 from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes import dns, grpc, http, icmp, push, tcp, ws
 from monitor.probes.dns import DnsOptions, DnsProbe
@@ -17,17 +18,23 @@ from monitor.probes.tls import TlsDialogueOptions, TlsProbe, TlsProbeOptions
 from monitor.probes.ws import WsOptions, WsProbe
 from monitor.protocols.table import PROTOCOLS
 
+
+def _asking(probe: Callable[[], Probe]) -> Callable[[Mailbox], Probe]:
+    """Return what makes a probe that asks the site itself, and so needs no mailbox."""
+    return lambda _: probe()
+
+
 _KINDS = (
     ProbeKind(
         protocol="http",
-        build=HttpProbe,
+        build=_asking(HttpProbe),
         sections={"http": HttpOptions, "tls": TlsOptions, "network": NetworkOptions},
         check_url=http.check_url,
         check_site=http.check_site,
     ),
     ProbeKind(
         protocol="icmp",
-        build=IcmpProbe,
+        build=_asking(IcmpProbe),
         sections={"icmp": IcmpOptions, "network": NetworkOptions},
         check_url=icmp.check_url,
         check_site=check_addresses,
@@ -35,35 +42,35 @@ _KINDS = (
     ),
     ProbeKind(
         protocol="dns",
-        build=DnsProbe,
+        build=_asking(DnsProbe),
         sections={"dns": DnsOptions, "tls": TlsOptions, "network": NetworkOptions},
         check_url=dns.check_url,
         check_site=partial(check_addresses, proxied="dns"),
     ),
     ProbeKind(
         protocol="grpc",
-        build=GrpcProbe,
+        build=_asking(GrpcProbe),
         sections={"grpc": GrpcOptions, "tls": GrpcTlsOptions, "network": GrpcNetworkOptions},
         check_url=grpc.check_url,
         check_site=check_addresses,
     ),
     ProbeKind(
         protocol="tcp",
-        build=TcpProbe,
+        build=_asking(TcpProbe),
         sections={"tcp": TcpOptions, "tls": TlsOptions, "network": NetworkOptions},
         check_url=tcp.check_url,
         check_site=check_addresses,
     ),
     ProbeKind(
         protocol="tls",
-        build=TlsProbe,
+        build=_asking(TlsProbe),
         sections={"tcp": TlsDialogueOptions, "tls": TlsProbeOptions, "network": NetworkOptions},
         check_url=tcp.check_url,
         check_site=check_addresses,
     ),
     ProbeKind(
         protocol="ws",
-        build=WsProbe,
+        build=_asking(WsProbe),
         sections={"ws": WsOptions, "tls": TlsOptions, "network": NetworkOptions},
         check_url=ws.check_url,
         check_site=ws.check_site,
@@ -81,3 +88,9 @@ PROBES: Mapping[str, ProbeKind] = {
     scheme: kind for kind in _KINDS for scheme in PROTOCOLS[kind.protocol].schemes
 }
 """By the schemes of the protocol (protocols/table.py)."""
+
+
+def build_probes(mailbox: Mailbox) -> dict[str, Probe]:
+    """Return the probes by scheme; the schemes of a protocol share one."""
+    built = {kind.protocol: kind.build(mailbox) for kind in _KINDS}
+    return {scheme: built[kind.protocol] for scheme, kind in PROBES.items()}

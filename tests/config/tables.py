@@ -93,12 +93,12 @@ Content = Annotated[Any, Parsed(parse_text, {"type": ["string", "object"]})]
 
 _WEB = ProbeKind(
     protocol="http",
-    build=lambda: pytest.fail("config builds no probe"),
+    build=lambda _: pytest.fail("config builds no probe"),
     sections={"web": WebOptions, "net": NetOptions},
 )
 _PING = ProbeKind(
     protocol="ping",
-    build=lambda: pytest.fail("config builds no probe"),
+    build=lambda _: pytest.fail("config builds no probe"),
     sections={"ping": PingOptions, "net": NetOptions},
     check_url=check_ping_url,
 )

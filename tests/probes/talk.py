@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from monitor.clock import SystemClock
 from monitor.config.keys import Tables
 from monitor.config.load import load_text
+from monitor.mailbox import Mailbox
 from monitor.model import Observation, Site
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.observe import Observer
@@ -112,7 +113,7 @@ def observe(handles: Handles, authority: Any, url: str, **keys: Any) -> Observat
     keys["tls"] = {"ca_file": authority.file, **keys.get("tls", {})}
     site = site_of(url, **{"timeout": "5s", **keys})
     # What the row builds has handles of its own, which no test could close
-    built: Any = PROBES[site.scheme].build()
+    built: Any = PROBES[site.scheme].build(Mailbox())
     probe = type(built)(handles)
     return Observer({site.scheme: probe}, SystemClock())(site)
 

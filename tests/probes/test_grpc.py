@@ -463,9 +463,9 @@ def test_without_grpcio():
     code = """
 import sys
 sys.modules["grpc"] = None
-from monitor.probes.registry import PROBES
-for kind in PROBES.values():
-    kind.build()
+from monitor.mailbox import Mailbox
+from monitor.probes.registry import PROBES, build_probes
+build_probes(Mailbox())
 try:
     PROBES["grpc"].check_url("grpc://shop.example:50051")
 except ValueError as error:

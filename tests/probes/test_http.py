@@ -13,13 +13,14 @@ from monitor import __version__
 from monitor.clock import Deadline, SystemClock
 from monitor.engine.result import judged
 from monitor.errors import ProbeError
+from monitor.mailbox import Mailbox
 from monitor.model import Analysis, Failure, HttpAnswer, Observation, Reason, Site, Verdict
 from monitor.outbound import Credentials, NetworkOptions, TlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe, check_url
 from monitor.probes.libcurl.transfer import Transfer
 from monitor.probes.oauth import OAuth2Options
 from monitor.probes.observe import Observer
-from monitor.probes.registry import PROBES
+from monitor.probes.registry import PROBES, build_probes
 from tests.probes.servers import answer, read_request, reset, stay_silent
 from tests.probes.talk import site_of
 from tests.waiting import free_port
@@ -875,5 +876,6 @@ def test_the_observer_masks_secrets_and_sets_the_deadline():
 def test_the_table_builds_its_probes():
     """Every row of the table builds, and http and https have the same sections."""
     assert PROBES["http"].sections == PROBES["https"].sections
-    for name in ("http", "https"):
-        assert callable(PROBES[name].build())
+    built = build_probes(Mailbox())
+    assert list(built) == list(PROBES)
+    assert built["http"] is built["https"] is not built["ws"]

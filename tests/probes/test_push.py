@@ -162,6 +162,10 @@ def test_when_a_call_is_due_by_cron(cron, called, due):
     ("site", "problem"),
     [
         (
+            '{url: "PUSH:///", push: {token: a-token-of-a-job, every: 5m}}',
+            "1:15: sites[0].url: names no job; write push: and a name, such as push:nightly-backup",
+        ),
+        (
             '{url: "push:", push: {token: a-token-of-a-job, every: 5m}}',
             "1:15: sites[0].url: names no job; write push: and a name, such as push:nightly-backup",
         ),
@@ -214,3 +218,15 @@ def test_mistakes_are_told_with_their_place(site, problem):
         load_text(f"sites: [{site}]", TABLES, {})
     found = [str(one).removeprefix("text:") for one in raised.value.problems]
     assert any(one.startswith(problem) for one in found), found
+
+
+@pytest.mark.parametrize("written", ["push:nightly run", "push://nightly run", "Push:/nightly run"])
+def test_an_address_is_the_scheme_and_a_name(written):
+    """Slashes between the two are of no account, as nobody connects there."""
+    text = f"sites: [{{url: '{written}', push: {{token: a-token-of-a-job, every: 5m}}}}]"
+    (site,) = load_text(text, TABLES, {}).sites
+    assert (site.url, site.target, site.name) == (
+        "push:nightly run",
+        "push:nightly run",
+        "nightly run",
+    )

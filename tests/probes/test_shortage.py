@@ -31,6 +31,7 @@ _LOOK = """
     import socket, sys
     from monitor.clock import SystemClock
     from monitor.errors import ProbeError
+    from monitor.mailbox import Mailbox
     from monitor.probes.observe import Observer
     from monitor.probes.registry import PROBES
     from tests.probes.talk import site_of
@@ -38,7 +39,8 @@ _LOOK = """
     def look(url, **keys):
         site = site_of(url, timeout="2s", **keys)
         try:
-            seen = Observer({site.scheme: PROBES[site.scheme].build()}, SystemClock())(site)
+            probe = PROBES[site.scheme].build(Mailbox())
+            seen = Observer({site.scheme: probe}, SystemClock())(site)
             print(url, seen.failure.reason if seen.failure else "up", flush=True)
         except ProbeError as error:
             print(error, flush=True)
