@@ -29,6 +29,8 @@ NOTHING = "none"
 
 _PATIENCE: Seconds = 60.0
 """How long a start waits for what is remembered."""
+_LATER_PATIENCE: Seconds = 5.0
+"""How long sites wait for it that come later."""
 _FAREWELL: Seconds = 10.0
 """How long a stop waits for the last transaction."""
 
@@ -80,6 +82,7 @@ class Memory:
             ),
             results=settings.results,
         )
+        self._patience = _PATIENCE
         self.folder = folder
         self.recorder = self._writer
         self.reader = open_history(folder, settings)
@@ -88,7 +91,9 @@ class Memory:
         self._writer.start()
 
     def recall(self, sites: Sequence[Site]) -> Mapping[str, Remembered]:
-        return self._writer.recall(sites, _PATIENCE)
+        """Return what is remembered of sites that are new to the list; waits for the store."""
+        patience, self._patience = self._patience, _LATER_PATIENCE
+        return self._writer.recall(sites, patience)
 
     def positions(self) -> Mapping[int, int]:
         """Return how far an earlier life of this hub has read each partition of the stream."""

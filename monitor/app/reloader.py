@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 from monitor.app.gentle import interruptibly
@@ -37,8 +36,6 @@ from monitor.units import Seconds
 from monitor.web.web_config import WebConfig
 
 _log = logging.getLogger(__name__)
-
-_NOTHING: Mapping[str, Remembered] = MappingProxyType({})
 
 _MOST_TOLD = 20
 """Lines of the log about entries of one source that became no sites; /config has all of them."""
@@ -127,6 +124,7 @@ class Reloader:
         self._stopped = False
         self._watcher = Watcher(lambda: requests.put(ReloadRequested("file")))
         self._on_listed: Callable[[Config], None] = _nobody
+        self._recall: Callable[[Sequence[Site]], Mapping[str, Remembered]] = lambda _: {}
         self._asked: set[Future[tuple[str, ...]]] = set()
         # From before the first look on, so that no edit falls between
         self._watcher.start((path,))
@@ -154,7 +152,8 @@ class Reloader:
         Args:
             reconfigure: Gives the web server another configuration; may raise StartupError.
             on_listed: Told of each configuration whose sites are the engine's by then.
-            recall: Brings what is remembered of sites; may wait for a database.
+            recall: Brings what is remembered of sites that are new to the list; may wait for a
+                database.
             on_running: Called in the reloader's thread once the sites are being checked.
 
         Returns:
@@ -162,10 +161,10 @@ class Reloader:
         """
         first = self.shard.own(diff(None, self.config))
 
-        self._on_listed = on_listed
+        self._on_listed, self._recall = on_listed, recall
 
         def serve() -> None:
-            self._apply(first, self.config, recall(first.added))
+            self._apply(first, self.config)
             on_running()
             while True:
                 requests = [self._requests.get()]
@@ -325,10 +324,8 @@ class Reloader:
             _log.error("config_rejected", extra=fields(cause=cause, problem=problem))
         return problems
 
-    def _apply(
-        self, change: SiteChange, config: Config, remembered: Mapping[str, Remembered] = _NOTHING
-    ) -> None:
-        self._put_in_force(change, config, remembered)
+    def _apply(self, change: SiteChange, config: Config) -> None:
+        self._put_in_force(change, config)
         self.rejected = False
         self._stopped = False
         self._watcher.update(self._watched(config.files))
@@ -340,9 +337,10 @@ class Reloader:
             if obstacle is not None and (why := obstacle()):
                 _log.warning("probe_cannot_work", extra=fields(scheme=scheme, detail=why))
 
-    def _put_in_force(
-        self, change: SiteChange, config: Config, remembered: Mapping[str, Remembered] = _NOTHING
-    ) -> None:
+    def _put_in_force(self, change: SiteChange, config: Config) -> None:
+        # A site under a new name takes its memory from the one that leaves
+        new = [site for site in change.added if site.was not in change.removed]
+        remembered = self._recall(new) if new else {}
         applied: Future[None] = Future()
         # Of all sites: histograms of several shards can be added up only if their bounds are equal
         bounds = bucket_bounds(config.sites, config.settings)

@@ -55,6 +55,8 @@ _MOST_SLOTS = 8
 _LATE: Milliseconds = 600_000
 """So long after its end an hour or a day is over for good: results come late, and an outage may
 turn out to have begun in it."""
+_BACK_WITHIN: Milliseconds = 86_400_000
+"""After a start without them, sites go on where they stopped if a source lists them this soon."""
 _LOOK: Seconds = 60.0
 """How often the store's size is looked at."""
 _PAGES = 200
@@ -259,6 +261,7 @@ class Writer:
         self._keeps: list[Future[bool]] = []
         self._readers: list[Future[list[Owed]]] = []
         self._positions: dict[int, int] = {}
+        self._began: Milliseconds | None = None  # when the sites of the start were entered
         self._moved = False  # whether these differ from what is written
         self._asked: list[_Positions] = []
         self._on_loss: Callable[[], None] | None = None
@@ -787,7 +790,7 @@ class Writer:
         ]
         ledger.write_failures(connection, evidence)
         for kept, at in self._gone:
-            if kept.id is not None:
+            if kept.id is not None and kept.site.name not in self._kept:  # it may be back
                 ledger.mark_removed(connection, [kept.id], at)
         return len(self._rows) + states + len(evidence)
 
@@ -1011,17 +1014,18 @@ class Writer:
     def _look_up(
         self, connection: Connection, sites: Sequence[Site], now: Milliseconds
     ) -> dict[str, Remembered]:
-        """Enter the sites of a start, and return what is remembered of those that are the same."""
+        """Enter sites that are new to the list, and return what is remembered of the same ones."""
         some = {site.name: self._kept.get(site.name) or self._new(site) for site in sites}
         known = self._known_or_renamed(connection, some)
         same = {
             one.id: name
             for name, one in known.items()
-            if one.removed is None and one.identity == self._identity(some[name])
+            if self._is_back(one, now) and one.identity == self._identity(some[name])
         }
         self._enter(connection, some, known, now)
         assert self._run_id is not None  # noqa: S101  _open() gives one
         ledger.remove_absent(connection, self._seat, self._run_id, now)
+        self._began = now if self._began is None else self._began
         states = ledger.states_of(connection, list(same))
         failures = ledger.failures_of(connection, list(states))
         last = ledger.last_results(connection, list(states), self._results)
@@ -1041,6 +1045,12 @@ class Writer:
         for number, rows in ledger.spans_since(connection, in_doubt).items():
             some[same[number]].tracks.in_doubt = rows
         return found
+
+    def _is_back(self, listed: ledger.Listed, now: Milliseconds) -> bool:
+        """Tell whether a site never left, or is listed by a source only after the start."""
+        if listed.removed is None:
+            return True
+        return listed.removed == self._began and now - listed.removed <= _BACK_WITHIN
 
     def _read_journal(self, connection: Connection) -> None:
         """Take over what an earlier life of this daemon had not packed yet."""

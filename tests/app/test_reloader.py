@@ -17,10 +17,12 @@ from monitor.config.load import load
 from monitor.engine.events import Inbox, SitesChanged
 from monitor.logs import Secrets
 from monitor.metrics.internal import Internal
-from monitor.model import SiteChange
+from monitor.model import SiteChange, Status
+from monitor.past import Remembered
 from tests.waiting import PATIENCE, until
 
 SITES = "sites: [https://example.com]\n"
+REMEMBERED = Remembered(status=Status.UP, since=1.0, streak=1)
 
 
 class Rig:
@@ -51,14 +53,18 @@ class Rig:
         self._engine = threading.Thread(target=self._take_changes)
         self._engine.start()
         running = threading.Event()
+        self.remembered: list[list[str]] = []  # of each change, whose memory came along
         self.intervals: list[float] = []  # of the interpreter, in the middle of each reload
         self.reloader.start(
             lambda _: self.intervals.append(sys.getswitchinterval()),
-            recall=lambda _: {},
+            recall=self._recall,
             on_listed=lambda _: None,
             on_running=running.set,
         )
         assert running.wait(PATIENCE)
+
+    def _recall(self, sites):
+        return {site.name: REMEMBERED for site in sites}
 
     def _take_changes(self) -> None:
         while not self._over.is_set():
@@ -68,6 +74,7 @@ class Rig:
                 continue
             if isinstance(event, SitesChanged) and event.applied is not None:
                 self.changes.put(event.change)
+                self.remembered.append(sorted(event.remembered))
                 event.applied.set_result(None)
 
     def reload(self, text: str) -> tuple[str, ...]:
@@ -199,6 +206,24 @@ def test_what_a_source_lists_is_applied_by_itself(start, tmp_path, caplog):
     events = [one.message for one in caplog.records]
     assert events.count("discovery_rejected") == 1
     assert "discovered" in events
+
+
+def test_sites_that_come_later_are_remembered(start, tmp_path):
+    """New ones by a source and by a reload; a renamed one has the memory of what it was."""
+    (tmp_path / "targets.json").write_text("[]")
+    discover = "discover: [{file: {paths: [targets.json]}}]\n"
+    rig = start(SITES + discover)
+    (tmp_path / "targets.json").write_text('[{"targets": ["https://a.example"]}]')
+    until(lambda: "a.example" in rig.names())
+    assert rig.reload(f"sites: [https://example.com, https://b.example]\n{discover}") == ()
+    renamed = "{name: c, was: b.example, url: 'https://b.example'}"
+    assert rig.reload(f"sites: [https://example.com, {renamed}]\n{discover}") == ()
+    assert rig.names() == ["example.com", "c", "a.example"]
+    assert [names for names in rig.remembered if names] == [
+        ["example.com"],
+        ["a.example"],
+        ["b.example"],
+    ]
 
 
 def test_a_reload_and_a_source_go_together(start, tmp_path):

@@ -202,6 +202,48 @@ def test_a_site_that_left_while_no_daemon_ran_has_left(world):
     assert world.states["a"].status is Status.UNKNOWN
 
 
+def come_back(world, listed):
+    """Have a site listed that was not in the list of the start."""
+    known = world.writer.ask([listed])
+    world.turn()
+    world.put(listed, known.result(0).get(listed.name))
+    world.turn()
+
+
+def test_a_site_that_a_source_lists_after_the_start_goes_on_where_it_stopped(world):
+    """State, since and streak are back, its absence is no outage; after a day it is unknown."""
+    late, other = site("late"), site("other")
+    world.start(late, other)
+    run(world, late, 10)
+    run(world, late, 10, down_result)
+    before = world.states["late"]
+    world.stop()
+    world.start(other)
+    world.pass_time(3600)
+    come_back(world, late)
+    after = world.states["late"]
+    assert (after.status, after.since) == (Status.DOWN, before.since)
+    assert (after.streak, after.streak_since) == (before.streak, before.streak_since)
+    now = world.clock.time()
+    assert world.reader().uptime(["late"], now - 3600, now)["late"].down < 5
+    assert {one.removed for one in world.reader().listing()} == {None}
+    world.stop()
+    world.start(other)
+    world.pass_time(DAY + 1)
+    come_back(world, late)
+    assert world.states["late"].status is Status.UNKNOWN
+
+
+def test_a_site_that_leaves_and_is_back_at_once_is_no_site_that_left(world):
+    """Both are written in one transaction; it stays listed."""
+    world.start(site("a"))
+    run(world, site("a"), 10)
+    world.writer.left(["a"], world.clock.time())
+    world.put(site("a"))
+    world.turn()
+    assert [one.removed for one in world.reader().listing()] == [None]
+
+
 def test_maintenance_counts_as_neither(world):
     """What happens in a window is no downtime, and an outage around it is one."""
     listed = site()
