@@ -26,6 +26,7 @@ from monitor.importers.gatus import listing as of_gatus
 from monitor.importers.gatus.conditions import read_conditions
 from monitor.importers.imported import Imported
 from monitor.importers.kuma import listing as of_kuma
+from tests.importers.apprises import refused
 from tests.importers.test_kuma import database
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -170,30 +171,40 @@ def assert_receiver(row: list[str], done: Imported) -> None:
         assert value not in done.text + done.report("theirs")
 
 
-def assert_good(every: list[Imported], folder: Path) -> None:
-    """`monitor validate` takes the receivers of all imports, each of which apprise reads."""
-    urls = [
-        re.sub(r"\$\{(\w+)\}", lambda one, done=done: done.secrets[one[1]], receiver["apprise"])  # type: ignore[misc]
-        for done in every
-        for receiver in yaml.safe_load(done.text).get("notify", {}).get("receivers", [])
-    ]
-    receivers = [{"name": f"r{number}", "apprise": url} for number, url in enumerate(urls)]
-    path = folder / "sites.yaml"
-    document = {"notify": {"receivers": receivers}, "sites": ["https://a.example"]}
-    path.write_text(yaml.safe_dump(document))
-    valid = CliRunner().invoke(cli, ["validate", str(path)])
-    assert valid.exit_code == 0, valid.output
-
-
 @pytest.mark.parametrize("row", cells(GATUS, "receivers"), ids=" ".join)
 def test_each_provider_of_gatus_becomes_the_receiver_that_the_table_says(row, tmp_path):
     """Its secrets are variables."""
     assert_receiver(row, gatus_provider(row[0], tmp_path))
 
 
-def test_apprise_reads_the_receivers_of_gatus_providers(tmp_path):
+def test_apprise_reads_the_receivers_of_both_pages(tmp_path):
     """With the secrets of the import as the variables."""
-    assert_good([gatus_provider(row[0], tmp_path) for row in cells(GATUS, "receivers")], tmp_path)
+    every = [gatus_provider(row[0], tmp_path) for row in cells(GATUS, "receivers")]
+    every += [kuma_notification(row[0], tmp_path) for row in cells(KUMA, "receivers")]
+    urls = [
+        re.sub(r"\$\{(\w+)\}", lambda one, done=done: done.secrets[one[1]], receiver["apprise"])  # type: ignore[misc]
+        for done in every
+        for receiver in yaml.safe_load(done.text).get("notify", {}).get("receivers", [])
+        if "apprise" in receiver
+    ]
+    assert len(urls) > 15
+    assert refused(urls) == []
+
+
+def kuma_notification(written: str, folder: Path) -> Imported:
+    config = {"name": "team", **yaml.safe_load(f"{{{written.strip('`')}}}")}
+    path = folder / "kuma.db"
+    path.unlink(missing_ok=True)
+    monitor = {"name": "one", "type": "http", "url": "https://a.example", "interval": 60}
+    notification = {"name": "team", "config": json.dumps(config)}
+    rows: dict[str, list[dict[str, Any]]] = {"monitor": [monitor], "notification": [notification]}
+    return of_kuma.imported(str(database("2.5", path, rows)), TABLES, {})
+
+
+@pytest.mark.parametrize("row", cells(KUMA, "receivers"), ids=" ".join)
+def test_each_notification_of_kuma_becomes_the_receiver_that_the_table_says(row, tmp_path):
+    """Its secrets are variables."""
+    assert_receiver(row, kuma_notification(row[0], tmp_path))
 
 
 @pytest.mark.parametrize("row", cells(KUMA, "decide"), ids=" ".join)

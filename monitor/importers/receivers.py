@@ -1,24 +1,23 @@
-"""Alert providers of other monitors as receivers: one of apprise's URLs for each."""
+"""Alert providers of other monitors as receivers of ours."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from monitor.importers.draft import Secrets, between_references, has_reference, resolved
+from monitor.importers.draft import (
+    ListDraft,
+    Secrets,
+    SiteDraft,
+    between_references,
+    has_reference,
+    resolved,
+)
 
-_NATIVE = {
-    "discord": r"https://discord(?:app)?\.com/api/webhooks/\d+/[\w-]+/?",
-    "slack": r"https://hooks\.slack\.com/services/[A-Z0-9]+/[A-Z0-9]+/[A-Za-z0-9]+/?",
-    "teams-workflows": r"https://[\w.-]+\.logic\.azure\.com(?::443)?/workflows/\S+",
-    "googlechat": r"https://chat\.googleapis\.com/v1/spaces/\S+",
-}
-"""Services whose own webhook URLs apprise takes as they are."""
-_HOOK = re.compile(r"(https?)://([^/?#@\s]+)((?:/[^?#\s]*)?)/hooks/([^/?#\s]+)/?")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_COMMA = re.compile(r"\s*,\s*")
 _SAFE = ":@,-"
-_NTFY = "https://ntfy.sh"
-_SMTPS = "465"
-_STARTTLS = "587"
 
 
 class NoReceiver(Exception):  # noqa: N818  not an error: a reason
@@ -43,9 +42,15 @@ class Settings:
         self._environ = environ
 
     def raw(self, key: str) -> str:
+        """Return a setting as it stands there; the texts of a list are joined by commas."""
         self.used.add(key)
         value = self._values.get(key)
-        return "" if value is None or isinstance(value, dict | list) else str(value).strip()
+        if isinstance(value, list):
+            return ",".join(str(one).strip() for one in value if not isinstance(one, dict | list))
+        return "" if value is None or isinstance(value, dict) else str(value).strip()
+
+    def flag(self, key: str) -> bool:
+        return self.value(key).lower() in ("true", "1", "yes")
 
     def value(self, key: str) -> str:
         """Return a setting with the values of its variables."""
@@ -63,112 +68,141 @@ class Settings:
             NoReceiver: It is needed, and missing.
         """
         raw, value = self.raw(key), self.value(key)
+        if not secret:
+            value = _COMMA.sub(",", value)
         if not raw:
             if needed:
                 raise NoReceiver(f"{key} is missing")
             return ""
         encoded = quote(value, safe=safe)
         if has_reference(raw):
-            if encoded == value:
-                return raw
-            return self._secrets.hide(encoded, self.name, key)
-        return self._secrets.hide(encoded, self.name, key) if secret else encoded
+            return raw if encoded == self.value(key) else self.hide(encoded, key)
+        return self.hide(encoded, key) if secret else encoded
+
+    def several(self, key: str) -> str:
+        """
+        Return a list, or a text with commas, as parts of a path.
+
+        Raises:
+            NoReceiver: It is missing.
+        """
+        return "/".join(one for one in self.part(key).split(",") if one)
 
     def whole(self, key: str) -> str:
         """Return a setting, which is secret as a whole."""
         raw = self.raw(key)
         if any(not is_reference for _, is_reference in between_references(raw)):
-            return self._secrets.hide(self.value(key), self.name, key)
+            return self.hide(self.value(key), key)
         return raw
 
     def hide(self, value: str, key: str) -> str:
-        return self._secrets.hide(value, self.name, key)
+        return self._secrets.hide(value, self.name, _HUMP.sub("_", key))
 
 
-Url: TypeAlias = Callable[[Settings, Mapping[str, str]], str]
-"""Takes settings, and what they are called there by the name here; returns apprise's URL."""
+Made: TypeAlias = str | Mapping[str, Any]
+"""One of apprise's URLs, or the keys of another receiver."""
+Maker: TypeAlias = Callable[[Settings, Mapping[str, str]], Made]
+"""Takes settings, and what they are called there by the names that they have here."""
 
 
-def native(service: str) -> Url:
-    """Return the maker of the URL of a service whose webhooks apprise takes as they are."""
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """
+    How one kind of provider becomes a receiver.
 
-    def url(settings: Settings, names: Mapping[str, str]) -> str:
-        key = names["url"]
-        raw, value = settings.raw(key), settings.value(key)
-        if not raw:
-            raise NoReceiver(f"{key} is missing")
-        if value and not re.fullmatch(_NATIVE[service], value):
-            raise NoReceiver(f"{key} is not one of the service's own, which is what apprise takes")
-        return settings.whole(key)
+    Attributes:
+        names: What settings are called there, by the names that the maker has for them.
+        differs: What is different, where that is something to know.
+    """
 
-    return url
-
-
-def telegram(settings: Settings, names: Mapping[str, str]) -> str:
-    if settings.raw(names["server"]) not in ("", "https://api.telegram.org"):
-        raise NoReceiver(f"{names['server']}: apprise sends to api.telegram.org only")
-    token = settings.part(names["token"], secret=True)
-    topic = settings.part(names["topic"], needed=False)
-    return f"tgram://{token}/{settings.part(names['chat'])}{f':{topic}' if topic else ''}"
+    make: Maker
+    names: Mapping[str, str] = field(default_factory=dict)
+    differs: str = ""
 
 
-def ntfy(settings: Settings, names: Mapping[str, str]) -> str:
-    scheme, address = _server(settings, names["server"], _NTFY)
-    token = settings.part(names["token"], secret=True, needed=False)
-    user = settings.part(names["user"], needed=False)
-    password = settings.part(names["password"], secret=True, needed=False)
-    login = f"{token}@" if token else f"{user}:{password}@" if user else ""
-    if "/" in address:
-        raise NoReceiver(f"{names['server']} has a path, where apprise expects topics")
-    topic = settings.part(names["topic"])
-    mode = "?auth=token" if token else ""
-    return f"ntfy{'s' if scheme == 'https' else ''}://{login}{address}/{topic}{mode}"
+class Receivers:
+    """
+    The receivers of a list that is being imported.
 
+    Args:
+        program: Whose providers they are.
 
-def gotify(settings: Settings, names: Mapping[str, str]) -> str:
-    scheme, address = _server(settings, names["server"])
-    token = settings.part(names["token"], secret=True)
-    return f"gotify{'s' if scheme == 'https' else ''}://{address}/{token}"
+    Attributes:
+        names: In the order of the list.
+    """
 
+    def __init__(
+        self,
+        whole: ListDraft,
+        environ: Mapping[str, str],
+        providers: Mapping[str, Provider],
+        why_not: Callable[[str], str],
+        program: str,
+    ) -> None:
+        self.names: list[str] = []
+        self._whole = whole
+        self._environ = environ
+        self._providers = providers
+        self._why_not = why_not
+        self._program = program
+        self._by_keys: dict[str, str] = {}
 
-def pushover(settings: Settings, names: Mapping[str, str]) -> str:
-    user = settings.part(names["user"], secret=True)
-    device = settings.part(names["device"], needed=False)
-    url = f"pover://{user}@{settings.part(names['token'], secret=True)}"
-    return f"{url}/{device}" if device else url
+    def add(
+        self,
+        name: str,
+        kind: str,
+        values: Mapping[str, Any],
+        told: Iterable[str],
+        draft: ListDraft | SiteDraft,
+        path: str,
+    ) -> str | None:
+        """
+        Add a receiver, unless there is the same already, and tell what became of each setting.
 
+        Args:
+            name: Of the receiver; it is made unique.
+            told: The settings that stand at the path.
+            draft: What the path belongs to.
+            path: Of the provider, as the other program calls it.
 
-def mattermost(settings: Settings, names: Mapping[str, str]) -> str:
-    key = names["url"]
-    found = _HOOK.fullmatch(settings.value(key))
-    if found is None:
-        raise NoReceiver(f"{key} is not of the form https://HOST/hooks/TOKEN")
-    scheme, address, path, token = found.groups()
-    channel = settings.part(names["channel"], needed=False).removeprefix("%23")
-    url = (
-        f"mmost{'s' if scheme == 'https' else ''}://{address}{path}/{settings.hide(token, 'token')}"
-    )
-    return f"{url}?channel={channel}" if channel else url
+        Returns:
+            The name of the receiver; None where the provider cannot be one.
+        """
+        base = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-_.") or kind
+        name, number = base, 2
+        while name in self.names:
+            name, number = f"{base}-{number}", number + 1
+        settings = Settings(name, values, self._whole.secrets, self._environ)
+        try:
+            provider = self._provider(kind)
+            made = provider.make(settings, provider.names)
+        except NoReceiver as reason:
+            draft.dropped(path, f"{reason}; add a receiver to notify.receivers")
+            for one in told:
+                draft.dropped(f"{path}.{one}", "see above", quiet=True)
+            return None
+        if provider.differs:
+            draft.changed(path, "notify.receivers", provider.differs)
+            draft.remarks.append(f"{path}: {provider.differs}")
+        else:
+            draft.carried(path, "notify.receivers")
+        for one in told:
+            if one in settings.used:
+                draft.carried(f"{path}.{one}", "notify.receivers")
+            else:
+                why = f"looks and ways of {self._program}'s own message"
+                draft.dropped(f"{path}.{one}", why, quiet=True)
+        return self._added(name, {"apprise": made} if isinstance(made, str) else dict(made))
 
+    def _provider(self, kind: str) -> Provider:
+        if kind not in self._providers:
+            raise NoReceiver(self._why_not(kind))
+        return self._providers[kind]
 
-def email(settings: Settings, names: Mapping[str, str]) -> str:
-    host, port = settings.part(names["host"]), settings.part(names["port"], needed=False)
-    sender, to = settings.part(names["from"]), settings.part(names["to"])
-    password = settings.part(names["password"], secret=True, needed=False)
-    login = ""
-    if password:
-        who = names["user"] if settings.raw(names["user"]) else names["from"]
-        login = f"{settings.part(who, safe='')}:{password}@"
-    number = settings.value(names["port"])
-    secure = bool(password) or number in (_SMTPS, _STARTTLS)
-    mode = "&mode=ssl" if number == _SMTPS else ""
-    address = f"{host}:{port}" if port else host
-    return f"mailto{'s' if secure else ''}://{login}{address}?from={sender}&to={to}{mode}"
-
-
-def _server(settings: Settings, key: str, default: str = "") -> tuple[str, str]:
-    """Return the scheme of a server's URL, and its host, port and path."""
-    parts = urlsplit(settings.value(key) or default)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise NoReceiver(f"{key} is not an http or https URL of a host")
-    return parts.scheme, f"{parts.netloc}{parts.path.rstrip('/')}"
+    def _added(self, name: str, keys: dict[str, Any]) -> str:
+        same = self._by_keys.setdefault(repr(sorted(keys.items())), name)
+        if same == name:
+            self.names.append(name)
+            notify = self._whole.top.setdefault("notify", {"receivers": []})
+            notify["receivers"].append({"name": name, **keys})
+        return same

@@ -144,7 +144,7 @@ alerting:
     overrides: [{group: core team, webhook-url: "https://hooks.slack.com/services/T0/B0/core"}]
     default-alert: {failure-threshold: 5, success-threshold: 1, enabled: false}
   ntfy: {url: $NTFY, topic: lan, token: $TOKEN}
-  opsgenie: {api-key: s3cr3t}
+  pagerduty: {integration-key: s3cr3t}
 endpoints:
 """
 
@@ -157,9 +157,7 @@ endpoints:
         ("alerts: [{type: slack, enabled: true}]", 5, ["slack"], ""),
         ("group: core team, alerts: [{type: slack, enabled: true}]", 5, ["slack-core-team"], ""),
         ("alerts: [{type: ntfy}, {type: slack, enabled: true}]", 3, ["slack", "ntfy"], ""),
-        ("alerts: [{type: opsgenie, failure-threshold: 2}]", 2, [], "alerting.opsgenie: "),
-        ("alerts: [{type: ntfy, provider-override: {topic: me}}]", 3, [],
-         "provider-override: ntfy"),
+        ("alerts: [{type: pagerduty, failure-threshold: 2}]", 2, [], "alerting.pagerduty: "),
         ("alerts: [{type: ntfy, minimum-reminder-interval: 1h}]", 3, ["ntfy"],
          "alerts.minimum-reminder-interval: "),
         ("alerts: [{type: ntfy, description: d}]", 3, ["ntfy"], "alerts.description: "),

@@ -131,8 +131,26 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"id": 2, "title": "Over", "content": "", "active": 0, "status_page_id": 1},
     ],
     "notification": [
-        {"id": 1, "name": "Chat", "active": 1,
-         "config": '{"type": "discord", "discordWebhookUrl": "https://d.example/s3cr3t-hook"}'},
+        {"id": 1, "name": "Chat", "active": 1, "is_default": 1,
+         "config": '{"name": "Chat", "type": "discord", "isDefault": true, "discordWebhookUrl":'
+                   ' "https://discord.com/api/webhooks/1/s3cr3t-hook", "discordUsername": "Kuma"}'},
+        {"id": 2, "name": "On call", "active": 0,
+         "config": '{"type": "PagerDuty", "pagerdutyIntegrationKey": "s3cr3t-pager"}'},
+        {"id": 3, "name": "Sales", "active": 1,
+         "config": '{"type": "ntfy", "ntfyserverurl": "https://ntfy.example.com", "ntfytopic":'
+                   ' "sales", "ntfyAuthenticationMethod": "accessToken",'
+                   ' "ntfyaccesstoken": "s3cr3t-ntfy", "ntfypassword": "s3cr3t-unused"}'},
+        {"id": 4, "name": "Hook", "active": 1,
+         "config": '{"type": "webhook", "webhookURL": "https://hooks.example.com/s3cr3t-path",'
+                   ' "webhookContentType": "json", "webhookAdditionalHeaders":'
+                   ' "{\\"Authorization\\": \\"Bearer s3cr3t-bearer-2\\"}"}'},
+    ],
+    "monitor_notification": [
+        {"monitor_id": 1, "notification_id": 3},
+        {"monitor_id": 3, "notification_id": 1},
+        *({"monitor_id": number, "notification_id": 1} for number in range(5, 27)),
+        {"monitor_id": 7, "notification_id": 2},
+        {"monitor_id": 8, "notification_id": 4},
     ],
     "user": [{"id": 1, "username": "admin", "password": "s3cr3t-hash"}],
 }  # fmt: skip

@@ -1,35 +1,66 @@
 """Gatus' providers of alerts as receivers, and the alerts of an endpoint as its ``notify``."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from monitor.importers import receivers
+from monitor.importers import services
 from monitor.importers.draft import ListDraft, SiteDraft, resolved
 from monitor.importers.gatus.values import Fields, parse_bool
-from monitor.importers.receivers import NoReceiver, Settings, Url, native
+from monitor.importers.receivers import Provider, Receivers
+from monitor.importers.services import UNCLOSED, hooked, native, on_server, spelled
 
-_PROVIDERS: Mapping[str, tuple[Url, Mapping[str, str]]] = {
-    "discord": (native("discord"), {"url": "webhook-url"}),
-    "slack": (native("slack"), {"url": "webhook-url"}),
-    "teams-workflows": (native("teams-workflows"), {"url": "webhook-url"}),
-    "googlechat": (native("googlechat"), {"url": "webhook-url"}),
-    "telegram": (
-        receivers.telegram,
-        {"server": "api-url", "token": "token", "chat": "id", "topic": "topic-id"},
+PROVIDERS: Mapping[str, Provider] = {
+    "discord": Provider(native("discord"), {"url": "webhook-url"}),
+    "slack": Provider(native("slack"), {"url": "webhook-url"}),
+    "teams": Provider(services.teams, {"url": "webhook-url"}),
+    "teams-workflows": Provider(native("teams-workflows"), {"url": "webhook-url"}),
+    "googlechat": Provider(native("googlechat"), {"url": "webhook-url"}),
+    "telegram": Provider(
+        services.telegram,
+        {"server": "api-url", "token": "token", "chat": "id", "topic": "topic-id", "silent": ""},
     ),
-    "ntfy": (
-        receivers.ntfy,
+    "ntfy": Provider(
+        services.ntfy,
         {"server": "url", "topic": "topic", "token": "token", "user": "", "password": ""},
     ),
-    "gotify": (receivers.gotify, {"server": "server-url", "token": "token"}),
-    "pushover": (
-        receivers.pushover,
+    "gotify": Provider(on_server("gotify", "/{token!}", path=True), {"server": "server-url"}),
+    "pushover": Provider(
+        services.pushover,
         {"user": "user-key", "token": "application-token", "device": "device"},
     ),
-    "mattermost": (receivers.mattermost, {"url": "webhook-url", "channel": "channel"}),
-    "email": (
-        receivers.email,
+    "mattermost": Provider(services.mattermost, {"url": "webhook-url", "channel": "channel"}),
+    "rocketchat": Provider(services.rocketchat, {"url": "webhook-url", "channel": "channel"}),
+    "matrix": Provider(
+        services.matrix,
+        {"server": "server-url", "token": "access-token", "room": "internal-room-id"},
+    ),
+    "signal": Provider(services.signal, {"url": "api-url", "from": "number", "to": "recipients"}),
+    "opsgenie": Provider(
+        services.opsgenie, {"key": "api-key", "priority": "priority", "region": ""}, UNCLOSED
+    ),
+    "squadcast": Provider(
+        services.squadcast,
+        {"url": "webhook-url"},
+        UNCLOSED,
+    ),
+    "signl4": Provider(spelled("signl4://{team-secret!}"), differs=UNCLOSED),
+    "webex": Provider(
+        hooked(
+            r"https://(?:api\.ciscospark|webexapis)\.com/v1/webhooks/incoming/(\w+)/?", "webex://{}"
+        ),
+        {"url": "webhook-url"},
+    ),
+    "line": Provider(spelled("line://{channel-access-token!}/{user-ids*}")),
+    "aws-ses": Provider(
+        spelled("ses://{from}/{access-key-id}/{secret-access-key!}/{region}/{to*}")
+    ),
+    "sendgrid": Provider(spelled("sendgrid://{api-key!}:{from}/{to*}")),
+    "twilio": Provider(spelled("twilio://{sid}:{token!}@{from}/{to*}")),
+    "vonage": Provider(spelled("vonage://{api-key!}:{api-secret!}@{from}/{to*}")),
+    "messagebird": Provider(spelled("msgbird://{access-key!}/{originator}/{recipients*}")),
+    "plivo": Provider(spelled("plivo://{auth-id}@{auth-token!}/{from}/{to*}")),
+    "email": Provider(
+        services.email,
         {
             "host": "host",
             "port": "port",
@@ -37,10 +68,40 @@ _PROVIDERS: Mapping[str, tuple[Url, Mapping[str, str]]] = {
             "to": "to",
             "user": "username",
             "password": "password",
+            "cc": "",
+            "bcc": "",
+            "wrapped": "",
+            "plain": "",
+            "unverified": "",
         },
     ),
 }
-"""How each becomes a receiver, and what its settings are called."""
+"""How each becomes a receiver, and what its settings are called in Gatus 5.36."""
+_WHY_NOT = {
+    "custom": "a body of its own, where a webhook of ours has Alertmanager's",
+    "pagerduty": "apprise's pagerduty://INTEGRATION_KEY@API_KEY needs an API key, too;"
+    " Alertmanager does not",
+    "splunk": "an event collector takes logs; ship those of the monitor",
+    "newrelic": "events are a log's work; ship those of the monitor",
+    "datadog": "events are a log's work; ship those of the monitor",
+    **dict.fromkeys(
+        ("github", "gitlab", "gitea", "clickup"), "it opens issues and closes them; a webhook may"
+    ),
+    **dict.fromkeys(
+        ("ilert", "incident-io"),
+        "it takes Gatus' own messages; it has a webhook for Alertmanager's",
+    ),
+    **dict.fromkeys(
+        ("homeassistant", "ifttt", "n8n", "zapier"),
+        "what runs there reads Gatus' fields; a webhook of ours has Alertmanager's body",
+    ),
+    "zulip": "it names the channel by its number, and apprise by its name: "
+    "zulip://BOT@ORGANIZATION/KEY/CHANNEL",
+}
+WITHOUT_OVERRIDES = frozenset(
+    ("github", "gitlab", "gitea", "gotify", "messagebird", "opsgenie", "pushover", "twilio")
+)
+"""Providers whose ``overrides`` Gatus does not read."""
 _OF_ALERT = {
     "description": "messages say why the check failed",
     "minimum-reminder-interval": "notify.repeat_interval is one for the whole list",
@@ -54,22 +115,24 @@ class Alerting:
 
     Attributes:
         defaults: Of the alerts of each provider.
-        receivers: Names of the receivers, in the order of the list.
     """
 
     def __init__(self, whole: ListDraft, fields: Fields | None, environ: Mapping[str, str]) -> None:
         self.defaults: dict[str, Mapping[str, Any]] = {}
-        self.receivers: list[str] = []
         self._whole = whole
         self._environ = environ
+        self._made = Receivers(whole, environ, PROVIDERS, _why_not, "Gatus")
+        self._values: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._of_group: dict[tuple[str, str], str | None] = {}
-        self._urls: list[dict[str, str]] = []
         for name in [one.removeprefix("alerting.") for one in fields.names()] if fields else []:
             provider = fields.mapping(name) if fields else None
             if provider is not None:
                 self._read(name, provider)
-        if self._urls:
-            whole.top["notify"] = {"receivers": self._urls}
+
+    @property
+    def receivers(self) -> list[str]:
+        """Names of the receivers, in the order of the list."""
+        return self._made.names
 
     def receiver_of(self, site: SiteDraft, kind: str, group: str, alert: Fields) -> list[str]:
         """
@@ -78,13 +141,15 @@ class Alerting:
         Args:
             group: Of the endpoint, whose provider may be another.
         """
-        name = self._of_group.get((kind, group), self._of_group.get((kind, "")))
+        of = (kind, group) if (kind, group) in self._of_group else (kind, "")
+        name = self._of_group.get(of)
         where = f"{alert.path}.type"
-        if "provider-override" in alert:
-            name = None
-            why = f"{kind}: a receiver of its own; add it to notify.receivers"
-            site.dropped(f"{alert.path}.provider-override", why)
-            alert.take("provider-override")
+        own = alert.mapping("provider-override")
+        if own is not None and of in self._values:
+            given = own.left()
+            receiver = f"{kind}-{resolved(str(site.keys['name']), self._environ)}"
+            values = {**self._values[of], **given}
+            name = self._made.add(receiver, kind, values, given, site, own.path)
         if name is None:
             site.dropped(where, f"{kind}: there is no such receiver", quiet=True)
         else:
@@ -110,48 +175,33 @@ class Alerting:
             return
         default = provider.take("default-alert")
         if isinstance(default, Mapping):
-            self.defaults[name] = default
+            self.defaults[name] = {
+                key: value for key, value in default.items() if key != "provider-override"
+            }
             self._whole.carried(f"alerting.{name}.default-alert", "confirm")
         overrides = provider.mappings("overrides")
         values = provider.left()
-        self._of_group[name, ""] = self._receiver(name, values, f"alerting.{name}", values)
+        self._add((name, ""), name, values, f"alerting.{name}", values)
         for one in overrides:
             group = resolved(one.text("group"), self._environ)
             own = one.left()
-            slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", group).strip("-") or "group"
-            receiver, number = f"{name}-{slug}", 2
-            while receiver in self.receivers:
-                receiver, number = f"{name}-{slug}-{number}", number + 1
+            if name in WITHOUT_OVERRIDES:
+                self._whole.dropped(one.path, f"Gatus knows no overrides of {name}", quiet=True)
+                continue
             self._whole.carried(f"{one.path}.group", "notify")
-            self._of_group[name, group] = self._receiver(receiver, {**values, **own}, one.path, own)
+            self._add((name, group), f"{name}-{group}", {**values, **own}, one.path, own)
 
-    def _receiver(
-        self, name: str, values: Mapping[str, Any], path: str, told: Mapping[str, Any]
-    ) -> str | None:
-        """Add a receiver and return its name; None where it cannot be one."""
-        provider = path.removeprefix("alerting.").partition(".")[0]
-        settings = Settings(name, values, self._whole.secrets, self._environ)
-        try:
-            url = _url(provider, settings)
-        except NoReceiver as reason:
-            self._whole.dropped(path, f"{reason}; add a receiver to notify.receivers")
-            for field in told:
-                self._whole.dropped(f"{path}.{field}", "see above", quiet=True)
-            return None
-        self.receivers.append(name)
-        self._urls.append({"name": name, "apprise": url})
-        for field in told:
-            if field in settings.used:
-                self._whole.carried(f"{path}.{field}", "notify.receivers")
-            else:
-                self._whole.dropped(f"{path}.{field}", "looks and ways of Gatus' own message")
-        return name
+    def _add(
+        self,
+        of: tuple[str, str],
+        name: str,
+        values: Mapping[str, Any],
+        path: str,
+        told: Mapping[str, Any],
+    ) -> None:
+        self._values[of] = values
+        self._of_group[of] = self._made.add(name, of[0], values, told, self._whole, path)
 
 
-def _url(provider: str, settings: Settings) -> str:
-    if provider == "custom":
-        raise NoReceiver("a body of its own, where a webhook of ours has Alertmanager's")
-    if provider not in _PROVIDERS:
-        raise NoReceiver("apprise or a webhook may know the service")
-    make, names = _PROVIDERS[provider]
-    return make(settings, names)
+def _why_not(kind: str) -> str:
+    return _WHY_NOT.get(kind, "Gatus 5.36 has no such provider")

@@ -400,8 +400,8 @@ class EndpointReader:
         group = resolved(str(site.keys.get("group", "")), self._environ)
         for alert in fields.mappings("alerts"):
             kind = alert.text("type")
-            merged = {**self._alerting.defaults.get(kind, {}), **alert.left()}
-            own = Fields(merged, alert.path)
+            given = {key: one for key, one in alert.left().items() if self._is_given(key, one)}
+            own = Fields({**self._alerting.defaults.get(kind, {}), **given}, alert.path)
             if "enabled" in own:
                 site.carried(f"{alert.path}.enabled", "confirm")
             if own.flag("enabled") is False:
@@ -420,6 +420,11 @@ class EndpointReader:
             site.put("confirm", confirm)
         if self._alerting.receivers:
             site.put("notify", [name for name in self._alerting.receivers if name in told])
+
+    def _is_given(self, key: str, value: Any) -> bool:
+        """Return whether an alert has a value of its own; a threshold of 0 is none to Gatus."""
+        zero = key.endswith("-threshold") and parse_int(resolved(str(value), self._environ)) == 0
+        return value is not None and not zero
 
     def _threshold(self, alert: Fields, key: str, default: int) -> int:
         number = parse_int(resolved(alert.text(key), self._environ))

@@ -11,6 +11,7 @@ from monitor.importers.draft import ListDraft, SiteDraft
 from monitor.importers.imported import Imported, finished
 from monitor.importers.kuma.database import Database, flag, opened, setting
 from monitor.importers.kuma.monitors import Columns, MonitorReader
+from monitor.importers.kuma.notifications import Notifications
 from monitor.importers.values import bracketed
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -245,19 +246,45 @@ class _Lister:
             whole.top["announcements"] = list(found.values())
 
     def _notifications(self, whole: ListDraft) -> None:
-        for row in self._database.rows("notification"):
-            kind = _kind_of(row.get("config"))
-            whole.dropped(
-                f"notification {row.get('name')}",
-                f"{kind}: add it to notify.receivers, by apprise or a webhook",
-            )
+        found = Notifications(whole, self._database.rows("notification"))
+        used: dict[int, list[int]] = {}
+        for row in self._database.rows("monitor_notification"):
+            used.setdefault(int(row["monitor_id"]), []).append(int(row["notification_id"]))
+        for number, numbers in used.items():
+            for one in numbers:
+                self._tell_notification(whole, number, found, one)
+        if not found.ordered:
+            return
+        for number, site in self._sites.items():
+            numbers = [one for member in self._with_groups(number) for one in used.get(member, [])]
+            told = {found.receivers.get(one) for one in numbers}
+            site.put("notify", [name for name in found.ordered if name in told])
 
+    def _tell_notification(
+        self, whole: ListDraft, number: int, found: Notifications, one: int
+    ) -> None:
+        """Tell what became of one notification of a monitor."""
+        if one not in found.names:
+            return
+        path = f"notification {found.names[one]}"
+        row = self._monitors.get(number, {})
+        if row.get("type") == "group":
+            why = "it is told of every site of the group, which has no state of its own"
+            whole.changed(f"group {row.get('name')}: {path}", "notify", why)
+        elif number in self._sites and one in found.receivers:
+            self._sites[number].carried(path, "notify")
+        elif number in self._sites:
+            self._sites[number].dropped(path, "there is no such receiver", quiet=True)
 
-def _kind_of(config: Any) -> str:
-    try:
-        return str(json.loads(config)["type"])
-    except (TypeError, ValueError, KeyError):
-        return "of unknown type"
+    def _with_groups(self, number: int) -> list[int]:
+        """Return the number of a monitor, and those of the groups it is in."""
+        found = [number]
+        while len(found) < _DEEPEST:
+            parent = self._monitors.get(found[-1], {}).get("parent")
+            if parent is None:
+                break
+            found.append(int(parent))
+        return found
 
 
 def _window(row: Mapping[str, Any], server_zone: str) -> dict[str, Any] | None:
