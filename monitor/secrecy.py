@@ -19,7 +19,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from html import escape
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 HIDDEN = "<secret>"
 """What stands in the place of a secret."""
@@ -28,6 +28,9 @@ _SHORTEST = 4
 _USERINFO = re.compile(r"(?<=://)([^/?#\s]*)@")
 _SENSITIVE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _SENSITIVE_WORDS = ("token", "secret", "key", "password")
+_BETWEEN_PIECES = re.compile(r"[/:;,=@+#&?]+")
+_NO_SECRETS = frozenset({"true", "false", "null", "none", "localhost", "text", "html", "markdown"})
+"""Values of common options; masked, they would make holes into texts that quote none of them."""
 # What libraries leave as it is in a URL, beside letters, digits and "_.-~": nothing for a part
 # alone, JavaScript's for a part, urllib3's and requests' for a whole one
 _UNQUOTED = ("", "!*'()", "!$&'()*+,;=:@/?", "!$&'()*+,;=:@/?%", "!#$%&'()*+,/:;=?@[]~")
@@ -103,6 +106,30 @@ def credentials(text: str) -> Iterator[str]:
                 yield unquote(part)
         if password:
             yield from basic_credentials(unquote(user), unquote(password))
+
+
+def parts_of_url(url: str, *, with_host: bool = False) -> Iterator[str]:
+    """
+    Yield what may be the secret of a URL that is secret as a whole.
+
+    That is each part of its path and each value of its query, and the pieces of those that have
+    some (``bot123:token``): only the service knows which of them is the token. So a text about it
+    may lose a harmless word of the path, too.
+
+    Args:
+        with_host: Whether it may lie in the place of the host as well, as in apprise's URLs.
+    """
+    place, _, query = url.partition("://")[2].partition("?")
+    if not with_host:
+        place = place.partition("/")[2]
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    parts = [*place.split("/"), *(value or name for name, _, value in pairs)]
+    for text in dict.fromkeys(
+        form(part) for part in parts for form in (str, unquote, unquote_plus)
+    ):
+        for piece in (text, *_BETWEEN_PIECES.split(text)):
+            if piece and piece.lower() not in _NO_SECRETS:
+                yield piece
 
 
 def hide_credentials(text: str) -> str:

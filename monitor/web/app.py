@@ -5,7 +5,6 @@ import functools
 import json
 import logging
 import re
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TypeAlias
@@ -89,17 +88,19 @@ def create_app(
         scrapes: Scrapes of ``/metrics`` at a time; other exporters have the same default.
         on_scrape_refused: Called in the web thread for each scrape above that limit.
     """
+    clock = clock or SystemClock()
     endpoints = _Endpoints(
         board,
         scrape,
         reload,
         config_text,
-        Pages(version, clock or SystemClock(), Recall(history)),
+        Pages(version, clock, Recall(history)),
         live,
         elsewhere,
         outbox,
+        clock,
     )
-    past = PastApi(board, history, clock or SystemClock())
+    past = PastApi(board, history, clock)
     routes = [
         Route("/", endpoints.status_page),
         Route("/sites/{name:name}", endpoints.site_page),
@@ -172,6 +173,7 @@ class _Endpoints:
         live: Live | None,
         elsewhere: Callable[[str], str | None],
         outbox: Outbox | None,
+        clock: Clock,
     ) -> None:
         self._board = board
         self._scrape = scrape
@@ -181,6 +183,7 @@ class _Endpoints:
         self._live = live
         self._elsewhere = elsewhere
         self._outbox = outbox
+        self._clock = clock
 
     # ------------------------------------------------------------ for Prometheus
 
@@ -314,7 +317,7 @@ class _Endpoints:
         return streamed(request, "application/json", iter([text.encode()]))
 
     async def api_receivers(self, request: Request) -> Response:
-        now = time.time()
+        now = self._clock.time()
         rows = [channel_json(one, now) for one in self._channels()]
         text = json.dumps({"receivers": rows})
         return streamed(request, "application/json", iter([text.encode()]))
@@ -361,7 +364,8 @@ class _Endpoints:
     async def retry(self, request: Request) -> Response:
         _refuse_other_sites(request)
         receiver = request.query_params.get("receiver")
-        if self._outbox is None or not self._outbox.retry(receiver):
+        is_listed = self._outbox.retry(receiver) if self._outbox else receiver is None
+        if not is_listed:
             known = ", ".join(dict.fromkeys(one.receiver for one in self._channels())) or "none"
             text = f"no receiver {_short(receiver or '')!r} is listed; there are: {known}"
             raise HTTPException(404, text)

@@ -1,9 +1,12 @@
 """What is substituted, what is secret, and that it is shown nowhere."""
 
+import re
+from urllib.parse import unquote
+
 import pytest
 import yaml
 
-from monitor.secrecy import every_form, redact
+from monitor.secrecy import every_form, parts_of_url, redact
 from tests.config.tables import Login, Step, WebOptions
 
 
@@ -313,3 +316,26 @@ def test_a_header_that_echoes_a_secret_is_masked():
     """Its UTF-8 bytes are read as Latin-1, as headers are."""
     shown = redact("pw=" + "Pässw0rd".encode().decode("latin-1"), every_form(["Pässw0rd"]))
     assert shown == "pw=<secret>"
+
+
+@pytest.mark.parametrize(
+    ("url", "with_host", "shown"),
+    [
+        ("https://hooks.test/in/a1b2?v=1", False, "hooks.test in <secret> v 1"),
+        ("https://hooks.test/bot12:t0k3n/x", False, "hooks.test <secret> <secret> x"),
+        ("https://hooks.test/?verify=false&k3y-", False, "hooks.test verify false <secret>"),
+        ("https://hooks.test/x%2Fs3cr?to=me%2Bn4me", False, "hooks.test x <secret> to me <secret>"),
+        ("slack://T1JJ/B2ab/#ch4n", True, "<secret> <secret> <secret>"),
+        (
+            "tgram://12345:t0-K/?to=n4me&format=text",
+            True,
+            "<secret> <secret> to <secret> format text",
+        ),
+        ("json://[::1]:8080/localhost", True, "1 <secret> localhost"),
+    ],
+)
+def test_each_part_of_a_url_that_is_secret_may_be_the_secret(url, with_host, shown):
+    """From four characters on, decoded or not; the host only where a token may stand there."""
+    pieces = re.split(r"[][/:?&=#+ ]+", unquote(url.partition("://")[2]))
+    secrets = every_form(parts_of_url(url, with_host=with_host))
+    assert redact(" ".join(filter(None, pieces)), secrets) == shown

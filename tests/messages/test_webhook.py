@@ -266,6 +266,25 @@ def test_no_secret_shows_even_if_the_receiver_repeats_it(serve):
         assert secret not in detail
 
 
+@pytest.mark.parametrize(
+    ("path", "secrets"),
+    [
+        ("/a1b2", ["a1b2"]),
+        ("/bot123456:AAF-x_y/sendMessage", ["AAF-x_y", "bot123456", "bot123456:AAF-x_y"]),
+        ("/in;key=s3cr/x?v=1&t0ken", ["s3cr", "t0ken"]),
+        ("/x?to=ab%2Bcd+ef%3A9876", ["ab+cd ef:9876", "ab%2Bcd", "9876"]),
+    ],
+)
+def test_each_part_of_a_webhook_s_url_is_a_secret_from_four_characters_on(serve, path, secrets):
+    """However short, in whatever form the receiver repeats it; what it says else is left."""
+    server = serve(answer(f"no way: {', '.join(secrets)}; ok is false".encode(), "404 Not Found"))
+    detail = sender(webhook(server.url(path))).send(message(), 5).detail
+    assert detail.startswith(f"127.0.0.1:{server.port} answered with status 404: no way: <secret>")
+    assert detail.endswith("; ok is false")
+    for secret in secrets:
+        assert secret not in detail
+
+
 def test_a_machine_without_descriptors_tries_again():
     """What this machine lacks is no answer of the receiver's: the message waits."""
 

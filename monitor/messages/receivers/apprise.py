@@ -13,13 +13,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 from threading import Lock
 from typing import Any
-from urllib.parse import unquote
 
 from monitor.messages.notification import AlertStatus, Notification, Outcome
 from monitor.messages.receivers.once import ToldOnce
 from monitor.messages.text import text_of
 from monitor.options import show_duration
-from monitor.secrecy import HIDDEN, credentials, every_form, redact
+from monitor.secrecy import HIDDEN, credentials, every_form, parts_of_url, redact
 from monitor.units import Seconds
 
 _COMMAND = (sys.executable, "-P", "-m", "monitor.messages.apprise_process")
@@ -27,10 +26,7 @@ _CHECK_TIMEOUT: Seconds = 30.0
 _STARTING: Seconds = 5.0
 """What the process is given beside the timeout, to load the library and to say what came."""
 _LONGEST_DETAIL = 300  # characters
-_BETWEEN_PARTS = re.compile(r"[:/?&=#@,+]+")
 _URL = re.compile(r"(?<=://)\S+")
-_LEAST_PART = 6  # characters of a part of the URL that may be a token
-_NOT_SECRET = frozenset({"format", "verify", "redirect", "overflow", "method", "localhost"})
 _TYPES = {AlertStatus.FIRING: "failure", AlertStatus.RESOLVED: "success"}
 
 
@@ -132,7 +128,4 @@ def _secrets(url: str) -> Iterable[str]:
     """Yield the URL and its parts, since each service has its tokens in another place."""
     yield url
     yield from credentials(url)
-    for part in _BETWEEN_PARTS.split(url.partition("://")[2]):
-        for form in {part, unquote(part)}:
-            if len(form) >= _LEAST_PART and form.lower() not in _NOT_SECRET:
-                yield form
+    yield from parts_of_url(url, with_host=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from monitor.clock import Clock, Deadline
 from monitor.errors import ProbeError
@@ -18,6 +18,7 @@ from monitor.secrecy import (
     every_form,
     header_credentials,
     is_sensitive_header,
+    parts_of_url,
     redact,
 )
 from monitor.units import Seconds, Timestamp
@@ -27,7 +28,6 @@ _LONGEST_RETRY_AFTER: Seconds = 3600.0
 _LASTING = {400, 410, 413, 414, 415, 422, 431}
 """Client errors that are about this message or for good; others end when the receiver is fixed."""
 _LONGEST_EXCERPT = 200  # characters
-_LEAST_PART = 8  # characters of a part of a URL's path that may be a token
 
 
 class Delivery:
@@ -153,10 +153,7 @@ def _secrets(options: ReceiverOptions, url: str, login: Mapping[str, str]) -> It
     if options.webhook:
         yield url
         yield from filter(None, [options.webhook.secret])
-        # Many hooks are secret by their address
-        parts = urlsplit(url)
-        yield from (part for part in parts.path.split("/") if len(part) >= _LEAST_PART)
-        yield from (value for _, value in parse_qsl(parts.query))
+        yield from parts_of_url(url)  # many hooks are secret by their address
     yield from credentials(url)
     if options.proxy:
         yield options.proxy
