@@ -3,7 +3,7 @@ Takes in the calls of sites that report themselves: our own addresses, and those
 
 A caller has nothing but its token. One that nobody was given is answered like any path that does
 not exist, and is looked up by a keyed digest, so that neither the answer nor its time says how near
-a guess came.
+a guess came; a body is read of known callers alone.
 """
 
 import hmac
@@ -26,6 +26,7 @@ _OURS = ("/push/", "/ping/")  # the second is Healthchecks'
 _KUMA = "/api/push/"
 _GATUS = re.compile(r"/api/v1/endpoints/([^/]+)/external")
 _METHODS = ("GET", "HEAD", "POST", "PUT")
+_GATUS_METHODS = ("POST",)
 _DRAINED: Bytes = 1024 * 1024
 """More of a body is not read: an answer before its end costs the caller the connection."""
 _LONGEST_MESSAGE = 300
@@ -67,6 +68,22 @@ class _Said:
     run_time: Seconds | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """
+    Who says what.
+
+    Attributes:
+        answer: What the caller is told once it is noted.
+        run: The caller's number of the run; empty where it gives none.
+    """
+
+    reporter: Reporter
+    said: _Said
+    answer: Response
+    run: str = ""
+
+
 class PushCalls:
     """
     An ASGI application that takes calls in, and passes every other request on.
@@ -100,32 +117,35 @@ class PushCalls:
         if scope["type"] != "http" or not is_call(scope["path"]):
             await self._app(scope, receive, send)
             return
-        body = await _beginning(receive)
-        await (self._answer(scope, body) or self._app)(scope, receive, send)
+        answer = self._understand(scope)
+        if isinstance(answer, _Heard):
+            answer = self._take(answer, await _beginning(receive))
+        await (answer or self._app)(scope, receive, send)
 
-    def _answer(self, scope: Scope, body: bytes) -> Response | None:
-        """Note a call, and return the answer to it; None where nobody was called."""
+    def _understand(self, scope: Scope) -> _Heard | Response | None:
+        """Return who says what, or the answer to a bad call; None where nobody was called."""
         path, query = scope["path"], QueryParams(scope["query_string"])
-        if scope["method"] not in _METHODS:
-            allowed = {**SAFE_HEADERS, "Allow": ", ".join(_METHODS)}
-            return sentence("Call this address by GET, HEAD, POST or PUT.", 405, allowed)
+        gatus = _GATUS.fullmatch(path)
+        methods = _GATUS_METHODS if gatus else _METHODS
+        if scope["method"] not in methods:
+            allowed = {**SAFE_HEADERS, "Allow": ", ".join(methods)}
+            return sentence(f"Call this address by {' or '.join(methods)}.", 405, allowed)
+        if gatus:
+            return self._as_gatus(gatus[1], Headers(scope=scope), query)
         if path.startswith(_KUMA):
-            return self._as_kuma(path.removeprefix(_KUMA), query, body)
-        if match := _GATUS.fullmatch(path):
-            return self._as_gatus(match[1], Headers(scope=scope), query, body)
+            return self._as_kuma(path.removeprefix(_KUMA), query)
         rest = path.removeprefix("/").partition("/")[2]
         found = self._by_path(rest)
         said = _own_words(found[1], query) if found else None
         if found is None or said is None:
             return None
-        return self._take(found[0], said, body, query.get("rid", "")) or sentence(
-            "OK", 200, SAFE_HEADERS
-        )
+        ok = sentence("OK", 200, SAFE_HEADERS)
+        return _Heard(found[0], said, ok, query.get("rid", "")[:_LONGEST_RUN])
 
     # ------------------------------------------------------------ the forms
 
-    def _as_kuma(self, token: str, query: QueryParams, body: bytes) -> Response:
-        """Take a call of Uptime Kuma's push monitors; the answers are those its clients know."""
+    def _as_kuma(self, token: str, query: QueryParams) -> _Heard | Response:
+        """Read a call of Uptime Kuma's push monitors; the answers are those its clients know."""
         reporter = self._directory_now().by_token.get(self._digest(token))
         if reporter is None:
             text = "Monitor not found or not active."
@@ -135,13 +155,10 @@ class PushCalls:
             message=_line(query.get("msg", "")),
             run_time=_bounded(_number(query.get("ping", "")), 1e-3),
         )
-        refusal = self._take(reporter, said, body, "")
-        if refusal is not None:
-            return refusal
-        return JSONResponse({"ok": True}, 200, SAFE_HEADERS)
+        return _Heard(reporter, said, JSONResponse({"ok": True}, 200, SAFE_HEADERS))
 
-    def _as_gatus(self, key: str, headers: Headers, query: QueryParams, body: bytes) -> Response:
-        """Take a call of Gatus' external endpoints; an unknown key looks like a wrong token."""
+    def _as_gatus(self, key: str, headers: Headers, query: QueryParams) -> _Heard | Response:
+        """Read a call of Gatus' external endpoints; an unknown key looks like a wrong token."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         reporter = None
         if scheme.lower() == "bearer":
@@ -161,7 +178,7 @@ class PushCalls:
             message=_line(query.get("error", "")),
             run_time=_bounded(seconds if written else None),
         )
-        return self._take(reporter, said, body, "") or Response(b"", 200, SAFE_HEADERS)
+        return _Heard(reporter, said, Response(b"", 200, SAFE_HEADERS))
 
     def _by_path(self, rest: str) -> tuple[Reporter, str] | None:
         """Return whose token a path begins with, which may hold a slash, and what follows it."""
@@ -175,8 +192,9 @@ class PushCalls:
 
     # ------------------------------------------------------------ what all have in common
 
-    def _take(self, reporter: Reporter, said: _Said, body: bytes, run: str) -> Response | None:
-        """Note what was said; return why it could not be."""
+    def _take(self, heard: _Heard, body: bytes) -> Response:
+        """Note what was said, and return the answer to it."""
+        reporter, said = heard.reporter, heard.said
         if reporter.elsewhere is not None:
             text = f"This site is checked by {reporter.elsewhere}; call that daemon."
             return sentence(text, 421, SAFE_HEADERS)
@@ -184,11 +202,10 @@ class PushCalls:
             text = "The monitor is stopping; try again in a moment."
             return sentence(text, 503, {**SAFE_HEADERS, **RETRY_LATER})
         now = self._clock.time()
-        run = run[:_LONGEST_RUN]
         if said.begins:
-            self._mailbox.start(reporter.name, run, now)
+            self._mailbox.start(reporter.name, heard.run, now)
         if said.up is None:
-            return None
+            return heard.answer
         call = Call(
             time=now,
             up=said.up,
@@ -197,11 +214,11 @@ class PushCalls:
             run_time=said.run_time,
             body=body,
         )
-        if not self._mailbox.put(reporter.name, call, run):
+        if not self._mailbox.put(reporter.name, call, heard.run):
             text = "More calls of this site wait than are read; try again in a moment."
             return sentence(text, 429, {**SAFE_HEADERS, **RETRY_LATER})
         self._on_call(reporter.name)
-        return None
+        return heard.answer
 
     def _directory_now(self) -> _Directory:
         reporters = self._reporters()

@@ -1,5 +1,6 @@
 """Calls of sites that report themselves, over real sockets: who is understood, who is refused."""
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from monitor.web.answers import sentence
 from monitor.web.push import PushCalls, is_call
 from monitor.web.server import WebServer
 from tests.fakes import FakeClock
+from tests.waiting import PATIENCE
 
 TOKEN = "0123456789abcdef"
 SLUG = "key-of-a-project/backup"
@@ -110,6 +112,8 @@ def test_what_callers_say_is_understood(desk, url, method, path, headers, site, 
         ("GET", f"/push/{TOKEN}/stop", {}, 404),
         ("GET", f"/push/{TOKEN}/fail/now", {}, 404),
         ("DELETE", f"/push/{TOKEN}", {}, 405),
+        ("GET", f"{KEY}?success=true", BEARER, 405),
+        ("PUT", f"{KEY}?success=true", BEARER, 405),
         ("GET", "/push/token-of-elsewhere", {}, 421),
         ("GET", "/api/push/0123456789abcdeX", {}, 404),
         ("POST", f"{KEY}?success=true", {}, 401),
@@ -127,10 +131,80 @@ def test_what_is_not_understood_changes_nothing(desk, url, method, path, headers
     assert TOKEN not in answer.text
 
 
-def test_an_unknown_token_looks_like_nothing(url):
-    """A guess gets, byte for byte, the answer of a path that does not exist."""
-    guess, other = (requests.get(url + path, timeout=10) for path in ("/push/guess", "/elsewhere"))
-    assert (guess.status_code, guess.content) == (other.status_code, other.content)
+GUESSES = (
+    "guess",
+    TOKEN[:-1],
+    f"{TOKEN}0",
+    TOKEN.upper(),
+    "%00",
+    "%ff%fe",
+    "..%2f..%2fetc",
+    "a" * 8000,
+    "/",
+    f"{TOKEN[:-1]}/fail",
+    "key-of-a-project/other",
+    f"guess?{TOKEN}",
+)
+
+
+@pytest.mark.parametrize(
+    ("requests_of", "status"),
+    [
+        ([("GET", "/elsewhere", {}), *(("GET", f"/push/{one}", {}) for one in GUESSES)], 404),
+        ([("POST", "/elsewhere", {}), *(("POST", f"/ping/{one}", {}) for one in GUESSES)], 404),
+        ([("GET", f"/api/push/{one}", {}) for one in GUESSES], 404),
+        (
+            [
+                ("POST", f"{KEY}?success=true", {}),
+                ("POST", f"{KEY}?success=true", {"Authorization": f"Basic {GATUS}"}),
+                ("POST", f"{KEY}?success=true", {"Authorization": f"Bearer {TOKEN}"}),
+                ("POST", f"{KEY}?success=true", {"Authorization": "Bearer "}),
+                ("POST", f"{KEY}?success=maybe", {"Authorization": "Bearer \xff"}),
+                ("POST", KEY.replace("nightly", "daily"), BEARER),
+                ("POST", KEY.replace("core-db_nightly-backup", "%ff"), BEARER),
+            ],
+            401,
+        ),
+    ],
+    ids=["ours", "Healthchecks", "Uptime Kuma", "Gatus"],
+)
+def test_no_answer_tells_how_near_a_guess_came(desk, url, requests_of, status):
+    """Status, headers and body are those of a path that does not exist, or of any wrong login."""
+    answers = [
+        requests.request(method, url + path, headers=headers, timeout=10)
+        for method, path, headers in requests_of
+    ]
+    for one in answers:
+        one.headers.pop("Date")
+    told = {(one.status_code, tuple(sorted(one.headers.items())), one.content) for one in answers}
+    assert len(told) == 1
+    assert {one.status_code for one in answers} == {status}
+    assert desk.called == []
+
+
+@pytest.mark.parametrize("path", ["/push/guess", "/api/push/guess", f"{KEY}?success=true"])
+def test_a_strangers_body_is_not_waited_for(url, path):
+    """However much of it is announced, and however slowly it would come."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), PATIENCE) as connection:
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(12) in (b"HTTP/1.1 404", b"HTTP/1.1 401")
+
+
+def test_a_body_that_comes_slowly_is_one_call(desk, url):
+    """In the smallest pieces: the call is noted once, when the body is complete."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), PATIENCE) as connection:
+        connection.sendall(f"POST /push/{TOKEN}/1 HTTP/1.1\r\nHost: x\r\n".encode())
+        connection.sendall(b"Transfer-Encoding: chunked\r\n\r\n")
+        for char in b"no space":
+            assert desk.called == []
+            connection.sendall(b"1\r\n%c\r\n" % char)
+        connection.sendall(b"0\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+    assert desk.called == ["job"]
+    assert desk.last("job").body == b"no space"
 
 
 def test_a_run_has_a_beginning(desk, url):
