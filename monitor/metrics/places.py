@@ -4,6 +4,7 @@ The metrics of a hub about the places that report to it; on the daemon's own reg
 The hub's main thread calls these, the web thread collects.
 """
 
+from functools import partial
 from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -46,8 +47,8 @@ class PlaceMeters:
         self.sites = internal.sites
         self.engine_restarted = internal.engine_restarted
 
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(name, text, ("location",), registry=registry)
+        gauge = partial(Gauge, labelnames=("location",), registry=registry)
+        counter = partial(Counter, labelnames=("location",), registry=registry)
 
         self._up = gauge("monitor_location_up", "Whether every daemon of a location is heard")
         self._last_seen = gauge(
@@ -69,23 +70,15 @@ class PlaceMeters:
             "monitor_location_reports_dropped",
             "Reports that a location lost since its start because too many waited",
         )
-        self._reports = Counter(
-            "monitor_hub_reports_total",
-            "Reports that were applied, by location",
-            ("location",),
-            registry=registry,
+        self._reports = counter(
+            "monitor_hub_reports_total", "Reports that were applied, by location"
         )
-        self._late = Counter(
+        self._late = counter(
             "monitor_hub_reports_late_total",
             "Reports that came too late to have a vote; they are in the history",
-            ("location",),
-            registry=registry,
         )
-        self._unlisted = Counter(
-            "monitor_hub_reports_unlisted_total",
-            "Reports of sites that are not in the hub's list",
-            ("location",),
-            registry=registry,
+        self._unlisted = counter(
+            "monitor_hub_reports_unlisted_total", "Reports of sites that are not in the hub's list"
         )
         self._not_understood = Counter(
             "monitor_hub_messages_not_understood_total",
