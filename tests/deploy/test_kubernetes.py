@@ -3,10 +3,8 @@
 import os
 import re
 import shutil
-import subprocess
 
 import click
-import cloudcoil.models.prometheus_operator.v1 as operator
 import kubernetes_validate
 import pytest
 import yaml
@@ -21,29 +19,19 @@ from monitor.sources.kubernetes import VERSIONS
 from tests.deploy.kubernetes import (
     KUBERNETES,
     PROMETHEUS_RULE,
-    documents,
     manifest,
     prometheus_rule,
 )
+from tests.deploy.schemas import assert_valid
 from tests.deploy.shipped import ROOT
 
 BASE = KUBERNETES / "base"
 FOLDERS = ("base", "sharded")
+PLACES = [f"places{below}" for below in ("", "/daemon", "/hub", "/fra", "/nyc", "/nats")]
 RESOURCES = sorted(
     path for path in BASE.glob("*.yaml") if path.name not in {"kustomization.yaml", "sites.yaml"}
 )
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-
-
-def assert_valid(document):
-    """The document has what its kind must have, and nothing that its kind has not."""
-    if document["apiVersion"].startswith("monitoring.coreos.com/"):
-        model = getattr(operator, document["kind"]).model_validate(document)
-        # What the model does not know, it leaves out
-        assert model.model_dump(mode="json", by_alias=True, exclude_unset=True) == document
-    else:
-        version = kubernetes_validate.latest_version()
-        kubernetes_validate.validate(document, version, strict=True)
 
 
 @pytest.fixture
@@ -55,26 +43,6 @@ def pod():
 def container(pod):
     (only,) = pod["spec"]["containers"]
     return only
-
-
-@pytest.fixture
-def build():
-    """
-    Return a function that builds a folder, as ``kubectl apply --kustomize`` does.
-
-    Debian has no kustomize, and its kubectl an old one; what the machine happens to have is taken.
-    """
-    programs = {"kubectl": ["kubectl", "kustomize"], "kustomize": ["kustomize", "build"]}
-    command = next((words for name, words in programs.items() if shutil.which(name)), None)
-    if command is None:
-        pytest.skip("neither kubectl nor kustomize is installed")
-
-    def build(folder):
-        done = subprocess.run([*command, folder], capture_output=True, text=True, check=True)
-        assert done.stderr == ""
-        return {document["kind"]: document for document in documents(done.stdout)}
-
-    return build
 
 
 # ---------------------------------------------------------------- each by itself
@@ -113,17 +81,19 @@ def test_the_site_list_is_good():
     assert yaml.safe_load(example[0].replace("  # ", "  "))
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", [*FOLDERS, *PLACES])
 def test_every_file_is_named_and_every_name_is_a_file(folder):
     """Nothing is forgotten in a kustomization."""
     listed = manifest(KUBERNETES / folder / "kustomization.yaml")
     named = {
         *listed["resources"],
-        *(patch["path"] for patch in listed.get("patches", ())),
+        *(patch["path"] for patch in listed.get("patches", ()) if "path" in patch),
         *(file for one in listed.get("configMapGenerator", ()) for file in one["files"]),
     }
-    there = {path.name for path in (KUBERNETES / folder).iterdir()} - {"kustomization.yaml"}
-    assert {name for name in named if not name.startswith("../")} == there
+    files = {path.name for path in (KUBERNETES / folder).iterdir() if path.is_file()}
+    assert {name for name in named if "." in name and not name.startswith("../")} == files - {
+        "kustomization.yaml"
+    }
     assert all((KUBERNETES / folder / name).exists() for name in named)
 
 
@@ -244,29 +214,6 @@ def test_the_example_of_the_docs_is_built(build, tmp_path):
     assert built["ConfigMap"]["data"] == {"sites.yaml": "sites: [https://example.com]\n"}
     assert built["ServiceMonitor"]["metadata"]["labels"]["release"] == "kube-prometheus-stack"
     assert built["Service"]["spec"]["selector"] == {"app.kubernetes.io/name": "website-monitor"}
-
-
-def test_the_example_of_a_place_is_built(build, tmp_path):
-    """One pod with a claim, which reports as that place; the program takes its arguments."""
-    text = (ROOT / "docs" / "kubernetes.md").read_text()
-    (example,) = re.findall(
-        r'^```yaml title="kustomization.yaml of a place"\n(.*?)^```', text, re.DOTALL | re.MULTILINE
-    )
-    sharded = os.path.relpath(KUBERNETES / "sharded", tmp_path.resolve())
-    (tmp_path / "kustomization.yaml").write_text(re.sub(r"[.]{2}/\S+/sharded", sharded, example))
-    (tmp_path / "sites.yaml").write_text("sites: [https://example.com]\n")
-    built = build(tmp_path)
-    for document in built.values():
-        assert_valid(document)
-    workload = built["StatefulSet"]["spec"]
-    assert workload["replicas"] == 1
-    assert workload["volumeClaimTemplates"][0]["metadata"]["name"] == "data"
-    (container,) = workload["template"]["spec"]["containers"]
-    command, *arguments = container["args"]
-    found = cli.get_command(click.Context(cli), command)
-    assert found
-    taken = found.make_context(command, list(arguments)).params
-    assert (taken["location"], taken["shard"]) == ("fra", "1/1")
 
 
 def test_what_shards_remember_outlives_their_pods(pod):
