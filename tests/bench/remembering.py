@@ -33,9 +33,9 @@ def cpu(lab: Lab) -> Iterator[Figure]:
         mine: list[Seconds] = []
         others: list[Seconds] = []
         for _ in range(lab.effort.rounds):
-            before = [_spent(daemon) for daemon in (ours, peer)]
+            before = [spent(daemon) for daemon in (ours, peer)]
             time.sleep(lab.effort.window)
-            after = [_spent(daemon) for daemon in (ours, peer)]
+            after = [spent(daemon) for daemon in (ours, peer)]
             for costs, (used, checks), (used_then, checks_then) in zip(
                 (mine, others), before, after, strict=True
             ):
@@ -117,7 +117,7 @@ def _took(start: Callable[[], AbstractContextManager[Daemon]]) -> Seconds:
         return time.monotonic() - began
 
 
-def _spent(daemon: Daemon) -> tuple[Seconds, float]:
+def spent(daemon: Daemon) -> tuple[Seconds, float]:
     """Return the processor time of a daemon and how many checks it has made."""
     checks = Scrape(daemon.url).total("monitor_checks_total")
     return cpu_time(tree(daemon.process.pid)), checks

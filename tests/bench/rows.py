@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.bench import calls, cost, load, outage, pages, remembering, size, telling, truth
+from tests.bench import apart, calls, cost, load, outage, pages, remembering, size, telling, truth
 from tests.bench.blackbox import PROGRAM as BLACKBOX
 from tests.bench.figures import Figure, Goal
 from tests.bench.lab import Lab
@@ -197,5 +197,20 @@ ROWS = (
             "memory": Goal("at most", 20),
         },
         measure=telling.outage,
+    ),
+    Row(
+        name="verdict",
+        what="down everywhere, seen by three places: from the outage to the verdict, beside what"
+        " one place needs, mean",
+        needs=("nats-server",),
+        goals={"simulated, 60 s": Goal("at most", 0.4), "real, 10 s": Goal("at most", 0.4)},
+        measure=apart.verdicts,
+    ),
+    Row(
+        name="place_cpu",
+        what="CPU time of a check at a place, all processes, beside a daemon without --location",
+        needs=("nats-server", "nginx"),
+        goals={"400/s": Goal("at most", 1.08)},
+        measure=apart.place_cpu,
     ),
 )

@@ -1,0 +1,232 @@
+"""What several places bring and cost: time from an outage to the verdict, and a place's own CPU."""
+
+import heapq
+import re
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+
+from monitor.app.places import report_of
+from monitor.engine.schedule import Schedule
+from monitor.engine.state import Depth, advance, begin
+from monitor.locations.votes import Enough, Quorum, count, take
+from monitor.model import Seconds, Site, SiteState, Status
+from monitor.places import Ballot, Sender
+from tests.bench.figures import BenchError, Figure, ratio
+from tests.bench.fleet import Fleet, site_list
+from tests.bench.lab import Lab, program
+from tests.bench.remembering import spent
+from tests.builders import down_result, site, up_result
+from tests.system.nats import Nats, Places
+from tests.system.processes import Daemon, Moody
+from tests.waiting import until
+
+_NAMES = ("fra", "nyc", "sin")
+_INTERVAL: Seconds = 60.0
+_SITES = 20
+_MOMENTS = 60
+_CHECK: Seconds = 0.1
+"""How long a check takes in the simulation; the way from place to place or hub takes as long."""
+_QUORUM = Quorum(down=Enough(number=2), up=Enough(number=2), minimum=2)
+_ALONE = Quorum(minimum=1)
+_DEPTH = Depth(results=1, failures=1)
+_LOCATIONS = """
+locations:
+  nats: {{servers: ["{nats}"]}}
+  quorum: {{down: 2, up: 2, minimum: 2}}
+"""
+
+
+# ---------------------------------------------------------------- from the outage to the verdict
+
+
+def verdicts(lab: Lab) -> Iterator[Figure]:
+    """
+    Compare three places with one: in a simulation, and once for real with a shorter interval.
+
+    The simulation is our schedule, states and votes, with a clock of its own: so exact, and the
+    same on any machine. For real one server turns bad for many sites at one moment, and the logs
+    tell when each was down.
+    """
+    ours, alone = _simulated(_NAMES, _QUORUM), _simulated(_NAMES[:1], _ALONE)
+    yield _compared("simulated, 60 s", ours, alone)
+    interval = lab.effort.interval
+    yield _compared(f"real, {interval} s", *_seen(lab, interval))
+
+
+def _compared(name: str, ours: Sequence[Seconds], alone: Sequence[Seconds]) -> Figure:
+    mine, other = statistics.mean(ours), statistics.mean(alone)
+    return Figure(
+        name=name,
+        value=mine / other,
+        unit="x",
+        detail=f"mean {mine:.1f} s from the outage to down, longest {max(ours):.1f} s; one place"
+        f" {other:.1f} s, longest {max(alone):.1f} s; {len(ours)} outages",
+        samples={"ours_seconds": list(ours), "peer_seconds": list(alone)},
+    )
+
+
+def _simulated(places: Sequence[str], quorum: Quorum) -> list[Seconds]:
+    """Return how long each of many outages lasts until the verdict, begun all over an interval."""
+    found = []
+    for number in range(_SITES):
+        listed = site(f"site-{number}", interval=_INTERVAL, timeout=10.0)
+        for moment in range(_MOMENTS):
+            began = (3 + moment / _MOMENTS) * _INTERVAL
+            found.append(_World(listed, places, quorum).down_at(began) - began)
+    return found
+
+
+class _World:
+    """Places with the schedule and states of the daemon, and a hub's votes; one clock for all."""
+
+    def __init__(self, listed: Site, places: Sequence[str], quorum: Quorum) -> None:
+        self._site = listed
+        self._quorum = quorum
+        self._schedules: dict[str, Schedule] = {}
+        self._states: dict[str, SiteState] = {}
+        for number, place in enumerate(places):
+            schedule = self._schedules[place] = Schedule(0.0)
+            schedule.add(listed.name, listed.interval, 0.0)
+            schedule.shift(number / len(places), 0.0)
+            self._states[place] = begin(listed, (1.0,), 0.0)
+        self._ballots: dict[str, Ballot] = {}
+        self._verdict = Status.UNKNOWN
+
+    def down_at(self, began: Seconds) -> Seconds:
+        """Return when the verdict turns to down if every check that begins from then on fails."""
+        now = began
+        arrivals: list[tuple[Seconds, str]] = []
+        questions: list[tuple[Seconds, str]] = []
+        while self._verdict is not Status.DOWN:
+            due = ((one.next_due() or 0.0, place) for place, one in self._schedules.items())
+            now, place = min(*due, *arrivals, *questions, (float("inf"), ""))
+            if arrivals and (now, place) == arrivals[0]:
+                heapq.heappop(arrivals)
+                self._on_report(place, now)
+            elif questions and (now, place) == questions[0]:
+                heapq.heappop(questions)
+                self._schedules[place].check_early(self._site.name, now)
+            else:
+                self._schedules[place].pop_due(now)
+                asks = self._check(place, now, up=now < began)
+                after = now + 2 * _CHECK
+                heapq.heappush(arrivals, (after, place))
+                for other in self._schedules:
+                    if asks and other != place and self._states[other].said is not False:
+                        heapq.heappush(questions, (after, other))
+        return now
+
+    def _check(self, place: str, now: Seconds, *, up: bool) -> bool:
+        """Return whether others are asked, which they are after the first failure."""
+        made = up_result if up else down_result
+        before = self._states[place]
+        state, _ = advance(before, made(self._site, now, _CHECK), (1.0,), _DEPTH)
+        self._states[place] = state
+        return not up and before.said is not False
+
+    def _on_report(self, place: str, now: Seconds) -> None:
+        report = report_of(self._states[place])
+        ballot = take(report, Sender(place), 0.0, self._ballots.get(place))
+        if ballot is not None:
+            self._ballots[place] = ballot
+        stale = self._quorum.stale_after(self._site.interval, self._site.timeout)
+        joint = count(self._ballots, self._quorum, self._verdict, now, stale)
+        self._verdict = joint.status or self._verdict
+
+
+def _seen(lab: Lab, interval: int) -> tuple[list[Seconds], list[Seconds]]:
+    """Return the same of real daemons: of three places with a hub, and of one alone."""
+    with ExitStack() as stack:
+        server = stack.enter_context(Moody())
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        stack.callback(server.shutdown)
+        nats = started_nats(lab, stack)
+        fleet = Fleet(
+            count=lab.effort.true_rate, url=server.url, interval=interval, options="timeout: 1s"
+        )
+        text = _LOCATIONS.format(nats=nats.url) + site_list(fleet)
+        places = Places(lab.new_folder(), text)
+        stack.callback(places.kill)
+        places.start_all(*_NAMES)
+        hub = places.start("hub")
+        alone = Daemon(lab.new_folder(), site_list(fleet))
+        stack.callback(alone.kill)
+        for name in _NAMES:
+            places.daemons[name].logged("places=3")
+        for daemon in (hub, alone):
+            _await_all(daemon, "up")
+        time.sleep(lab.effort.settle)
+        began = time.time()
+        server.mood = "sick"
+        for daemon in (hub, alone):
+            _await_all(daemon, "down")
+        return _downs(hub, fleet, began), _downs(alone, fleet, began)
+
+
+def _await_all(daemon: Daemon, state: str) -> None:
+    def are_all() -> bool:
+        return {one["state"] for one in daemon.sites_by_name().values()} == {state}
+
+    until(are_all, f"every site {state}")
+
+
+_DOWN = re.compile(r"^(\S+) WARNING site_down site=(\S+)", re.MULTILINE)
+
+
+def _downs(daemon: Daemon, fleet: Fleet, began: float) -> list[Seconds]:
+    """Return how long after a moment each site was said to be down."""
+
+    def all_said() -> list[tuple[str, str]]:
+        said: list[tuple[str, str]] = _DOWN.findall(daemon.log.read_text())
+        return said if len(said) >= fleet.count else []
+
+    said = until(all_said, "the last line of the log")
+    return [datetime.fromisoformat(moment).timestamp() - began for moment, _ in said]
+
+
+def started_nats(lab: Lab, stack: ExitStack) -> Nats:
+    """Start a server with the stream; it ends with the stack."""
+    nats = Nats(program("nats-server"), lab.new_folder())
+    stack.callback(nats.stop)
+    nats.set_up()
+    return nats
+
+
+# ---------------------------------------------------------------- what it costs to report
+
+
+def place_cpu(lab: Lab) -> Iterator[Figure]:
+    """
+    Measure the processor time of a place beside that of the same daemon that reports to nobody.
+
+    Both run at the same time and are measured at the same moments, so that neighbours disturb both
+    alike.
+    """
+    rate = lab.effort.true_rate
+    fleet = Fleet(count=rate * lab.effort.interval, url=lab.url, interval=lab.effort.interval)
+    with ExitStack() as stack:
+        nats = started_nats(lab, stack)
+        text = _LOCATIONS.format(nats=nats.url) + site_list(fleet)
+        daemons = []
+        for arguments in (("--location", "fra"), ()):
+            daemon = Daemon(lab.new_folder(), text, arguments=arguments)
+            stack.callback(daemon.kill)
+            daemons.append(daemon)
+        for daemon in daemons:
+            lab.until_all_checked(daemon, fleet)
+        costs: tuple[list[Seconds], list[Seconds]] = ([], [])
+        for _ in range(lab.effort.rounds):
+            before = [spent(daemon) for daemon in daemons]
+            time.sleep(lab.effort.window)
+            after = [spent(daemon) for daemon in daemons]
+            for its, (used, checks), (used_then, checks_then) in zip(
+                costs, before, after, strict=True
+            ):
+                its.append((used_then - used) / max(1, checks_then - checks))
+        if "locations_connected" not in daemons[0].log.read_text():
+            raise BenchError("the place reported nothing")
+    yield ratio(f"{rate}/s", *costs, "without --location")
