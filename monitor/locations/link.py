@@ -153,6 +153,7 @@ class _Link:
         self._thread = Thread(target=self._run, name="locations", daemon=True)
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
+        self._lost = asyncio.Event()  # the connection
         self._told: set[str] = set()  # since the connection was lost
         self.connected = False
 
@@ -258,10 +259,13 @@ class _Link:
             return
         self.connected = connected
         if connected:
+            self._lost.clear()
             self._told.clear()
             _log.info("locations_connected")
-        elif not self._stop.is_set():
-            _log.warning("locations_cut_off")
+        else:
+            self._lost.set()
+            if not self._stop.is_set():
+                _log.warning("locations_cut_off")
 
     def _tell(self, error: BaseException) -> None:
         """Say once what is wrong until the connection stands again, even if answers alternate."""
@@ -428,11 +432,20 @@ class PlaceLink(_Link):
         if client is None or not self.connected:
             return messages
         stream = client.jetstream(timeout=_ACK)
-        arrived = await asyncio.gather(
-            *(self._publish_one(stream, one) for one in messages), return_exceptions=True
+        sent = [asyncio.ensure_future(self._publish_one(stream, one)) for one in messages]
+        lost: asyncio.Future[Any] = asyncio.ensure_future(self._lost.wait())
+        # Whatever a lost connection has not answered will not be answered over the next one
+        everything: asyncio.Future[Any] = asyncio.ensure_future(
+            asyncio.gather(*sent, return_exceptions=True)
         )
+        try:
+            await asyncio.wait({everything, lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (*sent, lost):
+                task.cancel()
+        arrived = await everything
         left = [one for one, outcome in zip(messages, arrived, strict=True) if outcome is not None]
-        errors = [one for one in arrived if isinstance(one, BaseException)]
+        errors = [one for one in arrived if isinstance(one, Exception)]
         if errors:
             self._tell(errors[0])
         return left
@@ -554,13 +567,25 @@ class HubLink(_Link):
         await self._stop.wait()
 
     async def _follow(self, client: Client, partition: int) -> None:
-        """Read one partition, again from where it stopped whenever its consumer is gone."""
+        """Read one partition, again from where it stopped whenever its consumer may be gone."""
         while True:
-            try:
-                await self._read_partition(client.jetstream(timeout=_ACK), partition)
-            except (TimeoutError, NatsError, OSError) as error:
-                self._tell(error)
+            if self.connected:
+                stream = client.jetstream(timeout=_ACK)
+                reading = asyncio.ensure_future(self._read_partition(stream, partition))
+                await self._until_lost(reading)
+                if not reading.cancelled() and (error := reading.exception()):
+                    self._tell(error)
             await asyncio.sleep(_PAUSE)
+
+    async def _until_lost(self, reading: "asyncio.Future[None]") -> None:
+        # A server that was started again has forgotten the consumer, and says nothing of it
+        lost: asyncio.Future[Any] = asyncio.ensure_future(self._lost.wait())
+        try:
+            await asyncio.wait({reading, lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
+            reading.cancel()
+            await asyncio.wait({reading})
 
     async def _read_partition(self, stream: JetStreamContext, partition: int) -> None:
         subscription = await self._subscribe(stream, partition)
