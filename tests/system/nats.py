@@ -3,10 +3,12 @@
 import json
 import subprocess
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from monitor.locations.link import Access, set_up
+from tests.system.namespaces import Apart, Namespace
 from tests.system.processes import Daemon
 from tests.waiting import free_port, until
 
@@ -23,14 +25,27 @@ sites:
 
 
 class Nats:
-    """nats-server on a port of its own; it may be stopped and started again."""
+    """
+    nats-server on a port of its own; it may be stopped and started again.
 
-    def __init__(self, program: str, folder: Path, more: str = "", scheme: str = "nats") -> None:
-        self._program = program
+    Args:
+        namespace: Where it runs, reached by others at its address.
+    """
+
+    def __init__(
+        self,
+        program: str,
+        folder: Path,
+        more: str = "",
+        scheme: str = "nats",
+        namespace: Namespace | None = None,
+    ) -> None:
+        self._command = [*(namespace.wrapper if namespace else ()), program]
         self._folder = folder
         self.port = free_port()
         self.url = f"{scheme}://127.0.0.1:{self.port}"
-        listen = "" if scheme in ("ws", "wss") else f"listen: 127.0.0.1:{self.port}\n"
+        host = "0.0.0.0" if namespace else "127.0.0.1"
+        listen = "" if scheme in ("ws", "wss") else f"listen: {host}:{self.port}\n"
         (folder / "nats.conf").write_text(
             f'{listen}jetstream: {{store_dir: "{folder / "jetstream"}"}}\n{more}'
         )
@@ -39,7 +54,7 @@ class Nats:
     def start(self) -> None:
         with (self._folder / "nats.log").open("a") as log:
             self.process = subprocess.Popen(
-                [self._program, "-c", self._folder / "nats.conf"], stderr=log
+                [*self._command, "-c", self._folder / "nats.conf"], stderr=log
             )
 
     def set_up(self, **login: Any) -> str:
@@ -53,17 +68,29 @@ class Nats:
 
         return until(attempt, "NATS' start")
 
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
 
 
 class Places:
-    """Daemons that share a list: places by their names, and a hub."""
+    """
+    Daemons that share a list: places by their names, and a hub.
 
-    def __init__(self, folder: Path, text: str) -> None:
+    Args:
+        namespaces: Where they run, by name; all others on this machine's own network.
+    """
+
+    def __init__(
+        self, folder: Path, text: str, namespaces: Mapping[str, Namespace] | None = None
+    ) -> None:
         self._folder = folder
         self.text = text
+        self._namespaces = namespaces or {}
         self.daemons: dict[str, Daemon] = {}
 
     def start(self, name: str, *arguments: str, text: str | None = None, **environ: str) -> Daemon:
@@ -71,7 +98,8 @@ class Places:
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
         role = ("--hub",) if name.startswith("hub") else ("--location", name.partition("-")[0])
-        self.daemons[name] = Daemon(
+        apart = self._namespaces.get(name)
+        self.daemons[name] = (partial(Apart, apart) if apart else Daemon)(
             folder,
             text or self.text,
             arguments=(*role, *arguments),
@@ -93,9 +121,12 @@ class Places:
 
 def votes(daemon: Daemon, site: str = "shop") -> Mapping[str, str]:
     """Return what each place says, or why it has no vote."""
-    return {
-        one["location"]: one["why_not"] or one["state"] for one in daemon.site(site)["votes"] or []
-    }
+    return votes_of(daemon.site(site))
+
+
+def votes_of(found: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the same of a site as the API tells of it."""
+    return {one["location"]: one["why_not"] or one["state"] for one in found["votes"] or []}
 
 
 def says(daemon: Daemon, state: str, site: str = "shop") -> Callable[[], bool]:

@@ -44,6 +44,7 @@ class Daemon:
 
     Args:
         python: The interpreter of another build's environment.
+        wrapper: What its command begins with.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class Daemon:
         *,
         arguments: Sequence[str] = (),
         python: str = sys.executable,
+        wrapper: Sequence[str] = (),
         **environ: str,
     ) -> None:
         self.sites = folder / "sites.yaml"
         self.sites.write_text(sites)
         self.log = folder / "daemon.log"
         command: list[str | Path] = [
+            *wrapper,
             *(python, "-m", "monitor", "run", "--config", self.sites),
             *("--listen", "127.0.0.1:0"),
             *arguments,
@@ -303,12 +306,12 @@ class Moody(HTTPServer):
         answers: What it answered: when, and whether that was 200.
     """
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Answer)
+    def __init__(self, host: str = "127.0.0.1"):
+        super().__init__((host, 0), _Answer)
         self.mood = "well"
         self.count = 0
         self.answers: list[tuple[float, bool]] = []
-        self.url = f"http://127.0.0.1:{self.server_port}/"
+        self.url = f"http://{host}:{self.server_port}/"
 
 
 class _Answer(BaseHTTPRequestHandler):
