@@ -10,9 +10,11 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from monitor.clock import SystemClock
 from monitor.config.settings import HistorySettings
+from monitor.engine.hub import HubRecorder
 from monitor.errors import HistoryError
 from monitor.history.folder import DataFolder
 from monitor.history.inherit import inherit
@@ -21,7 +23,7 @@ from monitor.history.store import Store, connect, store_url
 from monitor.history.upkeep import Upkeep
 from monitor.history.writer import Keep, Meters, Writer
 from monitor.model import Past, Site, SiteState
-from monitor.past import Inherited, Remembered
+from monitor.past import Inherited, Remembered, Span
 from monitor.units import Seconds, Timestamp
 
 NOTHING = "none"
@@ -111,6 +113,12 @@ class Memory:
         return connect(store_url(self._settings.store, self._folder.path), writes=True)
 
 
+class HubMemory(HubRecorder, Protocol):
+    """A recorder that also takes what became known of the past later."""
+
+    def mended(self, spans: Sequence[Span]) -> None: ...
+
+
 class Oblivion:
     """A recorder that keeps nothing, for checks that are done once and for ``--data none``."""
 
@@ -124,6 +132,9 @@ class Oblivion:
         pass
 
     def late(self, site: Site, past: Past) -> None:
+        pass
+
+    def mended(self, spans: Sequence[Span]) -> None:
         pass
 
     def position(self, partition: int, sequence: int) -> None:

@@ -12,11 +12,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from monitor import __version__
-from monitor.app.memory import Memory
+from monitor.app.memory import HubMemory, Memory
 from monitor.app.reloader import Reloader
 from monitor.app.sharding import HubShard, PlaceShard, Shard, owner
 from monitor.board import StatusBoard
-from monitor.clock import SystemClock
+from monitor.clock import Clock, SystemClock
 from monitor.config.load import Config
 from monitor.config.places import LocationsSettings, QuorumKeys
 from monitor.engine.events import (
@@ -29,12 +29,14 @@ from monitor.engine.events import (
 from monitor.engine.hub import HubRecorder
 from monitor.engine.ports import Recorder
 from monitor.engine.result import OWN_CONNECTION
+from monitor.engine.state import down_by
 from monitor.errors import StartupError
 from monitor.locations import votes
+from monitor.locations.hindsight import Hindsight
 from monitor.locations.votes import Quorum, parse_enough
 from monitor.metrics.internal import Internal
 from monitor.metrics.places import PlaceMeters
-from monitor.model import Joint, SiteState, Status
+from monitor.model import Joint, Past, Site, SiteState, Status
 from monitor.places import Ballot, Beat, Report, Sender, Trouble
 from monitor.units import Seconds, Timestamp
 
@@ -223,7 +225,7 @@ def end_of(
     role: Role,
     reloader: Reloader,
     memory: Memory | None,
-    recorder: HubRecorder,
+    recorder: HubMemory,
     inbox: Inbox,
     internal: Internal,
     board: StatusBoard,
@@ -238,8 +240,10 @@ def end_of(
     if role.hub:
         assert isinstance(reloader.shard, HubShard)  # noqa: S101  Role.shard() gives it
         meters = PlaceMeters(internal)
+        quorum = quorum_of(located(config.settings.locations))
+        hindsight = hindsight_by(quorum)
         return HubEnd(
-            recorder,
+            Mending(recorder, hindsight, quorum, SystemClock()),
             _hub_link(
                 config,
                 reloader.shard,
@@ -247,7 +251,7 @@ def end_of(
                 inbox=inbox,
                 meters=meters,
             ),
-            Counting(quorum_of(located(config.settings.locations))),
+            Counting(quorum, hindsight),
             meters,
             _Fingerprint(lambda: reloader.config),
         )
@@ -370,16 +374,79 @@ def _place_link(
 # ---------------------------------------------------------------- a hub
 
 
-class Counting:
-    """The votes as the hub's loop asks for them, by the rules of the list."""
+def hindsight_by(quorum: Quorum) -> Hindsight:
+    """Return what counts late reports by the rules of the list."""
 
-    def __init__(self, quorum: Quorum) -> None:
+    def count(
+        ballots: Mapping[str, Ballot], before: Status, now: Timestamp, stale_after: Seconds
+    ) -> Joint:
+        return votes.count(ballots, quorum, before, now, stale_after)
+
+    return Hindsight(count, down_by)
+
+
+class Mending:
+    """
+    A hub's recorder that also fills the past with what late reports say of it.
+
+    Args:
+        hindsight: Is told of each report by ``Counting``.
+    """
+
+    def __init__(
+        self, inner: HubMemory, hindsight: Hindsight, quorum: Quorum, clock: Clock
+    ) -> None:
+        self._inner = inner
+        self._hindsight = hindsight
         self._quorum = quorum
+        self._clock = clock
+
+    def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None:
+        self._inner.noted(state, time, checked=checked)
+        if not checked:
+            site = state.site
+            stale_after = self._quorum.stale_after(site.interval, site.timeout)
+            self._hindsight.listed(site.name, stale_after)
+
+    def left(self, names: Iterable[str], time: Timestamp) -> None:
+        names = tuple(names)
+        self._hindsight.left(names)
+        self._inner.left(names, time)
+
+    def renamed(self, old: str, new: str) -> None:
+        self._hindsight.renamed(old, new)
+        self._inner.renamed(old, new)
+
+    def late(self, site: Site, past: Past) -> None:
+        self._inner.late(site, past)
+        self._hindsight.late(site.name, past.time, self._clock.time())
+
+    def position(self, partition: int, sequence: int) -> None:
+        self._inner.position(partition, sequence)
+        for spans in self._hindsight.settled(self._clock.time()):
+            self._inner.mended(spans)
+
+
+class Counting:
+    """
+    The votes as the hub's loop asks for them, by the rules of the list.
+
+    Args:
+        hindsight: Remembers what was said, for reports that come late.
+    """
+
+    def __init__(self, quorum: Quorum, hindsight: Hindsight) -> None:
+        self._quorum = quorum
+        self._hindsight = hindsight
 
     def take(
         self, report: Report, sender: Sender, skew: Seconds, known: Ballot | None
     ) -> Ballot | None:
-        return votes.take(report, sender, skew, known)
+        ballot = votes.take(report, sender, skew, known)
+        said = ballot or votes.take(report, sender, skew, None)
+        if said is not None:
+            self._hindsight.heard(report.site, said)
+        return ballot
 
     def count(
         self,

@@ -11,18 +11,17 @@ from concurrent.futures import TimeoutError as Overdue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from monitor.app.memory import Memory, Oblivion
+from monitor.app.memory import HubMemory, Memory, Oblivion
 from monitor.app.sharding import Shard
 from monitor.board import StatusBoard
 from monitor.clock import SystemClock
 from monitor.config.load import Config
-from monitor.engine.hub import HubRecorder
 from monitor.logs import fields
 from monitor.metrics.internal import Internal
 from monitor.model import Past, Site, SiteState
 from monitor.notify import ChannelState, HeartbeatOptions, NotifyOptions, ReceiverOptions
 from monitor.options import OptionError
-from monitor.past import History
+from monitor.past import History, Span
 from monitor.probes.client import Client
 from monitor.secrecy import longest_first
 from monitor.units import Seconds, Timestamp
@@ -79,7 +78,7 @@ class Voice:
         ping: "Callable[[], Future[None]]",
     ) -> None:
         self._memory = memory
-        self._recorder: HubRecorder = memory.recorder if memory else Oblivion()
+        self._recorder: HubMemory = memory.recorder if memory else Oblivion()
         self._writer = memory.recorder if memory else None
         self._board = board
         self._internal = internal
@@ -115,6 +114,9 @@ class Voice:
 
     def late(self, site: Site, past: Past) -> None:
         self._recorder.late(site, past)
+
+    def mended(self, spans: Sequence[Span]) -> None:
+        self._recorder.mended(spans)
 
     def position(self, partition: int, sequence: int) -> None:
         self._recorder.position(partition, sequence)

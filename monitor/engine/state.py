@@ -150,7 +150,7 @@ def join(
         last = Result(site=site.name, url=site.target, observation=seen, error=error)
         return replace(state, last=last, recent=recent, counters=counters, joint=joint), None
     up = joint.status is Status.UP
-    verdict = UP if up else _down(joint)
+    verdict = UP if up else down_by(joint)
     result = Result(
         site=site.name, url=site.target, observation=seen, analysis=Analysis(verdict=verdict)
     )
@@ -180,7 +180,7 @@ def join(
     return after, Transition(before=state.status, after=joint.status) if turns_state else None
 
 
-def _down(joint: Joint) -> Verdict:
+def down_by(joint: Joint) -> Verdict:
     """Return the verdict down with the reason that most places give, and who says what."""
     told = [vote for vote in joint.votes if vote.counted and vote.state is Status.DOWN]
     reasons = Counter(vote.reason for vote in told if vote.reason is not None)

@@ -381,6 +381,28 @@ def spans_since(connection: Connection, since: Mapping[int, Milliseconds]) -> di
     return found
 
 
+def states_around(
+    connection: Connection, site: int, begin: Milliseconds, end: Milliseconds
+) -> list[Row]:
+    """Return the spans of a site's state that overlap a window, with one before and one after."""
+    spans = schema.spans
+    own = (spans.c.site == site, spans.c.track == schema.STATE_TRACK)
+    first = select(func.max(spans.c.begin)).where(*own, spans.c.begin < begin).scalar_subquery()
+    last = select(func.min(spans.c.begin)).where(*own, spans.c.begin >= end).scalar_subquery()
+    return [
+        Row(row.track, row.begin, row.end, Condition(row.condition), row.reason, row.message)
+        for row in connection.execute(
+            select(spans)
+            .where(
+                *own,
+                spans.c.begin >= func.coalesce(first, begin),
+                spans.c.begin <= func.coalesce(last, end),
+            )
+            .order_by(spans.c.begin)
+        ).all()
+    ]
+
+
 def stretches_of(
     connection: Connection, site: int, begin: Milliseconds, end: Milliseconds
 ) -> list[Stretch]:

@@ -10,7 +10,7 @@ confirmed state below (``u`` up, ``d`` down, ``?`` unknown):
     u  u  d  d  d  u  u          u  u  d  d  d  d          u  u  d             d  d
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -109,6 +109,12 @@ class Tracks:
         self.state = self.window = None
         return rows
 
+    def on_filled(self, rows: Iterable[Row]) -> None:
+        """Take note of spans that filled() gave: the state that lasts may begin later now."""
+        lasting = [row for row in rows if row.end is None and row.track == STATE_TRACK]
+        if self.state is not None and lasting:
+            self.state = lasting[-1]
+
     def _down_since(
         self, first: Milliseconds, lasts: Row, cause: tuple[str | None, str]
     ) -> list[Row]:
@@ -120,6 +126,55 @@ class Tracks:
                 rows.append(row._replace(end=first))
             rows.append(Row(STATE_TRACK, max(first, row.begin), row.end, Condition.DOWN, *cause))
         return rows
+
+
+def filled(stored: Sequence[Row], wanted: Sequence[Row]) -> list[Row]:
+    """
+    Return the spans to be written so that the past says what is wanted where it says nothing.
+
+    It says nothing where it is unknown, and between two spans where no monitor looked; what was
+    told as up or down stays.
+
+    Args:
+        stored: Spans of the state in order, without overlap; those around what is wanted too.
+        wanted: Likewise; all of them ended.
+    """
+    rows: list[Row] = []
+    until: Milliseconds | None = None
+    for row in stored:
+        if until is not None and until < row.begin:
+            rows += _within(wanted, until, row.begin)
+        if row.condition is Condition.UNKNOWN:
+            rows += _told(row, _within(wanted, row.begin, row.end))
+        until = row.end
+    return rows
+
+
+def _within(wanted: Sequence[Row], begin: Milliseconds, end: Milliseconds | None) -> list[Row]:
+    cut = (
+        one._replace(
+            begin=max(one.begin, begin),
+            end=one.end if end is None or one.end is None else min(one.end, end),
+        )
+        for one in wanted
+    )
+    return [one for one in cut if one.end is not None and one.begin < one.end]
+
+
+def _told(unknown: Row, parts: Sequence[Row]) -> list[Row]:
+    """Return an unknown span with other spans in it, and what is left of it around them."""
+    if not parts:
+        return []
+    rows: list[Row] = []
+    at: Milliseconds = unknown.begin
+    for part in parts:
+        if at < part.begin:
+            rows.append(unknown._replace(begin=at, end=part.begin))
+        rows.append(part)
+        at = part.end or at
+    if unknown.end is None or at < unknown.end:
+        rows.append(unknown._replace(begin=at))
+    return rows
 
 
 def latest(rows: Iterable[Row]) -> dict[tuple[int, Milliseconds], Row]:

@@ -27,12 +27,13 @@ from monitor.history import ledger
 from monitor.history.evidence import pack_evidence, unpack_evidence
 from monitor.history.journal import LONGEST, SLOTS, Gathered, milliseconds, outcome_of
 from monitor.history.rollup import DAILY, FIVE_MINUTES, HOURLY, UNKNOWN, UP, Outcome
+from monitor.history.schema import STATE_TRACK
 from monitor.history.store import migrate, sentence
-from monitor.history.tracks import Row, Tracks, latest
+from monitor.history.tracks import Row, Tracks, filled, latest
 from monitor.history.uptime import DAY, HOUR, Milliseconds
 from monitor.logs import fields
 from monitor.model import Bytes, Past, Reason, Result, Seconds, Site, SiteState, Status, Timestamp
-from monitor.past import Noted, Owed, Remembered
+from monitor.past import Noted, Owed, Remembered, Span
 
 _log = logging.getLogger(__name__)
 
@@ -140,6 +141,11 @@ class _Late:
 
 
 @dataclass(frozen=True, slots=True)
+class _Mended:
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Position:
     partition: int
     sequence: int
@@ -151,7 +157,16 @@ class _Positions:
 
 
 _Item: TypeAlias = (
-    Noted | _Left | _Renamed | _Recall | _Keep | _ReadOutbox | _Late | _Position | _Positions
+    Noted
+    | _Left
+    | _Renamed
+    | _Recall
+    | _Keep
+    | _ReadOutbox
+    | _Late
+    | _Mended
+    | _Position
+    | _Positions
 )
 
 
@@ -187,6 +202,20 @@ class _Kept:
     status: Status | None = None
     told: tuple[str | None, str] | None = None
     waiting: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(slots=True)
+class _Mend:
+    """
+    What a site was in, as it became known later.
+
+    Attributes:
+        written: What the transaction under way makes of it.
+    """
+
+    kept: _Kept
+    wanted: list[Row]
+    written: list[Row] = field(default_factory=list)
 
 
 class Writer:
@@ -229,9 +258,7 @@ class Writer:
         self._salt = b""
         self._persistent: bool | None = None
         self._failures = 0
-        self._retry_at: Seconds = 0.0
-        self._flush_at: Seconds = 0.0
-        self._look_at: Seconds = 0.0
+        self._retry_at = self._flush_at = self._look_at = 0.0
         self._kept: dict[str, _Kept] = {}
         self._slots: dict[int, list[_Kept]] = {}
         self._packed: dict[int, int] = {}
@@ -253,6 +280,7 @@ class Writer:
         self._rows: dict[int, dict[tuple[int, Milliseconds], Row]] = {}
         self._dirty: dict[int, _Kept] = {}
         self._evidence: dict[int, tuple[_Kept, SiteState]] = {}
+        self._mends: list[_Mend] = []
         self._unlisted: dict[int, _Kept] = {}
         self._gone: list[tuple[_Kept, Milliseconds]] = []
         self._renames: list[tuple[str, str]] = []
@@ -355,6 +383,17 @@ class Writer:
             self._meters.history_dropped(1)
             return
         self._queue.put(_Late(site, past))
+
+    def mended(self, spans: Sequence[Span]) -> None:
+        """
+        Take note of what one site was in, where nobody could tell then.
+
+        What was told as up or down stays as it is.
+
+        Args:
+            spans: In order, up or down, and ended.
+        """
+        self._queue.put(_Mended(tuple(spans)))
 
     def position(self, partition: int, sequence: int) -> None:
         """
@@ -492,7 +531,7 @@ class Writer:
                     self._keeps.append(item.reply)
                 case _ReadOutbox():
                     self._readers.append(item.reply)
-                case _Late() | _Position():
+                case _Late() | _Mended() | _Position():
                     self._on_hub(item)
                 case _Positions():
                     self._asked.append(item)
@@ -550,13 +589,32 @@ class Writer:
             kept.told = told
             self._evidence[kept.number] = (kept, state)
 
-    def _on_hub(self, item: _Late | _Position) -> None:
+    def _on_hub(self, item: _Late | _Mended | _Position) -> None:
         """Take note of what a hub alone has."""
-        if isinstance(item, _Position):
-            self._positions[item.partition] = item.sequence
-            self._moved = True
-        else:
-            self._on_late(item)
+        match item:
+            case _Position():
+                self._positions[item.partition] = item.sequence
+                self._moved = True
+            case _Late():
+                self._on_late(item)
+            case _Mended():
+                self._on_mended(item)
+
+    def _on_mended(self, mended: _Mended) -> None:
+        kept = self._kept.get(mended.spans[0].site)
+        if kept is not None:
+            rows = [
+                Row(
+                    STATE_TRACK,
+                    milliseconds(one.begin),
+                    None if one.end is None else milliseconds(one.end),
+                    one.condition,
+                    one.reason,
+                    one.message,
+                )
+                for one in mended.spans
+            ]
+            self._mends.append(_Mend(kept, rows))
 
     def _on_late(self, late: _Late) -> None:
         kept = self._kept.get(late.site.name) or self._new(late.site)
@@ -609,6 +667,7 @@ class Writer:
             ]
             self._list_sites(connection, now)
             rows += self._write_news(connection)
+            rows += self._mend(connection)
             # Spans before days are summed up, and what is packed before the next row of the journal
             rows += sum([self._pack(connection, slot, now) for slot in slots])
             seq = self._write_journal(connection)
@@ -644,6 +703,7 @@ class Writer:
             or self._rows
             or self._dirty
             or self._evidence
+            or self._mends
             or self._gone
             or self._renames
             or self._recalls
@@ -794,6 +854,23 @@ class Writer:
                 ledger.mark_removed(connection, [kept.id], at)
         return len(self._rows) + states + len(evidence)
 
+    def _mend(self, connection: Connection) -> int:
+        """Fill what the store does not know of the past with what is known by now."""
+        written = 0
+        for mend in self._mends:
+            kept, wanted = mend.kept, mend.wanted
+            if kept.id is None or kept.gone:
+                continue
+            begin, end = wanted[0].begin, wanted[-1].end or wanted[-1].begin
+            rows = filled(ledger.states_around(connection, kept.id, begin, end), wanted)
+            ledger.write_spans(connection, [(kept.id, row) for row in rows])
+            mend.written = rows
+            kept.days_until = min(kept.days_until, begin // DAY)
+            if kept.days_until < kept.summed_up:
+                ledger.sum_up_again(connection, {kept.id: kept.days_until})
+            written += len(rows)
+        return written
+
     def _write_journal(self, connection: Connection) -> int:
         """Return the number of the journal's last row."""
         if not len(self._gathered):
@@ -819,6 +896,8 @@ class Writer:
         }
 
     def _after_commit(self, slots: Sequence[int], now: Milliseconds) -> None:
+        for mend in self._mends:
+            mend.kept.tracks.on_filled(mend.written)
         for slot in slots:
             self._packed[slot] = self._seq
             self._leftover.pop(slot, None)
@@ -843,6 +922,7 @@ class Writer:
         self._rows.clear()
         self._dirty.clear()
         self._evidence.clear()
+        self._mends.clear()
         self._unlisted.clear()
         self._gone.clear()
         self._renames.clear()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monitor.analysis.body import as_text
-from monitor.app.places import Counting
+from monitor.app.places import Counting, hindsight_by
 from monitor.engine.engine import Engine
 from monitor.engine.events import Inbox, ProbeFinished, ReportsCame, SitesChanged
 from monitor.engine.hub import Hub
@@ -81,11 +81,11 @@ class Joining:
         self.listener = HubListener()
         self.numbers = 0
         inbox: Inbox = SimpleQueue()
-        one = Enough(number=1)
+        quorum = Quorum(down=Enough(number=1), up=Enough(number=1), minimum=1)
         self.loop = Hub(
             clock=self.clock,
             inbox=inbox,
-            votes=Counting(Quorum(down=one, up=one, minimum=1)),
+            votes=Counting(quorum, hindsight_by(quorum)),
             publisher=self.listener,
             meters=self.listener,
             recorder=self.listener,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.history.rollup import LEVELS
 from monitor.model import Confirm, Reason, Status
-from monitor.past import Condition
+from monitor.past import Condition, Span
 from tests.builders import down_result, error_result, site, up_result
 from tests.history.lives import DAY, World
 
@@ -446,6 +447,44 @@ def test_two_shards_share_a_store(world):
     first.kill()
 
 
+def test_what_is_known_later_mends_days_that_are_summed_up(world):
+    """Two days later, over a midnight: an unknown night was an outage, and all sums say so."""
+    listed = site()
+    world.start(listed)
+    pattern = [up_result] * 60 + [error_result] * 24 + [up_result] * 200
+    begin = world.clock.time()
+    for outcome in pattern:
+        world.enter(outcome(listed, time=world.clock.time()))
+        world.pass_time(600)
+        for _ in range(4):
+            world.pass_time(1)
+    now = world.clock.time()
+    window = (begin, now)
+    [unknown] = [
+        one for one in world.reader().spans(["shop"], *window) if one.condition is Condition.UNKNOWN
+    ]
+    before = world.reader().uptime(["shop"], *window)["shop"]
+    outage = Span(
+        site="shop",
+        condition=Condition.DOWN,
+        begin=unknown.begin - 600,  # what was told then stays
+        end=unknown.end - 600,
+        reason=Reason.STATUS,
+        message="status 503 is not in 2xx",
+    )
+    world.writer.mended([outage])
+    for _ in range(70):
+        world.pass_time(1)
+    uptime = world.reader().uptime(["shop"], *window)["shop"]
+    length = unknown.end - unknown.begin - 600
+    assert (uptime.up, uptime.down) == (before.up, pytest.approx(length))
+    [found] = world.reader().outages(["shop"], *window)
+    assert (found.begin, found.end) == (unknown.begin, unknown.end - 600)
+    assert (found.reason, found.message) == (outage.reason, outage.message)
+    days = world.reader().days(["shop"], days=3, now=now)["shop"]
+    assert sum(day.uptime.down for day in days) == pytest.approx(length)
+
+
 # ------------------------------------------------------------ against every second
 
 STEP = 20
@@ -460,6 +499,22 @@ lives = st.lists(
     min_size=1,
     max_size=4,
 )
+
+
+LETTERS = {
+    Condition.UP: "u",
+    Condition.DOWN: "d",
+    Condition.UNKNOWN: "?",
+    Condition.UNOBSERVED: ".",
+}
+
+
+def letters_of(world, begin, seconds):
+    """Return what the store says of each second."""
+    return "".join(
+        LETTERS[one.condition] * round((one.end or math.inf) - one.begin)
+        for one in world.reader().spans(["shop"], begin, begin + seconds)
+    )
 
 
 def observed(some, failures):
@@ -519,17 +574,69 @@ def test_the_store_says_what_each_second_says(tmp_path_factory, some, failures):
         world.turn()
     world.clock.advance(60)  # until then, who was killed might still live
     row = observed(some, failures)
-    letters = {
-        Condition.UP: "u",
-        Condition.DOWN: "d",
-        Condition.UNKNOWN: "?",
-        Condition.UNOBSERVED: ".",
-    }
-    found = "".join(
-        letters[one.condition] * round((one.end or math.inf) - one.begin)
-        for one in world.reader().spans(["shop"], begin, begin + len(row))
-    )
-    assert found == row
+    assert letters_of(world, begin, len(row)) == row
+    uptime = world.reader().uptime(["shop"], begin, begin + len(row))["shop"]
+    assert (uptime.up, uptime.down) == (row.count("u"), row.count("d"))
+    world.close()
+
+
+# ------------------------------------------------------------ what became known later
+
+CONDITIONS = {"u": Condition.UP, "d": Condition.DOWN}
+
+later = st.lists(st.sampled_from("ud."), min_size=1, max_size=30)
+
+
+def spans_of(letters, begin):
+    """Return what is said of a site as the writer is told; a letter is a second."""
+    found = []
+    at = begin
+    for letter, some in groupby(letters):
+        end = at + len(list(some))
+        if letter in CONDITIONS:
+            reason = Reason.STATUS if letter == "d" else None
+            condition = CONDITIONS[letter]
+            found.append(Span(site="shop", condition=condition, begin=at, end=end, reason=reason))
+        at = end
+    return found
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(lives, later, st.integers(0, 20), st.integers(1, 15))
+def test_what_is_known_later_fills_what_was_unknown(tmp_path_factory, some, letters, start, length):
+    """Second by second: what was told stays, what was not observed or unknown is filled."""
+    world = World(tmp_path_factory.mktemp("life"), None, time=NOON)
+    listed, pulse = site(), site("pulse")
+    begin = world.clock.time()
+    outcomes = {"u": up_result, "x": down_result, "!": error_result}
+    for checks, _, pause in some:
+        world.start(listed, pulse)
+        for check in checks:
+            world.enter(outcomes[check](listed, time=world.clock.time()))
+            for _ in range(SECONDS):
+                world.enter(up_result(pulse, time=world.clock.time()))
+                world.pass_time(1)
+        world.kill()
+        world.clock.advance(pause * SECONDS)
+    world.start(listed, pulse)
+    for _ in range(2):
+        world.enter(error_result(listed, time=world.clock.time()))
+        world.pass_time(SECONDS)
+    row = list(observed([*some, ("!!", "stop", 0)], failures=1))
+    said = [letter for letter in letters for _ in range(length)][: len(row) - start]
+    wanted = spans_of(said, begin + start)
+    if wanted:
+        world.writer.mended(wanted)
+    for at, letter in enumerate(said, start):
+        if row[at] in "?." and letter != ".":
+            row[at] = letter
+    world.turn()
+    world.enter(up_result(listed, time=world.clock.time()))  # what lasted ends where it should
+    world.pass_time(SECONDS)
+    row += "u" * SECONDS
+    assert letters_of(world, begin, len(row)) == "".join(row)
     uptime = world.reader().uptime(["shop"], begin, begin + len(row))["shop"]
     assert (uptime.up, uptime.down) == (row.count("u"), row.count("d"))
     world.close()

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from monitor.app.places import Counting
+from monitor.app.places import Counting, hindsight_by
 from monitor.engine.events import BeatCame, Event, ReportsCame, SitesChanged
 from monitor.engine.hub import SILENCE, Hub
 from monitor.engine.state import Depth
@@ -109,7 +109,7 @@ class Machine(RuleBasedStateMachine):
         self.hub = Hub(
             clock=self.clock,
             inbox=self.inbox,
-            votes=Counting(self.quorum),
+            votes=Counting(self.quorum, hindsight_by(self.quorum)),
             publisher=self.recorder,
             meters=Meters(),
             recorder=self.recorder,

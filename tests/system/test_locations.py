@@ -92,6 +92,7 @@ def test_reports_wait_while_nats_is_away(places, nats):
     until(says(hub, "up"), "the return")
     waiting = 'monitor_location_reports_waiting{location="fra"}'
     until(lambda: hub.metrics()[waiting] == 0, "the delivery")
+    until(lambda: _since_up(places) == {"up"}, "the past without a gap")
     assert fra.stop() == nyc.stop() == 0
     made = _made(places, "fra", "nyc")
     until(lambda: _of_places(hub) == made, "every result, once")
@@ -207,19 +208,26 @@ def _of_places(hub):
     return sorted(one["time"] for one in results(hub) if one["up"] is not None)
 
 
+def _since_up(places):
+    """Return in what the hub says that the site was since the first verdict."""
+    conditions = [one["condition"] for one in _exported(places, "hub", "spans")]
+    return set(conditions[conditions.index("up") :])
+
+
 def _made(places, *names):
     """Return when each check was made that the places themselves remember."""
-    found = []
-    for name in names:
-        sites = places.daemons[name].sites
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "monitor", "history", "export", "results"),
-                *("--format", "jsonl", "--config", sites, "--data", sites.parent / "data"),
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        found += [json.loads(line)["time"] for line in done.stdout.splitlines()]
-    return sorted(found)
+    return sorted(one["time"] for name in names for one in _exported(places, name, "results"))
+
+
+def _exported(places, name, what):
+    sites = places.daemons[name].sites
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "monitor", "history", "export", what),
+            *("--format", "jsonl", "--config", sites, "--data", sites.parent / "data"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
