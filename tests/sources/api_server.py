@@ -2,9 +2,10 @@
 An API server that lists and watches as Kubernetes' does, over loopback.
 
 Resource versions, chunks with ``continue``, bookmarks, 410 for a version that is too old, watches
-that end, and Status objects for what it refuses.
+that end, packed lists, and Status objects for what it refuses.
 """
 
+import gzip
 import json
 import threading
 import time
@@ -17,6 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 from tests.waiting import PATIENCE
 
 INGRESSES = "/apis/networking.k8s.io/v1/ingresses"
+_PACKED = 128 * 1024
+"""Answers that are longer are packed for clients that take gzip."""
 GATEWAY = "/apis/gateway.networking.k8s.io/v1"
 
 
@@ -152,6 +155,9 @@ class Server:
     def _send(self, handler: BaseHTTPRequestHandler, status: int, document: Any) -> None:
         body = json.dumps(document).encode()
         handler.send_response(status)
+        if len(body) > _PACKED and "gzip" in handler.headers.get("Accept-Encoding", ""):
+            body = gzip.compress(body, 1)
+            handler.send_header("Content-Encoding", "gzip")
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()

@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 
 import pytest
 
+from monitor.discovered import Entry
 from monitor.sources.docker import open_source
 from monitor.sources.options import DockerOptions
 from monitor.sources.ports import Look, UnreadableError
@@ -43,7 +44,7 @@ class Docker:
         self.start()
 
     def start(self) -> None:
-        command = [
+        command: list[str | Path] = [
             self._programs[0],
             *("--host", self.host, "--data-root", self.folder / "data"),
             *("--exec-root", self.folder / "exec", "--pidfile", self.folder / "pid"),
@@ -92,14 +93,20 @@ def docker(real, tmp_path):
         one.remove()
 
 
+def good(look: Look | None) -> tuple[Entry, ...]:
+    assert look is not None
+    found = look.parts[""]
+    assert not isinstance(found, UnreadableError), found
+    return found
+
+
 def test_containers_of_a_real_docker(docker):
     """Their labels make sites; starts, new names, pauses and ends are noticed by its events."""
     docker.run("shop", "monitor.url=https://shop.test", "monitor.expect.status=[200, 204]")
     docker.run("other", "unrelated=yes")
     reader = open_source(source("docker", DockerOptions(host=docker.host, refresh=3600)), WORLD)
     found = reader.look()
-    assert isinstance(found, Look)
-    [site] = found.parts[""]
+    [site] = good(found)
     assert site.keys == {
         "url": "https://shop.test",
         "name": "shop",
@@ -110,8 +117,7 @@ def test_containers_of_a_real_docker(docker):
     def listed_after(*arguments: str) -> list[str]:
         docker.do(*arguments)
         reader.wait()
-        look = reader.look()
-        return sorted(str(one.keys["name"]) for one in look.parts[""])
+        return sorted(str(one.keys["name"]) for one in good(reader.look()))
 
     new = ("run", "-d", "--name", "pay", "--network=none", "--label", "monitor.url=http://pay.test")
     assert listed_after(*new, "waiting:1", "/waiting") == ["pay", "shop"]

@@ -8,12 +8,16 @@ import pytest
 import yaml
 
 from monitor.clock import SystemClock
+from monitor.metrics.internal import Internal
 from monitor.sources import kube_watch
+from monitor.sources.discovery import Discovery
 from monitor.sources.kube_config import Access, from_kubeconfig, in_cluster
 from monitor.sources.kube_watch import Resource, Watch
 from monitor.sources.kubernetes import open_source
+from monitor.sources.memory import Memory
 from monitor.sources.options import KubernetesOptions
 from monitor.sources.ports import UnreadableError
+from tests.fakes import FakeClock
 from tests.sources.api_server import GATEWAY, INGRESSES, Server, api_server
 from tests.sources.world import WORLD, source, urls
 from tests.waiting import until
@@ -74,6 +78,17 @@ def test_a_list_comes_in_chunks_and_a_watch_goes_on_from_it(server, watch_of):
     found = watch.state().objects["s", "i0"]
     assert found["spec"] == {"n": 2}
     assert "managedFields" not in found["metadata"]
+
+
+def test_a_long_list_is_read(server, watch_of):
+    """Longer than what the API server sends packed to clients that take gzip."""
+    rules = [{"host": f"{'x' * 60}.{number}.example"} for number in range(100)]
+    for number in range(60):
+        server.put(INGRESSES, "s", f"i{number}", spec={"rules": rules})
+    watch = watch_of()
+    until(lambda: watch.state().settled)
+    assert watch.state().error is None
+    assert len(names(watch)) == 60
 
 
 def test_a_watch_that_ends_goes_on_where_it_was(server, watch_of):
@@ -277,6 +292,76 @@ def test_sites_come_and_go_with_objects(server, reader_of):
     server.delete(f"{GATEWAY}/httproutes", "s", "r")
     until(lambda: reader.wait() or urls(reader.look(), "httproutes") == [])
     assert urls(reader.look(), "ingresses") == urls(look, "ingresses")
+
+
+@pytest.fixture
+def discovery_of(reader_of, monkeypatch):
+    monkeypatch.setattr(kube_watch, "_LONGEST_PAUSE", 0.05)
+    clock = FakeClock()
+    found = []
+
+    def make(limit: int) -> Any:
+        """Return a discovery of Ingresses, whose clock the test turns."""
+        reader = reader_of(resources=("ingresses",))
+        found.append(
+            Discovery(
+                WORLD,
+                lambda: None,
+                clock=clock,
+                meters=Internal(version="1", libcurl="8"),
+                memory=Memory(None),
+                open_reader=lambda *_: reader,
+            )
+        )
+        found[0].use([source("kubernetes", limit=limit, gone=600.0)])
+        return found[0], clock
+
+    yield make
+    for one in found:
+        one.stop()
+
+
+def known(discovery):
+    """Return the URLs that are listed, and those that are gone."""
+    found = discovery.found()["kubernetes"]
+    return [one.keys["url"] for one in found.entries], [one.keys["url"] for one in found.gone]
+
+
+def said(discovery, text):
+    return any(text in one for one in discovery.found()["kubernetes"].remarks)
+
+
+def test_an_hour_without_the_server_costs_no_site(server, discovery_of):
+    """All are kept however long it is away; what went meanwhile has its grace from then on."""
+    for name in ("a", "b"):
+        server.put(INGRESSES, "s", name, **host(name))
+    discovery, clock = discovery_of(limit=50)
+    both = ["http://a.example/", "http://b.example/"]
+    until(lambda: known(discovery) == (both, []))
+    server.refused[INGRESSES] = 503
+    server.end_watches()
+    until(lambda: said(discovery, "answers with status 503"))
+    clock.advance(3600.0)
+    server.delete(INGRESSES, "s", "b", silently=True)
+    server.compact()
+    assert known(discovery) == (both, [])
+    del server.refused[INGRESSES]
+    until(lambda: known(discovery) == (both[:1], both[1:]))
+    assert discovery.found()["kubernetes"].remarks == ()
+    clock.advance(600.0)
+    server.put(INGRESSES, "s", "c", **host("c"))
+    until(lambda: known(discovery) == ([both[0], "http://c.example/"], []))
+
+
+def test_a_cluster_with_more_than_the_limit(server, discovery_of):
+    """Not one of them is taken until the list is believable."""
+    for number in range(6):
+        server.put(INGRESSES, "s", f"i{number}", **host(f"i{number}"))
+    discovery, _ = discovery_of(limit=5)
+    until(lambda: said(discovery, "lists 6 sites and its limit is 5"))
+    assert known(discovery) == ([], [])
+    server.delete(INGRESSES, "s", "i0")
+    until(lambda: len(known(discovery)[0]) == 5)
 
 
 def test_half_of_the_permissions(server, reader_of):
