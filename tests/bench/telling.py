@@ -1,9 +1,11 @@
 """What messages cost when every site goes down at once, and some receivers are as ill."""
 
 import json
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from monitor.model import Seconds, Timestamp
 from tests.bench.figures import BenchError, Figure, percentile
@@ -18,8 +20,12 @@ from tests.waiting import free_port
 
 _MB = 1_000_000
 _WAIT = 1.5  # intervals, within which every site is down
+_INTERVALS = 2
+"""For which punctuality is looked at: sites go down in the first, and are told in the second."""
 _GROUP_INTERVAL: Seconds = 10.0
 _PATIENCE: Seconds = 180.0
+_MOST_ROUNDS = 3
+"""Of six minutes each."""
 
 
 class _Inbox:
@@ -44,8 +50,63 @@ class _Inbox:
             self.told, self.at = told, time.time()
 
 
+@dataclass(slots=True)
+class _Seen:
+    """
+    What was seen of daemons of one kind, an outage each.
+
+    Attributes:
+        lags: The p99 of how late checks started.
+        added: Megabytes that an outage added.
+        late: How long after ``group_wait`` each living receiver knew of all sites.
+    """
+
+    lags: list[Seconds] = field(default_factory=list)
+    added: list[float] = field(default_factory=list)
+    late: dict[str, list[Seconds]] = field(default_factory=dict)
+
+
 def outage(lab: Lab) -> Iterator[Figure]:
-    """Let all sites go down within one interval, beside a daemon that tells nobody."""
+    """
+    Let all sites go down within one interval, for a daemon that tells and for one that does not.
+
+    Each has the machine to itself, by turns, and every other time the one that does not tell comes
+    first.
+    """
+    telling, silent = _Seen(), _Seen()
+    for number in range(min(lab.effort.rounds, _MOST_ROUNDS)):
+        turns = (telling, silent) if number % 2 == 0 else (silent, telling)
+        for seen in turns:
+            _see(lab, seen, tells=seen is telling)
+    late = {name: statistics.median(some) for name, some in telling.late.items()}
+    yield Figure(
+        name="told after group_wait",
+        value=max(late.values()),
+        unit="s",
+        detail=", ".join(f"{name} {seconds:.1f} s" for name, seconds in late.items()),
+        samples=telling.late,
+    )
+    ours, theirs = statistics.median(telling.lags), statistics.median(silent.lags)
+    yield Figure(
+        name="lag p99",
+        value=ours / max(theirs, 0.001),
+        unit="x",
+        detail=f"{_spread(telling.lags)}, without messages {_spread(silent.lags)};"
+        f" {_resolution(telling.lags, silent.lags)}",
+        samples={"ours_seconds": telling.lags, "peer_seconds": silent.lags},
+    )
+    ours, theirs = statistics.median(telling.added), statistics.median(silent.added)
+    yield Figure(
+        name="memory",
+        value=ours - theirs,
+        unit="MB",
+        detail=f"the outage adds {ours:.1f} MB, without messages {theirs:.1f} MB",
+        samples={"ours_megabytes": telling.added, "peer_megabytes": silent.added},
+    )
+
+
+def _see(lab: Lab, seen: _Seen, *, tells: bool) -> None:
+    """Let all sites of one daemon go down."""
     interval = lab.effort.many_interval
     wait = _WAIT * interval
     victim = lab.new_nginx()
@@ -68,38 +129,36 @@ def outage(lab: Lab) -> Iterator[Figure]:
             f"notify:\n  group_wait: {wait}s\n  group_interval: {_GROUP_INTERVAL}s\n"
             f"  receivers:\n{receivers}"
         )
-        daemons = [Daemon(lab.new_folder(), text + site_list(fleet)) for text in (notify, "")]
-        for daemon in daemons:
-            stack.callback(daemon.kill)
-        for daemon in daemons:
-            lab.until_all_checked(daemon, fleet)
-        before = [_held(daemon) for daemon in daemons]
+        daemon = Daemon(lab.new_folder(), (notify if tells else "") + site_list(fleet))
+        stack.callback(daemon.kill)
+        lab.until_all_checked(daemon, fleet)
+        before = _held(daemon)
         began = time.time()
         victim.stop()
-        time.sleep(interval + lab.effort.settle)
-        scrapes = [Scrape(daemon.url) for daemon in daemons]
-        _until_told(living, fleet.count)
-        added = [_held(daemon) - held for daemon, held in zip(daemons, before, strict=True)]
-    late = {name: one.at - (began + wait) for name, one in living.items()}
-    yield Figure(
-        name="told after group_wait",
-        value=max(late.values()),
-        unit="s",
-        detail=", ".join(f"{name} {seconds:.1f} s" for name, seconds in late.items()),
-    )
-    lags = [percentile(last_lags(fleet, one, began, began + interval), 0.99) for one in scrapes]
-    yield Figure(
-        name="lag p99",
-        value=lags[0] / max(lags[1], 0.001),
-        unit="x",
-        detail=f"{lags[0] * 1000:.1f} ms, without messages {lags[1] * 1000:.1f} ms",
-    )
-    yield Figure(
-        name="memory",
-        value=added[0] - added[1],
-        unit="MB",
-        detail=f"the outage adds {added[0]:.1f} MB, without messages {added[1]:.1f} MB",
-    )
+        lags: list[Seconds] = []
+        for number in range(_INTERVALS):
+            begin, end = began + number * interval, began + (number + 1) * interval
+            time.sleep(max(0.0, end + lab.effort.settle - time.time()))
+            lags += last_lags(fleet, Scrape(daemon.url), begin, end)
+        seen.lags.append(percentile(lags, 0.99))
+        if tells:
+            _until_told(living, fleet.count)
+            for name, one in living.items():
+                seen.late.setdefault(name, []).append(one.at - (began + wait))
+        seen.added.append(_held(daemon) - before)
+
+
+def _spread(lags: Sequence[Seconds]) -> str:
+    middle, least, most = (how(lags) * 1000 for how in (statistics.median, min, max))
+    return f"{middle:.1f} ms" + (f" ({least:.1f} to {most:.1f})" if len(lags) > 1 else "")
+
+
+def _resolution(*kinds: Sequence[Seconds]) -> str:
+    """Say what difference of the ratio means anything: outages of one kind differ, too."""
+    if len(kinds[0]) == 1:
+        return "one outage each, so nothing tells how exact that is"
+    apart = max(max(lags) / max(min(lags), 0.001) for lags in kinds) - 1
+    return f"outages of one kind differ by up to {apart:.0%}, which is what the ratio resolves"
 
 
 def _until_told(living: dict[str, _Inbox], sites: int) -> None:
