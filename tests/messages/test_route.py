@@ -234,6 +234,21 @@ def test_maintenance_mutes_and_its_end_tells_what_is_down():
     assert [told for _, told in world.run(60).taken()] == [{"a": FIRING}]
 
 
+def test_a_site_that_cannot_be_checked_is_told_neither_as_down_nor_as_up():
+    """What was told stays told, whatever was true before; the next state that is known is told."""
+    world = World(group_by=("site",))
+    world.see("a", "down")
+    world.see("b", "up")
+    world.run(60)
+    assert [told for _, told in world.taken()] == [{"a": FIRING}]
+    for name in ("a", "b"):
+        world.see(name, "unknown")
+    assert world.run(3600).taken() == []
+    world.see("a", "up")
+    world.see("b", "down")
+    assert [told for _, told in world.run(600).taken()] == [{"a": RESOLVED}, {"b": FIRING}]
+
+
 def test_flapping_is_told_as_it_begins_and_as_it_ends():
     """The turns in between are not; at the end it is told what is true then."""
     world = World()

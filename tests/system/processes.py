@@ -6,11 +6,12 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -321,6 +322,56 @@ class _Answer(BaseHTTPRequestHandler):
         self.server.answers.append((time.time(), not sick))
         self.send_response(503 if sick else 200)
         self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Hook(ThreadingHTTPServer):
+    """
+    A webhook that takes every message, after a while.
+
+    Attributes:
+        taken: The key of each message in order, and what it says of each site.
+        senders: Who sent each of them: its header "X-Life".
+    """
+
+    daemon_threads = True
+
+    def __init__(self, pause: float = 0.0):
+        super().__init__(("127.0.0.1", 0), _Taking)
+        self.pause = pause
+        self.taken: list[tuple[str, dict[str, str]]] = []
+        self.senders: list[str] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+    def said(self, site: str) -> list[str]:
+        """Return what was said of a site, each message once."""
+        first = {key: told[site] for key, told in reversed(self.taken) if site in told}
+        return list(reversed(first.values()))
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Taking(BaseHTTPRequestHandler):
+    server: Hook
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        down = [one for one in body["alerts"] if one["labels"]["alertname"] == "SiteDown"]
+        told = {one["labels"]["site"]: one["status"] for one in down}
+        self.server.senders.append(self.headers.get("x-life", ""))
+        self.server.taken.append((self.headers["idempotency-key"], told))
+        time.sleep(self.server.pause)
+        self.send_response(200)
+        self.send_header("content-length", "0")
         self.end_headers()
 
     def log_message(self, *_):

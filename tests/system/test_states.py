@@ -6,7 +6,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
-from tests.system.processes import fetch
+from tests.system.processes import Hook, fetch
 from tests.waiting import free_port, until
 
 
@@ -85,12 +85,21 @@ sites: [{{name: shop, url: "{moody.url}", interval: 200ms, timeout: 150ms}}]
 
 
 def test_a_lost_connection_takes_nobody_down(start, moody):
-    """While no target answers failures are errors and sites unknown; afterwards they count."""
+    """
+    While no target answers failures are errors and sites unknown; afterwards they count.
+
+    Nobody is told of the loss: what was told as down stays told, and what fails then is told later.
+    """
+    hook = Hook()
     with socket.create_server(("127.0.0.1", 0)) as target:
         port = target.getsockname()[1]
         gone = free_port()
         daemon = start(f"""
 connectivity: [tcp://127.0.0.1:{gone}, tcp://127.0.0.1:{port}]
+notify:
+  group_by: [site]
+  group_wait: 0s
+  receivers: [{{name: oncall, webhook: {{url: "{hook.url}"}}}}]
 sites:
   - {{name: shop, url: "{moody.url}", interval: 500ms, timeout: 400ms}}
   - {{name: closed, url: "http://127.0.0.1:{free_port()}/", interval: 500ms, timeout: 400ms}}
@@ -98,6 +107,7 @@ sites:
         until(lambda: daemon.site("closed")["state"] == "down", "a failure with a connection")
         until(lambda: daemon.site("shop")["state"] == "up", "the first check")
         assert daemon.metrics()["monitor_connectivity_up"] == 1
+        until(lambda: hook.said("closed") == ["firing"], "the message about it")
     # From here on nothing listens any more
     moody.mood = "sick"
     until(lambda: daemon.site("shop")["state"] == "unknown", "the loss")
@@ -111,6 +121,9 @@ sites:
         until(lambda: daemon.site("shop")["state"] == "down", "a failure with a connection again")
         assert daemon.metrics()["monitor_connectivity_up"] == 1
     daemon.logged("WARNING connectivity_lost", "INFO connectivity_regained")
+    until(lambda: hook.said("shop") == ["firing"], "the message about that")
+    assert hook.said("closed") == ["firing"]
+    hook.close()
     assert daemon.stop() == 0
 
 
