@@ -41,12 +41,14 @@ class Observer:
         except MemoryError as error:
             raise ProbeError("the monitor has no memory left") from error
         # A job that reports its own run time may have run for hours
-        measured = not SCHEMES[site.scheme].reports_itself
-        if measured and seen.duration > site.timeout + _STANDSTILL:
+        late = seen.duration > site.timeout + _STANDSTILL
+        if late and not SCHEMES[site.scheme].reports_itself:
             took, limit = show_duration(seen.duration), show_duration(site.timeout)
             raise ProbeError(
                 f"the monitor was paused: the check took {took}, its timeout is {limit}"
             )
+        if not (site.secrets or seen.secrets):
+            return seen
         return _with_masked_urls(seen, site.with_secrets(seen.secrets))
 
 
@@ -58,7 +60,7 @@ def _with_masked_urls(seen: Observation, site: Site) -> Observation:
     a secret in it can no longer be recognised.
     """
     answer = seen.answer
-    if not site.secrets or not isinstance(answer, HttpAnswer):
+    if not isinstance(answer, HttpAnswer):
         return seen
     hops = tuple(replace(hop, url=site.redact(hop.url)) for hop in answer.redirects)
     return replace(seen, answer=replace(answer, url=site.redact(answer.url), redirects=hops))

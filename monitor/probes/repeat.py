@@ -15,7 +15,7 @@ from monitor.outbound import PROXY_LOGIN
 from monitor.probes.libcurl.handles import Handles, SilentHandle
 from monitor.probes.libcurl.route import Route
 from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
-from monitor.probes.libcurl.times import MICROSECONDS, phases, read_times
+from monitor.probes.libcurl.times import MICROSECONDS, TIMES, as_times, phases
 from monitor.probes.libcurl.told import AGREED, agreed
 from monitor.probes.transport import (
     FIRST_FINAL,
@@ -23,7 +23,6 @@ from monitor.probes.transport import (
     Exchange,
     Order,
     Settings,
-    answer_of,
     parse_fields,
     parse_status_line,
 )
@@ -31,6 +30,7 @@ from monitor.probes.transport import (
 _END_OF_HEADERS = b"\r\n\r\n"
 _MOST_HEADER_BYTES: Bytes = 16 * 1024
 _NOT_PLAIN = {*REDIRECTS, PROXY_LOGIN}
+_FIGURES = {scheme: (*times, pycurl.CONTENT_LENGTH_DOWNLOAD_T) for scheme, times in TIMES.items()}
 
 
 def may_repeat(exchange: Exchange, order: Order, settings: Settings) -> bool:
@@ -84,10 +84,11 @@ def read(
         return None
     if order.route.uses_tls and not (last and _is_as_before(curl, order.route, last)):
         return None
-    answer = _answer(curl, order, settings)
+    *found, content_length = curl.offsets(_FIGURES[order.route.scheme])
+    answer = _answer(curl, order, settings, content_length)
     if answer is None:
         return None
-    times = read_times(curl, order.route)
+    times = as_times(found)
     return Observation(
         time=started,
         duration=times[-1] / MICROSECONDS,
@@ -107,7 +108,9 @@ def _is_as_before(curl: SilentCurl, route: Route, last: TlsSession) -> bool:
     return begin >= 0 and agreed(line) == (last.version, last.cipher) and curl.chain() == last.chain
 
 
-def _answer(curl: SilentCurl, order: Order, settings: Settings) -> HttpAnswer | None:
+def _answer(
+    curl: SilentCurl, order: Order, settings: Settings, content_length: int
+) -> HttpAnswer | None:
     block, end, more = curl.headers.partition(_END_OF_HEADERS)
     if more or not end or len(block) > _MOST_HEADER_BYTES or len(curl.body) > settings.max_body:
         return None
@@ -120,12 +123,12 @@ def _answer(curl: SilentCurl, order: Order, settings: Settings) -> HttpAnswer | 
     version, status = parsed
     if status < FIRST_FINAL or status in _NOT_PLAIN or settings.version not in ("auto", version):
         return None
-    return answer_of(
-        curl,
-        order.url,
+    return HttpAnswer(
         status=status,
         version=version,
         headers=parse_fields(fields),
         body=curl.body[: settings.keep_body],
         body_size=len(curl.body),
+        content_length=content_length,
+        url=order.url,
     )

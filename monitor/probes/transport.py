@@ -25,7 +25,6 @@ from monitor.probes.coding import ACCEPTED, Unpacker, UnpackError
 from monitor.probes.libcurl.handles import Handles, SilentHandle
 from monitor.probes.libcurl.options import SUPPRESS_CONNECT_HEADERS, Options, shared
 from monitor.probes.libcurl.route import Route
-from monitor.probes.libcurl.times import Asked
 from monitor.probes.libcurl.transfer import Transfer
 from monitor.probes.zone import escaped
 
@@ -78,32 +77,6 @@ class Exchange:
 def is_redirect(status: int, headers: Sequence[tuple[str, str]]) -> bool:
     """Return whether a status with these headers says where to go on."""
     return status in REDIRECTS and "location" in [name.lower() for name, _ in headers]
-
-
-def answer_of(
-    curl: Asked,
-    url: str,
-    *,
-    status: int,
-    version: str,
-    headers: tuple[tuple[str, str], ...],
-    body: bytes,
-    body_size: Bytes,
-    truncated: bool = False,
-    codings: tuple[str, ...] = (),
-) -> HttpAnswer:
-    """Return the answer that a handle's last transfer brought; its parts are as of HttpAnswer."""
-    return HttpAnswer(
-        status=status,
-        version=version,
-        headers=headers,
-        body=body,
-        body_size=body_size,
-        truncated=truncated,
-        content_length=curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T),
-        codings=codings,
-        url=url,
-    )
 
 
 def _elements(headers: Sequence[tuple[str, str]], wanted: str) -> list[str]:
@@ -298,8 +271,15 @@ class CurlAdapter(BaseAdapter):
 
 def parse_status_line(line: bytes) -> tuple[str, int] | None:
     """Return version and status; None of what RFC 9112 does not allow, though libcurl may."""
+    return _usual_status(line) if len(line) <= _SHORT_LINE else _status(line)
+
+
+def _status(line: bytes) -> tuple[str, int] | None:
     match = _STATUS_LINE.fullmatch(line.rstrip(b"\r"))  # it lets a tab pass for the blank, say
     return (match[1].decode(), int(match[2])) if match else None
+
+
+_usual_status = lru_cache(maxsize=256)(_status)
 
 
 def parse_fields(fields: bytes) -> tuple[tuple[str, str], ...]:
@@ -374,16 +354,16 @@ class _Intake:
 
     def answer(self, url: str) -> HttpAnswer:
         """Return what has come, once the transfer is over; it came from this URL."""
-        return answer_of(
-            self._transfer.curl,
-            url,
+        return HttpAnswer(
             status=self.status,
             version=self._version,
             headers=self._headers,
             body=b"".join(self._kept),
             body_size=self._body_size,
             truncated=self._truncated,
+            content_length=self._transfer.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T),
             codings=self._codings,
+            url=url,
         )
 
     def _may_be_endless(self) -> bool:

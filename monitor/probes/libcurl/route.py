@@ -82,12 +82,12 @@ class Route:
         needed = self.uses_tls and self.tls.verify
         return (self.tls.ca_file or trust_store()) if needed else None
 
-    @property
+    @cached_property
     def is_legacy(self) -> bool:
         """Whether a handshake may be one of before RFC 5746."""
         return self.uses_tls and self.tls.legacy
 
-    @property
+    @cached_property
     def uses_tls(self) -> bool:
         """Whether there is a handshake, be it with a proxy alone."""
         return self.scheme == "https" or (

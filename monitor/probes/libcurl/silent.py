@@ -10,7 +10,7 @@ set a stream; ``binding`` can.
 
 import ctypes
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ctypes import POINTER, c_char, c_char_p, c_int, c_long, c_longlong, c_void_p
 from itertools import chain
 from typing import Any
@@ -119,9 +119,11 @@ class SilentCurl:
         self._library = library
         self._error = ctypes.create_string_buffer(_ERROR)
         self._long, self._offset, self._pointer = c_long(), c_longlong(), c_void_p()
+        self._text = c_char_p()
         self._at_long = ctypes.byref(self._long)
         self._at_offset = ctypes.byref(self._offset)
         self._at_pointer = ctypes.byref(self._pointer)
+        self._at_text = ctypes.byref(self._text)
         self._lists: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
         self._options: tuple[Options, ...] = ()
@@ -195,16 +197,24 @@ class SilentCurl:
         """Return an information, as pycurl does."""
         kind = info & _INFO_TYPE
         if kind == _INFO_OFFSET:
-            self._library.getinfo(self._curl, info, self._at_offset)
-            return self._offset.value
+            return self.offsets((info,))[0]
         if kind == _INFO_LONG:
             self._library.getinfo(self._curl, info, self._at_long)
             return self._long.value
-        self._library.getinfo(self._curl, info, self._at_pointer)
-        found = self._pointer.value
         if kind == _INFO_STRING:
-            return ctypes.string_at(found).decode() if found else ""
-        return _certificates(found)
+            self._library.getinfo(self._curl, info, self._at_text)
+            return (self._text.value or b"").decode()
+        self._library.getinfo(self._curl, info, self._at_pointer)
+        return _certificates(self._pointer.value)
+
+    def offsets(self, infos: Sequence[int]) -> list[int]:
+        """Return several informations that are numbers of the type curl_off_t, such as times."""
+        get, curl, at, found = self._library.getinfo, self._curl, self._at_offset, self._offset
+        numbers = []
+        for info in infos:
+            get(curl, info, at)
+            numbers.append(found.value)
+        return numbers
 
     def chain(self) -> tuple[str, ...]:
         """Return what OPT_CERTINFO had libcurl keep of a chain in PEM alone, the leaf first."""

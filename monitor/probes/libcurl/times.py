@@ -1,6 +1,6 @@
 """When the steps of a transfer came, by libcurl's own timers, and how long its phases took."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import pycurl
@@ -20,19 +20,34 @@ class Asked(Protocol):
 Times: TypeAlias = tuple[int, int, int, int, int]
 """When name, connection, TLS, first byte and end came, in microseconds from the start; what never
 came is 0."""
+TIMES: Mapping[str, tuple[int, ...]] = {
+    "http": (
+        pycurl.NAMELOOKUP_TIME_T,
+        pycurl.CONNECT_TIME_T,
+        pycurl.STARTTRANSFER_TIME_T,
+        pycurl.TOTAL_TIME_T,
+    ),
+    "https": (
+        pycurl.NAMELOOKUP_TIME_T,
+        pycurl.CONNECT_TIME_T,
+        pycurl.APPCONNECT_TIME_T,  # over plain HTTP it would be that of the proxy
+        pycurl.STARTTRANSFER_TIME_T,
+        pycurl.TOTAL_TIME_T,
+    ),
+}
+"""The informations that tell the times, by the route's scheme."""
 _PHASES = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS, Phase.PROCESSING, Phase.TRANSFER)
 
 
 def read_times(curl: Asked, route: Route, *, answered: bool = True) -> Times:
     """Return the times of a handle's last transfer; without an answer there was no first byte."""
-    getinfo = curl.getinfo
-    return (
-        getinfo(pycurl.NAMELOOKUP_TIME_T),
-        getinfo(pycurl.CONNECT_TIME_T),
-        getinfo(pycurl.APPCONNECT_TIME_T) if route.scheme == "https" else 0,
-        getinfo(pycurl.STARTTRANSFER_TIME_T) if answered else 0,
-        getinfo(pycurl.TOTAL_TIME_T),
-    )
+    return as_times([curl.getinfo(info) for info in TIMES[route.scheme]], answered=answered)
+
+
+def as_times(found: Sequence[int], *, answered: bool = True) -> Times:
+    """Return what a handle said of the informations in TIMES; as of read_times()."""
+    resolved, connected, *handshake, first, end = found
+    return resolved, connected, handshake[0] if handshake else 0, first if answered else 0, end
 
 
 def phases(times: Times, route: Route, *, failed: bool = False) -> Mapping[Phase, Seconds]:
