@@ -32,10 +32,13 @@ class Series:
 
     Attributes:
         texts: One for each family of the shape, in their order.
+        values: What each text was made of, beside the site's labels; None where that is several
+            samples.
     """
 
     shape: Shape
     texts: tuple[bytes, ...]
+    values: tuple[float | str | None, ...] = ()
 
 
 @statically_frozen(frozen=True, slots=True)

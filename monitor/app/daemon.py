@@ -475,7 +475,10 @@ class _Showcase:
         self._bounds: tuple[Seconds, ...] = ()
 
     def publish(self, state: SiteState) -> None:
-        self._board.publish((Entry(state, render(state, self._bounds)),))
+        before = self._board.get(state.site.name)
+        same = before is not None and before.state.site is state.site
+        last = before.series if before is not None and same else None
+        self._board.publish((Entry(state, render(state, self._bounds, last)),))
 
     def remove(self, names: Iterable[str]) -> None:
         self._board.remove(names)

@@ -57,12 +57,14 @@ class Gathered:
         for column in (self.sites, self.times, self.durations, self.outcomes):
             del column[:count]
 
-    def results(self) -> Iterator[tuple[int, Outcome]]:
-        texts = list(self._texts)
-        for site, time, duration, kind in zip(
-            self.sites, self.times, self.durations, self.outcomes, strict=True
-        ):
-            yield site, Outcome(time, duration, texts[kind])
+    @property
+    def texts(self) -> list[str]:
+        """The outcomes that rows() numbers."""
+        return list(self._texts)
+
+    def rows(self) -> Iterator[tuple[int, Milliseconds, Microseconds, int]]:
+        """Return site, time, duration and the number of the outcome of each result."""
+        return zip(self.sites, self.times, self.durations, self.outcomes, strict=True)
 
     def of_site(self, site: int) -> Iterator[Outcome]:
         texts = list(self._texts)

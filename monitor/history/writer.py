@@ -9,7 +9,7 @@ everything is written once the store works again.
 
 import logging
 import time as _time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -25,7 +25,7 @@ from monitor.clock import Clock
 from monitor.errors import MonitorError
 from monitor.history import ledger
 from monitor.history.evidence import pack_evidence, unpack_evidence
-from monitor.history.journal import LONGEST, SLOTS, Gathered, milliseconds, outcome_of
+from monitor.history.journal import SLOTS, Gathered, milliseconds, outcome_of
 from monitor.history.rollup import DAILY, FIVE_MINUTES, HOURLY, UNKNOWN, UP, Outcome
 from monitor.history.schema import STATE_TRACK
 from monitor.history.store import migrate, sentence
@@ -911,9 +911,9 @@ class Writer:
                 self._by_number.pop(gone.number, None)
             if not members:
                 self._slots.pop(slot, None)
-        for number, outcome in self._gathered.results():
+        for number, packed in self._to_wait(self._gathered):
             if (its := self._by_number.get(number)) is not None:
-                its.waiting += self._packed_outcome(outcome)
+                its.waiting += packed
         self._forget_written()
         self._entered.clear()
 
@@ -1002,9 +1002,11 @@ class Writer:
     def _waiting_of(self, kept: _Kept) -> list[Outcome]:
         return self._outcomes(kept.waiting)
 
-    def _packed_outcome(self, outcome: Outcome) -> bytes:
-        kind = self._kinds.setdefault(outcome.outcome, len(self._kinds))
-        return _WAITING.pack(outcome.time, min(outcome.duration, LONGEST), kind)
+    def _to_wait(self, gathered: Gathered) -> Iterator[tuple[int, bytes]]:
+        """Yield the site's number of each result, and the bytes in which the result waits."""
+        kinds = [self._kinds.setdefault(text, len(self._kinds)) for text in gathered.texts]
+        for site, time, duration, kind in gathered.rows():
+            yield site, _WAITING.pack(time, duration, kinds[kind])
 
     def _outcomes(self, waiting: bytearray) -> list[Outcome]:
         texts = list(self._kinds)
@@ -1084,9 +1086,9 @@ class Writer:
         last = 0
         for seq, gathered in ledger.journal_of(connection, seat):
             last = seq
-            for site, outcome in gathered.results():
+            for site, result in self._to_wait(gathered):
                 if seq > packed.get(site % SLOTS, 0):
-                    waiting.setdefault(site, bytearray()).extend(self._packed_outcome(outcome))
+                    waiting.setdefault(site, bytearray()).extend(result)
         return last, waiting
 
     # ------------------------------------------------------------ reading back

@@ -13,15 +13,16 @@ from monitor.metrics.protocols import show_result
 from monitor.model import Analysis, Extracted, Joint, Seconds, SiteState, Status
 
 
-def render(state: SiteState, bounds: tuple[Seconds, ...]) -> Series:
+def render(state: SiteState, bounds: tuple[Seconds, ...], last: Series | None = None) -> Series:
     """
     Return the site's sample lines as they stand after a result.
 
     Args:
         bounds: The upper bounds of the histogram's buckets; the counters were made with them.
+        last: What was rendered of this very site last, whose texts are taken where they still hold.
     """
     site = state.site
-    lines = Lines(site)
+    lines = Lines(site, last)
     if state.finished is not None:
         show_result(lines, site, state.finished)
     _show_state(lines, state, bounds)

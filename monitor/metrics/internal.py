@@ -7,8 +7,10 @@ thread collects.
 
 import platform
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import accumulate
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,7 +23,7 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
@@ -55,6 +57,31 @@ class _OldestNotifications(Collector):
             age = max(0.0, now - one.oldest) if one.oldest is not None else 0.0
             family.add_metric([one.channel], age)
         yield family
+
+
+class _Lags(Collector):
+    """
+    The histogram of lags, to which every check adds one.
+
+    prometheus_client's own takes ten times as long for that, because several threads may add to it.
+    """
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_LAG_BUCKETS) + 1)
+        self._sum = 0.0
+
+    def add(self, lag: Seconds) -> None:
+        self._counts[bisect_left(_LAG_BUCKETS, lag)] += 1
+        self._sum += lag
+
+    def collect(self) -> Iterable[Metric]:
+        bounds = (*map(str, _LAG_BUCKETS), "+Inf")
+        yield HistogramMetricFamily(
+            "monitor_schedule_lag_seconds",
+            "How late checks started after their slot in the schedule",
+            buckets=list(zip(bounds, accumulate(self._counts), strict=True)),
+            sum_value=self._sum,
+        )
 
 
 class Internal:
@@ -110,12 +137,8 @@ class Internal:
             registry=None,
         )
         self._shows_connectivity = False
-        self._lag = Histogram(
-            "monitor_schedule_lag_seconds",
-            "How late checks started after their slot in the schedule",
-            buckets=_LAG_BUCKETS,
-            registry=registry,
-        )
+        self._lags = _Lags()
+        registry.register(self._lags)
         threads = Gauge(
             "monitor_probe_threads",
             "Threads that carry out checks, by what they do",
@@ -236,7 +259,7 @@ class Internal:
 
     def started(self, lag: Seconds) -> None:
         """Count a check that started this long after its slot."""
-        self._lag.observe(lag)
+        self._lags.add(lag)
 
     def load_from(self, load: Callable[[], Load]) -> None:
         """Use this function to read the current load at each collection, in the web thread."""

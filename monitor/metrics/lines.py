@@ -43,14 +43,19 @@ class Lines:
     """
     The sample lines of one site, by family.
 
+    Most of what a site shows is as it was after its last check, and is not written again.
+
     Args:
         site: Every line carries this site's labels; None for lines with only their own.
+        last: What was shown of this very site last.
     """
 
-    __slots__ = ("_alone", "_before", "_site", "_texts")
+    __slots__ = ("_alone", "_before", "_last", "_site", "_texts", "_values")
 
-    def __init__(self, site: Site | None) -> None:
+    def __init__(self, site: Site | None, last: Series | None = None) -> None:
         self._site = site
+        self._last = last
+        self._values: dict[str, float | str] = {}
         self._texts: dict[str, str] = {}
         self._alone, self._before = "", "{"
         if site is not None:
@@ -59,9 +64,7 @@ class Lines:
 
     def plain(self, values: Mapping[str, float]) -> None:
         """Add families of one sample each."""
-        labels = self._alone
-        for name, value in values.items():
-            self._texts[name] = f"{name}{labels} {value!r}\n"
+        self._values.update(values)
 
     def labelled(self, name: str, samples: Iterable[tuple[str, float]]) -> None:
         """Add the samples of one family, each with the text of its own labels."""
@@ -70,7 +73,7 @@ class Lines:
 
     def info(self, name: str, labels: str) -> None:
         """Add a family with one sample, 1, whose labels hold the information."""
-        self._texts[name] = f"{name}{self._before}{labels}}} 1\n"
+        self._values[name] = labels
 
     def histogram(
         self, name: str, bounds: Sequence[str], counts: Sequence[int], total: float
@@ -92,7 +95,26 @@ class Lines:
         return name
 
     def series(self) -> Series:
-        texts = self._texts
-        shape = _shape(tuple(texts))
+        shape = _shape((*self._values, *self._texts))
+        values = tuple([self._values.get(name) for name in shape.families])
+        last = self._last
+        if last is None or last.shape is not shape:
+            return Series(shape, tuple(map(self._text, shape.families, values)), values)
+        # The same object, not an equal one: 1 and 1.0 are written differently
+        texts = [
+            text if value is before and value is not None else self._text(name, value)
+            for name, value, before, text in zip(
+                shape.families, values, last.values, last.texts, strict=True
+            )
+        ]
+        return Series(shape, tuple(texts), values)
+
+    def _text(self, name: str, value: float | str | None) -> bytes:
+        if value is None:
+            text = self._texts[name]
+        elif isinstance(value, str):
+            text = f"{name}{self._before}{value}}} 1\n"
+        else:
+            text = f"{name}{self._alone} {value!r}\n"
         # As bytes: each object is 16 bytes smaller than a text, and there are many
-        return Series(shape, tuple([texts[name].encode() for name in shape.families]))
+        return text.encode()
