@@ -27,6 +27,11 @@ def is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and 0 < int(text[:6]) <= LARGEST_PORT
 
 
+def is_ipv6(text: str) -> bool:
+    """Return whether a text is an IPv6 address without brackets."""
+    return _is_address(text, IPv6Address)
+
+
 def is_host(text: str) -> bool:
     """
     Return whether a text is a name of DNS or an IP address.
@@ -35,7 +40,7 @@ def is_host(text: str) -> bool:
     letters of all languages, which whoever looks it up translates (RFC 5891).
     """
     if ":" in text:
-        return _is_address(text.partition("%")[0], IPv6Address)
+        return is_ipv6(text.partition("%")[0])
     labels = text.removesuffix(".").split(".")
     if labels[-1].isdigit():
         return _is_address(text, IPv4Address)

@@ -19,7 +19,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from html import escape
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit, urlunsplit
 
 HIDDEN = "<secret>"
 """What stands in the place of a secret."""
@@ -130,6 +130,12 @@ def parts_of_url(url: str, *, with_host: bool = False) -> Iterator[str]:
         for piece in (text, *_BETWEEN_PIECES.split(text)):
             if piece and piece.lower() not in _NO_SECRETS:
                 yield piece
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL without user and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def hide_credentials(text: str) -> str:

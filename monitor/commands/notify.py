@@ -7,7 +7,7 @@ import time
 import uuid
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 import click
 
@@ -23,7 +23,7 @@ from monitor.model import Failure
 from monitor.options import show_duration, unknown
 from monitor.outbound import Call, TlsOptions
 from monitor.probes.client import Client
-from monitor.secrecy import longest_first
+from monitor.secrecy import longest_first, without_credentials
 
 _PATIENCE = 30.0
 _MOST = 1024**2
@@ -138,8 +138,7 @@ def _example(channel: str) -> Notification:
 
 
 def _ask(url: str, path: str, ca_file: str | None, body: bytes | None = None) -> str:
-    parts = urlsplit(url)
-    shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    shown = without_credentials(url)
     tls = TlsOptions(ca_file=ca_file)
     call = Call(url=url.rstrip("/") + path, body=body, tls=tls, max_body=_MOST)
     try:

@@ -10,7 +10,7 @@ import idna
 
 from monitor.config.messages import listed
 from monitor.config.nodes import Scalar
-from monitor.grammar import LARGEST_PORT, is_host, is_port
+from monitor.grammar import LARGEST_PORT, is_host, is_ipv6, is_port
 from monitor.model import ProbeKind
 from monitor.options import unknown
 from monitor.protocols.table import SCHEMES
@@ -140,18 +140,10 @@ def _in_brackets(written: str) -> tuple[str, ...]:
         shop:443         nothing
     """
     before, _, port = written.rpartition(":")
-    readings = [f"[{written}]"] if _is_ipv6(written) else []
-    if is_port(port) and _is_ipv6(before):
+    readings = [f"[{written}]"] if is_ipv6(written) else []
+    if is_port(port) and is_ipv6(before):
         readings.append(f"[{before}]:{port}")
     return tuple(readings)
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        IPv6Address(text)
-    except AddressValueError:
-        return False
-    return True
 
 
 def _check_port(netloc: str, quote: _Quote) -> None:

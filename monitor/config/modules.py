@@ -9,7 +9,6 @@ keep working.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from monitor.config.problems import KeyPath, Problems, Source
 from monitor.config.schema import Decoder, Forms
 from monitor.config.sites import SiteReader
 from monitor.config.substitute import Substitution
+from monitor.grammar import is_ipv6
 from monitor.model import ProbeKind, Site
 from monitor.options import unknown
 from monitor.protocols.table import SCHEMES
@@ -112,7 +112,7 @@ class Module:
         Raises:
             ValueError: This module cannot check the target; the message says why.
         """
-        host = f"[{target}]" if _is_ipv6(target) else target
+        host = f"[{target}]" if is_ipv6(target) else target
         whole = _SCHEME.match(target) is not None
         url = target if whole else self.url.replace(PLACE, host)
         shown = url if whole else self.shown_url.replace(PLACE, host)
@@ -133,14 +133,6 @@ class Module:
             reads_body=self.reads_body,
             secrets=longest_first({*self.secrets, *every_form(address.secrets)}),
         )
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        IPv6Address(text)
-    except AddressValueError:
-        return False
-    return True
 
 
 class ModuleReader:

@@ -4,10 +4,9 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, time
 from operator import attrgetter
 from typing import Any, TypeAlias, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
-from monitor.secrecy import longest_first, redact
+from monitor.secrecy import longest_first, redact, without_credentials
 from monitor.units import Seconds
 
 _Section = TypeVar("_Section")
@@ -127,8 +126,7 @@ class Site:
     @property
     def identity(self) -> str:
         """The URL without credentials: while it stays, the site is the same. Never shown."""
-        parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        return without_credentials(self.url)
 
     def section(self, record: type[_Section]) -> _Section:
         """

@@ -47,7 +47,7 @@ from monitor.probes.transport import (
     Order,
     Settings,
     origin_of,
-    without_credentials,
+    sent_url,
 )
 
 _DEFAULT_MAX_BODY: Bytes = 1024 * 1024
@@ -419,7 +419,7 @@ class _Check:
     def _refusal(self, request: PreparedRequest, following: PreparedRequest) -> Failure | None:
         """Return why a redirect must not be followed."""
         url = following.url or ""
-        shown = self._shown(without_credentials(url))
+        shown = self._shown(sent_url(url))
         if urlsplit(url).scheme not in ("http", "https"):
             return Failure(Reason.REDIRECT_UNSAFE, f"redirect to {shown!r}, neither http nor https")
         why = forbidden(self._settings.network, urlsplit(url).hostname or "")
@@ -526,7 +526,7 @@ class _Session(Session):
         if urlsplit(text).scheme in ("http", "https"):
             prepared = PreparedRequest()
             prepared.prepare_url(text, None)
-            text = without_credentials(prepared.url or "")
+            text = sent_url(prepared.url or "")
         return text
 
 

@@ -27,6 +27,7 @@ from monitor.probes.libcurl.options import SUPPRESS_CONNECT_HEADERS, Options, sh
 from monitor.probes.libcurl.route import Route
 from monitor.probes.libcurl.transfer import Transfer
 from monitor.probes.zone import escaped
+from monitor.secrecy import without_credentials
 
 _PORTS = {"http": 80, "https": 443}
 # Of RFC 9112, 4, and as libcurl writes it for HTTP/2 and 3
@@ -150,10 +151,9 @@ def origin_of(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
 
 
-def without_credentials(url: str) -> str:
-    """Return the URL without user name, password and fragment: what goes over the wire."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+def sent_url(url: str) -> str:
+    """Return the URL without user, password and fragment: what goes over the wire."""
+    return without_credentials(url).partition("#")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class Order:
         Raises:
             ValueError: Its URL has no host, or its port is not a port number.
         """
-        url = without_credentials(request.url or "")
+        url = sent_url(request.url or "")
         route = settings.route(url)
         sent, options = _request_options(request, url, route, settings)
         return cls(url, sent.encode(), route, shared(tuple(options)))

@@ -1,5 +1,6 @@
 """Servers, certificates and sites for the tests of all probes."""
 
+import json
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -13,7 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from monitor.app.daemon import TABLES
 from monitor.clock import SystemClock
+from monitor.config.load import load as load_files
 from monitor.model import Observation, Site
 from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
@@ -38,6 +41,18 @@ def serve() -> Iterator[Serve]:
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Return a function that loads a list of one site, with the real probes."""
+
+    def run(site, **more):
+        file = tmp_path / "sites.yaml"
+        file.write_text(json.dumps({"sites": [site], **more}))  # JSON is YAML
+        return load_files(file, TABLES, {})
+
+    return run
 
 
 class Authority:

@@ -1,11 +1,7 @@
 """Options of HTTP and WebSocket checks that cannot work together: told when the list is read."""
 
-import json
-
 import pytest
 
-from monitor.app.daemon import TABLES
-from monitor.config.load import load as load_files
 from monitor.errors import ConfigError
 
 HTTP, HTTPS = "http://a.example/", "https://a.example/"
@@ -93,18 +89,6 @@ GOOD = {
     "the head": {"url": HTTP, "http": {"read": "head"}, "expect": {"that": ["status == 200"]}},
     "one login": {"url": "http://a:b@a.example/"},
 }
-
-
-@pytest.fixture
-def load(tmp_path):
-    """Return a function that loads a list of one site, with the real probes."""
-
-    def run(site, **more):
-        file = tmp_path / "sites.yaml"
-        file.write_text(json.dumps({"sites": [site], **more}))  # JSON is YAML
-        return load_files(file, TABLES, {})
-
-    return run
 
 
 @pytest.mark.parametrize(("site", "message"), MISTAKES.values(), ids=MISTAKES)

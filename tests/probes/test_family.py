@@ -1,13 +1,10 @@
 """Addresses of the other IP version: a mistake of the list in every probe, refused at /probe."""
 
-import json
 from dataclasses import replace
 
 import pytest
 
-from monitor.app.daemon import TABLES
 from monitor.clock import Deadline, SystemClock
-from monitor.config.load import load as load_files
 from monitor.errors import ConfigError
 from monitor.model import Reason
 from monitor.outbound import NetworkOptions
@@ -79,18 +76,6 @@ MISTAKES = {
         LINK_LOCAL,
     ),
 }
-
-
-@pytest.fixture
-def load(tmp_path):
-    """Return a function that loads a list of one site, with the real probes."""
-
-    def run(site, **more):
-        file = tmp_path / "sites.yaml"
-        file.write_text(json.dumps({"sites": [site], **more}))  # JSON is YAML
-        return load_files(file, TABLES, {})
-
-    return run
 
 
 @pytest.mark.parametrize(("site", "place", "message"), MISTAKES.values(), ids=MISTAKES)
