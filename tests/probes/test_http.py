@@ -776,9 +776,9 @@ def test_the_wait_for_a_token_that_never_comes_counts(serve, check, cached):
             "basic_auth and digest_auth cannot be used together",
         ),
         ({"bearer_token": "a\nb"}, "bearer_token must be one line"),
-        ({"max_redirects": -1}, "max_redirects must be at least 0"),
         ({"proxy": "ftp://127.0.0.1"}, "proxy must be an http, https, socks4"),
-        ({"proxy": "http://"}, "proxy has no host"),
+        ({"proxy": "http://"}, "proxy must be an http, https, socks4"),
+        ({"proxy": "http://:80"}, "proxy has a wrong host"),
     ],
 )
 def test_options_that_make_no_sense_say_why(options, part):
