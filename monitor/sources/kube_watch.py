@@ -8,6 +8,7 @@ a watch goes on from there; 410 Gone means to list again.
 import json
 import logging
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from threading import Event, Lock, Thread
 from typing import Any, TypeAlias
 
 import requests
-import urllib3
 from requests import Response, Session
 
 from monitor.clock import Clock
@@ -133,7 +133,7 @@ class Watch:
         self._session = Session()
         self._session.trust_env = False
         if access.verify is False:  # the kubeconfig says so, and urllib3 would at each request
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+            warnings.filterwarnings("ignore", "Unverified HTTPS request")
         self._thread = Thread(target=self._run, name=f"watch-{resource.plural}", daemon=True)
 
     def start(self) -> None:
