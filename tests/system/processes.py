@@ -167,7 +167,7 @@ class Nginx:
             f"{self.expired_port} ssl": tls.format(folder, "expired"),
         }
         servers = "".join(
-            f"server {{ listen 127.0.0.1:{listen}; {keys} {_PAGES} }}\n"
+            f"server {{ listen 127.0.0.1:{listen} backlog=4096; {keys} {_PAGES} }}\n"
             for listen, keys in listeners.items()
         )
         (folder / "slow.txt").write_text("slow\n" * 40)

@@ -269,7 +269,7 @@ class _Lister:
         path = f"notification {found.names[one]}"
         row = self._monitors.get(number, {})
         if row.get("type") == "group":
-            why = "it is told of every site of the group, which has no state of its own"
+            why = "it hears of every site of the group, which has no state of its own"
             whole.changed(f"group {row.get('name')}: {path}", "notify", why)
         elif number in self._sites and one in found.receivers:
             self._sites[number].carried(path, "notify")
