@@ -18,6 +18,8 @@ from monitor.model import UP, Analysis, Failure, Job, Reason, Verdict
 _log = logging.getLogger(__name__)
 
 _LONGEST_MESSAGE = 1000
+_AS_EXPECTED = Analysis(verdict=UP)
+"""One object for all answers of which there is nothing to say: a batch holds it once."""
 _CERTIFICATE_FAULTS = frozenset(
     {
         Reason.TLS_EXPIRED,
@@ -54,7 +56,7 @@ def judge(job: Job) -> Analysis:
         if changed:
             broken["watch"] = Failure(Reason.BODY, changed)
     decisive = _explained(failure, seen) if failure else next(iter(broken.values()), None)
-    return Analysis(
+    found = Analysis(
         verdict=_verdict(decisive, seen),
         chain=seen.chain,
         hop_chains=seen.hop_chains,
@@ -64,6 +66,7 @@ def judge(job: Job) -> Analysis:
         extracted=() if job.extract is None or failure else extract(job.extract, seen),
         content=content,
     )
+    return _AS_EXPECTED if found == _AS_EXPECTED else found
 
 
 def _verdict(decisive: Failure | None, seen: Seen) -> Verdict:

@@ -50,9 +50,11 @@ def _kept(answer: HttpAnswer, site: Site) -> HttpAnswer:
         body_size=answer.body_size,
         truncated=answer.truncated,
         content_length=answer.content_length,
-        codings=tuple(cut(one, LONGEST_NAME) for one in answer.codings[:_MOST_CODINGS]),
+        codings=answer.codings
+        and tuple(cut(one, LONGEST_NAME) for one in answer.codings[:_MOST_CODINGS]),
         url=cut(site.redact(answer.url), _LONGEST_URL),
-        redirects=tuple(
+        redirects=answer.redirects
+        and tuple(
             replace(
                 hop,
                 url=cut(site.redact(hop.url), _LONGEST_URL),

@@ -37,6 +37,16 @@ def test_an_answer_that_is_as_expected_is_up():
     assert analysed(None, {}).verdict == UP
 
 
+def test_a_batch_holds_what_is_as_expected_once():
+    """Answers of which there is nothing to say have one analysis; any other has its own."""
+    failed = replace(SEEN, failure=Failure(Reason.PROTOCOL_ERROR, "no HTTP"))
+    first, second, other = judge_batch(
+        tuple(Job(observation=seen) for seen in (SEEN, SEEN, failed))
+    )
+    assert first is second
+    assert other is not first
+
+
 def test_the_first_in_the_order_of_the_transaction_decides():
     """The verdict names one reason; what else is broken is listed beside it."""
     analysis = analysed(http(b"x", status=500), {"body": "ok", "latency": "1s", "status": 200})

@@ -3,6 +3,7 @@
 import math
 import subprocess
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from monitor.board import Entry, StatusBoard
 from monitor.metrics.exposition import render
 from monitor.metrics.families import FAMILIES, PROBE_FAMILIES
 from monitor.metrics.internal import Internal
+from monitor.metrics.lines import Lines
 from monitor.metrics.negotiation import negotiate
 from monitor.metrics.scrape import Exposition, expose, probe_exposition
 from monitor.model import (
@@ -198,6 +200,35 @@ def test_sites_that_show_the_same_share_what_says_so():
     """Of a hundred thousand sites each holds its own lines alone."""
     first, second = (render(state(site(name=name), HTTP), BOUNDS) for name in "ab")
     assert first.shape is second.shape
+
+
+def test_texts_that_are_taken_over_are_those_that_would_be_written():
+    """Whatever changes from one result to the next, each series is the one of the later result."""
+    pairs = 0
+    for before, after in permutations(rich(), 2):
+        if before.site.scheme == after.site.scheme:
+            last = render(replace(before, site=after.site), BOUNDS)
+            assert render(after, BOUNDS, last) == render(after, BOUNDS)
+            pairs += 1
+    assert pairs
+
+
+def test_an_int_and_a_float_that_are_equal_are_written_differently():
+    """A text is taken over only for the very same value: 1 and 1.0 are equal."""
+    before = Lines(site())
+    before.plain({"probe_success": 1})
+    after = Lines(site(), before.series())
+    after.plain({"probe_success": 1.0})
+    assert after.series().texts[0].endswith(b" 1.0\n")
+
+
+def test_what_stays_as_it_was_is_not_written_again():
+    """Of the same state rendered twice, texts of one sample are the same objects."""
+    one = state(site(), HTTP)
+    first = render(one, BOUNDS)
+    again = render(one, BOUNDS, first)
+    for value, old, new in zip(first.values, first.texts, again.texts, strict=True):
+        assert value is None or new is old
 
 
 def test_many_sites_are_joined_in_pieces():
