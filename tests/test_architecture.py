@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -81,6 +82,9 @@ HOMES = {
 }
 
 
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+
+
 def imports(path: Path) -> set[str]:
     """Return the dotted names of all modules a file imports, wherever in it."""
     found: set[str] = set()
@@ -114,6 +118,41 @@ def test_a_file_imports_only_what_lies_below_it(path):
     }[own]
     used = {layer(name) for name in imports(path) if name.startswith("monitor.")}
     assert used - {"__version__"} <= allowed
+
+
+def drawn() -> set[str]:
+    """Return the paths below monitor/ that the tree of the page names."""
+    tree = PAGE.partition("```text\nmonitor/\n")[2].partition("```")[0]
+    found, folders = set(), []
+    for line in tree.splitlines():
+        # Each level is four characters of lines and branches; names end where the text begins
+        match = re.match(r"((?:│   |    )*)[├└]── (.+?)(?: {2,}|(?<=\.py) (?=[a-z]))", line + "  ")
+        if match is None:
+            continue
+        depth = len(match[1]) // 4
+        names = re.findall(r"[a-z_]+(?:\.py|/)", match[2])
+        found |= {"".join(folders[:depth]) + name for name in names}
+        folders[depth:] = names[:1]
+    return found
+
+
+def test_the_tree_of_the_page_is_that_of_the_code():
+    """Whatever it names is there, and it names each package and each module of the ground."""
+    tree = drawn()
+    assert {name for name in tree if not (ROOT / "monitor" / name).exists()} == set()
+    folders = PACKAGES | {"importers", "app", "commands"}
+    ground = {name + ("/" if (ROOT / "monitor" / name).is_dir() else ".py") for name in GROUND}
+    assert ground | {f"{name}/" for name in folders} <= tree
+
+
+def test_the_picture_of_the_page_has_all_siblings_and_the_whole_ground():
+    """The import rule that people read is the one that is held here."""
+    picture = PAGE.partition("the ground: imports nothing above it")[0].rpartition("```text")[2]
+    lines = picture.splitlines()
+    ground = [line for line in lines if " · " in line]
+    assert set(re.findall(r"[a-z]+", "".join(ground))) == GROUND
+    (siblings,) = [line.partition("siblings")[0] for line in lines if "siblings" in line]
+    assert set(re.findall(r"[a-z]+", siblings)) == PACKAGES
 
 
 def test_no_module_imports_itself_by_way_of_others():
