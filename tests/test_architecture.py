@@ -123,7 +123,8 @@ def test_a_file_imports_only_what_lies_below_it(path):
 def drawn() -> set[str]:
     """Return the paths below monitor/ that the tree of the page names."""
     tree = PAGE.partition("```text\nmonitor/\n")[2].partition("```")[0]
-    found, folders = set(), []
+    found: set[str] = set()
+    folders: list[str] = []
     for line in tree.splitlines():
         # Each level is four characters of lines and branches; names end where the text begins
         match = re.match(r"((?:│   |    )*)[├└]── (.+?)(?: {2,}|(?<=\.py) (?=[a-z]))", line + "  ")
