@@ -64,7 +64,7 @@ MOST_CARRIED = 200
 MOST_AT_ONCE = 1000
 """Alerts in one message to a receiver that groups by itself; the rest follows in the next ones."""
 ALL_LABELS = "..."
-_MOST_ROWS = 1000
+_MOST_ROWS = 250
 """Of a batch for the store: made all at once, those of 10,000 sites would take 10 MB."""
 
 _OF_CERTIFICATES = (CERTIFICATE_ENDS, CLIENT_CERTIFICATE_ENDS)
@@ -594,7 +594,11 @@ class Router:
         """Return a message as it is true by now; None where there is nothing to tell any more."""
         group = self._groups[pending.group]
         other = self._compose(pending.group, group, now)
-        if other is not None and set(other.entries) == set(pending.entries):
+        if (
+            other is not None
+            and len(other.entries) == len(pending.entries)
+            and set(other.entries).issuperset(pending.entries)
+        ):
             return pending
         del line.waiting[pending.key]
         self._dirty_messages[pending.key] = None
@@ -791,7 +795,7 @@ class Router:
         """
         Return rows that differ from what was returned before; None is a row that is to go.
 
-        At most 1,000: there are more until it returns nothing. Topics come before messages, so a
+        At most 250: there are more until it returns nothing. Topics come before messages, so a
         life that finds only the first of them tries a message again, under the key that it had.
         """
         rows: dict[RowKey, bytes | None] = {}

@@ -1,7 +1,8 @@
 """What is owed as rows of the store: JSON, a row a topic that was told, a row a message."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any
 
 from monitor.messages.notification import Alert, AlertStatus, Notification, fingerprint_of
@@ -52,7 +53,7 @@ def message_row(pending: Pending) -> bytes:
             "by": pending.group[1],
             "born": pending.born,
             "attempts": pending.attempts,
-            "entries": pending.entries,
+            "entries": list(_runs(pending.entries)),
             "omitted": note.omitted,
             "status": note.status,
             "alerts": [
@@ -62,6 +63,15 @@ def message_row(pending: Pending) -> bytes:
         },
         separators=(",", ":"),
     ).encode()
+
+
+def _runs(entries: Iterable[Entry]) -> Iterator[list[Any]]:
+    """Yield what entries in a row have in common, and sites and beginnings by turns."""
+    # Said for each of 10,000 sites, a row would take four times the space
+    for common, some in groupby(
+        entries, lambda one: (one.topic[1], one.topic[2], one.firing, one.severity)
+    ):
+        yield [*common, [value for one in some for value in (one.topic[0], one.starts_at)]]
 
 
 def message_of(key: str, data: Any) -> Pending:
@@ -79,8 +89,9 @@ def message_of(key: str, data: Any) -> Pending:
         for labels_, annotations, status, starts_at, ends_at in data["alerts"]
     )
     entries = tuple(
-        Entry((topic[0], topic[1], topic[2]), firing, starts_at, severity)
-        for topic, firing, starts_at, severity in data["entries"]
+        Entry((site, name, mark), firing, starts_at, severity)
+        for name, mark, firing, severity, told in data["entries"]
+        for site, starts_at in zip(told[::2], told[1::2], strict=True)
     )
     notification = Notification(
         key=key,
