@@ -71,6 +71,7 @@ SETTINGS = [
     # every size and number
     ("history: {max_size: 2000TiB}", "21: history.max_size: must be at most 1024TiB, not 2000TiB"),
     (f"history: {{max_size: {'9' * 400}GiB}}", "21: .max_size: must be at most 1024TiB, not 999"),
+    ("history: {max_size: 20kiB}", "21: .max_size: '20kiB' is not a size such as 64KiB"),
     ("history: {results: 0}", "20: history.results: must be a whole number from 1 to 10000, not 0"),
     ("history: {failures: 5000}", "21: .failures: must be a whole number from 1 to 1000, not 5000"),
     (
