@@ -398,7 +398,7 @@ class Engine:
                     state = self._states.get(name)
                     # One that fails here is checked again soon, and its place has asked itself
                     if state is not None and state.said is not False:
-                        self._schedule.check_early(name, now)
+                        self._schedule.check_for_another(name, now)
             case ReportsCame() | BeatCame():
                 pass  # these are for a hub
 

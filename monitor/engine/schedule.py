@@ -20,6 +20,10 @@ from monitor.model import Seconds
 from monitor.records import statically_frozen
 
 _FIRST_CHECK_WITHIN: Seconds = 60.0
+_FASTER = 10
+"""Checks that others ask for are spread so that there are at most so many times our own …"""
+_AT_LEAST = 10.0
+"""… but so many a second are always allowed."""
 
 
 @statically_frozen(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class _Slots:
     interval: Seconds
     next: Seconds
     extra: Seconds | None = None
+    asked: Seconds | None = None
 
 
 class Schedule:
@@ -63,6 +68,7 @@ class Schedule:
         self._sites: dict[str, _Slots] = {}
         self._heap: list[tuple[Seconds, str]] = []
         self._shift = 0.0
+        self._asked_until: Seconds = 0.0  # when the next check for others may be
         self.rate = 0.0
 
     def add(self, name: str, interval: Seconds, now: Seconds) -> None:
@@ -104,6 +110,21 @@ class Schedule:
         if slots and at < slots.next and (slots.extra is None or at < slots.extra):
             slots.extra = at
             self._push(at, name)
+
+    def check_for_another(self, name: str, now: Seconds) -> None:
+        """
+        Check the site soon because another place asks: once an interval, whoever asks how often.
+
+        So others at most double our work. If they ask about many sites, as in an outage of all,
+        the checks are spread over a tenth of the interval.
+        """
+        slots = self._sites.get(name)
+        if slots is None or (slots.asked is not None and now - slots.asked < slots.interval):
+            return
+        slots.asked = now
+        at = max(now, self._asked_until)
+        self._asked_until = at + 1 / max(_AT_LEAST, _FASTER * self.rate)
+        self.check_early(name, at)
 
     def next_due(self) -> Seconds | None:
         """Return the next moment worth looking at; None when no site is listed."""

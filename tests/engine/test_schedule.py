@@ -111,6 +111,39 @@ def test_an_early_check_after_the_slot_is_dropped():
     assert [due.extra for due in schedule.pop_due(slot + 5.0)] == [False]
 
 
+def test_others_cause_one_check_an_interval():
+    """However often a place asks about a site; after the interval it may ask again."""
+    schedule = Schedule(WALL)
+    schedule.add("shop", 100.0, now=0.0)
+    slot = slot_of(schedule)
+    checked = 0
+    for second in range(95):
+        schedule.check_for_another("shop", slot + 1.0 + second)
+        checked += len(schedule.pop_due(slot + 1.0 + second))
+    assert checked == 1
+    schedule.check_for_another("shop", slot + 101.5)
+    assert [due.extra for due in schedule.pop_due(slot + 101.5)] == [False]
+    schedule.check_for_another("shop", slot + 101.6)
+    assert not schedule.pop_due(slot + 101.6)
+    schedule.check_for_another("nobody", slot)
+
+
+def test_questions_about_many_sites_are_spread():
+    """A place that sees all sites fail at once has them checked over a tenth of the interval."""
+    schedule = Schedule(WALL)
+    names = [f"s{number}" for number in range(1000)]
+    for name in names:
+        schedule.add(name, 100.0, now=0.0)
+    now = 99.9  # all are due soon: what counts are checks beside the slots
+    schedule.pop_due(now)
+    for name in names:
+        schedule.check_for_another(name, now)
+    extra = [sum(due.extra for due in schedule.pop_due(now + step)) for step in range(12)]
+    assert max(extra) <= 101
+    assert sum(extra) > 900
+    assert extra[11] == 0
+
+
 @given(
     names=st.lists(st.text(max_size=8), min_size=1, max_size=8, unique=True),
     interval=st.floats(0.1, 5000.0),
