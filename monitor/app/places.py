@@ -5,6 +5,7 @@ NATS' client is loaded only where places or a hub run.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from monitor.errors import StartupError
 from monitor.locations import votes
 from monitor.locations.hindsight import Hindsight
 from monitor.locations.votes import Quorum, parse_enough
+from monitor.logs import fields
 from monitor.metrics.internal import Internal
 from monitor.metrics.places import PlaceMeters
 from monitor.model import Joint, Past, Site, SiteState, Status
@@ -43,6 +45,12 @@ from monitor.units import Seconds, Timestamp
 if TYPE_CHECKING:
     from monitor.locations.link import Access, HubLink, PlaceLink
 
+_log = logging.getLogger(__name__)
+
+_WITHOUT_DATA = (
+    "with data none nothing is kept: a restart loses history and states, reads again all that the"
+    " stream holds, and may tell an outage once more"
+)
 _LONGEST_REPLAY: Seconds = 900.0
 """How far back a hub reads again at its start, to know what each place said last."""
 
@@ -240,6 +248,8 @@ def end_of(
     if role.hub:
         assert isinstance(reloader.shard, HubShard)  # noqa: S101  Role.shard() gives it
         meters = PlaceMeters(internal)
+        if memory is None:
+            _log.warning("hub_without_data", extra=fields(detail=_WITHOUT_DATA))
         quorum = quorum_of(located(config.settings.locations))
         hindsight = hindsight_by(quorum)
         return HubEnd(

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,13 +16,16 @@ from monitor.commands.options import config_option
 from monitor.config.load import load
 from monitor.options import show_size
 
+if TYPE_CHECKING:
+    from monitor.locations.link import StreamLook
+
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 @config_option
 def locations(ctx: click.Context, config: Path) -> None:
     """
-    Show who reports: version, list, clock, and what waits.
+    Show who reports: version, list, clock, and what waits, in the places and for the hub.
 
     It listens for a few seconds, as the hub does, with the hub's rights. Exits with 1 if a place
     checks another list than this one, or if nobody reports.
@@ -35,6 +40,8 @@ def locations(ctx: click.Context, config: Path) -> None:
         f"stream: {look.messages} messages, {look.size / 2**20:.1f} MiB of"
         f" {show_size(settings.stream)}, the last is {look.last}"
     )
+    for line in reading(look, settings.partitions):
+        click.echo(line)
     own = fingerprint(loaded)
     differs = False
     for beat, skew in look.beats:
@@ -49,6 +56,24 @@ def locations(ctx: click.Context, config: Path) -> None:
     if not look.beats:
         click.echo("no place gives a sign of life")
     sys.exit(DOWN if differs or not look.beats else OK)
+
+
+def reading(look: "StreamLook", partitions: int) -> Iterator[str]:
+    """Yield how far hubs have read each partition."""
+    if look.readings is None:
+        yield (
+            "what waits for the hub is not known: the user may not publish to"
+            " $JS.API.CONSUMER.LIST.MONITOR_REPORTS"
+        )
+        return
+    for one in look.readings:
+        yield (
+            f"partition {one.partition}: a hub has read up to message {one.last},"
+            f" {one.waiting} messages wait"
+        )
+    unread = {*range(1, partitions + 1)} - {one.partition for one in look.readings}
+    if unread:
+        yield f"no hub reads partition {', '.join(map(str, sorted(unread)))}"
 
 
 @locations.command()

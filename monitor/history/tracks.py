@@ -53,12 +53,14 @@ class Tracks:
         state: The span of it that lasts; None while nobody observes the site.
         window: The span of maintenance that lasts.
         in_doubt: Spans that ended since the first failure, while it is not confirmed.
+        closed: Where an earlier life ended what lasted. What a hub hears then may be from before.
     """
 
     status: Status = Status.UNKNOWN
     state: Row | None = None
     window: Row | None = None
     in_doubt: list[Row] = field(default_factory=list)
+    closed: Milliseconds = 0
 
     def on_result(self, after: SiteState, at: Milliseconds) -> list[Row]:
         """Return the spans to be written after a result that came at a moment."""
@@ -68,7 +70,8 @@ class Tracks:
         lasts = self.state
         rows: list[Row] = []
         if lasts is None:
-            lasts = Row(STATE_TRACK, at, None, condition, *_cause(after, condition))
+            begin = max(at, self.closed)
+            lasts = Row(STATE_TRACK, begin, None, condition, *_cause(after, condition))
             rows = [lasts]
         if after.status is Status.DOWN and before is not Status.DOWN:
             if after.streak_since is not None:

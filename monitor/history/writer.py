@@ -784,6 +784,8 @@ class Writer:
         for name, kept in some.items():
             own, identity = known.get(name), self._identity(kept)
             values = {"run": run, "grp": kept.site.group, "identity": identity}
+            if own is not None and own.run != run:
+                kept.tracks.closed = own.last_seen
             if own is None:
                 until = {"days_until": now // DAY, "hours_until": now // HOUR}
                 added.append({"name": name, **until, **values})

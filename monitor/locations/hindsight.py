@@ -85,10 +85,9 @@ class _Said:
 
 @dataclass(slots=True)
 class _Late:
-    """From the first to the last late report, and when the last of them came."""
+    """When the first late report was made, and when the last one came."""
 
     begin: Timestamp
-    end: Timestamp
     came: Timestamp
 
 
@@ -109,7 +108,7 @@ class Hindsight:
         self._count = count
         self._explain = explain
         self._sites: dict[str, _Said] = {}
-        self._late: dict[str, _Late] = {}  # the one that came longest ago first
+        self._late: dict[str, _Late] = {}  # that of which the last came longest ago first
 
     def listed(self, name: str, stale_after: Seconds) -> None:
         """Take note of a site, or that its interval changed."""
@@ -152,8 +151,8 @@ class Hindsight:
     def late(self, name: str, time: Timestamp, now: Timestamp) -> None:
         """Take note that a report of a site came too late to have a vote."""
         before = self._late.pop(name, None)
-        begin, end = (time, time) if before is None else (before.begin, before.end)
-        self._late[name] = _Late(min(begin, time), max(end, time), now)
+        begin = time if before is None else min(before.begin, time)
+        self._late[name] = _Late(begin, now)
 
     def settled(self, now: Timestamp) -> Iterator[tuple[Span, ...]]:
         """Yield what the verdicts would have been, of sites whose late reports are all here."""
@@ -164,10 +163,9 @@ class Hindsight:
             ready.append(name)
         for name in ready:
             late = self._late.pop(name)
-            if name in self._sites:
-                until = min(now, late.end + self._sites[name].stale_after)
-                if spans := tuple(self._spans(name, late.begin, until)):
-                    yield spans
+            # Until now: a place may be silent, and so without a vote, for some time after the last
+            if name in self._sites and (spans := tuple(self._spans(name, late.begin, now))):
+                yield spans
 
     def _spans(self, name: str, begin: Timestamp, end: Timestamp) -> list[Span]:
         """Return the verdicts of a site between two moments, in order; nothing where none was."""

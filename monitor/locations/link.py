@@ -41,7 +41,7 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import NoStreamResponseError, NotFoundError
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from monitor.clock import Clock
 from monitor.errors import StartupError
@@ -58,6 +58,7 @@ from monitor.locations.wire import (
     unpack_question,
 )
 from monitor.logs import fields
+from monitor.options import show_size
 from monitor.places import Batch, Beat, Position, Report, Sender
 from monitor.units import Bytes, Seconds, Timestamp
 
@@ -82,6 +83,9 @@ _IN_MESSAGE = 400
 """Reports at most; with messages of 300 characters that is some 300 kB, below NATS' 1 MiB."""
 _AT_ONCE = 32
 """Messages that are on their way at a time when a spool is emptied."""
+_NO_ROOM = frozenset((10002, 10023, 10028, 10047))
+"""JetStream's codes: of the account, of resources, of memory, of storage (server/errors.json)."""
+_OF_PARTITION = re.compile(r"monitor\.reports\.([0-9]+)\.\*")
 _KEPT: Seconds = 86_400.0
 _DUPLICATES: Seconds = 600.0
 """How long the stream recognises a message that is delivered twice."""
@@ -154,6 +158,7 @@ class _Link:
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._lost = asyncio.Event()  # the connection
+        self._back = asyncio.Event()
         self._told: set[str] = set()  # since the connection was lost
         self.connected = False
 
@@ -260,6 +265,7 @@ class _Link:
         self.connected = connected
         if connected:
             self._lost.clear()
+            self._back.set()
             self._told.clear()
             _log.info("locations_connected")
         else:
@@ -476,6 +482,7 @@ class PlaceLink(_Link):
         await client.subscribe("monitor.questions.*", cb=asked)
         await client.subscribe("monitor.places.*", cb=heard)
         beats = 0
+        self._back.clear()
         while True:
             if self.connected:
                 with suppress(NatsError, OSError):
@@ -484,7 +491,9 @@ class PlaceLink(_Link):
                 beats += 1
                 if beats > 2:  # by then each of the others has beaten once  # noqa: PLR2004
                     self._look_at_places()
-            await asyncio.sleep(BEAT)
+            # At once after a time without a connection: whoever is silent has no vote
+            await _within(self._back.wait(), BEAT)
+            self._back.clear()
 
     def _look_at_places(self) -> None:
         now = self._clock.monotonic()
@@ -739,7 +748,7 @@ def set_up(access: Access, size: Bytes) -> str:
         try:
             found = (await stream.stream_info(STREAM)).config
         except NotFoundError:
-            await stream.add_stream(wanted)
+            await _with_room(stream.add_stream(wanted), size)
             return "made"
         same = all(
             getattr(found, name) == getattr(wanted, name)
@@ -748,11 +757,45 @@ def set_up(access: Access, size: Bytes) -> str:
         if same:
             return "as it should be"
         wanted.num_replicas = found.num_replicas
-        await stream.update_stream(wanted)
+        await _with_room(stream.update_stream(wanted), size)
         return "changed"
 
     done: str = _ask(access, do)
     return done
+
+
+async def _with_room(change: Awaitable[Any], size: Bytes) -> None:
+    """
+    Make or change the stream.
+
+    Raises:
+        StartupError: JetStream has no room for it.
+    """
+    try:
+        await change
+    except APIError as error:
+        if error.err_code not in _NO_ROOM:
+            raise
+        raise StartupError(
+            f"NATS has no room for a stream of {show_size(size)}, as locations.stream says"
+            f" ({error.description}); set locations.stream to less, or give the servers more:"
+            " max_file_store in nats-server.conf, or the limits of the account"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """
+    How far a hub has read a partition.
+
+    Attributes:
+        last: The last message that it was sent, of the whole stream's.
+        waiting: Messages of the partition behind that.
+    """
+
+    partition: int
+    last: int
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -762,12 +805,14 @@ class StreamLook:
 
     Attributes:
         beats: The last sign of life of each daemon within the time of the look, with its skew.
+        readings: Of each hub, by partition; None where we may not ask for them.
     """
 
     messages: int
     size: Bytes
     last: int
     beats: tuple[tuple[Beat, Seconds], ...]
+    readings: tuple[Reading, ...] | None
 
 
 def look(access: Access, clock: Clock) -> StreamLook:
@@ -787,22 +832,41 @@ def look(access: Access, clock: Clock) -> StreamLook:
                 heard[beat.sender] = beat, beat.sent - clock.time()
 
         await client.subscribe("monitor.places.*", cb=listen)
+        stream = client.jetstream(timeout=_ACK)
         try:
-            state = (await client.jetstream(timeout=_ACK).stream_info(STREAM)).state
+            state = (await stream.stream_info(STREAM)).state
         except NotFoundError:
             raise StartupError(
                 "NATS has no stream for reports; make it with: monitor locations setup"
             ) from None
-        await asyncio.sleep(BEAT * 1.2)
+        readings, _ = await asyncio.gather(_readings(stream), asyncio.sleep(BEAT * 1.2))
         return StreamLook(
             messages=state.messages,
             size=state.bytes,
             last=state.last_seq,
             beats=tuple(heard[sender] for sender in sorted(heard)),
+            readings=readings,
         )
 
     found: StreamLook = _ask(access, do)
     return found
+
+
+async def _readings(stream: JetStreamContext) -> tuple[Reading, ...] | None:
+    try:
+        consumers = await stream.consumers_info(STREAM)
+    except TimeoutError:  # so the servers refuse it
+        return None
+    found = []
+    for one in consumers:
+        subject = _OF_PARTITION.fullmatch(one.config.filter_subject or "")
+        # One that nobody listens to is what a hub that was killed leaves for a minute
+        if subject is not None and one.push_bound:
+            last = one.delivered.stream_seq if one.delivered else 0
+            found.append(
+                Reading(partition=int(subject[1]), last=last, waiting=one.num_pending or 0)
+            )
+    return tuple(sorted(found, key=lambda one: (one.partition, -one.last)))
 
 
 # ---------------------------------------------------------------- small things

@@ -1,13 +1,10 @@
 """What several places bring and cost: time from an outage to the verdict, and a place's own CPU."""
 
 import heapq
-import re
 import statistics
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from datetime import datetime
 
 from monitor.app.places import report_of
 from monitor.engine.schedule import Schedule
@@ -21,7 +18,7 @@ from tests.bench.lab import Lab, program
 from tests.bench.remembering import spent
 from tests.builders import down_result, site, up_result
 from tests.system.nats import Nats, Places
-from tests.system.processes import Daemon, Moody
+from tests.system.processes import Daemon
 from tests.waiting import until
 
 _NAMES = ("fra", "nyc", "sin")
@@ -48,8 +45,8 @@ def verdicts(lab: Lab) -> Iterator[Figure]:
     Compare three places with one: in a simulation, and once for real with a shorter interval.
 
     The simulation is our schedule, states and votes, with a clock of its own: so exact, and the
-    same on any machine. For real one server turns bad for many sites at one moment, and the logs
-    tell when each was down.
+    same on any machine. For real the one server of many sites ends at one moment, and the API is
+    asked again and again which are down.
     """
     ours, alone = _simulated(_NAMES, _QUORUM), _simulated(_NAMES[:1], _ALONE)
     yield _compared("simulated, 60 s", ours, alone)
@@ -138,16 +135,13 @@ class _World:
         self._verdict = joint.status or self._verdict
 
 
-def _seen(lab: Lab, interval: int) -> tuple[list[Seconds], list[Seconds]]:
+def _seen(lab: Lab, interval: int) -> tuple[Sequence[Seconds], Sequence[Seconds]]:
     """Return the same of real daemons: of three places with a hub, and of one alone."""
     with ExitStack() as stack:
-        server = stack.enter_context(Moody())
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        stack.callback(server.shutdown)
+        victim = lab.new_nginx()
         nats = started_nats(lab, stack)
-        fleet = Fleet(
-            count=lab.effort.true_rate, url=server.url, interval=interval, options="timeout: 1s"
-        )
+        url = f"http://127.0.0.1:{victim.port}/"
+        fleet = Fleet(count=lab.effort.true_rate // 2, url=url, interval=interval)
         text = _LOCATIONS.format(nats=nats.url) + site_list(fleet)
         places = Places(lab.new_folder(), text)
         stack.callback(places.kill)
@@ -161,10 +155,14 @@ def _seen(lab: Lab, interval: int) -> tuple[list[Seconds], list[Seconds]]:
             _await_all(daemon, "up")
         time.sleep(lab.effort.settle)
         began = time.time()
-        server.mood = "sick"
-        for daemon in (hub, alone):
-            _await_all(daemon, "down")
-        return _downs(hub, fleet, began), _downs(alone, fleet, began)
+        victim.stop()
+        seen = [_Downs(daemon, began) for daemon in (hub, alone)]
+
+        def all_seen() -> bool:
+            return {one.look() for one in seen} == {fleet.count}
+
+        until(all_seen, "every site down")
+        return tuple(seen[0].after.values()), tuple(seen[1].after.values())
 
 
 def _await_all(daemon: Daemon, state: str) -> None:
@@ -174,18 +172,22 @@ def _await_all(daemon: Daemon, state: str) -> None:
     until(are_all, f"every site {state}")
 
 
-_DOWN = re.compile(r"^(\S+) WARNING site_down site=(\S+)", re.MULTILINE)
+class _Downs:
+    """How long after a moment each site of a daemon was first seen to be down."""
 
+    def __init__(self, daemon: Daemon, began: float) -> None:
+        self._daemon = daemon
+        self._began = began
+        self.after: dict[str, Seconds] = {}
 
-def _downs(daemon: Daemon, fleet: Fleet, began: float) -> list[Seconds]:
-    """Return how long after a moment each site was said to be down."""
-
-    def all_said() -> list[tuple[str, str]]:
-        said: list[tuple[str, str]] = _DOWN.findall(daemon.log.read_text())
-        return said if len(said) >= fleet.count else []
-
-    said = until(all_said, "the last line of the log")
-    return [datetime.fromisoformat(moment).timestamp() - began for moment, _ in said]
+    def look(self) -> int:
+        """Return how many sites have been seen to be down by now."""
+        found = self._daemon.sites_by_name()
+        after = time.time() - self._began
+        for name, one in found.items():
+            if one["state"] == "down":
+                self.after.setdefault(name, after)
+        return len(self.after)
 
 
 def started_nats(lab: Lab, stack: ExitStack) -> Nats:

@@ -202,7 +202,7 @@ ROWS = (
         name="verdict",
         what="down everywhere, seen by three places: from the outage to the verdict, beside what"
         " one place needs, mean",
-        needs=("nats-server",),
+        needs=("nats-server", "nginx"),
         goals={"simulated, 60 s": Goal("at most", 0.4), "real, 10 s": Goal("at most", 0.4)},
         measure=apart.verdicts,
     ),

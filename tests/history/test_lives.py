@@ -2,10 +2,10 @@
 
 import math
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from monitor.history.rollup import LEVELS
@@ -447,6 +447,24 @@ def test_two_shards_share_a_store(world):
     first.kill()
 
 
+def test_a_result_from_before_a_restart_begins_where_the_last_life_ended(world):
+    """A hub that starts hears of checks that were made while its last life was seen."""
+    listed = site()
+    world.start(listed)
+    run(world, listed, 10)
+    world.stop()
+    stopped = world.clock.time()
+    world.start(listed)
+    world.enter(down_result(listed, time=stopped - 3))
+    world.pass_time(5)
+    world.enter(up_result(listed, time=world.clock.time()))
+    world.pass_time(5)
+    spans = list(world.reader().spans(["shop"], stopped - 10, world.clock.time()))
+    assert all(one.end == other.begin for one, other in pairwise(spans))
+    uptime = world.reader().uptime(["shop"], stopped - 10, stopped + 10)["shop"]
+    assert uptime.up + uptime.down == 20
+
+
 def test_what_is_known_later_mends_days_that_are_summed_up(world):
     """Two days later, over a midnight: an unknown night was an outage, and all sums say so."""
     listed = site()
@@ -602,8 +620,9 @@ def spans_of(letters, begin):
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@example([(["!"], "kill", 0)], ["u"], 0, 15)
 @given(lives, later, st.integers(0, 20), st.integers(1, 15))
 def test_what_is_known_later_fills_what_was_unknown(tmp_path_factory, some, letters, start, length):
     """Second by second: what was told stays, what was not observed or unknown is filled."""

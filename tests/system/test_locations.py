@@ -59,7 +59,8 @@ def test_a_site_is_down_once_enough_places_say_so(places, moody):
 def test_one_place_alone_turns_nothing_down(places, moody):
     """What one place sees is a split; what a place without votes beside it sees is unknown."""
     places.start("sin", text=places.text.replace(moody.url, "http://127.0.0.1:1/"))
-    hub, fra = places.start("hub"), places.start("fra")
+    hub, fra = places.start("hub", "--data", "none"), places.start("fra")
+    assert "a restart loses history and states" in hub.logged("hub_without_data")
     until(lambda: votes(hub).get("sin") == "down", "the vote of sin")
     until(lambda: hub.site("shop")["split"] is True, "the split")
     assert hub.site("shop")["state"] == "unknown"  # nothing was known before

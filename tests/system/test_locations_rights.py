@@ -88,6 +88,8 @@ def test_least_rights_are_enough_over_tls(real, tmp_path, moody, ca):
         found = look(access("hub"), SystemClock())
         assert found.messages > 0
         assert {beat.sender.location for beat, _ in found.beats} == {"fra", "nyc"}
+        assert [one.partition for one in found.readings or ()] == [1, 2, 3, 4]
+        assert max(one.last for one in found.readings or ()) > 0
         assert "sin" not in votes(hub)
     finally:
         places.kill()
