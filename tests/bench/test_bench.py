@@ -16,6 +16,7 @@ from tests.bench import report
 from tests.bench.__main__ import main, measured
 from tests.bench.figures import BenchError, Figure, Goal, percentile
 from tests.bench.fleet import Fleet
+from tests.bench.instructions import by_library
 from tests.bench.lab import Effort, Lab, Peers, cpu_per_check
 from tests.bench.proc import cpu_time, descendants, memory, runs, tree
 from tests.bench.report import Outcome, as_json, show
@@ -340,3 +341,11 @@ def test_a_peer_is_a_build_of_ours_or_a_program(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--peer", str(tmp_path / "text")])
     assert "is neither a build of the monitor nor a program" in capsys.readouterr().err
+
+
+def test_instructions_are_counted_by_the_library_they_are_in():
+    """What a function calls is counted where it is called, not once more where it calls it."""
+    profile = (
+        "ob=/lib/libc.so.6\nfn=a\n1 5\ncob=/bin/python\ncalls=1 0\n2 100\n3 7\nob=/bin/python\n4 2"
+    )
+    assert by_library(profile) == {"libc.so.6": 12, "python": 2}
