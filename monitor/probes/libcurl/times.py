@@ -35,7 +35,7 @@ TIMES: Mapping[str, tuple[int, ...]] = {
         pycurl.TOTAL_TIME_T,
     ),
 }
-"""The informations that tell the times, by the route's scheme."""
+"""The pieces of information that tell the times, by the route's scheme."""
 _PHASES = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS, Phase.PROCESSING, Phase.TRANSFER)
 
 
@@ -45,7 +45,7 @@ def read_times(curl: Asked, route: Route, *, answered: bool = True) -> Times:
 
 
 def as_times(found: Sequence[int], *, answered: bool = True) -> Times:
-    """Return what a handle said of the informations in TIMES; as of read_times()."""
+    """Return what a handle said of the information in TIMES; as of read_times()."""
     resolved, connected, *handshake, first, end = found
     return resolved, connected, handshake[0] if handshake else 0, first if answered else 0, end
 
