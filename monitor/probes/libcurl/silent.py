@@ -208,7 +208,7 @@ class SilentCurl:
         return _certificates(self._pointer.value)
 
     def offsets(self, infos: Sequence[int]) -> list[int]:
-        """Return several pieces of information that are numbers of the type curl_off_t, such as times."""
+        """Return several times or sizes: what libcurl gives as numbers of the type curl_off_t."""
         get, curl, at, found = self._library.getinfo, self._curl, self._at_offset, self._offset
         numbers = []
         for info in infos:
