@@ -7,11 +7,12 @@ import trustme
 
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
-from monitor.model import Reason, Site
+from monitor.model import HttpAnswer, Reason, Site
 from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.libcurl.binding import CONTEXTS, LIBRARY, bind, bind_contexts
 from monitor.probes.libcurl.handles import Handles
+from tests.narrowing import answer_of, known
 from tests.probes.servers import answer
 
 _WITHOUT = ["libm.so.6", "/nonexistent/libcurl.so"]
@@ -42,7 +43,7 @@ def test_every_check_is_made_by_callbacks_instead(serve, authority, tls):
     handles.close()
     assert [one.failure for one in seen] == [None] * 3
     assert {one.answer for one in seen} == {seen[0].answer}
-    assert seen[0].answer.body_size == 5
+    assert answer_of(seen[0], HttpAnswer).body_size == 5
     assert len(server.requests) == 3
 
 
@@ -54,9 +55,9 @@ def test_authorities_without_the_functions_are_read_by_libcurl(serve, authority,
     probe = HttpProbe(Handles(contexts=bind_contexts(_WITHOUT[0])))
     site = _site(server.url(), TlsOptions(ca_file=str(file)))
     seen = probe(site, Deadline.after(5.0, SystemClock()))
-    assert seen.failure.reason is Reason.TLS_UNTRUSTED
+    assert known(seen.failure).reason is Reason.TLS_UNTRUSTED
     file.write_bytes(Path(authority.file).read_bytes())
-    assert probe(site, Deadline.after(5.0, SystemClock())).tls.verified
+    assert known(probe(site, Deadline.after(5.0, SystemClock())).tls).verified
 
 
 def test_legacy_without_its_functions_is_said_to_be_impossible(authority):

@@ -2,8 +2,10 @@
 
 import ssl
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -20,12 +22,13 @@ from monitor.model import Job, Reason
 from monitor.outbound import TlsOptions
 from monitor.probes.http import HttpOptions
 from tests.analysis.answers import decoded
+from tests.narrowing import known
 from tests.probes.certificates import CLIENTS_ONLY, DAY, issue, weak_key
 from tests.probes.servers import answer, read_request
 from tests.probes.talk import LINE, observe, site_of, take, talk
 
 POP3 = (b"+OK\r\n", LINE, b"+OK\r\n")
-DOORS = {
+DOORS: dict[str, tuple[str, dict[str, Any], Sequence[Any]]] = {
     "https": ("https", {}, ()),
     "tls": ("tls", {}, ()),
     "starttls": ("tls", {"tls": {"starttls": "pop3"}}, POP3),
@@ -372,7 +375,7 @@ def test_min_version_keeps_weak_keys_out(look, tmp_path):
 
 def _ends(seen):
     """Return in how many days the certificate ends that ends first of the trusted chain."""
-    validity = judge(Job(observation=seen)).validity
+    validity = known(judge(Job(observation=seen)).validity)
     return round((validity[1] - seen.time) / DAY.total_seconds())
 
 

@@ -10,6 +10,7 @@ from monitor.model import Reason
 from monitor.outbound import NetworkOptions
 from monitor.probes.icmp import IcmpProbe, forbidden
 from monitor.probes.resolve import Resolver
+from tests.narrowing import known
 from tests.probes.talk import site_of
 
 IS_V4 = "leads to an IPv4 address, but network.ip asks for IPv6"
@@ -121,7 +122,7 @@ def test_a_target_of_the_other_version_fails():
     network = NetworkOptions(ip="6")
     options = tuple(network if isinstance(one, NetworkOptions) else one for one in site.options)
     seen = IcmpProbe()(replace(site, options=options), Deadline.after(1, SystemClock()))
-    assert seen.failure.reason is Reason.CONNECT_UNREACHABLE
-    assert seen.failure.message == "127.0.0.1 is not an IPv6 address"
+    assert known(seen.failure).reason is Reason.CONNECT_UNREACHABLE
+    assert known(seen.failure).message == "127.0.0.1 is not an IPv6 address"
     deadline = Deadline.after(1, SystemClock())
     assert Resolver().resolve("127.0.0.1", deadline, "4") == "127.0.0.1"

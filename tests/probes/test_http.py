@@ -21,6 +21,7 @@ from monitor.probes.libcurl.transfer import Transfer
 from monitor.probes.oauth import OAuth2Options
 from monitor.probes.observe import Observer
 from monitor.probes.registry import PROBES, build_probes
+from tests.narrowing import answer_of, known
 from tests.probes.servers import answer, read_request, reset, stay_silent
 from tests.probes.talk import site_of
 from tests.waiting import free_port
@@ -715,9 +716,9 @@ def test_a_token_is_a_secret_of_the_check_that_used_it(serve, handles):
     )
     observe = Observer({"http": HttpProbe(handles)}, SystemClock())
     first, second = observe(site), observe(site)
-    assert first.answer.url == server.url("/b?t=<secret>")
+    assert answer_of(first, HttpAnswer).url == server.url("/b?t=<secret>")
     assert {"t0ken/0", "t0ken%2F0"} <= set(first.secrets)
-    assert second.failure.message.startswith("redirect to 'ftp://127.0.0.1/<secret>'")
+    assert known(second.failure).message.startswith("redirect to 'ftp://127.0.0.1/<secret>'")
     assert {"t0ken/0", "t0ken/1"} <= set(second.secrets)
 
 
@@ -845,8 +846,8 @@ def test_a_secret_in_the_url_is_masked_as_it_is_asked_for(serve, handles, author
     keys = {"tls": {"ca_file": authority.file}}
     site = site_of(url, environ={"T": 's3cr"\u00e9t[token'}, **keys)
     seen = Observer({"http": HttpProbe(handles)}, SystemClock())(site)
-    assert seen.answer.url == server.url("/b?t=<secret>")
-    assert seen.answer.redirects[0].url == server.url("/a?t=<secret>")
+    assert answer_of(seen, HttpAnswer).url == server.url("/b?t=<secret>")
+    assert answer_of(seen, HttpAnswer).redirects[0].url == server.url("/a?t=<secret>")
 
 
 def test_the_observer_masks_secrets_and_sets_the_deadline():
@@ -866,10 +867,10 @@ def test_the_observer_masks_secrets_and_sets_the_deadline():
         name="x", url="http://x", target="http://x", scheme="http", timeout=3, secrets=("5ecret",)
     )
     seen = Observer({"http": probe}, SystemClock())(site)
-    assert seen.answer.url == "http://x/?k=<secret>"
-    result = judged(site, seen, Analysis(verdict=Verdict.down(seen.failure)), lambda *_: "")
-    assert result.analysis.verdict.message == "redirect to /<secret>"
-    assert result.observation.failure.message == "redirect to /<secret>"
+    assert answer_of(seen, HttpAnswer).url == "http://x/?k=<secret>"
+    result = judged(site, seen, Analysis(verdict=Verdict.down(known(seen.failure))), lambda *_: "")
+    assert known(result.analysis).verdict.message == "redirect to /<secret>"
+    assert known(result.observation.failure).message == "redirect to /<secret>"
     assert 2 < deadlines[0].remaining() <= deadlines[0].timeout == 3
 
 

@@ -16,6 +16,7 @@ from tlslite.x509certchain import X509CertChain
 
 from monitor.model import Reason
 from monitor.outbound import TlsOptions
+from tests.narrowing import known
 from tests.probes.certificates import issue
 from tests.probes.servers import Connection
 from tests.probes.talk import LINE, observe, talk
@@ -80,11 +81,14 @@ def test_insecure_renegotiation_is_refused_and_let_pass(handles, appliance, tmp_
     authority = SimpleNamespace(file=root.file(tmp_path / "ca"))
     for more in ({}, {"min_version": "1.0"}):
         seen = observe(handles, authority, url, tls={**keys, **more})
-        assert seen.failure.reason is Reason.TLS_PROTOCOL
-        assert "unsafe legacy renegotiation disabled; tls.legacy: true" in seen.failure.message
+        assert known(seen.failure).reason is Reason.TLS_PROTOCOL
+        assert (
+            "unsafe legacy renegotiation disabled; tls.legacy: true" in known(seen.failure).message
+        )
     seen = observe(handles, authority, url, tls={**keys, "legacy": True})
     assert seen.failure is None
-    assert (seen.tls.verified, seen.tls.legacy, seen.tls.version) == (True, True, "TLS 1.2")
+    session = known(seen.tls)
+    assert (session.verified, session.legacy, session.version) == (True, True, "TLS 1.2")
 
 
 def test_insecure_renegotiation_in_checks_that_repeat(watch, appliance, tmp_path):

@@ -13,6 +13,7 @@ from monitor.mailbox import Call, Mailbox
 from monitor.model import Observation, Reason
 from monitor.probes.push import PushOptions, PushProbe
 from tests.fakes import FakeClock
+from tests.narrowing import known
 
 TOKEN = "a-token-of-a-job"
 
@@ -58,11 +59,11 @@ def test_a_site_that_calls_in_time_is_up():
     job.call(run_time=2.5)
     seen = job.look()
     assert reason(seen) is None
-    assert seen.duration == 2.5
+    assert known(seen).duration == 2.5
     assert reason(job.look_after(60)) is None
     overdue = job.look_after(10)
     assert reason(overdue) is Reason.OVERDUE
-    assert overdue.failure.message == "no call for 70s, and one is expected every 1m"
+    assert known(known(overdue).failure).message == "no call for 70s, and one is expected every 1m"
     job.call()
     assert reason(job.look()) is None
 
@@ -87,8 +88,8 @@ def test_a_failure_lasts_until_a_success(said, message):
     """However many looks there are, and also once the next call is overdue."""
     job = Job()
     job.call(up=False, **said)
-    assert job.look().failure.message == message
-    assert job.look_after(200).failure.message == message
+    assert known(known(job.look()).failure).message == message
+    assert known(known(job.look_after(200)).failure).message == message
     job.call()
     assert reason(job.look()) is None
 
@@ -122,7 +123,7 @@ def test_run_time_is_from_the_start_to_the_end_of_a_run():
         job.mailbox.start("job", run, begin)
     for run, end in (("b", 7.0), ("a", 9.0), ("", 9.5)):
         job.mailbox.put("job", Call(time=end, up=True), run)
-    assert [job.look().duration for _ in range(3)] == [2.0, 9.0, 0.0]
+    assert [known(job.look()).duration for _ in range(3)] == [2.0, 9.0, 0.0]
 
 
 def test_what_waits_is_bounded():

@@ -19,6 +19,7 @@ from monitor.probes.libcurl.binding import LIBRARY
 from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.repeat import repeat
 from monitor.probes.transport import CurlAdapter, ExchangeFailed, Order, Settings
+from tests.narrowing import known
 from tests.probes.servers import answer, read_request
 from tests.resources import open_files
 
@@ -56,16 +57,16 @@ def test_a_transfer_ends_while_another_thread_has_the_interpreter(twice):
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     ) as server:
-        url = f"http://127.0.0.1:{int(server.stdout.readline())}/"
+        url = f"http://127.0.0.1:{int(known(server.stdout).readline())}/"
         seen = []
         thread = threading.Thread(target=lambda: seen.extend(twice(url, timeout=30.0)))
         thread.start()
-        assert server.stdout.read(5) == b"asked"
-        server.stdin.write(b".")
-        assert server.stdout.read(5) == b"ended"
-        assert server.stdout.read(5) == b"asked"
-        told = (ctypes.c_int * 2)(server.stdout.fileno(), select.POLLIN)
-        libc.write(server.stdin.fileno(), b".", 1)
+        assert known(server.stdout).read(5) == b"asked"
+        known(server.stdin).write(b".")
+        assert known(server.stdout).read(5) == b"ended"
+        assert known(server.stdout).read(5) == b"asked"
+        told = (ctypes.c_int * 2)(known(server.stdout).fileno(), select.POLLIN)
+        libc.write(known(server.stdin).fileno(), b".", 1)
         ended = libc.poll(told, 1, 10_000)
         thread.join()
     assert ended == 1
@@ -183,7 +184,7 @@ def test_a_redirect_is_followed_though_its_body_came(serve, twice):
 
 def test_an_option_that_cannot_be_set_is_an_error():
     """As with pycurl; nothing is quietly left out."""
-    curl = SilentCurl(LIBRARY)
+    curl = SilentCurl(known(LIBRARY))
     with pytest.raises(pycurl.error, match="option 9999 cannot be set"):
         curl.setopt(9999, 1)
     curl.close()
@@ -195,7 +196,7 @@ def test_a_closed_handle_leaves_no_descriptor(serve):
     url = serve(answer()).url().encode()
     before = open_files()
     for _ in range(20):
-        curl = SilentCurl(LIBRARY)
+        curl = SilentCurl(known(LIBRARY))
         curl.set_up(((pycurl.URL, url),))
         curl.perform()
         assert curl.body

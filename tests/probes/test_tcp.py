@@ -12,8 +12,9 @@ import pytest
 
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ConfigError, ProbeError
-from monitor.model import Phase, Reason
+from monitor.model import Phase, Reason, TcpAnswer
 from monitor.probes import tcp
+from tests.narrowing import answer_of, known
 from tests.probes.servers import drip, repeat, reset, stay_silent
 from tests.probes.talk import LINE, all_ended, observe, running, site_of, take, talk, wait_for_end
 from tests.resources import no_descriptor_left
@@ -58,8 +59,8 @@ def test_nobody_listens(handles, authority):
     """A closed port refuses, and there is no answer."""
     port = free_port()
     seen = observe(handles, authority, f"tcp://127.0.0.1:{port}")
-    assert seen.failure.reason is Reason.CONNECT_REFUSED
-    assert seen.failure.message == f"connection to 127.0.0.1:{port} refused"
+    assert known(seen.failure).reason is Reason.CONNECT_REFUSED
+    assert known(seen.failure).message == f"connection to 127.0.0.1:{port} refused"
     assert seen.answer is None
 
 
@@ -71,7 +72,7 @@ def test_a_full_queue_is_a_connect_timeout(handles, authority):
         with socket.create_connection(listener.getsockname()):
             url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
             seen = observe(handles, authority, url, timeout=SHORT)
-    assert seen.failure.reason is Reason.CONNECT_TIMEOUT
+    assert known(seen.failure).reason is Reason.CONNECT_TIMEOUT
     assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT]
     assert seen.phases[Phase.CONNECT] >= 0.3
 
@@ -520,7 +521,7 @@ def test_no_file_descriptor_is_our_own_fault(handles):
     site = site_of(f"tcp://127.0.0.1:{free_port()}")
     probe = tcp.TcpProbe(handles)
     seen = probe(site, Deadline.after(5, SystemClock()))
-    assert seen.failure.reason is Reason.CONNECT_REFUSED
+    assert known(seen.failure).reason is Reason.CONNECT_REFUSED
     with no_descriptor_left(), pytest.raises(ProbeError):
         probe(site, Deadline.after(5, SystemClock()))
 
@@ -584,9 +585,9 @@ def test_redis_answers_ping(real, handles, authority, tmp_path):
     with running(tmp_path, port, real("redis-server"), *options):
         seen = ask(tcp={"dialogue": ping})
         good = ask(tcp={"dialogue": [*login, *ping]}, environ={"PASS": "sesame"})
-    assert seen.failure.reason is Reason.TCP_DIALOGUE
+    assert known(seen.failure).reason is Reason.TCP_DIALOGUE
     said = "-NOAUTH Authentication required."
-    assert seen.failure.message == rf'expected "^\+PONG", got "{said}", which is a refusal'
+    assert known(seen.failure).message == rf'expected "^\+PONG", got "{said}", which is a refusal'
     assert good.failure is None
 
 
@@ -607,5 +608,5 @@ def test_sshd_shows_its_banner(real, handles, authority, tmp_path):
         seen = ask(tcp={"dialogue": good})
         other = ask(tcp={"dialogue": [{"expect": "^SSH-1"}]})
     assert seen.failure is None
-    assert seen.answer.captures[0][1].startswith("OpenSSH_")
-    assert other.failure.message.startswith('expected "^SSH-1", got "SSH-2.0-OpenSSH_')
+    assert answer_of(seen, TcpAnswer).captures[0][1].startswith("OpenSSH_")
+    assert known(other.failure).message.startswith('expected "^SSH-1", got "SSH-2.0-OpenSSH_')

@@ -11,6 +11,7 @@ import pytest
 from monitor.errors import ConfigError
 from monitor.model import Phase, Reason
 from monitor.probes import ws
+from tests.narrowing import known
 from tests.probes.servers import (
     answer,
     drip,
@@ -124,9 +125,9 @@ def test_an_upgrade_is_enough(serve, look):
     request = server.requests[0]
     assert request.startswith(b"GET /chat?room=1 HTTP/1.1\r\n")
     assert header(request, "Host") == f"localhost:{server.port}"
-    assert header(request, "User-Agent").startswith("website-monitor/")
+    assert known(header(request, "User-Agent")).startswith("website-monitor/")
     assert header(request, "Sec-WebSocket-Version") == "13"
-    assert len(base64.b64decode(header(request, "Sec-WebSocket-Key"))) == 16
+    assert len(base64.b64decode(known(header(request, "Sec-WebSocket-Key")))) == 16
     until(lambda: len(server.requests) > 1, "the goodbye")
     assert server.requests[1] == bytes([CLOSE]) + struct.pack("!H", 1000)
 
@@ -219,7 +220,7 @@ def test_credentials_of_the_url_log_in(serve, handles, authority):
     server = serve([upgrade()])
     observe(handles, authority, f"ws://me:p%40ss@127.0.0.1:{server.port}/")
     authorization = header(server.requests[0], "Authorization")
-    assert base64.b64decode(authorization.removeprefix("Basic ")) == b"me:p@ss"
+    assert base64.b64decode(known(authorization).removeprefix("Basic ")) == b"me:p@ss"
     assert header(server.requests[0], "Host") == f"127.0.0.1:{server.port}"
 
 

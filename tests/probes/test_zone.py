@@ -13,8 +13,10 @@ import pytest
 
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
+from monitor.model import GrpcAnswer
 from monitor.probes.icmp import IcmpProbe, forbidden
 from monitor.probes.zone import host_of, socket_address, zone_of
+from tests.narrowing import answer_of
 from tests.probes.servers import answer
 from tests.probes.talk import observe, site_of
 
@@ -94,7 +96,7 @@ def test_grpc_takes_a_zone(handles, authority, zoned):
         finally:
             server.stop(None).wait()
     # The server has no health service, and says so: it was reached
-    assert seen.answer.status_code == grpc.StatusCode.UNIMPLEMENTED.value[0]
+    assert answer_of(seen, GrpcAnswer).status_code == grpc.StatusCode.UNIMPLEMENTED.value[0]
 
 
 ALL_URLS = {

@@ -9,13 +9,19 @@ from tests.history.postgres import Postgres, required
 from tests.system.processes import Daemon, Moody, Nginx, Prometheus
 
 
+class FiledAuthority(trustme.CA):
+    """An authority whose certificate lies in a file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.cert_pem.write_to_path(str(path))
+
+
 @pytest.fixture(scope="session")
 def ca(tmp_path_factory):
     """A private authority; its certificate lies in ``ca.path``."""
-    authority = trustme.CA()
-    authority.path = tmp_path_factory.mktemp("ca") / "ca.pem"
-    authority.cert_pem.write_to_path(authority.path)
-    return authority
+    return FiledAuthority(tmp_path_factory.mktemp("ca") / "ca.pem")
 
 
 @pytest.fixture

@@ -316,10 +316,13 @@ class Moody(HTTPServer):
 
 
 class _Answer(BaseHTTPRequestHandler):
+    server: Moody
+
     def do_GET(self):
-        self.server.count += 1
-        sick = self.server.mood == "sick" or (self.server.mood == "moody" and self.server.count % 2)
-        self.server.answers.append((time.time(), not sick))
+        server = self.server
+        server.count += 1
+        sick = server.mood == "sick" or (server.mood == "moody" and server.count % 2)
+        server.answers.append((time.time(), not sick))
         self.send_response(503 if sick else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -76,6 +77,10 @@ defaults: {{interval: 400ms, confirm: {{failures: 2, retry_interval: 100ms}}}}
 sites:
 {sites}
 """
+
+    def both_say(wanted):
+        return quick.last() == slow.last() == wanted
+
     chosen = random.Random(kills)  # noqa: S311  when to kill is no secret
     data = str(tmp_path / "data")
     expected: list[str] = []
@@ -83,15 +88,12 @@ sites:
         daemon = Daemon(tmp_path, text, MONITOR_DATA=data)
         try:
             wanted = dict.fromkeys(SITES, expected[-1]) if expected else {}
-            until(lambda w=wanted: quick.last() == slow.last() == w, f"life {life}'s news")
+            until(partial(both_say, wanted), f"life {life}'s news")
             # More than 5 changes in 20 results would be flapping, of which another alert tells
             counts = _checks(daemon)
-            until(
-                lambda d=daemon, c=counts: all(_checks(d)[site] >= c[site] + 4 for site in SITES),
-                "some checks",
-            )
+            until(partial(_has_checked, daemon, counts), "some checks")
             if life == kills:
-                until(lambda d=daemon: _waiting(d) == 0, "an empty outbox")
+                until(partial(_is_empty, daemon), "an empty outbox")
                 assert daemon.stop() == 0
                 break
             moody.mood = "well" if life % 2 else "sick"
@@ -111,6 +113,16 @@ sites:
 
 def _checks(daemon: Daemon) -> dict[str, int]:
     return {site: daemon.site(site)["checks"] for site in SITES}
+
+
+def _has_checked(daemon: Daemon, before: dict[str, int]) -> bool:
+    """Return whether every site was checked four times since then."""
+    return all(count >= before[site] + 4 for site, count in _checks(daemon).items())
+
+
+def _is_empty(daemon: Daemon) -> bool:
+    """Return whether no message waits."""
+    return _waiting(daemon) == 0
 
 
 def _waiting(daemon: Daemon) -> float:

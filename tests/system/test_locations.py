@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -112,16 +113,16 @@ def test_a_hub_goes_on_where_it_stopped(places, moody):
     hub.logged("site_down")
     for _ in range(2):  # the first may have begun before the outage
         written = _written(hub)
-        until(lambda w=written: _written(hub) > w, "a transaction")
+        until(partial(_has_written, hub, written), "a transaction")
     told = 0
     for _ in range(int(os.environ.get("MONITOR_KILLS", "2"))):
-        until(lambda h=hub: h.metrics()["monitor_history_persistent"] == 1, "the store")
+        until(partial(_is_persistent, hub), "the store")
         hub.kill()
         told += places.log("hub").count("site_down")
         seen = fra.site("shop")["checks"]
-        until(lambda s=seen: fra.site("shop")["checks"] > s, "a check meanwhile")
+        until(partial(_has_checked, fra, seen), "a check meanwhile")
         hub = places.start("hub")
-        until(lambda h=hub: len(votes(h)) == 2, "both votes")
+        until(partial(_has_votes, hub, 2), "both votes")
         assert hub.site("shop")["since"] == since
     told += places.log("hub").count("site_down")
     assert told == 1
@@ -143,10 +144,7 @@ def test_shards_and_several_hubs_share_the_work(places, moody):
     }
     hubs = [places.start(f"hub-{number}", "--shard", f"{number}/2", text=text) for number in (1, 2)]
     for hub in hubs:
-        until(
-            lambda h=hub: {one["state"] for one in h.sites_by_name().values()} == {"up"},
-            "every verdict",
-        )
+        until(partial(_says_of_all, hub, "up"), "every verdict")
     listed = [set(hub.sites_by_name()) for hub in hubs]
     assert listed[0] | listed[1] == {"shop", *names}
     assert not listed[0] & listed[1]
@@ -197,6 +195,26 @@ def test_a_server_that_is_not_there_is_told_at_once(tmp_path, command):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("monitor: NATS: ")
     assert "Traceback" not in done.stderr
+
+
+def _has_written(hub, more_than):
+    return _written(hub) > more_than
+
+
+def _is_persistent(hub):
+    return hub.metrics()["monitor_history_persistent"] == 1
+
+
+def _has_checked(place, more_than):
+    return place.site("shop")["checks"] > more_than
+
+
+def _has_votes(hub, count):
+    return len(votes(hub)) == count
+
+
+def _says_of_all(hub, state):
+    return {one["state"] for one in hub.sites_by_name().values()} == {state}
 
 
 def _written(hub):

@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -59,7 +60,7 @@ def lives(tmp_path, moody, times, more="", meanwhile=lambda _: None):
     for life in range(times):
         daemon = Daemon(tmp_path, text, MONITOR_DATA=str(data))
         try:
-            until(lambda d=daemon: d.site("closed")["state"] == "down", "being down")
+            until(partial(_is_down, daemon, "closed"), "being down")
             found = daemon.site("closed")
             since = since or found["since"]
             assert found["since"] == since, "the state was forgotten"
@@ -323,3 +324,7 @@ def test_a_second_daemon_says_who_has_the_folder(tmp_path, moody):
         assert daemon.get("/-/healthy")[0] == 200
     finally:
         daemon.kill()
+
+
+def _is_down(daemon, name):
+    return daemon.site(name)["state"] == "down"

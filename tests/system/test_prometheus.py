@@ -8,6 +8,7 @@ shipped rules holds for one. Expressions, labels and routes are those of the fil
 import math
 import re
 import signal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.deploy.shipped import (
     dashboard,
     expressions,
 )
+from tests.narrowing import known
 from tests.system.nats import Nats, Places, says, votes
 from tests.system.processes import Alertmanager, fetch
 from tests.waiting import until
@@ -204,19 +206,17 @@ def assert_data(server, path, values):
     def has_data(expression: str) -> bool:
         return any(not math.isnan(float(one["value"][1])) for one in server.query(expression))
 
+    def has_label(expression: str, label: str) -> bool:
+        return any(label in one["metric"] for one in server.query(expression))
+
     for place, expression in expressions(path):
         query = substituted(expression, values)
-        until(lambda query=query: has_data(query), f"data for {place}: {query}")
+        until(partial(has_data, query), f"data for {place}: {query}")
     for variable in dashboard(path)["templating"]["list"]:
         if variable["type"] == "query":
-            asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"])
-            query, label = substituted(asked[1], values), asked[2]
-            until(
-                lambda query=query, label=label: any(
-                    label in one["metric"] for one in server.query(query)
-                ),
-                f"values of {variable['name']}",
-            )
+            asked = known(re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]))
+            query = substituted(asked[1], values)
+            until(partial(has_label, query, asked[2]), f"values of {variable['name']}")
 
 
 def test_every_panel_of_the_dashboard_has_data(nginx, ca, start, prometheus, hurried_rules):

@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 import bcrypt
 import pytest
 
+from tests.narrowing import known
 from tests.system.processes import Daemon, fetch
 from tests.waiting import PATIENCE, free_port, until
 
@@ -40,14 +41,21 @@ def start(tmp_path):
     """Return a function from a web configuration to a daemon with a public listener."""
     started = []
 
+    class Public(Daemon):
+        """A daemon with a listener for strangers, at ``public``."""
+
+        @property
+        def public(self) -> str:
+            found = re.search(r"listen_public=(\S+)", self.log.read_text())
+            return "http://" + known(found)[1]
+
     def start(web_config):
         (tmp_path / "web.yml").write_text(web_config)
         arguments = ["--web-config", tmp_path / "web.yml", "--listen-public", "127.0.0.1:0"]
-        daemon = Daemon(
+        daemon = Public(
             tmp_path, SITES.format(port=free_port(), inner="false"), arguments=arguments
         )
         started.append(daemon)
-        daemon.public = "http://" + re.search(r"listen_public=(\S+)", daemon.log.read_text())[1]
         return daemon
 
     yield start

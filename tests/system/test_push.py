@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from tests.system.processes import Daemon, fetch
@@ -87,7 +88,7 @@ def test_nobody_is_late_who_could_not_have_called(tmp_path):
     daemon = Daemon(tmp_path, SITES, PYTHONPATH=str(tmp_path / "later"), **environ)
     try:
         for name in ("backup", "cron", "kuma", "worker"):
-            until(lambda name=name: daemon.site(name)["checks"] >= 2, "two looks")
+            until(partial(_has_looked_twice, daemon, name), "two looks")
         after = daemon.sites_by_name()
         assert {name: (one["state"], one["since"]) for name, one in after.items()} == {
             name: (one["state"], one["since"]) for name, one in before.items()
@@ -100,3 +101,7 @@ def test_nobody_is_late_who_could_not_have_called(tmp_path):
         assert daemon.stop() == 0
     finally:
         daemon.kill()
+
+
+def _has_looked_twice(daemon, name):
+    return daemon.site(name)["checks"] >= 2

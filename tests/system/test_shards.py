@@ -17,11 +17,11 @@ SITES = [f"site-{number}" for number in range(40)]
 @pytest.fixture
 def target():
     """A web server; ``checked`` says of each path which daemons asked for it."""
-    checked = defaultdict(set)
+    asked = defaultdict(set)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            checked[self.path.strip("/")].add(self.headers["X-Checked-By"])
+            asked[self.path.strip("/")].add(self.headers["X-Checked-By"])
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -29,8 +29,10 @@ def target():
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.checked = checked
+    class Server(ThreadingHTTPServer):
+        checked = asked
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server

@@ -13,6 +13,7 @@ from monitor.board import StatusBoard
 from monitor.model import Past, RecurringWindow
 from monitor.past import Condition, LatencyPoint, Span
 from monitor.statuspage import Announcement, Published, StatusPage
+from tests.narrowing import known
 from tests.web import states
 from tests.web.past import DAY, FakeHistory, span
 
@@ -160,7 +161,7 @@ def _state(name, group, latency):
         )
         for number in range(20)
     )
-    last = state.last
+    last = known(state.last)
     seen = replace(
         last.observation,
         time=NOW - 12,

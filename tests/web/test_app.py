@@ -53,7 +53,7 @@ def no_reload():
 
 
 def done(value):
-    future = Future()
+    future: Future[tuple[str, ...]] = Future()
     future.set_result(value)
     return future
 
@@ -230,7 +230,7 @@ def test_reload_with_problems(client_of):
 
 def test_reload_waits_for_the_main_thread(client_of):
     """The answer comes when another thread has finished the reload."""
-    future = Future()
+    future: Future[tuple[str, ...]] = Future()
 
     def ask():
         threading.Timer(0.05, future.set_result, [()]).start()
@@ -241,7 +241,7 @@ def test_reload_waits_for_the_main_thread(client_of):
 
 def test_reload_while_stopping(client_of):
     """A reload that nobody will do any more is a 503, not a wait without end."""
-    future = Future()
+    future: Future[tuple[str, ...]] = Future()
     future.cancel()
 
     assert client_of(reload=lambda: future).post("/-/reload").status_code == 503

@@ -1,12 +1,13 @@
 """What programs ask of the past, through Starlette's test client: no socket."""
 
 import csv
+from concurrent.futures import Future
 
 import pytest
 from starlette.testclient import TestClient
 
 from monitor.errors import HistoryError
-from monitor.model import Past, Reason
+from monitor.model import Past, Reason, SiteState
 from monitor.past import LatencyPoint
 from monitor.web.app import create_app
 from tests.builders import site, up_result
@@ -19,7 +20,7 @@ NOW = states.NOW
 
 def state(name, group=""):
     listed = site(name, group=group)
-    return states.SiteState(site=listed, since=NOW, last=up_result(listed, time=NOW))
+    return SiteState(site=listed, since=NOW, last=up_result(listed, time=NOW))
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def client_of():
         app = create_app(
             board=states.board(*(found or (state("shop", "web"), state("api")))),
             scrape=lambda *_: ("text/plain", iter(())),
-            reload=lambda: None,
+            reload=Future,
             config_text=str,
             version="1",
             clock=FakeClock(time=NOW),

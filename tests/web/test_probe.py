@@ -3,14 +3,16 @@
 import json
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
 
-from monitor.model import Result, Site
+from monitor.model import Analysis, Result, Site, Verdict
 from monitor.web.app import create_app
-from monitor.web.probe import LiveCheck, Refused
+from monitor.web.probe import LiveCheck, ProbeQuery, Refused
 from tests.builders import answered, down_result, error_result, up_result
+from tests.narrowing import known
 from tests.web import states
 
 TEXT = b"probe_success 1\n"
@@ -20,7 +22,7 @@ class HandMade:
     """Stands for the live checks: answers with what the test gives it, and remembers the query."""
 
     def __init__(self, outcome=None, refused=None, patience=5.0) -> None:
-        self.queries: list[object] = []
+        self.queries: list[ProbeQuery] = []
         self.reply: Future[Result] = Future()
         self.accepts: list[str] = []
         self.site = Site(
@@ -186,11 +188,8 @@ def test_debug_shows_no_control_characters():
 
     def hostile(site):
         result = down_result(site)
-        verdict = type(result.analysis.verdict)(up=False, message="a\nfake=1 \x1b[31m")
-        analysis = type(result.analysis)(verdict=verdict)
-        return type(result)(
-            site=site.name, url=site.target, observation=answered(), analysis=analysis
-        )
+        verdict = Verdict(up=False, message="a\nfake=1 \x1b[31m")
+        return replace(result, observation=answered(), analysis=Analysis(verdict=verdict))
 
     text = client_of(HandMade(hostile)).get("/probe?target=a&debug=true").text
     assert "\x1b" not in text
@@ -211,7 +210,9 @@ def test_discovery_has_a_target_for_each_site():
     assert labels["__param_site"] == labels["site"] == "a b/ü"
     assert labels["__metrics_path__"] == "/probe"
     assert labels["__scheme__"] == "http"
-    assert labels["instance"] == states.board(states.up("a b/ü")).get("a b/ü").state.site.target
+    assert (
+        labels["instance"] == known(states.board(states.up("a b/ü")).get("a b/ü")).state.site.target
+    )
 
 
 def test_discovery_of_nothing():

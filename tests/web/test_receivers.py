@@ -97,10 +97,9 @@ def client(outbox, **users):
         clock=FakeClock(time=NOW),
         outbox=outbox,
     )
-    if users:
-        config = WebConfig(basic_auth_users=users)
-        app = Access(app, config, lambda password, _: password == b"right")
-    return TestClient(app, raise_server_exceptions=False)
+    config = WebConfig(basic_auth_users=users)
+    guarded = Access(app, config, lambda password, _: password == b"right") if users else app
+    return TestClient(guarded, raise_server_exceptions=False)
 
 
 def test_the_page_shows_what_waits_for_each_receiver_since_when_and_its_last_answer():

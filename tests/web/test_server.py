@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -34,7 +35,7 @@ ASK = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def app(**given):
-    settings = {
+    settings: dict[str, Any] = {
         "board": states.board(states.up("a/b")),
         "scrape": lambda *_: ("text/plain", iter([b"up 1\n"])),
         "reload": lambda: None,
@@ -232,10 +233,14 @@ def certificate(authority, tmp_path):
 
     def write(issuer=authority, **settings):
         cert = issuer.issue_cert("localhost")
-        paths = {"cert_file": tmp_path / "cert.pem", "key_file": tmp_path / "key.pem"}
+        paths: dict[str, Any] = {
+            "cert_file": tmp_path / "cert.pem",
+            "key_file": tmp_path / "key.pem",
+        }
         replace(paths["key_file"], cert.private_key_pem.bytes())
         replace(paths["cert_file"], b"".join(one.bytes() for one in cert.cert_chain_pems))
-        return TlsServerConfig(**{key: str(path) for key, path in paths.items()}, **settings)
+        files: dict[str, Any] = {key: str(path) for key, path in paths.items()}
+        return TlsServerConfig(**files, **settings)
 
     return write
 
