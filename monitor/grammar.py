@@ -37,7 +37,7 @@ def is_host(text: str) -> bool:
     Return whether a text is a name of DNS or an IP address.
 
     An IPv6 address stands without brackets, and may have a zone (RFC 4007); a name may have
-    letters of all languages, which whoever looks it up translates (RFC 5891).
+    letters of all languages, which the resolver translates (RFC 5891).
     """
     if ":" in text:
         return is_ipv6(text.partition("%")[0])

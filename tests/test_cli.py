@@ -448,7 +448,7 @@ def test_a_terminal_without_signs_for_a_name_gets_others(tmp_path, encoding, pag
 
 
 def test_a_working_folder_that_is_gone(tmp_path):
-    """Whoever stands in a folder that was removed is told which file is missing."""
+    """A user in a folder that was removed is told which file is missing."""
     script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
     run = [sys.executable, "-m", "monitor", "validate", "sites.yaml"]
     done = subprocess.run(

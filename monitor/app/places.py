@@ -158,7 +158,7 @@ def access_of(settings: LocationsSettings) -> "Access":
 
 
 def quorum_of(settings: LocationsSettings) -> Quorum:
-    """Return the rules of counting; without a quorum, whoever has a site decides on it."""
+    """Return the rules of counting; without a quorum, the place that has a site decides on it."""
     keys = settings.quorum or QuorumKeys(minimum=1)
     return Quorum(
         down=parse_enough(keys.down),

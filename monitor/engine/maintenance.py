@@ -51,7 +51,7 @@ def stretch(windows: tuple[Window, ...], now: Timestamp) -> Stretch:
     """
     Return whether one of the windows is open, and until when that is so.
 
-    Windows that never close are looked at anew every two weeks: ``until`` is then no change.
+    Windows that never close are looked at again every two weeks: ``until`` is then no change.
     """
     spans = sorted(span for window in windows for span in _spans(window, now))
     until: Timestamp | None = None
@@ -90,7 +90,7 @@ class Calendar:
 
     A site's moment is the first change after the time it was found at. When the clock is set
     forward, it is still that, only sooner; when the clock is set back, changes may lie before it,
-    and every site is looked at anew:
+    and every site is looked at again:
 
         2036-05-01  the clock is wrong; the next window opens at 2036-05-02T02:00
         2026-11-20  it was put right; every site is due, and the window opens at 2026-11-21T02:00

@@ -14,7 +14,7 @@ _LATE: Seconds = 0.025
 _PAUSE: Seconds = 0.0002
 """Long enough for others to take the interpreter, if there are any."""
 _LONG: Seconds = 0.005
-"""Whoever lets go of the interpreter has it back sooner, unless threads queue for it."""
+"""A thread that lets go of the interpreter has it back sooner, unless others queue for it."""
 
 
 def is_high(clock: Clock, waited: Seconds) -> bool:

@@ -38,7 +38,7 @@ def judged(site: Site, seen: Observation, analysis: Analysis, as_text: AsText) -
     Return the result of a check that was judged.
 
     Results are remembered, so what a server can make long is cut: its own size is bounded by some
-    60 KiB, whoever wrote the answer.
+    60 KiB, whatever the answer was.
     """
     verdict = analysis.verdict
     site = site.with_secrets(seen.secrets)

@@ -72,7 +72,7 @@ class Schedule:
         self.rate = 0.0
 
     def add(self, name: str, interval: Seconds, now: Seconds) -> None:
-        """Give the site its slots, the first after *now*; one already there starts anew."""
+        """Give the site its slots, the first after *now*; one already there starts over."""
         self.remove(name)
         share = _share(name)
         phase = (share + self._shift) * interval - self._wall_minus_monotonic
@@ -113,7 +113,7 @@ class Schedule:
 
     def check_for_another(self, name: str, now: Seconds) -> None:
         """
-        Check the site soon because another place asks: once an interval, whoever asks how often.
+        Check the site soon because another place asks: once an interval, however many ask.
 
         So others at most double our work. If they ask about many sites, as in an outage of all,
         the checks are spread over a tenth of the interval.

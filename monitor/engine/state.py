@@ -271,7 +271,7 @@ def rebucket(
 
     Where only the last bound changed, came or went, the counts are kept: it follows the largest
     timeout of all sites, and what lay above the bounds that stay ran into one. Quite other bounds
-    start anew. Some examples, each with what it makes of the counts (1, 2, 3):
+    start at 0. Some examples, each with what it makes of the counts (1, 2, 3):
 
         (1s, 10s) → (1s, 10s, 30s)    (1, 2, 3, 0)
         (1s, 10s) → (1s, 15s)         (1, 5, 0)

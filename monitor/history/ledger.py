@@ -428,7 +428,7 @@ def stretches_of(
 
 
 def sum_up_days(connection: Connection, site: int, first: int, today: int) -> None:
-    """Write the sums of a site's days from *first* to the day before *today*, again or anew."""
+    """Write the sums of a site's days from *first* to the day before *today*."""
     days = schema.days
     at = first
     while at < today:

@@ -3,7 +3,7 @@ The questions of pages, API, badges and reports; in any thread, each on a connec
 
 What a window consists of is put together of three parts: the whole days that are summed up, which
 are two rows a site whatever the window's length; the rest of the day it begins in; and what comes
-after the last day that is summed up. Only the latter two look at spans, the second seldom: of a day
+after the last day that is summed up. Only the latter two look at spans, the second rarely: of a day
 that was good from beginning to end, any part is good.
 """
 
@@ -91,7 +91,7 @@ class _Site(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A site that is remembered, for whoever has no list."""
+    """A site that is remembered, for commands that have no list."""
 
     name: str
     group: str

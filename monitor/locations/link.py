@@ -491,7 +491,7 @@ class PlaceLink(_Link):
                 beats += 1
                 if beats > 2:  # by then each of the others has beaten once  # noqa: PLR2004
                     self._look_at_places()
-            # At once after a time without a connection: whoever is silent has no vote
+            # At once after a time without a connection: a silent place has no vote
             await _within(self._back.wait(), BEAT)
             self._back.clear()
 

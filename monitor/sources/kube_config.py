@@ -27,7 +27,7 @@ class Access:
         verify: A file of authorities; True for the usual ones, False for none.
         certificate: Files of our own certificate and its key.
         token: Returns the token of now; it is another one every hour.
-        descriptors: Files in memory that the paths above may lead to; whoever ends the access
+        descriptors: Files in memory that the paths above may lead to; the one that ends the access
             closes them.
     """
 

@@ -185,7 +185,7 @@ modules:
 
 
 def test_a_module_that_cannot_be_had_costs_no_other(tmp_path):
-    """The file is read; what has no equivalent, or names a file that is gone, is left out aloud."""
+    """What has no equivalent, or names a file that is gone, is left out; the rest is read."""
     config = read(tmp_path, MIXED)
     assert "good" in config.modules
     assert {"socket", "http_2xx"}.isdisjoint(config.modules)  # nor does the shipped one stand in

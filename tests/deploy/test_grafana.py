@@ -74,7 +74,7 @@ def test_variables_ask_for_metrics_that_there_are(path):
 
 @each
 def test_no_panel_is_bound_to_one_data_source(path):
-    """Whoever imports the dashboard chooses the Prometheus."""
+    """The user who imports the dashboard chooses the Prometheus."""
     for panel in panels(path):
         for one in (panel, *panel["targets"]):
             assert one["datasource"] == {"type": "prometheus", "uid": "${datasource}"}

@@ -1004,7 +1004,7 @@ def test_neither_line_starves():
 
 
 def test_a_check_that_nobody_waits_for_is_not_begun(rig):
-    """Whoever asked for it went away while it waited for a thread."""
+    """The one that asked for it went away while it waited for a thread."""
     rig = Rig(threads=1)
     rig.list(site())
     rig.advance(10.0)

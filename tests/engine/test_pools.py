@@ -551,7 +551,7 @@ def test_a_thread_that_comes_back_takes_the_next_visit():
 
 
 def test_a_visit_without_a_thread_is_known(probes):
-    """Whoever has to send threads can ask when the first one is needed."""
+    """A caller that sends threads can ask when the first one is needed."""
     assert probes.pool.unattended() is None
     late, early = probes.submit(after=5), probes.submit(after=0.01)
     assert probes.pool.unattended() == early.at

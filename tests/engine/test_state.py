@@ -127,7 +127,7 @@ def test_skipped_slots_are_counted_by_cause():
     ids=["appended", "dropped", "moved", "others"],
 )
 def test_other_bounds(after, counts):
-    """A longer timeout in the list adds a bucket and loses no count; other buckets start anew."""
+    """A longer timeout in the list adds a bucket and loses no count; other buckets start at 0."""
     listed = site()
     state = begin(listed, BOUNDS, now=0.0)
     for duration in (0.05, 0.5, 10.0):
@@ -261,7 +261,7 @@ def test_content_that_changes(contents, content, changed):
 
 
 def test_another_watch_has_nothing_to_compare_with():
-    """A reload that watches another part begins anew; any other change goes on."""
+    """A reload that watches another part starts over; any other change goes on."""
     listed = site(watch="css: a")
     state = seeing(listed, ["a", "b"])
     same = take_over(state, replace(listed, interval=60.0))

@@ -282,7 +282,7 @@ def test_results_are_found_before_and_after_they_are_packed(world):
 
 
 def test_what_was_not_packed_of_a_site_that_left_is_found_once(world):
-    """Whoever was listed when the daemon was killed, and is not any more."""
+    """Sites that were listed when the daemon was killed, and are not any more."""
     world.start(site("a"), site("b"))
     begin = world.clock.time()
     run(world, site("a"), 50, interval=10)

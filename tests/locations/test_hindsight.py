@@ -72,7 +72,7 @@ def drawn(spans, minutes):
         ({"fra": "uuudddduuuuu", "nyc": "uuuuuuuuuuuu", "sin": "uuuuuuuuuuuu"}, "uuuuuuuuuuuu"),
         # Too few had anything to say: until the vote of the other is stale, and after its return
         ({"fra": "uuuuuuuuuuuuuu", "nyc": "uu.........uuu"}, "uuuu???????uuu"),
-        # Whoever has lost its own connection has no vote
+        # A place that has lost its own connection has no vote
         ({"fra": "uuuuuuuu", "nyc": "uuccccuu"}, "uu????uu"),
         # Split before anything was known, then as before
         ({"fra": "uuuuuuu", "nyc": "ddduuud"}, "???uuuu"),

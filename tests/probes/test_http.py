@@ -698,7 +698,7 @@ def test_a_refused_cached_token_is_replaced_once(serve, check):
 
 
 def test_a_token_is_a_secret_of_the_check_that_used_it(serve, handles):
-    """Whoever is handed the observation is told all it was, and no URL or message shows it."""
+    """The owner of the observation is told all it was, and no URL or message shows it."""
     tokens = serve(lambda number: _token(f"t0ken/{number}", expires_in=3600))
     steps = {
         0: redirect("/b?t=t0ken/0"),

@@ -166,7 +166,7 @@ def test_credentials_go_from_http_to_https_of_one_host(web):
 
 
 def test_credentials_that_were_left_do_not_come_back(web):
-    """Whoever leads back to the host does not get at them."""
+    """A redirect that leads back to the host does not get at them."""
     redirects(web, "http://other.example/c", "http://shop.example/d")
     assert ["Authorization" in one.headers for one in sent(bearer_token="t0ken-t0ken")] == [
         True,

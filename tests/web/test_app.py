@@ -187,7 +187,7 @@ def test_no_probe_unless_given(client_of):
     assert client_of().get("/probe?site=a").status_code == 404
 
 
-# ---------------------------------------------------------------- for whoever runs the monitor
+# ---------------------------------------------------------------- for the operators of the monitor
 
 
 def test_health_and_readiness(client_of):

@@ -58,7 +58,7 @@ def test_no_more_is_kept_than_was_said():
 
 
 def test_a_failure_is_not_kept():
-    """Whoever waited hears of it; the next one has it made again."""
+    """All that waited hear of it; the next one has it made again."""
 
     def fail():
         raise OSError("gone")

@@ -385,7 +385,7 @@ def test_badges_of_every_name(client_of, name):
 
 @pytest.mark.parametrize("path", EVERYTHING)
 def test_entity_tags(client_of, path):
-    """Whoever has an answer already is told so, in no more than a head."""
+    """A client that has an answer already is told so, in no more than a head."""
     client = client_of()
     first = client.get(path)
     tag = first.headers["etag"]
