@@ -1,14 +1,12 @@
 """What another monitor said last of each site, whichever it is."""
 
-import sqlite3
 from contextlib import closing
-from pathlib import Path
-from urllib.parse import quote
 
 from monitor.errors import ConfigError, Problem
 from monitor.importers.gatus import past as of_gatus
 from monitor.importers.kuma import past as of_kuma
 from monitor.importers.kuma.database import is_url
+from monitor.importers.sqlite import connect
 from monitor.secrecy import hide_credentials
 from monitor.units import Timestamp
 
@@ -33,16 +31,18 @@ def last_verdicts(source: str) -> dict[str, tuple[bool, Timestamp]]:
     if "heartbeat" in tables:
         return of_kuma.last_verdicts(source)
     raise ConfigError(
-        [Problem(hide_credentials(source), 1, 1, "is no database of Uptime Kuma or Gatus")]
+        [
+            Problem(
+                hide_credentials(source),
+                1,
+                1,
+                "is a database of another program; name that of Uptime Kuma or Gatus",
+            )
+        ]
     )
 
 
 def _tables(source: str) -> set[str]:
-    if not Path(source).is_file():
-        raise ConfigError([Problem(source, 1, 1, "there is no such file")])
-    try:
-        with closing(sqlite3.connect(f"file:{quote(source)}?mode=ro", uri=True)) as connection:
-            rows = connection.execute("SELECT name FROM sqlite_master").fetchall()
-    except sqlite3.Error as error:
-        raise ConfigError([Problem(source, 1, 1, f"cannot be read: {error}")]) from error
+    with closing(connect(source, "the database of Uptime Kuma or Gatus", "kuma.db")) as connection:
+        rows = connection.execute("SELECT name FROM sqlite_master").fetchall()
     return {name for (name,) in rows}

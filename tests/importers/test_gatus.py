@@ -16,8 +16,10 @@ from click.testing import CliRunner, Result
 
 from monitor.app.daemon import TABLES
 from monitor.cli import cli
+from monitor.errors import ConfigError
 from monitor.importers.gatus.conditions import read_conditions
 from monitor.importers.gatus.listing import imported
+from tests.importers.strangers import as_another_user, open_folder
 
 HERE = Path(__file__).parent / "gatus"
 THEIRS = sorted(path for path in HERE.iterdir() if path.name not in ("ours", "fields.yaml"))
@@ -337,6 +339,9 @@ def test_a_value_that_stands_in_two_files_of_a_folder_is_refused(tmp_path):
     ("text", "said"),
     [
         ("endpoints: [", ":1:13: is not YAML: "),
+        ("ui: {}\nü: \x7fELF\n", ":2:4: is not YAML: U+007F is a character that it forbids"),
+        (b"ui: {}\n\xc3\xbc: \xff", ":2:4: is not UTF-8 here, as Gatus' files are; name its YAML"),
+        (b"\x7fELF\x02\x01\xd0\x00", ":1:7: is not UTF-8 here"),
         ("endpoints: &a [*a]", "nests without end"),
         ("- a", ":1:1: must be a mapping, as Gatus' files are"),
         ("ui: {}", ":1:1: holds no endpoints; Gatus would not start with it either"),
@@ -348,11 +353,24 @@ def test_a_value_that_stands_in_two_files_of_a_folder_is_refused(tmp_path):
 def test_what_cannot_be_imported_is_one_sentence(text, said, tmp_path):
     """With the file; never a traceback, whatever stands in it."""
     path = tmp_path / "gatus.yaml"
-    path.write_text(text)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
     done = run("import", "gatus", path)
     assert done.exit_code == 2
     assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_that_may_not_be_listed_is_one_sentence(tmp_path):
+    """Of a file that is missing, too."""
+    done = run("import", "gatus", tmp_path / "none.yaml")
+    assert done.exit_code == 2
+    assert f"there is no file {tmp_path / 'none.yaml'}; name the file or folder of" in done.stderr
+    with open_folder() as open_to_all:
+        folder = open_to_all / "folder"
+        folder.mkdir(mode=0o000)
+        with as_another_user(), pytest.raises(ConfigError) as caught:
+            imported(folder, TABLES, {})
+    assert "permission denied" in str(caught.value)
 
 
 def test_secrets_never_replace_a_file(tmp_path):

@@ -15,10 +15,12 @@ from click.testing import CliRunner, Result
 
 from monitor.app.daemon import TABLES
 from monitor.cli import cli
+from monitor.errors import ConfigError
 from monitor.importers.draft import Fate
 from monitor.importers.imported import Imported
 from monitor.importers.kuma.listing import imported
 from tests.importers.kumas import VERSIONS, columns, statements
+from tests.importers.strangers import as_another_user, open_folder
 from tests.waiting import free_port, until
 
 HERE = Path(__file__).parent / "kuma"
@@ -258,20 +260,74 @@ def test_a_json_query_that_is_a_path_is_carried(query, operator, expected, ours,
     assert any(row.field == "json_path" and row.fate is Fate.CHANGED for row in done.rows)
 
 
-def test_a_path_that_is_no_database_is_one_sentence(tmp_path):
-    """A missing file, another program's database, a text."""
+def test_what_is_no_whole_database_is_one_sentence(tmp_path):
+    """With the place, what is wrong, and what would be right; no password is in it."""
+    whole = database("2.5", tmp_path / "kuma.db").read_bytes()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty.db").touch()
     (tmp_path / "text.db").write_text("no database at all, but a text that is long enough" * 30)
+    for name, data in (("half", whole[: len(whole) // 2]), ("head", whole[:50])):
+        (tmp_path / f"{name}.db").write_bytes(data)
+    garbled = bytearray(whole)
+    garbled[9000:-9000] = b"\xff" * (len(whole) - 18000)
+    (tmp_path / "garbled.db").write_bytes(garbled)
     with closing(sqlite3.connect(tmp_path / "other.db")) as other:
         other.execute("CREATE TABLE monitor (id INTEGER)")
         other.commit()
+    part = "is damaged, or a part of a database; copy the whole by: sqlite3 ORIGINAL '.backup COPY'"
+    right = "; name Uptime Kuma's database, such as kuma.db"
     for name, said in (
-        ("nowhere.db", "there is no such file"),
-        ("text.db", "cannot be read: file is not a database"),
-        ("other.db", "is no database of Uptime Kuma"),
+        ("nowhere.db", f"there is no file {tmp_path / 'nowhere.db'}{right}"),
+        ("folder", f"is a folder; name the file in it, such as {tmp_path / 'folder/kuma.db'}"),
+        ("empty.db", f"is empty{right}"),
+        ("text.db", f"is not an SQLite database{right}"),
+        ("half.db", part),
+        ("head.db", part),
+        ("garbled.db", part),
+        ("other.db", "is a database of another program; name Uptime Kuma's, such as kuma.db"),
     ):
         done = run("import", "uptime-kuma", tmp_path / name)
         assert done.exit_code == 2
         assert done.stderr == f"{tmp_path / name}:1:1: {said}\n"
+    done = run("import", "uptime-kuma", "postgres://u:s3cr3t@db.example/kuma")
+    assert done.exit_code == 2
+    assert "is not a URL that leads to Uptime Kuma's database" in done.stderr
+    assert "s3cr3t" not in done.stderr
+
+
+def test_a_file_that_may_not_be_read_is_one_sentence():
+    """As of a database that belongs to the user of Uptime Kuma's container."""
+    with open_folder() as folder:
+        path = database("2.5", folder / "kuma.db")
+        path.chmod(0)
+        with as_another_user(), pytest.raises(ConfigError) as caught:
+            imported(str(path), TABLES, {})
+    assert str(caught.value).startswith(f"{path}:1:1: {path} cannot be read: permission denied; ")
+
+
+def test_a_database_in_a_folder_without_write_access_is_read():
+    """Uptime Kuma's files are in WAL mode, for which SQLite wants to write beside them."""
+    with open_folder() as folder:
+        path = database("2.5", folder / "kuma.db")
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        with as_another_user():
+            done = imported(str(path), TABLES, {})
+        folder.chmod(0o755)
+    assert done.text.splitlines()[1:] == (HERE / "2.5.yaml").read_text().splitlines()[1:]
+
+
+@pytest.mark.parametrize("value", [None, "odd", b"\xff\x00", 2**62, "nan"], ids=range(5))
+def test_columns_that_hold_what_nobody_writes_are_no_traceback(value, tmp_path):
+    """Each column of a table at once, table by table: a list, or a sentence."""
+    for number, (table, known) in enumerate(columns("2.5").items()):
+        odd = dict.fromkeys(set(known) - {"id"}, value)
+        rows = {**ROWS, table: [{**row, **odd} for row in ROWS.get(table, [])]}
+        path = database("2.5", tmp_path / f"{number}.db", rows)
+        with suppress(ConfigError):
+            assert "s3cr3t" not in imported(str(path), TABLES, {}).text
 
 
 def test_nothing_is_written_into_the_database(kuma):

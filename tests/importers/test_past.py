@@ -238,7 +238,7 @@ def test_a_store_that_is_none_is_one_sentence(tmp_path):
     theirs = tmp_path / "gatus.yaml"
     theirs.write_text("endpoints: [{name: a, url: 'https://a.example', conditions: ['1 == 1']}]")
     config = listed(tmp_path, "https://a.example")
-    for name, said in (("none", "there is no such file"), ("text", "file is not a database")):
+    for name, said in (("none", "there is no file "), ("text", "is not an SQLite database")):
         for args in (
             ("import", "gatus", theirs, "--history", "--store", tmp_path / name),
             ("check", "--compare", tmp_path / name),

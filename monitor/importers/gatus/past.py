@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from monitor.errors import ConfigError, MonitorError, Problem
 from monitor.importers.past import Beat, inherited
+from monitor.importers.sqlite import connect, explained
 from monitor.model import Site
 from monitor.past import Condition, Counted, Inherited
 from monitor.secrecy import hide_credentials
@@ -163,12 +162,16 @@ def _opened(store: str) -> Iterator[_Ask]:
                 cursor.execute(question)
                 yield from cursor.fetchall()
             except errors as error:
-                said = str(error).strip().partition("\n")[0]
-                raise ConfigError(
-                    [Problem(shown, 1, 1, f"cannot be read as a store of Gatus: {said}")]
-                ) from error
+                raise ConfigError([Problem(shown, 1, 1, _why(error))]) from error
 
         yield ask
+
+
+def _why(error: Exception) -> str:
+    said = str(error).strip().partition("\n")[0]
+    if "no such table" in said or "no such column" in said or "does not exist" in said:
+        return f"is not a store of Gatus: {said}; name the one of its storage.path"
+    return explained(error) if isinstance(error, sqlite3.Error) else f"cannot be read: {said}"
 
 
 def _connected(store: str, shown: str) -> tuple[Any, type[Exception]]:
@@ -184,6 +187,4 @@ def _connected(store: str, shown: str) -> tuple[Any, type[Exception]]:
         except psycopg.Error as error:
             said = str(error).strip().partition("\n")[0]
             raise ConfigError([Problem(shown, 1, 1, f"cannot be read: {said}")]) from error
-    if not Path(store).is_file():
-        raise ConfigError([Problem(store, 1, 1, "there is no such file")])
-    return sqlite3.connect(f"file:{quote(store)}?mode=ro", uri=True), sqlite3.Error
+    return connect(store, "the store of Gatus", "data.db"), sqlite3.Error

@@ -121,7 +121,12 @@ def _merged_text(folder: Path) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Yield YAML files as filepath.WalkDir finds them: by name, those of a folder at its place."""
-    for path in sorted(folder.iterdir(), key=lambda one: os.fsencode(one.name)):
+    try:
+        found = sorted(folder.iterdir(), key=lambda one: os.fsencode(one.name))
+    except OSError as error:
+        why = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        raise ConfigError([Problem(str(folder), 1, 1, why)]) from None
+    for path in found:
         if path.is_dir() and not path.is_symlink():
             yield from _files(path)
         elif path.suffix in (".yaml", ".yml") and ".." not in path.name and not path.is_dir():
@@ -148,9 +153,21 @@ def _merge(into: dict[str, Any], other: dict[str, Any], path: Path, above: tuple
 
 def _text_of(path: Path) -> str:
     try:
-        return read_bytes(path).decode()
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem(str(path), 1, 1, str(error))]) from error
+        data = read_bytes(path)
+    except ValueError as error:
+        why = f"{error}; name the file or folder of Gatus, such as config.yaml"
+        raise ConfigError([Problem(str(path), 1, 1, why)]) from None
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line, column = _place(data[: error.start].decode())
+        why = "is not UTF-8 here, as Gatus' files are; name its YAML file, such as config.yaml"
+        raise ConfigError([Problem(str(path), line, column, why)]) from None
+
+
+def _place(before: str) -> tuple[int, int]:
+    """Return line and column of what follows a text."""
+    return before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
 
 
 def _document(path: Path, text: str) -> dict[str, Any]:
@@ -161,6 +178,10 @@ def _document(path: Path, text: str) -> dict[str, Any]:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         message = f"is not YAML: {error.problem or error.context}"
         raise ConfigError([Problem(str(path), line, column, message)]) from error
+    except yaml.reader.ReaderError as error:
+        line, column = _place(text[: error.position])
+        why = f"is not YAML: U+{error.character:04X} is a character that it forbids"
+        raise ConfigError([Problem(str(path), line, column, why)]) from error
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         raise ConfigError([Problem(str(path), 1, 1, f"is not YAML: {error}")]) from error
     if document is None:

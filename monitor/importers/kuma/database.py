@@ -8,16 +8,19 @@ missing from them.
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from typing import Any, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 from monitor.errors import ConfigError, MonitorError, Problem
+from monitor.importers.sqlite import connect, explained
 from monitor.secrecy import hide_credentials
 
 _SCHEMES = ("mysql", "mariadb")
 _PORT = 3306
 _AT_ONCE = 5000
+
+
+Links: TypeAlias = list[tuple[int, int]]
 
 
 class Database:
@@ -37,6 +40,11 @@ class Database:
         question = f"SELECT * FROM `{table}` ORDER BY `{order}`"  # noqa: S608  names of ours
         return list(self.each(question, missing=True))
 
+    def links(self, table: str, first: str, second: str, order: str = "id") -> Links:
+        """Return the rows of a table that links two others, as pairs of their numbers."""
+        pairs = ((number(row, first), number(row, second)) for row in self.rows(table, order))
+        return [(one, other) for one, other in pairs if one is not None and other is not None]
+
     def each(self, question: str, *, missing: bool = False) -> Iterator[dict[str, Any]]:
         """
         Yield the rows of an answer.
@@ -55,9 +63,15 @@ class Database:
                 return
             raise _problem(self.shown, error) from error
         names = [column[0] for column in cursor.description]
-        while some := cursor.fetchmany(_AT_ONCE):
+        while some := self._fetched(cursor):
             for row in some:
                 yield dict(zip(names, row, strict=True))
+
+    def _fetched(self, cursor: Any) -> list[Any]:
+        try:
+            return list(cursor.fetchmany(_AT_ONCE))
+        except self._connection.Error as error:  # a damaged file is found out here
+            raise _problem(self.shown, error) from error
 
 
 def is_url(source: str) -> bool:
@@ -73,11 +87,15 @@ def opened(source: str) -> Iterator[Database]:
         ConfigError: It cannot be read, or is not Uptime Kuma's.
     """
     shown = hide_credentials(source)
-    connection = _connect_mysql(source) if is_url(source) else _connect_sqlite(source)
+    if is_url(source):
+        connection = _connect_mysql(source)
+    else:
+        connection = connect(source, "Uptime Kuma's database", "kuma.db")
     try:
         database = Database(connection, shown)
         if not _is_kumas(database):
-            raise ConfigError([Problem(shown, 1, 1, "is no database of Uptime Kuma")])
+            why = "is a database of another program; name Uptime Kuma's, such as kuma.db"
+            raise ConfigError([Problem(shown, 1, 1, why)])
         yield database
     finally:
         connection.close()
@@ -98,16 +116,6 @@ def _is_kumas(database: Database) -> bool:
             return False
         raise
     return first is None or "push_token" in first
-
-
-def _connect_sqlite(source: str) -> Any:
-    path = Path(source)
-    if not path.is_file():
-        raise ConfigError([Problem(source, 1, 1, "there is no such file")])
-    try:
-        return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
-    except sqlite3.Error as error:
-        raise _problem(source, error) from error
 
 
 def _connect_mysql(source: str) -> Any:
@@ -138,6 +146,8 @@ def _is_missing(error: Exception) -> bool:
 
 
 def _problem(shown: str, error: Exception) -> ConfigError:
+    if isinstance(error, sqlite3.Error):
+        return ConfigError([Problem(shown, 1, 1, explained(error))])
     said = error.args[-1] if error.args else error
     return ConfigError([Problem(shown, 1, 1, f"cannot be read: {said}")])
 
@@ -150,7 +160,16 @@ def setting(database: Database, key: str) -> str | None:
     return None
 
 
+def number(row: Mapping[str, Any], key: str) -> int | None:
+    """Return a whole number; None where the column is missing or holds none."""
+    value: Any = row.get(key)
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def flag(row: Mapping[str, Any], key: str, *, default: bool = False) -> bool:
     """Return a boolean, which databases keep as a number."""
-    value = row.get(key)
-    return default if value is None else bool(int(value))
+    found = number(row, key)
+    return default if found is None else bool(found)

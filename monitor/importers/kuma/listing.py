@@ -9,7 +9,7 @@ from typing import Any
 from monitor.config.keys import Tables
 from monitor.importers.draft import ListDraft, SiteDraft
 from monitor.importers.imported import Imported, finished
-from monitor.importers.kuma.database import Database, flag, opened, setting
+from monitor.importers.kuma.database import Database, flag, number, opened, setting
 from monitor.importers.kuma.monitors import Columns, MonitorReader
 from monitor.importers.kuma.notifications import Notifications
 from monitor.importers.values import bracketed
@@ -65,29 +65,27 @@ class _Lister:
     def numbers(self) -> dict[str, int]:
         """Return the number of each monitor by the name of its site."""
         self._read_monitors(ListDraft("", ""))
-        return {str(site.keys["name"]): number for number, site in self._sites.items()}
+        return {str(site.keys["name"]): key for key, site in self._sites.items()}
 
     # ------------------------------------------------------------ monitors
 
     def _read_monitors(self, whole: ListDraft) -> None:
         reader = MonitorReader(self._proxies(whole))
         shown = [
-            (number, row)
-            for number, row in self._monitors.items()
-            if str(row.get("type")) != "group"
+            (key, row) for key, row in self._monitors.items() if str(row.get("type")) != "group"
         ]
         shown.sort(key=lambda one: (self._group_of(one[1]) or "", one[0]))
         counts = Counter(str(row.get("name") or "").strip() for _, row in shown)
         taken: set[str] = set()
-        for number, row in shown:
-            own = str(row.get("name") or "").strip() or f"monitor {number}"
+        for key, row in shown:
+            own = str(row.get("name") or "").strip() or f"monitor {key}"
             group = self._group_of(row)
             name = f"{group} {own}" if counts[own] > 1 and group else own
             base, again = name, 2
             while name in taken:
                 name, again = f"{base} {again}", again + 1
             taken.add(name)
-            site = self._sites[number] = whole.site(f"{group} / {own}" if group else own)
+            site = self._sites[key] = whole.site(f"{group} / {own}" if group else own)
             site.put("name", name)
             if name == own:
                 site.carried("name", "name")
@@ -98,8 +96,8 @@ class _Lister:
             if not self._is_active(row):
                 site.leave_out("active", "it is paused")
             columns = Columns(row)
-            for key in ("name", "parent", "active", "id", "user_id", "created_date"):
-                columns.take(key)
+            for column in ("name", "parent", "active", "id", "user_id", "created_date"):
+                columns.take(column)
             reader.read(site, columns)
         for row in self._monitors.values():
             if row.get("type") == "group":
@@ -107,21 +105,24 @@ class _Lister:
 
     def _group_of(self, row: Mapping[str, Any]) -> str | None:
         names: list[str] = []
-        parent = row.get("parent")
-        while parent is not None and int(parent) in self._monitors and len(names) < _DEEPEST:
-            above = self._monitors[int(parent)]
+        above = self._parent_of(row)
+        while above is not None and len(names) < _DEEPEST:
             names.insert(0, str(above.get("name") or "").strip())
-            parent = above.get("parent")
+            above = self._parent_of(above)
         return " / ".join(names) or None
+
+    def _parent_of(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
+        parent = number(row, "parent")
+        return None if parent is None else self._monitors.get(parent)
 
     def _is_active(self, row: Mapping[str, Any]) -> bool:
         for _ in range(_DEEPEST):
             if not flag(row, "active", default=True):
                 return False
-            parent = row.get("parent")
-            if parent is None or int(parent) not in self._monitors:
+            above = self._parent_of(row)
+            if above is None:
                 return True
-            row = self._monitors[int(parent)]
+            row = above
         return True
 
     def _proxies(self, whole: ListDraft) -> dict[int, str]:
@@ -134,7 +135,9 @@ class _Lister:
                 login = f"{row.get('username') or ''}:{row.get('password') or ''}@"
             if flag(row, "active", default=True):
                 whole.carried(shown, "http.proxy")
-                found[int(row["id"])] = f"{scheme}://{login}{bracketed(row['host'])}:{row['port']}"
+                found[int(row["id"])] = (
+                    f"{scheme}://{login}{bracketed(str(row['host']))}:{row['port']}"
+                )
             else:
                 whole.dropped(shown, "it is not active", quiet=True)
         return found
@@ -142,8 +145,8 @@ class _Lister:
     def _tags(self) -> None:
         names = {int(row["id"]): str(row["name"]) for row in self._database.rows("tag")}
         for row in self._database.rows("monitor_tag"):
-            site = self._sites.get(int(row["monitor_id"]))
-            name = names.get(int(row["tag_id"]))
+            site = self._sites.get(number(row, "monitor_id") or 0)
+            name = names.get(number(row, "tag_id") or 0)
             if site is None or name is None:
                 continue
             label = re.sub(r"[^a-zA-Z0-9_]+", "_", name.strip().lower()).strip("_")
@@ -162,8 +165,10 @@ class _Lister:
     def _maintenance(self, whole: ListDraft) -> None:
         zone = setting(self._database, "serverTimezone") or "UTC"
         members: dict[int, list[int]] = {}
-        for row in self._database.rows("monitor_maintenance"):
-            members.setdefault(int(row["maintenance_id"]), []).append(int(row["monitor_id"]))
+        for one, member in self._database.links(
+            "monitor_maintenance", "maintenance_id", "monitor_id"
+        ):
+            members.setdefault(one, []).append(member)
         for row in self._database.rows("maintenance"):
             title = f"maintenance {row.get('title')}"
             if not flag(row, "active", default=True):
@@ -179,28 +184,25 @@ class _Lister:
                 whole.dropped(title, why)
                 continue
             whole.carried(title, "maintenance")
-            for number in members.get(int(row["id"]), []):
-                for site in self._with_children(number):
+            for member in members.get(int(row["id"]), []):
+                for site in self._with_children(member):
                     site.keys.setdefault("maintenance", []).append(window)
 
-    def _with_children(self, number: int) -> list[SiteDraft]:
-        found = [self._sites[number]] if number in self._sites else []
-        for other, row in self._monitors.items():
-            if row.get("parent") is not None and int(row["parent"]) == number != other:
-                found += self._with_children(other)
-        return found
+    def _with_children(self, monitor: int) -> list[SiteDraft]:
+        return [site for key, site in self._sites.items() if monitor in self._with_groups(key)]
 
     # ------------------------------------------------------------ pages, notifications
 
     def _pages(self, whole: ListDraft) -> None:
         groups = {int(row["id"]): row for row in self._database.rows("group", "weight")}
         shown: dict[int, list[str]] = {}
-        members = self._database.rows("monitor_group", "weight")
-        for number, group in groups.items():
-            for row in members:
-                site = self._sites.get(int(row["monitor_id"]))
-                if int(row["group_id"]) == number and site and group.get("status_page_id"):
-                    shown.setdefault(int(group["status_page_id"]), []).append(site.item)
+        members = self._database.links("monitor_group", "group_id", "monitor_id", "weight")
+        for one, group in groups.items():
+            page_number = number(group, "status_page_id")
+            for of, member in members:
+                site = self._sites.get(member)
+                if of == one and site and page_number is not None:
+                    shown.setdefault(page_number, []).append(site.item)
         pages: list[dict[str, Any]] = []
         paths: dict[int, str] = {}
         for row in self._database.rows("status_page"):
@@ -231,8 +233,8 @@ class _Lister:
     def _announcements(self, whole: ListDraft, paths: Mapping[int, str]) -> None:
         found: dict[str, dict[str, Any]] = {}
         for row in self._database.rows("incident"):
-            page = row.get("status_page_id")
-            if not flag(row, "active", default=True) or page is None or int(page) not in paths:
+            path = paths.get(number(row, "status_page_id") or 0)
+            if not flag(row, "active", default=True) or path is None:
                 whole.dropped(f"incident {row.get('title')}", "it is over", quiet=True)
                 continue
             at = str(row["created_date"])[:16].replace(" ", "T")
@@ -240,7 +242,7 @@ class _Lister:
                 whole.dropped(f"incident {row.get('title')}", "another began in the same minute")
                 continue
             title, text = str(row["title"]), str(row.get("content") or "")
-            found[at] = {"at": at, "title": title, "text": text, "pages": [paths[int(page)]]}
+            found[at] = {"at": at, "title": title, "text": text, "pages": [path]}
             whole.carried(f"incident {title}", "announcements")
         if found:
             whole.top["announcements"] = list(found.values())
@@ -248,42 +250,39 @@ class _Lister:
     def _notifications(self, whole: ListDraft) -> None:
         found = Notifications(whole, self._database.rows("notification"))
         used: dict[int, list[int]] = {}
-        for row in self._database.rows("monitor_notification"):
-            used.setdefault(int(row["monitor_id"]), []).append(int(row["notification_id"]))
-        for number, numbers in used.items():
-            for one in numbers:
-                self._tell_notification(whole, number, found, one)
+        for monitor, one in self._database.links(
+            "monitor_notification", "monitor_id", "notification_id"
+        ):
+            used.setdefault(monitor, []).append(one)
+            self._tell_notification(whole, monitor, found, one)
         if not found.ordered:
             return
-        for number, site in self._sites.items():
-            numbers = [one for member in self._with_groups(number) for one in used.get(member, [])]
+        for monitor, site in self._sites.items():
+            numbers = [one for member in self._with_groups(monitor) for one in used.get(member, [])]
             told = {found.receivers.get(one) for one in numbers}
             site.put("notify", [name for name in found.ordered if name in told])
 
     def _tell_notification(
-        self, whole: ListDraft, number: int, found: Notifications, one: int
+        self, whole: ListDraft, monitor: int, found: Notifications, one: int
     ) -> None:
         """Tell what became of one notification of a monitor."""
         if one not in found.names:
             return
         path = f"notification {found.names[one]}"
-        row = self._monitors.get(number, {})
+        row = self._monitors.get(monitor, {})
         if row.get("type") == "group":
             why = "it hears of every site of the group, which has no state of its own"
             whole.changed(f"group {row.get('name')}: {path}", "notify", why)
-        elif number in self._sites and one in found.receivers:
-            self._sites[number].carried(path, "notify")
-        elif number in self._sites:
-            self._sites[number].dropped(path, "there is no such receiver", quiet=True)
+        elif monitor in self._sites and one in found.receivers:
+            self._sites[monitor].carried(path, "notify")
+        elif monitor in self._sites:
+            self._sites[monitor].dropped(path, "there is no such receiver", quiet=True)
 
-    def _with_groups(self, number: int) -> list[int]:
+    def _with_groups(self, monitor: int) -> list[int]:
         """Return the number of a monitor, and those of the groups it is in."""
-        found = [number]
-        while len(found) < _DEEPEST:
-            parent = self._monitors.get(found[-1], {}).get("parent")
-            if parent is None:
-                break
-            found.append(int(parent))
+        found = [monitor]
+        while len(found) < _DEEPEST and (above := self._parent_of(self._monitors[found[-1]])):
+            found.append(int(above["id"]))
         return found
 
 

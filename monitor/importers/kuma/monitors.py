@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
+from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -100,9 +101,10 @@ class Columns:
     def number(self, key: str, default: float = 0) -> float:
         value = self.take(key)
         try:
-            return default if value is None else float(value)
+            number = default if value is None else float(value)
         except ValueError:
             return default
+        return number if isfinite(number) else default
 
     def flag(self, key: str) -> bool:
         return bool(self.number(key))
@@ -228,11 +230,11 @@ class MonitorReader:
             site.carry("maxredirects", "http.follow_redirects", False)
         elif redirects != 10:  # noqa: PLR2004  ours by default
             site.carry("maxredirects", "http.max_redirects", redirects)
-        proxy = columns.take("proxy_id")
-        if proxy is not None and int(proxy) in self._proxies:
-            url = site.parent.secrets.in_url(self._proxies[int(proxy)], "proxy", str(proxy))
+        proxy = int(columns.number("proxy_id"))
+        if proxy in self._proxies:
+            url = site.parent.secrets.in_url(self._proxies[proxy], "proxy", str(proxy))
             site.carry("proxy_id", "http.proxy", url)
-        elif proxy is not None:
+        elif proxy:
             site.carried("proxy_id", "", "the proxy is not active")
         self._tls(site, columns)
         self._status(site, columns)

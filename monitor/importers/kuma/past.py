@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from monitor.importers.kuma.database import Database, opened
+from monitor.importers.kuma.database import Database, number, opened
 from monitor.importers.kuma.listing import sites_of
 from monitor.importers.past import Beat, inherited
 from monitor.model import Site
@@ -33,12 +33,12 @@ def past(source: str, sites: Mapping[str, Site]) -> dict[str, Inherited]:
             name: inherited(
                 name,
                 sites[name].group,
-                _beats(database, number),
-                _counts(database, number),
+                _beats(database, monitor),
+                _counts(database, monitor),
                 sites[name].interval,
                 "Uptime Kuma",
             )
-            for name, number in sites_of(database).items()
+            for name, monitor in sites_of(database).items()
             if name in sites
         }
 
@@ -52,45 +52,47 @@ def last_verdicts(source: str) -> dict[str, tuple[bool, Timestamp]]:
     """
     found = {}
     with opened(source) as database:
-        for name, number in sites_of(database).items():
+        for name, monitor in sites_of(database).items():
             question = (
                 "SELECT status, time FROM heartbeat"  # noqa: S608  a number
-                f" WHERE monitor_id = {number} AND status IN (0, 1, 2) ORDER BY time DESC LIMIT 1"
+                f" WHERE monitor_id = {monitor} AND status IN (0, 1, 2) ORDER BY time DESC LIMIT 1"
             )
             for row in database.each(question, missing=True):
-                found[name] = (int(row["status"]) == _UP, _moment(row["time"]))
+                if (time := _moment(row["time"])) is not None:
+                    found[name] = (number(row, "status") == _UP, time)
     return found
 
 
-def _beats(database: Database, number: int) -> list[Beat]:
+def _beats(database: Database, monitor: int) -> list[Beat]:
     question = (
         "SELECT status, time, ping, msg FROM heartbeat"  # noqa: S608  a number
-        f" WHERE monitor_id = {number} ORDER BY time"
+        f" WHERE monitor_id = {monitor} ORDER BY time"
     )
-    return [
-        Beat(
-            _moment(row["time"]),
-            _CONDITIONS.get(int(row["status"])),
-            None if int(row["status"]) == _MAINTENANCE else int(row["status"]) == _UP,
-            float(row["ping"] or 0) / 1000,
-            str(row["msg"] or ""),
-        )
-        for row in database.each(question)
-    ]
+    found = []
+    for row in database.each(question):
+        time, status = _moment(row["time"]), number(row, "status")
+        if time is None or status not in _CONDITIONS:
+            continue  # nothing that Uptime Kuma writes
+        up = None if status == _MAINTENANCE else status == _UP
+        said = str(row["msg"] or "")
+        found.append(Beat(time, _CONDITIONS[status], up, _seconds(row["ping"]), said))
+    return found
 
 
-def _counts(database: Database, number: int) -> list[Counted]:
+def _counts(database: Database, monitor: int) -> list[Counted]:
     found = []
     for table, length in _TABLES.items():
-        question = f"SELECT * FROM {table} WHERE monitor_id = {number} ORDER BY timestamp"  # noqa: S608
+        question = f"SELECT * FROM {table} WHERE monitor_id = {monitor} ORDER BY timestamp"  # noqa: S608
         for row in database.each(question, missing=True):
+            if (begin := number(row, "timestamp")) is None:
+                continue
             mean, least, most = (_seconds(row.get(key)) for key in ("ping", "ping_min", "ping_max"))
             found.append(
                 Counted(
-                    begin=float(row["timestamp"]),
+                    begin=float(begin),
                     length=length,
-                    up=int(row["up"] or 0),
-                    down=int(row["down"] or 0),
+                    up=number(row, "up") or 0,
+                    down=number(row, "down") or 0,
                     mean=mean,
                     least=least,
                     most=most,
@@ -100,10 +102,16 @@ def _counts(database: Database, number: int) -> list[Counted]:
 
 
 def _seconds(milliseconds: Any) -> Seconds:
-    return float(milliseconds or 0) / 1000
+    try:
+        return float(milliseconds or 0) / 1000
+    except ValueError:
+        return 0.0
 
 
-def _moment(value: Any) -> Timestamp:
-    """Return a moment, which the database has in UTC without saying so."""
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+def _moment(value: Any) -> Timestamp | None:
+    """Return a moment, which the database has in UTC without saying so; None if it is none."""
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
