@@ -19,6 +19,8 @@ from monitor.errors import ConfigError
 from monitor.importers.draft import Fate
 from monitor.importers.imported import Imported
 from monitor.importers.kuma.listing import imported
+from monitor.importers.kuma.past import last_verdicts, past
+from tests.builders import site
 from tests.importers.kumas import VERSIONS, columns, statements
 from tests.importers.strangers import as_another_user, open_folder
 from tests.waiting import free_port, until
@@ -338,9 +340,18 @@ def test_nothing_is_written_into_the_database(kuma):
     assert path.read_bytes() == before
 
 
+BEATS = [
+    {"monitor_id": number, "status": status, "time": f"2026-11-20 08:{minute}:00",
+     "ping": 120, "msg": "ok" if status else "timeout"}
+    for number, turns in ((3, (1, 0)), (4, (1, 1)))
+    for minute, status in zip((15, 16), turns, strict=True)
+]  # fmt: skip
+WITH_BEATS = {**ROWS, "heartbeat": BEATS}
+
+
 @pytest.mark.real
-def test_mariadb_gives_the_same_list(tmp_path, real):
-    """The same rows in Debian's MariaDB, read over a socket of TCP, are the same list."""
+def test_mariadb_gives_the_same_list_and_its_past(tmp_path, real):
+    """The same rows in Debian's MariaDB, over TCP, are the same list and the same past."""
     server = real("mariadbd")
     folder = tmp_path / "data"
     subprocess.run(
@@ -360,6 +371,11 @@ def test_mariadb_gives_the_same_list(tmp_path, real):
         done = imported(url, TABLES, {})
         expected = (HERE / "2.5.yaml").read_text()
         assert done.text.splitlines()[1:] == expected.splitlines()[1:]
+        sites = {one["name"]: site(name=one["name"]) for one in yaml.safe_load(done.text)["sites"]}
+        found = past(url, sites)
+        assert sum(len(one.results) for one in found.values()) == len(BEATS)
+        assert found == past(str(database("2.5", tmp_path / "kuma.db", WITH_BEATS)), sites)
+        assert last_verdicts(url)["Shop Front"][0] is False
         wrong = run("import", "uptime-kuma", url.replace("s3cr3t-mysql", "s3cr3t-wrong"))
         assert wrong.exit_code == 2
         assert "Access denied" in wrong.stderr
@@ -385,6 +401,6 @@ def _fill(port: int) -> None:
         cursor.execute("CREATE USER kuma@localhost IDENTIFIED BY 's3cr3t-mysql'")
         cursor.execute("GRANT SELECT ON kuma.* TO kuma@localhost")
         cursor.execute("USE kuma")
-        for question, values in statements("2.5", ROWS):
+        for question, values in statements("2.5", WITH_BEATS):
             cursor.execute(question.replace("?", "%s"), values)
         connection.commit()

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -18,7 +19,10 @@ from monitor.cli import cli
 from monitor.clock import SystemClock
 from monitor.config.settings import HistorySettings
 from monitor.history.folder import DataFolder
+from monitor.importers.gatus import past as of_gatus
 from monitor.past import Condition, Counted, Inherited, Span
+from tests.history.postgres import Postgres, required
+from tests.importers.strangers import open_folder
 from tests.importers.test_kuma import database
 
 HOUR, DAY = 3600.0, 86400.0
@@ -68,44 +72,68 @@ def kuma(path: Path, beats: list[tuple[float, int, float]], stats: Mapping[str, 
     return database("2.5", path, rows)
 
 
-def gatus(path: Path, results: list[tuple[float, bool]], events: list[tuple[float, str]],
-          hours: list[tuple[float, int, int]]) -> Path:  # fmt: skip
-    """Return a store of Gatus' with one endpoint, its results, turns and counts."""
-    with closing(sqlite3.connect(path)) as store:
-        store.executescript(
-            "CREATE TABLE endpoints (endpoint_id INTEGER PRIMARY KEY, endpoint_key TEXT,"
-            " endpoint_name TEXT, endpoint_group TEXT);"
-            "CREATE TABLE endpoint_events (endpoint_event_id INTEGER PRIMARY KEY,"
-            " endpoint_id INTEGER, event_type TEXT, event_timestamp TIMESTAMP);"
-            "CREATE TABLE endpoint_results (endpoint_result_id INTEGER PRIMARY KEY,"
-            " endpoint_id INTEGER, success INTEGER, errors TEXT, duration INTEGER,"
-            " timestamp TIMESTAMP);"
-            "CREATE TABLE endpoint_uptimes (endpoint_uptime_id INTEGER PRIMARY KEY,"
-            " endpoint_id INTEGER, hour_unix_timestamp INTEGER, total_executions INTEGER,"
-            " successful_executions INTEGER, total_response_time INTEGER);"
-            "INSERT INTO endpoints VALUES (1, 'web_shop', 'shop', 'web');"
-        )
+GATUS = {
+    "endpoints": "endpoint_id {key}, endpoint_key TEXT, endpoint_name TEXT, endpoint_group TEXT",
+    "endpoint_events": "endpoint_event_id {key}, endpoint_id {number}, event_type TEXT,"
+    " event_timestamp TIMESTAMP",
+    "endpoint_results": "endpoint_result_id {key}, endpoint_id {number}, success {boolean},"
+    " errors TEXT, duration {number}, timestamp TIMESTAMP",
+    "endpoint_uptimes": "endpoint_uptime_id {key}, endpoint_id {number},"
+    " hour_unix_timestamp {number}, total_executions {number}, successful_executions {number},"
+    " total_response_time {number}",
+}
+"""The columns of Gatus' store that are read."""
 
-        def moment(hours: float) -> str:
-            return datetime.fromtimestamp(at(hours), UTC).strftime("%Y-%m-%d %H:%M:%S.5 +0000 UTC")
 
-        store.executemany(
-            "INSERT INTO endpoint_results (endpoint_id, success, errors, duration, timestamp)"
-            " VALUES (1, ?, 'status 500', 250000000, ?)",
-            [(success, moment(hours)) for hours, success in results],
-        )
-        store.executemany(
-            "INSERT INTO endpoint_events (endpoint_id, event_type, event_timestamp)"
-            " VALUES (1, ?, ?)",
-            [(kind, moment(hours)) for hours, kind in events],
-        )
-        store.executemany(
-            "INSERT INTO endpoint_uptimes (endpoint_id, hour_unix_timestamp, total_executions,"
-            " successful_executions, total_response_time) VALUES (1, ?, ?, ?, ?)",
-            [(int(at(hours)), total, good, good * 100) for hours, total, good in hours],
-        )
-        store.commit()
-    return path
+def gatus(store: Path | str, results: list[tuple[float, bool]], events: list[tuple[float, str]],
+          hours: list[tuple[float, int, int]]) -> None:  # fmt: skip
+    """Fill a store of Gatus', a file or a database of PostgreSQL, with what one endpoint did."""
+    is_file = isinstance(store, Path)
+
+    def moment(hours: float) -> object:
+        time = datetime.fromtimestamp(at(hours), UTC) + timedelta(seconds=0.5)
+        # Go's own way to write a time is what SQLite keeps of it
+        return time.strftime("%Y-%m-%d %H:%M:%S.5 +0000 UTC") if is_file else time
+
+    rows: dict[str, list[tuple[object, ...]]] = {
+        "endpoints": [("web_shop", "shop", "web")],
+        "endpoint_events": [(1, kind, moment(hours)) for hours, kind in events],
+        "endpoint_results": [
+            (1, success, "status 500", 250_000_000, moment(hours)) for hours, success in results
+        ],
+        "endpoint_uptimes": [
+            (1, int(at(hours)), total, good, good * 100) for hours, total, good in hours
+        ],
+    }
+    types = (
+        {"key": "INTEGER PRIMARY KEY", "number": "INTEGER", "boolean": "INTEGER"}
+        if is_file
+        else {"key": "BIGSERIAL PRIMARY KEY", "number": "BIGINT", "boolean": "BOOLEAN"}
+    )
+    connection: Any = sqlite3.connect(store) if is_file else psycopg.connect(str(store))
+    with closing(connection):
+        cursor = connection.cursor()
+        for table, columns in GATUS.items():
+            cursor.execute(f"CREATE TABLE {table} ({columns.format(**types)})")
+            names = ", ".join(one.split()[0] for one in columns.split(",")[1:])
+            for row in rows[table]:
+                marks = ", ".join("?" if is_file else "%s" for _ in row)
+                question = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608  ours
+                cursor.execute(question, row)
+        connection.commit()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.real)])
+def store(request, tmp_path):
+    """Where Gatus keeps what it knows: the type of its storage, and its path."""
+    if request.param == "sqlite":
+        yield "sqlite", tmp_path / "gatus.db"
+        return
+    required()
+    with open_folder() as folder:
+        server = Postgres(folder)
+        yield "postgres", server.database()
+        server.stop()
 
 
 def spans(folder: Path, name: str = "shop") -> list[tuple[str, float, float]]:
@@ -201,17 +229,18 @@ def test_a_daemon_that_runs_is_told_first(tmp_path):
     assert "is in use by process 1 on test" in done.stderr
 
 
-def test_gatus_turns_and_counts_become_history(tmp_path):
+def test_gatus_turns_and_counts_become_history(tmp_path, store):
     """Counts, then turns where they reach further back than results, then results."""
-    store = gatus(
-        tmp_path / "gatus.db",
+    kind, path = store
+    gatus(
+        path,
         [(30.0, True), (30.1, False), (30.2, True)],
         [(26, "START"), (26, "HEALTHY"), (28, "UNHEALTHY"), (29, "HEALTHY")],
         [(24, 10, 5), (25, 10, 10)],
     )
     theirs = tmp_path / "gatus.yaml"
     theirs.write_text(
-        f"storage: {{type: sqlite, path: {store}}}\n"
+        f"storage: {{type: {kind}, path: '{path}'}}\n"
         "endpoints: [{name: shop, group: web, url: 'https://shop.example',"
         " conditions: ['[STATUS] == 200']}]\n"
     )
@@ -230,6 +259,9 @@ def test_gatus_turns_and_counts_become_history(tmp_path):
     [latest, *_] = reader.results("shop", at(0), SystemClock().time())
     reader.close()
     assert (latest.up, latest.duration) == (True, 0.25)
+    assert latest.time == pytest.approx(at(30.2) + 0.5)
+    [(up, when)] = of_gatus.last_verdicts(str(path), {"shop": "web/shop"}).values()
+    assert (up, when) == (True, latest.time)
 
 
 def test_a_store_that_is_none_is_one_sentence(tmp_path):
@@ -267,7 +299,8 @@ def test_check_shows_where_the_other_monitor_said_something_else(program, tmp_pa
     if program == "kuma":
         source = kuma(tmp_path / "kuma.db", [(1.0, 0, 1.0), (2.0, 1, 1.0)], {})
     else:
-        source = gatus(tmp_path / "gatus.db", [(1.0, False), (2.0, True)], [], [])
+        source = tmp_path / "gatus.db"
+        gatus(source, [(1.0, False), (2.0, True)], [], [])
     with ThreadingHTTPServer(("127.0.0.1", 0), _Answer) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
