@@ -5,40 +5,55 @@ The engine (main thread) publishes; the web thread takes lists. Nothing else is 
 the two, and the lock here guards it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 from monitor.model import SiteState
 from monitor.records import statically_frozen
 
 
+class Sample(NamedTuple):
+    """
+    What all sites' lines of one sample have in common.
+
+    Attributes:
+        before: The name, at the beginning of a line; the site's labels follow.
+        after: What follows them: labels of the sample's own, and the end of all labels.
+        column: Where the sample stands among the values of a site.
+    """
+
+    before: bytes
+    after: bytes
+    column: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
     """
-    Which families a site shows; one object for all sites that show the same.
+    Which samples a site shows; one object for all sites that show the same.
 
     Attributes:
-        families: Their names, in the order of metrics.families.
+        families: The samples of each family, in the order of metrics.families.
     """
 
-    families: tuple[str, ...]
+    families: Mapping[str, tuple[Sample, ...]]
 
 
 @statically_frozen(frozen=True, slots=True)
 class Series:
     """
-    A site's rendered sample lines.
+    What only this site's sample lines have: the rest of them is in the shape.
 
     Attributes:
-        texts: One for each family of the shape, in their order.
-        values: What each text was made of, beside the site's labels; None where that is several
-            samples.
+        labels: The site's labels, which each line has; without the brace at their end.
+        values: One for each sample of the shape, as text.
     """
 
     shape: Shape
-    texts: tuple[bytes, ...]
-    values: tuple[float | str | None, ...] = ()
+    labels: bytes
+    values: tuple[bytes, ...]
 
 
 @statically_frozen(frozen=True, slots=True)

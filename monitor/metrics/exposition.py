@@ -1,7 +1,7 @@
 """
-The series of one site as text, rendered in the main thread when a result arrives.
+The series of one site, whose values become text in the main thread when a result arrives.
 
-The same text serves the text format 0.0.4 and OpenMetrics 1.0: only HELP, TYPE and the end differ,
+The same lines serve the text format 0.0.4 and OpenMetrics 1.0: only HELP, TYPE and the end differ,
 which scrape.py adds when Prometheus asks.
 """
 
@@ -19,7 +19,7 @@ def render(state: SiteState, bounds: tuple[Seconds, ...], last: Series | None = 
 
     Args:
         bounds: The upper bounds of the histogram's buckets; the counters were made with them.
-        last: What was rendered of this very site last, whose texts are taken where they still hold.
+        last: What was rendered of this very site last; the same labels are taken again.
     """
     site = state.site
     lines = Lines(site, last)
@@ -69,7 +69,7 @@ def _show_state(lines: Lines, state: SiteState, bounds: tuple[Seconds, ...]) -> 
     ):
         if counts:
             samples = [(label_of_few(label, value), count) for value, count in counts.items()]
-            lines.labelled(name, samples)
+            lines.free(name, samples)
     buckets = _bucket_labels(bounds)
     durations = counters.durations or (0,) * len(buckets)
     lines.histogram("monitor_check_duration_seconds", buckets, durations, counters.duration_sum)
@@ -102,13 +102,13 @@ def _show_votes(lines: Lines, joint: Joint) -> None:
         if vote.counted
     ]
     if said:
-        lines.labelled("monitor_site_location_up", said)
+        lines.free("monitor_site_location_up", said)
 
 
 def _show_cause(lines: Lines, state: SiteState) -> None:
     if state.because:
         sample = (label_text("because", state.because), 1.0)
-        lines.labelled("monitor_site_suppressed", [sample])
+        lines.free("monitor_site_suppressed", [sample])
 
 
 def _show_extracted(lines: Lines, extracted: tuple[Extracted, ...]) -> None:
@@ -121,6 +121,6 @@ def _show_extracted(lines: Lines, extracted: tuple[Extracted, ...]) -> None:
         elif one.value is not None:
             numbers.append((name, one.value))
     if numbers:
-        lines.labelled("monitor_extracted_value", numbers)
+        lines.free("monitor_extracted_value", numbers)
     if texts:
-        lines.labelled("monitor_extracted_info", texts)
+        lines.free("monitor_extracted_info", texts)

@@ -1,5 +1,5 @@
 """
-The answers of ``/metrics`` and ``/probe``: the rendered texts, joined under HELP and TYPE.
+The answers of ``/metrics`` and ``/probe``: the rendered values, joined under HELP and TYPE.
 
 Runs in the web thread. It yields the text in short pieces, because a thread that holds the
 interpreter for long makes running checks look slow.
@@ -20,11 +20,12 @@ from monitor.model import (
     Site,
 )
 
-_TEXTS_IN_PIECE = 500
-"""Most texts have one line, a histogram eight; joining a piece takes far less than 1 ms."""
+_SITES_IN_PIECE = 100
+"""Most families have one line, a histogram ten, which are joined in far less than 1 ms: with 500
+sites, checks that ran meanwhile looked 2.3 ms slower at p99."""
 _HEADERS: Mapping[bool, Mapping[str, bytes]] = {
     openmetrics: {
-        family.name: family.header(openmetrics=openmetrics).encode() for family in FAMILIES
+        family.name: family.header(openmetrics=openmetrics).encode()[:-1] for family in FAMILIES
     }
     for openmetrics in (False, True)
 }
@@ -37,29 +38,41 @@ def expose(serieses: Iterable[Series], *, openmetrics: bool) -> Iterator[bytes]:
 
     The caller adds the end of an OpenMetrics exposition.
     """
-    alike: defaultdict[Shape, list[tuple[bytes, ...]]] = defaultdict(list)
+    alike: defaultdict[Shape, list[Series]] = defaultdict(list)
     for series in serieses:
-        alike[series.shape].append(series.texts)
-    pieces: defaultdict[str, list[Iterator[tuple[bytes, ...]]]] = defaultdict(list)
+        alike[series.shape].append(series)
+    pieces: defaultdict[str, list[Iterator[bytes]]] = defaultdict(list)
     for shape, rows in alike.items():
-        by_family = _by_family(rows)
-        for family in shape.families:
-            pieces[family] += by_family
+        for start in range(0, len(rows), _SITES_IN_PIECE):
+            texts = _by_family(shape, rows[start : start + _SITES_IN_PIECE])
+            for family in shape.families:
+                pieces[family].append(texts)
     for family, header in _HEADERS[openmetrics].items():
         if family in pieces:
-            yield header
-            for texts in pieces[family]:
-                yield b"".join(next(texts))
+            yield header  # without the end of its last line, since each sample begins a line
+            yield from map(next, pieces[family])
+            yield b"\n"
 
 
-def _by_family(rows: list[tuple[bytes, ...]]) -> list[Iterator[tuple[bytes, ...]]]:
-    """Return an iterator for each piece of the rows; it yields the texts family by family."""
-    # The texts are scattered in memory. zip's tight loop lets the processor fetch many at once: a
-    # scrape takes a quarter less time than with one text after the other.
-    return [
-        zip(*rows[start : start + _TEXTS_IN_PIECE], strict=True)
-        for start in range(0, len(rows), _TEXTS_IN_PIECE)
-    ]
+def _by_family(shape: Shape, rows: Sequence[Series]) -> Iterator[bytes]:
+    """Yield the lines of some sites that are alike, family by family."""
+    labels = [series.labels for series in rows]
+    # The values are scattered in memory. zip's tight loop lets the processor fetch many at once: a
+    # scrape takes a quarter less time than with one after the other.
+    columns = [*zip(*[series.values for series in rows], strict=True)]
+    for samples in shape.families.values():
+        # What lines have in common is put beside the rest by slices: a loop takes longer
+        parts = [part for sample in samples for part in (sample.before, b"", sample.after, b"")]
+        size = len(parts)
+        parts *= len(rows)
+        for at, sample in enumerate(samples):
+            parts[_LINE * at + 1 :: size] = labels
+            parts[_LINE * at + 3 :: size] = columns[sample.column]
+        yield b"".join(parts)
+
+
+_LINE = 4
+"""Parts of a line: name, the site's labels, the sample's own, value."""
 
 
 class Exposition:

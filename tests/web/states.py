@@ -115,7 +115,7 @@ def error(name: str, **site: Any) -> SiteState:
 
 def board(*states: SiteState) -> StatusBoard:
     found = StatusBoard()
-    nothing = Series(Shape(()), ())
+    nothing = Series(Shape({}), b"", ())
     found.publish(Entry(state, nothing) for state in states)
     return found
 
