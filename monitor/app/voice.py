@@ -11,6 +11,7 @@ from concurrent.futures import TimeoutError as Overdue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from monitor.app.gentle import interruptibly
 from monitor.app.memory import HubMemory, Memory, Oblivion
 from monitor.app.sharding import Shard
 from monitor.board import StatusBoard
@@ -173,6 +174,7 @@ class Voice:
             meters=self._internal,
             seat=self._seat,
             is_ours=self._shard.owns,
+            gently=interruptibly,
         )
         outbox.start(notify)
         self._outbox = outbox

@@ -8,10 +8,10 @@ under way is in the store, and the next life of the daemon goes on with it under
 """
 
 import logging
-import time as _time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -36,9 +36,6 @@ _RESTORE: Seconds = 60.0
 _LONGEST_WAIT: Seconds = 30.0
 """Then the clock is looked at: it may have been set."""
 _SET_BACK: Seconds = 1.0
-_AT_ONCE = 200
-_BREATH: Seconds = 0.0005
-"""After so many sights the interpreter is left to others, who check sites."""
 _AFTER_FAULT: Seconds = 1.0
 
 
@@ -120,6 +117,7 @@ class Outbox:
         store: None where nothing is to be kept.
         seat: Which daemon this is among those that share the store.
         is_ours: Tells of a site's name whether this daemon checks it, or would.
+        gently: Work in it leaves the interpreter to others soon, who check sites.
     """
 
     def __init__(
@@ -131,7 +129,9 @@ class Outbox:
         meters: Meters,
         seat: str,
         is_ours: Callable[[str], bool],
+        gently: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        self._gently = gently
         self._senders = senders
         self._store = store
         self._clock = clock
@@ -258,10 +258,12 @@ class Outbox:
 
     def _turn(self) -> None:
         self._turned = self._clock.monotonic()
-        self._take_in()
-        now = self._time()
-        notifications = self._router.due(now) if not self._stopping else []
-        kept = self._write()
+        event = self._awaited()
+        with self._gently():
+            self._take_in(event)
+            now = self._time()
+            notifications = self._router.due(now) if not self._stopping else []
+            kept = self._write()
         if notifications and kept is not None:
             # It must be known by this key before it may arrive
             self._wait_for(kept)
@@ -276,19 +278,21 @@ class Outbox:
         self._now = now
         return now
 
-    def _take_in(self) -> None:
-        """Wait for something to do, and take in what has happened."""
+    def _awaited(self) -> _Event | None:
+        """Return the next event, or None once there is something to do without one."""
         due = self._router.next_due()
         wait = _LONGEST_WAIT if due is None else max(0.0, due - self._clock.time())
         try:
-            event = self._queue.get(timeout=min(wait, _LONGEST_WAIT)) if wait else None
-            taken = 0
+            return self._queue.get(timeout=min(wait, _LONGEST_WAIT)) if wait else None
+        except Empty:
+            return None
+
+    def _take_in(self, event: _Event | None) -> None:
+        """Take in what has happened, this first."""
+        try:
             while not self._stopping:
                 if event is not None:
                     self._handle(event)
-                taken += 1
-                if taken % _AT_ONCE == 0:
-                    _time.sleep(_BREATH)
                 event = self._queue.get_nowait()
         except Empty:
             pass
