@@ -294,7 +294,8 @@ def test_silence(ask, name_server):
     seen = ask(name_server(silent).url(), timeout=SHORT)
     assert reason(seen) is Reason.READ_TIMEOUT
     assert seen.failure.message.endswith("within 500ms")
-    assert SHORT <= seen.phases[Phase.REQUEST] < 20 * SHORT
+    # The deadline is that of the whole check, of which looking for the server took a little
+    assert SHORT * 0.9 < seen.duration < 20 * SHORT
 
 
 def _wrong_id(query: bytes) -> bytes:
