@@ -291,46 +291,27 @@ _DURATIONS = r"(\d+(\.\d+)?(ms|[smhdw]))+"
 
 def duration(least: Seconds = 0.0, most: Seconds = LONGEST) -> Parsed:
     """Accept a duration within these bounds."""
-
-    def parse(value: Any) -> Seconds:
-        return _within(parse_duration(value), least, most, show_duration, value)
-
-    return Parsed(
-        parse,
-        {"type": "string", "pattern": f"^{_DURATIONS}$"},
-        show_duration,
-        _bounds(least, most, show_duration),
-    )
+    return _quantity(parse_duration, show_duration, _DURATIONS, least, most)
 
 
 def period(least: Seconds) -> Parsed:
     """Accept a duration of at least this, up to LONGEST_KEPT, or ``forever``."""
+    finite = duration(least, LONGEST_KEPT)
 
     def parse(value: Any) -> Seconds:
-        if value == "forever":
-            return math.inf
-        return _within(parse_duration(value), least, LONGEST_KEPT, show_duration, value)
+        return math.inf if value == "forever" else finite.parse(value)
 
     return Parsed(
         parse,
         {"type": "string", "pattern": f"^({_DURATIONS}|forever)$"},
         show_duration,
-        f"{_bounds(least, LONGEST_KEPT, show_duration)[:-1]}, or forever.",
+        f"{finite.bounds[:-1]}, or forever.",
     )
 
 
 def size(least: Bytes = 0, most: Bytes = LARGEST) -> Parsed:
     """Accept a size within these bounds."""
-
-    def parse(value: Any) -> Bytes:
-        return _within(parse_size(value), least, most, show_size, value)
-
-    return Parsed(
-        parse,
-        {"type": "string", "pattern": f"^{_SIZE.pattern}$"},
-        show_size,
-        _bounds(least, most, show_size),
-    )
+    return _quantity(parse_size, show_size, _SIZE.pattern, least, most)
 
 
 def whole(least: int, most: int) -> Parsed:
@@ -353,6 +334,20 @@ def whole(least: int, most: int) -> Parsed:
 
 
 _Number = TypeVar("_Number", float, int)
+
+
+def _quantity(
+    read: Callable[[Any], _Number],
+    show: Callable[[_Number], str],
+    pattern: str,
+    least: _Number,
+    most: _Number,
+) -> Parsed:
+    def parse(value: Any) -> _Number:
+        return _within(read(value), least, most, show, value)
+
+    schema = {"type": "string", "pattern": f"^{pattern}$"}
+    return Parsed(parse, schema, show, _bounds(least, most, show))
 
 
 def _within(

@@ -30,16 +30,8 @@ def last_verdicts(source: str) -> dict[str, tuple[bool, Timestamp]]:
         return of_gatus.last_verdicts(source, of_gatus.endpoints(source))
     if "heartbeat" in tables:
         return of_kuma.last_verdicts(source)
-    raise ConfigError(
-        [
-            Problem(
-                hide_credentials(source),
-                1,
-                1,
-                "is a database of another program; name that of Uptime Kuma or Gatus",
-            )
-        ]
-    )
+    why = "is a database of another program; name that of Uptime Kuma or Gatus"
+    raise ConfigError([Problem(hide_credentials(source), 1, 1, why)])
 
 
 def _tables(source: str) -> set[str]:
