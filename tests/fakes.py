@@ -167,6 +167,9 @@ class Listener:
     def analysed(self, seconds: float, jobs: int) -> None:
         pass
 
+    def judged_at_once(self) -> None:
+        pass
+
     def sites(self, count: int) -> None:
         self.site_count = count
 

@@ -24,7 +24,7 @@ from typing import NoReturn
 from monitor import __version__
 from monitor.analysis.body import as_text
 from monitor.analysis.expectations.table import EXPECTATIONS
-from monitor.analysis.judge import judge_batch
+from monitor.analysis.judge import judge_at_once, judge_batch
 from monitor.analysis.readings import READINGS
 from monitor.app.memory import Memory, Oblivion
 from monitor.app.on_demand import LiveProbes
@@ -370,6 +370,7 @@ class _Runtime:
             recorder=recorder,
             depth=_depth(settings),
             as_text=as_text,
+            judge_at_once=judge_at_once,
             on_stopping=on_stopping,
             between_turns=between_turns,
         )

@@ -66,6 +66,10 @@ class _Held:
     since: Seconds
 
 
+def _nothing_at_once(_job: Job) -> None:
+    """Leave every answer to the workers."""
+
+
 class Engine:
     """
     The mutable state is the tables below; the main thread alone reads and writes them.
@@ -79,6 +83,7 @@ class Engine:
 
     Args:
         schedule: Without sites yet; the engine alone changes it from now on.
+        judge_at_once: Returns the verdict where it takes no time, None where a worker has to.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class Engine:
         recorder: Recorder,
         depth: Depth,
         as_text: results.AsText,
+        judge_at_once: Callable[[Job], Analysis | None] = _nothing_at_once,
         tuning: Tuning = _TUNING,
         on_stopping: Callable[[], None] = nothing,
         between_turns: Callable[[], None] = nothing,
@@ -105,6 +111,7 @@ class Engine:
         self._meters = meters
         self._depth = depth
         self._as_text = as_text
+        self._judge_at_once = judge_at_once
         self._tuning = tuning
         self._on_stopping = on_stopping
         self._between_turns = between_turns
@@ -467,12 +474,18 @@ class Engine:
             return
         check.stage = Stage.ANALYSING
         check.seen = outcome
-        self._gather(check, outcome)
+        job = self._job(check, outcome)
+        expected = self._judge_at_once(job)
+        if expected is not None:
+            self._meters.judged_at_once()
+            self._judged.append((check.site, expected))
+        else:
+            self._gather(check, job)
 
-    def _gather(self, check: Check, seen: Observation) -> None:
+    def _job(self, check: Check, seen: Observation) -> Job:
         site = check.site
         state = self._states.get(site.name)
-        job = Job(
+        return Job(
             observation=seen,
             expect=site.expect,
             extract=site.extract,
@@ -482,8 +495,10 @@ class Engine:
             site=site.name,
             secrets=site.with_secrets(seen.secrets).secrets,
         )
+
+    def _gather(self, check: Check, job: Job) -> None:
         awaited = self._once or check.reply is not None
-        if self._batcher.add(site, job, self._clock.monotonic(), awaited=awaited):
+        if self._batcher.add(check.site, job, self._clock.monotonic(), awaited=awaited):
             self._analysis.submit(*self._batcher.take())
 
     # ------------------------------------------------------------ from a worker to the state

@@ -270,6 +270,10 @@ class Internal:
         self._analysis.observe(seconds)
         self._analysed.inc(jobs)
 
+    def judged_at_once(self) -> None:
+        """Count an answer that needed no worker."""
+        self._analysed.inc()
+
     def analysis_restarted(self) -> None:
         """Count a worker process that was replaced."""
         self._analysis_restarts.inc()

@@ -52,6 +52,8 @@ class ExpectationKind:
         defaults: What holds, by protocol, where the site says nothing.
         reads_body: Whether it needs the whole body.
         reads_body_when: Of a row that reads the body, which values really do; see needs_body().
+        compares: Whether ``check`` only compares numbers or single words, so that it takes
+            microseconds whatever was answered; see judge_at_once().
         check_protocol: ``(value, protocol)``; raises ValueError, with what is wrong, for a value
             that makes no sense for one of the protocols, and so is ignored where it is a default;
             TypeError for one that is a mistake there too.
@@ -66,6 +68,7 @@ class ExpectationKind:
     reads_body: bool = False
     reads_body_when: Callable[[Any], bool] | None = None
     check_protocol: Callable[[Any, str], None] | None = None
+    compares: bool = False
     doc: str
 
     def needs_body(self, value: Any) -> bool:

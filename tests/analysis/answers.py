@@ -98,12 +98,16 @@ SEEN = Observation(
 
 def analysed(answer: Answer | None, expect: dict[str, Any], **more: Any) -> Analysis:
     """Return the judgement of one answer against expectations as they are written."""
-    job = Job(
+    return judge(asked(answer, expect, **more))
+
+
+def asked(answer: Answer | None, expect: dict[str, Any], **more: Any) -> Job:
+    """Return what a judge is asked of one answer, with expectations as they are written."""
+    return Job(
         observation=replace(SEEN, answer=answer, **more),
         expect=tuple((key, decoded(key, expect[key])) for key in EXPECTATIONS if key in expect),
         url=URL,
     )
-    return judge(job)
 
 
 def message(answer: Answer | None, expect: dict[str, Any], **more: Any) -> str:

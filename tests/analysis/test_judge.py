@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.analysis.expectations.table import EXPECTATIONS
-from monitor.analysis.judge import judge, judge_batch
+from monitor.analysis.judge import judge, judge_at_once, judge_batch
 from monitor.model import (
     UP,
     DnsAnswer,
@@ -28,7 +28,19 @@ from monitor.model import (
     WebSocketAnswer,
 )
 from monitor.secrecy import every_form
-from tests.analysis.answers import DAY, NOW, SEEN, SHOP, URL, analysed, decoded, http, pem, tls
+from tests.analysis.answers import (
+    DAY,
+    NOW,
+    SEEN,
+    SHOP,
+    URL,
+    analysed,
+    asked,
+    decoded,
+    http,
+    pem,
+    tls,
+)
 
 
 def test_an_answer_that_is_as_expected_is_up():
@@ -45,6 +57,48 @@ def test_a_batch_holds_what_is_as_expected_once():
     )
     assert first is second
     assert other is not first
+
+
+_PLAIN = http(b"ok")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expect", "more", "at_once"),
+    [
+        pytest.param(_PLAIN, {"status": "2xx"}, {}, True, id="status"),
+        pytest.param(_PLAIN, {"status": 200, "latency": "1s"}, {}, True, id="latency"),
+        pytest.param(_PLAIN, {"http_version": "1.1", "redirects": 0}, {}, True, id="version"),
+        pytest.param(DnsAnswer(rcode="NOERROR"), {"rcode": "NOERROR"}, {}, True, id="rcode"),
+        pytest.param(TcpAnswer(), {}, {}, True, id="nothing expected"),
+        pytest.param(_PLAIN, {"status": 404}, {}, False, id="broken"),
+        pytest.param(_PLAIN, {"latency": "400ms"}, {}, False, id="too slow"),
+        pytest.param(TcpAnswer(), {"status": 200}, {}, False, id="nothing to compare"),
+        pytest.param(_PLAIN, {"body": "ok"}, {}, False, id="searched"),
+        pytest.param(_PLAIN, {"status": 200}, {"tls": tls()}, False, id="certificates"),
+        pytest.param(
+            http(redirects=(Hop(url="https://a", status=301, tls=tls()),)),
+            {"status": 200},
+            {},
+            False,
+            id="certificates of a redirect",
+        ),
+        pytest.param(
+            _PLAIN, {}, {"failure": Failure(Reason.BODY_TOO_LARGE, "long")}, False, id="failure"
+        ),
+    ],
+)
+def test_only_answers_as_expected_are_judged_without_a_worker(answer, expect, more, at_once):
+    """Where nothing is decoded or searched, the verdict is known at once, and is the worker's."""
+    job = asked(answer, expect, **more)
+    assert judge_at_once(job) == (judge(job) if at_once else None)
+
+
+def test_what_is_read_or_watched_is_left_to_a_worker():
+    """A site whose answers become series or are compared has something decoded each time."""
+    job = asked(_PLAIN, {"status": 200})
+    assert judge_at_once(job) is not None
+    assert judge_at_once(replace(job, extract=())) is None
+    assert judge_at_once(replace(job, watch=object())) is None
 
 
 def test_the_first_in_the_order_of_the_transaction_decides():

@@ -48,7 +48,7 @@ BOUNDS = (0.1, 1.0)
 class Rig:
     """An engine in a world that stands still."""
 
-    def __init__(self, threads: int = 8) -> None:
+    def __init__(self, threads: int = 8, **more) -> None:
         self.clock = FakeClock()
         self.inbox: Inbox = SimpleQueue()
         self.schedule = Schedule(self.clock.time() - self.clock.monotonic())
@@ -68,6 +68,7 @@ class Rig:
             depth=Depth(results=5, failures=3),
             as_text=as_text,
             on_stopping=lambda: setattr(self, "stopping", True),
+            **more,
         )
 
     def change(self, *, connectivity=(), remembered=None, **change) -> None:
@@ -275,6 +276,21 @@ def test_a_short_interval_does_not_wait_for_company(rig):
     rig.clock.advance(0.05)
     rig.engine.start_due_checks()
     assert len(rig.analysis.batches) == 1
+
+
+def test_what_is_judged_at_once_goes_to_no_worker():
+    """It is recorded with the next turn of the loop; other answers wait for a worker."""
+    rig = Rig(judge_at_once=lambda job: Analysis(verdict=UP) if job.site == "shop" else None)
+    rig.list(site(), site("bank"))
+    rig.advance(10.0)
+    for listed in rig.probes.take():
+        rig.finish(listed, answered())
+    rig.engine.start_due_checks()
+    assert rig.state("shop").status is Status.UP
+    assert rig.state("bank").status is Status.UNKNOWN
+    rig.clock.advance(0.5)
+    rig.engine.start_due_checks()
+    assert [job.site for batch in rig.analysis.batches for job in batch.jobs] == ["bank"]
 
 
 def test_a_failure_with_a_certificate_is_analysed(rig):

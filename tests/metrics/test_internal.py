@@ -44,6 +44,7 @@ def test_which_part_of_the_sites(shard):
         (lambda meters: meters.started(0.02), {"monitor_schedule_lag_seconds_count": 1}),
         (lambda meters: meters.analysed(0.5, 3), {"monitor_analysis_seconds_sum": 0.5}),
         (lambda meters: meters.analysed(0.5, 3), {"monitor_analysis_answers_total": 3}),
+        (lambda meters: meters.judged_at_once(), {"monitor_analysis_answers_total": 1}),
         (lambda meters: meters.analysis_restarted(), {"monitor_analysis_restarts_total": 1}),
         (
             lambda meters: meters.load_from(lambda: Load(batches=7)),

@@ -191,6 +191,7 @@ RCODE = ExpectationKind(
     check=_check_rcode,
     protocols=only("dns"),
     defaults={"dns": ("NOERROR",)},
+    compares=True,
     doc="The response code, or several: NOERROR, NXDOMAIN.",
 )
 

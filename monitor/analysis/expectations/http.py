@@ -240,6 +240,7 @@ HTTP_VERSION = ExpectationKind(
     reason=Reason.HTTP_VERSION,
     check=_check_http_version,
     protocols=only("http"),
+    compares=True,
     doc="The version of the final answer, or several: 1.1, 2, 3.",
 )
 
@@ -255,5 +256,6 @@ REDIRECTS = ExpectationKind(
     reason=Reason.REDIRECTS,
     check=_check_redirects,
     protocols=only("http"),
+    compares=True,
     doc="How many redirects were followed: 0, 1-3, or {le: 2}.",
 )

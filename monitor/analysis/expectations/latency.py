@@ -86,5 +86,6 @@ LATENCY = ExpectationKind(
     check=_check_latency,
     protocols=EVERY,
     check_protocol=_check_latency_protocol,
+    compares=True,
     doc="The longest the whole check may take, or each phase: {total: 1s, connect: 100ms}.",
 )

@@ -116,5 +116,6 @@ STATUS = ExpectationKind(
         "grpc": parse_status("SERVING"),
     },
     check_protocol=_check_status_protocol,
+    compares=True,
     doc="Good status codes: 204, 2xx, 200-299 or a list; for gRPC serving statuses.",
 )
