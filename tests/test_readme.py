@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 from monitor.app.daemon import TABLES
@@ -12,7 +11,6 @@ from monitor.config.load import load
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 
 
 COMMANDS = (
@@ -32,19 +30,6 @@ def test_the_first_two_commands_stand_there():
 def test_it_is_a_front_door():
     """At most 200 lines; what is looked up stands in docs/reference."""
     assert len(TEXT.splitlines()) <= 200
-
-
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0][:40])
-def test_the_site_lists_are_good(block, tmp_path):
-    """What readers copy works."""
-    path = tmp_path / "sites.yaml"
-    path.write_text(block)
-    assert load(path, TABLES, {}).sites
-
-
-def test_there_is_a_site_list_to_copy():
-    """The test above has something to load."""
-    assert BLOCKS
 
 
 def test_the_example_list_is_good():

@@ -3,21 +3,11 @@
 import re
 
 import click
-import pytest
 
-from monitor.app.daemon import TABLES
 from monitor.cli import cli
-from monitor.config.load import load
 from monitor.metrics.internal import Internal
 from monitor.model import Reason
 from tools.reference import FOLDER, filled, pages
-
-GUIDES = FOLDER.parent / "guides"
-BLOCKS = [
-    block
-    for page in [*sorted(FOLDER.glob("*.md")), *sorted(GUIDES.glob("*.md"))]
-    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-]
 
 
 def test_the_tables_are_what_the_code_says():
@@ -47,16 +37,3 @@ def test_the_commands_are_all_listed():
     page = (FOLDER / "command-line.md").read_text()
     listed = set(re.findall(r"^\| `monitor (\w+)", page, re.MULTILINE))
     assert listed == set(cli.list_commands(click.Context(cli)))
-
-
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0][:40])
-def test_the_site_lists_are_good(block, tmp_path):
-    """What readers of the reference and the guides copy works."""
-    path = tmp_path / "sites.yaml"
-    path.write_text(block)
-    assert load(path, TABLES, {}).sites
-
-
-def test_there_are_site_lists_to_copy():
-    """The test above has something to load."""
-    assert len(BLOCKS) >= 3

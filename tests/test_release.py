@@ -1,5 +1,6 @@
 """The version stands in monitor/__init__.py, and whatever shows it shows that one."""
 
+import re
 import tomllib
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -37,18 +38,24 @@ def test_the_changelog_knows_the_version():
 
 
 def test_hooks_run_what_ci_runs():
-    """.pre-commit-config.yaml has ruff, mypy and codespell in the versions of the extra dev."""
-    pinned = dict(
-        one.split("==") for one in PROJECT["project"]["optional-dependencies"]["dev"] if "==" in one
-    )
+    """Hooks run the project's own tools, so that they cannot have another version than CI has."""
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    revisions = {
-        repo["repo"].rpartition("/")[2]: repo["rev"].removeprefix("v")
-        for repo in hooks
-        if repo["repo"] != "local"
-    }
-    assert revisions == {
-        "ruff-pre-commit": pinned["ruff"],
-        "mirrors-mypy": pinned["mypy"],
-        "codespell": pinned["codespell"],
-    }
+    assert [repo["repo"] for repo in hooks] == ["local"]
+    entries = [hook["entry"] for hook in hooks[0]["hooks"]]
+    assert all(entry.startswith(".venv/bin/") for entry in entries)
+    steps = (ROOT / ".ci" / "run").read_text()
+    for tool in ("ruff check", "ruff format", "mypy", "codespell", "check-jsonschema"):
+        assert any(entry.startswith(f".venv/bin/{tool}") for entry in entries)
+        assert f".venv/bin/{tool}" in steps
+
+
+def test_actions_are_pinned():
+    """A workflow uses actions by their commits: a tag that moves changes nothing."""
+    uses = [
+        line.split("uses: ")[1]
+        for path in (ROOT / ".github" / "workflows").glob("*.yml")
+        for line in path.read_text().splitlines()
+        if "uses: " in line and "uses: ./" not in line
+    ]
+    assert len(uses) > 10
+    assert [one for one in uses if not re.fullmatch(r"\S+@[0-9a-f]{40} # v[\d.]+", one)] == []

@@ -265,14 +265,17 @@ def test_the_binding_is_of_that_role_and_account():
 
 
 def test_the_component_gives_the_pod_its_account(build, tmp_path):
-    """Built over the base, as a kustomization of one's own does it, in its namespace."""
-    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    """The kustomization of the docs builds it over the base, in its own namespace."""
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    (example,) = re.findall(
+        r'^```yaml title="kustomization.yaml with sites from the cluster"\n(.*?)^```',
+        text,
+        re.DOTALL | re.MULTILINE,
+    )
+    shutil.copytree(KUBERNETES, tmp_path / "website-monitor" / "config" / "kubernetes")
     own = tmp_path / "own"
     own.mkdir()
-    (own / "kustomization.yaml").write_text(
-        "resources: [../kubernetes/base]\ncomponents: [../kubernetes/discovery]\n"
-        "namespace: elsewhere\n"
-    )
+    (own / "kustomization.yaml").write_text(example)
     built = build(own)
     for document in built.values():
         assert_valid(document)
@@ -281,4 +284,4 @@ def test_the_component_gives_the_pod_its_account(build, tmp_path):
         "website-monitor",
         True,
     )
-    assert built["ClusterRoleBinding"]["subjects"][0]["namespace"] == "elsewhere"
+    assert built["ClusterRoleBinding"]["subjects"][0]["namespace"] == "monitoring"

@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 
-from monitor.app.daemon import TABLES
 from monitor.clock import Deadline
-from monitor.config.load import load
 from monitor.errors import ProbeError
 from monitor.messages.receivers import build_senders
 from monitor.notify import ReceiverOptions, WebhookOptions
@@ -113,13 +111,15 @@ def test_the_guides_example_verifies_a_message(serve):
     assert not is_genuine(SECRET, {**headers, "Webhook-Timestamp": later}, body)
 
 
-@pytest.mark.parametrize(
-    "block", re.findall(r"^```yaml\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
-)
-def test_the_guides_lists_have_no_mistake(tmp_path, block):
-    """What a reader copies loads, and apprise takes its URLs."""
-    (tmp_path / "sites.yaml").write_text(block)
-    assert load(tmp_path / "sites.yaml", TABLES, {}).settings.notify.receivers
+def test_the_guides_message_is_what_is_sent(serve):
+    """The whole body that the guide shows is the body of a message about one outage."""
+    (shown,) = re.findall(
+        r'^```json title="message.json"\n(.*?)^```', GUIDE.read_text(), re.DOTALL | re.MULTILINE
+    )
+    server = serve(answer())
+    assert sender(webhook(server.url())).send(message(alert()), 5).delivered
+    _, _, body = parts(server.requests[0])
+    assert json.loads(body) == json.loads(shown)
 
 
 def test_an_unsigned_message_says_nothing_of_signatures(serve):
