@@ -298,7 +298,7 @@ def test_libcurl_keeps_the_authorities_that_a_handle_was_given(tmp_path):
     asked = []
     for _ in range(3):
         curl.reset()
-        given = context.options(legacy=False)
+        given = context.options(legacy=False, silent=True)
         asked.append(SSL_CONTEXT_FUNCTION in dict(given))
         for option, value in ((pycurl.URL, server.url()), (pycurl.FRESH_CONNECT, 1), *given):
             set_option(curl, option, value)

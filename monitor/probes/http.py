@@ -270,6 +270,7 @@ class _Plan:
     It changes with each check, and has no lock: the engine never runs two checks of a site at once.
 
     Attributes:
+        answered: Whether the last check had an answer.
         repeats: Whether the next check may repeat the last one; see repeat.py.
         session: What the last handshake showed, if repeats.
         first: The site's request; None if each check makes its own, with a body from a file, a
@@ -278,6 +279,7 @@ class _Plan:
 
     settings: Settings
     first: Order | None
+    answered: bool = False
     repeats: bool = False
     session: TlsSession | None = None
 
@@ -304,7 +306,7 @@ class _Check:
         self._deadline = deadline
         self._handles = handles
         self._tokens = tokens
-        self._adapter = CurlAdapter(handles, plan.settings, deadline)
+        self._adapter = CurlAdapter(handles, plan.settings, deadline, expects_answer=plan.answered)
         self._hops: list[Hop] = []
         self._lacks_token = False
         self._tokens_used: tuple[str, ...] = ()
@@ -449,6 +451,7 @@ class _Check:
         if last and failure is None:
             failure = self._fault(last)
         answer = last.answer if last else None
+        self._plan.answered = bool(answer and answer.status)
         if answer and self._hops:
             answer = replace(answer, redirects=tuple(self._hops))
         return Observation(

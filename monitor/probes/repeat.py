@@ -56,7 +56,7 @@ def repeat(order: Order, deadline: Deadline, handles: Handles) -> SilentHandle:
     handle = handles.take_silent(route)
     curl = handle.curl
     try:
-        given = handle.context.options(legacy=route.is_legacy)
+        given = handle.context.options(legacy=route.is_legacy, silent=True)
         curl.set_up(route.options, given, order.options)
         curl.setopt(pycurl.TIMEOUT_MS, deadline.milliseconds())
         curl.setopt(pycurl.URL, order.sent)

@@ -43,6 +43,7 @@ _BLANK_LINE = 3  # bytes at most
 _FOLD = re.compile(rb"\r{0,2}\n[ \t]+")
 _END_OF_BLOCK = re.compile(rb"\n\r{0,2}\n")
 _SHORT_LINE: Bytes = 256
+_LEAST_BUFFER: Bytes = 1024  # that libcurl accepts for what it receives; it takes 16 times as much
 _MOST_COOKIES = 100  # that one answer may set; reading one takes 0.1 ms of all threads' time
 
 
@@ -194,12 +195,27 @@ class CurlAdapter(BaseAdapter):
         exchanges: Every request that was sent, those of authentication included, in order.
     """
 
-    def __init__(self, handles: Handles, settings: Settings, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        handles: Handles,
+        settings: Settings,
+        deadline: Deadline,
+        *,
+        expects_answer: bool = True,
+    ) -> None:
+        """
+        Begin without an exchange.
+
+        Args:
+            expects_answer: Whether an answer is likely; without one, a transfer that waits takes
+                less memory, and one that is answered after all takes its body in smaller pieces.
+        """
         super().__init__()
         self.exchanges: list[Exchange] = []
         self._handles = handles
         self._settings = settings
         self._deadline = deadline
+        self._buffer: Options = () if expects_answer else ((pycurl.BUFFERSIZE, _LEAST_BUFFER),)
 
     def send(self, request: PreparedRequest, *_args: Any, **_kwargs: Any) -> Response:
         """
@@ -247,7 +263,7 @@ class CurlAdapter(BaseAdapter):
     ) -> AbstractContextManager[Transfer]:
         if performed:
             return self._handles.resume(performed, order.route, self._deadline)
-        options = (*order.options, (pycurl.URL, order.sent))
+        options = (*order.options, *self._buffer, (pycurl.URL, order.sent))
         return self._handles.lend(order.route, self._deadline, options)
 
     def response(self, request: PreparedRequest, answer: HttpAnswer) -> Response:

@@ -1,7 +1,10 @@
-"""Where libcurl's own functions cannot be bound, pycurl's callbacks make every transfer."""
+"""The functions of libcurl and OpenSSL that are bound, and checks where they cannot be."""
 
+import ctypes
+from ctypes import c_int, c_long, c_void_p
 from pathlib import Path
 
+import pycurl
 import pytest
 import trustme
 
@@ -10,7 +13,13 @@ from monitor.errors import ProbeError
 from monitor.model import HttpAnswer, Reason, Site
 from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
-from monitor.probes.libcurl.binding import CONTEXTS, LIBRARY, bind, bind_contexts
+from monitor.probes.libcurl.binding import (
+    CONTEXTS,
+    LIBRARY,
+    Wish,
+    bind,
+    bind_contexts,
+)
 from monitor.probes.libcurl.handles import Handles
 from tests.narrowing import answer_of, known
 from tests.probes.servers import answer
@@ -23,6 +32,35 @@ def test_the_libcurl_of_pycurl_is_bound():
     """With the pycurl that is installed nothing is missing, so the other tests here differ."""
     assert LIBRARY is not None
     assert CONTEXTS is not None
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_context_of_tls_gets_what_is_wished(authority, lasting):
+    """
+    Its buffers are released while nothing comes, and it trusts the authorities.
+
+    They are the very store that all share, unless libcurl is to keep them for later connections.
+    """
+    library = ctypes.PyDLL(pycurl._pycurl.__file__)
+    method = ctypes.PYFUNCTYPE(c_void_p)(("TLS_client_method", library))
+    new = ctypes.PYFUNCTYPE(c_void_p, c_void_p)(("SSL_CTX_new", library))
+    free = ctypes.PYFUNCTYPE(None, c_void_p)(("SSL_CTX_free", library))
+    control = ctypes.PYFUNCTYPE(c_long, c_void_p, c_int, c_long, c_void_p)(
+        ("SSL_CTX_ctrl", library)
+    )
+    store_of = ctypes.PYFUNCTYPE(c_void_p, c_void_p)(("SSL_CTX_get_cert_store", library))
+    contexts = known(CONTEXTS)
+    store = contexts.new()
+    assert contexts.load(store, authority.file.encode())
+    context = new(method())
+    wish = Wish(store, lasting=lasting)
+    granted = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)(contexts.address)
+    assert granted(None, context, ctypes.addressof(wish)) == 0
+    assert control(context, 33, 0, None) & 0x10  # SSL_CTRL_MODE, SSL_MODE_RELEASE_BUFFERS
+    assert (store_of(context) == store) is not lasting
+    assert contexts.first(store_of(context)) == contexts.first(store)
+    free(context)
+    contexts.free(store)
 
 
 @pytest.mark.parametrize("file", _WITHOUT)

@@ -24,7 +24,7 @@ from dns.rcode import Rcode
 
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
-from monitor.model import Failure, Phase, Reason, Site
+from monitor.model import Failure, HttpAnswer, Phase, Reason, Site
 from monitor.outbound import NetworkOptions, TlsOptions
 from monitor.probes.ciphers import iana_name
 from monitor.probes.http import HttpOptions, HttpProbe
@@ -32,6 +32,7 @@ from monitor.probes.libcurl.handles import Handles
 from monitor.probes.libcurl.route import Route
 from monitor.probes.resolve import Resolver
 from tests.fakes import FakeClock
+from tests.narrowing import answer_of
 from tests.probes.servers import answer, reset, stay_silent
 
 SHORT = 0.6
@@ -268,6 +269,35 @@ def test_a_link_local_address_is_unreachable_where_nobody_has_it(serve, check):
 
 
 # ---------------------------------------------------------------- idle handles
+
+
+class _Noting(Handles):
+    """Handles that note the receive buffer of each transfer; None is libcurl's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffers: list[int | None] = []
+
+    def lend(self, route, deadline, options=()):
+        self.buffers.append(dict(options).get(pycurl.BUFFERSIZE))
+        return super().lend(route, deadline, options)
+
+
+def test_only_a_check_that_expects_an_answer_has_a_large_buffer(serve):
+    """What did not answer last time, or was never asked, waits with a small one."""
+    body = bytes(100_000)
+    server = serve(lambda number: [reset] if number == 2 else answer(body))
+    handles = _Noting()
+    probe = HttpProbe(handles)
+    options = (HttpOptions(max_body=2 * 1024**2), TlsOptions(), NetworkOptions())  # never silent
+    site = Site(
+        name="s", url=server.url(), target=server.url(), scheme="http", timeout=5.0, options=options
+    )
+    seen = [probe(site, Deadline.after(5.0, SystemClock())) for _ in range(5)]
+    handles.close()
+    assert handles.buffers == [1024, None, None, 1024, None]
+    sizes = [one.answer and answer_of(one, HttpAnswer).body_size for one in seen]
+    assert sizes == [100_000, 100_000, None, 100_000, 100_000]
 
 
 def test_handles_that_nobody_needs_for_a_minute_are_closed(authority, tmp_path):

@@ -79,6 +79,20 @@ def test_a_file_without_authorities_is_our_own_fault(serve, watch, authority, tm
     assert check().tls.verified
 
 
+def test_an_intermediate_authority_alone_is_trusted(serve, watch, tmp_path):
+    """OpenSSL verifies as libcurl wants it to, whichever way the authorities got there."""
+    root = trustme.CA()
+    intermediate = root.create_child_ca()
+    file = tmp_path / "ca.pem"
+    _bundle(file, trustme.CA(), intermediate)
+    context = _serving(intermediate)
+    check = watch(serve(answer(), tls=context).url(), tls=TlsOptions(ca_file=str(file)))
+    for _ in range(_OFTEN):
+        assert check().tls.verified
+    _serving(root.create_child_ca(), context)
+    assert check().failure.reason is Reason.TLS_UNTRUSTED
+
+
 def test_a_certificate_that_changes_is_taken_as_it_is_now(serve, watch, tmp_path):
     """Renewed, without its intermediate, and for another host: each is seen by the next check."""
     root = trustme.CA()

@@ -9,7 +9,16 @@ TLS library than OpenSSL 3, or the C library lacks it.
 
 import ctypes
 from collections.abc import Callable
-from ctypes import c_char_p, c_int, c_long, c_longlong, c_size_t, c_uint64, c_void_p
+from ctypes import (
+    c_char_p,
+    c_int,
+    c_long,
+    c_longlong,
+    c_size_t,
+    c_uint64,
+    c_ulong,
+    c_void_p,
+)
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,6 +29,7 @@ _Function: TypeAlias = Callable[..., Any]
 _FILE: str = getattr(pycurl, "_pycurl", pycurl).__file__ or ""
 _MISSING = (OSError, AttributeError)  # of ctypes: there is no such file, or no such function in it
 _OP_LEGACY_SERVER_CONNECT = 1 << 2  # SSL_OP_… of OpenSSL
+_CTRL_MODE, _MODE_RELEASE_BUFFERS = 33, 0x10  # SSL_CTRL_… and SSL_MODE_… of OpenSSL
 _MAGIC = 0xC0DEDBAD  # what a handle of libcurl begins with
 
 
@@ -94,10 +104,16 @@ class Wish(ctypes.Structure):
     Attributes:
         authorities: Address of the store whose certificates are trusted; None if there is none.
         legacy: Whether servers older than RFC 5746 are talked to.
-        kept: Whether libcurl was seen to keep the certificates for the handle's next connections.
+        lasting: Whether libcurl is to keep the certificates for the handle's next connections.
+        kept: Whether it was seen to have kept them.
     """
 
-    _fields_ = (("authorities", c_void_p), ("legacy", c_int), ("kept", c_int))
+    _fields_ = (
+        ("authorities", c_void_p),
+        ("legacy", c_int),
+        ("lasting", c_int),
+        ("kept", c_int),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +153,12 @@ def bind_contexts(file: str = _FILE) -> Contexts | None:
         library = ctypes.PyDLL(file)
         set_options = kept(c_uint64, c_void_p, c_uint64)(("SSL_CTX_set_options", library))
         set_level = kept(None, c_void_p, c_int)(("SSL_CTX_set_security_level", library))
+        control = kept(c_long, c_void_p, c_int, c_long, c_void_p)(("SSL_CTX_ctrl", library))
         store_of = kept(c_void_p, c_void_p)(("SSL_CTX_get_cert_store", library))
+        lend_store = kept(None, c_void_p, c_void_p)(("SSL_CTX_set1_cert_store", library))
+        parameters = kept(c_void_p, c_void_p)(("X509_STORE_get0_param", library))
+        flags_of = kept(c_ulong, c_void_p)(("X509_VERIFY_PARAM_get_flags", library))
+        set_flags = kept(c_int, c_void_p, c_ulong)(("X509_STORE_set_flags", library))
         objects = kept(c_void_p, c_void_p)(("X509_STORE_get0_objects", library))
         count = kept(c_int, c_void_p)(("OPENSSL_sk_num", library))
         value = kept(c_void_p, c_void_p, c_int)(("OPENSSL_sk_value", library))
@@ -170,12 +191,17 @@ def bind_contexts(file: str = _FILE) -> Contexts | None:
 
     def grant(_curl: int, context: int, data: int) -> int:
         wish = Wish.from_address(data)
+        control(context, _CTRL_MODE, _MODE_RELEASE_BUFFERS, None)  # 33 KB while nothing comes
         if wish.legacy:
             set_options(context, _OP_LEGACY_SERVER_CONNECT)
             set_level(context, 0)  # over QUIC libcurl sets no list of ciphers that could do it
         if not wish.authorities:
             return 0
         store = store_of(context)
+        if not wish.lasting:
+            set_flags(wish.authorities, flags_of(parameters(store)))  # libcurl's: how to verify
+            lend_store(context, wish.authorities)
+            return 0
         trusted = objects(wish.authorities)
         number = count(trusted)
         wish.kept = count(objects(store)) >= number

@@ -128,7 +128,7 @@ class Handles:
         handle = self._pop_fresh(CallbackHandle, trust)
         handle = handle or CallbackHandle(pycurl.Curl(), Context(trust, self._contexts))
         try:
-            given = handle.context.options(legacy=route.is_legacy)
+            given = handle.context.options(legacy=route.is_legacy) if route.uses_tls else ()
             for option, value in (*route.options, *given, *options):
                 set_option(handle.curl, option, value)
             handle.curl.setopt(pycurl.WRITEFUNCTION, _ignore)

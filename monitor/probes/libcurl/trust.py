@@ -2,9 +2,15 @@
 The authorities that certificates are verified by: read once, and trusted by all handles.
 
 libcurl reads them for each handle by itself, which takes 5 ms and 1.2 MB. Instead OpenSSL reads a
-file once, and the first TLS context of a handle is given its certificates, which all handles share.
-libcurl keeps that context's store with the handle (CURLOPT_CA_CACHE_TIMEOUT), so later connections
-need no function of Python's, once the handle was seen to keep it.
+file once, and a function of Python's gives its certificates to the TLS contexts of all handles.
+
+A handle that calls Python anyway has the function called for each connection, and its contexts use
+the one store that all share. A silent handle has it called for its first connection only: the
+certificates are added to that context's own store, which libcurl keeps with the handle
+(CURLOPT_CA_CACHE_TIMEOUT), so later connections need no function, once the handle was seen to keep
+it.
+
+The function also has OpenSSL release the buffers of a connection while nothing comes.
 
 libcurl itself is told a file with one of the authorities alone: without any it could fall back to
 those that OpenSSL was built with, or that the environment names.
@@ -153,7 +159,7 @@ class Context:
     def __init__(self, trust: Trust | None, contexts: Contexts | None = CONTEXTS) -> None:
         self.trust = trust
         self._contexts = contexts
-        self._wish = Wish(trust.store if trust else None, 0, 0)
+        self._wish = Wish(trust.store if trust else None)
         self._granted: Options = ()
         if contexts is not None:
             self._granted = (
@@ -167,12 +173,13 @@ class Context:
         """Return the same for another handle."""
         return Context(self.trust, self._contexts)
 
-    def options(self, *, legacy: bool) -> Options:
+    def options(self, *, legacy: bool, silent: bool = False) -> Options:
         """
         Return what is set on the handle for its next connection.
 
         Args:
             legacy: As of TlsOptions.
+            silent: Whether Python runs in the handshake only where nothing else will do.
 
         Raises:
             ProbeError: ``tls.legacy`` is not possible with this pycurl.
@@ -180,7 +187,7 @@ class Context:
         if legacy and not self._granted:
             raise ProbeError("tls.legacy is not possible with this version of pycurl")
         wish = self._wish
-        wish.legacy = legacy
-        if legacy or (wish.authorities and not wish.kept):
-            return self._all
-        return self._trusted
+        wish.legacy, wish.lasting = legacy, silent
+        if silent and not legacy and (wish.kept or not wish.authorities):
+            return self._trusted
+        return self._all
