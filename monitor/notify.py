@@ -85,13 +85,13 @@ class ReceiverOptions:
         option(doc="What sites, logs, metrics and commands call it.")
     )
     alertmanager: tuple[str, ...] = option(
-        (), doc="URLs of Alertmanagers; each of them is sent every alert, as Prometheus does."
+        (), doc="URLs of Alertmanagers; each of them gets every alert, as from Prometheus."
     )
     webhook: WebhookOptions | None = option(
-        None, doc="A URL that is sent Alertmanager's webhook messages, version 4."
+        None, doc="A URL that gets Alertmanager's webhook messages, version 4."
     )
     apprise: Secret | None = option(
-        None, doc="One of apprise's URLs, for chats, mail and short messages; never shown."
+        None, doc="One of apprise's URLs, for chat, mail or text messages; never shown."
     )
     labels: Mapping[str, str] = option(
         factory=dict,
@@ -221,23 +221,23 @@ class NotifyOptions:
 
     group_by: tuple[str, ...] = option(
         (),
-        doc="Labels whose alerts come in one message each, such as group or alertname; by default"
-        " all alerts come in one, with ... each in its own.",
+        doc="Labels such as group or alertname: alerts with the same values come in one message."
+        " By default all alerts come in one message; with ... each has its own.",
     )
     group_wait: Duration = option(
         30.0, doc="How long the first message about a group waits for more alerts of the group."
     )
     group_interval: Duration = option(
-        300.0, doc="From one message about a group to the next at least, where there is news."
+        300.0, doc="The least time between two messages about a group, if there is news."
     )
     repeat_interval: Duration = option(
-        14400.0, doc="After how long a site that is still down is told again."
+        14400.0, doc="When the message about a site that is still down is repeated."
     )
     receivers: tuple[ReceiverOptions, ...] = option(
-        (), doc="Who is told; a site names some of them under its notify."
+        (), doc="Who gets messages; a site can name some of them under its notify."
     )
     heartbeat: HeartbeatOptions | None = option(
-        None, doc="A URL that is requested as long as the monitor is well."
+        None, doc="A URL that is requested as long as the monitor works."
     )
 
     def __post_init__(self) -> None:

@@ -67,7 +67,7 @@ def check(
     """
     Check every site once, or only the named ones.
 
-    Sites that report themselves are left out: nobody can ask them.
+    Sites that report themselves (push:) are left out.
 
     Exits with 0 if all are up, with 1 if one is down or could not be checked.
     """

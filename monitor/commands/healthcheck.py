@@ -30,9 +30,9 @@ _HANDSHAKE = b"\x16"
 @listen_option
 def healthcheck(listen: tuple[str, ...]) -> None:
     """
-    Ask the daemon on this machine whether it is alive; the exit status tells.
+    Ask the daemon on this machine whether it is alive, and exit with 0 or 1.
 
-    Takes --listen as run does; of several addresses the first is asked.
+    Takes --listen as run does, and uses the first of several addresses.
     """
     problem = _problem(listen[0])
     if problem is not None:

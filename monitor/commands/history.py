@@ -26,7 +26,7 @@ from monitor.report import csv_lines, moment
 
 @click.group()
 def history() -> None:
-    """Look after the store of what is remembered, and take it elsewhere."""
+    """Check, compact and export the history."""
 
 
 @history.command()
@@ -34,9 +34,9 @@ def history() -> None:
 @data_option
 def check(config: Path, data: str | None) -> None:
     """
-    Look for damage: of the file, and of what is in it.
+    Look for damage in the file and in its contents.
 
-    Exits with 0 if there is none, with 1 otherwise. A daemon may go on meanwhile.
+    Exits with 0 if there is no damage, with 1 otherwise. A daemon may run meanwhile.
     """
     with _upkeep(config, data) as upkeep:
         problems = list(upkeep.problems())
@@ -52,9 +52,9 @@ def check(config: Path, data: str | None) -> None:
 @data_option
 def vacuum(config: Path, data: str | None) -> None:
     """
-    Give back to the system what the store holds and does not use.
+    Return the store's unused space to the system.
 
-    A daemon may go on meanwhile; what it remembers waits in its memory until this is over.
+    A daemon may run meanwhile; new results wait in its memory until this is over.
     """
     with _upkeep(config, data) as upkeep:
         before = upkeep.size()

@@ -35,7 +35,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         type=click.Path(path_type=Path, dir_okay=False),
         default="secrets.env",
         show_default=True,
-        help="Where secrets go, as NAME=value; made for its owner alone, and never overwritten.",
+        help="Where secrets go, as NAME=value; only its owner can read it; never overwritten.",
     )
     report = click.option(
         "--report",
@@ -47,14 +47,14 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(name="import")
 def import_() -> None:
-    """Write what other programs' configurations say in our form."""
+    """Write a configuration of this monitor from the one of another program."""
 
 
 @import_.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @_options
 def blackbox(file: Path, secrets: Path, report: Path | None) -> None:
-    """Print a blackbox_exporter file as modules of ours; comments say what has no equivalent."""
+    """Print a blackbox_exporter file as our modules; comments say what has no equivalent."""
     _print(of_blackbox.imported(file, daemon.TABLES), file.name, secrets, report)
 
 
@@ -63,7 +63,7 @@ def _history_options(command: Callable[..., None]) -> Callable[..., None]:
     history = click.option(
         "--history",
         is_flag=True,
-        help="Instead of the list, carry what it remembers of the sites of --config into --data.",
+        help="Import the past of the sites in --config into --data, instead of printing a list.",
     )
     return history(config_option(data_option(command)))
 
@@ -87,9 +87,9 @@ def gatus(
     data: str | None,
 ) -> None:
     """
-    Print a file or folder of Gatus as a site list; comments say what could not be carried.
+    Print a file or folder of Gatus as a site list; comments say what could not be imported.
 
-    Variables of the environment are read as Gatus reads them, and stay variables in the list.
+    Environment variables are read as Gatus reads them, and stay variables in the list.
     """
     done = of_gatus.imported(path, daemon.TABLES, os.environ)
     if not history:
@@ -114,10 +114,10 @@ def uptime_kuma(
     data: str | None,
 ) -> None:
     """
-    Print the monitors of Uptime Kuma as a site list; comments say what could not be carried.
+    Print the monitors of Uptime Kuma as a site list; comments say what could not be imported.
 
     DATABASE is its file kuma.db, of version 1.23 or later, or mysql://USER:PASSWORD@HOST/DATABASE,
-    which needs the extra website-monitor[mysql]. Nothing is changed in it.
+    which needs the extra website-monitor[mysql]. The import only reads it.
     """
     if history:
         _carry(config, data, lambda sites: of_kuma_past.past(database, sites))

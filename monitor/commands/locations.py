@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 @config_option
 def locations(ctx: click.Context, config: Path) -> None:
     """
-    Show who reports: version, list, clock, and what waits, in the places and for the hub.
+    Show which places report: version, list, clock, and what waits in the places and for the hub.
 
-    It listens for a few seconds, as the hub does, with the hub's rights. Exits with 1 if a place
-    checks another list than this one, or if nobody reports.
+    Listens for a few seconds, with the hub's rights. Exits with 1 if a place
+    checks another list than this one, or if no place reports.
     """
     if ctx.invoked_subcommand is not None:
         return

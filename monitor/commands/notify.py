@@ -40,13 +40,13 @@ _url = click.option(
 _ca = click.option(
     "--ca-file",
     type=click.Path(dir_okay=False),
-    help="The authority of the daemon's certificate, where the system does not know it.",
+    help="The authority of the daemon's certificate, if the system does not trust it.",
 )
 
 
 @click.group()
 def notify() -> None:
-    """Try a receiver of messages, and see or hurry what waits for them."""
+    """Test receivers of messages, and list or retry the messages that wait."""
 
 
 @notify.command()
@@ -54,7 +54,7 @@ def notify() -> None:
 @config_option
 def test(receiver: str, config: Path) -> None:
     """
-    Send a message to RECEIVER now, without a daemon, and say what came of it.
+    Send a message to RECEIVER now, without a daemon, and print the result.
 
     Exits with 0 if it was delivered, with 1 otherwise.
     """
@@ -100,7 +100,7 @@ def list_(url: str, ca_file: str | None) -> None:
 @_url
 @_ca
 def retry(receiver: str | None, url: str, ca_file: str | None) -> None:
-    """Have a running daemon try at once what waits for RECEIVER, or for all."""
+    """Make a running daemon retry what waits for RECEIVER, or for all, at once."""
     query = f"?receiver={quote(receiver, safe='')}" if receiver else ""
     click.echo(_ask(url, f"/-/notify/retry{query}", ca_file, body=b"").strip())
 

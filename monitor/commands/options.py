@@ -34,8 +34,8 @@ listen_option = click.option(
 data_option = click.option(
     "--data",
     metavar="DIR|none",
-    help="The folder of what is remembered; by default $MONITOR_DATA, else systemd's"
-    " $STATE_DIRECTORY, else data/. With none, nothing is kept.",
+    help="The folder for states and history; by default $MONITOR_DATA, else systemd's"
+    " $STATE_DIRECTORY, else data/. The word none keeps nothing.",
 )
 
 

@@ -61,7 +61,7 @@ def probe(
     log_level: str,
     log_format: logs.Form,
 ) -> None:
-    """Check one URL, which need not be in the list, and show everything there is to see."""
+    """Check one URL, whether it is in the list or not, and show everything about the check."""
     secrets = logs.Secrets()
     logs.configure(log_level, log_format, secrets)
     given: tuple[tuple[str, str, Any], ...] = (

@@ -73,8 +73,8 @@ def _month_of(_: click.Context, __: click.Parameter, text: str | None) -> str | 
 @click.command()
 @config_option
 @data_option
-@click.option("--month", callback=_month_of, help="A month such as 2026-10, by UTC's days.")
-@click.option("--from", "begin", callback=_moment_of, metavar="TIME", help="The report's begin.")
+@click.option("--month", callback=_month_of, help="A month such as 2026-10, in UTC.")
+@click.option("--from", "begin", callback=_moment_of, metavar="TIME", help="Its start.")
 @click.option("--to", "end", callback=_moment_of, metavar="TIME", help="Its end; by default now.")
 @click.option(
     "--objective",
@@ -88,13 +88,13 @@ def _month_of(_: click.Context, __: click.Parameter, text: str | None) -> str | 
     "--csv",
     "csv_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write it to this file as a table instead.",
+    help="Write it to this file as CSV instead.",
 )
 @click.option(
     "--html",
     "html_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write it to this file as a page instead.",
+    help="Write it to this file as a web page instead.",
 )
 def report(
     config: Path,
@@ -108,9 +108,9 @@ def report(
     html_file: Path | None,
 ) -> None:
     """
-    Tell how available sites were: uptime, coverage, budget spent, every outage.
+    Report how available sites were: uptime, coverage, budget spent, every outage.
 
-    Of a month, of the time from --from to --to, or of the last 30 days.
+    Covers a month, the time between --from and --to, or the last 30 days.
     """
     if month and (begin is not None or end is not None):
         raise click.UsageError("say either --month or --from and --to")

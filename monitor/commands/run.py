@@ -35,17 +35,17 @@ from monitor.commands.options import config_option, data_option, listen_option, 
     "--shard",
     default="1/1",
     metavar="NUMBER/TOTAL|auto",
-    help="Check only one part of the sites; auto: by the name of a StatefulSet's pod.",
+    help="Check only one part of the sites; auto: the part of this StatefulSet's pod.",
 )
 @click.option(
     "--location",
     metavar="NAME",
-    help="Be one of several places: report what is settled here to the hub.",
+    help="Be one of several places: report the states of sites here to the hub.",
 )
 @click.option(
     "--hub",
     is_flag=True,
-    help="Check nothing, and join what the places report to one verdict.",
+    help="Check nothing, and join the reports of the places into one verdict.",
 )
 @log_options("info")
 def run(

@@ -206,7 +206,7 @@ class SiteKeys:
         " slash.",
     )
     was: str = option(
-        _SITE["was"], doc="Its name until now: the site goes on with the memory of that name."
+        _SITE["was"], doc="Its previous name: the site keeps the state and history of that name."
     )
     group: str = option(_SITE["group"], doc="A heading of the status page, and a label.")
     labels: Mapping[str, str] = option(
@@ -224,12 +224,12 @@ class SiteKeys:
         ConfirmKeys(), doc="Consecutive results required to change the confirmed state."
     )
     maintenance: tuple[WindowKeys, ...] = option(
-        (), doc="Windows in which the site is checked as always, but shown as in maintenance."
+        (), doc="Windows in which the site is checked as usual, but shown as in maintenance."
     )
     connectivity: bool = option(
         _SITE["connectivity"],
-        doc="Whether failures are held against the connectivity targets; false for what is local"
-        " and does not need the monitor's way out.",
+        doc="Whether failures count only while a connectivity target answers; false for a site"
+        " that is local and does not need the monitor's own connection.",
     )
 
     notify: tuple[str, ...] | None = option(
@@ -300,8 +300,8 @@ class SourceKeys:
         None, doc="Names the source in messages and labels; by default its kind."
     )
     limit: _Count = option(
-        1000, doc="The longest list that is believed; a longer one changes nothing."
+        1000, doc="The longest list that is accepted; a longer one changes nothing."
     )
     gone: Duration = option(
-        600.0, doc="How long a site is still checked after it vanished from the list."
+        600.0, doc="How long a site that vanished from the list is still checked."
     )

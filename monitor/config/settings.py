@@ -86,7 +86,7 @@ _Coarse = Annotated[Seconds, period(_SHORTEST)]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySettings:
     results: Annotated[int, whole(1, _MOST_RESULTS)] = option(
-        20, doc="How many of a site's last results are kept at hand."
+        20, doc="How many of a site's last results its page and the API show."
     )
     failures: Annotated[int, whole(1, _MOST_FAILURES)] = option(
         5, doc="How many of a site's last failures are kept with evidence."
@@ -100,14 +100,15 @@ class HistorySettings:
     five_minutes: _Coarse = option(
         35 * _DAY, doc="How long counts and latencies of each 5 minutes are kept."
     )
-    hourly: _Coarse = option(400 * _DAY, doc="The same of each hour.")
-    daily: _Coarse = option(math.inf, doc="The same of each day.")
+    hourly: _Coarse = option(400 * _DAY, doc="The same for each hour.")
+    daily: _Coarse = option(math.inf, doc="The same for each day.")
     removed: Annotated[Seconds, period(0.0)] = option(
-        30 * _DAY, doc="How long a site is remembered after it has left the list."
+        30 * _DAY, doc="How long the data of a site is kept after it has left the list."
     )
     max_size: Annotated[Bytes, size(_LEAST_SIZE)] = option(
         2 * 1024**3,
-        doc="Bound of the SQLite file; what is oldest and finest goes first, spans never.",
+        doc="The largest size of the SQLite file; the oldest and finest data is deleted first,"
+        " spans never.",
     )
 
     def __post_init__(self) -> None:
@@ -163,7 +164,7 @@ class ProbeEndpointSettings:
     def __post_init__(self) -> None:
         if self.enabled and not self.allow:
             raise ValueError(
-                "allow is empty, and so admits no target; list host globs and networks"
+                "allow is empty, so no target is allowed; list host globs and networks"
             )
 
 
@@ -174,11 +175,11 @@ class Settings:
         factory=AnalysisSettings, doc="The processes that judge answers."
     )
     metrics: MetricsSettings = option(MetricsSettings(), doc="What is exported to Prometheus.")
-    history: HistorySettings = option(HistorySettings(), doc="What is remembered of each site.")
+    history: HistorySettings = option(HistorySettings(), doc="What is kept about each site.")
     notify: NotifyOptions = option(NotifyOptions(), doc="Who gets messages about outages.")
     probe_endpoint: ProbeEndpointSettings = option(
         ProbeEndpointSettings(),
-        doc="Checks of targets that are not listed, as blackbox_exporter makes them.",
+        doc="Checks of targets that are not in the list, as blackbox_exporter makes them.",
     )
     locations: LocationsSettings | None = option(
         None, doc="Several places that check the same list, and the hub that joins them."

@@ -97,13 +97,13 @@ class FileOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpOptions:
     url: _Url = option(doc="Where the list is, in the form of Prometheus' http_sd.")
-    refresh: Refresh = option(60.0, doc="How often it is asked for.")
+    refresh: Refresh = option(60.0, doc="How often the list is fetched.")
     timeout: Refresh = option(10.0, doc="How long the whole answer may take.")
     headers: Mapping[str, Secret] = option(
         factory=dict, doc="Headers to send, such as Authorization; all of them are secret."
     )
     ca_file: FilePath | None = option(
-        None, doc="Authorities that the server's certificate may be from, instead of the usual."
+        None, doc="PEM file of the authorities to trust, instead of the system's."
     )
     scheme: _Scheme | None = option(
         None, doc="The scheme of targets that have none, such as https; without it they are errors."
@@ -124,20 +124,21 @@ class KubernetesOptions:
     )
     namespaces: tuple[_Namespace, ...] = option(
         (),
-        doc="The namespaces that are looked into; by default all, for which a ClusterRole is"
+        doc="The namespaces to look into; by default all of them, for which a ClusterRole is"
         " needed.",
     )
     selector: _Selector | None = option(
         None, doc="A label selector of Kubernetes for routes and Ingresses, such as team=shop."
     )
     resources: tuple[Literal["ingresses", "httproutes", "grpcroutes", "tlsroutes"], ...] = option(
-        ("ingresses", "httproutes", "grpcroutes", "tlsroutes"), doc="What sites are made of."
+        ("ingresses", "httproutes", "grpcroutes", "tlsroutes"),
+        doc="The kinds of objects that become sites.",
     )
     annotations: _Prefix = option(
-        "monitor.example", doc="What stands before the slash in the names of annotations."
+        "monitor.example", doc="The prefix of annotations, before the slash."
     )
     enabled: bool = option(
-        True, doc="Whether routes are sites whose annotations do not say so or otherwise."
+        True, doc="Whether a route without the annotation enabled becomes a site."
     )
 
     def __post_init__(self) -> None:
@@ -153,17 +154,17 @@ class DockerOptions:
         "unix:///run/docker.sock", doc="Where the API of Docker, or Podman, listens."
     )
     refresh: Refresh = option(
-        60.0, doc="How often all containers are listed, beside the events that are waited for."
+        60.0, doc="How often all containers are listed, in addition to Docker's events."
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SitemapOptions:
-    url: _Url = option(doc="A sitemap, or an index of sitemaps, packed or not.")
+    url: _Url = option(doc="A sitemap, or an index of sitemaps, compressed or not.")
     sample: Annotated[int, whole(1, _MOST_PAGES)] = option(
-        50, doc="How many of its pages become sites; the same ones for as long as they are listed."
+        50, doc="How many of its pages become sites; they stay the same while they are listed."
     )
-    refresh: Refresh = option(3600.0, doc="How often it is asked for.")
+    refresh: Refresh = option(3600.0, doc="How often the sitemap is fetched.")
     timeout: Refresh = option(30.0, doc="How long the whole answer may take.")
 
 

@@ -49,7 +49,7 @@ def test_what_is_wrong_with_a_module(module, said):
     [
         (
             "{enabled: true}",
-            "allow is empty, and so admits no target; list host globs and networks",
+            "allow is empty, so no target is allowed; list host globs and networks",
         ),
         (
             "{allow: [10.0.0.0/33]}",
