@@ -84,7 +84,7 @@ def read(
         return None
     if order.route.uses_tls and not (last and _is_as_before(curl, order.route, last)):
         return None
-    *found, content_length = curl.offsets(_FIGURES[order.route.scheme])
+    *found, content_length = map(curl.getinfo, _FIGURES[order.route.scheme])
     answer = _answer(curl, order, settings, content_length)
     if answer is None:
         return None

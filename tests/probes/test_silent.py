@@ -185,8 +185,10 @@ def test_a_redirect_is_followed_though_its_body_came(serve, twice):
 def test_an_option_that_cannot_be_set_is_an_error():
     """As with pycurl; nothing is quietly left out."""
     curl = SilentCurl(known(LIBRARY))
-    with pytest.raises(pycurl.error, match="option 9999 cannot be set"):
-        curl.setopt(9999, 1)
+    with pytest.raises(pycurl.error, match="option 19999 cannot be set"):
+        curl.setopt(19_999, 1)
+    with pytest.raises(pycurl.error):
+        curl.set_up(((pycurl.SSLVERSION, 99),))
     curl.close()
     curl.close()
 

@@ -9,16 +9,7 @@ TLS library than OpenSSL 3, or the C library lacks it.
 
 import ctypes
 from collections.abc import Callable
-from ctypes import (
-    c_char_p,
-    c_int,
-    c_long,
-    c_longlong,
-    c_size_t,
-    c_uint64,
-    c_ulong,
-    c_void_p,
-)
+from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint64, c_ulong, c_void_p
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -36,22 +27,13 @@ _MAGIC = 0xC0DEDBAD  # what a handle of libcurl begins with
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Library:
     """
-    What a SilentCurl calls: functions of libcurl, and streams of the C library.
+    What a SilentCurl calls beside pycurl: two functions of libcurl, and streams of the C library.
 
     libcurl's setopt and getinfo are variadic in the last argument. They are called here by fixed
-    prototypes, one for each type, which the calling conventions of Linux on x86-64 and aarch64
+    prototypes with an address there, which the calling conventions of Linux on x86-64 and aarch64
     allow.
     """
 
-    init: _Function
-    perform: _Function
-    reset: _Function
-    cleanup: _Function
-    append: _Function
-    free_all: _Function
-    set_long: _Function
-    set_offset: _Function
-    set_text: _Function
     set_pointer: _Function
     getinfo: _Function
     open: _Function
@@ -68,24 +50,11 @@ def bind(file: str = _FILE) -> Library | None:
     Args:
         file: The shared object that holds libcurl, or is linked with it.
     """
-    kept = ctypes.PYFUNCTYPE  # keeps the interpreter: only perform waits for anything
+    kept = ctypes.PYFUNCTYPE  # keeps the interpreter: none of them waits for anything
     try:
         curl, libc = ctypes.PyDLL(file), ctypes.PyDLL(None)
-        set_long, set_offset, set_text, set_pointer = (
-            kept(c_int, c_void_p, c_int, kind)(("curl_easy_setopt", curl))
-            for kind in (c_long, c_longlong, c_char_p, c_void_p)
-        )
-        return Library(
-            init=kept(c_void_p)(("curl_easy_init", curl)),
-            perform=ctypes.CFUNCTYPE(c_int, c_void_p)(("curl_easy_perform", ctypes.CDLL(file))),
-            reset=kept(None, c_void_p)(("curl_easy_reset", curl)),
-            cleanup=kept(None, c_void_p)(("curl_easy_cleanup", curl)),
-            append=kept(c_void_p, c_void_p, c_char_p)(("curl_slist_append", curl)),
-            free_all=kept(None, c_void_p)(("curl_slist_free_all", curl)),
-            set_long=set_long,
-            set_offset=set_offset,
-            set_text=set_text,
-            set_pointer=set_pointer,
+        library = Library(
+            set_pointer=kept(c_int, c_void_p, c_int, c_void_p)(("curl_easy_setopt", curl)),
             getinfo=kept(c_int, c_void_p, c_int, c_void_p)(("curl_easy_getinfo", curl)),
             open=kept(c_void_p, c_void_p, c_size_t, c_char_p)(("fmemopen", libc)),
             buffer=kept(c_int, c_void_p, c_void_p, c_int, c_size_t)(("setvbuf", libc)),
@@ -95,6 +64,7 @@ def bind(file: str = _FILE) -> Library | None:
         )
     except _MISSING:
         return None
+    return library if _is_handle_known() else None
 
 
 class Wish(ctypes.Structure):

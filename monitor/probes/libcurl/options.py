@@ -8,7 +8,6 @@ import pycurl
 from monitor.probes.libcurl.binding import CONTEXTS, handle_of
 
 # Options of libcurl that pycurl has no names for
-ERROR_BUFFER = 10_010
 QUICK_EXIT = 322
 SUPPRESS_CONNECT_HEADERS = 265
 CA_CACHE_TIMEOUT = 321
