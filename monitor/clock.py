@@ -56,7 +56,8 @@ class Deadline:
 
     def milliseconds(self) -> int:
         """Return the same for an interface to which 0 is no limit at all; at least 1."""
-        return int(self.remaining() * 1000) or 1
+        left = self.at - self.clock.monotonic()
+        return int(left * 1000) or 1 if left > 0 else 1
 
     def passed(self) -> bool:
         return self.remaining() == 0.0

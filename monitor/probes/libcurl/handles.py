@@ -163,8 +163,9 @@ class Handles:
         """Take a handle back as idle, after clearing what its last transfer left in it."""
         handle.clear()
         handle.since = now
+        trust = handle.context.trust
         with self._lock:
-            self._stacks[type(handle), _path(handle.context.trust)].append(handle)
+            self._stacks[type(handle), trust.path if trust else None].append(handle)
             old = self._pop_old(now) if now >= self._look_at else None
         if old:
             old.curl.close()
@@ -181,16 +182,14 @@ class Handles:
 
     def _pop_fresh(self, kind: type[_H], trust: Trust | None) -> _H | None:
         """Return an idle handle with these very authorities; close those that have older ones."""
-        while idle := self._pop_newest(kind, _path(trust)):
-            if idle.context.trust is trust:
-                return idle
+        place = kind, trust.path if trust else None
+        while True:
+            with self._lock:
+                stack = self._stacks.get(place)
+                idle = stack.pop() if stack else None
+            if idle is None or idle.context.trust is trust:
+                return cast("_H | None", idle)  # give_back() stacks them by type
             idle.curl.close()
-        return None
-
-    def _pop_newest(self, kind: type[_H], trust: str | None) -> _H | None:
-        with self._lock:
-            stack = self._stacks.get((kind, trust))
-            return cast("_H", stack.pop()) if stack else None  # give_back() stacks them by type
 
     def _pop_old(self, now: Seconds) -> Handle[Any] | None:
         """Return the lowest handle of a stack, if it was idle for long."""
@@ -228,10 +227,6 @@ class Loan(Generic[_T]):
             self._handle.curl.close()
             return
         self._handles.give_back(self._handle, self._deadline.clock.monotonic())
-
-
-def _path(trust: Trust | None) -> str | None:
-    return trust.path if trust else None
 
 
 def _ignore(_: bytes) -> None:
