@@ -16,10 +16,21 @@ LARGEST_PORT = 65535
 LONGEST_SOCKET: Bytes = 107
 """Of the path of a Unix socket: the room in struct sockaddr_un without its final zero."""
 
+_LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_HOST = 253
 _PORT = f"has a wrong port; write a number from 1 to {LARGEST_PORT}"
 _HOST = "has a wrong host; write a name or an IP address, an IPv6 address in brackets"
+
+
+def escape_percents(url: str) -> str:
+    """
+    Return a URL in which each ``%`` that begins no escape is written as one (RFC 3986, 2.4).
+
+    requests would escape every ``%`` instead, also those of the escapes beside it, and so ask for
+    another page: ``?off=100%&q=a%20b`` would become ``?off=100%25&q=a%2520b``.
+    """
+    return _LONE_PERCENT.sub("%25", url)
 
 
 def is_port(text: str) -> bool:

@@ -228,6 +228,19 @@ class NetworkOptions:
                 raise ValueError(f"source_address {self.source_address} is not IPv{self.ip}")
 
 
+def login_in(url: str) -> tuple[bytes, bytes] | None:
+    """
+    Return user and password of a URL, decoded, in UTF-8; None where it has none.
+
+    requests drops a user without a password, which is how some services take a token
+    (``https://TOKEN@api.example.com/``), and cannot send what is not Latin-1.
+    """
+    parts = urlsplit(url)
+    if not (parts.username or parts.password):
+        return None
+    return unquote(parts.username or "").encode(), unquote(parts.password or "").encode()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     username: str = option(doc="The user's name.")

@@ -104,7 +104,7 @@ def credentials(text: str) -> Iterator[str]:
             if part:
                 yield part
                 yield unquote(part)
-        if password:
+        if userinfo:  # a token may stand alone, before the @
             yield from basic_credentials(unquote(user), unquote(password))
 
 

@@ -12,8 +12,9 @@ from requests.exceptions import RequestException
 
 from monitor import __version__
 from monitor.clock import Deadline
+from monitor.grammar import escape_percents
 from monitor.model import Failure, Reason
-from monitor.outbound import Call, NetworkOptions, Proxy, Reply
+from monitor.outbound import Call, NetworkOptions, Proxy, Reply, login_in
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.transport import CurlAdapter, ExchangeFailed, Settings, origin_of
 
@@ -55,7 +56,13 @@ class Client:
             headers = {"User-Agent": f"website-monitor/{__version__}", **call.headers}
             try:
                 request = session.prepare_request(
-                    Request(method, call.url, headers=headers, data=call.body)
+                    Request(
+                        method,
+                        escape_percents(call.url),
+                        headers=headers,
+                        data=call.body,
+                        auth=login_in(call.url),
+                    )
                 )
                 response = session.send(request, allow_redirects=False)
             except ExchangeFailed as error:

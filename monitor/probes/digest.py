@@ -61,11 +61,7 @@ class DigestAuth(AuthBase):
         """
         if response.status_code != _UNAUTHORIZED:
             return response
-        offers = [
-            offer
-            for offer in _challenges(response.headers.get("WWW-Authenticate", ""))
-            if "realm" in offer and "nonce" in offer
-        ]
+        offers = _offers(response)
         # The server lists them by its preference; the first that is known counts (RFC 7616, 3.7)
         chosen = next((offer for offer in offers if _is_known(offer)), None)
         if chosen is None:
@@ -76,6 +72,13 @@ class DigestAuth(AuthBase):
         # As bytes, because a realm may have any, and text is sent as UTF-8
         request.headers["Authorization"] = self._credentials(chosen, request)  # type: ignore[assignment]
         answer: Response = response.connection.send(request, **kwargs)
+        if answer.status_code == _UNAUTHORIZED:
+            # Another server behind the same name may know the password and not the nonce
+            fresh = next((offer for offer in _offers(answer) if _is_stale(offer)), None)
+            if fresh is not None:
+                request = request.copy()
+                request.headers["Authorization"] = self._credentials(fresh, request)  # type: ignore[assignment]
+                answer = response.connection.send(request, **kwargs)
         answer.history.append(response)
         return answer
 
@@ -115,6 +118,17 @@ class DigestAuth(AuthBase):
         fields = [b'%s="%s"' % (name, _escaped(value)) for name, value in quoted.items()]
         fields += [b"%s=%s" % pair for pair in bare.items()]
         return b"Digest " + b", ".join(fields)
+
+
+def _offers(response: Response) -> Sequence[Mapping[str, str]]:
+    """Return the Digest challenges of an answer that can be answered at all."""
+    challenges = _challenges(response.headers.get("WWW-Authenticate", ""))
+    return [offer for offer in challenges if "realm" in offer and "nonce" in offer]
+
+
+def _is_stale(challenge: Mapping[str, str]) -> bool:
+    """Return whether the nonce alone was refused, and what to do with this one is known."""
+    return challenge.get("stale", "").lower() == "true" and _is_known(challenge)
 
 
 def _challenges(header: str) -> Iterator[Mapping[str, str]]:

@@ -19,7 +19,7 @@ from requests.hooks import default_hooks
 from monitor import __version__
 from monitor.clock import Deadline
 from monitor.errors import ProbeError
-from monitor.grammar import TOKEN
+from monitor.grammar import TOKEN, escape_percents
 from monitor.model import (
     Bytes,
     Failure,
@@ -33,7 +33,15 @@ from monitor.model import (
     TlsSession,
 )
 from monitor.options import FilePath, OptionError, Secret, Size, option, show_size, whole
-from monitor.outbound import Credentials, NetworkOptions, Proxy, TlsOptions, check_header, one_of
+from monitor.outbound import (
+    Credentials,
+    NetworkOptions,
+    Proxy,
+    TlsOptions,
+    check_header,
+    login_in,
+    one_of,
+)
 from monitor.probes.digest import DigestAuth
 from monitor.probes.family import check_addresses
 from monitor.probes.guard import forbidden
@@ -147,7 +155,7 @@ def check_url(url: str) -> None:
     """
     try:
         _, host, _ = origin_of(url)
-        Request("GET", url).prepare()
+        PreparedRequest().prepare_url(escape_percents(url), None)
     except ValueError as error:
         # The library's own text would quote the URL with its credentials
         raise ValueError(
@@ -523,12 +531,13 @@ class _Session(Session):
 
     def get_redirect_target(self, response: Response) -> str | None:
         """Return the Location, absolute and encoded; a host may have other letters than ASCII."""
-        if not response.is_redirect:
+        if not (response.is_redirect and _location(response)):
             return None
         text = urljoin(response.url, _location(response))
         if urlsplit(text).scheme in ("http", "https"):
+            origin_of(text)  # requests would take the port 0 for none
             prepared = PreparedRequest()
-            prepared.prepare_url(text, None)
+            prepared.prepare_url(escape_percents(text), None)
             text = sent_url(prepared.url or "")
         return text
 
@@ -562,13 +571,13 @@ def _prepared(site: Site, options: HttpOptions) -> PreparedRequest:
     """
     request = PreparedRequest()
     request.prepare_method(options.method)
-    request.prepare_url(site.url, None)
+    request.prepare_url(escape_percents(site.url), None)
     request.prepare_headers({"User-Agent": options.user_agent, "Accept": "*/*"})
     request.headers.update(options.headers)
     request.prepare_cookies(RequestsCookieJar(_OF_ONE_HOST))
     request.body = _body(options)
     request.prepare_hooks(None)
-    request.prepare_auth(_authentication(options), site.url)
+    request.prepare_auth(_authentication(options) or _login_in(site.url), site.url)
     return request
 
 
@@ -581,6 +590,11 @@ def _authentication(options: HttpOptions) -> AuthBase | None:
     if options.bearer_token is not None:
         return _Bearer(options.bearer_token)
     return None
+
+
+def _login_in(url: str) -> AuthBase | None:
+    login = login_in(url)
+    return HTTPBasicAuth(*login) if login else None
 
 
 def _encoded(credentials: Credentials) -> tuple[bytes, bytes]:

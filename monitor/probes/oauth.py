@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from requests import Request, Response
 
 from monitor.clock import Deadline
-from monitor.grammar import check_url
+from monitor.grammar import check_url, escape_percents
 from monitor.model import Failure, Reason, Seconds
 from monitor.options import Parsed, Secret, option, show_duration
 from monitor.secrecy import basic_credentials, every_form
@@ -162,7 +162,7 @@ def _request(options: OAuth2Options) -> Request:
     client = (options.client_id.encode(), options.client_secret.encode())
     return Request(
         "POST",
-        options.token_url,
+        escape_percents(options.token_url),
         headers={"Accept": "application/json"},
         data=form,
         auth=client,

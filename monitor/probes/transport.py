@@ -44,6 +44,7 @@ _FOLD = re.compile(rb"\r{0,2}\n[ \t]+")
 _END_OF_BLOCK = re.compile(rb"\n\r{0,2}\n")
 _SHORT_LINE: Bytes = 256
 _LEAST_BUFFER: Bytes = 1024  # that libcurl accepts for what it receives; it takes 16 times as much
+_SECONDS = re.compile("-?[0-9]{1,18}")
 _MOST_COOKIES = 100  # that one answer may set; reading one takes 0.1 ms of all threads' time
 
 
@@ -78,7 +79,10 @@ class Exchange:
 
 def is_redirect(status: int, headers: Sequence[tuple[str, str]]) -> bool:
     """Return whether a status with these headers says where to go on."""
-    return status in REDIRECTS and "location" in [name.lower() for name, _ in headers]
+    # An empty Location leads nowhere for curl, Go and browsers
+    return status in REDIRECTS and any(
+        value for name, value in headers if name.lower() == "location"
+    )
 
 
 def _elements(headers: Sequence[tuple[str, str]], wanted: str) -> list[str]:
@@ -149,7 +153,10 @@ def origin_of(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     if not parts.hostname:
         raise ValueError(f"{url!r} has no host")
-    return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
+    port = _PORTS[parts.scheme] if parts.port is None else parts.port
+    if not port:
+        raise ValueError(f"{url!r} has the port 0")
+    return parts.scheme, parts.hostname, port
 
 
 def sent_url(url: str) -> str:
@@ -595,31 +602,40 @@ class _Raw:
 
     def __init__(self, headers: tuple[tuple[str, str], ...], host: str) -> None:
         cookies = [value for name, value in headers if name.lower() == "set-cookie"]
-        if "." not in host:
-            cookies = [_own_cookie(cookie, host) for cookie in cookies]
-        self._original_response = _Cookies(cookies[:_MOST_COOKIES]) if cookies else None
+        kept = [_readable_cookie(cookie, host) for cookie in cookies[:_MOST_COOKIES]]
+        self._original_response = _Cookies(kept) if kept else None
 
     def close(self) -> None:
         """Do nothing: the connection is closed already."""
 
 
-def _own_cookie(cookie: str, host: str) -> str:
+def _readable_cookie(cookie: str, host: str) -> str:
     """
-    Return a cookie without its Domain, where that names the very host that sets it.
+    Return a cookie with those attributes that http.cookiejar reads as browsers do.
 
-    Of a host without a dot (an intranet's, Compose's, localhost) http.cookiejar takes no Domain at
-    all, where browsers keep such a cookie for this host alone (RFC 6265, 5.3, step 5).
+    It refuses a whole cookie for an attribute that browsers ignore or do not know (RFC 6265, 5.2):
+    a Max-Age that is no number, a Version, an empty Domain. And of a host without a dot (an
+    intranet's, Compose's, localhost) it takes no Domain at all, where browsers keep such a cookie
+    for this host alone (5.3, step 5).
     """
     first, *attributes = cookie.split(";")
-    kept = [one for one in attributes if _domain(one) != host]
-    return ";".join([first, *kept])
+    return ";".join([first, *(one for one in attributes if _is_readable(one, host))])
 
 
-def _domain(attribute: str) -> str | None:
-    name, _, value = attribute.partition("=")
-    if name.strip().lower() != "domain":
-        return None
-    return value.strip().lower().removeprefix(".")
+def _is_readable(attribute: str, host: str) -> bool:
+    name, _, value = (part.strip() for part in attribute.partition("="))
+    match name.lower():
+        case "domain":
+            domain = value.lower().removeprefix(".")
+            return bool(domain) and (domain != host or "." in host)
+        case "max-age":
+            return _SECONDS.fullmatch(value) is not None
+        case "path":
+            return value.startswith("/")
+        case "expires":
+            return bool(value)
+        case known:
+            return known in ("secure", "httponly")
 
 
 class _Cookies:

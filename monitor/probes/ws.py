@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import pycurl
 
@@ -35,6 +35,7 @@ from monitor.outbound import (
     TlsOptions,
     check_header,
     join_address,
+    login_in,
 )
 from monitor.probes.dialogue import Dialogue, Step, check_steps, evidence
 from monitor.probes.family import check_addresses
@@ -251,7 +252,7 @@ class _Upgrade:
         own = {"Host": address, "Sec-WebSocket-Key": self._key}
         if options.subprotocols:
             own["Sec-WebSocket-Protocol"] = ", ".join(options.subprotocols)
-        login = _authorization(options, parts)
+        login = _authorization(options, urlunsplit(parts))
         if login:
             own["Authorization"] = login
         given = {name.lower() for name in options.headers}
@@ -358,16 +359,13 @@ class _Upgrade:
         return next(values, None)
 
 
-def _authorization(options: WsOptions, parts: SplitResult) -> str | None:
+def _authorization(options: WsOptions, url: str) -> str | None:
     if options.bearer_token is not None:
         return f"Bearer {options.bearer_token}"
+    login = login_in(url)
     if options.basic_auth:
-        user, password = options.basic_auth.username, options.basic_auth.password
-    elif parts.username is not None:
-        user, password = unquote(parts.username), unquote(parts.password or "")
-    else:
-        return None
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        login = options.basic_auth.username.encode(), options.basic_auth.password.encode()
+    return "Basic " + base64.b64encode(b":".join(login)).decode() if login else None
 
 
 def _lines(headers: Mapping[str, str]) -> Iterator[bytes]:

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 import requests
 from requests import Response, Session
+from requests.auth import HTTPBasicAuth
 
 from monitor.clock import Clock
+from monitor.grammar import escape_percents
+from monitor.outbound import login_in
 from monitor.secrecy import hide_credentials
 from monitor.sources.ports import UnreadableError
 from monitor.units import Bytes, Seconds
@@ -47,9 +50,11 @@ def fetch(
     until = clock.monotonic() + timeout
     # Unpacked, a small answer could be of any size
     sent = {"Accept-Encoding": "identity", "User-Agent": "website-monitor", **headers}
+    login = login_in(url)
     try:
         with session.get(
-            url,
+            escape_percents(url),
+            auth=HTTPBasicAuth(*login) if login else None,
             headers=sent,
             timeout=timeout,
             stream=True,

@@ -27,8 +27,11 @@ def test_a_login_in_the_url_is_sent_as_basic_authentication(serve):
     """And is no part of the address that is asked for."""
     server = serve(answer())
     call(server.url("/").replace("//", "//user:p%40ss@"), body=b"{}")
+    call(server.url("/x?off=9%&q=%20").replace("//", "//token@"))
     assert server.requests[0].startswith(b"POST / HTTP/1.1\r\n")
     assert b"\r\nAuthorization: Basic dXNlcjpwQHNz\r\n" in server.requests[0]
+    assert server.requests[1].startswith(b"GET /x?off=9%25&q=%20 HTTP/1.1\r\n")
+    assert b"\r\nAuthorization: Basic dG9rZW46\r\n" in server.requests[1]
 
 
 def test_no_environment_and_no_netrc_are_asked(serve, monkeypatch, tmp_path):

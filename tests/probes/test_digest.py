@@ -137,6 +137,28 @@ def test_a_wrong_password_is_asked_for_once(serve, check):
     assert len(server.requests) == 2
 
 
+def test_a_nonce_that_is_stale_is_answered_by_the_next(serve, check):
+    """Of two servers behind one name, the second knows the password and not the first's nonce."""
+
+    def asked(rest: str):
+        line = f'Digest realm="cam", qop="auth", nonce={rest}'
+        return answer(b"", "401 No", [("WWW-Authenticate", line)])
+
+    steps = [asked('"a"'), asked('"b", stale=TRUE'), answer()]
+    server = serve(steps.__getitem__)
+    seen = check(server.url(), http=login())
+    assert (seen.failure, seen.answer.status) == (None, 200)
+    assert [fields_of(request).get("nonce") for request in server.requests] == [None, b"a", b"b"]
+
+
+def test_nonces_that_are_always_stale_come_to_an_end(serve, check):
+    """After the second login the 401 is the answer."""
+    line = 'Digest realm="cam", nonce="a", stale=true'
+    server = serve(answer(b"", "401 No", [("WWW-Authenticate", line)]))
+    assert check(server.url(), http=login()).answer.status == 401
+    assert len(server.requests) == 3
+
+
 @pytest.mark.parametrize(
     ("line", "part"),
     [

@@ -221,7 +221,63 @@ def test_a_cookie_for_another_host_is_not_taken(serve, check):
     assert "cookie" not in head(server.requests[1])
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    ["Max-Age=1.5", "Max-Age=", "Max-Age", "Domain=", "Domain", "Path=", "Path", "Path=in",
+     "Version=one", 'Port="1"', "Expires=0", "Expires", "SameSite", "Partitioned; Priority=High"],
+)  # fmt: skip
+def test_an_attribute_that_browsers_ignore_costs_no_cookie(serve, check, attributes):
+    """Where an attribute has a value that cannot be, the attribute is ignored (RFC 6265, 5.2)."""
+    cookie = [("Set-Cookie", f"sid=1; {attributes}"), ("Location", "/in")]
+    server = serve(lambda number: answer() if number else answer(b"", "302 Found", cookie))
+    assert check(server.url()).failure is None
+    assert head(server.requests[1])["cookie"] == "sid=1"
+
+
+@pytest.mark.parametrize(
+    "attributes", ["Max-Age=0", "max-age = -1", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"]
+)
+def test_a_cookie_that_is_over_is_not_sent(serve, check, attributes):
+    """How servers delete a cookie still does."""
+    cookie = [("Set-Cookie", f"sid=1; Path=/; {attributes}"), ("Location", "/in")]
+    server = serve(lambda number: answer() if number else answer(b"", "302 Found", cookie))
+    assert check(server.url()).failure is None
+    assert "cookie" not in head(server.requests[1])
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "sent"),
+    [("sk_test_1", "sk_test_1:"), ("sk_test_1:", "sk_test_1:"), (":pw", ":pw"),
+     ("%E2%82%AC:p%c3%a4%", "€:pä%")],
+)  # fmt: skip
+def test_a_login_in_the_url_is_sent_as_curl_sends_it(serve, check, userinfo, sent):
+    """A token may stand alone before the @, and user and password may hold any letter."""
+    server = serve(answer())
+    assert check(server.url().replace("//", f"//{userinfo}@")).failure is None
+    login = head(server.requests[0])["authorization"].removeprefix("Basic ")
+    assert base64.b64decode(login).decode() == sent
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [("/a?off=100%&q=a%20b%E9", "/a?off=100%25&q=a%20b%E9"), ("/50%/%2F", "/50%25/%2F")],
+)
+def test_a_percent_sign_costs_no_escape_beside_it(serve, check, path, sent):
+    """A lone % is escaped, and what is an escape already is sent as it stands."""
+    server = serve(answer())
+    assert check(server.url(path)).failure is None
+    assert head(server.requests[0])[""] == f"GET {sent} HTTP/1.1"
+
+
 # ---------------------------------------------------------------- redirects
+
+
+def test_an_empty_location_leads_nowhere(serve, check):
+    """The answer is the final one, with its body, as for curl, Go and browsers."""
+    server = serve(answer(b"moved", "302 Found", [("Location", "")]))
+    seen = check(server.url())
+    assert (seen.failure, seen.answer.status, seen.answer.body) == (None, 302, b"moved")
+    assert len(server.requests) == 1
 
 
 def test_redirects_are_followed_and_listed(serve, check):
@@ -297,7 +353,7 @@ def test_a_redirect_to_another_kind_of_url_is_unsafe(serve, check, location):
 
 @pytest.mark.parametrize(
     "location",
-    ["http://[::1", "http://a:b/", "http://127.0.0.1:99999/", "http://*/"],
+    ["http://[::1", "http://a:b/", "http://127.0.0.1:99999/", "http://*/", "http://127.0.0.1:0/"],
 )
 def test_a_redirect_to_no_url_is_a_protocol_error(serve, check, location):
     """A Location that is no URL is quoted."""
@@ -316,6 +372,7 @@ def test_a_redirect_to_no_url_is_a_protocol_error(serve, check, location):
         ("//{host}/end", "GET /end HTTP/1.1"),
         ("/end#part", "GET /end HTTP/1.1"),
         ("/a b/ä", "GET /a%20b/%C3%A4 HTTP/1.1"),
+        ("/?off=100%&q=a%20b", "GET /?off=100%25&q=a%20b HTTP/1.1"),
         ("/%0d%0aX-Injected:%201", "GET /%0D%0AX-Injected:%201 HTTP/1.1"),
     ],
 )

@@ -84,6 +84,16 @@ BROKEN = {
         "protocol_error",
         "",
     ),
+    "packs what only a transfer may": (
+        [read_request, HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"],
+        "protocol_error",
+        "Unsolicited Transfer-Encoding (gzip)",
+    ),
+    "frames by a coding that is none": (
+        [read_request, HEAD + b"Transfer-Encoding: utf-8\r\n\r\nok"],
+        "protocol_error",
+        "Transfer-Encoding",
+    ),
     "breaks its chunks": ([read_request, CHUNKED + b"xyz\r\nhello\r\n"], "protocol_error", ""),
     "cuts its chunks off": ([read_request, CHUNKED + b"ff\r\nhello"], "connection_lost", ""),
     "sends no gzip as gzip": ([read_request, GZIP + b"hello" * 9], "decode_error", "decompress"),

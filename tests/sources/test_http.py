@@ -100,3 +100,20 @@ def test_nobody_listens():
     with pytest.raises(UnreadableError, match=r"/x cannot be read: connection refused$"):
         reader.look()
     reader.close()
+
+
+def test_a_url_is_asked_for_as_sites_are():
+    """A token may stand alone before the @, and a lone % costs no escape beside it."""
+    paths = []
+
+    def listing(handler):
+        paths.append(handler.path)
+        says(LIST)(handler)
+
+    with peer(listing) as server:
+        url = server.url.replace("//", "//tok%C3%A9n@") + "/list?off=100%&q=a%20b"
+        reader = reader_of(url)
+        assert urls(reader.look()) == ["https://a", "https://b"]
+        reader.close()
+    assert server.asked[0]["Authorization"] == "Basic dG9rw6luOg=="
+    assert paths == ["/list?off=100%25&q=a%20b"]

@@ -175,6 +175,7 @@ _ROWS = (
             _E_HTTP3,
             _E_QUIC_CONNECT,
             _E_TOO_LARGE,
+            pycurl.E_BAD_CONTENT_ENCODING,  # of Transfer-Encoding: no other is undone here
             pycurl.E_URL_MALFORMAT,
         },
         "",
