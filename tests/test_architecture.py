@@ -77,7 +77,7 @@ HOMES = {
     "alembic": ("monitor/history/",),
     "nats": ("monitor/locations/link.py",),
     "pymysql": ("monitor/importers/kuma/",),
-    "psycopg": ("monitor/importers/gatus/",),
+    "psycopg": ("monitor/history/", "monitor/importers/gatus/"),
     "apprise": ("monitor/messages/apprise_process.py",),
 }
 

@@ -33,6 +33,8 @@ _PATIENCE: Seconds = 60.0
 """How long a start waits for what is remembered."""
 _LATER_PATIENCE: Seconds = 5.0
 """How long sites wait for it that come later."""
+_SILENCE: Seconds = 40.0
+"""How long a PostgreSQL server may say nothing; it waits 30 seconds for locks by itself."""
 _FAREWELL: Seconds = 10.0
 """How long a stop waits for the last transaction."""
 
@@ -110,7 +112,8 @@ class Memory:
     def _open(self) -> Store:
         if self._settings.store is None:
             self._folder.claim()
-        return connect(store_url(self._settings.store, self._folder.path), writes=True)
+        url = store_url(self._settings.store, self._folder.path)
+        return connect(url, writes=True, silence=_SILENCE)
 
 
 class HubMemory(HubRecorder, Protocol):
@@ -148,7 +151,8 @@ def open_history(folder: Path | None, settings: HistorySettings) -> Reader:
     Raises:
         HistoryError: There is no folder to look into, or a driver is missing.
     """
-    return Reader(connect(store_url(settings.store, folder), writes=False), SystemClock())
+    url = store_url(settings.store, folder)
+    return Reader(connect(url, writes=False, silence=_SILENCE), SystemClock())
 
 
 def open_upkeep(folder: Path | None, settings: HistorySettings) -> Upkeep:

@@ -809,8 +809,11 @@ def give_back(connection: Connection, pages: int) -> None:
     if connection.dialect.name == "sqlite":
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  it is connected
-        # A page with each step of the statement, which has no columns and so no result elsewhere
-        driver.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+        cursor = driver.cursor()
+        for _ in range(pages):
+            # Python 3.11 takes only the first step of a statement without columns: one page
+            cursor.execute("PRAGMA incremental_vacuum(1)")
+        cursor.close()
 
 
 def _upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:

@@ -7,6 +7,7 @@ wrote in between, however long it would have been willing to wait.
 """
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ FILE = "history.db"
 
 _OPENED = "file"
 """What a connection's record holds of the file that it opened."""
+_LOGGED = "log"
+"""The same of the write-ahead log beside the file, once there is one."""
 _PATIENCE: Seconds = 30.0
 """How long one waits for another's lock: a vacuum, another command."""
 _CONNECT: Seconds = 5.0
@@ -67,21 +70,28 @@ def store_url(store: str | None, folder: Path | None) -> URL:
     return make_url(store).set(drivername="postgresql+psycopg")
 
 
-def connect(url: URL, *, writes: bool) -> Engine:
+def connect(url: URL, *, writes: bool, silence: Seconds = math.inf) -> Engine:
     """
     Return the way to a store; nothing is connected yet.
 
     Args:
         writes: Whether this one may change it.
+        silence: How long a PostgreSQL server may say nothing while its answer is waited for.
 
     Raises:
         HistoryError: The driver is not installed.
     """
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, writes=writes)
+    return _postgresql(url, writes=writes, silence=silence)
+
+
+def _postgresql(url: URL, *, writes: bool, silence: Seconds) -> Engine:
     limits = "" if writes else " -c statement_timeout=20000 -c default_transaction_read_only=on"
     try:
-        return create_engine(
+        from monitor.history.postgres import WatchedConnection  # noqa: PLC0415  a library of its own
+
+        engine = create_engine(
             url,
             pool_pre_ping=True,
             connect_args={
@@ -96,9 +106,18 @@ def connect(url: URL, *, writes: bool) -> Engine:
             "website-monitor[postgres]"
         ) from error
 
+    @event.listens_for(engine, "do_connect")
+    def open_watched(_: Any, __: Any, arguments: Any, options: Any) -> WatchedConnection:
+        connection = WatchedConnection.connect(*arguments, **options)
+        connection.silence = silence
+        return connection
+
+    return engine
+
 
 def _sqlite(url: URL, *, writes: bool) -> Engine:
     file = Path(url.database or "")
+    log = Path(f"{file}-wal")
     if writes:
         file.touch(mode=0o600)
     else:
@@ -129,11 +148,19 @@ def _sqlite(url: URL, *, writes: bool) -> Engine:
         cursor.close()
 
     @event.listens_for(engine, "checkout")
-    def look(_: Any, record: Any, __: Any) -> None:
-        # SQLite itself goes on with a file that was removed, and all that it writes is lost
-        if not is_at(file, record.info[_OPENED]):
+    def look(connection: Any, record: Any, __: Any) -> None:
+        # SQLite itself goes on with files that were removed, and all that it writes is lost
+        lost = None if is_at(file, record.info[_OPENED]) else file
+        if lost is None:
+            if _LOGGED not in record.info and log.exists():
+                record.info[_LOGGED] = log.stat()
+            if _LOGGED in record.info and not is_at(log, record.info[_LOGGED]):
+                lost = log
+                if writes:  # what only the removed log holds is still within reach of this one
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        if lost is not None:
             if writes:
-                raise HistoryError(f"{file} was removed or replaced while it was in use")
+                raise HistoryError(f"{lost} was removed or replaced while it was in use")
             raise DisconnectionError
 
     @event.listens_for(engine, "begin")
@@ -169,6 +196,13 @@ def migrate(connection: Connection) -> None:
         connection.execute(_WRITE_REVISION, {"revision": REVISION})
     elif revision > REVISION:
         raise newer(connection, revision)
+    elif connection.dialect.name == "postgresql":
+        driver = connection.connection.driver_connection
+        assert driver is not None  # noqa: S101  it is connected
+        # The server says nothing for as long as a step takes
+        silence, driver.silence = driver.silence, math.inf
+        upgrade(connection)
+        driver.silence = silence
     else:
         upgrade(connection)
 

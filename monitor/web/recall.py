@@ -5,6 +5,7 @@ Without a history, or while it fails, pages show no past, and never 100 % instea
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,6 +21,8 @@ DAYS = 90
 """How far back bars, outages and incidents go."""
 
 _MOST_KEPT = 2000
+_SAID_FOR: Seconds = 300.0
+"""How long the same failure is not logged again; one page asks for the past many times."""
 _GOOD_FOR: Seconds = 600.0
 """How long days before today are kept: late results from elsewhere may correct them."""
 
@@ -41,13 +44,14 @@ class Recall:
     """
     Asks the history, and answers with nothing if the history does not answer.
 
-    The mutable state is the earlier days of the sites that were asked for last; they rarely change.
-    Two threads that fetch the same days do no harm.
+    The mutable state is the earlier days of the sites that were asked for last, which rarely
+    change, and the failure that was logged last. Two threads that fetch the same days do no harm.
     """
 
     def __init__(self, history: History | None) -> None:
         self._history = history
         self._past: dict[str, _Past] = {}
+        self._said: dict[str, Seconds] = {}
 
     def days(self, sites: Sequence[str], now: Timestamp) -> Mapping[str, Sequence[Day]]:
         """Return the last 90 UTC days of each site, today the last; sites may be missing."""
@@ -90,5 +94,13 @@ class Recall:
             return question(self._history)
         except Exception as error:
             # Pages still show the present when the store fails
-            log.warning("history_not_read", extra=fields(detail=f"{type(error).__name__}: {error}"))
+            self._say(f"{type(error).__name__}: {error}")
             return nothing
+
+    def _say(self, detail: str) -> None:
+        now = time.monotonic()
+        said = self._said.get(detail)
+        if said is None or now - said >= _SAID_FOR:
+            # Others are forgotten, so that details that differ each time take no memory
+            self._said = {detail: now}
+            log.warning("history_not_read", extra=fields(detail=detail))

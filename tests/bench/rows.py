@@ -3,7 +3,19 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.bench import apart, calls, cost, load, outage, pages, remembering, size, telling, truth
+from tests.bench import (
+    apart,
+    calls,
+    cost,
+    load,
+    midnight,
+    outage,
+    pages,
+    remembering,
+    size,
+    telling,
+    truth,
+)
 from tests.bench.blackbox import PROGRAM as BLACKBOX
 from tests.bench.figures import Figure, Goal
 from tests.bench.lab import Lab
@@ -167,6 +179,14 @@ ROWS = (
             "write errors": Goal("at most", 0),
         },
         measure=remembering.slow_disk,
+    ),
+    Row(
+        name="history_upkeep",
+        what="400 checks/s of 10,000 sites while their history is rolled up, summed up, trimmed and"
+        " vacuumed, beside a build or a daemon without one",
+        needs=("cc",),
+        goals={"lag p99": Goal("at most", 1.1), "truth p99": Goal("at most", 1.1)},
+        measure=midnight.upkeep,
     ),
     Row(
         name="pages",

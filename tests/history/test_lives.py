@@ -7,8 +7,11 @@ from itertools import groupby, pairwise
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete, insert
 
+from monitor.history import schema
 from monitor.history.rollup import LEVELS
+from monitor.history.store import connect
 from monitor.model import Confirm, Reason, Status
 from monitor.past import Condition, Span
 from tests.builders import down_result, error_result, site, up_result
@@ -329,6 +332,28 @@ def test_what_exceeds_max_size_goes_and_the_file_shrinks(world):
     now = world.clock.time()
     assert world.reader().uptime(["s0"], begin, now)["s0"].down > 0
     assert len(world.reader().outages(["s0"], begin, now)) == 1
+
+
+def test_pages_that_are_free_go_back_to_the_file_system(world):
+    """200 each minute, as long as more than a tenth of the file is free."""
+    if world.url.get_backend_name() != "sqlite":
+        pytest.skip("PostgreSQL vacuums by itself")
+    world.start(site("shop"))
+    engine = connect(world.url, writes=True)
+    with engine.begin() as connection:
+        connection.execute(insert(schema.facts).values(name="spare", value=bytes(4_000_000)))
+    with engine.begin() as connection:
+        connection.execute(delete(schema.facts).where(schema.facts.c.name == "spare"))
+    engine.dispose()
+    sizes = []
+    for _ in range(8):
+        world.pass_time(61)
+        sizes.append(world.told.size)
+
+    pages = [(before - after) // 4096 for before, after in pairwise(sizes)]
+    assert pages[0] in range(200, 203), pages
+    assert pages[-1] == 0
+    assert sizes[-1] < 300_000
 
 
 def test_latency_comes_from_the_coarsest_rollup_that_fits(world):

@@ -71,3 +71,23 @@ def test_a_history_that_fails_for_a_moment():
     past.locked = False
 
     assert recall.days(["a"], NOW) == whole
+
+
+def test_a_history_that_fails_is_logged_once(caplog):
+    """However many questions a page asks; another failure is logged too."""
+
+    class Broken(FakeHistory):
+        said = "damaged"
+
+        def outages(self, *_):
+            raise OSError(self.said)
+
+    broken = Broken()
+    recall = Recall(broken)
+    for _ in range(50):
+        assert recall.outages(["a"], NOW - DAY, NOW) == ()
+    broken.said = "locked"
+    recall.outages(["a"], NOW - DAY, NOW)
+
+    told = [record.fields["detail"] for record in caplog.records]
+    assert told == ["OSError: damaged", "OSError: locked"]

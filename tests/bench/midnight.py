@@ -1,0 +1,239 @@
+"""
+How punctual and how true checks are while the history does its heaviest work.
+
+After an hour or a day is over, the writer rolls up and sums up the sites slot by slot, drops what
+is too old, and returns free pages to the file system. Here all of it is due at once, as it is in
+the first quarter of an hour after midnight.
+"""
+
+import random
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import delete, insert, select, update
+
+from monitor.history import schema
+from monitor.history.rollup import (
+    FIVE_MINUTES,
+    UP,
+    Outcome,
+    Rollup,
+    pack_results,
+    pack_rollups,
+)
+from monitor.history.store import FILE, connect, store_url
+from monitor.history.uptime import DAY, HOUR, Milliseconds
+from monitor.model import Seconds
+from tests.bench.figures import BenchError, Figure, percentile, ratio
+from tests.bench.fleet import Fleet
+from tests.bench.lab import Lab
+from tests.bench.scrape import Scrape
+from tests.bench.year import remember_a_year
+from tests.system.processes import Daemon
+
+_DELAY: Seconds = 0.05
+_TAIL = 0.99
+_WINDOW: Seconds = 75.0
+"""The writer looks once a minute whether there are pages to return."""
+_MOST_ROUNDS = 3
+_LATE: Milliseconds = 600_000
+"""So long after its end the writer takes an hour to be over."""
+_PER_HOUR = 4
+"""Rows of results: a site's are packed every quarter of an hour."""
+_TOO_OLD: Milliseconds = 30 * DAY
+_OLD_ROWS = 8
+_LEAST = 100
+"""Of each kind of work in a window: the writer returns 200 pages at a time."""
+_FREE = 0.3
+"""Of the file's size, so that there are pages to return; the writer keeps a tenth."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """
+    What has been done in a store.
+
+    Attributes:
+        rolled_up: Sites whose last hour is rolled up; ``summed_up`` likewise for the day.
+        old: Rows of results that are older than what is kept.
+        pages: Of the file.
+    """
+
+    rolled_up: int
+    summed_up: int
+    old: int
+    pages: int
+
+
+def upkeep(lab: Lab) -> Iterator[Figure]:
+    """
+    Measure daemons in turns: one whose upkeep is due, and a peer, which has none to do.
+
+    Checks that a scrape overlapped do not count, on either side.
+
+    Raises:
+        BenchError: Rollups, sums, deletions or the return of pages did not run meanwhile.
+    """
+    fleet = Fleet(
+        count=lab.effort.sites,
+        url=lab.delay_server(_DELAY).url,
+        interval=max(1, lab.effort.sites // lab.effort.true_rate),
+    )
+    due = _made_due(lab, fleet)
+    lags: tuple[list[Seconds], list[Seconds]] = ([], [])
+    errors: tuple[list[Seconds], list[Seconds]] = ([], [])
+    done: list[str] = []
+    for _ in range(min(_MOST_ROUNDS, lab.effort.rounds)):
+        data = lab.new_folder() / "data"
+        shutil.copytree(due.folder, data)
+        starts: tuple[AbstractContextManager[Daemon], ...] = (
+            lab.daemon(fleet, MONITOR_DATA=str(data)),
+            lab.peer(fleet),
+        )
+        for number, start in enumerate(starts):
+            with start as daemon:
+                lab.until_all_checked(daemon, fleet)
+                before = due.state(data)
+                lag, error = _tails(daemon, fleet)
+                if number == 0:
+                    done.append(_require_work(before, due.state(data)))
+            lags[number].append(lag)
+            errors[number].append(error)
+        shutil.rmtree(data)
+    peer = lab.other_build.name if lab.other_build else "without"
+    for name, (ours, theirs) in (("lag p99", lags), ("truth p99", errors)):
+        figure = ratio(name, ours, theirs, peer)
+        yield Figure(
+            name=name,
+            value=figure.value,
+            unit=figure.unit,
+            detail=f"{figure.detail}; {done[-1]}",
+            samples=figure.samples,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A data folder whose hour ``hour`` and day ``day`` are to be rolled and summed up."""
+
+    folder: Path
+    hour: int
+    day: int
+    old: Milliseconds
+
+    def state(self, folder: Path) -> _Store:
+        with closing(sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True)) as connection:
+
+            def number(question: str, *values: int) -> int:
+                found = connection.execute(question, values).fetchone()[0]
+                assert isinstance(found, int)
+                return found
+
+            return _Store(
+                number("SELECT count(*) FROM sites WHERE hours_until > ?", self.hour),
+                number("SELECT count(*) FROM sites WHERE days_until > ?", self.day),
+                number("SELECT count(*) FROM results WHERE begin < ?", self.old),
+                number("PRAGMA page_count"),
+            )
+
+
+def _made_due(lab: Lab, fleet: Fleet) -> _Due:
+    folder = lab.new_folder()
+    with lab.daemon(fleet, MONITOR_DATA=str(folder)) as daemon:
+        lab.until_all_checked(daemon, fleet)
+        daemon.stop()  # so that what it knows is written
+    remember_a_year(folder, ())
+    now = int(time.time() * 1000) - _LATE
+    due = _Due(folder, now // HOUR - 1, now // DAY - 1, now - _TOO_OLD + DAY)
+    chosen = random.Random(3)  # noqa: S311  durations, no secrets
+    begin = due.hour * HOUR
+    length = HOUR // _PER_HOUR
+    quarter = pack_results(0, _outcomes(chosen, length, fleet.interval))
+    hour = _packed_hour(chosen, fleet.interval)
+    moments = [
+        *(begin + number * length for number in range(_PER_HOUR)),
+        *(now - _TOO_OLD + number * length for number in range(_OLD_ROWS)),
+    ]
+    engine = connect(store_url(None, folder), writes=True)
+    with engine.begin() as connection:
+        for site in connection.scalars(select(schema.sites.c.id)).all():
+            connection.execute(
+                insert(schema.results),
+                [{"site": site, "begin": at, "seq": 0, "data": quarter} for at in moments],
+            )
+            connection.execute(
+                insert(schema.rollups).prefix_with("OR IGNORE"),
+                [
+                    {"site": site, "level": FIVE_MINUTES.number, "block": block, "data": hour}
+                    for block in range(due.day * DAY // HOUR, (due.day + 1) * DAY // HOUR)
+                ],
+            )
+        connection.execute(
+            update(schema.sites).values(hours_until=due.hour, days_until=due.day),
+        )
+    with engine.begin() as connection:
+        spare = b"\0" * int((folder / FILE).stat().st_size * _FREE)
+        connection.execute(insert(schema.facts).values(name="spare", value=spare))
+    with engine.begin() as connection:
+        connection.execute(delete(schema.facts).where(schema.facts.c.name == "spare"))
+    engine.dispose()
+    return due
+
+
+def _outcomes(chosen: random.Random, length: Milliseconds, interval: int) -> Iterator[Outcome]:
+    for at in range(0, length, interval * 1000):
+        yield Outcome(at, int(chosen.lognormvariate(11.7, 0.3)), UP)
+
+
+def _packed_hour(chosen: random.Random, interval: int) -> bytes:
+    """Return an hour in steps of five minutes; the same bytes do for each hour."""
+    rollups: dict[int, Rollup] = {}
+    for number in range(HOUR // FIVE_MINUTES.step):
+        rollups[number] = Rollup()
+        for one in _outcomes(chosen, FIVE_MINUTES.step, interval):
+            rollups[number].add(one.duration, one.outcome)
+    return pack_rollups(0, rollups)
+
+
+def _tails(daemon: Daemon, fleet: Fleet) -> tuple[Seconds, Seconds]:
+    """Return of a window how late checks began, and what their durations were too long, p99."""
+    scrapes = [Scrape(daemon.url)]
+    until = time.monotonic() + _WINDOW
+    while time.monotonic() < until:
+        time.sleep(fleet.interval)
+        scrapes.append(Scrape(daemon.url))
+    lags, errors = [], []
+    for scrape in scrapes[1:]:
+        durations = scrape.by_site("probe_duration_seconds")
+        if scrape.total("probe_success") != fleet.count:
+            raise BenchError("not every check succeeded")
+        for name, started in scrape.by_site("monitor_last_check_timestamp_seconds").items():
+            lag = fleet.lag(name, started)
+            begin, end = started - lag, started + durations[name]
+            if begin >= scrapes[0].ended and not any(
+                one.began < end and begin < one.ended for one in scrapes
+            ):
+                lags.append(lag)
+                errors.append(durations[name] - _DELAY)
+    if not lags:
+        raise BenchError("no check began and ended between two scrapes")
+    return percentile(lags, _TAIL), percentile(errors, _TAIL)
+
+
+def _require_work(before: _Store, after: _Store) -> str:
+    """Return what was done in between; BenchError where something was not."""
+    done = {
+        "sites rolled up": after.rolled_up - before.rolled_up,
+        "sites summed up": after.summed_up - before.summed_up,
+        "old rows dropped": before.old - after.old,
+        "pages returned": before.pages - after.pages,
+    }
+    for name, count in done.items():
+        if count < _LEAST:
+            raise BenchError(f"{name}: only {count} in the window, so nothing was measured")
+    return ", ".join(f"{count:,} {name}" for name, count in done.items())

@@ -1,0 +1,92 @@
+"""A PostgreSQL server that goes silent, as behind a firewall that forgets connections."""
+
+import socket
+from contextlib import suppress
+from threading import Event, Thread
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from monitor.history.store import connect, migrate, sentence, store_url
+
+
+class Relay:
+    """Passes bytes between TCP clients and a server's Unix socket, unless it is told to stop."""
+
+    def __init__(self, path):
+        self.silent = Event()
+        self._path = path
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._open = []
+        Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._path)
+                self._open += [client, server]
+                for pair in ((client, server), (server, client)):
+                    Thread(target=self._pass, args=pair, daemon=True).start()
+
+    def _pass(self, source, target):
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if not self.silent.is_set():
+                    target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def close(self):
+        for one in (self._listener, *self._open):
+            one.close()
+
+
+@pytest.fixture
+def relay(postgres):
+    one = Relay(str(postgres.folder / ".s.PGSQL.5432"))
+    yield one
+    one.close()
+
+
+def _fall_silent(engine, relay, before):
+    with engine.begin() as connection:
+        if before == "a statement":
+            relay.silent.set()
+        connection.execute(text("SELECT 1"))
+        relay.silent.set()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("silent_before", ["a statement", "a commit"])
+def test_a_server_that_falls_silent_is_given_up(postgres, relay, silent_before):
+    """The transaction fails with one sentence, and the next one connects again and succeeds."""
+    url = make_url(postgres.database()).set(query={}, host="127.0.0.1", port=relay.port)
+    engine = connect(
+        store_url(url.render_as_string(hide_password=False), None), writes=True, silence=0.3
+    )
+    try:
+        with engine.begin() as connection:
+            migrate(connection)
+        with pytest.raises(OperationalError) as caught:
+            _fall_silent(engine, relay, silent_before)
+        assert sentence(caught.value) == "the server has not answered for 0.3 seconds"
+        relay.silent.clear()
+        with engine.begin() as connection:
+            migrate(connection)
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.real
+def test_a_server_that_works_for_long_is_not_silent_to_a_command(postgres):
+    """Without a limit, as for a vacuum, the answer is waited for."""
+    engine = connect(store_url(postgres.database(), None), writes=True)
+    try:
+        with engine.begin() as connection:
+            assert connection.execute(text("SELECT pg_sleep(0.3), 1")).one()[1] == 1
+    finally:
+        engine.dispose()
