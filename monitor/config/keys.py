@@ -256,7 +256,7 @@ _TEMPLATE = re.compile(rf"[a-z]+://[^/?#]*{re.escape(PLACE)}.*")
 def _template(value: Any) -> str:
     if not isinstance(value, str) or not _TEMPLATE.fullmatch(value) or value.count(PLACE) != 1:
         raise ValueError(
-            f"{value!r} is not a URL with {PLACE} in the place of its host, such as tcp://{PLACE}"
+            f"{value!r} is not a URL with {PLACE} instead of its host, such as tcp://{PLACE}"
         )
     return value
 

@@ -16,7 +16,7 @@ from monitor.model import Seconds, Timestamp
 _TEXTS = {
     SITE_DOWN: ("{site} is down", "{target} fails its checks. {detail}"),
     SITE_FLAPPING: (
-        "{site} is up and down by turns",
+        "{site} keeps going up and down",
         "The results of {target} change so often that its state alone would mislead.",
     ),
     CERTIFICATE_ENDS: (

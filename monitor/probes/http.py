@@ -109,8 +109,8 @@ class HttpOptions:
     )
     require_close_notify: bool = option(
         True,
-        doc="Whether a body that only the end of a TLS connection ends must be vouched for by "
-        "close_notify, where something reads it.",
+        doc="Whether TLS must confirm by close_notify that a body is complete, if only the end of "
+        "the connection ends it and something reads it.",
     )
     user_agent: str = option(f"website-monitor/{__version__}", doc="The User-Agent header.")
 

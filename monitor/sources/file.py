@@ -132,7 +132,7 @@ def _content(path: Path) -> bytes:
     if not path.exists():
         raise UnreadableError("there is no such file")
     if not path.is_file():
-        raise UnreadableError("is no regular file")
+        raise UnreadableError("is not a regular file")
     with path.open("rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:

@@ -50,7 +50,7 @@ class _Http(Paced, Reader):
         self._tag = None  # until the list has proved to be good
         if got.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
             raise UnreadableError(
-                f"{shown(options.url)} is no JSON by its Content-Type; it must be application/json"
+                f"{shown(options.url)} must have the Content-Type application/json"
             )
         try:
             document = read_document(got.body, shown(options.url), self._world, as_json=True)

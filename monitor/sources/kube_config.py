@@ -51,7 +51,7 @@ def in_cluster(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Ac
     """
     host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
     if not host or not port:
-        raise UnreadableError("this is no pod of a cluster; name a kubeconfig")
+        raise UnreadableError("this is not a pod of a cluster; name a kubeconfig")
     if not (folder / "token").exists():
         raise UnreadableError(
             "the pod has no token of its service account; set automountServiceAccountToken: true"
@@ -74,7 +74,7 @@ def from_kubeconfig(content: bytes, path: Path, context: str | None, read_yaml: 
     except ValueError as error:
         raise UnreadableError(str(error)) from None
     if not isinstance(config, dict):
-        raise UnreadableError(f"{path} is no kubeconfig")
+        raise UnreadableError(f"{path} is not a kubeconfig")
     chosen = context or config.get("current-context")
     wanted = _named(config, "contexts", "context", chosen, path)
     cluster = _named(config, "clusters", "cluster", wanted.get("cluster"), path)

@@ -134,7 +134,7 @@ def _ingress_paths(
         path = one.get("path") or "/"
         may_be_pattern = patterns or one.get("pathType") == "ImplementationSpecific"
         if may_be_pattern and _OF_REGEX.intersection(path):
-            gathered.leave_out(place, f"the pattern {path} is left out; it is no path")
+            gathered.leave_out(place, f"the pattern {path} is left out; it is not a path")
         else:
             yield path
 
@@ -317,7 +317,7 @@ def _paths(route: _Route, wish: _Wish, gathered: Gathered) -> Iterator[str | Non
         path = match.get("path") or {}
         value = path.get("value") or "/"
         if path.get("type") == "RegularExpression":
-            gathered.leave_out(place, f"the pattern {value} is left out; it is no path")
+            gathered.leave_out(place, f"the pattern {value} is left out; it is not a path")
         elif match.get("headers") or match.get("queryParams"):
             what = f"{value} is left out where it is matched by headers or query parameters"
             gathered.leave_out(place, what)

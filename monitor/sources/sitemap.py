@@ -73,7 +73,7 @@ class _Sitemap(Paced, Reader):
         except UnreadableError as error:
             raise UnreadableError(f"{shown(url)} {error}") from None
         except (etree.LxmlError, OSError, EOFError, zlib.error):
-            raise UnreadableError(f"{shown(url)} is no sitemap") from None
+            raise UnreadableError(f"{shown(url)} is not a sitemap") from None
 
 
 def _unpacked(body: bytes) -> Iterator[bytes]:
@@ -117,7 +117,7 @@ def _parse(pieces: Iterable[bytes]) -> tuple[str, list[str]]:
                     del parent[0]
     parser.close()
     if root not in ("urlset", "sitemapindex"):
-        raise UnreadableError("is no sitemap")
+        raise UnreadableError("is not a sitemap")
     return root, found
 
 

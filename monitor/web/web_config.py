@@ -46,7 +46,8 @@ class TlsServerConfig:
     cert_file: FilePath = option(doc="The server's certificate and its chain, as PEM.")
     key_file: FilePath = option(doc="The certificate's private key, as PEM, not encrypted.")
     client_auth_type: ClientAuthType = option(
-        "NoClientCert", doc="Whether clients show a certificate that client_ca_file vouches for."
+        "NoClientCert",
+        doc="Whether clients show a certificate that an authority of client_ca_file signed.",
     )
     client_ca_file: FilePath | None = option(
         None, doc="Who may sign the clients' certificates, as PEM."

@@ -33,7 +33,7 @@ def problems(text: str, environ=None) -> list[str]:
         ("{url: 'htp://{target}'}", "modules.m.url: unknown scheme; did you mean 'http'?"),
         ("{url: 'http://a.test'}", "modules.m.url: 'http://a.test' is not a URL with {target} in"),
         ("{url: 'http://a.test/{target}'}", "modules.m.url: 'http://a.test/{target}' is not a"),
-        ("{url: '{target}'}", "modules.m.url: '{target}' is not a URL with {target} in the place"),
+        ("{url: '{target}'}", "modules.m.url: '{target}' is not a URL with {target} instead of"),
     ],
 )
 def test_what_is_wrong_with_a_module(module, said):

@@ -280,7 +280,7 @@ def test_a_condition_becomes_the_plainest_expectation(kind, conditions, ours):
         ("http", "[STATUS]==200", "has no operator"),
         ("http", "[BODY].a == null", "never holds"),
         ("http", "[BODY].a != null", "always holds"),
-        ("http", "[BODY].a > many", "'many' is no number"),
+        ("http", "[BODY].a > many", "'many' is not a number"),
         ("http", "[DOMAIN_EXPIRATION] > 720h", "registration"),
         ("http", "[CONTEXT].id == 1", "another step"),
         ("http", "[CERTIFICATE_EXPIRATION] > 30d", "counts as 0"),
@@ -332,7 +332,7 @@ def test_a_value_that_stands_in_two_files_of_a_folder_is_refused(tmp_path):
     (tmp_path / "b.yml").write_text("ui: {title: two}\n")
     done = run("import", "gatus", tmp_path)
     assert done.exit_code == 2
-    assert "b.yml:1:1: ui.title stands in two files, which Gatus refuses" in done.stderr
+    assert "b.yml:1:1: ui.title is in two files, which Gatus refuses" in done.stderr
 
 
 @pytest.mark.parametrize(

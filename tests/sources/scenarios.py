@@ -79,12 +79,12 @@ INGRESSES = [
         ),
         ["http://a.example/y", "http://b.example/x*y"],
         [
-            "ingress s/a: the pattern /x(/|$)(.*) is left out; it is no path",
-            "ingress s/b: the pattern /x.* is left out; it is no path",
+            "ingress s/a: the pattern /x(/|$)(.*) is left out; it is not a path",
+            "ingress s/b: the pattern /x.* is left out; it is not a path",
         ],
     ),
     (
-        "annotations: what is not enabled is no site, a path stands for all paths",
+        "annotations: what is not enabled is left out, a path replaces all paths",
         (
             "s/a: {annotations: {monitor.example/enabled: 'false'}, spec: {rules: [{host: a}]}}\n"
             "s/b: {annotations: {monitor.example/path: /healthz}, spec: {rules: ["
@@ -241,7 +241,7 @@ ROUTES = [
         ["httproute s/r: gateway infra/web does not accept it: Because"],
     ),
     (
-        "a gateway that is missing, and a parent that is no gateway",
+        "a gateway that is missing, and a parent that is not a gateway",
         "httproutes",
         route("hostnames: [a.example]", parent("none"), parent("svc", kind="Service", group="''")),
         [],
@@ -261,7 +261,7 @@ ROUTES = [
         ),
         ["https://a.example/a", "https://a.example/b"],
         [
-            "httproute s/r: the pattern /c.* is left out; it is no path",
+            "httproute s/r: the pattern /c.* is left out; it is not a path",
             "httproute s/r: /d is left out for the method POST",
             "httproute s/r: /e is left out where it is matched by headers or query parameters",
             "httproute s/r: / is left out where it is matched by headers or query parameters",

@@ -113,8 +113,8 @@ def test_what_is_no_file_is_not_waited_for(tmp_path, reader_of):
     (tmp_path / "folder").mkdir()
     parts = reader_of("pipe.json", "folder", "missing.json").look().parts
     assert {name: str(why) for name, why in parts.items()} == {
-        "pipe.json": "pipe.json: is no regular file",
-        "folder": "folder: is no regular file",
+        "pipe.json": "pipe.json: is not a regular file",
+        "folder": "folder: is not a regular file",
         "missing.json": "missing.json: there is no such file",
     }
 

@@ -69,7 +69,7 @@ def cut(handler):
 BAD = [
     (says(b"", status=500), "answers with status 500"),
     (says(b"", status=302, Location="http://127.0.0.1:1/"), "answers with status 302"),
-    (says(b"<html>", kind="text/html"), "is no JSON by its Content-Type"),
+    (says(b"<html>", kind="text/html"), "must have the Content-Type application/json"),
     (says(b"{}"), "must be a list of groups"),
     (says(b"[" * 100_000), "is nested too deeply"),
     (says(LIST[:30]), "is not JSON: line 1"),

@@ -421,7 +421,7 @@ def test_another_kubeconfig_is_used_from_the_next_look_on(server, reader_of, tmp
 def test_no_pod_and_no_kubeconfig():
     """Both are told, with what to do."""
     reader = open_source(source("kubernetes", KubernetesOptions()), WORLD)
-    with pytest.raises(UnreadableError, match="this is no pod of a cluster; name a kubeconfig"):
+    with pytest.raises(UnreadableError, match="this is not a pod of a cluster; name a kubeconfig"):
         reader.look()
 
 
@@ -463,7 +463,7 @@ def test_a_kubeconfig_with_certificates(server, tmp_path):
         ({"user": {"client-key-data": "!"}}, "client-key-data is not base64"),
         ({"context": "two"}, "has no context 'two'"),
         ({"cluster": {"server": "ftp://x"}}, "has no server such as"),
-        ({"whole": []}, "is no kubeconfig"),
+        ({"whole": []}, "is not a kubeconfig"),
     ],
 )
 def test_a_kubeconfig_that_cannot_be_used(server, tmp_path, change, why):

@@ -74,13 +74,13 @@ LAUGHS = (
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"", "is no sitemap"),
-        (b"<html><body></body></html>", "is no sitemap"),
-        (b"<urlset><url><loc>http://a", "is no sitemap"),
-        (gzip.compress(b"<urlset/>")[:-9], "is no sitemap"),
-        (gzip.compress(b" " * 60 * 1024**2), "is no sitemap|is larger than 50MiB unpacked"),
+        (b"", "is not a sitemap"),
+        (b"<html><body></body></html>", "is not a sitemap"),
+        (b"<urlset><url><loc>http://a", "is not a sitemap"),
+        (gzip.compress(b"<urlset/>")[:-9], "is not a sitemap"),
+        (gzip.compress(b" " * 60 * 1024**2), "is not a sitemap|is larger than 50MiB unpacked"),
         (b"<urlset>" + gzip.compress(b"")[:0] + b" " * 51 * 1024**2, "is larger than 50MiB"),
-        (b"<a>" * 100_000, "is no sitemap"),
+        (b"<a>" * 100_000, "is not a sitemap"),
     ],
     ids=["empty", "html", "cut", "packed and cut", "bomb", "large", "deep"],
 )
@@ -92,7 +92,7 @@ def test_what_is_no_sitemap_is_told(body, why):
 
 def test_entities_are_not_expanded():
     """A billion laughs are none."""
-    with peer(says(LAUGHS)) as server, pytest.raises(UnreadableError, match="is no sitemap"):
+    with peer(says(LAUGHS)) as server, pytest.raises(UnreadableError, match="is not a sitemap"):
         look_at(server)
 
 

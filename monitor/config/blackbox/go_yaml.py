@@ -110,7 +110,7 @@ class GoComposer(Composer):
         path = self._path()
         if not is_text(node.text) and (not path or path[-1] not in _BYTES):
             keys = " and ".join(_BYTES)
-            self._report(node, path, f"is no text; only {keys} may be other bytes")
+            self._report(node, path, f"is not UTF-8; only {keys} may be other bytes")
             node.text = data.decode(errors="replace")
 
     def _convert(self, node: GoScalar, wanted: Kind) -> None:

@@ -334,7 +334,7 @@ class _Reader:
         else:
             self._found.expect.setdefault("json", {})["$"] = {_WORDS[operator]: _numeric(literal)}
             self._found.ours[condition] = "expect.json"
-            self._found.changed[condition] = "a body that is no number fails; in Gatus it is 0"
+            self._found.changed[condition] = "a body that is not a number fails; in Gatus it is 0"
 
     def _body_length(self, condition: str, operator: str, literal: str) -> None:
         limit = _numeric(literal)
@@ -509,7 +509,7 @@ def _milliseconds(text: str) -> float:
 
 def _numeric(text: str) -> int:
     if parse_duration(text) is None and parse_int(text) is None and not _DECIMAL.fullmatch(text):
-        raise Untranslatable(f"{text!r} is no number, and counts as 0 in Gatus")
+        raise Untranslatable(f"{text!r} is not a number, and counts as 0 in Gatus")
     return int(_milliseconds(text))
 
 

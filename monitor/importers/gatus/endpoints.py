@@ -119,7 +119,9 @@ class EndpointReader:
         text = resolved(fields.text(key), self._environ)
         seconds = parse_duration(text) or 0.0
         if text and not seconds:
-            site.changed(fields.name(key), key, f"{text!r} is no duration; Gatus would not start")
+            site.changed(
+                fields.name(key), key, f"{text!r} is not a duration; Gatus would not start"
+            )
         seconds = seconds or default
         site.put(key, show(seconds))
         if text:

@@ -145,7 +145,7 @@ def _merge(into: dict[str, Any], other: dict[str, Any], path: Path, above: tuple
         elif key in into:
             name = ".".join((*above, key))
             raise ConfigError(
-                [Problem(str(path), 1, 1, f"{name} stands in two files, which Gatus refuses")]
+                [Problem(str(path), 1, 1, f"{name} is in two files, which Gatus refuses")]
             )
         else:
             into[key] = value

@@ -393,7 +393,7 @@ class MonitorReader:
             try:
                 name = ip_address(name).reverse_pointer
             except ValueError:
-                site.changed("hostname", "url", "it is no address, which PTR asks for")
+                site.changed("hostname", "url", "it is not an address, which PTR asks for")
         where = bracketed(servers[0]) + ("" if port == 53 else f":{port}")  # noqa: PLR2004
         site.put("url", f"dns://{where}/{name.rstrip('.')}?type={kind}")
         for one in ("hostname", "port", "dns_resolve_type"):

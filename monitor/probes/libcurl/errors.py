@@ -55,7 +55,7 @@ _UNTRUSTED = {
     66: "its key is too weak",
     67: "the key of an authority in its chain is too weak",
     68: "a signature in its chain uses a digest that is too weak",
-    79: "an issuer in its chain is no authority (CA:TRUE is missing)",
+    79: "an issuer in its chain is not an authority (CA:TRUE is missing)",
 }
 _OPENSSL_VERDICT = re.compile(r"^SSL certificate (problem: |OpenSSL verify result: )")
 _ALERT_EXPIRED = "SSL certificate verification failed"

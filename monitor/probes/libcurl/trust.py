@@ -80,7 +80,9 @@ class Trust:
             raise ProbeError("OpenSSL lacks memory for the authorities")
         if not contexts.load(store, os.fsencode(self.path)):
             contexts.clear_errors()
-            raise ProbeError(f"cannot read the authorities in {self.path}: it is no valid PEM file")
+            raise ProbeError(
+                f"cannot read the authorities in {self.path}: it is not a valid PEM file"
+            )
         one = contexts.first(store)
         if one:
             with suppress(OSError):
