@@ -263,8 +263,8 @@ def test_why_a_chain_is_refused(look, root, tmp_path):
             issue("a", "localhost", by=none),
             root,
             (
-                "certificate of localhost is not trusted: an issuer in its chain is no authority "
-                "(CA:TRUE is missing)"
+                "certificate of localhost is not trusted: an issuer in its chain is not an "
+                "authority (CA:TRUE is missing)"
             ),
         ),
         *(
