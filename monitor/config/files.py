@@ -42,16 +42,18 @@ def read_bytes(path: Path, largest: Bytes = LARGEST) -> bytes:
 
 def read_text(path: Path) -> str:
     """
-    Return the text of a small file such as a token, without the newline at its end.
+    Return the text of a small file such as a token, without what editors put around it.
+
+    That is a byte order mark before it, and any number of line ends behind it.
 
     Raises:
         ValueError: As read_bytes, or it is not UTF-8.
     """
     try:
-        text = read_bytes(path, _LARGEST_TEXT).decode()
+        text = read_bytes(path, _LARGEST_TEXT).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8") from error
-    return text.removesuffix("\n").removesuffix("\r")
+    return text.rstrip("\r\n")
 
 
 def list_folder(path: Path) -> list[Path]:

@@ -113,6 +113,16 @@ def test_a_file_that_holds_no_secret_is_reported(files, content, message):
     ]
 
 
+@pytest.mark.parametrize(
+    "content", [b"tok", b"tok\n", b"tok\r\n", b"tok\n\n", b"\xef\xbb\xbftok\r\n\r\n"], ids=repr
+)
+def test_what_editors_put_around_a_secret_is_no_part_of_it(files, content):
+    """A byte order mark and line ends would be sent with the token, and refused by the site."""
+    files.write("secret", content)
+    (site,) = files.load('sites: [{url: https://a.example, web: {token: "${file:secret}"}}]').sites
+    assert site.section(WebOptions).token == "tok"
+
+
 def test_bytes_in_the_environment_that_are_no_text_are_reported(files):
     """os.environ hands them through in a form that no record may get to see."""
     files.environ = {"RAW": "a\udcff"}
