@@ -68,7 +68,6 @@ _PLAIN = http(b"ok")
         pytest.param(_PLAIN, {"status": "2xx"}, {}, True, id="status"),
         pytest.param(_PLAIN, {"status": 200, "latency": "1s"}, {}, True, id="latency"),
         pytest.param(_PLAIN, {"http_version": "1.1", "redirects": 0}, {}, True, id="version"),
-        pytest.param(DnsAnswer(rcode="NOERROR"), {"rcode": "NOERROR"}, {}, True, id="rcode"),
         pytest.param(TcpAnswer(), {}, {}, True, id="nothing expected"),
         pytest.param(_PLAIN, {"status": 404}, {}, False, id="broken"),
         pytest.param(_PLAIN, {"latency": "400ms"}, {}, False, id="too slow"),

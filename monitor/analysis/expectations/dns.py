@@ -191,7 +191,6 @@ RCODE = ExpectationKind(
     check=_check_rcode,
     protocols=only("dns"),
     defaults={"dns": ("NOERROR",)},
-    compares=True,
     doc="The response code, or several: NOERROR, NXDOMAIN.",
 )
 
