@@ -151,7 +151,7 @@ class PushCalls:
             text = "Monitor not found or not active."
             return JSONResponse({"ok": False, "msg": text}, 404, SAFE_HEADERS)
         said = _Said(
-            up=query.get("status", "up") == "up",
+            up=(query.get("status") or "up") == "up",  # scripts fill it from a variable
             message=_line(query.get("msg", "")),
             run_time=_bounded(_number(query.get("ping", "")), 1e-3),
         )

@@ -77,6 +77,8 @@ KEY = "/api/v1/endpoints/core-db_nightly-backup/external"
         ("GET", f"/ping/{SLUG}", {}, "slug", {"up": True}),
         ("GET", f"/ping/{SLUG}/fail?rid=1", {}, "slug", {"up": False}),
         ("GET", f"/api/push/{TOKEN}", {}, "job", {"up": True}),
+        ("GET", f"/api/push/{TOKEN}?status=&msg=&ping=", {}, "job", {"up": True}),
+        ("GET", f"/api/push/{TOKEN}?status=UP", {}, "job", {"up": False}),
         (
             "GET",
             f"/api/push/{TOKEN}?status=down&msg=no%0Adisk&ping=1500",
