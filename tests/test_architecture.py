@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -85,6 +86,7 @@ HOMES = {
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Return the dotted names of all modules a file imports, wherever in it."""
     found: set[str] = set()

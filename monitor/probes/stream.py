@@ -154,9 +154,10 @@ class Connection:
             transfer.curl.setopt(option, value)
         failure = transfer.perform()
         self.tls = transfer.tls(failure)
+        # The connection also stands where libcurl was content and we are not with the certificate
+        self._stack.callback(transfer.hang_up)
         if failure is None:
             self._transfer = transfer
-            self._stack.callback(transfer.hang_up)
         return failure
 
     @property

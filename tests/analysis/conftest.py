@@ -1,3 +1,5 @@
+"""What a fresh process loads, for the tests of the analysis."""
+
 import subprocess
 import sys
 from collections.abc import Callable

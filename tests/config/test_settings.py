@@ -1,3 +1,5 @@
+"""The settings of the engine: their defaults, and the bounds they are held to."""
+
 import os
 import subprocess
 import sys

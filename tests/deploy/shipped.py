@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _PROMETHEUS_OWN = frozenset({"up", "scrape_duration_seconds"})
 """What Prometheus itself adds to every target."""
 
 
+@cache
 def rules() -> list[dict[str, Any]]:
     """Return every rule of every group."""
     return [

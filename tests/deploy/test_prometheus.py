@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ CONFIGS = ["prometheus.yml", "scrape-metrics.yml", "scrape-sd.yml"]
 RUNBOOK = (ROOT / "docs" / "prometheus.md").read_text()
 
 
+@cache
 def cases() -> list[dict[str, Any]]:
     """Return every case of every alert."""
     return [

@@ -1,3 +1,5 @@
+"""When the monitor holds its own connection for broken, and what it does then."""
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""The engine's loop, turned by hand: which checks begin when, and what comes of them."""
+
 import logging
 from concurrent.futures import Future
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""When a maintenance window is open, over midnights and changes of the clock."""
+
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 

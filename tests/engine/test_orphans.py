@@ -1,3 +1,5 @@
+"""Which dead children the daemon reaps as process 1."""
+
 import os
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Real worker processes: one that hangs, dies or grows costs no other check its verdict."""
+
 import errno
 import os
 import resource

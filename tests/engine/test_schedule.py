@@ -1,3 +1,5 @@
+"""The slots of a site: spread over the interval, and never two checks at once."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

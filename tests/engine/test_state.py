@@ -1,3 +1,5 @@
+"""How results become a site's state: confirmation, streaks, and what is kept of them."""
+
 from dataclasses import replace
 from itertools import pairwise
 

@@ -121,7 +121,7 @@ class ScriptedServer:
         self._listener = socket.create_server((host, 0), family=family, backlog=128)
         self.host = host
         self.port: int = self._listener.getsockname()[1]
-        self._open: set[socket.socket] = set()
+        self._open: set[Connection] = set()
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -141,21 +141,21 @@ class ScriptedServer:
             except OSError:
                 return
             self.peers.append(peer[0])
-            self._open.add(sock)
-            thread = threading.Thread(target=self._serve, args=(sock, number))
+            connection = Connection(sock, self)
+            self._open.add(connection)
+            thread = threading.Thread(target=self._serve, args=(connection, number))
             number += 1
             self._threads.append(thread)
             thread.start()
 
-    def _serve(self, sock: socket.socket, number: int) -> None:
+    def _serve(self, connection: Connection, number: int) -> None:
         script = self._script(number) if callable(self._script) else self._script
-        raw = sock
+        sock = connection.sock
         # Whatever the client does to the connection is the test's business, not an error here
         with contextlib.suppress(OSError, ValueError):
             if self._tls:
                 sock.settimeout(5)
-                sock = self._tls.wrap_socket(sock, server_side=True)
-            connection = Connection(sock, self)
+                sock = connection.sock = self._tls.wrap_socket(sock, server_side=True)
             for step in script:
                 if isinstance(step, bytes):
                     sock.sendall(step)
@@ -166,7 +166,7 @@ class ScriptedServer:
         with contextlib.suppress(OSError, ValueError):
             sock.shutdown(socket.SHUT_WR)
         sock.close()
-        self._open.discard(raw)
+        self._open.discard(connection)
 
     def close(self) -> None:
         self.closing.set()
@@ -174,8 +174,9 @@ class ScriptedServer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for sock in tuple(self._open):
+        for connection in tuple(self._open):
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                # SSLSocket's own would take the session from the thread that reads
+                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()

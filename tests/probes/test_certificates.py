@@ -1,8 +1,10 @@
 """What certificates are refused for, by every probe that speaks TLS, over loopback."""
 
 import ssl
+import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +28,7 @@ from tests.narrowing import known
 from tests.probes.certificates import CLIENTS_ONLY, DAY, issue, weak_key
 from tests.probes.servers import answer, read_request
 from tests.probes.talk import LINE, observe, site_of, take, talk
+from tests.waiting import PATIENCE
 
 POP3 = (b"+OK\r\n", LINE, b"+OK\r\n")
 DOORS: dict[str, tuple[str, dict[str, Any], Sequence[Any]]] = {
@@ -77,6 +80,23 @@ def test_a_common_name_stands_for_no_host(look, root, tmp_path, door):
         "and the common name does not count (RFC 9525)"
     )
     assert (seen.tls.verified, len(seen.tls.chain)) == (False, 1)
+
+
+@pytest.mark.parametrize("door", ["tls", "starttls", "tcp"])
+def test_a_connection_that_is_not_trusted_is_closed(look, root, tmp_path, door):
+    """The probe hangs up where libcurl accepts the common name and the probe does not."""
+    ended = threading.Event()
+
+    def read_to_the_end(connection):
+        with suppress(ConnectionResetError):
+            while connection.sock.recv(65536):
+                pass
+        ended.set()
+
+    server = issue("localhost", by=root)
+    _, verdict = look(door, server.context(tmp_path), [root], script=[read_to_the_end])
+    assert verdict.reason is Reason.TLS_WRONG_HOST
+    assert ended.wait(PATIENCE)
 
 
 def test_a_common_name_is_an_address_neither(look, root, tmp_path):

@@ -37,7 +37,7 @@ _LOOK = """
     from tests.probes.talk import site_of
 
     def look(url, **keys):
-        site = site_of(url, timeout="2s", **keys)
+        site = site_of(url, **{"timeout": "2s", **keys})
         try:
             probe = PROBES[site.scheme].build(Mailbox())
             seen = Observer({site.scheme: probe}, SystemClock())(site)
@@ -129,8 +129,8 @@ def test_no_thread_can_be_started():
     if os.geteuid() == 0:
         os.setuid(65534)  # root is not limited
     for url in ("http://a.example/", "tcp://a.example:80", "dns://a.example/b.example"):
-        look(url)
-    look("http://b.example/", http={{"proxy": "http://a.example:3128"}})
+        look(url, timeout="300ms")
+    look("http://b.example/", timeout="300ms", http={{"proxy": "http://a.example:3128"}})
     """
     )
     assert set(lines[1:]) == {"cannot look up a.example: no thread can be started"}

@@ -1,3 +1,5 @@
+"""Authorities and peers for the tests of whole daemons."""
+
 import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -1,3 +1,5 @@
+"""The container image, built and run."""
+
 import os
 
 import pytest
