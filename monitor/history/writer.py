@@ -8,6 +8,7 @@ everything is written once the store works again.
 """
 
 import logging
+import math
 import time as _time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -274,6 +275,7 @@ class Writer:
         self._entered: list[_Kept] = []  # in the transaction under way
         self._pressure = 0  # steps by which max_size has made what is kept shorter
         self._last_seen: Milliseconds = 0
+        self._awake = (0.0, math.inf)  # at the last wait's end, and by how much that clock leads
 
         # What the next transaction writes
         self._gathered = Gathered()
@@ -431,8 +433,13 @@ class Writer:
         before, wait = self._clock.time(), max(0.0, self._flush_at - self._clock.monotonic())
         self._wake.wait(min(wait, _PERIOD))
         self._wake.clear()
-        if self._clock.time() - before > wait + _ABSENT:
+        now, (awake, led) = self._clock.time(), self._awake
+        lead = now - self._clock.monotonic()
+        if now - before > wait + _ABSENT:
             self._on_absence(milliseconds(before))
+        elif lead - led > _ABSENT:  # set ahead, or asleep, while a transaction was under way
+            self._on_absence(milliseconds(awake))
+        self._awake = (now, lead)
 
     def _turn(self, *, stopping: bool = False) -> None:
         self._drain()

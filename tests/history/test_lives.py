@@ -248,6 +248,25 @@ def test_a_site_that_leaves_and_is_back_at_once_is_no_site_that_left(world):
     assert [one.removed for one in world.reader().listing()] == [None]
 
 
+def test_a_clock_that_is_set_ahead_skips_time_that_nobody_observed(world):
+    """Also where that happens while a transaction is under way, not while the writer waits."""
+    listed = site()
+    world.start(listed)
+    begin = world.clock.time()
+    for ahead in (7200, 0):
+        run(world, listed, 20)
+        world.writer._wake.set()
+        world.writer._wait()
+        world.clock.set_back(-ahead)
+        world.turn()
+        world.writer._wake.set()
+        world.writer._wait()
+    window = (begin, world.clock.time())
+    found = world.reader().spans(["shop"], *window)
+    assert [one.condition for one in found] == [Condition.UP, Condition.UNOBSERVED, Condition.UP]
+    assert world.reader().uptime(["shop"], *window)["shop"].up == pytest.approx(40, abs=2)
+
+
 def test_maintenance_counts_as_neither(world):
     """What happens in a window is no downtime, and an outage around it is one."""
     listed = site()
