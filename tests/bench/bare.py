@@ -1,19 +1,29 @@
 """
-libcurl alone, by one handle in one thread: what a check costs before anyone looks at the answer.
+libcurl alone, by one handle in each thread: what a check costs before anyone looks at the answer.
 
-    python -m tests.bench.bare URL AUTHORITIES RATE
+    python -m tests.bench.bare URL AUTHORITIES RATE [THREADS]
 
 Connections and handshakes are new each time and verified, as the daemon's are. Runs until killed.
 """
 
 import sys
 import time
+from threading import Thread
 
 import pycurl
 
 
 def main() -> None:
-    url, authorities, rate = sys.argv[1:]
+    url, authorities, rate, *threads = sys.argv[1:]
+    count = int(threads[0]) if threads else 1
+    begin, pause = time.monotonic(), 1 / float(rate)
+    for number in range(1, count):
+        first = begin + number * pause
+        Thread(target=_check, args=(url, authorities, first, count * pause), daemon=True).start()
+    _check(url, authorities, begin, count * pause)
+
+
+def _check(url: str, authorities: str, due: float, interval: float) -> None:
     curl = pycurl.Curl()
     for option, value in (
         (pycurl.URL, url),
@@ -26,10 +36,9 @@ def main() -> None:
         (pycurl.WRITEFUNCTION, len),
     ):
         curl.setopt(option, value)
-    due = time.monotonic()
     while True:
         curl.perform()
-        due += 1 / float(rate)
+        due += interval
         time.sleep(max(0.0, due - time.monotonic()))
 
 
