@@ -43,7 +43,8 @@ class EngineSettings:
 class AnalysisSettings:
     workers: Annotated[int, whole(1, _MANY_WORKERS)] = option(
         factory=lambda: min(count_cores(), _MOST_WORKERS),
-        doc="How many processes analyse answers; by default one per core that the daemon may use,"
+        doc="How many processes analyse answers at most; the first starts with the daemon, each"
+        " further one when answers wait. By default one per core that the daemon may use,"
         " within its container's limit, and at most 4.",
     )
     timeout: Annotated[Seconds, duration(_SHORTEST_TIMEOUT)] = option(

@@ -35,6 +35,7 @@ class Rig:
         self.inbox: Inbox = SimpleQueue()
         self.restarts = 0
         self.decided: dict[str, Any] = {}
+        self.workers = workers
         self.pool = AnalysisPool(
             workers,
             judge,
@@ -47,6 +48,17 @@ class Rig:
 
     def count(self) -> None:
         self.restarts += 1
+
+    def start(self) -> None:
+        """Start the pool, and give it so much to do that it starts all workers."""
+        self.pool.start()
+        while (running := len(self.pids())) < self.workers:
+            for number in range(2 * running + 1):
+                self.submit(f"fill-{number}")
+            while len(self.pids()) == running:
+                self.turn()
+            self.until_idle()
+            self.decided.clear()
 
     def submit(self, *orders: str) -> None:
         sites = [site(order) for order in orders]
@@ -98,7 +110,7 @@ def make(folders):
     def start(**values) -> Rig:
         rig = Rig(folders=folders, **values)
         rigs.append(rig)
-        rig.pool.start()
+        rig.start()
         return rig
 
     yield start
@@ -114,6 +126,27 @@ def test_batches_come_back_judged(make):
     rig.until_idle()
     assert len(rig.decided) == 50
     assert set(rig.verdicts().values()) == {None}
+
+
+def test_workers_start_as_they_are_needed(folders):
+    """One starts with the pool; the next only when a batch waits that the first has no room for."""
+    rig = Rig(workers=3, folders=folders)
+    try:
+        rig.pool.start()
+        for number in range(5):
+            rig.submit(f"job-{number}")
+            rig.until_idle()
+        assert len(rig.pids()) == 1
+        rig.submit("hang")
+        for number in range(2):
+            rig.submit(f"waits-{number}")
+        give_up = time.monotonic() + PATIENCE
+        while "waits-1" not in rig.decided:
+            assert time.monotonic() < give_up, "nobody helps the worker that hangs"
+            rig.turn()
+        assert len(rig.pids()) == 2
+    finally:
+        rig.pool.stop()
 
 
 def test_a_worker_killed_from_outside_costs_nothing(make):
@@ -360,7 +393,7 @@ def test_nothing_is_under_way_after_the_stop(folders):
     """No thread of an executor is left, which Python would disturb at its end."""
     others = executors_threads()
     rig = Rig(workers=2, folders=folders)
-    rig.pool.start()
+    rig.start()
     rig.submit("hang")
     assert executors_threads() - others
     rig.pool.stop()
@@ -383,7 +416,7 @@ def test_pythons_end_has_nothing_to_say(tmp_path, before):
 
         if __name__ == "__main__":
             rig = Rig(workers=2)
-            rig.pool.start()
+            rig.start()
             rig.submit("hang")
             {before}
             rig.pool.stop()
@@ -431,7 +464,7 @@ def daemon_of_three(folder, folders, then):
         from tests.engine.test_pools import Rig, below
         if __name__ == "__main__":
             rig = Rig(workers=3, folders={folders!r})
-            rig.pool.start()
+            rig.start()
             pids = rig.pids() + sorted(below(os.getpid()) - set(rig.pids()))
             {then}
             print(*pids, flush=True)
