@@ -10,31 +10,18 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
-
-import dns.exception
-import dns.name
-import dns.resolver
 
 from monitor.clock import Deadline
 from monitor.errors import ProbeError
 from monitor.model import Failure, Reason
 from monitor.options import show_duration
 from monitor.probes.family import is_address, misfit
-from monitor.probes.shortage import SHORTAGES, check_look_ups, lack
+from monitor.probes.shortage import check_look_ups
 
 # Threads that a silent resolver may hold; each ends when getaddrinfo gives up (glibc: 10 s or more)
 _MOST_LOOKUPS = 64
-_RECORDS = {"auto": ("A", "AAAA"), "4": ("A",), "6": ("AAAA",)}
 _FAMILIES = {"auto": socket.AF_UNSPEC, "4": socket.AF_INET, "6": socket.AF_INET6}
-_NoNameservers = dns.resolver.NoNameservers
-# What an answer means, the most specific first
-_ROWS: tuple[tuple[type[Exception], Reason, str], ...] = (
-    (_NoNameservers, Reason.DNS_ERROR, "the look-up of {host} failed: {said}"),
-    (dns.resolver.NXDOMAIN, Reason.DNS_NOT_FOUND, "the name {host} does not exist"),
-    (Exception, Reason.DNS_NOT_FOUND, "{host} is not a valid name"),
-)
 
 
 class Resolver:
@@ -46,12 +33,11 @@ class Resolver:
 
     def __init__(
         self,
-        dns_client: Callable[[], dns.resolver.Resolver] = dns.resolver.Resolver,
         getaddrinfo: Callable[..., Sequence[tuple[Any, ...]]] = socket.getaddrinfo,
+        ask_again: Callable[[str, Deadline, str], Failure] | None = None,
     ) -> None:
-        # Made again for each failure, because resolv.conf may have changed since
-        self._dns_client = dns_client
         self._getaddrinfo = getaddrinfo
+        self._ask_again = ask_again or _ask_again
         self._slots = threading.BoundedSemaphore(_MOST_LOOKUPS)
 
     def resolve(self, host: str, deadline: Deadline, ip: str = "auto") -> str | Failure:
@@ -103,37 +89,17 @@ class Resolver:
         """
         check_look_ups(host)
         try:
-            found = self._ask(host, deadline, ip)
-        except dns.exception.Timeout:
+            return self._ask_again(host, deadline, ip)
+        except TimeoutError:
             return timed_out(host, deadline)
-        except dns.resolver.NoResolverConfiguration as error:
-            raise ProbeError(f"no name server is set up to look up {host}") from error
-        except OSError as error:
+        except OSError as error:  # where no descriptor is left, not even the module can be loaded
             raise ProbeError(f"cannot look up {host}: {error.strerror}") from error
-        except (dns.exception.DNSException, UnicodeError) as error:
-            if missing := _missing(error):
-                raise ProbeError(f"cannot look up {host}: {missing}") from error
-            for kind, reason, message in _ROWS:
-                if isinstance(error, kind):
-                    text = message.format(host=host, said=_said(error))
-                    return Failure(reason, text)
-            raise
-        if found:
-            return Failure(Reason.DNS_ERROR, f"the look-up of {host} failed once, but not again")
-        return Failure(Reason.DNS_NOT_FOUND, f"{host} has no {_what(ip)}")
-
-    def _ask(self, host: str, deadline: Deadline, ip: str) -> bool:
-        client = self._dns_client()
-        for kind in _RECORDS[ip]:
-            # A name server may have the one record and fail to answer for the other
-            with suppress(dns.resolver.NoAnswer):
-                client.resolve(host, kind, lifetime=deadline.remaining(), search=True)
-                return True
-        return False
 
 
-def _what(ip: str) -> str:
-    return "address" if ip == "auto" else f"IPv{ip} address"
+def _ask_again(host: str, deadline: Deadline, ip: str) -> Failure:
+    from monitor.probes.name_servers import ask_again  # noqa: PLC0415  its docstring says why
+
+    return ask_again(host, deadline, ip)
 
 
 def timed_out(host: str, deadline: Deadline) -> Failure:
@@ -146,25 +112,3 @@ def timed_out(host: str, deadline: Deadline) -> Failure:
     check_look_ups(host)
     took = show_duration(deadline.timeout)
     return Failure(Reason.DNS_TIMEOUT, f"no answer to the look-up of {host} within {took}")
-
-
-def _tries(error: Exception) -> list[Any]:
-    """Return what came of each name server: an exception, or a response code as text."""
-    tries = (error.kwargs.get("errors") or []) if isinstance(error, _NoNameservers) else []
-    return [one[3] for one in tries]
-
-
-def _missing(error: Exception) -> str:
-    """Return what this machine ran out of; empty if that was not the cause."""
-    tries = (one for one in _tries(error) if isinstance(one, OSError) and one.errno in SHORTAGES)
-    return next(map(lack, tries), "")
-
-
-def _said(error: Exception) -> str:
-    """Return what the name servers answered, without their addresses: ``SERVFAIL``."""
-    texts = {
-        one.strerror if isinstance(one, OSError) and one.strerror else str(one)
-        for one in _tries(error)
-        if one
-    }
-    return ", ".join(sorted(texts)) or "no name server answered"

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import brotli
@@ -30,6 +31,7 @@ from monitor.probes.ciphers import iana_name
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.libcurl.route import Route
+from monitor.probes.name_servers import ask_again
 from monitor.probes.resolve import Resolver
 from tests.fakes import FakeClock
 from tests.narrowing import answer_of
@@ -363,7 +365,7 @@ class NameServer:
             resolver.nameservers, resolver.port = ["127.0.0.1"], self.port
             return resolver
 
-        return Resolver(client)
+        return Resolver(ask_again=partial(ask_again, client=client))
 
     def close(self) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
@@ -413,7 +415,8 @@ def test_a_failed_look_up_has_its_reason(rcode, address, reason, message):
 def test_names_that_cannot_be_names_do_not_exist():
     """A label of 64 characters is refused without asking anyone."""
     deadline = Deadline.after(SHORT, SystemClock())
-    failure = Resolver(lambda: dns.resolver.Resolver(configure=False)).why_not("x" * 64, deadline)
+    asking = partial(ask_again, client=lambda: dns.resolver.Resolver(configure=False))
+    failure = Resolver(ask_again=asking).why_not("x" * 64, deadline)
     assert failure == Failure(Reason.DNS_NOT_FOUND, f"{'x' * 64} is not a valid name")
 
 
