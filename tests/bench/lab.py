@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -123,6 +123,12 @@ class Peers:
 
 
 NO_PEERS = Peers()
+
+
+@cache
+def compile_once(python: str, build: Path) -> None:
+    """Leave a build's bytecode beside its sources, as an installation does: who starts reads it."""
+    subprocess.run([python, "-m", "compileall", "-q", build / "monitor"], check=True)
 
 
 class DelayServer:
@@ -261,7 +267,8 @@ class Lab:
         self.took_part[f"monitor in {build.name}"] = commit(build)
         own = build / ".venv" / "bin" / "python"  # with its libraries, where they are another's
         python = str(own) if other and own.exists() else sys.executable
-        environ = {"PYTHONPATH": str(build), **environ}
+        compile_once(python, build)
+        environ = {"PYTHONPATH": str(build), "PYTHONDONTWRITEBYTECODE": "", **environ}
         daemon = Daemon(self.new_folder(), site_list(*fleets), python=python, **environ)
         try:
             yield daemon
