@@ -23,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.real)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Share what starts no program among twice as many: a third of its time is waiting."""
+    processors = len(os.sched_getaffinity(0))
+    return 2 * processors if config.option.markexpr == "not real" else processors
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
     """No test depends on what the machine's environment says of proxies and CA bundles."""

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
@@ -227,6 +227,7 @@ def form_of(annotation: Any) -> Form:  # noqa: PLR0911  a branch, a type
     raise TypeError(f"{annotation} is not in the language of monitor.options")
 
 
+@cache  # each list that is read asks again, and a form is never changed
 def record_form(record: type) -> Form:
     """Return the form of a record; a key is its field's name without a ``_`` at the end."""
     hints = typing.get_type_hints(record, include_extras=True)

@@ -163,7 +163,9 @@ def load_record(path: Path, record: type[_Record], environ: Mapping[str, str]) -
     top = reader.read_one(source, "holds nothing; write {} where all defaults are meant")
     decoded = None
     if top is not None:
-        decoded = Decoder(problems).decode(record_form(record), top, (), inherited=False)
+        # To mypy, the class of a type variable is not hashable
+        form = record_form(record)  # type: ignore[arg-type]
+        decoded = Decoder(problems).decode(form, top, (), inherited=False)
     if decoded is None or problems:
         raise ConfigError(problems.all(), reader.files)
     value: _Record = decoded.value

@@ -62,17 +62,10 @@ class Forms:
 
     @classmethod
     def of(cls, tables: Tables) -> "Forms":
-        records: dict[type, Form] = {}
-
-        def section(record: type) -> Form:
-            if record not in records:
-                records[record] = record_form(record)
-            return records[record]
-
         return cls(
             site=record_form(SiteKeys),
             sections={
-                scheme: {key: section(record) for key, record in kind.sections.items()}
+                scheme: {key: record_form(record) for key, record in kind.sections.items()}
                 for scheme, kind in tables.probes.items()
             },
             expectations={key: form_of(kind.shape) for key, kind in tables.expectations.items()},

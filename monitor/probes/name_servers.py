@@ -1,8 +1,8 @@
 """
 Why the system could not look up a name, by asking its name servers again over DNS alone.
 
-``resolve`` imports this module at the first look-up that fails: with what it finds installed,
-dnspython's resolver takes 3 to 10 MB and 0.03 to 0.1 s, which most daemons never need.
+``resolve`` imports this module at the first look-up that fails: dnspython's resolver takes 0.7 MB
+and 7 ms, or 10 MB and 77 ms where aioquic is installed, and most daemons never need it.
 """
 
 from collections.abc import Callable

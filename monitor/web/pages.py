@@ -16,7 +16,7 @@ from monitor.report import result_json
 from monitor.web.charts import DayBars, bars_of, day_bars, harmed_days, latency_chart
 from monitor.web.evidence import evidence
 from monitor.web.recall import DAY, DAYS, Recall
-from monitor.web.render import ORDER, Renderer, encoded
+from monitor.web.render import ORDER, encoded, renderer
 from monitor.web.words import show_span, show_time, show_uptime
 
 _ROWS = 250
@@ -147,10 +147,10 @@ class Pages:
     def __init__(self, version: str, clock: Clock, recall: Recall) -> None:
         self._clock = clock
         self._recall = recall
-        renderer = Renderer({"version": version})
-        self._status = renderer.template("status.html")
-        self._site = renderer.template("site.html")
-        self.security_policy = renderer.security_policy
+        self._version = version
+        self._status = renderer().template("status.html")
+        self._site = renderer().template("site.html")
+        self.security_policy = renderer().security_policy
 
     def status(
         self,
@@ -191,6 +191,7 @@ class Pages:
 
         return encoded(
             self._status,
+            version=self._version,
             root="./",
             now=now,
             counts=counts,
@@ -249,6 +250,7 @@ class Pages:
         recent = [one for one in outages if one.end is None or one.end > now - DAYS * DAY]
         return encoded(
             self._site,
+            version=self._version,
             root=root,
             now=now,
             site=state.site,

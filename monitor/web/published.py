@@ -34,7 +34,7 @@ from monitor.web.fresh import Fresh
 from monitor.web.incidents import Incident, urn
 from monitor.web.public import Planned, PublicView, View, describe
 from monitor.web.recall import Recall
-from monitor.web.render import ORDER, Renderer, encoded
+from monitor.web.render import ORDER, encoded, renderer
 from monitor.web.status_api import (
     NAMES,
     StatusApi,
@@ -43,7 +43,7 @@ from monitor.web.status_api import (
     maintenance_id,
     turned,
 )
-from monitor.web.words import NO_DATA, show_minute
+from monitor.web.words import show_minute
 
 _PAGE_GOOD_FOR: Seconds = 5.0
 _BADGE_GOOD_FOR: Seconds = 60.0
@@ -123,10 +123,9 @@ class StatusPages:
         self._view = PublicView(board, self._recall, planned, clock)
         self._pages = Fresh(_PAGE_GOOD_FOR, _MOST_PAGES)
         self._badges = Fresh(_BADGE_GOOD_FOR, _MOST_BADGES)
-        renderer = Renderer({"dash": NO_DATA})
-        self._html = renderer.template("public.html")
-        self._feed = renderer.template("feed.atom")
-        self._policy = renderer.security_policy
+        self._html = renderer().template("public.html")
+        self._feed = renderer().template("feed.atom")
+        self._policy = renderer().security_policy
 
     async def answer(self, request: Request, *, to_strangers: bool) -> Response | None:
         """
