@@ -134,6 +134,8 @@ def parts_of_url(url: str, *, with_host: bool = False) -> Iterator[str]:
 
 def without_credentials(url: str) -> str:
     """Return a URL without user and password."""
+    if "@" not in url:
+        return url
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 

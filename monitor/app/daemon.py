@@ -217,7 +217,6 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         # The port first: of all that may be missing, it is what most often is
         servers.start()
         try:
-            runtime.start()
             voice.start(config)
             sites = reloader.start(
                 servers.reconfigure,
@@ -225,6 +224,8 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
                 on_listed=voice.listed,
                 on_running=running,
             )
+            # While the past of the sites is read, in another thread
+            runtime.start()
             _log.info(
                 "started",
                 extra=fields(

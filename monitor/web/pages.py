@@ -148,8 +148,6 @@ class Pages:
         self._clock = clock
         self._recall = recall
         self._version = version
-        self._status = renderer().template("status.html")
-        self._site = renderer().template("site.html")
         self.security_policy = renderer().security_policy
 
     def status(
@@ -190,7 +188,7 @@ class Pages:
             return "./?" + urlencode({key: value for key, value in query.items() if value})
 
         return encoded(
-            self._status,
+            renderer().template("status.html"),
             version=self._version,
             root="./",
             now=now,
@@ -249,7 +247,7 @@ class Pages:
         outages = self._recall.outages([name], now - 365 * DAY, now)
         recent = [one for one in outages if one.end is None or one.end > now - DAYS * DAY]
         return encoded(
-            self._site,
+            renderer().template("site.html"),
             version=self._version,
             root=root,
             now=now,

@@ -123,8 +123,6 @@ class StatusPages:
         self._view = PublicView(board, self._recall, planned, clock)
         self._pages = Fresh(_PAGE_GOOD_FOR, _MOST_PAGES)
         self._badges = Fresh(_BADGE_GOOD_FOR, _MOST_BADGES)
-        self._html = renderer().template("public.html")
-        self._feed = renderer().template("feed.atom")
         self._policy = renderer().security_policy
 
     async def answer(self, request: Request, *, to_strangers: bool) -> Response | None:
@@ -212,7 +210,7 @@ class StatusPages:
         past = [one for one in (*happened, *told) if one.end is not None and one.end <= view.now]
         counts = view.counts
         pieces = encoded(
-            self._html,
+            renderer().template("public.html"),
             view=view,
             here=page.path.rpartition("/")[2],
             headline=_headline(view),
@@ -239,7 +237,7 @@ class StatusPages:
         entries += [_announcement_item(view, one) for one in view.announcements]
         entries.sort(key=lambda one: -one.updated)
         pieces = encoded(
-            self._feed,
+            renderer().template("feed.atom"),
             id=urn("page", view.page.path),
             title=view.page.title,
             url=url,
