@@ -333,7 +333,7 @@ def test_run_says_that_a_port_is_in_use(listed):
 
 def test_check_says_that_no_worker_is_to_be_had(listed):
     """Where the system gives no descriptors for a worker: one sentence, status 2."""
-    script = 'ulimit -n 16 && exec "$@"'
+    script = 'ulimit -n 13 && exec "$@"'
     run = [sys.executable, "-m", "monitor", "check", "--config", listed]
     done = subprocess.run(
         ["sh", "-c", script, "-", *run], capture_output=True, text=True, check=False
