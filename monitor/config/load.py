@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from monitor.config.blackbox.draft import Translation
-from monitor.config.blackbox.reader import BlackboxReader
 from monitor.config.discovery import (
     DISCOVER,
     Adopted,
@@ -438,6 +437,9 @@ class _Load:
                 self._problems.add(written.value, ("modules",), message)
 
     def _blackbox_modules(self, item: Node) -> Iterator[tuple[str, Node, Node, Translation]]:
+        # It takes 28 ms of each start, and most lists have no such file
+        from monitor.config.blackbox.reader import BlackboxReader  # noqa: PLC0415
+
         key = "blackbox_modules"
         if not isinstance(item, Scalar) or not item.text:
             self._problems.add(item, (key,), "must be the path of a blackbox_exporter file")
