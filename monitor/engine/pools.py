@@ -297,9 +297,10 @@ class AnalysisPool:
                     self._replace(worker)
                 else:
                     self._give(worker, self._waiting.popleft())
-        unused = next((worker for worker in self._workers if not worker.wanted), None)
-        if self._waiting and unused and not any(worker.starting for worker in self._workers):
-            self._launch(unused)
+        if self._waiting and not any(worker.starting for worker in self._workers):
+            unused = next((worker for worker in self._workers if not worker.wanted), None)
+            if unused is not None:
+                self._launch(unused)
 
     def _give(self, worker: _Worker, batch: Batch) -> None:
         assert worker.process is not None  # noqa: S101  it has room

@@ -577,7 +577,7 @@ def _prepared(site: Site, options: HttpOptions) -> PreparedRequest:
     request.prepare_cookies(RequestsCookieJar(_OF_ONE_HOST))
     request.body = _body(options)
     request.prepare_hooks(None)
-    request.prepare_auth(_authentication(options) or _login_in(site.url), site.url)
+    request.prepare_auth(_authentication(options) or login_in(site.url), site.url)
     return request
 
 
@@ -590,11 +590,6 @@ def _authentication(options: HttpOptions) -> AuthBase | None:
     if options.bearer_token is not None:
         return _Bearer(options.bearer_token)
     return None
-
-
-def _login_in(url: str) -> AuthBase | None:
-    login = login_in(url)
-    return HTTPBasicAuth(*login) if login else None
 
 
 def _encoded(credentials: Credentials) -> tuple[bytes, bytes]:
