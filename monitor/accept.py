@@ -11,7 +11,7 @@ _MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class MediaRange:
     """
     One thing that a client takes.
 
@@ -26,7 +26,7 @@ class Wish:
     quality: float
 
 
-def wishes(headers: Iterable[str]) -> Iterator[Wish]:
+def wishes(headers: Iterable[str]) -> Iterator[MediaRange]:
     """
     Yield what the lines of one header list, in their order; what is malformed is left out.
 
@@ -41,4 +41,4 @@ def wishes(headers: Iterable[str]) -> Iterator[Wish]:
             parameters[key.strip().lower()] = value.strip().strip('"')
         quality = parameters.pop("q", "1")
         if name and _QUALITY.fullmatch(quality):
-            yield Wish(name.lower(), parameters, float(quality))
+            yield MediaRange(name.lower(), parameters, float(quality))

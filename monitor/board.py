@@ -57,7 +57,7 @@ class Series:
 
 
 @statically_frozen(frozen=True, slots=True)
-class Entry:
+class BoardEntry:
     state: SiteState
     series: Series
 
@@ -67,11 +67,11 @@ class StatusBoard:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, BoardEntry] = {}
         self._ready = False
         self._stopping = False
 
-    def publish(self, entries: Iterable[Entry]) -> None:
+    def publish(self, entries: Iterable[BoardEntry]) -> None:
         """Show these states; each replaces the one of the same site."""
         with self._lock:
             for entry in entries:
@@ -83,12 +83,12 @@ class StatusBoard:
             for name in names:
                 self._entries.pop(name, None)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[BoardEntry]:
         """Return the entries as they stand; the list does not change any more."""
         with self._lock:
             return list(self._entries.values())
 
-    def get(self, name: str) -> Entry | None:
+    def get(self, name: str) -> BoardEntry | None:
         with self._lock:
             return self._entries.get(name)
 

@@ -35,7 +35,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListedSite:
     """
     What a source says of one site.
 
@@ -56,7 +56,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SourceContents:
     """
     What is known of one source now.
 
@@ -66,6 +66,6 @@ class Found:
         remarks: What could not be read, or was left out on purpose; for ``/config``.
     """
 
-    entries: tuple[Entry, ...] = ()
-    gone: tuple[Entry, ...] = ()
+    entries: tuple[ListedSite, ...] = ()
+    gone: tuple[ListedSite, ...] = ()
     remarks: tuple[str, ...] = ()

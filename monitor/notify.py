@@ -280,7 +280,7 @@ class ChannelState:
     answer: str = ""
 
 
-class Outbox(Protocol):
+class WaitingMessages(Protocol):
     """What pages, the API and commands ask of the messages that wait; from any thread."""
 
     def channels(self) -> Sequence[ChannelState]: ...

@@ -320,7 +320,7 @@ def _is_name(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class OutgoingRequest:
     """
     A request that is no check: a message to a receiver.
 
@@ -355,5 +355,5 @@ class Reply:
     body: bytes
 
 
-Caller: TypeAlias = Callable[[Call, Deadline], Reply | Failure]
+Caller: TypeAlias = Callable[[OutgoingRequest, Deadline], Reply | Failure]
 """Sends a request and returns its answer, or why there is none; all of it by the deadline."""

@@ -13,7 +13,7 @@ from monitor.records import statically_frozen
 from monitor.units import Seconds, Timestamp
 
 
-class Trouble(StrEnum):
+class Abstention(StrEnum):
     """Why a check says nothing about its site."""
 
     ERROR = "error"
@@ -43,7 +43,7 @@ class Report:
     up: bool | None
     reason: Reason | None = None
     message: str = ""
-    trouble: Trouble | None = None
+    trouble: Abstention | None = None
     status: Status
     since: Timestamp
     first: Timestamp | None = None
@@ -63,7 +63,7 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
+class SignOfLife:
     """
     What a daemon of a place tells of itself every few seconds.
 
@@ -86,7 +86,7 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class ReportBatch:
     """
     Reports of one daemon, in the order of its checks.
 
@@ -121,7 +121,7 @@ class Ballot:
     first: Timestamp | None = None
     reason: Reason | None = None
     message: str = ""
-    trouble: Trouble | None = None
+    trouble: Abstention | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +135,23 @@ class Position:
 
     partition: int
     sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """
+    How a location stands, over all its daemons.
+
+    Attributes:
+        up: Whether each of them is heard.
+        last_seen: Of the one that has been silent for the longest, on our clock.
+        skew: How far its clock is ahead of ours; of the daemon that is furthest off.
+    """
+
+    location: str
+    up: bool = False
+    last_seen: Timestamp = 0.0
+    skew: Seconds = 0.0
+    list_differs: bool = False
+    waiting: int = 0
+    dropped: int = 0

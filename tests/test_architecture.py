@@ -158,6 +158,16 @@ def test_the_picture_of_the_page_has_all_siblings_and_the_whole_ground():
     assert set(re.findall(r"[a-z]+", siblings)) == PACKAGES
 
 
+def test_a_class_has_a_name_that_no_other_has():
+    """Whoever searches for a class by its name finds one class."""
+    homes: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
 def test_no_module_imports_itself_by_way_of_others():
     """Modules have an order: each can be read after those it imports, type checking included."""
     modules = {

@@ -21,11 +21,11 @@ from monitor.cli import cli
 from monitor.config.forms import documentation, marks
 from monitor.config.keys import SiteKeys, SourceKeys
 from monitor.config.settings import Settings
-from monitor.engine.hub import Standing
 from monitor.metrics.families import FAMILIES
 from monitor.metrics.internal import Internal
 from monitor.metrics.places import PlaceMeters
 from monitor.options import Parsed
+from monitor.places import Standing
 from tools.prose import reflow
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"

@@ -41,7 +41,7 @@ from monitor.app.reporting import Reporters, recalled
 from monitor.app.sharding import WHOLE, Shard
 from monitor.app.systemd import ServiceManager
 from monitor.app.voice import Voice, check_receiver
-from monitor.board import Entry, StatusBoard
+from monitor.board import BoardEntry, StatusBoard
 from monitor.clock import SystemClock
 from monitor.config.load import Tables
 from monitor.config.modules import SHIPPED
@@ -480,7 +480,7 @@ class _Showcase:
         before = self._board.get(state.site.name)
         same = before is not None and before.state.site is state.site
         last = before.series if before is not None and same else None
-        self._board.publish((Entry(state, render(state, self._bounds, last)),))
+        self._board.publish((BoardEntry(state, render(state, self._bounds, last)),))
 
     def remove(self, names: Iterable[str]) -> None:
         self._board.remove(names)

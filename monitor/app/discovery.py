@@ -12,10 +12,10 @@ from monitor.app.gentle import interruptibly
 from monitor.clock import SystemClock
 from monitor.config.discovery import read_yaml
 from monitor.config.load import Config, Tables
-from monitor.discovered import Found
+from monitor.discovered import SourceContents
 from monitor.metrics.internal import Internal
 from monitor.sources.discovery import Discovery, look_once
-from monitor.sources.memory import Memory
+from monitor.sources.memory import LastGoodLists
 from monitor.sources.ports import World
 
 
@@ -33,7 +33,7 @@ def open_discovery(
         on_change,
         clock=SystemClock(),
         meters=internal,
-        memory=Memory(folder),
+        memory=LastGoodLists(folder),
         working=interruptibly,
     )
 
@@ -44,14 +44,14 @@ def discover_once(config: Config, tables: Tables) -> tuple[Config, tuple[str, ..
 
     For commands that check once.
     """
-    found: Mapping[str, Found] = dict(_looks(config))
+    found: Mapping[str, SourceContents] = dict(_looks(config))
     adopted = config.adoption(tables).adopt(found)
     wrong = [f"{source}: {remark}" for source, one in found.items() for remark in one.remarks]
     wrong += [f"{source}: {one}" for source, them in adopted.rejected.items() for one in them]
     return config.with_discovered(adopted), tuple(wrong)
 
 
-def _looks(config: Config) -> Iterator[tuple[str, Found]]:
+def _looks(config: Config) -> Iterator[tuple[str, SourceContents]]:
     yield from look_once((one.source for one in config.sources), _world())
 
 

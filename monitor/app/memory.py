@@ -21,7 +21,7 @@ from monitor.history.inherit import inherit
 from monitor.history.reader import Reader
 from monitor.history.store import Store, connect, store_url
 from monitor.history.upkeep import Upkeep
-from monitor.history.writer import Keep, Meters, Writer
+from monitor.history.writer import HistoryMeters, Keep, Writer
 from monitor.model import Past, Site, SiteState
 from monitor.past import Inherited, Remembered, Span
 from monitor.units import Seconds, Timestamp
@@ -63,7 +63,7 @@ class Memory:
         *,
         seat: str,
         version: str,
-        meters: Meters,
+        meters: HistoryMeters,
     ) -> None:
         self._folder = DataFolder(folder, f"process {os.getpid()} on {socket.gethostname()}")
         self._settings = settings

@@ -39,11 +39,11 @@ from monitor.logs import fields
 from monitor.metrics.internal import Internal
 from monitor.metrics.places import PlaceMeters
 from monitor.model import Joint, Past, Site, SiteState, Status
-from monitor.places import Ballot, Beat, Report, Sender, Trouble
+from monitor.places import Abstention, Ballot, Report, Sender, SignOfLife
 from monitor.units import Seconds, Timestamp
 
 if TYPE_CHECKING:
-    from monitor.locations.link import Access, HubLink, PlaceLink
+    from monitor.locations.link import HubLink, NatsAccess, PlaceLink
 
 _log = logging.getLogger(__name__)
 
@@ -141,11 +141,11 @@ def located(settings: LocationsSettings | None) -> LocationsSettings:
     return settings
 
 
-def access_of(settings: LocationsSettings) -> "Access":
-    from monitor.locations.link import Access  # noqa: PLC0415  see load_link()
+def access_of(settings: LocationsSettings) -> "NatsAccess":
+    from monitor.locations.link import NatsAccess  # noqa: PLC0415  see load_link()
 
     nats = settings.nats
-    return Access(
+    return NatsAccess(
         servers=nats.servers,
         credentials=nats.credentials,
         user=nats.user,
@@ -321,7 +321,7 @@ def report_of(state: SiteState) -> Report:
     trouble = None
     if verdict is None:
         lost = message.startswith(OWN_CONNECTION)
-        trouble = Trouble.CONNECTION if lost else Trouble.ERROR
+        trouble = Abstention.CONNECTION if lost else Abstention.ERROR
     return Report(
         site=state.site.name,
         time=last.observation.time,
@@ -357,8 +357,8 @@ def _place_link(
     clock = SystemClock()
     own_list = _Fingerprint(config)
 
-    def beat() -> Beat:
-        return Beat(
+    def beat() -> SignOfLife:
+        return SignOfLife(
             sender=sender,
             sent=clock.time(),
             version=__version__,

@@ -24,7 +24,7 @@ from monitor.config.discovery import Adoption
 from monitor.config.load import Config, Tables, load, load_record
 from monitor.config.settings import Settings
 from monitor.config.watch import Watcher
-from monitor.discovered import Found, Source
+from monitor.discovered import Source, SourceContents
 from monitor.engine.events import Inbox, SitesChanged
 from monitor.errors import ConfigError, StartupError
 from monitor.logs import Secrets, fields
@@ -65,7 +65,7 @@ class Finder(Protocol):
     def use(self, sources: Iterable[Source]) -> None:
         """Watch these sources from now on, and no others."""
 
-    def found(self) -> Mapping[str, Found]:
+    def found(self) -> Mapping[str, SourceContents]:
         """Return what is known of each source."""
 
     def stop(self) -> None:

@@ -28,7 +28,7 @@ from monitor.secrecy import longest_first
 from monitor.units import Seconds, Timestamp
 
 if TYPE_CHECKING:
-    from monitor.messages.notification import Sender
+    from monitor.messages.notification import ChannelSender
     from monitor.messages.outbox import Outbox
 
 _log = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class Voice:
         outbox.start(notify)
         self._outbox = outbox
 
-    def _senders(self, receiver: ReceiverOptions) -> "dict[str, Sender]":
+    def _senders(self, receiver: ReceiverOptions) -> "dict[str, ChannelSender]":
         from monitor.messages.receivers import build_senders  # noqa: PLC0415  see above
 
         return build_senders(receiver, Client(), self._clock, self._secrets)

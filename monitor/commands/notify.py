@@ -21,7 +21,7 @@ from monitor.messages.notification import Alert, AlertStatus, Notification, fing
 from monitor.messages.receivers import build_senders
 from monitor.model import Failure
 from monitor.options import show_duration, unknown
-from monitor.outbound import Call, TlsOptions
+from monitor.outbound import OutgoingRequest, TlsOptions
 from monitor.probes.client import Client
 from monitor.secrecy import longest_first, without_credentials
 
@@ -140,7 +140,7 @@ def _example(channel: str) -> Notification:
 def _ask(url: str, path: str, ca_file: str | None, body: bytes | None = None) -> str:
     shown = without_credentials(url)
     tls = TlsOptions(ca_file=ca_file)
-    call = Call(url=url.rstrip("/") + path, body=body, tls=tls, max_body=_MOST)
+    call = OutgoingRequest(url=url.rstrip("/") + path, body=body, tls=tls, max_body=_MOST)
     try:
         reply = Client()(call, Deadline.after(_PATIENCE, SystemClock()))
     except ProbeError as error:

@@ -39,7 +39,7 @@ _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _SiteLine:
     """What the report says of a site."""
 
     name: str
@@ -122,7 +122,7 @@ def report(
         groups = {one.name: one.group for one in reader.listing()}
         names = [name for name in sorted(groups, key=natural_key) if _wanted(groups[name], group)]
         found = reader.uptime(names, first, last)
-        lines = [_Line(name, groups[name], found[name], objective) for name in names]
+        lines = [_SiteLine(name, groups[name], found[name], objective) for name in names]
         # Who left the list before is not reported; who was listed all along and not seen is
         gone = {one.name for one in reader.listing() if one.removed and one.removed < first}
         lines = [line for line in lines if line.name not in gone]
@@ -161,7 +161,7 @@ def _stretch(begin: Timestamp | None, end: Timestamp | None) -> tuple[Timestamp,
 
 
 def _print(
-    lines: list[_Line],
+    lines: list[_SiteLine],
     outages: list[Span],
     first: Timestamp,
     last: Timestamp,
@@ -188,7 +188,7 @@ def _print(
 
 
 def _html(
-    lines: list[_Line],
+    lines: list[_SiteLine],
     outages: list[Span],
     first: Timestamp,
     last: Timestamp,
@@ -224,7 +224,7 @@ def _html_table(title: str, heads: Iterable[str], rows: Iterable[list[str]]) -> 
 
 
 def _write_csv(
-    path: Path, lines: list[_Line], outages: list[Span], first: Timestamp, last: Timestamp
+    path: Path, lines: list[_SiteLine], outages: list[Span], first: Timestamp, last: Timestamp
 ) -> None:
     columns = (
         *("kind", "site", "group", "begin", "end", "uptime", "coverage", "up_seconds"),
@@ -270,7 +270,7 @@ def _write(path: Path, text: str) -> None:
         raise click.UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _cells(line: _Line) -> list[str]:
+def _cells(line: _SiteLine) -> list[str]:
     uptime = line.uptime
     return [
         line.name,

@@ -19,7 +19,7 @@ from monitor.config.messages import listed
 from monitor.config.nodes import (
     DEEPEST,
     Composer,
-    Entry,
+    KeyValue,
     MappingNode,
     Node,
     Scalar,
@@ -29,13 +29,11 @@ from monitor.config.nodes import (
     overlay,
     read_plain,
 )
-from monitor.config.problems import KeyPath, Problems, Source
+from monitor.config.problems import KeyPath, Problems, YamlFile
 from monitor.config.references import check_receivers, with_parents
 from monitor.config.schema import Decoder, Forms
 from monitor.config.sites import SiteFound, SiteReader
-from monitor.discovered import Entry as Listed
-from monitor.discovered import Found
-from monitor.discovered import Source as Declared
+from monitor.discovered import ListedSite, Source, SourceContents
 from monitor.model import Site
 from monitor.options import unknown
 from monitor.secrecy import every_form, hide_credentials
@@ -58,7 +56,7 @@ class DeclaredSource:
         secrets: Of its options, which must never be shown.
     """
 
-    source: Declared
+    source: Source
     defaults: MappingNode
     secrets: tuple[str, ...] = ()
 
@@ -135,7 +133,7 @@ class DiscoverReader:
             self._problems.add(item, (*path, "name"), message)
             return None
         self._names[name] = item
-        source = Declared(
+        source = Source(
             name=name,
             kind=kind,
             options=options.value,
@@ -175,7 +173,7 @@ def shown_source(tables: Tables, site: Form) -> Form:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _MadeSite:
     """
     What came of an entry: a site and its text for /config, or why there is none.
 
@@ -183,7 +181,7 @@ class _Made:
         dependent: The same site as it was read, if it depends on others.
     """
 
-    listed: Listed
+    listed: ListedSite
     site: Site | None = None
     lines: tuple[str, ...] = ()
     problem: str = ""
@@ -221,7 +219,7 @@ class _Crowd:
         """Go on to the next source."""
         self._documents.append((source, remarks, []))
 
-    def add(self, made: _Made, source: str, *, gone: bool) -> None:
+    def add(self, made: _MadeSite, source: str, *, gone: bool) -> None:
         """Take what came of an entry; of what is gone, only a good site is worth a word."""
         place, site, lines = made.listed.place, made.site, self._documents[-1][2]
         wrong = made.problem
@@ -291,17 +289,17 @@ class Adoption:
         self._listed = listed
         self._dependents = dependents
         self._receivers = receivers
-        self._made: dict[tuple[str, str], _Made] = {}
+        self._made: dict[tuple[str, str], _MadeSite] = {}
 
-    def adopt(self, found: Mapping[str, Found]) -> Adopted:
+    def adopt(self, found: Mapping[str, SourceContents]) -> Adopted:
         """Return the sites of the list and of what is found."""
         problems = Problems()
         reader = SiteReader(self._tables, self._forms, Decoder(problems), problems)
         crowd = _Crowd(self._listed)
-        made: dict[tuple[str, str], _Made] = {}
+        made: dict[tuple[str, str], _MadeSite] = {}
         for declared in self._sources:
             source = declared.source.name
-            known = found.get(source, Found())
+            known = found.get(source, SourceContents())
             crowd.begin(source, known.remarks)
             for entry, gone in (
                 *((entry, False) for entry in known.entries),
@@ -317,15 +315,15 @@ class Adoption:
         return crowd.adopted(self._dependents)
 
     def _make(
-        self, entry: Listed, declared: DeclaredSource, reader: SiteReader, problems: Problems
-    ) -> _Made:
+        self, entry: ListedSite, declared: DeclaredSource, reader: SiteReader, problems: Problems
+    ) -> _MadeSite:
         if entry.problem:
-            return _Made(entry, problem=f"{entry.place}: {entry.problem}")
-        source = Source(declared.source.folder, entry.place, foreign=True)
+            return _MadeSite(entry, problem=f"{entry.place}: {entry.problem}")
+        source = YamlFile(declared.source.folder, entry.place, foreign=True)
         try:
             node = node_of(entry.keys, source)
         except ValueError as error:
-            return _Made(entry, problem=f"{entry.place}: {hide_credentials(str(error))}")
+            return _MadeSite(entry, problem=f"{entry.place}: {hide_credentials(str(error))}")
         before = len(problems)
         for key in _OF_THE_LIST:
             if key in node.entries:
@@ -337,12 +335,12 @@ class Adoption:
         wrong = problems.take_back(before)
         if site is not None and self._tables.probes[site.site.scheme].own is not None:
             told = f"url: sites of {site.site.scheme} belong to the list"
-            return _Made(entry, problem=f"{entry.place}: {told}")
+            return _MadeSite(entry, problem=f"{entry.place}: {told}")
         if site is None or wrong:
             told = "; ".join(dict.fromkeys(one.message for one in wrong))
-            return _Made(entry, problem=f"{entry.place}: {told}")
+            return _MadeSite(entry, problem=f"{entry.place}: {told}")
         dependent = site if site.parents else None
-        return _Made(entry, site.site, tuple(self._lines(node)), dependent=dependent)
+        return _MadeSite(entry, site.site, tuple(self._lines(node)), dependent=dependent)
 
     def _lines(self, node: MappingNode) -> Iterator[str]:
         lines = masked_lines(node, self._shown, "    ")
@@ -355,7 +353,7 @@ def _line(text: str) -> str:
     return text if text.isprintable() else quoted(text)[1:-1]
 
 
-def node_of(value: Any, source: Source, depth: int = 0) -> Any:
+def node_of(value: Any, source: YamlFile, depth: int = 0) -> Any:
     """
     Return plain data as nodes, as if it had been written in quotes.
 
@@ -368,7 +366,7 @@ def node_of(value: Any, source: Source, depth: int = 0) -> Any:
         entries = {}
         for key, below in value.items():
             scalar = Scalar(source, 1, 1, _without_reference(str(key)))
-            entries[scalar.text] = Entry(scalar, node_of(below, source, depth + 1))
+            entries[scalar.text] = KeyValue(scalar, node_of(below, source, depth + 1))
         return MappingNode(source, 1, 1, entries)
     if isinstance(value, list | tuple):
         return SequenceNode(source, 1, 1, [node_of(one, source, depth + 1) for one in value])
@@ -404,7 +402,7 @@ def read_yaml(data: bytes, shown: str) -> Any:
     except UnicodeDecodeError:
         raise ValueError(f"{shown}: is not UTF-8") from None
     problems = Problems()
-    source = Source(_NOWHERE, shown, foreign=True)
+    source = YamlFile(_NOWHERE, shown, foreign=True)
     node = Composer(source, problems, lambda _scalar, _path: None).compose(data)
     if problems:
         raise ValueError("; ".join(map(str, problems.all())))

@@ -31,7 +31,7 @@ from monitor.config.nodes import (
     is_empty,
     overlay,
 )
-from monitor.config.problems import KeyPath, Problems, Source
+from monitor.config.problems import KeyPath, Problems, YamlFile
 from monitor.config.substitute import Substituter
 from monitor.secrecy import redact
 
@@ -48,7 +48,7 @@ class Document:
         defaults: The defaults of its sites, marked as inherited.
     """
 
-    source: Source
+    source: YamlFile
     top: MappingNode
     defaults: MappingNode
 
@@ -106,10 +106,10 @@ class DocumentReader:
             if not found:
                 self._problems.at(str(path), "holds no *.yaml and no *.yml file")
         for file in found:
-            source = Source(file, str(file))
+            source = YamlFile(file, str(file))
             self._read(source, MappingNode(source, 1, 1), None)
 
-    def read_one(self, source: Source, nothing: str = "holds nothing") -> MappingNode | None:
+    def read_one(self, source: YamlFile, nothing: str = "holds nothing") -> MappingNode | None:
         """
         Return the top level of a file that stands alone; None with every problem reported.
 
@@ -124,14 +124,14 @@ class DocumentReader:
             self._problems.at(source.shown, str(error))
             return None
 
-    def _parse_written(self, source: Source, data: bytes, nothing: str) -> MappingNode | None:
+    def _parse_written(self, source: YamlFile, data: bytes, nothing: str) -> MappingNode | None:
         before = len(self._problems)
         top = self.parse(source, data)
         if top is None and len(self._problems) == before:
             self._problems.at(source.shown, nothing)
         return top
 
-    def parse(self, source: Source, data: bytes) -> MappingNode | None:
+    def parse(self, source: YamlFile, data: bytes) -> MappingNode | None:
         """Return the top level; None if the file is empty or bad; report what is bad."""
         try:
             data.decode()
@@ -147,14 +147,14 @@ class DocumentReader:
             return None
         return top
 
-    def _content(self, source: Source) -> bytes:
+    def _content(self, source: YamlFile) -> bytes:
         self.files[source.path] = None
         try:
             return read_bytes(source.path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(source.path), source.shown)) from error
 
-    def _read(self, source: Source, outer: MappingNode, include: _Include | None) -> None:
+    def _read(self, source: YamlFile, outer: MappingNode, include: _Include | None) -> None:
         real = _real(source.path)
         if real in self._called:
             self._report_file(source, include, self._why_not_again(source, real))
@@ -182,13 +182,13 @@ class DocumentReader:
             message = "apply to no site: the file has neither sites nor include nor discover"
             self._problems.add(entry.key, ("defaults",), message)
 
-    def _report_file(self, source: Source, include: _Include | None, message: str) -> None:
+    def _report_file(self, source: YamlFile, include: _Include | None, message: str) -> None:
         if include:
             self._problems.add(include.item, include.path, message)
         else:
             self._problems.at(source.shown, message)
 
-    def _why_not_again(self, source: Source, real: str) -> str:
+    def _why_not_again(self, source: YamlFile, real: str) -> str:
         if real in self._way:
             names = [self._called[one] for one in self._way[self._way.index(real) :]]
             return f"includes go in a circle: {' → '.join([*names, names[0]])}"
@@ -228,7 +228,7 @@ class DocumentReader:
             return
         for name in names:
             shown = str(Path(document.source.shown).parent / name)
-            source = Source(folder / name, redact(shown, done.secrets if done else ()))
+            source = YamlFile(folder / name, redact(shown, done.secrets if done else ()))
             self._read(source, document.defaults, _Include(item, path))
 
     def _matches(self, pattern: str, folder: Path) -> list[str]:

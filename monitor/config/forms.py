@@ -65,7 +65,7 @@ class Form:
 # ---------------------------------------------------------------- from nodes to plain data
 
 
-class Text(str):
+class LocatedText(str):
     """A text of the configuration that still knows its node."""
 
     __slots__ = ("node",)
@@ -101,16 +101,16 @@ def _as_written(value: Reading, text: str) -> Reading:
 
 
 @dataclass(slots=True)
-class Gathered:
+class SecretsAndFiles:
     """Collected while a value is decoded: the secrets in it, and the files it names."""
 
     secrets: dict[str, None] = field(default_factory=dict)
     files: dict[Path, None] = field(default_factory=dict)
 
 
-def data_of(node: Node, gathered: Gathered, *, as_written: bool = False) -> Any:
+def data_of(node: Node, gathered: SecretsAndFiles, *, as_written: bool = False) -> Any:
     """
-    Return the node as plain data: dict, list, Text, numbers, bool, None.
+    Return the node as plain data: dict, list, LocatedText, numbers, bool, None.
 
     Args:
         as_written: Leave ``${…}`` in the texts, so that messages about them show no secret.
@@ -127,13 +127,13 @@ def data_of(node: Node, gathered: Gathered, *, as_written: bool = False) -> Any:
     return data
 
 
-def _scalar_data(node: Scalar, gathered: Gathered, *, as_written: bool) -> Any:
+def _scalar_data(node: Scalar, gathered: SecretsAndFiles, *, as_written: bool) -> Any:
     done = node.substitution
     if done is None and node.plain:
         value = read_plain(node.text)
         if not isinstance(value, str):
             return _as_written(value, node.text)
-    written = Text(done.written if done and as_written else node.text)
+    written = LocatedText(done.written if done and as_written else node.text)
     written.node = node
     if done:
         gathered.secrets.update(dict.fromkeys(done.secrets))
@@ -142,7 +142,7 @@ def _scalar_data(node: Scalar, gathered: Gathered, *, as_written: bool) -> Any:
     return written
 
 
-def _gather_headers(headers: MappingNode, gathered: Gathered) -> None:
+def _gather_headers(headers: MappingNode, gathered: SecretsAndFiles) -> None:
     for name, entry in headers.entries.items():
         if is_sensitive_header(name) and isinstance(entry.value, Scalar):
             gathered.secrets.update(dict.fromkeys(header_credentials(entry.value.text)))
@@ -151,14 +151,14 @@ def _gather_headers(headers: MappingNode, gathered: Gathered) -> None:
 def _reading(value: Any) -> Any:
     # `port: ${PORT}` is a number as `port: 80` is one, and so is `{port: "${PORT}"}`, since YAML
     # demands the quotes between braces. Where text is wanted it stays text
-    done = value.node.substitution if isinstance(value, Text) else None
+    done = value.node.substitution if isinstance(value, LocatedText) else None
     if done and (value.node.plain or is_one_reference(done.written)):
         return read_plain(str(value))
     return value
 
 
 def _plain(value: Any, *, read: bool, written: bool = False) -> Any:
-    if isinstance(value, Text):
+    if isinstance(value, LocatedText):
         return _reading(value) if read else str(value)
     if isinstance(value, list):
         return [_plain(item, read=read, written=written) for item in value]
@@ -355,14 +355,14 @@ def _checker(check: Callable[[Any], None]) -> Callable[[Any], Any]:
     return checked
 
 
-def _secret(value: Any, info: ValidationInfo[Gathered]) -> str:
+def _secret(value: Any, info: ValidationInfo[SecretsAndFiles]) -> str:
     if not isinstance(value, str):
         raise _wrong("must be text; put it in quotes")
     info.context.secrets[str(value)] = None
     return str(value)
 
 
-def _sent(record: SendsSecrets, info: ValidationInfo[Gathered]) -> SendsSecrets:
+def _sent(record: SendsSecrets, info: ValidationInfo[SecretsAndFiles]) -> SendsSecrets:
     info.context.secrets.update(dict.fromkeys(record.sent_secrets()))
     return record
 
@@ -372,8 +372,8 @@ def _with_good_files(record: ChecksFiles) -> ChecksFiles:
     return record
 
 
-def _file(value: Any, info: ValidationInfo[Gathered]) -> str:
-    if not isinstance(value, Text) or not value:
+def _file(value: Any, info: ValidationInfo[SecretsAndFiles]) -> str:
+    if not isinstance(value, LocatedText) or not value:
         raise _wrong(f"must be a path, not {describe(value)}")
     if value.node.source.foreign:
         raise _wrong(

@@ -27,10 +27,10 @@ from monitor.config.forms import record_form
 from monitor.config.keys import Tables
 from monitor.config.mask import masked_lines
 from monitor.config.modules import Module, ModuleReader
-from monitor.config.nodes import Entry, MappingNode, Node, Scalar, SequenceNode, is_empty
+from monitor.config.nodes import KeyValue, MappingNode, Node, Scalar, SequenceNode, is_empty
 from monitor.config.pages import read_published
 from monitor.config.places import warn_of_places
-from monitor.config.problems import KeyPath, Problems, Source
+from monitor.config.problems import KeyPath, Problems, YamlFile
 from monitor.config.references import check_receivers, try_receivers, with_parents
 from monitor.config.schema import EXTENSION, Decoder, Forms
 from monitor.config.settings import Settings
@@ -56,7 +56,7 @@ _SECTIONS = (
 )
 _CONNECTIVITY_TIMEOUT: Seconds = 5.0
 """For each target: while it is silent, nobody knows who caused the failures of sites."""
-_SHIPPED = Source(Path("modules"), "modules")
+_SHIPPED = YamlFile(Path("modules"), "modules")
 
 _LEFT_OUT = "this module is left out"
 
@@ -140,7 +140,7 @@ def load_text(text: str, tables: Tables, environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: As load does.
     """
-    source = Source(Path("text"), "text")
+    source = YamlFile(Path("text"), "text")
 
     def read(reader: DocumentReader) -> None:
         if top := reader.parse(source, text.encode()):
@@ -158,7 +158,7 @@ def load_record(path: Path, record: type[_Record], environ: Mapping[str, str]) -
     """
     problems = Problems()
     reader = DocumentReader(Substituter(environ), problems)
-    source = Source(path, str(path))
+    source = YamlFile(path, str(path))
     top = reader.read_one(source, "holds nothing; write {} where all defaults are meant")
     decoded = None
     if top is not None:
@@ -242,9 +242,9 @@ class _Load:
                 message = "belongs to a site or below defaults, not to the top level"
             self._problems.add(entry.key, (key,), message)
 
-    def _settings_entries(self) -> dict[str, Entry]:
+    def _settings_entries(self) -> dict[str, KeyValue]:
         """Return each setting in the files, with its place; report settings that occur twice."""
-        entries: dict[str, Entry] = {}
+        entries: dict[str, KeyValue] = {}
         for document in self._documents.documents:
             for key in self._forms.settings.fields:
                 entry = document.top.entries.get(key)
@@ -255,7 +255,7 @@ class _Load:
                     entries[key] = entry
         return entries
 
-    def _settings(self, entries: dict[str, Entry]) -> Settings:
+    def _settings(self, entries: dict[str, KeyValue]) -> Settings:
         if not entries:
             return Settings()
         top = self._documents.documents[0].top
@@ -454,7 +454,7 @@ class _Load:
         shown = str(Path(item.source.shown).parent / item.text)
         reader = BlackboxReader(self._decoder, self._problems)
         before = len(self._problems)
-        found = list(reader.read(Source(path, shown)))
+        found = list(reader.read(YamlFile(path, shown)))
         if not found and len(self._problems) == before:
             message = f"{shown} holds no module; write some, or leave {key} out"
             self._problems.add(item, (key,), message)

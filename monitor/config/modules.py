@@ -15,8 +15,8 @@ from typing import Any
 from monitor.config.address import parse_site_url
 from monitor.config.keys import PLACE, Tables
 from monitor.config.mask import masked_lines
-from monitor.config.nodes import Entry, MappingNode, Node, Scalar
-from monitor.config.problems import KeyPath, Problems, Source
+from monitor.config.nodes import KeyValue, MappingNode, Node, Scalar
+from monitor.config.problems import KeyPath, Problems, YamlFile
 from monitor.config.schema import Decoder, Forms
 from monitor.config.sites import SiteReader
 from monitor.config.substitute import Substitution
@@ -116,7 +116,7 @@ class Module:
         whole = _SCHEME.match(target) is not None
         url = target if whole else self.url.replace(PLACE, host)
         shown = url if whole else self.shown_url.replace(PLACE, host)
-        node = Scalar(Source(Path(), "target"), 1, 1, url, substitution=Substitution(url, shown))
+        node = Scalar(YamlFile(Path(), "target"), 1, 1, url, substitution=Substitution(url, shown))
         address = parse_site_url(node, probes)
         if probes[address.scheme] is not probes[self.scheme]:
             raise ValueError(
@@ -207,7 +207,7 @@ class ModuleReader:
 
 
 def _only(node: MappingNode, keys: Any) -> MappingNode:
-    entries: dict[str, Entry] = {key: one for key, one in node.entries.items() if key in keys}
+    entries: dict[str, KeyValue] = {key: one for key, one in node.entries.items() if key in keys}
     return MappingNode(node.source, node.line, node.column, entries)
 
 

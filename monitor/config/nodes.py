@@ -17,7 +17,7 @@ from typing import ClassVar, NoReturn, TypeAlias
 
 import yaml
 
-from monitor.config.problems import KeyPath, Problems, Source
+from monitor.config.problems import KeyPath, Problems, YamlFile
 from monitor.config.substitute import Substitution
 
 DEEPEST = 50
@@ -33,7 +33,7 @@ _EXPANSION_FREE = 100_000
 class _Place:
     """Where a node begins; lines and columns count from 1."""
 
-    source: Source
+    source: YamlFile
     line: int
     column: int
 
@@ -80,13 +80,13 @@ class SequenceNode(_Place):
 class MappingNode(_Place):
     """Keys with their values; weight and height as in SequenceNode."""
 
-    entries: dict[str, "Entry"] = field(default_factory=dict)
+    entries: dict[str, "KeyValue"] = field(default_factory=dict)
     weight: int = 1
     height: int = 1
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class KeyValue:
     """
     One key and its value.
 
@@ -168,7 +168,7 @@ def overlay(below: MappingNode, above: MappingNode) -> MappingNode:
     for key, entry in above.entries.items():
         under = entries.get(key)
         if under and isinstance(under.value, MappingNode) and isinstance(entry.value, MappingNode):
-            entries[key] = Entry(entry.key, overlay(under.value, entry.value))
+            entries[key] = KeyValue(entry.key, overlay(under.value, entry.value))
         else:
             entries[key] = entry
     return MappingNode(above.source, above.line, above.column, entries)
@@ -177,7 +177,7 @@ def overlay(below: MappingNode, above: MappingNode) -> MappingNode:
 def inherited(node: MappingNode) -> MappingNode:
     """Return the mapping with every entry marked as a default."""
     entries = {
-        key: Entry(
+        key: KeyValue(
             entry.key,
             inherited(entry.value) if isinstance(entry.value, MappingNode) else entry.value,
             inherited=True,
@@ -225,7 +225,7 @@ class Composer:
 
     first_key: ClassVar[str] = "sites"
 
-    def __init__(self, source: Source, problems: Problems, substitute: Substitute) -> None:
+    def __init__(self, source: YamlFile, problems: Problems, substitute: Substitute) -> None:
         self._source = source
         self._problems = problems
         self._substitute = substitute
@@ -330,7 +330,7 @@ class Composer:
         elif frame.key.plain and frame.key.text == _MERGE:
             self._add_merged(frame, node)
         else:
-            parent.entries[frame.key.text] = Entry(frame.key, node)
+            parent.entries[frame.key.text] = KeyValue(frame.key, node)
         frame.key, frame.keyed = None, False
 
     def _key(self, node: Node, frame: _Frame) -> Scalar | None:
@@ -406,9 +406,9 @@ class Composer:
         self._problems.at(self._source.shown, message, line, column)
 
 
-def _merge(node: MappingNode, merged: list[MappingNode]) -> dict[str, Entry]:
+def _merge(node: MappingNode, merged: list[MappingNode]) -> dict[str, KeyValue]:
     # The mapping's own keys win over all merged ones, and of these the first
-    entries: dict[str, Entry] = {}
+    entries: dict[str, KeyValue] = {}
     for one in merged:
         for key, entry in one.entries.items():
             entries.setdefault(key, entry)

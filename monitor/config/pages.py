@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from monitor.config.keys import Moment, wall_time
-from monitor.config.nodes import Entry, MappingNode, Node, Scalar, SequenceNode, scalars
+from monitor.config.nodes import KeyValue, MappingNode, Node, Scalar, SequenceNode, scalars
 from monitor.config.problems import KeyPath, Problems
 from monitor.grammar import check_url
 from monitor.model import Site
@@ -141,7 +141,7 @@ class AnnouncementKeys:
 
 
 def read_published(
-    entries: Mapping[str, Entry],
+    entries: Mapping[str, KeyValue],
     pages: tuple[PageKeys, ...],
     announcements: tuple[AnnouncementKeys, ...],
     sites: Iterable[Site] | None,
@@ -167,13 +167,13 @@ def read_published(
     )
 
 
-def _items(entries: Mapping[str, Entry], key: str) -> list[MappingNode]:
+def _items(entries: Mapping[str, KeyValue], key: str) -> list[MappingNode]:
     node = entries[key].value if key in entries else None
     items = node.items if isinstance(node, SequenceNode) else []
     return [item for item in items if isinstance(item, MappingNode)]
 
 
-def _check_texts(entries: Mapping[str, Entry], problems: Problems) -> None:
+def _check_texts(entries: Mapping[str, KeyValue], problems: Problems) -> None:
     for key in ("pages", "announcements"):
         for index, item in enumerate(_items(entries, key)):
             for name, entry in item.entries.items():

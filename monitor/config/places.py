@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from monitor.config.nodes import Entry, MappingNode
+from monitor.config.nodes import KeyValue, MappingNode
 from monitor.config.problems import KeyPath, Problems
 from monitor.grammar import check_url
 from monitor.model import Site
@@ -136,7 +136,7 @@ class LocationsSettings:
 
 
 def warn_of_places(
-    entries: Mapping[str, Entry],
+    entries: Mapping[str, KeyValue],
     settings: LocationsSettings | None,
     sites: Sequence[Site],
     problems: Problems,
@@ -169,7 +169,7 @@ def warn_of_places(
         )
 
 
-def _warn(entries: Mapping[str, Entry], key: str, problems: Problems, message: str) -> None:
+def _warn(entries: Mapping[str, KeyValue], key: str, problems: Problems, message: str) -> None:
     path: KeyPath = ("locations", "quorum", key)
     node = entries["locations"].value
     for step in path[1:]:

@@ -16,7 +16,7 @@ _PLAIN_KEY = re.compile(r"[\w-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class YamlFile:
     """
     One YAML file.
 
@@ -34,7 +34,7 @@ class Source:
 class Placed(Protocol):
     """Anything with a place in a file; lines and columns count from 1."""
 
-    source: Source
+    source: YamlFile
     line: int
     column: int
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
-from monitor.config.nodes import Entry, MappingNode, Node, SequenceNode
+from monitor.config.nodes import KeyValue, MappingNode, Node, SequenceNode
 from monitor.config.problems import KeyPath, Problems
 from monitor.config.schema import DEFAULTS
 from monitor.config.sites import SiteFound
@@ -24,7 +24,7 @@ def check_receivers(
 
 
 def try_receivers(
-    entries: Mapping[str, Entry],
+    entries: Mapping[str, KeyValue],
     receivers: Sequence[ReceiverOptions],
     check: Callable[[ReceiverOptions], None] | None,
     problems: Problems,
@@ -137,5 +137,5 @@ def _item(node: Node, number: int) -> Node:
     return node.items[number] if isinstance(node, SequenceNode) else node
 
 
-def _start(one: SiteFound, entry: Entry) -> KeyPath:
+def _start(one: SiteFound, entry: KeyValue) -> KeyPath:
     return DEFAULTS if entry.inherited else one.path[:2]

@@ -15,9 +15,9 @@ from pydantic_core import ErrorDetails, ValidationError, core_schema
 
 from monitor.config.forms import (
     Form,
-    Gathered,
     Json,
-    Text,
+    LocatedText,
+    SecretsAndFiles,
     data_of,
     described,
     form_of,
@@ -197,13 +197,13 @@ class Decoder:
         Sites may add what is missing, and so correct a rule between two options that does not hold.
         """
         subject = _Subject(form, node, DEFAULTS, keys, inherited=True)
-        gathered = Gathered()
+        gathered = SecretsAndFiles()
         for error in _errors(form, data_of(node, gathered), gathered):
             if error["type"] not in ("missing", "value_error"):
                 self._report(error, subject, gathered)
 
     def _decode(self, subject: _Subject) -> Decoded | None:
-        gathered = Gathered()
+        gathered = SecretsAndFiles()
         data = data_of(subject.node, gathered)
         doubts: list[tuple[str, str]] = []
         token = DOUBTS.set(doubts)
@@ -217,11 +217,11 @@ class Decoder:
             DOUBTS.reset(token)
         prefix = DEFAULTS if subject.inherited else subject.path
         for text, why in doubts:
-            if isinstance(text, Text):
+            if isinstance(text, LocatedText):
                 self._problems.warn(text.node, (*prefix, *subject.keys), why)
         return Decoded(value, tuple(gathered.secrets), tuple(gathered.files))
 
-    def _report(self, error: ErrorDetails, subject: _Subject, gathered: Gathered) -> None:
+    def _report(self, error: ErrorDetails, subject: _Subject, gathered: SecretsAndFiles) -> None:
         target = _locate(subject, error)
         node = target.node
         plain = isinstance(node, Scalar) and node.plain and node.substitution is None
@@ -240,7 +240,7 @@ class Decoder:
         self._problems.add(target.placed, (*prefix, *subject.keys, *error["loc"]), message)
 
 
-def _errors(form: Form, data: Any, gathered: Gathered) -> list[ErrorDetails]:
+def _errors(form: Form, data: Any, gathered: SecretsAndFiles) -> list[ErrorDetails]:
     try:
         form.validator.validate_python(data, context=gathered)
     except ValidationError as invalid:
@@ -251,7 +251,7 @@ def _errors(form: Form, data: Any, gathered: Gathered) -> list[ErrorDetails]:
 def _as_written(subject: _Subject, error: ErrorDetails) -> str:
     # The message quotes the value. The message for `${NAME}` itself is usually the same, and shows
     # no secret
-    gathered = Gathered()
+    gathered = SecretsAndFiles()
     data = data_of(subject.node, gathered, as_written=True)
     for other in _errors(subject.form, data, gathered):
         if other["loc"] == error["loc"] and other["type"] == error["type"]:

@@ -12,7 +12,7 @@ from monitor.config.forms import Form
 from monitor.config.keys import LABEL_NAME, ConfirmKeys, SiteKeys, Tables, WindowKeys
 from monitor.config.messages import listed
 from monitor.config.nodes import (
-    Entry,
+    KeyValue,
     MappingNode,
     Node,
     Scalar,
@@ -22,7 +22,7 @@ from monitor.config.nodes import (
     read_plain,
     scalars,
 )
-from monitor.config.problems import KeyPath, Problems, Source
+from monitor.config.problems import KeyPath, Problems, YamlFile
 from monitor.config.schema import DEFAULTS, NOT_IN_DEFAULTS, Decoded, Decoder, Forms
 from monitor.model import Confirm, Site, Window
 from monitor.options import OptionError, show_duration, unknown
@@ -57,7 +57,7 @@ class SiteFound:
     path: KeyPath
     former: Node | None = None
     parents: tuple[str | tuple[str, str], ...] = ()
-    entries: Mapping[str, Entry] = field(default_factory=dict)
+    entries: Mapping[str, KeyValue] = field(default_factory=dict)
 
 
 class SiteReader:
@@ -317,7 +317,7 @@ class SiteReader:
     ) -> Iterator[tuple[str, Decoded]]:
         """Yield what must hold, written or by default, in the table's order."""
         expect = merged.entries.get("expect")
-        written: Mapping[str, Entry] = {}
+        written: Mapping[str, KeyValue] = {}
         if expect and isinstance(expect.value, MappingNode):
             written = expect.value.entries
         elif expect and not expect.inherited:
@@ -335,7 +335,7 @@ class SiteReader:
             elif protocol in kind.defaults:
                 yield key, Decoded(kind.defaults[protocol])
 
-    def _expectation(self, entry: Entry, key: str, path: KeyPath) -> Decoded | None:
+    def _expectation(self, entry: KeyValue, key: str, path: KeyPath) -> Decoded | None:
         start = DEFAULTS if entry.inherited else path
         if self._report_if_empty(entry.value, (*start, "expect", key)):
             return None
@@ -344,7 +344,9 @@ class SiteReader:
             form, entry.value, path, keys=("expect", key), inherited=entry.inherited
         )
 
-    def _fits(self, decoded: Decoded, entry: Entry, key: str, protocol: str, path: KeyPath) -> bool:
+    def _fits(
+        self, decoded: Decoded, entry: KeyValue, key: str, protocol: str, path: KeyPath
+    ) -> bool:
         """Return whether the value fits the protocol; report it unless it is a default."""
         check = self._tables.expectations[key].check_protocol
         if check is None:
@@ -366,7 +368,7 @@ class SiteReader:
         return is_empty(node)
 
     def _report_foreign_expectation(
-        self, entry: Entry, key: str, scheme: str, path: KeyPath
+        self, entry: KeyValue, key: str, scheme: str, path: KeyPath
     ) -> None:
         protocol = self._tables.protocol_of(scheme)
         kinds = self._tables.expectations.items()
@@ -444,7 +446,7 @@ def _windows(keys: tuple[WindowKeys, ...]) -> tuple[Window, ...]:
     return tuple(window.window() for window in keys)
 
 
-def _shown(node: MappingNode) -> Iterator[tuple[KeyPath, Entry]]:
+def _shown(node: MappingNode) -> Iterator[tuple[KeyPath, KeyValue]]:
     """Yield the values that become labels, which everybody sees."""
     for key in ("name", "was", "group"):
         if entry := node.entries.get(key):
@@ -456,8 +458,8 @@ def _shown(node: MappingNode) -> Iterator[tuple[KeyPath, Entry]]:
 
 
 def _bare(url: Scalar) -> MappingNode:
-    return MappingNode(*_place(url), {"url": Entry(url, url)})
+    return MappingNode(*_place(url), {"url": KeyValue(url, url)})
 
 
-def _place(node: Node) -> tuple[Source, int, int]:
+def _place(node: Node) -> tuple[YamlFile, int, int]:
     return node.source, node.line, node.column

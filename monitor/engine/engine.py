@@ -32,7 +32,7 @@ from monitor.engine.events import (
     StopRequested,
     WorkerStarted,
 )
-from monitor.engine.guard import Guard, nothing
+from monitor.engine.guard import StepGuard, nothing
 from monitor.engine.lines import Check, Lines, Stage
 from monitor.engine.pools import Judged
 from monitor.engine.ports import Judges, Meters, Probes, Publisher, Recorder
@@ -116,7 +116,7 @@ class Engine:
         self._on_stopping = on_stopping
         self._between_turns = between_turns
 
-        self._guard = Guard(meters)
+        self._guard = StepGuard(meters)
         self._roster = Roster(
             clock=clock,
             guard=self._guard,

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from monitor.engine.worker import WorkerProcess
 from monitor.model import Analysis, Observation, Result, Seconds, Site, SiteChange, Timestamp
 from monitor.past import Remembered
-from monitor.places import Batch, Beat, Position
+from monitor.places import Position, ReportBatch, SignOfLife
 from monitor.records import statically_frozen
 
 
@@ -137,7 +137,7 @@ class ReportsCame:
             place said last.
     """
 
-    batch: Batch
+    batch: ReportBatch
     position: Position
     applied: bool
 
@@ -151,7 +151,7 @@ class BeatCame:
         time: When it came, on our clock.
     """
 
-    beat: Beat
+    beat: SignOfLife
     time: Timestamp
 
 

@@ -7,7 +7,7 @@ from monitor.engine import notices
 from monitor.engine.ports import LoopMeters
 
 
-class Guard:
+class StepGuard:
     """Takes the steps of a loop."""
 
     def __init__(self, meters: LoopMeters) -> None:

@@ -31,13 +31,13 @@ from monitor.engine.events import (
     StopRequested,
     WorkerStarted,
 )
-from monitor.engine.guard import Guard, nothing
+from monitor.engine.guard import StepGuard, nothing
 from monitor.engine.ports import LoopMeters, Publisher, Recorder
 from monitor.engine.roster import Roster
 from monitor.engine.state import Depth, join
 from monitor.engine.tuning import Tuning
 from monitor.model import Joint, Past, Seconds, Site, SiteState, Status, Timestamp
-from monitor.places import Ballot, Batch, Beat, Report, Sender
+from monitor.places import Ballot, Report, ReportBatch, Sender, SignOfLife, Standing
 
 _TUNING = Tuning()
 SILENCE: Seconds = 60.0
@@ -64,7 +64,7 @@ class HubMeters(LoopMeters, Protocol):
     def reports(self, location: str, count: int, delay: Seconds) -> None: ...
     def late(self, location: str) -> None: ...
     def unlisted(self, location: str) -> None: ...
-    def location(self, standing: "Standing") -> None: ...
+    def location(self, standing: Standing) -> None: ...
 
 
 class Votes(Protocol):
@@ -84,26 +84,6 @@ class Votes(Protocol):
     def stale_after(self, interval: Seconds, timeout: Seconds) -> Seconds: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """
-    How a location stands, over all its daemons.
-
-    Attributes:
-        up: Whether each of them is heard.
-        last_seen: Of the one that has been silent for the longest, on our clock.
-        skew: How far its clock is ahead of ours; of the daemon that is furthest off.
-    """
-
-    location: str
-    up: bool = False
-    last_seen: Timestamp = 0.0
-    skew: Seconds = 0.0
-    list_differs: bool = False
-    waiting: int = 0
-    dropped: int = 0
-
-
 @dataclass(slots=True)
 class _Daemon:
     """One daemon of a place, as the hub knows it."""
@@ -111,7 +91,7 @@ class _Daemon:
     heard: Seconds
     seen: Timestamp
     silent: bool = False
-    beat: Beat | None = None
+    beat: SignOfLife | None = None
     skews: deque[Seconds] = field(default_factory=lambda: deque(maxlen=_SKEWS))
 
     @property
@@ -163,7 +143,7 @@ class Hub:
         self._on_stopping = on_stopping
         self._between_turns = between_turns
 
-        self._guard = Guard(meters)
+        self._guard = StepGuard(meters)
         self._roster = Roster(
             clock=clock,
             guard=self._guard,
@@ -412,7 +392,7 @@ def _undecided(state: SiteState) -> bool:
     return state.last is not None and state.last.error is not None
 
 
-def _first_skew(batch: Batch) -> Seconds:
+def _first_skew(batch: ReportBatch) -> Seconds:
     """Return the skew before the first sign of life: against the server's clock."""
     skew = batch.sent - batch.stored
     return skew if abs(skew) >= _SKEW else 0.0

@@ -33,7 +33,7 @@ _SET_BACK: Seconds = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class WindowState:
     """
     How things stand at a moment, and for how long.
 
@@ -47,7 +47,7 @@ class Stretch:
 
 
 @lru_cache(maxsize=256)  # windows mostly stand in defaults, and many sites ask at the same moment
-def stretch(windows: tuple[Window, ...], now: Timestamp) -> Stretch:
+def stretch(windows: tuple[Window, ...], now: Timestamp) -> WindowState:
     """
     Return whether one of the windows is open, and until when that is so.
 
@@ -60,11 +60,11 @@ def stretch(windows: tuple[Window, ...], now: Timestamp) -> Stretch:
             continue
         if until is None:
             if start > now:
-                return Stretch(open=False, until=start)
+                return WindowState(open=False, until=start)
             until = end
         elif start <= until:
             until = max(until, end)
-    return Stretch(open=until is not None, until=until)
+    return WindowState(open=until is not None, until=until)
 
 
 def planned(windows: tuple[Window, ...], now: Timestamp) -> tuple[tuple[Timestamp, Timestamp], ...]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from monitor.clock import Clock
 from monitor.engine import notices
 from monitor.engine.events import SitesChanged
-from monitor.engine.guard import Guard
+from monitor.engine.guard import StepGuard
 from monitor.engine.maintenance import Calendar
 from monitor.engine.ports import LoopMeters, Publisher, Recorder
 from monitor.engine.state import Depth, begin, rebucket, resume, take_over
@@ -42,7 +42,7 @@ class Roster:
         self,
         *,
         clock: Clock,
-        guard: Guard,
+        guard: StepGuard,
         publisher: Publisher,
         recorder: Recorder,
         meters: LoopMeters,

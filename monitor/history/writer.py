@@ -79,7 +79,7 @@ _NEVER = 10**6
 _WAITING = Struct("<qIB")
 
 
-class Meters(Protocol):
+class HistoryMeters(Protocol):
     """What the history tells of itself; called in its thread."""
 
     def history_written(self, rows: int, seconds: Seconds) -> None: ...
@@ -236,7 +236,7 @@ class Writer:
         seat: str,
         version: str,
         clock: Clock,
-        meters: Meters,
+        meters: HistoryMeters,
         keep: Keep,
         results: int,
     ) -> None:

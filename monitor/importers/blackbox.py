@@ -8,15 +8,15 @@ import yaml
 
 from monitor.config.blackbox.draft import Translation
 from monitor.config.blackbox.reader import BlackboxReader
-from monitor.config.forms import Gathered, data_of
+from monitor.config.forms import SecretsAndFiles, data_of
 from monitor.config.keys import Tables
 from monitor.config.modules import ModuleReader
 from monitor.config.nodes import MappingNode, Node, Scalar, SequenceNode
-from monitor.config.problems import KeyPath, Problems, Source
+from monitor.config.problems import KeyPath, Problems, YamlFile
 from monitor.config.schema import Decoder, Forms
 from monitor.config.sites import SiteReader
 from monitor.errors import ConfigError
-from monitor.importers.draft import Fate, Row, Secrets, written
+from monitor.importers.draft import Fate, ReportLine, SecretVariables, written
 from monitor.importers.imported import Imported
 from monitor.importers.writing import Dumper
 from monitor.secrecy import HIDDEN, is_sensitive_header
@@ -37,7 +37,7 @@ def imported(path: Path, tables: Tables) -> Imported:
     problems = Problems()
     decoder = Decoder(problems)
     reader = BlackboxReader(decoder, problems)
-    source = Source(path, str(path))
+    source = YamlFile(path, str(path))
     translations = list(reader.read(source))
     if not (problems or any(one.node for one in translations)):
         problems.at(source.shown, "has no module that can be written in this monitor's form")
@@ -53,7 +53,7 @@ def imported(path: Path, tables: Tables) -> Imported:
         if one.node:
             with problems.told_as(one.origins):
                 modules.read(one.name, one.node, ("modules", one.name))
-    secrets = Secrets()
+    secrets = SecretVariables()
     return Imported(
         text=_written(path.name, translations, secrets),
         rows=tuple(row for one in translations for row in _rows(one)),
@@ -62,15 +62,15 @@ def imported(path: Path, tables: Tables) -> Imported:
     )
 
 
-def _rows(one: Translation) -> Iterator[Row]:
+def _rows(one: Translation) -> Iterator[ReportLine]:
     """Yield what became of each key of a module; a key that means the same has none of ours."""
     for ours, theirs in one.origins.items():
-        yield Row(one.name, _shown(theirs[2:]), Fate.CARRIED, _shown(ours[2:]))
+        yield ReportLine(one.name, _shown(theirs[2:]), Fate.CARRIED, _shown(ours[2:]))
     for remark in one.remarks:
-        yield Row(one.name, _shown(remark.path[2:]), Fate.DROPPED, why=remark.text)
+        yield ReportLine(one.name, _shown(remark.path[2:]), Fate.DROPPED, why=remark.text)
 
 
-def _written(name: str, translations: Iterable[Translation], secrets: Secrets) -> str:
+def _written(name: str, translations: Iterable[Translation], secrets: SecretVariables) -> str:
     lines = [f"# From {name} of blackbox_exporter.", "modules:"]
     for one in translations:
         lines.append("")
@@ -93,7 +93,7 @@ def _shown(path: KeyPath) -> str:
     return ".".join(map(str, path))
 
 
-def _writable(node: Node, secrets: Secrets, path: tuple[str, ...]) -> Any:
+def _writable(node: Node, secrets: SecretVariables, path: tuple[str, ...]) -> Any:
     """Return the node as plain data that means the same where dollars are special."""
     if isinstance(node, MappingNode):
         return {
@@ -105,7 +105,7 @@ def _writable(node: Node, secrets: Secrets, path: tuple[str, ...]) -> Any:
     done = node.substitution
     if done and done.written.startswith("${file:"):
         return done.written
-    value = data_of(node, Gathered())
+    value = data_of(node, SecretsAndFiles())
     if not isinstance(value, str):
         return value
     if _is_secret(node, path):

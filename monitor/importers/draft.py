@@ -32,7 +32,7 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ReportLine:
     """
     One line of the report.
 
@@ -87,7 +87,7 @@ def between_references(text: str) -> Iterator[tuple[str, bool]]:
         yield text[end:], False
 
 
-class Secrets:
+class SecretVariables:
     """
     Secrets that were found, by the name of the variable that will hold each.
 
@@ -192,14 +192,14 @@ class SiteDraft:
 
     def carried(self, theirs: str, ours: str = "", why: str = "") -> None:
         """Note a field that means the same here, or that needs no key."""
-        self.parent.note(Row(self.item, theirs, Fate.CARRIED, ours, why))
+        self.parent.note(ReportLine(self.item, theirs, Fate.CARRIED, ours, why))
 
     def changed(self, theirs: str, ours: str, why: str) -> None:
-        self.parent.note(Row(self.item, theirs, Fate.CHANGED, ours, why))
+        self.parent.note(ReportLine(self.item, theirs, Fate.CHANGED, ours, why))
 
     def dropped(self, theirs: str, why: str, *, quiet: bool = False) -> None:
         """Note a field that cannot be carried; a comment says so, unless it is told elsewhere."""
-        self.parent.note(Row(self.item, theirs, Fate.DROPPED, "", why))
+        self.parent.note(ReportLine(self.item, theirs, Fate.DROPPED, "", why))
         if not quiet:
             self.remarks.append(f"{theirs}: {why}")
 
@@ -210,7 +210,7 @@ class SiteDraft:
         Args:
             shown: Whether the comment is to show how the site would be without that.
         """
-        self.parent.note(Row(self.item, theirs, Fate.DROPPED, "", why))
+        self.parent.note(ReportLine(self.item, theirs, Fate.DROPPED, "", why))
         if self.left_out is None:
             self.left_out = why
             self.shown = shown
@@ -220,7 +220,7 @@ class SiteDraft:
         return self.parent.secrets.hide(value, self.item, *map(_bare, hints))
 
     def safe_url(self, url: str) -> str:
-        """Return a URL without what is secret in it, as Secrets.in_url() does."""
+        """Return a URL without what is secret in it, as SecretVariables.in_url() does."""
         return self.parent.secrets.in_url(url, self.item)
 
 
@@ -243,27 +243,27 @@ class ListDraft:
     top: dict[str, Any] = field(default_factory=dict)
     always: dict[str, Any] = field(default_factory=dict)
     sites: list[SiteDraft] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ReportLine] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    secrets: Secrets = field(default_factory=Secrets)
+    secrets: SecretVariables = field(default_factory=SecretVariables)
 
     def site(self, item: str) -> SiteDraft:
         draft = SiteDraft(self, item)
         self.sites.append(draft)
         return draft
 
-    def note(self, row: Row) -> None:
+    def note(self, row: ReportLine) -> None:
         item, field, why = map(written, (row.item, row.field, row.why))
-        self.rows.append(Row(item, field, row.fate, row.ours, why))
+        self.rows.append(ReportLine(item, field, row.fate, row.ours, why))
 
     def carried(self, theirs: str, ours: str = "", why: str = "") -> None:
-        self.note(Row("", theirs, Fate.CARRIED, ours, why))
+        self.note(ReportLine("", theirs, Fate.CARRIED, ours, why))
 
     def changed(self, theirs: str, ours: str, why: str) -> None:
-        self.note(Row("", theirs, Fate.CHANGED, ours, why))
+        self.note(ReportLine("", theirs, Fate.CHANGED, ours, why))
 
     def dropped(self, theirs: str, why: str, *, quiet: bool = False) -> None:
-        self.note(Row("", theirs, Fate.DROPPED, "", why))
+        self.note(ReportLine("", theirs, Fate.DROPPED, "", why))
         if not quiet:
             self.remarks.append(f"{theirs}: {why}")
 

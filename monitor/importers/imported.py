@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from monitor.config.keys import Tables
 from monitor.config.load import load_text
 from monitor.errors import ConfigError, Problem
-from monitor.importers.draft import Fate, ListDraft, Row
+from monitor.importers.draft import Fate, ListDraft, ReportLine
 from monitor.importers.writing import listed
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
@@ -30,7 +30,7 @@ class Imported:
     """
 
     text: str
-    rows: tuple[Row, ...]
+    rows: tuple[ReportLine, ...]
     secrets: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
@@ -116,7 +116,7 @@ def _leave_out(draft: ListDraft, error: ConfigError) -> bool:
     return found
 
 
-def _row_json(row: Row) -> dict[str, str]:
+def _row_json(row: ReportLine) -> dict[str, str]:
     said = {"of": row.item, "field": row.field, "ours": row.ours, "why": row.why}
     return {key: value for key, value in said.items() if value}
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from monitor.importers.draft import (
     ListDraft,
-    Secrets,
+    SecretVariables,
     SiteDraft,
     between_references,
     has_reference,
@@ -24,7 +24,7 @@ class NoReceiver(Exception):  # noqa: N818  not an error: a reason
     """A provider that cannot be carried; the text says why."""
 
 
-class Settings:
+class ProviderSettings:
     """
     The settings of a provider; each may hold references.
 
@@ -33,7 +33,11 @@ class Settings:
     """
 
     def __init__(
-        self, name: str, values: Mapping[str, Any], secrets: Secrets, environ: Mapping[str, str]
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        secrets: SecretVariables,
+        environ: Mapping[str, str],
     ) -> None:
         self.name = name
         self.used: set[str] = set()
@@ -101,7 +105,7 @@ class Settings:
 
 Made: TypeAlias = str | Mapping[str, Any]
 """One of apprise's URLs, or the keys of another receiver."""
-Maker: TypeAlias = Callable[[Settings, Mapping[str, str]], Made]
+Maker: TypeAlias = Callable[[ProviderSettings, Mapping[str, str]], Made]
 """Takes settings, and what they are called there by the names that they have here."""
 
 
@@ -172,7 +176,7 @@ class Receivers:
         name, number = base, 2
         while name in self.names:
             name, number = f"{base}-{number}", number + 1
-        settings = Settings(name, values, self._whole.secrets, self._environ)
+        settings = ProviderSettings(name, values, self._whole.secrets, self._environ)
         try:
             provider = self._provider(kind)
             made = provider.make(settings, provider.names)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from monitor.importers.receivers import Made, Maker, NoReceiver, Settings
+from monitor.importers.receivers import Made, Maker, NoReceiver, ProviderSettings
 from monitor.outbound import check_header
 
 UNCLOSED = "its alerts stay open when a site is up again, because apprise does not close them"
@@ -46,7 +46,7 @@ def spelled(template: str) -> Maker:
             be several; each of them is needed.
     """
 
-    def url(settings: Settings, _: Mapping[str, str]) -> str:
+    def url(settings: ProviderSettings, _: Mapping[str, str]) -> str:
         def part(found: re.Match[str]) -> str:
             key, kind = found.groups()
             return settings.several(key) if kind == "*" else settings.part(key, secret=kind == "!")
@@ -65,7 +65,7 @@ def hooked(pattern: str, template: str) -> Maker:
         template: With ``{}`` for each group.
     """
 
-    def url(settings: Settings, names: Mapping[str, str]) -> str:
+    def url(settings: ProviderSettings, names: Mapping[str, str]) -> str:
         key = names["url"]
         found = re.fullmatch(pattern, settings.value(key))
         if found is None:
@@ -79,7 +79,7 @@ def hooked(pattern: str, template: str) -> Maker:
 def native(service: str) -> Maker:
     """Return the maker of the URL of a service whose webhooks apprise takes as they are."""
 
-    def url(settings: Settings, names: Mapping[str, str]) -> str:
+    def url(settings: ProviderSettings, names: Mapping[str, str]) -> str:
         key = names["url"]
         raw, value = settings.raw(key), settings.value(key)
         if not raw:
@@ -91,7 +91,7 @@ def native(service: str) -> Maker:
     return url
 
 
-def teams(settings: Settings, names: Mapping[str, str]) -> str:
+def teams(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     """Teams' webhooks: those of workflows work, those of connectors have ended."""
     if re.fullmatch(_NATIVE["teams-workflows"], settings.value(names["url"])):
         return settings.whole(names["url"])
@@ -100,7 +100,7 @@ def teams(settings: Settings, names: Mapping[str, str]) -> str:
     )
 
 
-def discord(settings: Settings, names: Mapping[str, str]) -> str:
+def discord(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     kind = settings.value(names["channel"])
     if kind == "createNewForumPost":
         raise NoReceiver("each message is a post of its own in a forum, which apprise cannot do")
@@ -110,7 +110,7 @@ def discord(settings: Settings, names: Mapping[str, str]) -> str:
     return url
 
 
-def twilio(settings: Settings, names: Mapping[str, str]) -> str:
+def twilio(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     made = spelled(
         "twilio://{twilioAccountSID}:{twilioAuthToken!}@{twilioFromNumber}/{twilioToNumber*}"
     )
@@ -119,7 +119,7 @@ def twilio(settings: Settings, names: Mapping[str, str]) -> str:
     return f"{url}?apikey={key}" if key else url
 
 
-def telegram(settings: Settings, names: Mapping[str, str]) -> str:
+def telegram(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     if settings.raw(names["server"]) not in ("", "https://api.telegram.org"):
         raise NoReceiver(f"{names['server']}: apprise sends to api.telegram.org only")
     token = settings.part(names["token"], secret=True)
@@ -128,7 +128,7 @@ def telegram(settings: Settings, names: Mapping[str, str]) -> str:
     return f"{url}?silent=yes" if settings.flag(names["silent"]) else url
 
 
-def ntfy(settings: Settings, names: Mapping[str, str]) -> str:
+def ntfy(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     scheme, address = _server(settings, names["server"], _NTFY)
     token = settings.part(names["token"], secret=True, needed=False)
     user = settings.part(names["user"], needed=False)
@@ -139,14 +139,14 @@ def ntfy(settings: Settings, names: Mapping[str, str]) -> str:
     return f"ntfy{'s' if scheme == 'https' else ''}://{login}{address}/{topic}{mode}"
 
 
-def pushover(settings: Settings, names: Mapping[str, str]) -> str:
+def pushover(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     user = settings.part(names["user"], secret=True)
     device = settings.part(names["device"], needed=False)
     url = f"pover://{user}@{settings.part(names['token'], secret=True)}"
     return f"{url}/{device}" if device else url
 
 
-def mattermost(settings: Settings, names: Mapping[str, str]) -> str:
+def mattermost(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     key = names["url"]
     found = _HOOK.fullmatch(settings.value(key))
     if found is None:
@@ -159,7 +159,7 @@ def mattermost(settings: Settings, names: Mapping[str, str]) -> str:
     return f"{url}?channel={channel}" if channel else url
 
 
-def rocketchat(settings: Settings, names: Mapping[str, str]) -> str:
+def rocketchat(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     key = names["url"]
     found = _ROCKET.fullmatch(settings.value(key))
     if found is None:
@@ -172,13 +172,13 @@ def rocketchat(settings: Settings, names: Mapping[str, str]) -> str:
     return f"rocket{'s' if scheme == 'https' else ''}://{hidden}@{address}/{channel}?mode=webhook"
 
 
-def matrix(settings: Settings, names: Mapping[str, str]) -> str:
+def matrix(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     scheme, address = _server(settings, names["server"], _MATRIX)
     token, room = settings.part(names["token"], secret=True), settings.part(names["room"])
     return f"matrix{'s' if scheme == 'https' else ''}://{token}@{address}/{room}"
 
 
-def signal(settings: Settings, names: Mapping[str, str]) -> str:
+def signal(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     found = _SIGNAL.fullmatch(settings.value(names["url"]))
     if found is None:
         raise NoReceiver(f"{names['url']} is not of the form http://HOST/v2/send")
@@ -187,7 +187,7 @@ def signal(settings: Settings, names: Mapping[str, str]) -> str:
     return f"signal{'s' if scheme == 'https' else ''}://{address}/{people}"
 
 
-def opsgenie(settings: Settings, names: Mapping[str, str]) -> str:
+def opsgenie(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     region = settings.value(names["region"]).lower()
     key = settings.part(names["key"], secret=True)
     priority = settings.value(names["priority"]).upper().removeprefix("P")
@@ -208,21 +208,21 @@ def on_server(scheme: str, template: str, default: str = "", *, path: bool = Fal
     """
     rest = spelled(template)
 
-    def url(settings: Settings, names: Mapping[str, str]) -> str:
+    def url(settings: ProviderSettings, names: Mapping[str, str]) -> str:
         how, address = _server(settings, names["server"], default, path=path)
         return f"{scheme}{'s' if how == 'https' else ''}://{address}{rest(settings, names)}"
 
     return url
 
 
-def given(settings: Settings, names: Mapping[str, str]) -> str:
+def given(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     """One of apprise's URLs, which is secret as a whole."""
     if not _APPRISE.fullmatch(settings.value(names["url"])):
         raise NoReceiver(f"{names['url']} is not one of apprise's URLs")
     return settings.whole(names["url"])
 
 
-def webhook(settings: Settings, names: Mapping[str, str]) -> Made:
+def webhook(settings: ProviderSettings, names: Mapping[str, str]) -> Made:
     if settings.value(names["method"]).lower() not in ("", "post"):
         raise NoReceiver("it asks by GET, and a webhook here is a POST")
     if settings.value(names["body"]) not in ("", "json"):
@@ -244,7 +244,7 @@ def webhook(settings: Settings, names: Mapping[str, str]) -> Made:
     return {**made, "headers": kept} if kept else made
 
 
-def email(settings: Settings, names: Mapping[str, str]) -> str:
+def email(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     host, port = settings.part(names["host"]), settings.part(names["port"], needed=False)
     sender, to = settings.part(names["from"]), settings.part(names["to"])
     password = settings.part(names["password"], secret=True, needed=False)
@@ -268,7 +268,7 @@ def email(settings: Settings, names: Mapping[str, str]) -> str:
 
 
 def _server(
-    settings: Settings, key: str, default: str = "", *, path: bool = False
+    settings: ProviderSettings, key: str, default: str = "", *, path: bool = False
 ) -> tuple[str, str]:
     """Return the scheme of a server's URL, and its host, port and path."""
     value = settings.value(key) or default

@@ -69,7 +69,7 @@ def _is_plain(ballot: Ballot) -> bool:
 
 
 @dataclass(slots=True)
-class _Said:
+class _SiteRuns:
     """What each place said of one site: the last of its runs."""
 
     stale_after: Seconds
@@ -84,7 +84,7 @@ class _Said:
 
 
 @dataclass(slots=True)
-class _Late:
+class _LateSpan:
     """When the first late report was made, and when the last one came."""
 
     begin: Timestamp
@@ -107,15 +107,15 @@ class Hindsight:
     ) -> None:
         self._count = count
         self._explain = explain
-        self._sites: dict[str, _Said] = {}
-        self._late: dict[str, _Late] = {}  # that of which the last came longest ago first
+        self._sites: dict[str, _SiteRuns] = {}
+        self._late: dict[str, _LateSpan] = {}  # that of which the last came longest ago first
 
     def listed(self, name: str, stale_after: Seconds) -> None:
         """Take note of a site, or that its interval changed."""
         if name in self._sites:
             self._sites[name].stale_after = stale_after
         else:
-            self._sites[name] = _Said(stale_after)
+            self._sites[name] = _SiteRuns(stale_after)
 
     def left(self, names: Iterable[str]) -> None:
         for name in names:
@@ -152,7 +152,7 @@ class Hindsight:
         """Take note that a report of a site came too late to have a vote."""
         before = self._late.pop(name, None)
         begin = time if before is None else min(before.begin, time)
-        self._late[name] = _Late(begin, now)
+        self._late[name] = _LateSpan(begin, now)
 
     def settled(self, now: Timestamp) -> Iterator[tuple[Span, ...]]:
         """Yield what the verdicts would have been, of sites whose late reports are all here."""
@@ -205,7 +205,7 @@ def _forget(run: _Run) -> None:
     run.before = None
 
 
-def _moments(said: _Said, begin: Timestamp, end: Timestamp) -> list[Timestamp]:
+def _moments(said: _SiteRuns, begin: Timestamp, end: Timestamp) -> list[Timestamp]:
     """Return when somebody says another thing, or falls silent."""
     turns = (
         moment
@@ -216,7 +216,7 @@ def _moments(said: _Said, begin: Timestamp, end: Timestamp) -> list[Timestamp]:
     return sorted({begin, end, *turns}) if begin < end else []
 
 
-def _ballots(said: _Said, at: Timestamp) -> dict[str, Ballot]:
+def _ballots(said: _SiteRuns, at: Timestamp) -> dict[str, Ballot]:
     """Return what each place had said last by a moment."""
     found = {}
     for location, last in said.runs.items():

@@ -59,7 +59,7 @@ from monitor.locations.wire import (
 )
 from monitor.logs import fields
 from monitor.options import show_size
-from monitor.places import Batch, Beat, Position, Report, Sender
+from monitor.places import Position, Report, ReportBatch, Sender, SignOfLife
 from monitor.units import Bytes, Seconds, Timestamp
 
 _log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ _FORGOTTEN: Seconds = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class NatsAccess:
     """How to reach the servers and who we are; see ``locations.nats`` in the reference."""
 
     servers: tuple[str, ...]
@@ -149,7 +149,7 @@ class _Link:
         inbox: The prefix of subjects for answers; permissions are given by it.
     """
 
-    def __init__(self, access: Access, *, name: str, inbox: str, clock: Clock) -> None:
+    def __init__(self, access: NatsAccess, *, name: str, inbox: str, clock: Clock) -> None:
         self._options = access.options()
         self._name = name
         self._inbox = inbox
@@ -308,12 +308,12 @@ class PlaceLink(_Link):
 
     def __init__(
         self,
-        access: Access,
+        access: NatsAccess,
         *,
         sender: Sender,
         spool: tuple[Path | None, Bytes],
         partition_of: Callable[[str], int],
-        beat: Callable[[], Beat],
+        beat: Callable[[], SignOfLife],
         on_question: Callable[[tuple[str, ...]], None],
         on_places: Callable[[int, int], None],
         clock: Clock,
@@ -533,13 +533,13 @@ class HubLink(_Link):
 
     def __init__(
         self,
-        access: Access,
+        access: NatsAccess,
         *,
         partitions: Iterable[int],
         positions: Callable[[], Mapping[int, int]],
         replay: Seconds,
-        on_reports: Callable[[Batch, Position, bool], None],
-        on_beat: Callable[[Beat, Timestamp], None],
+        on_reports: Callable[[ReportBatch, Position, bool], None],
+        on_beat: Callable[[SignOfLife, Timestamp], None],
         on_not_understood: Callable[[], None],
         backlog: Callable[[], int],
         clock: Clock,
@@ -686,7 +686,7 @@ async def _push(stream: JetStreamContext, subject: str, **where: Any) -> Any:
 # ---------------------------------------------------------------- setup and a look from outside
 
 
-async def _with_client(access: Access, do: Callable[[Client], Awaitable[Any]]) -> Any:
+async def _with_client(access: NatsAccess, do: Callable[[Client], Awaitable[Any]]) -> Any:
     # Without a bound the client goes on for minutes where nobody listens
     client = await asyncio.wait_for(
         nats.connect(
@@ -711,7 +711,7 @@ async def _ignore(_: Exception) -> None:
     pass
 
 
-def _ask(access: Access, do: Callable[[Client], Awaitable[Any]]) -> Any:
+def _ask(access: NatsAccess, do: Callable[[Client], Awaitable[Any]]) -> Any:
     """
     Do something over a connection of its own.
 
@@ -724,7 +724,7 @@ def _ask(access: Access, do: Callable[[Client], Awaitable[Any]]) -> Any:
         raise StartupError(f"NATS: {_sentence(error)}") from error
 
 
-def set_up(access: Access, size: Bytes) -> str:
+def set_up(access: NatsAccess, size: Bytes) -> str:
     """
     Make the stream, or bring it to what it should be; return what was done.
 
@@ -811,11 +811,11 @@ class StreamLook:
     messages: int
     size: Bytes
     last: int
-    beats: tuple[tuple[Beat, Seconds], ...]
+    beats: tuple[tuple[SignOfLife, Seconds], ...]
     readings: tuple[Reading, ...] | None
 
 
-def look(access: Access, clock: Clock) -> StreamLook:
+def look(access: NatsAccess, clock: Clock) -> StreamLook:
     """
     Return how the stream stands, and who gives a sign of life within a little more than a beat.
 
@@ -824,7 +824,7 @@ def look(access: Access, clock: Clock) -> StreamLook:
     """
 
     async def do(client: Client) -> StreamLook:
-        heard: dict[Sender, tuple[Beat, Seconds]] = {}
+        heard: dict[Sender, tuple[SignOfLife, Seconds]] = {}
 
         async def listen(message: Msg) -> None:
             with suppress(WireError):

@@ -28,7 +28,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from monitor.model import Joint, Seconds, Status, Timestamp, Vote
-from monitor.places import Ballot, Report, Sender, Trouble
+from monitor.places import Abstention, Ballot, Report, Sender
 
 _WORDS = ("majority", "all", "any")
 _FORM = re.compile(r"(?P<number>[1-9][0-9]{0,2})|(?P<percent>100|[1-9][0-9]?)%|majority|all|any")
@@ -195,9 +195,9 @@ def _why_not(
         return "its last report is too old"
     if ballot.sender in silent:
         return "nothing is heard from it"
-    if ballot.trouble is Trouble.CONNECTION:
+    if ballot.trouble is Abstention.CONNECTION:
         return "its own connection is lost"
-    if ballot.trouble is Trouble.ERROR:
+    if ballot.trouble is Abstention.ERROR:
         return f"it could not check: {ballot.message}" if ballot.message else "it could not check"
     if ballot.status is Status.UNKNOWN:
         return "it has not settled a state yet"

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from monitor.model import Reason, Status
-from monitor.places import Batch, Beat, Report, Sender, Trouble
+from monitor.places import Abstention, Report, ReportBatch, Sender, SignOfLife
 from monitor.units import Timestamp
 
 VERSION = 1
@@ -37,7 +37,7 @@ _REASONS: Mapping[str, Reason] = {str(one): one for one in Reason}
 _STATUSES: Mapping[str, Status] = {
     str(one): one for one in (Status.UNKNOWN, Status.UP, Status.DOWN)
 }
-_TROUBLES: Mapping[str, Trouble] = {str(one): one for one in Trouble}
+_TROUBLES: Mapping[str, Abstention] = {str(one): one for one in Abstention}
 _encoded = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -84,7 +84,7 @@ def pack_batch(part: str, number: str, sent: Timestamp, reports: str) -> bytes:
     return f'{head[:-1]},"reports":{reports}}}'.encode()
 
 
-def unpack_batch(data: bytes, location: str, stored: Timestamp) -> Batch:
+def unpack_batch(data: bytes, location: str, stored: Timestamp) -> ReportBatch:
     """
     Return what a message carries.
 
@@ -95,7 +95,7 @@ def unpack_batch(data: bytes, location: str, stored: Timestamp) -> Batch:
     rows = message.get("reports")
     if not isinstance(rows, list) or len(rows) > _MOST_REPORTS:
         raise WireError("has no list of reports")
-    return Batch(
+    return ReportBatch(
         sender=Sender(location, _text(message.get("part"), "part", 40)),
         id=_text(message.get("id"), "id", 100),
         sent=_number(message.get("sent"), "sent"),
@@ -120,9 +120,9 @@ def _report(row: Any) -> Report:
     kind = None
     if trouble is not None:
         # A kind that only a later version knows is still no vote
-        kind = _TROUBLES.get(trouble, Trouble.ERROR)
+        kind = _TROUBLES.get(trouble, Abstention.ERROR)
     elif up is None:
-        kind = Trouble.ERROR
+        kind = Abstention.ERROR
     return Report(
         site=_text(site, "site", _LONGEST_NAME),
         time=_number(time, "time") / 1000,
@@ -140,7 +140,7 @@ def _report(row: Any) -> Report:
 # ---------------------------------------------------------------- beats and questions
 
 
-def pack_beat(beat: Beat) -> bytes:
+def pack_beat(beat: SignOfLife) -> bytes:
     return _encoded(
         {
             "v": VERSION,
@@ -156,7 +156,7 @@ def pack_beat(beat: Beat) -> bytes:
     ).encode()
 
 
-def unpack_beat(data: bytes, location: str) -> Beat:
+def unpack_beat(data: bytes, location: str) -> SignOfLife:
     """
     Return what a daemon tells of itself.
 
@@ -164,7 +164,7 @@ def unpack_beat(data: bytes, location: str) -> Beat:
         WireError: The message is not understood.
     """
     message = _message(data)
-    return Beat(
+    return SignOfLife(
         sender=Sender(location, _text(message.get("part"), "part", 40)),
         sent=_number(message.get("sent"), "sent"),
         version=_text(message.get("version"), "version", 100),

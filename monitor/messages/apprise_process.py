@@ -23,7 +23,7 @@ from monitor.messages.text import MOST_TEXT, Text
 _MOST_LINES = 5
 
 
-class _Heard(logging.Handler):
+class _LogCapture(logging.Handler):
     """Keeps what apprise says, instead of having it printed."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     asked = json.load(sys.stdin)
     # Nobody waits any longer, even if the daemon was killed
     signal.setitimer(signal.ITIMER_REAL, asked["timeout"])
-    heard = _Heard()
+    heard = _LogCapture()
     log = logging.getLogger("apprise")
     log.addHandler(heard)
     log.propagate = False

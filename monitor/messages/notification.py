@@ -68,7 +68,7 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class DeliveryOutcome:
     """
     What came of one attempt.
 
@@ -87,7 +87,7 @@ class Outcome:
     detail: str
 
 
-class Sender(Protocol):
+class ChannelSender(Protocol):
     """
     Sends to one channel; called in the channel's own thread, one call at a time.
 
@@ -102,7 +102,7 @@ class Sender(Protocol):
 
     groups: bool
 
-    def send(self, notification: Notification, timeout: Seconds) -> Outcome:
+    def send(self, notification: Notification, timeout: Seconds) -> DeliveryOutcome:
         """Deliver one message, or say why not, within the timeout."""
 
     def restore(self, alerts: Iterable[Alert]) -> None:
@@ -111,7 +111,7 @@ class Sender(Protocol):
     def next_refresh(self) -> Seconds | None:
         """Return when what stands is to be told again, on the monotonic clock; None if never."""
 
-    def refresh(self, timeout: Seconds) -> Outcome:
+    def refresh(self, timeout: Seconds) -> DeliveryOutcome:
         """Tell again what stands, within the timeout; a failure is tried again soon."""
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 
 from monitor.clock import Clock
 from monitor.logs import fields
-from monitor.messages.notification import Alert, Notification, Outcome, Sender
+from monitor.messages.notification import Alert, ChannelSender, DeliveryOutcome, Notification
 from monitor.messages.route import Router
 from monitor.messages.sight import Sight, sight_of
 from monitor.messages.topic import Channel, RowKey
@@ -47,23 +47,23 @@ class Store(Protocol):
     def on_loss(self, call: Callable[[], None]) -> None: ...
 
 
-class Meters(Protocol):
+class MessageMeters(Protocol):
     """What counts messages; called in the grouping thread."""
 
     def notified(self, receiver: str, outcome: str) -> None: ...
     def channels(self, names: Iterable[str]) -> None: ...
 
 
-SenderFactory: TypeAlias = Callable[[ReceiverOptions], Mapping[str, Sender]]
+SenderFactory: TypeAlias = Callable[[ReceiverOptions], Mapping[str, ChannelSender]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Left:
+class _SitesLeft:
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Renamed:
+class _SiteRenamed:
     old: str
     new: str
 
@@ -82,7 +82,7 @@ class _Listed:
 class _Answered:
     channel: str
     key: str
-    outcome: Outcome
+    outcome: DeliveryOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class _Stop:
 
 
 _Event: TypeAlias = (
-    Sight | _Left | _Renamed | _Configured | _Listed | _Answered | _Retry | _Lost | _Stop
+    Sight | _SitesLeft | _SiteRenamed | _Configured | _Listed | _Answered | _Retry | _Lost | _Stop
 )
 
 
@@ -126,7 +126,7 @@ class Outbox:
         senders: SenderFactory,
         store: Store | None,
         clock: Clock,
-        meters: Meters,
+        meters: MessageMeters,
         seat: str,
         is_ours: Callable[[str], bool],
         gently: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -145,7 +145,7 @@ class Outbox:
         self._router = Router(lambda: uuid.uuid4().hex, clock.time())
         self._settings = NotifyOptions()
         self._threads: dict[str, _ChannelThread] = {}
-        self._last: dict[str, tuple[Timestamp, Outcome]] = {}
+        self._last: dict[str, tuple[Timestamp, DeliveryOutcome]] = {}
         self._failing: set[str] = set()
         self._now: Timestamp = clock.time()
         self._turned: Seconds = clock.monotonic()
@@ -187,12 +187,12 @@ class Outbox:
         with self._lock:
             for name in gone:
                 self._seen.pop(name, None)
-            self._queue.put(_Left(gone))
+            self._queue.put(_SitesLeft(gone))
 
     def renamed(self, old: str, new: str) -> None:
         with self._lock:
             self._seen.pop(old, None)
-            self._queue.put(_Renamed(old, new))
+            self._queue.put(_SiteRenamed(old, new))
 
     def configure(self, settings: NotifyOptions) -> None:
         """Work by these settings from now on."""
@@ -302,9 +302,9 @@ class Outbox:
         match event:
             case Sight():
                 self._router.see(event, now)
-            case _Left():
+            case _SitesLeft():
                 self._router.leave(event.names, now)
-            case _Renamed():
+            case _SiteRenamed():
                 self._router.rename(event.old, event.new, now)
             case _Configured():
                 self._configure(event.settings)
@@ -429,7 +429,7 @@ class _ChannelThread:
         self,
         name: str,
         receiver: ReceiverOptions,
-        sender: Sender,
+        sender: ChannelSender,
         answers: "SimpleQueue[_Event]",
         clock: Clock,
     ) -> None:
@@ -478,12 +478,14 @@ class _ChannelThread:
         moment = self.sender.next_refresh()
         return None if moment is None else max(0.0, moment - self._clock.monotonic())
 
-    def _send(self, notification: Notification) -> Outcome:
+    def _send(self, notification: Notification) -> DeliveryOutcome:
         try:
             return self.sender.send(notification, self.receiver.timeout)
         except Exception as error:
             _log.exception("message_fault", extra=fields(receiver=self._name))
-            return Outcome(delivered=False, detail=f"internal error ({type(error).__name__})")
+            return DeliveryOutcome(
+                delivered=False, detail=f"internal error ({type(error).__name__})"
+            )
 
     def _refresh(self) -> None:
         try:

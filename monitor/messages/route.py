@@ -43,7 +43,7 @@ from monitor.messages.topic import (
     Missed,
     Pending,
     RowKey,
-    Told,
+    ToldAlert,
     Topic,
     TopicKey,
     labels_of,
@@ -95,7 +95,7 @@ class _Group:
 
 
 @dataclass(slots=True)
-class _Line:
+class _Queue:
     """What waits for one channel."""
 
     channel: Channel
@@ -133,7 +133,7 @@ class Router:
         self._settings = NotifyOptions()
         self._topics: dict[TopicKey, Topic] = {}
         self._groups: dict[GroupKey, _Group] = {}
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, _Queue] = {}
         self._by_receiver: dict[str, list[str]] = {}
         self._sights: dict[str, Sight] = {}
         self._due: list[tuple[Timestamp, GroupKey]] = []
@@ -158,7 +158,7 @@ class Router:
             self._ungroup()
         self._settings = settings
         self._lines = {
-            name: _Line(channel) if name not in before else before[name]
+            name: _Queue(channel) if name not in before else before[name]
             for name, channel in channels.items()
         }
         self._by_receiver = {}
@@ -174,7 +174,7 @@ class Router:
         self._regroup(now)
         return {name: count for name, count in dropped.items() if count}
 
-    def _drop_strangers(self, channel: str, line: _Line) -> int:
+    def _drop_strangers(self, channel: str, line: _Queue) -> int:
         """Drop messages that wait for a channel, and whose sites do not name it any more."""
         count = 0
         for key, pending in list(line.waiting.items()):
@@ -576,7 +576,7 @@ class Router:
         if not group.members and group.pending is None:
             self._groups.pop(key, None)
 
-    def _take(self, line: _Line, now: Timestamp) -> Notification | None:
+    def _take(self, line: _Queue, now: Timestamp) -> Notification | None:
         if line.busy is not None or not line.waiting or line.next_try > now:
             return None
         while line.waiting:
@@ -590,7 +590,7 @@ class Router:
             return pending.notification
         return None
 
-    def _renewed(self, line: _Line, pending: Pending, now: Timestamp) -> Pending | None:
+    def _renewed(self, line: _Queue, pending: Pending, now: Timestamp) -> Pending | None:
         """Return a message as it is true by now; None where there is nothing to tell any more."""
         group = self._groups[pending.group]
         other = self._compose(pending.group, group, now)
@@ -680,7 +680,7 @@ class Router:
             if topic is None:
                 continue
             if entry.firing:
-                topic.told[channel] = Told(entry.starts_at, entry.severity, now)
+                topic.told[channel] = ToldAlert(entry.starts_at, entry.severity, now)
             else:
                 topic.told.pop(channel, None)
             topic.forget_missed(channel)
@@ -728,7 +728,7 @@ class Router:
             self._dirty_messages[key] = pending
         return "retried"
 
-    def _give_up(self, line: _Line, pending: Pending, now: Timestamp) -> None:
+    def _give_up(self, line: _Queue, pending: Pending, now: Timestamp) -> None:
         channel = pending.group[0]
         del line.waiting[pending.key]
         self._dirty_messages[pending.key] = None
@@ -881,7 +881,7 @@ def _place_of(topic: Topic) -> tuple[Any, ...]:
     return topic.ends_at is not None, natural_key(topic.key[0]), topic.key
 
 
-def _next_of(line: _Line) -> Pending:
+def _next_of(line: _Queue) -> Pending:
     """Return which message to try: the oldest, unless it may be the one at fault."""
     waiting = sorted(line.waiting.values(), key=lambda one: (one.behind, one.born))
     if len(waiting) > 1 and line.answered >= _SUSPICIOUS and line.answered % 2:

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from monitor.messages.notification import Alert, AlertStatus, Notification, fingerprint_of
-from monitor.messages.topic import Entry, Missed, Pending, Told, Topic
+from monitor.messages.topic import AlertState, Missed, Pending, ToldAlert, Topic
 
 
 def group_name(labels: Mapping[str, str]) -> str:
@@ -40,7 +40,7 @@ def topic_of(key: list[str], data: Any) -> Topic:
         ready_at=data["ends"] or 0.0,
         gone=data["gone"],
         kept=data["labels"],
-        told={one: Told(*told) for one, told in data["told"].items()},
+        told={one: ToldAlert(*told) for one, told in data["told"].items()},
         missed={one: Missed(*missed) for one, missed in data["missed"].items()},
     )
 
@@ -65,7 +65,7 @@ def message_row(pending: Pending) -> bytes:
     ).encode()
 
 
-def _runs(entries: Iterable[Entry]) -> Iterator[list[Any]]:
+def _runs(entries: Iterable[AlertState]) -> Iterator[list[Any]]:
     """Yield what entries in a row have in common, and sites and beginnings by turns."""
     # Said for each of 10,000 sites, a row would take four times the space
     for common, some in groupby(
@@ -89,7 +89,7 @@ def message_of(key: str, data: Any) -> Pending:
         for labels_, annotations, status, starts_at, ends_at in data["alerts"]
     )
     entries = tuple(
-        Entry((site, name, mark), firing, starts_at, severity)
+        AlertState((site, name, mark), firing, starts_at, severity)
         for name, mark, firing, severity, told in data["entries"]
         for site, starts_at in zip(told[::2], told[1::2], strict=True)
     )

@@ -30,7 +30,7 @@ class Channel:
     groups: bool = False
 
 
-class Told(NamedTuple):
+class ToldAlert(NamedTuple):
     """What a channel was told last: that an alert fires."""
 
     starts_at: Timestamp
@@ -78,9 +78,9 @@ class Topic:
     muted: bool = False
     frozen: bool = False
     ready_at: Timestamp = 0.0
-    told: dict[str, Told] = field(default_factory=dict)
+    told: dict[str, ToldAlert] = field(default_factory=dict)
     missed: Mapping[str, Missed] = field(default_factory=lambda: _NOTHING)
-    _entry: "Entry | None" = None
+    _entry: "AlertState | None" = None
 
     @property
     def name(self) -> str:
@@ -103,9 +103,9 @@ class Topic:
             rest = {name: one for name, one in self.missed.items() if name != channel}
             self.missed = rest or _NOTHING
 
-    def entry(self) -> "Entry":
+    def entry(self) -> "AlertState":
         """Return what a message tells of it now; messages to several channels share it."""
-        said = Entry(self.key, self.ends_at is None, self.starts_at, self.severity)
+        said = AlertState(self.key, self.ends_at is None, self.starts_at, self.severity)
         if said != self._entry:
             self._entry = said
             return said
@@ -130,7 +130,7 @@ def labels_of(site: Site, name: str, severity: str) -> dict[str, str]:
     return {name: value for name, value in labels.items() if value}
 
 
-class Entry(NamedTuple):
+class AlertState(NamedTuple):
     """What a message tells of a topic: that it fires since a moment, or does not any more."""
 
     topic: TopicKey
@@ -154,7 +154,7 @@ class Pending:
     group: GroupKey
     born: Timestamp
     notification: Notification
-    entries: tuple[Entry, ...]
+    entries: tuple[AlertState, ...]
     attempts: int = 0
     restored: bool = False
     behind: bool = False

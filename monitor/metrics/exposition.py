@@ -8,7 +8,7 @@ which scrape.py adds when Prometheus asks.
 from functools import lru_cache
 
 from monitor.board import Series
-from monitor.metrics.lines import Lines, label_of_few, label_text
+from monitor.metrics.lines import SampleLines, label_of_few, label_text
 from monitor.metrics.protocols import show_result
 from monitor.model import Analysis, Extracted, Joint, Seconds, SiteState, Status
 
@@ -22,7 +22,7 @@ def render(state: SiteState, bounds: tuple[Seconds, ...], last: Series | None = 
         last: What was rendered of this very site last; the same labels are taken again.
     """
     site = state.site
-    lines = Lines(site, last)
+    lines = SampleLines(site, last)
     if state.finished is not None:
         show_result(lines, site, state.finished)
     _show_state(lines, state, bounds)
@@ -34,7 +34,7 @@ def _bucket_labels(bounds: tuple[Seconds, ...]) -> tuple[str, ...]:
     return (*(f'le="{float(bound)}"' for bound in bounds), 'le="+Inf"')
 
 
-def _show_state(lines: Lines, state: SiteState, bounds: tuple[Seconds, ...]) -> None:
+def _show_state(lines: SampleLines, state: SiteState, bounds: tuple[Seconds, ...]) -> None:
     counters = state.counters
     values: dict[str, float] = {
         "monitor_checks_total": counters.checks,
@@ -75,7 +75,7 @@ def _show_state(lines: Lines, state: SiteState, bounds: tuple[Seconds, ...]) -> 
     lines.histogram("monitor_check_duration_seconds", buckets, durations, counters.duration_sum)
 
 
-def _of_analysis(lines: Lines, analysis: Analysis) -> dict[str, float]:
+def _of_analysis(lines: SampleLines, analysis: Analysis) -> dict[str, float]:
     """Return what certificates make of families of one sample, and show what was extracted."""
     values: dict[str, float] = {}
     if analysis.validity is not None:
@@ -90,7 +90,7 @@ def _of_analysis(lines: Lines, analysis: Analysis) -> dict[str, float]:
     return values
 
 
-def _show_votes(lines: Lines, joint: Joint) -> None:
+def _show_votes(lines: SampleLines, joint: Joint) -> None:
     ups, downs = joint.ups(), joint.downs()
     counts = (("up", ups), ("down", downs), ("none", len(joint.votes) - ups - downs))
     lines.labelled(
@@ -105,13 +105,13 @@ def _show_votes(lines: Lines, joint: Joint) -> None:
         lines.free("monitor_site_location_up", said)
 
 
-def _show_cause(lines: Lines, state: SiteState) -> None:
+def _show_cause(lines: SampleLines, state: SiteState) -> None:
     if state.because:
         sample = (label_text("because", state.because), 1.0)
         lines.free("monitor_site_suppressed", [sample])
 
 
-def _show_extracted(lines: Lines, extracted: tuple[Extracted, ...]) -> None:
+def _show_extracted(lines: SampleLines, extracted: tuple[Extracted, ...]) -> None:
     numbers: list[tuple[str, float]] = []
     texts: list[tuple[str, float]] = []
     for one in extracted:

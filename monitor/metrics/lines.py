@@ -105,7 +105,7 @@ def label_of_few(name: str, value: str) -> str:
     return label_text(name, value)
 
 
-class Lines:
+class SampleLines:
     """
     The sample lines of one site, by family.
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPENMETRICS
 
-from monitor.accept import Wish, wishes
+from monitor.accept import MediaRange, wishes
 
 _Rank: TypeAlias = tuple[float, int, int]
 """The rank of a format: its weight, how exactly it is named, and how early."""
@@ -62,7 +62,7 @@ def negotiate(accept: str) -> tuple[str, bool]:
     return best.content_type, best.openmetrics
 
 
-def _rank(one: _Format, listed: Iterable[Wish]) -> _Rank:
+def _rank(one: _Format, listed: Iterable[MediaRange]) -> _Rank:
     found = [
         (one.names.index(wish.name), "version" in wish.parameters, -place, wish.quality)
         for place, wish in enumerate(listed)
@@ -73,7 +73,7 @@ def _rank(one: _Format, listed: Iterable[Wish]) -> _Rank:
     return (quality, exact, place) if quality else _UNWANTED
 
 
-def _fits(one: _Format, wish: Wish) -> bool:
+def _fits(one: _Format, wish: MediaRange) -> bool:
     version = wish.parameters.get("version")
     charset = wish.parameters.get("charset", "utf-8")
     return charset.lower() == "utf-8" and (version is None or bool(one.version.fullmatch(version)))

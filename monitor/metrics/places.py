@@ -5,33 +5,14 @@ The hub's main thread calls these, the web thread collects.
 """
 
 from functools import partial
-from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from monitor.metrics.internal import Internal
-from monitor.model import Seconds, Timestamp
+from monitor.places import Standing
+from monitor.units import Seconds
 
 _REPORT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 60.0)
-
-
-class Standing(Protocol):
-    """How a location stands; see ``engine.hub.Standing``."""
-
-    @property
-    def location(self) -> str: ...
-    @property
-    def up(self) -> bool: ...
-    @property
-    def last_seen(self) -> Timestamp: ...
-    @property
-    def skew(self) -> Seconds: ...
-    @property
-    def list_differs(self) -> bool: ...
-    @property
-    def waiting(self) -> int: ...
-    @property
-    def dropped(self) -> int: ...
 
 
 class PlaceMeters:

@@ -9,7 +9,7 @@ from ipaddress import IPv6Address, ip_address
 from time import strptime
 from typing import TypeAlias
 
-from monitor.metrics.lines import Lines, label_of_few, label_text
+from monitor.metrics.lines import SampleLines, label_of_few, label_text
 from monitor.model import (
     Analysis,
     Certificate,
@@ -30,7 +30,7 @@ from monitor.model import (
 from monitor.protocols.table import SCHEMES
 
 
-def show_result(lines: Lines, site: Site, result: Result) -> None:
+def show_result(lines: SampleLines, site: Site, result: Result) -> None:
     """
     Add only the series that blackbox_exporter shows of such a check.
 
@@ -61,7 +61,7 @@ def show_result(lines: Lines, site: Site, result: Result) -> None:
         _show_tls(lines, site, seen, analysis)
 
 
-def _http(lines: Lines, seen: Observation, analysis: Analysis) -> None:
+def _http(lines: SampleLines, seen: Observation, analysis: Analysis) -> None:
     phases = _HTTP_PHASES[:1] if _name_failed(seen) else _HTTP_PHASES
     lines.labelled("probe_http_duration_seconds", _phases(seen, phases))
     broken = analysis.broken
@@ -92,7 +92,7 @@ def _http(lines: Lines, seen: Observation, analysis: Analysis) -> None:
         lines.info("probe_tls_cipher_info", label_of_few("cipher", seen.tls.cipher))
 
 
-def _tcp(lines: Lines, seen: Observation, analysis: Analysis) -> None:
+def _tcp(lines: SampleLines, seen: Observation, analysis: Analysis) -> None:
     broke = analysis.verdict.reason is Reason.TCP_DIALOGUE
     answer = seen.answer if isinstance(seen.answer, TcpAnswer) else None
     if not broke and answer is None:
@@ -114,13 +114,13 @@ def _tcp(lines: Lines, seen: Observation, analysis: Analysis) -> None:
             lines.info("probe_expect_info", ",".join(map(label_text, labels, labels.values())))
 
 
-def _icmp(lines: Lines, seen: Observation, _: Analysis) -> None:
+def _icmp(lines: SampleLines, seen: Observation, _: Analysis) -> None:
     lines.labelled("probe_icmp_duration_seconds", _phases(seen, _ICMP_PHASES))
     if isinstance(seen.answer, IcmpAnswer) and seen.answer.hop_limit is not None:
         lines.plain({"probe_icmp_reply_hop_limit": seen.answer.hop_limit})
 
 
-def _dns(lines: Lines, seen: Observation, _: Analysis) -> None:
+def _dns(lines: SampleLines, seen: Observation, _: Analysis) -> None:
     phases = _phases(_with_tls_in(Phase.CONNECT, seen), _DNS_PHASES)
     lines.labelled("probe_dns_duration_seconds", phases)
     answer = seen.answer if isinstance(seen.answer, DnsAnswer) else None
@@ -136,7 +136,7 @@ def _dns(lines: Lines, seen: Observation, _: Analysis) -> None:
         lines.plain({"probe_dns_serial": answer.serial})
 
 
-def _grpc(lines: Lines, seen: Observation, _: Analysis) -> None:
+def _grpc(lines: SampleLines, seen: Observation, _: Analysis) -> None:
     answer = seen.answer if isinstance(seen.answer, GrpcAnswer) else None
     secure = answer is not None and seen.tls is not None
     tried = not _name_failed(seen)
@@ -162,7 +162,7 @@ def _grpc(lines: Lines, seen: Observation, _: Analysis) -> None:
         )
 
 
-def _websocket(lines: Lines, seen: Observation, analysis: Analysis) -> None:
+def _websocket(lines: SampleLines, seen: Observation, analysis: Analysis) -> None:
     answer = seen.answer if isinstance(seen.answer, WebSocketAnswer) else None
     lines.plain(
         {
@@ -181,7 +181,7 @@ def _websocket(lines: Lines, seen: Observation, analysis: Analysis) -> None:
         )
 
 
-_Show: TypeAlias = Callable[[Lines, Observation, Analysis], None]
+_Show: TypeAlias = Callable[[SampleLines, Observation, Analysis], None]
 SERIES: Mapping[str, _Show] = {
     "http": _http,
     "tcp": _tcp,
@@ -291,7 +291,7 @@ def _http_date(text: str) -> Timestamp | None:
 # ---------------------------------------------------------------- certificates
 
 
-def _show_tls(lines: Lines, site: Site, seen: Observation, analysis: Analysis) -> None:
+def _show_tls(lines: SampleLines, site: Site, seen: Observation, analysis: Analysis) -> None:
     """
     Add the last connection's handshake and certificates, accepted or not.
 

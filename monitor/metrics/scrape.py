@@ -8,11 +8,11 @@ interpreter for long makes running checks look slow.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from monitor.board import Entry, Series, Shape, StatusBoard
+from monitor.board import BoardEntry, Series, Shape, StatusBoard
 from monitor.clock import Clock
 from monitor.metrics.families import FAMILIES
 from monitor.metrics.internal import Internal
-from monitor.metrics.lines import Lines
+from monitor.metrics.lines import SampleLines
 from monitor.metrics.negotiation import negotiate
 from monitor.metrics.protocols import show_result
 from monitor.model import (
@@ -100,7 +100,7 @@ class Exposition:
             return content_type, _some(entries, openmetrics=openmetrics)
         return content_type, self._everything(openmetrics=openmetrics)
 
-    def _entry(self, name: str) -> Entry:
+    def _entry(self, name: str) -> BoardEntry:
         entry = self._board.get(name)
         if entry is None:
             raise LookupError(name)
@@ -114,7 +114,7 @@ class Exposition:
         self._internal.scraped(self._clock.monotonic() - started)
 
 
-def _some(entries: Iterable[Entry], *, openmetrics: bool) -> Iterator[bytes]:
+def _some(entries: Iterable[BoardEntry], *, openmetrics: bool) -> Iterator[bytes]:
     yield from expose((entry.series for entry in entries), openmetrics=openmetrics)
     if openmetrics:
         yield _END
@@ -130,7 +130,7 @@ def probe_exposition(site: Site, result: Result, accept: str) -> tuple[str, byte
         ValueError: The monitor could not make or judge the check, so there is nothing to show.
     """
     content_type, openmetrics = negotiate(accept)
-    lines = Lines(None)
+    lines = SampleLines(None)
     show_result(lines, site, result)
     text = b"".join(expose([lines.series()], openmetrics=openmetrics))
     return content_type, text + _END if openmetrics else text

@@ -14,9 +14,9 @@ from monitor import __version__
 from monitor.clock import Deadline
 from monitor.grammar import escape_percents
 from monitor.model import Failure, Reason
-from monitor.outbound import Call, NetworkOptions, Proxy, Reply, login_in
+from monitor.outbound import NetworkOptions, OutgoingRequest, Proxy, Reply, login_in
 from monitor.probes.libcurl.handles import Handles
-from monitor.probes.transport import CurlAdapter, ExchangeFailed, Settings, origin_of
+from monitor.probes.transport import CurlAdapter, ExchangeFailed, RequestSettings, origin_of
 
 
 class Client:
@@ -25,7 +25,7 @@ class Client:
     def __init__(self, handles: Handles | None = None) -> None:
         self._handles = handles or Handles()
 
-    def __call__(self, call: Call, deadline: Deadline) -> Reply | Failure:
+    def __call__(self, call: OutgoingRequest, deadline: Deadline) -> Reply | Failure:
         """
         Send one request over a connection of its own; follow no redirect.
 
@@ -38,7 +38,7 @@ class Client:
             _, host, port = origin_of(call.url)
         except ValueError:
             return Failure(Reason.PROTOCOL_ERROR, "the URL has no host")
-        settings = Settings(
+        settings = RequestSettings(
             tls=call.tls,
             network=NetworkOptions(),
             proxy=Proxy.parse(call.proxy) if call.proxy else None,

@@ -112,7 +112,7 @@ def check_steps(steps: Sequence[Step]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PatternMatch:
     """
     The match of a pattern.
 
@@ -128,7 +128,7 @@ class Found:
 _NO_TEXT = re.compile("[\udc80-\udcff]")
 
 
-def find(pattern: str, data: bytes | bytearray) -> Found | None:
+def find(pattern: str, data: bytes | bytearray) -> PatternMatch | None:
     r"""
     Return the match of a pattern in a line or message; None if it does not match.
 
@@ -148,15 +148,15 @@ def find(pattern: str, data: bytes | bytearray) -> Found | None:
 
     numbered = tuple(map(part, range(match.re.groups + 1)))
     named = {name: part(number) for name, number in match.re.groupindex.items()}
-    return Found(numbered, {name: one for name, one in named.items() if one is not None})
+    return PatternMatch(numbered, {name: one for name, one in named.items() if one is not None})
 
 
-def _find_bytes(pattern: str, data: bytes) -> Found | None:
+def _find_bytes(pattern: str, data: bytes) -> PatternMatch | None:
     match = compile_regex(pattern, binary=True).search(data)
     if match is None:
         return None
     named = {name.decode(): one for name, one in match.groupdict().items() if one is not None}
-    return Found((match[0], *match.groups()), named)
+    return PatternMatch((match[0], *match.groups()), named)
 
 
 class Peer(Protocol):
@@ -312,7 +312,7 @@ class Dialogue:
         return Broken(Reason.CONNECTION_LOST, message)
 
 
-def _search(pattern: str, text: bytes) -> Found | None:
+def _search(pattern: str, text: bytes) -> PatternMatch | None:
     """Return the match of a pattern in a text, or in a line that ends in a lone carriage return."""
     found = find(pattern, text)
     if found is None and b"\r" in text:

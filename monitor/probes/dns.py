@@ -59,7 +59,7 @@ from monitor.probes.records import exporter_text
 from monitor.probes.resolve import Resolver
 from monitor.probes.shortage import SHORTAGES, lack
 from monitor.probes.stream import Broken, Connection
-from monitor.probes.transport import CurlAdapter, Exchange, ExchangeFailed, Order, Settings
+from monitor.probes.transport import CurlAdapter, Exchange, ExchangeFailed, Order, RequestSettings
 from monitor.probes.zone import escaped, host_of, socket_address
 
 _PORT = 53
@@ -249,7 +249,7 @@ class DnsProbe:
         """
         clock = deadline.clock
         time, begin = clock.time(), clock.monotonic()
-        check = _Check(site, deadline, self._handles, self._resolver)
+        check = _DnsCheck(site, deadline, self._handles, self._resolver)
         answer, failure = None, None
         try:
             answer = check.run()
@@ -270,7 +270,7 @@ class _Truncated(Exception):  # noqa: N818  never leaves this file
     """The answer did not fit into a datagram."""
 
 
-class _Check:
+class _DnsCheck:
     """One check, for one thread. The attributes hold what was seen so far."""
 
     def __init__(
@@ -460,7 +460,7 @@ class _Check:
     def _ask_https(self) -> DnsAnswer:
         """RFC 8484, by POST, so that the answer is fresh and not from a cache."""
         url = f"https://{escaped(join_address(self._name, self._port))}{self._options.path}"
-        settings = Settings(
+        settings = RequestSettings(
             tls=self._site.section(TlsOptions),
             network=self._network,
             proxy=Proxy.parse(self._options.proxy) if self._options.proxy else None,

@@ -269,7 +269,7 @@ def _read_credentials(route: Route) -> tuple[bytes, bytes | None, bytes | None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _ErrorRow:
     """Which of grpcio's own words mean what; the message may name peer and text."""
 
     pattern: re.Pattern[str]
@@ -286,42 +286,42 @@ _LACKS = (*SHORTAGE_TEXTS, os.strerror(errno.EADDRNOTAVAIL))
 
 # The most specific first. Details that the server wrote hardly ever begin like these
 _ROWS = (
-    _Row(
+    _ErrorRow(
         re.compile(_UNCONNECTED + "Connection refused"),
         Reason.CONNECT_REFUSED,
         "connection to {peer} refused",
     ),
-    _Row(
+    _ErrorRow(
         re.compile(_UNCONNECTED + "([Uu]nreachable|No route to host)"),
         Reason.CONNECT_UNREACHABLE,
         "{peer} is unreachable: {text}",
     ),
-    _Row(
+    _ErrorRow(
         re.compile(_UNCONNECTED + "missing selected ALPN"),
         Reason.PROTOCOL_ERROR,
         "{peer} does not offer HTTP/2",
     ),
-    _Row(
+    _ErrorRow(
         re.compile(_UNCONNECTED + "(CERTIFICATE_VERIFY_FAILED|[Vv]erification)"),
         Reason.TLS_UNTRUSTED,
         "grpcio does not trust the certificate of {peer}: {text}",
     ),
-    _Row(
+    _ErrorRow(
         re.compile(_UNCONNECTED + "[Hh]andshake failed"),
         Reason.TLS_PROTOCOL,
         "no TLS handshake with {peer}: {text}",
     ),
-    _Row(
+    _ErrorRow(
         re.compile(_UNCONNECTED + "(HTTP/2|http1|[Pp]rotocol)"),
         Reason.PROTOCOL_ERROR,
         "{peer} does not speak gRPC: {text}",
     ),
-    _Row(
+    _ErrorRow(
         re.compile(r"^(Stream removed \()?(Received http2 header with status|CLIENT: )"),
         Reason.PROTOCOL_ERROR,
         "{peer} does not speak gRPC: {text}",
     ),
-    _Row(
+    _ErrorRow(
         re.compile(
             _UNCONNECTED + "|^(Socket closed|Stream removed|.*GOAWAY|.*recvmsg|Connection reset)"
         ),

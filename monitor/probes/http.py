@@ -53,7 +53,7 @@ from monitor.probes.transport import (
     Exchange,
     ExchangeFailed,
     Order,
-    Settings,
+    RequestSettings,
     origin_of,
     sent_url,
 )
@@ -257,13 +257,13 @@ class HttpProbe:
         if plan is None:
             plan = self._plans[site] = _Plan.of(site)
         if plan.first is None or not plan.repeats:
-            return _Check(site, plan, deadline, self._handles, self._tokens).run()
+            return _HttpCheck(site, plan, deadline, self._handles, self._tokens).run()
         plan.repeats = False  # unless this answer says so as well
         started = deadline.clock.time()
         handle = repeat(plan.first, deadline, self._handles)
         seen = read(handle.curl, plan.first, plan.settings, started, plan.session)
         if seen is None:
-            check = _Check(site, plan, deadline, self._handles, self._tokens)
+            check = _HttpCheck(site, plan, deadline, self._handles, self._tokens)
             return check.run(started, handle)
         self._handles.give_back(handle, deadline.clock.monotonic())
         plan.repeats = True
@@ -285,7 +285,7 @@ class _Plan:
             token, or the answer to a challenge.
     """
 
-    settings: Settings
+    settings: RequestSettings
     first: Order | None
     answered: bool = False
     repeats: bool = False
@@ -301,7 +301,7 @@ class _Plan:
         return cls(settings, Order.of(_prepared(site, options), settings))
 
 
-class _Check:
+class _HttpCheck:
     """One check from its first request to its observation; lives in one thread."""
 
     def __init__(
@@ -606,10 +606,10 @@ def _body(options: HttpOptions) -> bytes | None:
     return options.body.encode() if options.body is not None else None
 
 
-def _settings(site: Site, options: HttpOptions) -> Settings:
+def _settings(site: Site, options: HttpOptions) -> RequestSettings:
     limit = _DEFAULT_MAX_BODY if options.max_body is None else options.max_body
     _, host, port = origin_of(site.url)
-    return Settings(
+    return RequestSettings(
         tls=site.section(TlsOptions),
         network=site.section(NetworkOptions),
         proxy=Proxy.parse(options.proxy) if options.proxy else None,

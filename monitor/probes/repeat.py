@@ -22,7 +22,7 @@ from monitor.probes.transport import (
     REDIRECTS,
     Exchange,
     Order,
-    Settings,
+    RequestSettings,
     parse_fields,
     parse_status_line,
 )
@@ -33,7 +33,7 @@ _NOT_PLAIN = {*REDIRECTS, PROXY_LOGIN}
 _FIGURES = {scheme: (*times, pycurl.CONTENT_LENGTH_DOWNLOAD_T) for scheme, times in TIMES.items()}
 
 
-def may_repeat(exchange: Exchange, order: Order, settings: Settings) -> bool:
+def may_repeat(exchange: Exchange, order: Order, settings: RequestSettings) -> bool:
     """
     Return whether the next check can be made by a silent handle, if it goes as this exchange did.
 
@@ -70,7 +70,7 @@ def repeat(order: Order, deadline: Deadline, handles: Handles) -> SilentHandle:
 def read(
     curl: SilentCurl,
     order: Order,
-    settings: Settings,
+    settings: RequestSettings,
     started: Timestamp,
     last: TlsSession | None,
 ) -> Observation | None:
@@ -109,7 +109,7 @@ def _is_as_before(curl: SilentCurl, route: Route, last: TlsSession) -> bool:
 
 
 def _answer(
-    curl: SilentCurl, order: Order, settings: Settings, content_length: int
+    curl: SilentCurl, order: Order, settings: RequestSettings, content_length: int
 ) -> HttpAnswer | None:
     block, end, more = curl.headers.partition(_END_OF_HEADERS)
     if more or not end or len(block) > _MOST_HEADER_BYTES or len(curl.body) > settings.max_body:

@@ -104,7 +104,7 @@ class ExchangeFailed(RequestException):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class RequestSettings:
     """
     What the requests of one check have in common.
 
@@ -181,7 +181,7 @@ class Order:
     options: Options
 
     @classmethod
-    def of(cls, request: PreparedRequest, settings: Settings) -> "Order":
+    def of(cls, request: PreparedRequest, settings: RequestSettings) -> "Order":
         """
         Return what a request comes to under these settings.
 
@@ -205,7 +205,7 @@ class CurlAdapter(BaseAdapter):
     def __init__(
         self,
         handles: Handles,
-        settings: Settings,
+        settings: RequestSettings,
         deadline: Deadline,
         *,
         expects_answer: bool = True,
@@ -350,7 +350,7 @@ class _Intake:
     _unpacker: Unpacker | None = None
     _damage = ""
 
-    def __init__(self, transfer: Transfer, settings: Settings) -> None:
+    def __init__(self, transfer: Transfer, settings: RequestSettings) -> None:
         self._transfer = transfer
         self._settings = settings
         self._lines: list[bytes] = []
@@ -533,7 +533,7 @@ def _refusal_by_proxy(status: int, route: Route) -> Failure | None:
 
 
 def _request_options(
-    request: PreparedRequest, url: str, route: Route, settings: Settings
+    request: PreparedRequest, url: str, route: Route, settings: RequestSettings
 ) -> tuple[str, list[tuple[int, Any]]]:
     """Return the URL for libcurl, and its other options."""
     method = request.method or "GET"

@@ -15,10 +15,10 @@ from types import MappingProxyType
 from typing import Protocol, cast
 
 from monitor.clock import Clock
-from monitor.discovered import Entry, Found, Source
+from monitor.discovered import ListedSite, Source, SourceContents
 from monitor.logs import fields
-from monitor.sources.memory import Lists, Memory
-from monitor.sources.ports import Look, Opener, Reader, UnreadableError, World
+from monitor.sources.memory import LastGoodLists, Lists
+from monitor.sources.ports import Look, Opener, UnreadableError, WatchedSource, World
 from monitor.units import Seconds, Timestamp
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ _PAUSE: Seconds = 1.0
 _MOST_REMARKS = 100
 
 
-class Meters(Protocol):
+class SourceMeters(Protocol):
     """What is counted."""
 
     def discovery_failed(self, source: str) -> None:
@@ -55,21 +55,21 @@ class _Tracked:
     """
 
     source: Source
-    reader: Reader
-    parts: Mapping[str, tuple[Entry, ...]]
+    reader: WatchedSource
+    parts: Mapping[str, tuple[ListedSite, ...]]
     unread: dict[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
-    gone: dict[str, tuple[Entry, Seconds]] = field(default_factory=dict)
+    gone: dict[str, tuple[ListedSite, Seconds]] = field(default_factory=dict)
     refused: bool = False
     closed: bool = False
 
-    def found(self) -> Found:
+    def found(self) -> SourceContents:
         present = [entry for part in self.parts.values() for entry in part]
         missing = [
             f"{part}: cannot be read: {reason}" if part and part not in reason else reason
             for part, reason in self.unread.items()
         ]
-        return Found(
+        return SourceContents(
             tuple(present),
             tuple(entry for entry, _ in self.gone.values()),
             (*missing, *self.remarks),
@@ -93,9 +93,9 @@ class Discovery:
         on_change: Callable[[], None],
         *,
         clock: Clock,
-        meters: Meters,
-        memory: Memory,
-        open_reader: Callable[[Source, World], Reader] | None = None,
+        meters: SourceMeters,
+        memory: LastGoodLists,
+        open_reader: Callable[[Source, World], WatchedSource] | None = None,
         working: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._world = world
@@ -109,7 +109,7 @@ class Discovery:
         self._changed = Condition()
         self._tracked: dict[str, _Tracked] = {}
         self._remembered: Lists | None = None
-        self._found: Mapping[str, Found] = MappingProxyType({})
+        self._found: Mapping[str, SourceContents] = MappingProxyType({})
         self._unsaved = False
         self._stopped = False
         self._housekeeper: Thread | None = None
@@ -144,7 +144,7 @@ class Discovery:
             name = f"discover-{tracked.source.name}"
             Thread(target=self._watch, args=(tracked,), name=name, daemon=True).start()
 
-    def found(self) -> Mapping[str, Found]:
+    def found(self) -> Mapping[str, SourceContents]:
         """Return what is known of each source, in the order in which they are declared."""
         return self._found
 
@@ -163,7 +163,7 @@ class Discovery:
     # -- under the lock
 
     def _track(self, source: Source, before: _Tracked | None) -> _Tracked:
-        parts: Mapping[str, tuple[Entry, ...]] = {}
+        parts: Mapping[str, tuple[ListedSite, ...]] = {}
         if before is not None and before.source.kind == source.kind:
             parts = before.parts
         elif self._remembered:
@@ -180,7 +180,7 @@ class Discovery:
     def _take(self, tracked: _Tracked, look: Look) -> None:
         source = tracked.source
         unread: dict[str, str] = {}
-        parts: dict[str, tuple[Entry, ...]] = {}
+        parts: dict[str, tuple[ListedSite, ...]] = {}
         for part, brought in look.parts.items():
             if not isinstance(brought, UnreadableError):
                 parts[part] = brought
@@ -207,7 +207,7 @@ class Discovery:
         tracked.parts, tracked.unread = parts, unread
         tracked.remarks = look.remarks[:_MOST_REMARKS]
 
-    def _let_go(self, tracked: _Tracked, parts: Mapping[str, tuple[Entry, ...]]) -> None:
+    def _let_go(self, tracked: _Tracked, parts: Mapping[str, tuple[ListedSite, ...]]) -> None:
         """Keep what is no longer listed for a while, and forget what is listed again."""
         if parts is tracked.parts:
             return
@@ -310,7 +310,7 @@ class Discovery:
         }
 
 
-def look_once(sources: Iterable[Source], world: World) -> Iterator[tuple[str, Found]]:
+def look_once(sources: Iterable[Source], world: World) -> Iterator[tuple[str, SourceContents]]:
     """Yield what each source lists now, one after the other, for commands that check once."""
     for source in sources:
         reader = _open(source, world)
@@ -320,7 +320,7 @@ def look_once(sources: Iterable[Source], world: World) -> Iterator[tuple[str, Fo
             look = Look({_WHOLE: error})
         finally:
             reader.close()
-        entries: list[Entry] = []
+        entries: list[ListedSite] = []
         remarks = list(look.remarks) if look else []
         for brought in look.parts.values() if look else ():
             if isinstance(brought, UnreadableError):
@@ -330,9 +330,9 @@ def look_once(sources: Iterable[Source], world: World) -> Iterator[tuple[str, Fo
         if len(entries) > source.limit:
             remarks.append(f"lists {len(entries)} sites and its limit is {source.limit}")
             entries = []
-        yield source.name, Found(tuple(entries), remarks=tuple(remarks))
+        yield source.name, SourceContents(tuple(entries), remarks=tuple(remarks))
 
 
-def _open(source: Source, world: World) -> Reader:
+def _open(source: Source, world: World) -> WatchedSource:
     opener = cast("Opener", import_module(f"monitor.sources.{source.kind}").open_source)
     return opener(source, world)

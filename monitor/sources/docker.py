@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from monitor.discovered import Entry, Source
+from monitor.discovered import ListedSite, Source
 from monitor.sources.options import DockerOptions
-from monitor.sources.ports import Look, Reader, UnreadableError, World
+from monitor.sources.ports import Look, UnreadableError, WatchedSource, World
 from monitor.units import Bytes, Seconds
 
 _PREFIX = "monitor."
@@ -44,7 +44,7 @@ class _Unix(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-class _Docker(Reader):
+class _Docker(WatchedSource):
     """The mutable state belongs to the source's thread, but the event that ends a wait."""
 
     def __init__(self, source: Source, options: DockerOptions, world: World) -> None:
@@ -163,7 +163,7 @@ class _Docker(Reader):
 
     # -- from containers to sites
 
-    def _entries(self, containers: list[Any]) -> Iterator[Entry]:
+    def _entries(self, containers: list[Any]) -> Iterator[ListedSite]:
         for container in containers:
             labels = container.get("Labels") if isinstance(container, dict) else None
             if not isinstance(labels, dict) or _URL not in labels:
@@ -174,7 +174,7 @@ class _Docker(Reader):
             try:
                 keys = _keys(labels, self._world)
             except ValueError as error:
-                yield Entry({}, place, str(error))
+                yield ListedSite({}, place, str(error))
                 continue
             own = keys.get("labels")
             composed = {
@@ -187,7 +187,7 @@ class _Docker(Reader):
                 **(own if isinstance(own, dict) else {}),
             }
             keys.setdefault("name", str(labels.get("monitor.name", name)))
-            yield Entry(keys, place)
+            yield ListedSite(keys, place)
 
 
 def _keys(labels: Mapping[str, Any], world: World) -> dict[str, Any]:
@@ -222,6 +222,6 @@ def _why(error: Exception) -> str:
     return type(error).__name__
 
 
-def open_source(source: Source, world: World) -> Reader:
+def open_source(source: Source, world: World) -> WatchedSource:
     """Return the reader of a source of this kind."""
     return _Docker(source, source.options, world)

@@ -8,9 +8,9 @@ from typing import Any
 
 import watchfiles
 
-from monitor.discovered import Entry, Source
+from monitor.discovered import ListedSite, Source
 from monitor.sources.options import FileOptions
-from monitor.sources.ports import Look, Reader, UnreadableError, World
+from monitor.sources.ports import Look, UnreadableError, WatchedSource, World
 from monitor.sources.targets import entries_of
 from monitor.units import Bytes, Seconds
 
@@ -23,14 +23,14 @@ _QUIET_MS = 50
 _BURST_MS = 500
 
 
-class _File(Reader):
+class _File(WatchedSource):
     """The mutable state belongs to the source's thread: what each file held, what came of it."""
 
     def __init__(self, source: Source, options: FileOptions, world: World) -> None:
         self._source = source
         self._options = options
         self._world = world
-        self._read: dict[str, tuple[bytes, tuple[Entry, ...] | UnreadableError]] = {}
+        self._read: dict[str, tuple[bytes, tuple[ListedSite, ...] | UnreadableError]] = {}
         self._over = Event()
 
     def look(self) -> Look:
@@ -78,7 +78,7 @@ class _File(Reader):
             names.update(dict.fromkeys(found))
         return list(names)
 
-    def _one(self, name: str) -> tuple[bytes, tuple[Entry, ...] | UnreadableError]:
+    def _one(self, name: str) -> tuple[bytes, tuple[ListedSite, ...] | UnreadableError]:
         """Return the content of a file and what comes of it; of the same content the same."""
         try:
             content = _content(self._source.folder / name)
@@ -94,7 +94,7 @@ class _File(Reader):
         except UnreadableError as error:
             return content, UnreadableError(f"{name}: {error}")
 
-    def _entries(self, name: str, content: bytes) -> list[Entry]:
+    def _entries(self, name: str, content: bytes) -> list[ListedSite]:
         if not content.strip():
             raise UnreadableError("is empty; write [] to list none")
         document = read_document(content, name, self._world, as_json=name.endswith(".json"))
@@ -104,7 +104,7 @@ class _File(Reader):
             labels={"source": self._source.name, "file": Path(name).name},
             read_yaml=self._world.read_yaml,
         )
-        return [Entry(one.keys, f"{name}: {one.place}", one.problem) for one in found]
+        return [ListedSite(one.keys, f"{name}: {one.place}", one.problem) for one in found]
 
 
 def read_document(content: bytes, shown: str, world: World, *, as_json: bool) -> Any:
@@ -146,6 +146,6 @@ def _nearest_folder(path: Path) -> Path:
     return next(step for step in steps if not glob.has_magic(str(step)) and step.is_dir())
 
 
-def open_source(source: Source, world: World) -> Reader:
+def open_source(source: Source, world: World) -> WatchedSource:
     """Return the reader of a source of this kind."""
     return _File(source, source.options, world)

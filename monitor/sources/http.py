@@ -3,20 +3,20 @@
 from requests import Session
 
 from monitor.clock import SystemClock
-from monitor.discovered import Entry, Source
+from monitor.discovered import ListedSite, Source
 from monitor.sources.fetch import fetch, shown
 from monitor.sources.file import LARGEST, read_document
-from monitor.sources.options import HttpOptions
-from monitor.sources.ports import Look, Paced, Reader, UnreadableError, World
+from monitor.sources.options import HttpSourceOptions
+from monitor.sources.ports import Look, Paced, UnreadableError, WatchedSource, World
 from monitor.sources.targets import entries_of
 
 _WHOLE = ""
 
 
-class _Http(Paced, Reader):
+class _Http(Paced, WatchedSource):
     """The mutable state belongs to the source's thread: the tag of the last good answer."""
 
-    def __init__(self, source: Source, options: HttpOptions, world: World) -> None:
+    def __init__(self, source: Source, options: HttpSourceOptions, world: World) -> None:
         super().__init__(options.refresh)
         self._source = source
         self._options = options
@@ -60,7 +60,7 @@ class _Http(Paced, Reader):
                 labels={"source": self._source.name},
                 read_yaml=self._world.read_yaml,
             )
-            entries = tuple(Entry(one.keys, one.place, one.problem) for one in found)
+            entries = tuple(ListedSite(one.keys, one.place, one.problem) for one in found)
         except UnreadableError as error:
             raise UnreadableError(f"{shown(options.url)} {error}") from None
         self._tag = got.headers.get("ETag")
@@ -71,6 +71,6 @@ class _Http(Paced, Reader):
         self._session.close()
 
 
-def open_source(source: Source, world: World) -> Reader:
+def open_source(source: Source, world: World) -> WatchedSource:
     """Return the reader of a source of this kind."""
     return _Http(source, source.options, world)

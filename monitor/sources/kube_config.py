@@ -18,7 +18,7 @@ _UNSUPPORTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ApiServer:
     """
     An API server, and what it knows us by.
 
@@ -42,7 +42,7 @@ class Access:
             os.close(descriptor)
 
 
-def in_cluster(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Access:
+def in_cluster(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> ApiServer:
     """
     Return the access that every pod has by its service account.
 
@@ -57,12 +57,14 @@ def in_cluster(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Ac
             "the pod has no token of its service account; set automountServiceAccountToken: true"
         )
     shown = f"[{host}]" if ":" in host else host
-    return Access(
+    return ApiServer(
         f"https://{shown}:{port}", str(folder / "ca.crt"), token=_token_in(folder / "token")
     )
 
 
-def from_kubeconfig(content: bytes, path: Path, context: str | None, read_yaml: ReadYaml) -> Access:
+def from_kubeconfig(
+    content: bytes, path: Path, context: str | None, read_yaml: ReadYaml
+) -> ApiServer:
     """
     Return the access that a context of a kubeconfig describes.
 
@@ -93,7 +95,7 @@ def from_kubeconfig(content: bytes, path: Path, context: str | None, read_yaml: 
     private = _file_of(user, "client-key", path, descriptors)
     token_file = user.get("tokenFile")
     token = user.get("token")
-    return Access(
+    return ApiServer(
         server.rstrip("/"),
         verify,
         (certificate, private) if certificate and private else None,

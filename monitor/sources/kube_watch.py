@@ -20,7 +20,7 @@ from requests import Response, Session
 
 from monitor.clock import Clock
 from monitor.sources.fetch import why
-from monitor.sources.kube_config import Access
+from monitor.sources.kube_config import ApiServer
 from monitor.sources.ports import UnreadableError
 from monitor.units import Bytes, Seconds
 
@@ -98,7 +98,7 @@ class State:
         return self.objects is not None or self.error is not None
 
 
-class Watch:
+class KubeWatch:
     """
     Keeps the objects of one kind up to date.
 
@@ -110,7 +110,7 @@ class Watch:
     def __init__(
         self,
         resource: Resource,
-        access: Access,
+        access: ApiServer,
         on_change: Callable[[], None],
         *,
         selector: str | None,

@@ -9,15 +9,15 @@ from pathlib import Path
 from threading import Event
 
 from monitor.clock import SystemClock
-from monitor.discovered import Entry, Source
-from monitor.sources.kube_config import Access, from_kubeconfig, in_cluster
-from monitor.sources.kube_watch import Key, Object, Resource, State, Watch
+from monitor.discovered import ListedSite, Source
+from monitor.sources.kube_config import ApiServer, from_kubeconfig, in_cluster
+from monitor.sources.kube_watch import Key, KubeWatch, Object, Resource, State
 from monitor.sources.options import KubernetesOptions
-from monitor.sources.ports import Look, Reader, UnreadableError, World
+from monitor.sources.ports import Look, UnreadableError, WatchedSource, World
 from monitor.sources.routes import (
     SCHEMES,
     Gateways,
-    Gathered,
+    RoutedSites,
     Rules,
     from_ingresses,
     from_routes,
@@ -43,7 +43,7 @@ _QUIET: Seconds = 0.3
 """A controller writes the status of many routes in a row."""
 
 
-class _Kubernetes(Reader):
+class _Kubernetes(WatchedSource):
     """The mutable state belongs to the source's thread; watches tell it by the event."""
 
     def __init__(self, source: Source, options: KubernetesOptions, world: World) -> None:
@@ -55,8 +55,8 @@ class _Kubernetes(Reader):
         )
         self._changed = Event()
         self._over = False
-        self._watches: list[Watch] = []
-        self._access: Access | None = None
+        self._watches: list[KubeWatch] = []
+        self._access: ApiServer | None = None
         self._kubeconfig = b""
 
     def look(self) -> Look:
@@ -98,7 +98,7 @@ class _Kubernetes(Reader):
         self._disconnect()
         self._access, self._kubeconfig = access, content
         self._watches = [
-            Watch(
+            KubeWatch(
                 resource,
                 access,
                 self._changed.set,
@@ -144,7 +144,7 @@ class _Kubernetes(Reader):
     # -- from objects to sites
 
     def _look(self, states: dict[Resource, State]) -> Look:
-        parts: dict[str, tuple[Entry, ...] | UnreadableError] = {}
+        parts: dict[str, tuple[ListedSite, ...] | UnreadableError] = {}
         remarks: dict[str, None] = {}
         gateways = _gateways(states)
         seen: set[str] = set()
@@ -169,7 +169,7 @@ class _Kubernetes(Reader):
 
     def _found(
         self, resource: Resource, objects: Mapping[Key, Object], gateways: Gateways
-    ) -> Gathered:
+    ) -> RoutedSites:
         if resource.plural == _INGRESSES:
             return from_ingresses(objects, self._rules)
         return from_routes(resource.plural, objects, gateways, self._rules)
@@ -195,6 +195,6 @@ def _unread(resource: Resource, state: State) -> str | None:
     return state.error
 
 
-def open_source(source: Source, world: World) -> Reader:
+def open_source(source: Source, world: World) -> WatchedSource:
     """Return the reader of a source of this kind."""
     return _Kubernetes(source, source.options, world)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from monitor.discovered import Entry
+from monitor.discovered import ListedSite
 from monitor.logs import fields
 from monitor.units import Bytes
 
@@ -16,11 +16,11 @@ _log = logging.getLogger(__name__)
 _NAME = "discovered.jsonl"
 _LARGEST: Bytes = 256 * 1024**2
 
-Lists = Mapping[tuple[str, str], Mapping[str, tuple[Entry, ...]]]
+Lists = Mapping[tuple[str, str], Mapping[str, tuple[ListedSite, ...]]]
 """By name and kind of the source, then by part."""
 
 
-class Memory:
+class LastGoodLists:
     """
     The file of one daemon; written as a whole, under another name first.
 
@@ -34,8 +34,8 @@ class Memory:
 
     def load(self) -> Lists:
         """Return what the file holds; nothing where it is missing, and no line that is broken."""
-        lists: dict[tuple[str, str], dict[str, tuple[Entry, ...]]] = {}
-        found: dict[tuple[str, str, str], list[Entry]] = {}
+        lists: dict[tuple[str, str], dict[str, tuple[ListedSite, ...]]] = {}
+        found: dict[tuple[str, str, str], list[ListedSite]] = {}
         for source, kind, part, entry in self._lines():
             found.setdefault((source, kind, part), []).append(entry)
         for (source, kind, part), entries in found.items():
@@ -68,7 +68,7 @@ class Memory:
                 _log.warning("discovery_not_saved", extra=fields(detail=error.strerror))
             self._failed = True
 
-    def _lines(self) -> Iterator[tuple[str, str, str, Entry]]:
+    def _lines(self) -> Iterator[tuple[str, str, str, ListedSite]]:
         if self._path is None:
             return
         with suppress(OSError):
@@ -78,4 +78,4 @@ class Memory:
                 for line in file:
                     with suppress(ValueError, TypeError, RecursionError):
                         source, kind, part, place, keys = json.loads(line)
-                        yield source, kind, part, Entry(dict(keys), place)
+                        yield source, kind, part, ListedSite(dict(keys), place)

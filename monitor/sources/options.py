@@ -95,7 +95,7 @@ class FileOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpOptions:
+class HttpSourceOptions:
     url: _Url = option(doc="Where the list is, in the form of Prometheus' http_sd.")
     refresh: Refresh = option(60.0, doc="How often the list is fetched.")
     timeout: Refresh = option(10.0, doc="How long the whole answer may take.")
@@ -170,7 +170,9 @@ class SitemapOptions:
 
 SOURCES: Mapping[str, SourceKind] = {
     "file": SourceKind(FileOptions, "Files in the form of Prometheus' file_sd."),
-    "http": SourceKind(HttpOptions, "A server that answers in the form of Prometheus' http_sd."),
+    "http": SourceKind(
+        HttpSourceOptions, "A server that answers in the form of Prometheus' http_sd."
+    ),
     "kubernetes": SourceKind(KubernetesOptions, "Ingresses and the routes of the Gateway API."),
     "docker": SourceKind(DockerOptions, "Running containers with labels that begin with monitor."),
     "sitemap": SourceKind(SitemapOptions, "Pages that a sitemap lists."),

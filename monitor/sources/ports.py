@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Protocol, TypeAlias
 
-from monitor.discovered import Entry, Source
+from monitor.discovered import ListedSite, Source
 from monitor.units import Seconds
 
 ReadYaml: TypeAlias = Callable[[bytes, str], Any]
@@ -31,11 +31,11 @@ class Look:
         remarks: What was left out on purpose, each with its reason.
     """
 
-    parts: Mapping[str, "tuple[Entry, ...] | UnreadableError"]
+    parts: Mapping[str, "tuple[ListedSite, ...] | UnreadableError"]
     remarks: tuple[str, ...] = ()
 
 
-class Reader(Protocol):
+class WatchedSource(Protocol):
     """A source that is being watched; look and wait run in the source's own thread."""
 
     def look(self) -> Look | None:
@@ -69,7 +69,7 @@ class World:
 class Opener(Protocol):
     """The function ``open_source`` of each kind's module."""
 
-    def __call__(self, source: Source, world: World) -> Reader: ...
+    def __call__(self, source: Source, world: World) -> WatchedSource: ...
 
 
 class Paced:

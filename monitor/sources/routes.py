@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from monitor.discovered import Entry
+from monitor.discovered import ListedSite
 from monitor.sources.kube_watch import Key, Object
 from monitor.sources.ports import ReadYaml, UnreadableError
 from monitor.sources.targets import fragment
@@ -62,16 +62,16 @@ class Gateways:
 
 
 @dataclass(slots=True)
-class Gathered:
+class RoutedSites:
     """What came of some objects; a URL that is there already is not added again."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, ListedSite] = field(default_factory=dict)
     remarks: dict[str, None] = field(default_factory=dict)
 
     def leave_out(self, place: str, what: str) -> None:
         self.remarks[f"{place}: {what}"] = None
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: ListedSite) -> None:
         self.entries.setdefault(str(entry.keys.get("url") or entry.place), entry)
 
 
@@ -87,16 +87,16 @@ class _Wish:
 # ---------------------------------------------------------------- Ingress
 
 
-def from_ingresses(ingresses: Mapping[Key, Object], rules: Rules) -> Gathered:
+def from_ingresses(ingresses: Mapping[Key, Object], rules: Rules) -> RoutedSites:
     """Return the sites of Ingresses: each host with each path."""
-    gathered = Gathered()
+    gathered = RoutedSites()
     for (namespace, name), ingress in sorted(ingresses.items()):
         place = f"ingress {namespace}/{name}"
         labels = _labels(rules, "ingress", namespace, name)
         try:
             wish = _wish([ingress], rules)
         except ValueError as error:
-            gathered.add(Entry({}, place, str(error)))
+            gathered.add(ListedSite({}, place, str(error)))
             continue
         if not wish.enabled:
             continue
@@ -123,7 +123,7 @@ def _has_tls(spec: Mapping[str, Any], host: str) -> bool:
 
 
 def _ingress_paths(
-    ingress: Object, rule: Mapping[str, Any], wish: _Wish, place: str, gathered: Gathered
+    ingress: Object, rule: Mapping[str, Any], wish: _Wish, place: str, gathered: RoutedSites
 ) -> Iterator[str]:
     if wish.path is not None:
         yield wish.path
@@ -144,14 +144,14 @@ def _ingress_paths(
 
 def from_routes(
     kind: str, routes: Mapping[Key, Object], gateways: Gateways, rules: Rules
-) -> Gathered:
+) -> RoutedSites:
     """
     Return the sites of routes: of each listener that has accepted one, each host with each path.
 
     Raises:
         UnreadableError: A gateway that a route needs cannot be read.
     """
-    gathered = Gathered()
+    gathered = RoutedSites()
     for (namespace, name), route in sorted(routes.items()):
         place = f"{kind.removesuffix('s')} {namespace}/{name}"
         for parent in route["spec"].get("parentRefs") or ():
@@ -187,7 +187,7 @@ def _attach(
     known: tuple[Key, Object],
     classes: Mapping[Key, Object],
     rules: Rules,
-    gathered: Gathered,
+    gathered: RoutedSites,
 ) -> None:
     """Add the sites of a route at one gateway, which has accepted it."""
     at, gateway = known
@@ -198,7 +198,7 @@ def _attach(
     try:
         wish = _wish(chain, rules)
     except ValueError as error:
-        gathered.add(Entry({}, route.place, str(error)))
+        gathered.add(ListedSite({}, route.place, str(error)))
         return
     if not wish.enabled:
         return
@@ -304,7 +304,7 @@ def _covers(pattern: str, name: str) -> bool:
     return pattern.startswith("*.") and name.endswith(pattern[1:]) and name != pattern[1:]
 
 
-def _paths(route: _Route, wish: _Wish, gathered: Gathered) -> Iterator[str | None]:
+def _paths(route: _Route, wish: _Wish, gathered: RoutedSites) -> Iterator[str | None]:
     place = route.place
     if route.kind != "httproutes":
         yield None
@@ -335,7 +335,7 @@ def _matches(rules: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
 # ---------------------------------------------------------------- both
 
 
-def _host(host: str | None, place: str, gathered: Gathered) -> str | None:
+def _host(host: str | None, place: str, gathered: RoutedSites) -> str | None:
     if not host:
         gathered.leave_out(place, "a rule for every host is left out; it names none")
     elif host.startswith("*"):
@@ -354,7 +354,7 @@ def _entry(
     labels: Mapping[str, str],
     wish: _Wish,
     place: str,
-) -> Entry:
+) -> ListedSite:
     """Return the entry of a scheme, host, port and path."""
     scheme, host, port, path = address
     shown_port = "" if port in (None, _DEFAULT_PORTS.get(scheme)) else f":{port}"
@@ -364,7 +364,7 @@ def _entry(
     name = url.removeprefix("https://").removesuffix("/")
     own = wish.keys.get("labels")
     together = {**labels, **(own if isinstance(own, dict) else {})}
-    return Entry({"name": name, **wish.keys, "url": url, "labels": together}, place)
+    return ListedSite({"name": name, **wish.keys, "url": url, "labels": together}, place)
 
 
 def _wish(chain: Iterable[Object], rules: Rules) -> _Wish:

@@ -11,10 +11,10 @@ from lxml import etree
 from requests import Session
 
 from monitor.clock import Clock, SystemClock
-from monitor.discovered import Entry, Source
+from monitor.discovered import ListedSite, Source
 from monitor.sources.fetch import fetch, shown
 from monitor.sources.options import SitemapOptions
-from monitor.sources.ports import Look, Paced, Reader, UnreadableError, World
+from monitor.sources.ports import Look, Paced, UnreadableError, WatchedSource, World
 from monitor.units import Bytes
 
 LARGEST: Bytes = 50 * 1024**2
@@ -25,7 +25,7 @@ _STEP: Bytes = 64 * 1024
 _GZIP = b"\x1f\x8b"
 
 
-class _Sitemap(Paced, Reader):
+class _Sitemap(Paced, WatchedSource):
     def __init__(self, source: Source, options: SitemapOptions, clock: Clock) -> None:
         super().__init__(options.refresh)
         self._source = source
@@ -49,7 +49,7 @@ class _Sitemap(Paced, Reader):
         if len(pages) < len(places):
             remarks.append(f"{len(places) - len(pages)} pages are of other hosts, and left out")
         entries = tuple(
-            Entry({"url": page, "labels": {"source": self._source.name}}, shown(page))
+            ListedSite({"url": page, "labels": {"source": self._source.name}}, shown(page))
             for page in sample(pages, options.sample)
         )
         return Look({"": entries}, tuple(remarks))
@@ -136,6 +136,6 @@ def sample(pages: Iterable[str], count: int) -> list[str]:
     return sorted(ranked[:count])
 
 
-def open_source(source: Source, world: World) -> Reader:  # noqa: ARG001  others need the world
+def open_source(source: Source, world: World) -> WatchedSource:  # noqa: ARG001  others need the world
     """Return the reader of a source of this kind."""
     return _Sitemap(source, source.options, SystemClock())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from monitor.discovered import Entry
+from monitor.discovered import ListedSite
 from monitor.sources.ports import ReadYaml, UnreadableError
 
 SITE = "site"
@@ -16,7 +16,7 @@ _OF_PROMETHEUS = frozenset({"job", "instance"})
 
 def entries_of(
     document: Any, *, scheme: str | None, labels: Mapping[str, str], read_yaml: ReadYaml
-) -> Iterator[Entry]:
+) -> Iterator[ListedSite]:
     """
     Yield the entry of each target.
 
@@ -37,18 +37,18 @@ def entries_of(
 
 def _group(
     group: Any, place: str, scheme: str | None, labels: Mapping[str, str], read_yaml: ReadYaml
-) -> Iterator[Entry]:
+) -> Iterator[ListedSite]:
     if not isinstance(group, dict) or not isinstance(group.get("targets"), list):
-        yield Entry({}, place, "must be a mapping with a list of targets")
+        yield ListedSite({}, place, "must be a mapping with a list of targets")
         return
     own = group.get("labels") or {}
     if not isinstance(own, dict) or not all(isinstance(one, str) for one in own.values()):
-        yield Entry({}, f"{place}.labels", "must be a mapping of labels, each a text")
+        yield ListedSite({}, f"{place}.labels", "must be a mapping of labels, each a text")
         return
     try:
         keys = site_keys(own, read_yaml)
     except ValueError as error:
-        yield Entry({}, f"{place}.labels", str(error))
+        yield ListedSite({}, f"{place}.labels", str(error))
         return
     written = {
         key: value
@@ -60,11 +60,11 @@ def _group(
     for index, target in enumerate(group["targets"]):
         there = f"{place}.targets[{index}]"
         if not isinstance(target, str):
-            yield Entry({}, there, "must be a text such as https://example.com")
+            yield ListedSite({}, there, "must be a text such as https://example.com")
             continue
         chosen = own.get(_SCHEME) or scheme
         url = target if "://" in target or chosen is None else f"{chosen}://{target}"
-        yield Entry({**keys, "url": url, "labels": together}, there)
+        yield ListedSite({**keys, "url": url, "labels": together}, there)
 
 
 def site_keys(labels: Mapping[str, str], read_yaml: ReadYaml) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from monitor.board import Entry, StatusBoard
+from monitor.board import BoardEntry, StatusBoard
 from monitor.clock import Clock, SystemClock
 from monitor.logs import fields
 from monitor.model import Seconds, Status
-from monitor.notify import ChannelState, Outbox
+from monitor.notify import ChannelState, WaitingMessages
 from monitor.past import History
 from monitor.report import channel_json, site_detail_json, site_json
 from monitor.web.answers import SAFE_HEADERS, sentence, streamed, tag_of, tagged, whole
@@ -61,7 +61,7 @@ def create_app(
     clock: Clock | None = None,
     history: History | None = None,
     status_pages: StatusPages | None = None,
-    outbox: Outbox | None = None,
+    outbox: WaitingMessages | None = None,
     calls: Before | None = None,
     scrapes: int = 40,
     on_scrape_refused: Callable[[], None] = lambda: None,
@@ -172,7 +172,7 @@ class _Endpoints:
         pages: Pages,
         live: Live | None,
         elsewhere: Callable[[str], str | None],
-        outbox: Outbox | None,
+        outbox: WaitingMessages | None,
         clock: Clock,
     ) -> None:
         self._board = board
@@ -371,7 +371,7 @@ class _Endpoints:
             raise HTTPException(404, text)
         return sentence("What waits is tried again now.")
 
-    def _entry(self, request: Request) -> Entry:
+    def _entry(self, request: Request) -> BoardEntry:
         name = request.path_params["name"]
         entry = self._board.get(name)
         if entry is None:
@@ -401,7 +401,7 @@ def _refuse_other_sites(request: Request) -> None:
         raise HTTPException(403, "A page of another site sent this request; send it by curl.")
 
 
-def _sites_json(entries: Iterator[Entry]) -> Iterator[bytes]:
+def _sites_json(entries: Iterator[BoardEntry]) -> Iterator[bytes]:
     # Site by site: one json.dumps over 10,000 sites would hold the GIL for 0.1 s or more, and stop
     # every probe's thread
     yield b'{"sites": ['
@@ -410,7 +410,7 @@ def _sites_json(entries: Iterator[Entry]) -> Iterator[bytes]:
     yield b"]}"
 
 
-def _targets_json(entries: Iterator[Entry], place: str, scheme: str) -> Iterator[bytes]:
+def _targets_json(entries: Iterator[BoardEntry], place: str, scheme: str) -> Iterator[bytes]:
     """
     Yield the target groups of Prometheus' HTTP service discovery, a group for each site.
 

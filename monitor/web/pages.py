@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from monitor.board import Entry
+from monitor.board import BoardEntry
 from monitor.clock import Clock
 from monitor.model import Past, Result, Seconds, SiteState, Status, Timestamp
 from monitor.naming import cached_natural_key
@@ -72,7 +72,7 @@ class Strip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class SiteRow:
     """One site of the status page, ready to be shown."""
 
     state: Status
@@ -101,11 +101,11 @@ class Group:
     name: str
     size: int
     down: int
-    rows: Iterator[Row]
+    rows: Iterator[SiteRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
+class ChannelView:
     """A receiver of messages in words."""
 
     name: str
@@ -152,7 +152,7 @@ class Pages:
 
     def status(
         self,
-        entries: Sequence[Entry],
+        entries: Sequence[BoardEntry],
         *,
         state: Status | None = None,
         search: str = "",
@@ -293,14 +293,14 @@ def _ordered(states: Iterable[SiteState]) -> Iterator[tuple[str, list[SiteState]
         yield name, members[name]
 
 
-def _channel(state: ChannelState, now: Timestamp) -> Channel:
+def _channel(state: ChannelState, now: Timestamp) -> ChannelView:
     waiting = f"{state.waiting:,}" if state.waiting else "nothing"
     if state.oldest is not None:
         waiting += f", for {show_span(now - state.oldest)}"
     answer = state.answer
     if answer and state.answered is not None:
         answer = f"{answer} ({show_span(now - state.answered)} ago)"
-    return Channel(
+    return ChannelView(
         name=state.channel,
         kind=state.kind,
         failing=state.failing_since is not None,
@@ -319,12 +319,12 @@ def _outage(span: Span, now: Timestamp) -> Outage:
     )
 
 
-def _row(state: SiteState, now: Timestamp, days: DayBars) -> Row:
+def _row(state: SiteState, now: Timestamp, days: DayBars) -> SiteRow:
     last = state.last
     reason, message = _why(last)
     if state.because:
         message = f"because {state.because} is down; {message}"
-    return Row(
+    return SiteRow(
         state=state.shown,
         name=state.site.name,
         target=state.site.target,

@@ -91,7 +91,7 @@ class _Item:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _MadePage:
     """A page that was made: its view, for the feed and the API, and its HTML, ready to be sent."""
 
     view: View
@@ -203,7 +203,7 @@ class StatusPages:
             body = json.dumps(StatusApi(made.view, url).answer(name)).encode()
         return tagged(request, content_type, body, tag=tag_of(body), headers=headers)
 
-    def _make(self, page: StatusPage, published: Published) -> _Made:
+    def _make(self, page: StatusPage, published: Published) -> _MadePage:
         view = self._view.of(page, published)
         happened = [_incident_item(view, one) for one in view.incidents]
         told = [_announcement_item(view, one) for one in view.announcements]
@@ -230,7 +230,7 @@ class StatusPages:
             past=sorted(past, key=lambda one: -one.begin),
             observed=any(one.days.uptime.ratio is not None for one in view.components),
         )
-        return _Made(view, whole(pieces))
+        return _MadePage(view, whole(pieces))
 
     def _atom(self, view: View, url: str) -> bytes:
         entries = [_incident_item(view, one) for one in view.incidents]

@@ -52,7 +52,7 @@ class _Directory:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _CallContent:
     """
     What a request says.
 
@@ -69,7 +69,7 @@ class _Said:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class _ReadCall:
     """
     Who says what.
 
@@ -79,7 +79,7 @@ class _Heard:
     """
 
     reporter: Reporter
-    said: _Said
+    said: _CallContent
     answer: Response
     run: str = ""
 
@@ -118,11 +118,11 @@ class PushCalls:
             await self._app(scope, receive, send)
             return
         answer = self._understand(scope)
-        if isinstance(answer, _Heard):
+        if isinstance(answer, _ReadCall):
             answer = self._take(answer, await _beginning(receive))
         await (answer or self._app)(scope, receive, send)
 
-    def _understand(self, scope: Scope) -> _Heard | Response | None:
+    def _understand(self, scope: Scope) -> _ReadCall | Response | None:
         """Return who says what, or the answer to a bad call; None where nobody was called."""
         path, query = scope["path"], QueryParams(scope["query_string"])
         gatus = _GATUS.fullmatch(path)
@@ -140,24 +140,24 @@ class PushCalls:
         if found is None or said is None:
             return None
         ok = sentence("OK", 200, SAFE_HEADERS)
-        return _Heard(found[0], said, ok, query.get("rid", "")[:_LONGEST_RUN])
+        return _ReadCall(found[0], said, ok, query.get("rid", "")[:_LONGEST_RUN])
 
     # ------------------------------------------------------------ the forms
 
-    def _as_kuma(self, token: str, query: QueryParams) -> _Heard | Response:
+    def _as_kuma(self, token: str, query: QueryParams) -> _ReadCall | Response:
         """Read a call of Uptime Kuma's push monitors; the answers are those its clients know."""
         reporter = self._directory_now().by_token.get(self._digest(token))
         if reporter is None:
             text = "Monitor not found or not active."
             return JSONResponse({"ok": False, "msg": text}, 404, SAFE_HEADERS)
-        said = _Said(
+        said = _CallContent(
             up=(query.get("status") or "up") == "up",  # scripts fill it from a variable
             message=_line(query.get("msg", "")),
             run_time=_bounded(_number(query.get("ping", "")), 1e-3),
         )
-        return _Heard(reporter, said, JSONResponse({"ok": True}, 200, SAFE_HEADERS))
+        return _ReadCall(reporter, said, JSONResponse({"ok": True}, 200, SAFE_HEADERS))
 
-    def _as_gatus(self, key: str, headers: Headers, query: QueryParams) -> _Heard | Response:
+    def _as_gatus(self, key: str, headers: Headers, query: QueryParams) -> _ReadCall | Response:
         """Read a call of Gatus' external endpoints; an unknown key looks like a wrong token."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         reporter = None
@@ -173,12 +173,12 @@ class PushCalls:
         if written and not _GO_DURATION.fullmatch(written):
             return sentence("duration must be a time such as 10s or 1m30s.", 400, SAFE_HEADERS)
         seconds = sum(float(one[1]) * _GO_UNITS[one[2]] for one in _GO_PART.finditer(written))
-        said = _Said(
+        said = _CallContent(
             up=success == "true",
             message=_line(query.get("error", "")),
             run_time=_bounded(seconds if written else None),
         )
-        return _Heard(reporter, said, Response(b"", 200, SAFE_HEADERS))
+        return _ReadCall(reporter, said, Response(b"", 200, SAFE_HEADERS))
 
     def _by_path(self, rest: str) -> tuple[Reporter, str] | None:
         """Return whose token a path begins with, which may hold a slash, and what follows it."""
@@ -192,7 +192,7 @@ class PushCalls:
 
     # ------------------------------------------------------------ what all have in common
 
-    def _take(self, heard: _Heard, body: bytes) -> Response:
+    def _take(self, heard: _ReadCall, body: bytes) -> Response:
         """Note what was said, and return the answer to it."""
         reporter, said = heard.reporter, heard.said
         if reporter.elsewhere is not None:
@@ -254,22 +254,22 @@ async def _beginning(receive: Receive) -> bytes:
     return kept
 
 
-def _own_words(rest: str, query: QueryParams) -> _Said | None:
+def _own_words(rest: str, query: QueryParams) -> _CallContent | None:
     """Return what the path behind a token says; None where that is nothing known."""
     message = _line(query.get("msg", ""))
     match rest:
         case "":
-            return _Said(up=True, message=message)
+            return _CallContent(up=True, message=message)
         case "start":
-            return _Said(up=None, begins=True)
+            return _CallContent(up=None, begins=True)
         case "fail":
-            return _Said(up=False, message=message)
+            return _CallContent(up=False, message=message)
         case "log":
-            return _Said(up=None)
+            return _CallContent(up=None)
     if rest.isascii() and rest.isdigit() and len(rest) <= len(str(_WORST_EXIT)):
         status = int(rest)
         if status <= _WORST_EXIT:
-            return _Said(up=status == 0, message=message, exit_status=status)
+            return _CallContent(up=status == 0, message=message, exit_status=status)
     return None
 
 

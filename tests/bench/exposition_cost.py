@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.app.daemon import SWITCH_INTERVAL
-from monitor.board import Entry, StatusBoard
+from monitor.board import BoardEntry, StatusBoard
 from monitor.clock import SystemClock
 from monitor.metrics.exposition import render
 from monitor.metrics.internal import Internal
@@ -128,7 +128,7 @@ def main() -> None:
     board = StatusBoard()
     for number in range(count):
         one = state(site("https", name=f"site-{number}"), HTTP)
-        board.publish((Entry(one, render(one, BOUNDS)),))
+        board.publish((BoardEntry(one, render(one, BOUNDS)),))
     serieses = [entry.series for entry in board.entries()]
     page = Exposition(board, meters, SystemClock())
     gc.freeze()

@@ -25,7 +25,7 @@ from monitor.app.sharding import owner
 from monitor.engine.schedule import Schedule
 from monitor.locations import wire
 from monitor.model import Status
-from monitor.places import Beat, Report, Sender
+from monitor.places import Report, Sender, SignOfLife
 from tests.bench.proc import cpu_time, memory
 from tests.system.nats import Nats, Places
 
@@ -152,7 +152,7 @@ class _Sender:
     async def _beat(self, client: Client, end: float) -> None:
         while time.monotonic() < end:
             for place in self._places:
-                beat = Beat(
+                beat = SignOfLife(
                     sender=Sender(place), sent=time.time(), version="bench", fingerprint="bench"
                 )
                 await client.publish(f"monitor.places.{place}", wire.pack_beat(beat))

@@ -4,7 +4,7 @@ import pytest
 
 from monitor.app.daemon import TABLES
 from monitor.config.load import load
-from monitor.discovered import Entry, Found
+from monitor.discovered import ListedSite, SourceContents
 from monitor.errors import ConfigError
 
 
@@ -33,10 +33,10 @@ def adopt(config, *found, **more):
     adoption = config.adoption(TABLES)
     [declared] = config.sources
     entries = tuple(
-        one if isinstance(one, Entry) else Entry(one, f"place {number}")
+        one if isinstance(one, ListedSite) else ListedSite(one, f"place {number}")
         for number, one in enumerate(found)
     )
-    adopted = adoption.adopt({declared.source.name: Found(entries, **more)})
+    adopted = adoption.adopt({declared.source.name: SourceContents(entries, **more)})
     return config.with_discovered(adopted), adopted.rejected.get(declared.source.name, ())
 
 
@@ -131,7 +131,7 @@ def test_entries_pass_the_checks_of_the_list(config_of):
         {"url": "https://bad.example/g", "labels": {"a": float("nan")}},
         {"url": "push:job", "push": {"token": "hunter2hunter2hunter2", "every": "5m"}},
         {},
-        Entry({}, "place x", "cannot be"),
+        ListedSite({}, "place x", "cannot be"),
     )
     (site,) = config.sites
     assert (site.name, site.interval, site.timeout) == ("good.example", 30, 4)
@@ -168,7 +168,10 @@ def test_files_win_over_what_is_discovered(config_of):
         {"url": "https://other.example", "name": "shop"},
         {"url": "https://a.example", "name": "a"},
         {"url": "https://b.example", "name": "a"},
-        gone=(Entry({"url": "https://c.example", "name": "a"}, "p"), Entry({"url": "x"}, "q")),
+        gone=(
+            ListedSite({"url": "https://c.example", "name": "a"}, "p"),
+            ListedSite({"url": "x"}, "q"),
+        ),
         remarks=("a remark\nin two lines",),
     )
     assert [site.url for site in config.sites] == ["https://own.example", "https://a.example"]
@@ -206,10 +209,10 @@ def test_only_what_changed_is_read_again(config_of):
 
     def sites(*paths):
         entries = tuple(
-            Entry({"url": f"https://a.example/{number}{path}", "name": str(number)}, "p")
+            ListedSite({"url": f"https://a.example/{number}{path}", "name": str(number)}, "p")
             for number, path in enumerate(paths)
         )
-        return adoption.adopt({"http": Found(entries)}).sites
+        return adoption.adopt({"http": SourceContents(entries)}).sites
 
     before = sites("", "", "")
     after = sites("", "x", "")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.config.load import Config, load_text
 from monitor.config.nodes import Composer
-from monitor.config.problems import Problems, Source
+from monitor.config.problems import Problems, YamlFile
 from monitor.errors import ConfigError
 from tests.config.tables import TABLES
 
@@ -50,7 +50,7 @@ def attempt(text):
 def test_any_bytes_are_nodes_or_problems(data):
     """No parser's error, no recursion, no surprise gets out."""
     problems = Problems()
-    node = Composer(Source(Path("x"), "x"), problems, lambda _node, _path: None).compose(data)
+    node = Composer(YamlFile(Path("x"), "x"), problems, lambda _node, _path: None).compose(data)
     assert node is None or not any("is not YAML" in str(problem) for problem in problems.all())
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from monitor.engine.hub import Standing
 from monitor.metrics.families import FAMILIES
 from monitor.metrics.internal import Internal
 from monitor.metrics.places import PlaceMeters
+from monitor.places import Standing
 
 ROOT = Path(__file__).parent.parent.parent
 PROMETHEUS = ROOT / "config" / "prometheus"

@@ -16,7 +16,7 @@ from monitor.engine.state import Depth
 from monitor.locations.votes import Enough, Quorum
 from monitor.model import Site, SiteChange, SiteState, Status
 from monitor.past import Remembered
-from monitor.places import Batch, Position, Report, Sender
+from monitor.places import Position, Report, ReportBatch, Sender
 from tests.builders import refused, site
 from tests.fakes import FakeClock, Listener, ManualAnalysis, ManualProbes
 
@@ -109,7 +109,7 @@ class Joining:
             )
             for name in self.listener.published
         )
-        batch = Batch(
+        batch = ReportBatch(
             sender=Sender("fra"), id=str(self.numbers), sent=now, stored=now, reports=reports
         )
         self.loop.handle(ReportsCame(batch, Position(0, self.numbers), applied=False))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from monitor.model import Reason, Status
-from monitor.places import Ballot, Report, Sender, Trouble
+from monitor.places import Abstention, Ballot, Report, Sender
 
 NOW = 1_800_000_000.0
 
@@ -15,7 +15,7 @@ def report(status: str = "up", time: float = NOW, site: str = "shop", **values) 
     known: dict[str, Any] = {
         "reason": Reason.STATUS if up is False else None,
         "message": "" if up else "status 503 is not in 2xx",
-        "trouble": Trouble(status) if up is None else None,
+        "trouble": Abstention(status) if up is None else None,
         "first": time if up is False else None,
         "since": time,
         "duration": 0.05,

@@ -9,7 +9,7 @@ from monitor.locations.hindsight import Hindsight
 from monitor.locations.votes import Enough, Quorum, take
 from monitor.model import Reason, Status
 from monitor.past import Condition
-from monitor.places import Report, Sender, Trouble
+from monitor.places import Abstention, Report, Sender
 
 MINUTE = 60.0
 STALE = 3 * MINUTE + 10
@@ -27,7 +27,7 @@ def report(letter, minute, first):
         up={"u": True, "d": False}.get(letter),
         reason=Reason.STATUS if letter == "d" else None,
         message="status 503 is not in 2xx" if letter == "d" else "",
-        trouble=Trouble.CONNECTION if letter == "c" else None,
+        trouble=Abstention.CONNECTION if letter == "c" else None,
         status=STATUSES.get(letter, Status.UP),
         since=time,
         first=first * MINUTE if letter == "d" else None,

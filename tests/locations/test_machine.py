@@ -20,7 +20,7 @@ from monitor.engine.state import Depth
 from monitor.locations.votes import Enough, Quorum
 from monitor.model import Past, Site, SiteChange, SiteState, Status
 from monitor.past import Remembered
-from monitor.places import Batch, Beat, Position, Report, Sender, Trouble
+from monitor.places import Abstention, Position, Report, ReportBatch, Sender, SignOfLife
 from tests.builders import site
 from tests.fakes import FakeClock, Listener
 
@@ -72,7 +72,7 @@ class Meters(Recorder):
 class Message:
     """A batch of one report; ``made`` is when its check was, on the one true clock."""
 
-    batch: Batch
+    batch: ReportBatch
     made: float
 
 
@@ -139,7 +139,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(PLACES))
     def beat(self, name):
-        beat = Beat(
+        beat = SignOfLife(
             sender=Sender(name),
             sent=self.clock.time() + SKEWS[name],
             version="1",
@@ -165,13 +165,13 @@ class Machine(RuleBasedStateMachine):
             time=local,
             duration=0.1,
             up=up,
-            trouble=None if up is not None else Trouble(says),
+            trouble=None if up is not None else Abstention(says),
             status=self.settled[name],
             since=local,
             first=local if up is False else None,
         )
         self.numbers += 1
-        batch = Batch(
+        batch = ReportBatch(
             sender=Sender(name),
             id=f"{name}-{self.numbers}",
             sent=local,

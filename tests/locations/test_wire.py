@@ -6,7 +6,7 @@ import pytest
 
 from monitor.locations import wire
 from monitor.locations.wire import WireError, unpack_batch, unpack_beat, unpack_question
-from monitor.places import Beat, Sender, Trouble
+from monitor.places import Abstention, Sender, SignOfLife
 from tests.locations.reports import NOW, report
 
 
@@ -24,7 +24,7 @@ def test_reports_arrive_as_they_were_sent():
 
 def test_a_beat_and_a_question_arrive_as_they_were_sent():
     """Nothing of them is lost."""
-    beat = Beat(
+    beat = SignOfLife(
         sender=Sender("fra", "2/5"),
         sent=NOW,
         version="0.2.0",
@@ -49,7 +49,7 @@ def test_a_later_version_is_understood_as_long_as_it_only_adds():
     ]
     first, second = unpack_batch(json.dumps(message).encode(), "fra", NOW).reports
     assert (first.up, first.reason) == (False, None)
-    assert second.trouble is Trouble.ERROR
+    assert second.trouble is Abstention.ERROR
 
 
 def test_this_version_says_that_the_one_before_can_read_it():

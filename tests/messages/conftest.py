@@ -9,8 +9,8 @@ from monitor.clock import SystemClock
 from monitor.messages.notification import (
     Alert,
     AlertStatus,
+    ChannelSender,
     Notification,
-    Sender,
     fingerprint_of,
 )
 from monitor.messages.receivers import build_senders
@@ -42,7 +42,7 @@ def authority(tmp_path_factory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
-def sender(options: ReceiverOptions, clock: Any = None) -> Sender:
+def sender(options: ReceiverOptions, clock: Any = None) -> ChannelSender:
     """Return the sender of a receiver that has one channel, with the daemon's own client."""
     (only,) = build_senders(options, Client(), clock or SystemClock()).values()
     return only

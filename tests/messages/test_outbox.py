@@ -9,7 +9,7 @@ import pytest
 from monitor.clock import SystemClock
 from monitor.history.store import connect, store_url
 from monitor.history.writer import Writer
-from monitor.messages.notification import Notification, Outcome
+from monitor.messages.notification import DeliveryOutcome, Notification
 from monitor.messages.outbox import Outbox
 from monitor.messages.receivers.once import ToldOnce
 from monitor.model import Status
@@ -27,12 +27,12 @@ class Receiver(ToldOnce):
         self.keys: list[str] = []
         self.taken: list[str] = []
 
-    def send(self, notification: Notification, _: float) -> Outcome:
+    def send(self, notification: Notification, _: float) -> DeliveryOutcome:
         self.keys.append(notification.key)
         if self.away:
-            return Outcome(delivered=False, detail="nobody is there")
+            return DeliveryOutcome(delivered=False, detail="nobody is there")
         self.taken += [f"{one.labels['site']} {one.status}" for one in notification.alerts]
-        return Outcome(delivered=True, detail="took it")
+        return DeliveryOutcome(delivered=True, detail="took it")
 
     def close(self) -> None:
         pass

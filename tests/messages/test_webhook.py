@@ -16,7 +16,7 @@ from monitor.clock import Deadline
 from monitor.errors import ProbeError
 from monitor.messages.receivers import build_senders
 from monitor.notify import ReceiverOptions, WebhookOptions
-from monitor.outbound import Call, Credentials, Reply, TlsOptions
+from monitor.outbound import Credentials, OutgoingRequest, Reply, TlsOptions
 from tests.fakes import FakeClock
 from tests.messages.conftest import BEGAN, alert, message, sender
 from tests.probes.servers import answer, drip, read_request, repeat, reset, stay_silent
@@ -288,7 +288,7 @@ def test_each_part_of_a_webhook_s_url_is_a_secret_from_four_characters_on(serve,
 def test_a_machine_without_descriptors_tries_again():
     """What this machine lacks is no answer of the receiver's: the message waits."""
 
-    def call(_call: Call, _deadline: Deadline) -> Reply:
+    def call(_call: OutgoingRequest, _deadline: Deadline) -> Reply:
         raise ProbeError("the monitor has too many open files")
 
     (receiver,) = build_senders(webhook("http://127.0.0.1/"), call, FakeClock()).values()

@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from monitor.board import Entry, StatusBoard
+from monitor.board import BoardEntry, StatusBoard
 from monitor.metrics.exposition import render
 from monitor.metrics.families import FAMILIES, PROBE_FAMILIES
 from monitor.metrics.internal import Internal
-from monitor.metrics.lines import Lines
+from monitor.metrics.lines import SampleLines
 from monitor.metrics.negotiation import negotiate
 from monitor.metrics.scrape import Exposition, expose, probe_exposition
 from monitor.model import (
@@ -215,7 +215,7 @@ def test_labels_that_are_taken_over_are_those_that_would_be_written():
 
 def test_an_int_and_a_float_that_are_equal_are_written_differently():
     """A text is shared only by whole numbers that are ints: 1 and 1.0 are equal."""
-    lines = Lines(site())
+    lines = SampleLines(site())
     lines.plain({"probe_success": 1, "probe_duration_seconds": 1.0})
     assert lines.series().values == (b"1", b"1.0")
 
@@ -800,7 +800,7 @@ def internal():
 @pytest.fixture
 def board():
     board = StatusBoard()
-    board.publish(Entry(one, render(one, BOUNDS)) for one in rich())
+    board.publish(BoardEntry(one, render(one, BOUNDS)) for one in rich())
     return board
 
 

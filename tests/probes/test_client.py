@@ -4,13 +4,13 @@ import pytest
 
 from monitor.clock import Deadline, SystemClock
 from monitor.model import Failure, Reason
-from monitor.outbound import Call, Reply
+from monitor.outbound import OutgoingRequest, Reply
 from monitor.probes.client import Client
 from tests.probes.servers import answer, read_request, stay_silent
 
 
 def call(url: str, timeout: float = 5.0, **values) -> Reply | Failure:
-    return Client()(Call(url=url, **values), Deadline.after(timeout, SystemClock()))
+    return Client()(OutgoingRequest(url=url, **values), Deadline.after(timeout, SystemClock()))
 
 
 def test_without_a_body_the_url_is_asked_for(serve):

@@ -18,7 +18,7 @@ from monitor.probes.http import HttpOptions
 from monitor.probes.libcurl.binding import LIBRARY
 from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
 from monitor.probes.repeat import repeat
-from monitor.probes.transport import CurlAdapter, ExchangeFailed, Order, Settings
+from monitor.probes.transport import CurlAdapter, ExchangeFailed, Order, RequestSettings
 from tests.narrowing import known
 from tests.probes.servers import answer, read_request
 from tests.resources import open_files
@@ -75,7 +75,7 @@ def test_a_transfer_ends_while_another_thread_has_the_interpreter(twice):
 
 def _exchanged(handles, authority, url, *, silent):
     """Return all that one request shows, but for its times."""
-    settings = Settings(
+    settings = RequestSettings(
         tls=TlsOptions(ca_file=authority.file),
         network=NetworkOptions(),
         max_body=LARGEST_BODY,

@@ -7,10 +7,10 @@ from queue import SimpleQueue
 
 import pytest
 
-from monitor.discovered import Entry
+from monitor.discovered import ListedSite
 from monitor.metrics.internal import Internal
 from monitor.sources.discovery import Discovery
-from monitor.sources.memory import Memory
+from monitor.sources.memory import LastGoodLists
 from monitor.sources.ports import Look, UnreadableError
 from tests.sources.world import WORLD, entry, source
 from tests.waiting import PATIENCE, until
@@ -69,7 +69,7 @@ class Rig:
             lambda: self.changes.put(None),
             clock=self.clock,
             meters=self.internal,
-            memory=Memory(folder),
+            memory=LastGoodLists(folder),
             open_reader=self._open,
         )
 
@@ -174,7 +174,7 @@ def test_the_next_start_begins_with_the_last_good_list(rig_of, tmp_path):
     saved = tmp_path / "data" / "discovered.jsonl"
     first = rig_of(tmp_path / "data")
     first.discovery.use([source(), source("http")])
-    bad = Entry({}, "somewhere", "is bad")
+    bad = ListedSite({}, "somewhere", "is bad")
     first.scripts["file"].show(Look({"x": (entry("http://a", labels={"a": "ü"}), bad)}))
     first.scripts["http"].show(Look({"": (entry("http://b"),)}))
     first.discovery.stop()
@@ -196,7 +196,7 @@ def test_the_next_start_begins_with_the_last_good_list(rig_of, tmp_path):
 def test_a_data_folder_that_cannot_be_written_is_told_once(tmp_path, caplog):
     """Discovery goes on without it."""
     (tmp_path / "data").write_text("a file")
-    memory = Memory(tmp_path / "data")
+    memory = LastGoodLists(tmp_path / "data")
     for _ in range(2):
         memory.save({("file", "file"): {"": (entry("http://a"),)}})
     assert [one.message for one in caplog.records] == ["discovery_not_saved"]
@@ -223,7 +223,7 @@ def test_a_reload_disturbs_no_source_that_stays(rig_of):
 
 def test_what_is_saved_is_one_line_an_entry(tmp_path):
     """So that neither writing nor reading it holds up other threads."""
-    memory = Memory(tmp_path)
+    memory = LastGoodLists(tmp_path)
     memory.save({("a", "file"): {"p": (entry("http://1"), entry("http://2"))}})
     lines = [json.loads(line) for line in (tmp_path / "discovered.jsonl").read_text().splitlines()]
     assert [line[:3] for line in lines] == [["a", "file", "p"]] * 2

@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from monitor.discovered import Entry
+from monitor.discovered import ListedSite
 from monitor.sources.docker import open_source
 from monitor.sources.options import DockerOptions
 from monitor.sources.ports import Look, UnreadableError
@@ -93,7 +93,7 @@ def docker(real, tmp_path):
         one.remove()
 
 
-def good(look: Look | None) -> tuple[Entry, ...]:
+def good(look: Look | None) -> tuple[ListedSite, ...]:
     assert look is not None
     found = look.parts[""]
     assert not isinstance(found, UnreadableError), found

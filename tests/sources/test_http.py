@@ -6,7 +6,7 @@ import time
 import pytest
 
 from monitor.sources.http import open_source
-from monitor.sources.options import HttpOptions
+from monitor.sources.options import HttpSourceOptions
 from monitor.sources.ports import UnreadableError
 from tests.sources.world import WORLD, peer, says, source, urls
 from tests.waiting import PATIENCE, free_port
@@ -15,7 +15,7 @@ LIST = b'[{"targets": ["https://a", "https://b"], "labels": {"team": "x"}}]'
 
 
 def reader_of(url, **options):
-    return open_source(source("http", HttpOptions(url=url, **options)), WORLD)
+    return open_source(source("http", HttpSourceOptions(url=url, **options)), WORLD)
 
 
 def test_it_is_asked_as_prometheus_asks():

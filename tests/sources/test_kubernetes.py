@@ -11,10 +11,10 @@ from monitor.clock import SystemClock
 from monitor.metrics.internal import Internal
 from monitor.sources import kube_watch
 from monitor.sources.discovery import Discovery
-from monitor.sources.kube_config import Access, from_kubeconfig, in_cluster
-from monitor.sources.kube_watch import Resource, Watch
+from monitor.sources.kube_config import ApiServer, from_kubeconfig, in_cluster
+from monitor.sources.kube_watch import KubeWatch, Resource
 from monitor.sources.kubernetes import open_source
-from monitor.sources.memory import Memory
+from monitor.sources.memory import LastGoodLists
 from monitor.sources.options import KubernetesOptions
 from monitor.sources.ports import UnreadableError
 from tests.fakes import FakeClock
@@ -36,8 +36,8 @@ def watch_of(server):
     watches = []
 
     def start(resource=RESOURCE, **more):
-        access = Access(server.url, token=lambda: server.token)
-        watch = Watch(
+        access = ApiServer(server.url, token=lambda: server.token)
+        watch = KubeWatch(
             resource, access, lambda: None, selector=None, clock=SystemClock(), pause=0.05, **more
         )
         watches.append(watch)
@@ -174,8 +174,10 @@ def test_a_token_is_read_anew_for_each_request(server, monkeypatch):
     """It changes every hour in a pod; a refused one is told without showing it."""
     monkeypatch.setattr(kube_watch, "_REFUSED_PAUSE", 0.05)
     current = ["first-token"]
-    access = Access(server.url, token=lambda: current[0])
-    watch = Watch(RESOURCE, access, lambda: None, selector="a=b", clock=SystemClock(), pause=0.05)
+    access = ApiServer(server.url, token=lambda: current[0])
+    watch = KubeWatch(
+        RESOURCE, access, lambda: None, selector="a=b", clock=SystemClock(), pause=0.05
+    )
     watch.start()
     try:
         until(lambda: server.watching(INGRESSES) == 1)
@@ -309,7 +311,7 @@ def discovery_of(reader_of, monkeypatch):
                 lambda: None,
                 clock=clock,
                 meters=Internal(version="1", libcurl="8"),
-                memory=Memory(None),
+                memory=LastGoodLists(None),
                 open_reader=lambda *_: reader,
             )
         )

@@ -5,7 +5,7 @@ import pytest
 from monitor.app.daemon import TABLES
 from monitor.config.discovery import read_yaml
 from monitor.config.load import load
-from monitor.discovered import Found
+from monitor.discovered import SourceContents
 from monitor.sources.ports import UnreadableError
 from monitor.sources.routes import Gateways, Rules, common_hosts, from_ingresses, from_routes
 from tests.sources.scenarios import (
@@ -64,7 +64,7 @@ def test_each_of_them_passes_the_checks_of_the_list(tmp_path):
         for entry in from_routes(kind, by_key(routes), gateways, RULES).entries.values()
     ]
     unique = {entry.identity: entry for entry in entries}
-    adopted = config.adoption(TABLES).adopt({"kubernetes": Found(tuple(unique.values()))})
+    adopted = config.adoption(TABLES).adopt({"kubernetes": SourceContents(tuple(unique.values()))})
     assert adopted.rejected == {}
     assert [site.name for site in adopted.sites] == list(unique)
     assert len(unique) > 12

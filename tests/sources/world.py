@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.config.discovery import read_yaml
-from monitor.discovered import Entry, Source
+from monitor.discovered import ListedSite, Source
 from monitor.sources.ports import Look, UnreadableError, World
 
 WORLD = World(read_yaml)
@@ -36,8 +36,8 @@ def urls(look: Look | None, part: str = "") -> list[str]:
     return [str(entry.keys["url"]) for entry in found if not entry.problem]
 
 
-def entry(url: str, **keys: Any) -> Entry:
-    return Entry({"url": url, **keys}, f"place of {url}")
+def entry(url: str, **keys: Any) -> ListedSite:
+    return ListedSite({"url": url, **keys}, f"place of {url}")
 
 
 class Peer:

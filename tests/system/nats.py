@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from monitor.locations.link import Access, set_up
+from monitor.locations.link import NatsAccess, set_up
 from tests.system.namespaces import Apart, Namespace
 from tests.system.processes import Daemon
 from tests.waiting import free_port, until
@@ -62,7 +62,7 @@ class Nats:
 
         def attempt() -> str:
             try:
-                return set_up(Access(servers=(self.url,), **login), SIZE)
+                return set_up(NatsAccess(servers=(self.url,), **login), SIZE)
             except Exception as error:
                 raise OSError from error
 

@@ -8,7 +8,7 @@ import trustme
 
 from monitor.clock import SystemClock
 from monitor.errors import StartupError
-from monitor.locations.link import Access, look, set_up
+from monitor.locations.link import NatsAccess, look, set_up
 from tests.system.nats import SITES, SIZE, Nats, Places, says, votes
 from tests.waiting import until
 
@@ -50,8 +50,8 @@ def test_least_rights_are_enough_over_tls(real, tmp_path, moody, ca):
     """Places and hub work with them; a place cannot speak for another; nothing secret is kept."""
     server = Nats(real("nats-server"), tmp_path, documented(tmp_path), scheme="tls")
 
-    def access(user: str) -> Access:
-        return Access(
+    def access(user: str) -> NatsAccess:
+        return NatsAccess(
             servers=(server.url,), user=user, password=f"open-sesame-{user}", ca_file=str(ca)
         )
 

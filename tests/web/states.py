@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from monitor.board import Entry, Series, Shape, StatusBoard
+from monitor.board import BoardEntry, Series, Shape, StatusBoard
 from monitor.model import (
     UP,
     Analysis,
@@ -116,7 +116,7 @@ def error(name: str, **site: Any) -> SiteState:
 def board(*states: SiteState) -> StatusBoard:
     found = StatusBoard()
     nothing = Series(Shape({}), b"", ())
-    found.publish(Entry(state, nothing) for state in states)
+    found.publish(BoardEntry(state, nothing) for state in states)
     return found
 
 

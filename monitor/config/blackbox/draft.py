@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.config.files import read_text
-from monitor.config.nodes import Entry, MappingNode, Node, Scalar, SequenceNode
+from monitor.config.nodes import KeyValue, MappingNode, Node, Scalar, SequenceNode
 from monitor.config.problems import KeyPath
 from monitor.config.substitute import Substitution
 from monitor.options import parse_duration, show_duration
@@ -88,11 +88,11 @@ class Draft:
         for section in sections:
             if section not in mapping.entries:
                 below = MappingNode(at.source, at.line, at.column)
-                mapping.entries[section] = Entry(scalar(section, at), below)
+                mapping.entries[section] = KeyValue(scalar(section, at), below)
             inner = mapping.entries[section].value
             assert isinstance(inner, MappingNode)  # noqa: S101  made here
             mapping = inner
-        mapping.entries[last] = Entry(scalar(last, at), _node(value, at))
+        mapping.entries[last] = KeyValue(scalar(last, at), _node(value, at))
         self._origins[*self._path, *sections, last] = (*self._path, *keys)
 
     def remark(self, text: str, *keys: str | int) -> None:
@@ -166,6 +166,6 @@ def _node(value: Any, at: Node) -> Node:
     if isinstance(value, str):
         return scalar(value, at)
     if isinstance(value, Mapping):
-        entries = {key: Entry(scalar(key, at), _node(one, at)) for key, one in value.items()}
+        entries = {key: KeyValue(scalar(key, at), _node(one, at)) for key, one in value.items()}
         return MappingNode(at.source, at.line, at.column, entries)
     return SequenceNode(at.source, at.line, at.column, [_node(one, at) for one in value])

@@ -17,7 +17,15 @@ from typing import Any, ClassVar
 import yaml
 
 from monitor.config.forms import Form
-from monitor.config.nodes import Composer, Entry, MappingNode, Node, Scalar, SequenceNode, place_of
+from monitor.config.nodes import (
+    Composer,
+    KeyValue,
+    MappingNode,
+    Node,
+    Scalar,
+    SequenceNode,
+    place_of,
+)
 
 _TAG = "tag:yaml.org,2002:"
 _BINARY = f"{_TAG}binary"
@@ -161,8 +169,8 @@ def is_null(node: Node) -> bool:
     return isinstance(node, GoScalar) and node.kind is Kind.NULL
 
 
-def _entries(node: MappingNode, form: Form) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
+def _entries(node: MappingNode, form: Form) -> dict[str, KeyValue]:
+    entries: dict[str, KeyValue] = {}
     for key, entry in node.entries.items():
         below = form.below(key)
         value = entry.value
@@ -173,7 +181,7 @@ def _entries(node: MappingNode, form: Form) -> dict[str, Entry]:
                 continue
             else:
                 value = _empty(value, below)
-        entries[key] = Entry(entry.key, value, entry.inherited)
+        entries[key] = KeyValue(entry.key, value, entry.inherited)
     return entries
 
 

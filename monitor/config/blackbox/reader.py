@@ -21,7 +21,7 @@ from monitor.config.documents import DocumentReader
 from monitor.config.forms import record_form
 from monitor.config.keys import PLACE
 from monitor.config.nodes import MappingNode
-from monitor.config.problems import Problems, Source
+from monitor.config.problems import Problems, YamlFile
 from monitor.config.schema import Decoder
 from monitor.config.substitute import Substituter
 
@@ -43,7 +43,7 @@ class BlackboxReader:
         self._form = record_form(BlackboxFile)
         self.files: dict[Path, None] = {}
 
-    def read(self, source: Source) -> Iterator[Translation]:
+    def read(self, source: YamlFile) -> Iterator[Translation]:
         """Yield the modules of a file; report problems, and skip what has them."""
         reader = DocumentReader(Substituter({}), self._problems, GoComposer)
         top = reader.read_one(source)

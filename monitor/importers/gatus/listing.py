@@ -43,7 +43,7 @@ def imported(path: Path, tables: Tables, environ: Mapping[str, str]) -> Imported
         raise ConfigError(
             [Problem(str(path), 1, 1, "holds no endpoints; Gatus would not start with it either")]
         )
-    return finished(_Lister(environ).draft(path, document), tables, environ)
+    return finished(_GatusLister(environ).draft(path, document), tables, environ)
 
 
 def store_of(path: Path, environ: Mapping[str, str]) -> str | None:
@@ -52,7 +52,7 @@ def store_of(path: Path, environ: Mapping[str, str]) -> str | None:
     return resolved(storage.text("path"), environ) or None
 
 
-class _Lister:
+class _GatusLister:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
 

@@ -32,16 +32,16 @@ def imported(source: str, tables: Tables, environ: Mapping[str, str]) -> Importe
         ConfigError: It cannot be read, or holds no monitor.
     """
     with opened(source) as database:
-        draft = _Lister(database).draft(environ)
+        draft = _KumaLister(database).draft(environ)
     return finished(draft, tables, environ)
 
 
 def sites_of(database: Database) -> dict[str, int]:
     """Return the number of each monitor by its name in our list, those left out included."""
-    return _Lister(database).numbers()
+    return _KumaLister(database).numbers()
 
 
-class _Lister:
+class _KumaLister:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._monitors = {int(row["id"]): row for row in database.rows("monitor")}

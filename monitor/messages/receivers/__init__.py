@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from monitor.clock import Clock
-from monitor.messages.notification import Sender
+from monitor.messages.notification import ChannelSender
 from monitor.messages.receivers.alertmanager import AlertmanagerSender
 from monitor.messages.receivers.apprise import AppriseSender
 from monitor.messages.receivers.webhook import WebhookSender
@@ -13,7 +13,7 @@ from monitor.outbound import Caller
 
 def build_senders(
     options: ReceiverOptions, call: Caller, clock: Clock, secrets: Iterable[str] = ()
-) -> dict[str, Sender]:
+) -> dict[str, ChannelSender]:
     """
     Return the senders of a receiver by the names of its channels.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from monitor.clock import Clock, Deadline
-from monitor.messages.notification import Alert, AlertStatus, Notification, Outcome
+from monitor.messages.notification import Alert, AlertStatus, DeliveryOutcome, Notification
 from monitor.messages.receivers.delivery import Delivery, labels_of, rfc3339
 from monitor.notify import ReceiverOptions
 from monitor.outbound import Caller
@@ -63,7 +63,7 @@ class AlertmanagerSender:
         self._standing: dict[str, _Standing] = {}
         self._next: Seconds | None = None
 
-    def send(self, notification: Notification, timeout: Seconds) -> Outcome:
+    def send(self, notification: Notification, timeout: Seconds) -> DeliveryOutcome:
         """
         Tell it the alerts of a message, each as it stands now.
 
@@ -87,7 +87,7 @@ class AlertmanagerSender:
     def next_refresh(self) -> Seconds | None:
         return self._next if self._standing else None
 
-    def refresh(self, timeout: Seconds) -> Outcome:
+    def refresh(self, timeout: Seconds) -> DeliveryOutcome:
         now = self._clock.monotonic()
         for fingerprint, one in list(self._standing.items()):
             if one.until is not None and one.until <= now:
@@ -113,8 +113,8 @@ class AlertmanagerSender:
         if self._next is None:
             self._next = now + RESEND
 
-    def _tell(self, alerts: Sequence[Alert], deadline: Deadline) -> Outcome:
-        outcome = Outcome(delivered=True, detail="nothing stands")
+    def _tell(self, alerts: Sequence[Alert], deadline: Deadline) -> DeliveryOutcome:
+        outcome = DeliveryOutcome(delivered=True, detail="nothing stands")
         refused: list[str] = []
         for start in range(0, len(alerts), _BATCH):
             outcome = self._post(alerts[start : start + _BATCH], deadline, refused)
@@ -122,10 +122,12 @@ class AlertmanagerSender:
                 return outcome
         if refused:
             many = f"{len(refused)} of {len(alerts)} alerts were refused; the first: {refused[0]}"
-            return Outcome(delivered=False, lasting=True, detail=many)
+            return DeliveryOutcome(delivered=False, lasting=True, detail=many)
         return outcome
 
-    def _post(self, alerts: Sequence[Alert], deadline: Deadline, refused: list[str]) -> Outcome:
+    def _post(
+        self, alerts: Sequence[Alert], deadline: Deadline, refused: list[str]
+    ) -> DeliveryOutcome:
         """Post a batch; of one that is refused, find the alerts that are at fault and drop them."""
         now = self._clock.time()
         body = json.dumps(list(self._bodies(alerts, now)), ensure_ascii=False).encode()
@@ -141,7 +143,7 @@ class AlertmanagerSender:
             outcome = self._post(half, deadline, refused)
             if not (outcome.delivered or outcome.lasting):
                 return outcome
-        return Outcome(delivered=True, detail=outcome.detail)
+        return DeliveryOutcome(delivered=True, detail=outcome.detail)
 
     def _bodies(self, alerts: Sequence[Alert], now: Timestamp) -> Iterator[dict[str, Any]]:
         for alert in alerts:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any
 
-from monitor.messages.notification import AlertStatus, Notification, Outcome
+from monitor.messages.notification import AlertStatus, DeliveryOutcome, Notification
 from monitor.messages.receivers.once import ToldOnce
 from monitor.messages.text import text_of
 from monitor.options import show_duration
@@ -38,7 +38,7 @@ class AppriseSender(ToldOnce):
         self._secrets = every_form([*secrets, *_secrets(url)])
         self._process = _Process()
 
-    def send(self, notification: Notification, timeout: Seconds) -> Outcome:
+    def send(self, notification: Notification, timeout: Seconds) -> DeliveryOutcome:
         text = text_of(notification)
         asked = {
             "url": self._url,
@@ -51,9 +51,9 @@ class AppriseSender(ToldOnce):
         delivered, said = self._process.run(asked)
         service = self._url.partition("://")[0]
         if delivered:
-            return Outcome(delivered=True, detail=f"apprise delivered it by {service}")
+            return DeliveryOutcome(delivered=True, detail=f"apprise delivered it by {service}")
         detail = _masked(said, self._secrets) or f"apprise did not deliver it by {service}"
-        return Outcome(delivered=False, detail=detail)
+        return DeliveryOutcome(delivered=False, detail=detail)
 
     def close(self) -> None:
         """End the process of a message that is being sent; any thread may call it."""

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from monitor.clock import Clock, Deadline
 from monitor.errors import ProbeError
-from monitor.messages.notification import Alert, Outcome
+from monitor.messages.notification import Alert, DeliveryOutcome
 from monitor.model import Failure
 from monitor.notify import ReceiverOptions
-from monitor.outbound import Call, Caller, Reply
+from monitor.outbound import Caller, OutgoingRequest, Reply
 from monitor.secrecy import (
     basic_credentials,
     credentials,
@@ -52,7 +52,7 @@ class Delivery:
         login = _login(options)
         self._call = call
         self._clock = clock
-        self._template = Call(
+        self._template = OutgoingRequest(
             url=url,
             headers={**login, **options.headers},
             tls=options.tls,
@@ -63,7 +63,7 @@ class Delivery:
 
     def post(
         self, body: bytes, headers: Mapping[str, str], deadline: Deadline
-    ) -> tuple[Outcome, Reply | None]:
+    ) -> tuple[DeliveryOutcome, Reply | None]:
         """Post a JSON text; return what came of it, and the answer where there is one."""
         headers = {"Content-Type": "application/json", **headers, **self._template.headers}
         try:
@@ -74,25 +74,27 @@ class Delivery:
             return self.failed(reply.message), None
         return self._judged(reply), reply
 
-    def failed(self, detail: str) -> Outcome:
+    def failed(self, detail: str) -> DeliveryOutcome:
         """Return the outcome of an attempt without an answer."""
-        return Outcome(delivered=False, detail=self.masked(detail))
+        return DeliveryOutcome(delivered=False, detail=self.masked(detail))
 
     def masked(self, text: str) -> str:
         return redact(text, self._secrets)
 
-    def _judged(self, reply: Reply) -> Outcome:
+    def _judged(self, reply: Reply) -> DeliveryOutcome:
         status = reply.status
         if 200 <= status < 300:  # noqa: PLR2004  success (RFC 9110, 15.3)
-            return Outcome(delivered=True, detail=f"{self._shown} took it (status {status})")
+            return DeliveryOutcome(
+                delivered=True, detail=f"{self._shown} took it (status {status})"
+            )
         if 300 <= status < 400:  # noqa: PLR2004  redirection (RFC 9110, 15.4)
             detail = (
                 f"{self._shown} answered with a redirect (status {status}), which is not followed;"
                 " name the URL it leads to"
             )
-            return Outcome(delivered=False, answered=True, detail=detail)
+            return DeliveryOutcome(delivered=False, answered=True, detail=detail)
         detail = f"{self._shown} answered with status {status}{self._excerpt(reply)}"
-        return Outcome(
+        return DeliveryOutcome(
             delivered=False,
             lasting=status in _LASTING,
             answered=True,

@@ -6,7 +6,7 @@ from monitor.clock import Clock, Deadline
 from monitor.errors import ProbeError
 from monitor.model import Failure
 from monitor.notify import HeartbeatOptions
-from monitor.outbound import Call, Caller
+from monitor.outbound import Caller, OutgoingRequest
 from monitor.units import Seconds
 
 _TIMEOUT: Seconds = 10.0
@@ -32,7 +32,7 @@ class Heartbeat:
         self._clock = clock
         self._trouble = trouble
         self._interval = options.interval
-        self._request = Call(url=options.url, tls=options.tls, proxy=options.proxy)
+        self._request = OutgoingRequest(url=options.url, tls=options.tls, proxy=options.proxy)
         self.next_at: Seconds = clock.monotonic()
 
     def beat(self) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from monitor.messages.notification import Alert, Outcome
+from monitor.messages.notification import Alert, DeliveryOutcome
 from monitor.units import Seconds
 
 
@@ -17,10 +17,10 @@ class ToldOnce:
     def next_refresh(self) -> Seconds | None:
         return None
 
-    def refresh(self, timeout: Seconds) -> Outcome:
+    def refresh(self, timeout: Seconds) -> DeliveryOutcome:
         """Do nothing."""
         del timeout
-        return Outcome(delivered=True, detail="nothing needs to be told again")
+        return DeliveryOutcome(delivered=True, detail="nothing needs to be told again")
 
     def close(self) -> None:
         """Do nothing: each message has a connection of its own."""

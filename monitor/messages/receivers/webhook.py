@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from monitor.clock import Clock, Deadline
-from monitor.messages.notification import Alert, Notification, Outcome
+from monitor.messages.notification import Alert, DeliveryOutcome, Notification
 from monitor.messages.receivers.delivery import Delivery, common, labels_of, rfc3339
 from monitor.messages.receivers.once import ToldOnce
 from monitor.notify import ReceiverOptions, WebhookOptions
@@ -40,7 +40,7 @@ class WebhookSender(ToldOnce):
         self._name = options.name
         self._clock = clock
 
-    def send(self, notification: Notification, timeout: Seconds) -> Outcome:
+    def send(self, notification: Notification, timeout: Seconds) -> DeliveryOutcome:
         body = json.dumps(body_of(notification, self._name), ensure_ascii=False).encode()
         headers = {"Idempotency-Key": notification.key}
         if self._key is not None:
