@@ -17,7 +17,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.cli import cli
 from monitor.config.settings import Settings
 from monitor.importers.draft import Fate

@@ -10,7 +10,7 @@ import pytest
 import trustme
 import yaml
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.config.load import load
 from tools.prose import ROOT, pages
 

@@ -16,7 +16,7 @@ import click
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.analysis.expression import VARIABLES
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.cli import cli
 from monitor.config.forms import documentation, marks
 from monitor.config.keys import SiteKeys, SourceKeys

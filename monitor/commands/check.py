@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from monitor import logs
-from monitor.app import daemon
+from monitor.app.once import check_once
+from monitor.app.tables import TABLES
 from monitor.commands import DOWN, OK, terminal
 from monitor.commands.junit import write_junit
 from monitor.commands.options import config_option, log_options
@@ -91,7 +92,7 @@ def check(
         return fail_fast and result.up is False
 
     with progress:
-        results, drained = daemon.check(
+        results, drained = check_once(
             sites, loaded.settings, on_result, connectivity=loaded.connectivity
         )
     up = sum(result.up is True for result in results)
@@ -151,12 +152,12 @@ def _word(up: bool | None) -> str:
 def _load(path: Path, log_level: str, log_format: logs.Form) -> Config:
     secrets = logs.Secrets()
     logs.configure(log_level, log_format, secrets)
-    config = load(path, daemon.TABLES, os.environ)
+    config = load(path, TABLES, os.environ)
     secrets.values = longest_first(config.secrets())
     if config.sources:
         # Loaded here, as most lists have no sources
         discover = import_module("monitor.app.discovery").discover_once
-        config, wrong = discover(config, daemon.TABLES)
+        config, wrong = discover(config, TABLES)
         secrets.values = longest_first(config.secrets())
         for one in wrong:
             _log.error("discovery_failed", extra=logs.fields(detail=one))

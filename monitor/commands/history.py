@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from monitor.app import daemon
 from monitor.app.memory import data_folder, open_history, open_upkeep
+from monitor.app.tables import TABLES
 from monitor.commands import DOWN, OK
 from monitor.commands.options import config_option, data_option
 from monitor.config.load import load
@@ -158,7 +158,7 @@ def _seconds(duration: int | None) -> float | None:
 
 
 def _place(config: Path, data: str | None) -> tuple[Path | None, HistorySettings]:
-    settings = load(config, daemon.TABLES, os.environ).settings.history
+    settings = load(config, TABLES, os.environ).settings.history
     return data_folder(data, os.environ), settings
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from monitor import __version__
-from monitor.app import daemon
 from monitor.app.memory import data_folder, take_over
+from monitor.app.tables import TABLES
 from monitor.commands.options import config_option, data_option
 from monitor.config.load import load
 from monitor.errors import ConfigError, MonitorError
@@ -55,7 +55,7 @@ def import_() -> None:
 @_options
 def blackbox(file: Path, secrets: Path, report: Path | None) -> None:
     """Print a blackbox_exporter file as our modules; comments say what has no equivalent."""
-    _print(of_blackbox.imported(file, daemon.TABLES), file.name, secrets, report)
+    _print(of_blackbox.imported(file, TABLES), file.name, secrets, report)
 
 
 def _history_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,7 +91,7 @@ def gatus(
 
     Environment variables are read as Gatus reads them, and stay variables in the list.
     """
-    done = of_gatus.imported(path, daemon.TABLES, os.environ)
+    done = of_gatus.imported(path, TABLES, os.environ)
     if not history:
         _print(done, path.name, secrets, report)
         return
@@ -122,7 +122,7 @@ def uptime_kuma(
     if history:
         _carry(config, data, lambda sites: of_kuma_past.past(database, sites))
         return
-    done = of_kuma.imported(database, daemon.TABLES, os.environ)
+    done = of_kuma.imported(database, TABLES, os.environ)
     _print(done, hide_credentials(database), secrets, report)
 
 
@@ -132,7 +132,7 @@ def _carry(
     past: Callable[[Mapping[str, Site]], Mapping[str, Inherited]],
 ) -> None:
     """Carry what is known of the sites of a list into the history, and say what came of it."""
-    loaded = load(config, daemon.TABLES, os.environ)
+    loaded = load(config, TABLES, os.environ)
     sites = {site.name: site for site in loaded.sites}
     found = past(sites)
     folder = data_folder(data, os.environ)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from monitor.app import daemon
 from monitor.app.places import access_of, fingerprint, load_link, located
+from monitor.app.tables import TABLES
 from monitor.clock import SystemClock
 from monitor.commands import DOWN, OK
 from monitor.commands.options import config_option
@@ -33,7 +33,7 @@ def locations(ctx: click.Context, config: Path) -> None:
     if ctx.invoked_subcommand is not None:
         return
     link = load_link()
-    loaded = load(config, daemon.TABLES, os.environ)
+    loaded = load(config, TABLES, os.environ)
     settings = located(loaded.settings.locations)
     look = link.look(access_of(settings), SystemClock())
     click.echo(
@@ -86,6 +86,6 @@ def setup(config: Path) -> None:
     hubs need.
     """
     link = load_link()
-    settings = located(load(config, daemon.TABLES, os.environ).settings.locations)
+    settings = located(load(config, TABLES, os.environ).settings.locations)
     done = link.set_up(access_of(settings), settings.stream)
     click.echo(f"stream {link.STREAM}: {done}")

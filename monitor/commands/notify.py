@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import click
 
-from monitor.app import daemon
+from monitor.app.tables import TABLES
 from monitor.clock import Deadline, SystemClock
 from monitor.commands import DOWN, OK
 from monitor.commands.options import config_option
@@ -58,7 +58,7 @@ def test(receiver: str, config: Path) -> None:
 
     Exits with 0 if it was delivered, with 1 otherwise.
     """
-    found = load(config, daemon.TABLES, os.environ)
+    found = load(config, TABLES, os.environ)
     receivers = {one.name: one for one in found.settings.notify.receivers}
     if receiver not in receivers:
         raise NotifyError(f"{receiver!r}: {unknown('receiver', receiver, receivers)}")

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from monitor.app import daemon
+from monitor.app.process import leave
 
 _UNBOUNDED = 10_000
 
@@ -19,5 +19,5 @@ def console() -> Console:
 def exit_after(code: int, drained: bool) -> NoReturn:
     sys.stdout.flush()  # a full disk is noticed here, while it can still be said
     if not drained:
-        daemon.leave(code)
+        leave(code)
     sys.exit(code)

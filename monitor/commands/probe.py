@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from monitor import logs
-from monitor.app import daemon
+from monitor.app.once import check_once
+from monitor.app.tables import TABLES
 from monitor.commands import DOWN, OK, terminal
 from monitor.commands.arguments import Argument, load_arguments, read_value
 from monitor.commands.options import log_options
@@ -83,11 +84,11 @@ def probe(
         ("--contains", "expect.body", {"contains": contains} if contains is not None else None),
     )
     arguments = [Argument(*one) for one in given if one[-1] is not None]
-    loaded = load_arguments([*arguments, *map(_option, option)], daemon.TABLES)
+    loaded = load_arguments([*arguments, *map(_option, option)], TABLES)
     secrets.values = loaded.sites[0].secrets
     if SCHEMES[loaded.sites[0].scheme].reports_itself:
         raise click.UsageError("push sites report themselves; there is nothing to probe from here")
-    results, drained = daemon.check(loaded.sites, loaded.settings, lambda _: False)
+    results, drained = check_once(loaded.sites, loaded.settings, lambda _: False)
     for result in results:
         if as_json:
             click.echo(json.dumps(result_json(result), indent=2, ensure_ascii=False))

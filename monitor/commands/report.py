@@ -13,8 +13,8 @@ import click
 from rich import box
 from rich.table import Table
 
-from monitor.app import daemon
 from monitor.app.memory import data_folder, open_history
+from monitor.app.tables import TABLES
 from monitor.commands.options import config_option, data_option
 from monitor.commands.output import console
 from monitor.config.load import load
@@ -116,7 +116,7 @@ def report(
         raise click.UsageError("say either --month or --from and --to")
     first, last = _month(month) if month else _stretch(begin, end)
     reader = open_history(
-        data_folder(data, os.environ), load(config, daemon.TABLES, os.environ).settings.history
+        data_folder(data, os.environ), load(config, TABLES, os.environ).settings.history
     )
     try:
         groups = {one.name: one.group for one in reader.listing()}

@@ -9,6 +9,7 @@ from monitor import logs
 from monitor.app import daemon
 from monitor.app.memory import data_folder
 from monitor.app.places import role_of
+from monitor.app.process import leave
 from monitor.app.sharding import parse_shard
 from monitor.commands import OK
 from monitor.commands.options import config_option, data_option, listen_option, log_options
@@ -73,4 +74,4 @@ def run(
         role=role_of(location, hub=hub),
     )
     if not daemon.run(options, secrets):
-        daemon.leave(OK)
+        leave(OK)

@@ -4,11 +4,11 @@ import json
 
 import click
 
-from monitor.app import daemon
+from monitor.app.tables import TABLES
 from monitor.config.schema import json_schema
 
 
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of the site list, for editors."""
-    click.echo(json.dumps(json_schema(daemon.TABLES), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(json_schema(TABLES), indent=2, ensure_ascii=False))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from monitor.app import daemon
+from monitor.app.tables import TABLES
 from monitor.commands import BAD, OK
 from monitor.commands.options import config_option
 from monitor.config.load import load
@@ -33,7 +33,7 @@ def validate(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
     sites = 0
     for path in files or (config,):
         try:
-            loaded = load(path, daemon.TABLES, os.environ)
+            loaded = load(path, TABLES, os.environ)
             sites += len(loaded.sites)
             warnings += loaded.warnings
         except ConfigError as error:

@@ -5,8 +5,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from monitor.app.daemon import TABLES
 from monitor.app.on_demand import LiveProbes
+from monitor.app.tables import TABLES
 from monitor.config.load import load_text
 from monitor.engine.events import CheckRequested, Inbox
 from monitor.outbound import NetworkOptions, TlsOptions

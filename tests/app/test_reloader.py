@@ -7,12 +7,12 @@ from queue import Empty, SimpleQueue
 
 import pytest
 
-from monitor.app.daemon import TABLES
 from monitor.app.discovery import discover_once, open_discovery
 from monitor.app.gentle import interruptibly
 from monitor.app.reloader import DISCOVERY, Reloader, ReloadRequested, Requests
 from monitor.app.sharding import WHOLE
 from monitor.app.systemd import ServiceManager
+from monitor.app.tables import TABLES
 from monitor.config.load import load
 from monitor.engine.events import Inbox, SitesChanged
 from monitor.logs import Secrets

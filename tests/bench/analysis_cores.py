@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from monitor.analysis.judge import judge_batch
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.clock import SystemClock
 from monitor.config.load import load_text
 from monitor.engine.events import BatchJudged, Inbox

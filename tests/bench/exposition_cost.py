@@ -20,7 +20,7 @@ from typing import Self
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.app.daemon import SWITCH_INTERVAL
+from monitor.app.runtime import SWITCH_INTERVAL
 from monitor.board import BoardEntry, StatusBoard
 from monitor.clock import SystemClock
 from monitor.metrics.exposition import render

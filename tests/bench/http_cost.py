@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pycurl
 import requests
 
-from monitor.app.daemon import SWITCH_INTERVAL
+from monitor.app.runtime import SWITCH_INTERVAL
 from monitor.clock import SystemClock
 from monitor.model import Site
 from monitor.outbound import NetworkOptions, TlsOptions

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.cli import cli
 from monitor.config.load import Config, load
 from monitor.errors import ConfigError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.config.load import Config, load
 from monitor.errors import ConfigError
 from monitor.probes.http import HttpOptions

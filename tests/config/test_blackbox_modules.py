@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.config.load import load, load_text
 from monitor.config.modules import default_module
 from monitor.errors import ConfigError

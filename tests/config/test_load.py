@@ -7,7 +7,7 @@ import pytest
 
 from monitor.analysis.jsonpath import parse_path
 from monitor.analysis.readings import Extraction, Watch
-from monitor.app import daemon
+from monitor.app.tables import TABLES
 from monitor.config.load import load, load_record, load_text
 from monitor.config.settings import HistorySettings, Settings
 from monitor.errors import ConfigError
@@ -144,7 +144,7 @@ def test_a_default_that_is_a_mistake_is_not_passed_over(tmp_path):
         sites: [https://a.example, "grpc://a.example:1", "icmp://192.0.2.1"]
     """)
     with pytest.raises(ConfigError) as caught:
-        load(path, daemon.TABLES, {})
+        load(path, TABLES, {})
     (problem,) = caught.value.problems
     why = "defaults.expect.that: http checks cannot evaluate it: there is no 'size' with these"
     assert (problem.line, problem.column) == (2, 35)

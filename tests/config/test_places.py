@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.config.load import load_text
 
 NATS = "servers: [nats://n.test:4222]"

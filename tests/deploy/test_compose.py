@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.config.load import load
 from tests.deploy.shipped import COMPOSE, PROMETHEUS, ROOT
 

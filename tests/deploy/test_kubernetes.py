@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from monitor import __version__
-from monitor.app.daemon import TABLES
 from monitor.app.sharding import Shard, parse_shard
+from monitor.app.tables import TABLES
 from monitor.cli import cli
 from monitor.config.load import load
 from monitor.config.settings import Settings

@@ -9,7 +9,7 @@ import click
 import pytest
 import yaml
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.cli import cli
 from monitor.config.load import load
 from tests.deploy.kubernetes import KUBERNETES, documents

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.cli import cli
 from monitor.errors import ConfigError
 from monitor.importers.draft import Fate

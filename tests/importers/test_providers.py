@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.config.load import load_text
 from monitor.importers.gatus import listing as of_gatus
 from monitor.importers.gatus.alerting import PROVIDERS as OF_GATUS

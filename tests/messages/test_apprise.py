@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.config.load import load
 from monitor.errors import ConfigError
 from monitor.messages.receivers.apprise import AppriseSender, obstacle

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.clock import SystemClock
 from monitor.config.load import load as load_files
 from monitor.model import Observation, Site

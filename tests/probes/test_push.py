@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.clock import Deadline
 from monitor.config.load import load_text
 from monitor.errors import ConfigError, NothingYetError

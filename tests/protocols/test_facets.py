@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from monitor.app.daemon import TABLES
+from monitor.app.tables import TABLES
 from monitor.config.modules import SHIPPED
 from monitor.metrics.protocols import SERIES
 from monitor.model import (
