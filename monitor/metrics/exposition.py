@@ -19,7 +19,7 @@ def render(state: SiteState, bounds: tuple[Seconds, ...], last: Series | None = 
 
     Args:
         bounds: The upper bounds of the histogram's buckets; the counters were made with them.
-        last: What was rendered of this very site last; the same labels are taken again.
+        last: This site's previous series, whose labels are reused.
     """
     site = state.site
     lines = SampleLines(site, last)
@@ -76,7 +76,7 @@ def _show_state(lines: SampleLines, state: SiteState, bounds: tuple[Seconds, ...
 
 
 def _of_analysis(lines: SampleLines, analysis: Analysis) -> dict[str, float]:
-    """Return what certificates make of families of one sample, and show what was extracted."""
+    """Return the single-sample families of the certificates, and show extracted values."""
     values: dict[str, float] = {}
     if analysis.validity is not None:
         not_before, _ = analysis.validity

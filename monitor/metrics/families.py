@@ -158,7 +158,7 @@ PROBE_FAMILIES: tuple[Family, ...] = (
         "probe_websocket_failed_due_to_regex", "gauge", "Indicates if probe failed due to regex"
     ),
 )
-"""The series that blackbox_exporter has of a probe, and that ``/probe`` answers with."""
+"""The series that blackbox_exporter has for a probe, and that ``/probe`` returns."""
 
 FAMILIES: tuple[Family, ...] = (
     *PROBE_FAMILIES,
@@ -292,7 +292,7 @@ RESERVED_LABELS: frozenset[str] = frozenset(
 """
 The label names that a site cannot use for its own labels.
 
-``job`` and ``instance`` are not among them: Prometheus renames scraped ones to ``exported_job`` and
-``exported_instance``, or keeps them under ``honor_labels``, as some users want. Nor is ``location``
-among them: places and hubs rename it to ``exported_location``.
+``job`` and ``instance`` are allowed: Prometheus renames scraped ones to ``exported_job`` and
+``exported_instance``, or keeps them under ``honor_labels``, as some users want. ``location`` is
+allowed too: places and hubs rename it to ``exported_location``.
 """

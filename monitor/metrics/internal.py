@@ -1,5 +1,5 @@
 """
-The daemon's metrics about itself, by prometheus_client on a registry of its own.
+The daemon's metrics about itself, made with prometheus_client on a separate registry.
 
 The engine (main thread) calls the small methods, each of which costs about a microsecond; the web
 thread collects.
@@ -41,7 +41,7 @@ _OUTCOMES = ("delivered", "retried", "refused", "expired", "dropped")
 
 
 class _OldestNotifications(Collector):
-    """Says at each collection how long messages have waited."""
+    """Reports at each collection how long messages have waited."""
 
     def __init__(self) -> None:
         self.channels: Callable[[], Sequence[ChannelState]] = tuple
@@ -61,9 +61,9 @@ class _OldestNotifications(Collector):
 
 class _Lags(Collector):
     """
-    The histogram of lags, to which every check adds one.
+    The histogram of lags, to which every check adds one observation.
 
-    prometheus_client's own takes ten times as long for that, because several threads may add to it.
+    prometheus_client's own histogram takes ten times as long, because it allows several threads.
     """
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Internal:
         registry: The registry of these metrics; by default a new one, never the library's.
 
     Attributes:
-        registry: Where others of the daemon's own metrics are entered.
+        registry: Where other modules register metrics of the daemon.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Internal:
         shard: tuple[int, int] = (1, 1),
         registry: CollectorRegistry | None = None,
     ) -> None:
-        # They would add a gauge for each counter and histogram, and no query of ours needs it.
+        # They add a gauge for each counter and histogram, which none of our queries needs.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = registry or CollectorRegistry()
         self.registry = registry
@@ -337,11 +337,11 @@ class Internal:
         self._history_size.set(size)
 
     def discovery_failed(self, source: str, count: int = 1) -> None:
-        """Count looks at a source that failed, or entries of it that became no site."""
+        """Count failed reads of a source, or entries that could not become sites."""
         self._discovery_errors.labels(source).inc(count)
 
     def discovery_read(self, source: str, entries: int, time: Timestamp) -> None:
-        """Set how many entries a source lists that was read now."""
+        """Set how many entries a source lists, after it has been read."""
         self._discovery_errors.labels(source)
         self._discovery_entries.labels(source).set(entries)
         self._discovery_time.labels(source).set(time)
@@ -353,11 +353,11 @@ class Internal:
                 family.remove(source)
 
     def notifications_from(self, channels: Callable[[], Sequence[ChannelState]]) -> None:
-        """Use this function to read what waits at each collection, in the web thread."""
+        """Use this function to read the waiting messages at each collection, in the web thread."""
         self._oldest_notifications.channels = channels
 
     def channels(self, names: Iterable[str]) -> None:
-        """Have a series of each outcome for each channel, before the first of them comes."""
+        """Create the series of every outcome for each channel, before the first outcome."""
         for name in names:
             for outcome in _OUTCOMES:
                 self._notifications.labels(name, outcome)

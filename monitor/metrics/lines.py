@@ -1,7 +1,7 @@
 """
 Sample lines of one site: labels escaped once, numbers as Python writes them.
 
-A line's text is put together when Prometheus asks: ten thousand sites' lines are 36 MB, of which
+A line's text is assembled when Prometheus asks: the lines of ten thousand sites are 36 MB, of which
 only the values differ from check to check, and most of the rest is the same for all sites.
 """
 
@@ -39,8 +39,8 @@ class _Part(NamedTuple):
     A sample within its family.
 
     Attributes:
-        suffix: What its name has beyond the family's.
-        label: Its own label; empty where its value holds it, None where it has none.
+        suffix: The part of its name that follows the family's name.
+        label: Its own label; empty if its value contains the label, None if it has none.
     """
 
     suffix: str
@@ -89,7 +89,7 @@ def _histogram(bounds: tuple[str, ...]) -> tuple[_Part, ...]:
 
 _FEW = 1024
 _NUMBERS = tuple(str(number).encode() for number in range(_FEW))
-"""One object for all sites that have the same status, or as few checks."""
+"""One object for all sites with the same status, or with the same small number of checks."""
 
 
 def _texts(values: Iterable[float]) -> list[bytes]:
@@ -111,7 +111,7 @@ class SampleLines:
 
     Args:
         site: Every line carries this site's labels; None for lines with only their own.
-        last: What was shown of this very site last; its labels are the same.
+        last: The previous series of this site, which has the same labels.
     """
 
     __slots__ = ("_alone", "_last", "_others", "_site", "_values")
@@ -128,13 +128,13 @@ class SampleLines:
         self._alone |= values
 
     def labelled(self, name: str, samples: Sequence[tuple[str, float]]) -> None:
-        """Add the samples of one family, each with its own label, which many sites have."""
+        """Add the samples of one family, each with its own label that many sites share."""
         labels, values = zip(*samples, strict=True)
         self._others[name] = _labelled(labels)
         self._values[name] = _texts(values)
 
     def free(self, name: str, samples: Sequence[tuple[str, float]]) -> None:
-        """Add the samples of one family, each with labels that hardly another site has."""
+        """Add the samples of one family, each with labels that few other sites share."""
         before = "{" if self._site is None else ","
         self._others[name] = (_FREE,) * len(samples)
         self._values[name] = [f"{before}{label}}} {value!r}".encode() for label, value in samples]

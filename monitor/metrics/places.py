@@ -17,7 +17,7 @@ _REPORT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 60.0)
 
 class PlaceMeters:
     """
-    Most families have a series for each location that has ever been heard.
+    Most families have a series for each location that has ever reported.
 
     Args:
         internal: The daemon's own metrics, which these join.
@@ -74,7 +74,7 @@ class PlaceMeters:
         )
 
     def reports(self, location: str, count: int, delay: Seconds) -> None:
-        """Count a message with so many reports, applied so long after the server had it."""
+        """Count a message with *count* reports, applied *delay* after the server received it."""
         self._reports.labels(location).inc(count)
         self._delay.observe(delay)
 
@@ -83,11 +83,11 @@ class PlaceMeters:
         self._late.labels(location).inc()
 
     def unlisted(self, location: str) -> None:
-        """Count a report of a site that is not listed."""
+        """Count a report about a site that is not listed."""
         self._unlisted.labels(location).inc()
 
     def not_understood(self) -> None:
-        """Count a message that was left."""
+        """Count a message that could not be read and was skipped."""
         self._not_understood.inc()
 
     def location(self, standing: Standing) -> None:

@@ -1,4 +1,4 @@
-"""The series of one check that blackbox_exporter has, by protocol."""
+"""The series of one check that blackbox_exporter also has, by protocol."""
 
 import re
 from calendar import timegm
@@ -32,7 +32,7 @@ from monitor.protocols.table import SCHEMES
 
 def show_result(lines: SampleLines, site: Site, result: Result) -> None:
     """
-    Add only the series that blackbox_exporter shows of such a check.
+    Add only the series that blackbox_exporter shows for such a check.
 
     Raises:
         ValueError: The check was not finished: the monitor could not make or judge it.

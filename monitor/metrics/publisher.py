@@ -1,4 +1,4 @@
-"""What the engine publishes states by; runs in the main thread."""
+"""Publishes the engine's states; runs in the main thread."""
 
 from collections.abc import Iterable
 

@@ -21,8 +21,8 @@ from monitor.model import (
 )
 
 _SITES_IN_PIECE = 100
-"""Most families have one line, a histogram ten, which are joined in far less than 1 ms: with 500
-sites, checks that ran meanwhile looked 2.3 ms slower at p99."""
+"""Most families have one line and a histogram has ten; 100 sites are joined in far less than 1 ms.
+With 500 sites, checks that ran at the time looked 2.3 ms slower at p99."""
 _HEADERS: Mapping[bool, Mapping[str, bytes]] = {
     openmetrics: {
         family.name: family.header(openmetrics=openmetrics).encode()[:-1] for family in FAMILIES
@@ -49,19 +49,19 @@ def expose(serieses: Iterable[Series], *, openmetrics: bool) -> Iterator[bytes]:
                 pieces[family].append(texts)
     for family, header in _HEADERS[openmetrics].items():
         if family in pieces:
-            yield header  # without the end of its last line, since each sample begins a line
+            yield header  # without the end of its last line, because each sample begins a line
             yield from map(next, pieces[family])
             yield b"\n"
 
 
 def _by_family(shape: Shape, rows: Sequence[Series]) -> Iterator[bytes]:
-    """Yield the lines of some sites that are alike, family by family."""
+    """Yield the lines of sites of the same shape, family by family."""
     labels = [series.labels for series in rows]
-    # The values are scattered in memory. zip's tight loop lets the processor fetch many at once: a
-    # scrape takes a quarter less time than with one after the other.
+    # The values are scattered in memory. The tight loop of zip lets the processor fetch many at
+    # once, so a scrape takes a quarter less time than with one fetch after the other.
     columns = [*zip(*[series.values for series in rows], strict=True)]
     for samples in shape.families.values():
-        # What lines have in common is put beside the rest by slices: a loop takes longer
+        # Slices insert the parts that all lines share: a loop would take longer
         parts = [part for sample in samples for part in (sample.before, b"", sample.after, b"")]
         size = len(parts)
         parts *= len(rows)
@@ -124,7 +124,7 @@ def probe_exposition(site: Site, result: Result, accept: str) -> tuple[str, byte
     """
     Return the content type and text of ``/probe``: blackbox_exporter's families of one check.
 
-    They carry no labels of the site, because here the scrape configuration names the target.
+    They carry no site labels, because the scrape configuration names the target here.
 
     Raises:
         ValueError: The monitor could not make or judge the check, so there is nothing to show.

@@ -97,7 +97,7 @@ class Access:
         if not same or user not in users:
             return sentence("The user name or the password is wrong.", 401, _CHALLENGE)
         if len(self._proved) >= len(users):
-            self._proved.clear()  # some are of former passwords
+            self._proved.clear()  # some belong to former passwords
         self._proved.add(digest)
         return None
 

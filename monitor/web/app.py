@@ -40,7 +40,7 @@ Exposition: TypeAlias = tuple[str, Iterator[bytes]]
 """A content type and the text in pieces."""
 
 Before: TypeAlias = Callable[[ASGIApp], ASGIApp]
-"""Puts something before an application."""
+"""Wraps an application in another one."""
 
 _RELOAD_PATIENCE: Seconds = 50.0
 _SCRAPE_TIMEOUT = "x-prometheus-scrape-timeout-seconds"
@@ -80,12 +80,12 @@ def create_app(
         probe_site: ``(accept, name)`` to the exposition of one site's last result; raises
             LookupError if it is missing. Without it, ``/probe`` does not exist.
         live: Checks targets that are not listed; without it ``/probe`` shows only listed sites.
-        elsewhere: Returns which daemon has a site that this one lacks; None if no daemon has it.
+        elsewhere: Returns which daemon has a site that this one does not; None if none has it.
         history: Source of everything about the past; without it pages show dashes.
-        outbox: What knows the receivers of messages, and what waits for them.
+        outbox: Source of the receivers and the messages that wait for them.
         status_pages: Answers for status pages and badges, if any are configured.
-        calls: Puts before an application what takes in calls of sites that report themselves.
-        scrapes: Scrapes of ``/metrics`` at a time; other exporters have the same default.
+        calls: Wraps an application so that sites can report themselves.
+        scrapes: Limit of concurrent scrapes of ``/metrics``; other exporters have this default too.
         on_scrape_refused: Called in the web thread for each scrape above that limit.
     """
     clock = clock or SystemClock()
@@ -223,7 +223,7 @@ class _Endpoints:
             check = live.start(query)
         except Refused as refused:
             raise HTTPException(refused.status, refused.text) from refused
-        # wait() does not cancel the future: the check goes on if the client disconnects
+        # wait() does not cancel the future: the check continues if the client disconnects
         await asyncio.wait([asyncio.wrap_future(check.reply)], timeout=check.patience)
         if check.reply.cancelled():
             raise HTTPException(503, "the monitor is stopping and starts no more checks")
@@ -276,7 +276,7 @@ class _Endpoints:
 
     async def _page(self, request: Request, make: Callable[[], Iterator[bytes]]) -> Response:
         body = await asyncio.to_thread(lambda: whole(make()))
-        # The footer says when the page was made; the tag leaves it out, or it would always change
+        # The footer says when the page was made; the tag omits it, or the tag would always change
         return tagged(
             request,
             "text/html; charset=utf-8",
@@ -328,7 +328,7 @@ class _Endpoints:
     def of_site(
         self, what: str, answer: Callable[[Request, str], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        """Return an endpoint below a site; names may end as its path does, and listed ones win."""
+        """Return an endpoint below a site; a listed site wins if its name ends like the path."""
 
         async def endpoint(request: Request) -> Response:
             name = request.path_params["name"]
@@ -352,7 +352,7 @@ class _Endpoints:
     async def reload(self, request: Request) -> Response:
         _refuse_other_sites(request)
         future = self._reload()
-        # wait() does not cancel the future: the reload goes on if the client disconnects
+        # wait() does not cancel the future: the reload continues if the client disconnects
         await asyncio.wait([asyncio.wrap_future(future)], timeout=_RELOAD_PATIENCE)
         if future.cancelled():
             return sentence("The monitor is stopping and no longer reloads.", 503)
@@ -388,9 +388,9 @@ class _Endpoints:
 
 def _refuse_other_sites(request: Request) -> None:
     """
-    Refuse what a page of another site makes a browser send, with the operator's log-in.
+    Refuse a request that a page of another site makes a browser send with the operator's login.
 
-    Browsers say so by Sec-Fetch-Site, and older ones by Origin alone; curl sends neither.
+    Browsers say so in Sec-Fetch-Site, older ones only in Origin; curl sends neither.
     """
     fetched = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
@@ -402,8 +402,8 @@ def _refuse_other_sites(request: Request) -> None:
 
 
 def _sites_json(entries: Iterator[BoardEntry]) -> Iterator[bytes]:
-    # Site by site: one json.dumps over 10,000 sites would hold the GIL for 0.1 s or more, and stop
-    # every probe's thread
+    # Site by site: one json.dumps over 10,000 sites would hold the GIL, and so stop every probe's
+    # thread, for 0.1 s or more
     yield b'{"sites": ['
     for number, entry in enumerate(entries):
         yield (", " if number else "").encode() + json.dumps(site_json(entry.state)).encode()
@@ -414,8 +414,8 @@ def _targets_json(entries: Iterator[BoardEntry], place: str, scheme: str) -> Ite
     """
     Yield the target groups of Prometheus' HTTP service discovery, a group for each site.
 
-    Prometheus scrapes this monitor, at the address of the request, for the site's last result;
-    ``instance`` is the target of the site, as with blackbox_exporter.
+    The target of each group is this monitor, at the address of the request, with the site's last
+    result; ``instance`` is the target of the site, as with blackbox_exporter.
     """
     yield b"["
     for number, entry in enumerate(entries):

@@ -1,4 +1,4 @@
-"""Badges: a site's state, uptime or latency as a small SVG, or in the form that Shields reads."""
+"""Badges: a site's state, uptime or latency as a small SVG, or in the format that Shields reads."""
 
 import re
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ _LONGEST = 60
 @dataclass(frozen=True, slots=True)
 class BadgeAsked:
     """
-    The badge that a path asks for.
+    The badge that a path names.
 
     Attributes:
         kind: ``status``, ``uptime`` or ``latency``.
@@ -69,7 +69,7 @@ class Badge:
 
 
 def asked_by(path: str) -> BadgeAsked | None:
-    """Return the badge that a decoded path asks for; None if it is not the path of a badge."""
+    """Return the badge that a decoded path names; None if the path is not that of a badge."""
     found = _PATH.fullmatch(path)
     if found is None or (found["window"] or "24h") not in WINDOWS:
         return None
@@ -84,7 +84,7 @@ def status_badge(state: SiteState) -> Badge:
 
 
 def uptime_badge(window: str, uptime: Uptime | None) -> Badge:
-    """Return the uptime with its coverage; the nines of the uptime decide the colour."""
+    """Return a badge with the uptime and its coverage; the uptime determines the colour."""
     ratio = uptime.ratio if uptime else None
     if ratio is None:
         return Badge(f"uptime {window}", NO_DATA, _GREY)
@@ -102,7 +102,7 @@ def latency_badge(window: str, point: LatencyPoint | None) -> Badge:
 
 
 def as_shields(badge: Badge, *, good_for: Seconds) -> dict[str, Any]:
-    """Return the badge in the form of https://shields.io/badges/endpoint-badge."""
+    """Return the badge in the format of https://shields.io/badges/endpoint-badge."""
     return {
         "schemaVersion": 1,
         "label": badge.label,
@@ -113,7 +113,7 @@ def as_shields(badge: Badge, *, good_for: Seconds) -> dict[str, Any]:
 
 
 def as_svg(badge: Badge) -> str:
-    """Return the badge as a picture that names itself to a screen reader."""
+    """Return the badge as a picture with a text for screen readers."""
     left, right = _width(badge.label), _width(badge.message)
     whole = left + right
     title = escape(f"{badge.label}: {badge.message}")

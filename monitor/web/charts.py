@@ -16,12 +16,12 @@ from monitor.past import Day, LatencyPoint, Span, Uptime
 from monitor.web.words import show_day, show_ratio, show_span, show_time
 
 NINES: Sequence[float] = (0.999, 0.99, 0.95)
-"""The limits between good and fair, fair and poor, poor and bad."""
+"""The uptimes that separate good from fair, fair from poor, and poor from bad."""
 
 DAY_WIDTH = 4
 DAY_HEIGHT = 20
 _HARM = (5, 10, 15, DAY_HEIGHT)
-"""How much of a day's bar has the colour of down, by the nines of the day."""
+"""How much of a day's bar is coloured as down, by the limits in NINES."""
 
 SCALE = 1000
 """Both axes of a curve run from 0 to this; the page stretches the drawing to fit."""
@@ -35,11 +35,11 @@ class DayBars:
 
     Attributes:
         up: Days with an observation, dashed.
-        down: The days with downtime, as stripes; the nines of the day decide the height.
+        down: The days with downtime, as stripes; the uptime of the day determines the height.
         maintenance: Days with nothing but maintenance, dashed.
         unseen: Days without an observation, dashed.
         uptime: Of all days together.
-        summary: The same in words.
+        summary: The same information in words.
     """
 
     width: int
@@ -68,8 +68,8 @@ def bars_of(days: Mapping[str, Sequence[Day]]) -> Callable[[str], DayBars]:
     """
     Return a function from a site's name to its bars; a site without days has bars of no width.
 
-    Sites with the same days are drawn once; that is most sites without downtime, since a history
-    returns one object for equal days.
+    Sites with the same days are drawn once; most sites without downtime have the same days, because
+    a history returns one object for equal days.
     """
     drawn: dict[tuple[int, ...], DayBars] = {}
 

@@ -21,7 +21,7 @@ SOCKET_MODE = 0o660
 _BACKLOG = 128
 _KNOCK: Seconds = 1.0
 _PATIENCE: Seconds = 2.0
-"""How long a folder may stay locked: another daemon holds the lock only to make its socket."""
+"""How long a folder may stay locked; a daemon holds the lock only to create its socket."""
 _GLANCE: Seconds = 0.01
 _NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
@@ -29,7 +29,7 @@ _NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 @dataclass(frozen=True, slots=True)
 class Listener:
     """
-    A socket that listens, not blocking.
+    A listening, non-blocking socket.
 
     Attributes:
         address: HOST:PORT with the real port, or unix:PATH.
@@ -74,8 +74,9 @@ def _tcp(text: str, host: str, port: int) -> Iterator[Listener]:
     try:
         for sock in _bound(host, port):
             sock.setblocking(False)
-            # Inherited by every connection. asyncio sets it by itself, but not on sockets made like
-            # these, and then each answer on a kept connection waits 40 ms for an acknowledgement
+            # Every connection inherits it. asyncio sets it by itself, but not on sockets created
+            # like these, and then each answer on a kept connection waits 40 ms for an
+            # acknowledgement
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             yield Listener(sock, _shown(sock), remove=lambda: None)
     except socket.gaierror as error:
@@ -169,10 +170,10 @@ def _unix(text: str, path: Path) -> Iterator[Listener]:
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """
-    Keep other daemons from making sockets in the folder meanwhile.
+    Keep other daemons from creating sockets in the folder until the block ends.
 
-    A socket that does not listen yet looks like a dead daemon's, and another daemon would remove
-    it. The lock is on the folder itself, so that no lock file is left behind.
+    A socket that does not listen yet looks like that of a dead daemon, so another daemon would
+    remove it. The lock is on the folder itself, so no lock file is left behind.
 
     Raises:
         BlockingIOError: The folder stays locked for too long.

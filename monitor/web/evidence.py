@@ -1,4 +1,4 @@
-"""A failure as text for people: everything ``report`` knows of it, on indented lines."""
+"""A failure as text for people: everything ``report`` knows about it, on indented lines."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Answers that stay valid for some seconds, and are made once for all who ask in that time."""
+"""Answers that stay valid for some seconds and are made once for all readers in that time."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -13,7 +13,7 @@ class Fresh:
     """
     Keeps what is costly to make, so that many readers cost no more than one.
 
-    The mutable state is the tasks and when they ended; it belongs to one event loop.
+    The mutable state, tasks and the times when they ended, belongs to one event loop.
 
     Args:
         most: How many answers are kept; the oldest is dropped first.

@@ -62,13 +62,13 @@ class Incident:
 
 
 def incidents(spans: Iterable[Span]) -> list[Incident]:
-    """Return the incidents that down spans make, newest first."""
+    """Return the incidents that these down spans form, newest first."""
     ordered = sorted(spans, key=lambda one: (one.begin, cached_natural_key(one.site)))
     found: list[Incident] = []
     together: list[Span] = []
     end: Timestamp | None = None
     for span in ordered:
-        # If a site goes down at the moment the last one comes up, the outage has no gap
+        # If a site goes down at the very moment the last one comes up, the outage has no gap
         if together and end is not None and span.begin > end:
             found.append(_incident(together, end))
             together = []

@@ -1,4 +1,4 @@
-"""Decides on a request before any endpoint sees it: its size, and how many run at a time."""
+"""Decides on a request before any endpoint sees it: its size, and how many may run at a time."""
 
 import re
 from collections import Counter

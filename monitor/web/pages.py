@@ -1,4 +1,4 @@
-"""The pages for people: prepares from the states what the templates need."""
+"""The pages for people: prepares states for the templates."""
 
 import math
 from collections import Counter
@@ -95,7 +95,7 @@ class Group:
 
     Attributes:
         size: Sites in the whole group; ``down`` counts it too. The page may show only a part.
-        rows: Made while the page is written.
+        rows: Created while the page is written.
     """
 
     name: str
@@ -138,7 +138,7 @@ class Bar:
 
 class Pages:
     """
-    Makes the pages in pieces; asks the history first, so it must not run on the event loop.
+    Makes the pages in pieces; queries the history first, so it must not run on the event loop.
 
     Attributes:
         security_policy: The Content-Security-Policy that the pages need to look right.

@@ -1,8 +1,8 @@
 """
-The past for programs: uptime, latency, results, outages; as JSON, and tables also as CSV.
+The past for programs: uptime, latency, results and outages as JSON; tables also as CSV.
 
-Threads beside the event loop ask the history. If it cannot answer, the answer is 503: an empty one
-would look like "no outages".
+Threads beside the event loop query the history. If it cannot answer, the status is 503, because an
+empty answer would look like "no outages".
 """
 
 import asyncio
@@ -45,7 +45,7 @@ _Answer = TypeVar("_Answer")
 
 
 class PastApi:
-    """The endpoints; one that is about a site gets a name that was looked up already."""
+    """The endpoints; those about one site get a name that has already been looked up."""
 
     def __init__(self, board: StatusBoard, history: History | None, clock: Clock) -> None:
         self._board = board
@@ -53,7 +53,7 @@ class PastApi:
         self._clock = clock
 
     async def uptime_of(self, request: Request, name: str) -> Response:
-        """Answer how available a site was, in several windows that end now."""
+        """Answer with a site's uptime in several windows that end now."""
         _require_known(request, "windows")
         now = self._clock.time()
         texts = request.query_params.get("windows", _WINDOWS).split(",")
@@ -71,7 +71,7 @@ class PastApi:
         return streamed(request, "application/json", iter([json.dumps(answer).encode()]))
 
     async def uptime(self, request: Request) -> Response:
-        """Answer how available each site was in one window."""
+        """Answer with the uptime of each site in one window."""
         _require_known(request, *_WINDOW, *_MANY)
         begin, end = self._window(request, 30 * _DAY)
         sites = self._sites(request)
@@ -87,7 +87,7 @@ class PastApi:
         return _rows(request, "sites", begin, end, rows, ("site", "group", *_UPTIME))
 
     async def outages(self, request: Request) -> Response:
-        """Answer the outages that overlap a window, newest first."""
+        """Answer with the outages that overlap a window, newest first."""
         _require_known(request, *_WINDOW, *_MANY)
         begin, end = self._window(request, 90 * _DAY)
         sites = self._sites(request)
@@ -107,7 +107,7 @@ class PastApi:
         return _rows(request, "outages", begin, end, rows, _OUTAGE)
 
     async def latency_of(self, request: Request, name: str) -> Response:
-        """Answer a site's latency, point by point."""
+        """Answer with a site's latency, point by point."""
         _require_known(request, *_WINDOW, "step", "format")
         begin, end = self._window(request, _DAY)
         if "step" in request.query_params:
@@ -132,7 +132,7 @@ class PastApi:
         return _rows(request, "points", begin, end, rows, _POINT, site=name, step_seconds=step)
 
     async def results_of(self, request: Request, name: str) -> Response:
-        """Answer a site's results, newest first; ``next`` is the cursor of those before them."""
+        """Answer with a site's results, newest first; ``next`` is the cursor to earlier ones."""
         _require_known(request, *_WINDOW, "limit", "cursor", "format")
         begin, end = self._window(request, 7 * _DAY)
         limit = request.query_params.get("limit", str(_RESULTS))
@@ -203,7 +203,7 @@ _REPEATED = ("site", "group")
 
 
 def _require_known(request: Request, *known: str) -> None:
-    """Refuse a parameter that means nothing here: what is misspelt would be left out silently."""
+    """Refuse an unknown parameter; a misspelt one would otherwise be ignored silently."""
     query = request.query_params
     for name in query:
         if name not in known:
@@ -241,7 +241,7 @@ def _rows(
     columns: Sequence[str],
     **more: Any,
 ) -> Response:
-    """Return rows as JSON, or as CSV where the query says so."""
+    """Return rows as JSON, or as CSV if the query asks for it."""
     form = request.query_params.get("format", "json")
     if form == "csv":
         lines = (line.encode(errors="replace") for line in csv_lines(columns, rows))
@@ -274,7 +274,7 @@ def _moment(name: str, text: str) -> Timestamp:
     if _UNIX.fullmatch(text):
         return _in_range(name, float(text))
     try:
-        # A plus that was not quoted arrives as a space
+        # An unescaped plus arrives as a space
         time = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
     except ValueError as error:
         raise HTTPException(

@@ -27,7 +27,7 @@ class ProbeQuery:
     The parameters of a request; None stands for a missing one.
 
     Attributes:
-        hostname: The name to ask for, in Host and TLS, whatever the target is.
+        hostname: The name to send in Host and TLS, whatever the target is.
         scrape_timeout: The text of Prometheus' header.
     """
 
@@ -38,7 +38,7 @@ class ProbeQuery:
 
 
 class Refused(Exception):  # noqa: N818  an answer, not an accident
-    """No probe is made; carries the answer."""
+    """No probe is made; carries the answer to send."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -49,11 +49,11 @@ class Refused(Exception):  # noqa: N818  an answer, not an accident
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveCheck:
     """
-    A check under way.
+    A running check.
 
     Attributes:
         module_text: The module as YAML, without secrets.
-        reply: Brings the result; is cancelled if the monitor stops first.
+        reply: Receives the result; it is cancelled if the monitor stops first.
         patience: How long to wait for it: the check's timeout plus the time before and after.
     """
 
@@ -65,7 +65,7 @@ class LiveCheck:
 
 
 class Live(Protocol):
-    """Makes such checks; neither method waits."""
+    """Makes checks for ``/probe``; neither method waits."""
 
     def start(self, query: ProbeQuery) -> LiveCheck:
         """Begin a check; raises Refused."""
@@ -78,7 +78,7 @@ class Live(Protocol):
 
 
 def debug_text(check: LiveCheck, result: Result, series: bytes) -> bytes:
-    """Return the report in three blocks; people and scripts find them by their headings."""
+    """Return the report in three blocks; people and scripts recognize them by their headings."""
     logs = "".join(f"{line}\n" for line in _log_lines(check, result))
     return b"".join(
         (

@@ -19,12 +19,12 @@ from monitor.web.words import show_span
 Planned: TypeAlias = Callable[
     [tuple[Window, ...], Timestamp], Sequence[tuple[Timestamp, Timestamp]]
 ]
-"""Takes windows and a moment; returns for each when it is open now or next: begin and end."""
+"""Takes windows and a moment; returns begin and end of each one's current or next opening."""
 
 MOST_INCIDENTS = 50
 """The limit on a page, in its feed and its API."""
 _FIRST_LOOK: Seconds = 6 * DAY
-"""If this time holds enough incidents for the page, the rest need not be read."""
+"""If this period has enough incidents for the page, nothing older is read."""
 _FURTHEST_BACK: Seconds = 10 * 365 * DAY
 _MAJOR = 0.5
 
@@ -35,7 +35,7 @@ class Component:
     One site as the readers see it.
 
     Attributes:
-        id: The same on every page, for ever; a renamed site keeps it by ``was``.
+        id: The same on every page, forever; a renamed site keeps it through ``was``.
         latency: The median of its last checks that were up; None if the page must not show it.
     """
 
@@ -57,7 +57,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    """A window that is open or comes next, and its sites."""
+    """A window that is open now or opens next, and its sites."""
 
     begin: Timestamp
     end: Timestamp
@@ -67,7 +67,7 @@ class Maintenance:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """
-    A page as it stands.
+    The current content of a page.
 
     Attributes:
         incidents: Incidents of the last 90 days, and older ones that still last, newest first;
@@ -162,8 +162,8 @@ class PublicView:
         """
         Return the newest MOST_INCIDENTS of the last 90 days, and older ones that still last.
 
-        An incident that begins within the time that was read is complete. One that was under way
-        at the start of that time may have begun earlier, with another site.
+        An incident that begins within the period that was read is complete. One that was already
+        running at the start of that period may have begun earlier, with another site.
         """
         back = _FIRST_LOOK
         while True:

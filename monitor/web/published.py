@@ -1,7 +1,7 @@
 """
 Status pages with their feeds and API, and badges: which exist, who may see them, their answers.
 
-A stranger gets the same answer for what is not public as for what does not exist.
+A stranger gets the same answer for a page that is not public as for one that does not exist.
 """
 
 import json
@@ -57,11 +57,11 @@ _NOTHING = "There is nothing here."
 @dataclass(frozen=True, slots=True)
 class _PageAsked:
     """
-    The page, and the part of it, that a path asks for.
+    The page, and its part, that a path names.
 
     Attributes:
-        part: Empty for the page itself, ``/`` for the page with a slash too many, else the path
-            below it.
+        part: Empty for the page itself, ``/`` for the page with a slash too many, otherwise the
+            path below the page.
     """
 
     page: StatusPage
@@ -92,7 +92,7 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class _MadePage:
-    """A page that was made: its view, for the feed and the API, and its HTML, ready to be sent."""
+    """A rendered page: its view, for the feed and the API, and its HTML, ready to be sent."""
 
     view: View
     html: bytes
@@ -127,7 +127,7 @@ class StatusPages:
 
     async def answer(self, request: Request, *, to_strangers: bool) -> Response | None:
         """
-        Return the answer; None where there is nothing at this path.
+        Return the answer; None if nothing exists at this path.
 
         Args:
             to_strangers: Whether to answer only for what is public.
@@ -186,7 +186,7 @@ class StatusPages:
         if page.public:
             headers["Cache-Control"] = f"public, max-age={_PAGE_GOOD_FOR:.0f}"
         if not asked.part:
-            # The footer says when the page was made; with it the tag would always change
+            # The footer says when the page was made; including it would always change the tag
             tag = tag_of(made.html.rpartition(b"<footer>")[0])
             return tagged(request, "text/html; charset=utf-8", made.html, tag=tag, headers=headers)
         if page.public:
@@ -318,7 +318,7 @@ def _is_part(below: str) -> bool:
 
 
 def _url_of(request: Request, page: StatusPage) -> str:
-    """Return the URL at which the reader asked for the page."""
+    """Return the URL that the reader used for the page."""
     host = request.headers.get("host")
     return f"{request.scope['scheme']}://{host}{page.path}" if host else page.path
 

@@ -1,9 +1,9 @@
 """
-Takes in the calls of sites that report themselves: our own addresses, and those of three others.
+Takes the calls of sites that report themselves: our own addresses, and those of three other tools.
 
-A caller has nothing but its token. One that nobody was given is answered like any path that does
-not exist, and is looked up by a keyed digest, so that neither the answer nor its time says how near
-a guess came; a body is read of known callers alone.
+A caller has only its token. An unknown token gets the same answer as any path that does not exist,
+and is looked up by a keyed digest, so neither the answer nor its time tells how close a guess was.
+Only the body of a known caller is read.
 """
 
 import hmac
@@ -28,7 +28,7 @@ _GATUS = re.compile(r"/api/v1/endpoints/([^/]+)/external")
 _METHODS = ("GET", "HEAD", "POST", "PUT")
 _GATUS_METHODS = ("POST",)
 _DRAINED: Bytes = 1024 * 1024
-"""More of a body is not read: an answer before its end costs the caller the connection."""
+"""The rest is not read; an answer before the end of a body costs the caller the connection."""
 _LONGEST_MESSAGE = 300
 _LONGEST_RUN = 100
 _WORST_EXIT = 255
@@ -44,7 +44,7 @@ _NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,9})?")
 
 @dataclass(slots=True)
 class _Directory:
-    """Who may call, by digests; made again when the list of sites changes."""
+    """Who may call, by digest; rebuilt when the list of sites changes."""
 
     of: Sequence[Reporter] = ()
     by_token: dict[bytes, Reporter] = field(default_factory=dict)
@@ -54,10 +54,10 @@ class _Directory:
 @dataclass(frozen=True, slots=True)
 class _CallContent:
     """
-    What a request says.
+    The content of a request.
 
     Attributes:
-        up: None where it says only that a run began, or that nothing is to be noted.
+        up: None if it says only that a run began, or if it says nothing to record.
         begins: Whether a run begins.
     """
 
@@ -71,11 +71,11 @@ class _CallContent:
 @dataclass(frozen=True, slots=True)
 class _ReadCall:
     """
-    Who says what.
+    A call that has been read.
 
     Attributes:
-        answer: What the caller is told once it is noted.
-        run: The caller's number of the run; empty where it gives none.
+        answer: The reply to the caller once the call is recorded.
+        run: The caller's number of the run; empty if it gives none.
     """
 
     reporter: Reporter
@@ -86,12 +86,12 @@ class _ReadCall:
 
 class PushCalls:
     """
-    An ASGI application that takes calls in, and passes every other request on.
+    An ASGI application that handles these calls and passes every other request on.
 
     Args:
         reporters: Which sites may call now; the same object as long as nothing changes.
-        on_call: Told the name of each site that called; must not wait.
-        stopping: Whether nothing is recorded any more.
+        on_call: Called with the name of each site that reported; must not wait.
+        stopping: Whether the monitor is stopping and no longer records calls.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class PushCalls:
         await (answer or self._app)(scope, receive, send)
 
     def _understand(self, scope: Scope) -> _ReadCall | Response | None:
-        """Return who says what, or the answer to a bad call; None where nobody was called."""
+        """Return the call, or the answer to a bad one; None if the path is not one for calls."""
         path, query = scope["path"], QueryParams(scope["query_string"])
         gatus = _GATUS.fullmatch(path)
         methods = _GATUS_METHODS if gatus else _METHODS
@@ -142,7 +142,7 @@ class PushCalls:
         ok = sentence("OK", 200, SAFE_HEADERS)
         return _ReadCall(found[0], said, ok, query.get("rid", "")[:_LONGEST_RUN])
 
-    # ------------------------------------------------------------ the forms
+    # ------------------------------------------------------------ the formats
 
     def _as_kuma(self, token: str, query: QueryParams) -> _ReadCall | Response:
         """Read a call of Uptime Kuma's push monitors; the answers are those its clients know."""
@@ -181,7 +181,7 @@ class PushCalls:
         return _ReadCall(reporter, said, Response(b"", 200, SAFE_HEADERS))
 
     def _by_path(self, rest: str) -> tuple[Reporter, str] | None:
-        """Return whose token a path begins with, which may hold a slash, and what follows it."""
+        """Return the owner of the token that a path begins with, and the rest of the path."""
         by_token = self._directory_now().by_token
         parts = rest.split("/")
         for count in (1, 2):
@@ -190,10 +190,10 @@ class PushCalls:
                 return reporter, "/".join(parts[count:])
         return None
 
-    # ------------------------------------------------------------ what all have in common
+    # ------------------------------------------------------------ shared by all formats
 
     def _take(self, heard: _ReadCall, body: bytes) -> Response:
-        """Note what was said, and return the answer to it."""
+        """Record the call, and return the answer to it."""
         reporter, said = heard.reporter, heard.said
         if reporter.elsewhere is not None:
             text = f"This site is checked by {reporter.elsewhere}; call that daemon."
@@ -237,12 +237,12 @@ class PushCalls:
 
 
 def is_call(path: str) -> bool:
-    """Return whether a path is one that sites call, which need no log-in beside their token."""
+    """Return whether sites call this path; they need no login besides their token."""
     return path.startswith((*_OURS, _KUMA)) or _GATUS.fullmatch(path) is not None
 
 
 async def _beginning(receive: Receive) -> bytes:
-    """Return what is kept of a body; the rest is read, so that the caller gets its answer."""
+    """Return the part of a body that is kept; read the rest, so the caller gets its answer."""
     kept, read = b"", 0
     while read < _DRAINED:
         message = await receive()
@@ -255,7 +255,7 @@ async def _beginning(receive: Receive) -> bytes:
 
 
 def _own_words(rest: str, query: QueryParams) -> _CallContent | None:
-    """Return what the path behind a token says; None where that is nothing known."""
+    """Return what the path after a token says; None if it is unknown."""
     message = _line(query.get("msg", ""))
     match rest:
         case "":
@@ -274,7 +274,7 @@ def _own_words(rest: str, query: QueryParams) -> _CallContent | None:
 
 
 def _gatus_key(reporter: Reporter) -> str:
-    """Return what Gatus makes of group and name for its addresses."""
+    """Return the key that Gatus derives from group and name for its addresses."""
     parts = (reporter.group, reporter.name)
     return "_".join(part.lower().strip().translate(_GATUS_MARKS) for part in parts)
 

@@ -1,5 +1,5 @@
 """
-The past for pages and badges; asked in threads beside the event loop, since it may be far away.
+The past for pages and badges, queried in threads beside the event loop: the store may be far away.
 
 Without a history, or while it fails, pages show no past, and never 100 % instead.
 """
@@ -24,14 +24,14 @@ _MOST_KEPT = 2000
 _SAID_FOR: Seconds = 300.0
 """How long the same failure is not logged again; one page asks for the past many times."""
 _GOOD_FOR: Seconds = 600.0
-"""How long days before today are kept: late results from elsewhere may correct them."""
+"""How long days before today are kept; late results from other places may correct them."""
 
 _Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """The days before the one of a moment."""
+    """The days before the current one."""
 
     asked: Timestamp
     days: Sequence[Day]
@@ -42,9 +42,9 @@ class _Past:
 
 class Recall:
     """
-    Asks the history, and answers with nothing if the history does not answer.
+    Queries the history, and returns nothing if the history does not answer.
 
-    The mutable state is the earlier days of the sites that were asked for last, which rarely
+    The mutable state is the earlier days of the sites that were requested last, which rarely
     change, and the failure that was logged last. Two threads that fetch the same days do no harm.
     """
 
@@ -101,6 +101,6 @@ class Recall:
         now = time.monotonic()
         said = self._said.get(detail)
         if said is None or now - said >= _SAID_FOR:
-            # Others are forgotten, so that details that differ each time take no memory
+            # Other details are forgotten, so that details that always differ do not fill the memory
             self._said = {detail: now}
             log.warning("history_not_read", extra=fields(detail=detail))

@@ -31,7 +31,7 @@ class Renderer:
     Fills templates; every text is escaped.
 
     Attributes:
-        security_policy: The Content-Security-Policy under which pages look as they should.
+        security_policy: The Content-Security-Policy that the pages need to look right.
     """
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Renderer:
 
 @cache
 def renderer() -> Renderer:
-    """Return the one of this process, whose templates are compiled once."""
+    """Return this process' only renderer, so that each template is compiled once."""
     return Renderer()
 
 

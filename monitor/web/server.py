@@ -1,5 +1,5 @@
 """
-uvicorn in a thread of its own, behind a door that neither slow nor many clients can block.
+uvicorn in its own thread, with limits so that neither slow nor many clients can block it.
 
 uvicorn has no time limit for an unfinished request, for a TLS handshake or for a client that does
 not read, and it counts connections only after their first request. Here every connection counts
@@ -44,7 +44,7 @@ _REFUSALS = {
     ),
 }
 _TICK: Seconds = 1.0  # how long a Date header stays valid
-_FAREWELL: Seconds = 1.0  # for a TLS goodbye, and for cut off requests to notice
+_FAREWELL: Seconds = 1.0  # for close_notify, and for interrupted requests to notice
 _NO_LINGER = struct.pack("ii", 1, 0)  # struct linger: on, no second
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -55,7 +55,7 @@ class Limits:
     Limits for one client, and for all together; the times are in seconds.
 
     Attributes:
-        connections: At once, handshakes included; each takes a file descriptor from the probes.
+        connections: At the same time, handshakes included; each takes a descriptor from the probes.
         request: From the accepted connection, or a request's first byte, to the end of its head.
         answer: From the end of the head to the last byte of the answer; more than the 2 minutes
             that a check by ``/probe`` may take.
@@ -78,7 +78,7 @@ class WebServer:
     Args:
         listen: Each HOST:PORT, [IPV6]:PORT, :PORT for every address of the machine, or unix:PATH;
             port 0 picks a free one.
-        web_config: TLS, users and headers; without it, plain HTTP for everybody.
+        web_config: TLS, users and headers; without it, plain HTTP for everyone.
         is_free: Whether a decoded path needs no log-in.
     """
 
@@ -109,7 +109,7 @@ class WebServer:
 
         Raises:
             StartupError: An address or the certificate cannot be used, or the event loop cannot be
-                made; nothing is left open.
+                created; nothing is left open.
         """
         self.reconfigure(self._config)
         listeners = listen_on(self._listen)
@@ -130,7 +130,7 @@ class WebServer:
         Use this configuration for connections and requests from now on; any thread may call it.
 
         Raises:
-            StartupError: The certificate cannot be used; the former configuration stays.
+            StartupError: The certificate cannot be used; the previous configuration stays.
         """
         config = web_config or WebConfig()
         tls = config.tls_server_config
@@ -158,14 +158,14 @@ class WebServer:
 
 class _Server(uvicorn.Server):
     """
-    uvicorn's server with a door of its own.
+    uvicorn's server, but accepting connections itself.
 
     The mutable state is ``tls``, which any thread may replace as a whole, what ``leave`` sets, and
     the connections, which belong to the event loop.
 
     Attributes:
         settled: Set once connections are accepted, or never will be.
-        grace: How long a stop waits for answers in hand.
+        grace: How long a stop waits for running answers.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
@@ -180,7 +180,7 @@ class _Server(uvicorn.Server):
                 interface="asgi3",
                 workers=1,
                 log_config=None,
-                # It would warn about each bad request of each port scanner
+                # Otherwise it warns about each bad request of each port scanner
                 log_level="error",
                 access_log=False,
                 proxy_headers=False,
@@ -196,7 +196,7 @@ class _Server(uvicorn.Server):
         self._doors: list[asyncio.Task[None]] = []
 
     def leave(self, grace: Seconds) -> None:
-        """End soon; any thread may call it once it has started."""
+        """Ask the server to end soon; any thread may call this once the server has started."""
         self.grace = grace
         self.should_exit = True
         with suppress(RuntimeError):  # it has ended by itself
@@ -216,8 +216,9 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
-        # 1. Close the doors first, so that a client that tries again finds another replica. A door
-        #    that is accepting a connection finishes that and ends by itself; the others only wait.
+        # 1. Stop accepting first, so that a client that tries again finds another replica. A
+        # listener that is accepting a connection finishes that and ends by itself; the others only
+        # wait.
         self.should_exit = True
         for door, sock in zip(self._doors, sockets or [], strict=True):
             if loop.remove_reader(sock):
@@ -229,7 +230,7 @@ class _Server(uvicorn.Server):
         for connection in tuple(self.present):
             connection.leave()
         await self._empty_by(loop.time() + self.grace)
-        # 3. Cut the rest, whose time is over. A cut connection ends its request by itself.
+        # 3. Cut the rest when their time is over. Cutting a connection also ends its request.
         for connection in tuple(self.present):
             connection.drop()
         await self._empty_by(loop.time() + _FAREWELL)
@@ -255,8 +256,8 @@ class _Server(uvicorn.Server):
             connection = _Connection(self)
             self.present.add(connection)
             connection.handshake = loop.create_task(self._receive(connection, sock))
-            # Let other tasks run, however many clients wait, and let the handshake begin: once
-            # begun, it always closes its socket
+            # Let other tasks run, however many clients wait, and let the handshake begin: once it
+            # has begun, it always closes its socket
             await asyncio.sleep(0)
 
     async def _receive(self, connection: "_Connection", sock: socket.socket) -> None:
@@ -337,7 +338,7 @@ class _Connection(H11Protocol):
         self._wait_for(_Wait.REQUEST)
 
     def usefulness(self) -> tuple[bool, Seconds]:
-        """Return the sort key by which connections make room for new ones, the lowest first."""
+        """Return the sort key of who makes room for new connections, the lowest first."""
         return self._wait is _Wait.ANSWER, self._since
 
     def leave(self) -> None:
@@ -356,7 +357,7 @@ class _Connection(H11Protocol):
             self.transport.abort()
 
     def reset(self) -> None:
-        """Close now, and have the kernel drop what the client has not read."""
+        """Close now, and make the kernel drop what the client has not read."""
         with suppress(OSError):  # it is gone
             sock = self.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
@@ -377,7 +378,7 @@ class _Connection(H11Protocol):
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         if cycle is not None and not cycle.response_complete:
             return _Wait.ANSWER
-        # Nobody reads the rest of a request that is answered, so it has a request's time to end
+        # Nobody reads the rest of an answered request, so it gets the time limit of a request
         more = self.conn.trailing_data[0] or self.conn.their_state is h11.SEND_BODY
         return _Wait.REQUEST if more else _Wait.IDLE
 
@@ -395,7 +396,7 @@ class _Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        # The limit runs from a request's first byte: more bytes do not buy more time
+        # The limit runs from a request's first byte: sending more bytes does not extend it
         wait = self._now_waiting()
         if wait is not self._wait:
             self._alarm.cancel()
@@ -415,7 +416,7 @@ class _Connection(H11Protocol):
             self.drop()  # the bad bytes are in a request's body, and its answer has begun
             return
         if self._now_waiting() is _Wait.ANSWER:
-            self.cycle.disconnected = True  # what the application answers comes too late
+            self.cycle.disconnected = True  # the application's answer would come too late
         status = self.conn.refusal if self.conn.refusal in _REFUSALS else 400
         reason, text = _REFUSALS[status]
         headers = {**SAFE_HEADERS, "Content-Type": "text/plain", "Connection": "close"}

@@ -260,7 +260,7 @@ def maintenance_id(view: View, maintenance: Maintenance) -> str:
 
 
 def turned(turn: Turn) -> str:
-    """Return one sentence about what happened to a site."""
+    """Return a sentence about what happened to a site."""
     return f"{turn.site} is down." if turn.down else f"{turn.site} is up again."
 
 

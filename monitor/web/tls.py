@@ -1,4 +1,4 @@
-"""The server's side of TLS, from the web configuration; certificates may change under it."""
+"""The server's side of TLS, from the web configuration; its files may change at any time."""
 
 import logging
 import ssl
@@ -39,10 +39,10 @@ class ServerTls:
         self._context = _build(config)
 
     def context(self) -> ssl.SSLContext:
-        """Return the context for one connection, made from the files as they are now."""
+        """Return the context for one connection, made from the current files."""
         files = _fingerprint(self._config)
         if files != self._files:
-            # Remembered even if it fails, so that broken files are reported once
+            # Set even if loading fails, so that broken files are reported only once
             self._files = files
             try:
                 self._context = _build(self._config)
@@ -104,6 +104,6 @@ def _stamp(path: str) -> object:
         found = Path(path).stat()
     except OSError:
         return None
-    # A renewal replaces the file or the symlink to it, so the inode shows it even within a tick;
-    # ctime shows a file that was written in place with its old time, as by cp --preserve
+    # A renewal replaces the file or the symlink to it, so the inode changes even within a clock
+    # tick; ctime changes when a file is overwritten in place with its old time, as by cp --preserve
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

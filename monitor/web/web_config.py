@@ -1,9 +1,9 @@
 """
 The file behind ``--web-config``, in the form all Prometheus exporters share (exporter-toolkit).
 
-Decoded by ``config``, which knows YAML; used by ``tls`` and ``access``. It lacks only what
-Python's ssl module or HTTP/1.1 cannot do: ``curve_preferences``, certificates written into the file
-itself, and client certificates without verification.
+`config`, which knows YAML, decodes it; `tls` and `access` use it. It lacks only what Python's ssl
+module or HTTP/1.1 cannot do: ``curve_preferences``, certificates written into the file itself, and
+client certificates without verification.
 """
 
 import re
@@ -132,7 +132,7 @@ class WebConfig:
                 )
 
     def for_strangers(self) -> "WebConfig":
-        """Return the same without authentication: no users, no client certificates."""
+        """Return this configuration without authentication: no users, no client certificates."""
         tls = self.tls_server_config
         if tls is not None:
             tls = replace(

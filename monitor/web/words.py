@@ -1,4 +1,4 @@
-"""How durations, moments, spans and shares are written for people."""
+"""Writes durations, moments, spans and shares for people."""
 
 import math
 from datetime import UTC, datetime
@@ -61,7 +61,7 @@ def show_uptime(uptime: Uptime | None) -> str:
 
 
 def show_ratio(ratio: float) -> str:
-    """Return a share to three decimals, never rounded up: nothing less reads as 100 %."""
+    """Return a share to three decimals, never rounded up, so that only 1 reads as 100 %."""
     return f"{_cut(ratio, 3):.3f} %" if ratio < 1 else "100 %"
 
 
@@ -74,6 +74,6 @@ def show_coverage(coverage: float) -> str:
 
 
 def _cut(share: float, decimals: int) -> float:
-    # A millionth of the last digit makes up for the rounding of added floats
+    # A millionth of the last digit compensates for rounding errors of summed floats
     scale = 10.0**decimals
     return math.floor(share * 100 * scale + 1e-6) / scale
