@@ -1,4 +1,4 @@
-"""The next batch: observations gather, so that they share the round trip to a worker. Pure."""
+"""The next batch: observations are collected to share the round trip to a worker. Pure."""
 
 from monitor.engine.tuning import Tuning
 from monitor.model import Bytes, HttpAnswer, Job, Seconds, Site
@@ -6,10 +6,10 @@ from monitor.model import Bytes, HttpAnswer, Job, Seconds, Site
 
 class Batcher:
     """
-    The mutable state is what has gathered; the engine's.
+    The mutable state is the collected observations; it belongs to the engine.
 
     Attributes:
-        send_at: When it is to be sent, on the monotonic clock; None while there is nothing.
+        send_at: When to send the batch, on the monotonic clock; None if it is empty.
     """
 
     def __init__(self, tuning: Tuning) -> None:
@@ -23,10 +23,10 @@ class Batcher:
         Add one observation.
 
         Args:
-            awaited: Whether somebody waits for this one.
+            awaited: Whether somebody waits for this result.
 
         Returns:
-            Whether the batch is full, and must be taken now.
+            Whether the batch is full and must be taken now.
         """
         tuning = self._tuning
         if isinstance(job.observation.answer, HttpAnswer):
@@ -41,7 +41,7 @@ class Batcher:
         return len(self._gathered) >= tuning.batch_jobs or self._bytes >= tuning.batch_bytes
 
     def take(self) -> tuple[tuple[Site, ...], tuple[Job, ...]]:
-        """Return what has gathered, at least one, as sites and a job for each; begin again."""
+        """Return the collected sites, at least one, with a job for each, and start over."""
         sites, jobs = zip(*self._gathered, strict=True)
         self._gathered = []
         self._bytes = 0

@@ -1,8 +1,8 @@
 """
-How worker processes are started: multiprocessing's contexts, fit for any container.
+How worker processes are started: multiprocessing contexts that work in any container.
 
-Python's own need POSIX semaphores, and so a writable ``/dev/shm``, and a folder for a socket. Ours
-need no semaphore at all, and where there is no folder, they do without the socket.
+Python's own contexts need POSIX semaphores, and so a writable ``/dev/shm``, and a folder for a
+socket. These need no semaphores, and without a folder they do without the socket.
 """
 
 import os
@@ -15,7 +15,7 @@ from multiprocessing.context import BaseContext, ForkServerContext, SpawnContext
 from multiprocessing.util import get_temp_dir
 from types import TracebackType
 
-SOCKET_FOLDERS = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108  in it, a folder of our own is made
+SOCKET_FOLDERS = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108  we create our own folder in it
 """The first is writable in containers whose root is not; $TMPDIR may be too deep for a socket."""
 
 
@@ -23,15 +23,15 @@ def worker_context(preload: Sequence[str], folders: Sequence[str]) -> BaseContex
     """
     Return the context for pools of one process each.
 
-    A forkserver loads modules once, and each worker is a fork of it: it starts in no time, and
-    shares memory with the others. It listens on a socket in a folder that only we may enter. In
-    none of the places there may be room for one: an abstract socket needs none, but everybody in
-    the network namespace, as all containers of a Kubernetes pod, could have the forkserver run
-    what they like. Then each worker is a Python of its own.
+    A forkserver loads modules once, and each worker is a fork of it, which starts in no time and
+    shares memory with the others. The forkserver listens on a socket in a folder that only we may
+    enter. If no such folder can be created, each worker is a new Python process. An abstract socket
+    would need no folder, but everyone in the network namespace, such as all containers of a
+    Kubernetes pod, could make the forkserver run anything.
 
     Args:
-        preload: The modules with the workers' work.
-        folders: Where a folder for the socket may be made, best first.
+        preload: The modules with the workers' code.
+        folders: Where a folder for the socket may be created, best first.
     """
     _do_without_tracker()
     if _socket_folder(folders) is None:
@@ -46,8 +46,8 @@ def _do_without_tracker() -> None:
     """
     Keep multiprocessing from starting its resource tracker.
 
-    The tracker is a process of 7 MB that removes semaphores and shared memory which others leave
-    behind; here there are none.
+    The tracker is a process of 7 MB that removes semaphores and shared memory which other
+    processes leave behind; we create none.
     """
     nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     resource_tracker.getfd = lambda: nothing
@@ -55,7 +55,7 @@ def _do_without_tracker() -> None:
 
 
 def _socket_folder(folders: Sequence[str]) -> str | None:
-    """Have multiprocessing make its folder, which it keeps to, and removes when we end."""
+    """Make multiprocessing create its folder, which it keeps using and removes when we end."""
     before = tempfile.tempdir
     try:
         for folder in folders:
@@ -69,15 +69,15 @@ def _socket_folder(folders: Sequence[str]) -> str | None:
 
 class _Unshared:
     """
-    Stands for a lock that nobody else wants, and for a count that is kept elsewhere.
+    Stands in for a lock that nobody else wants, and for a count that is kept elsewhere.
 
-    A pool of one process has one thread at each end of each of its queues, so there is nobody to
-    keep out. That not too much is put into them is the AnalysisPool's doing.
+    In a pool of one process, each end of each queue has one thread, so there is nobody to lock out.
+    The AnalysisPool makes sure that not too much is put into the queues.
     """
 
     @property
     def _semlock(self) -> "_Unshared":
-        """Where multiprocessing looks whether a queue is full."""
+        """The attribute that multiprocessing reads to see whether a queue is full."""
         return self
 
     def _is_zero(self) -> bool:
@@ -105,7 +105,7 @@ class _OfOne(BaseContext):
     def Lock(self) -> _Unshared:  # type: ignore[override]  # noqa: N802  multiprocessing's name
         return _Unshared()
 
-    def BoundedSemaphore(self, value: int = 1) -> _Unshared:  # type: ignore[override]  # noqa: ARG002, N802  likewise
+    def BoundedSemaphore(self, value: int = 1) -> _Unshared:  # type: ignore[override]  # noqa: ARG002, N802  also its name
         return _Unshared()
 
 

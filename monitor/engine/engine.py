@@ -1,8 +1,8 @@
 """
-The loop: owns every site, its state and its place in time; runs in the main thread.
+The loop: owns every site, its state and its schedule; runs in the main thread.
 
-``run`` waits for the inbox; ``start_due_checks`` and ``handle`` never wait, so a test drives them
-with a clock turned by hand and pools that do nothing by themselves.
+``run`` waits for the inbox; ``start_due_checks`` and ``handle`` never wait, so a test can drive
+them with a fake clock and with pools that do nothing by themselves.
 """
 
 from collections import Counter, deque
@@ -59,7 +59,7 @@ _TUNING = Tuning()
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A failure that is the site's own only if the monitor's connection stood after ``since``."""
+    """A failure that counts only if the monitor proves to be connected after ``since``."""
 
     check: Check
     result: Result
@@ -72,18 +72,18 @@ def _nothing_at_once(_job: Job) -> None:
 
 class Engine:
     """
-    The mutable state is the tables below; the main thread alone reads and writes them.
+    The mutable state is the tables below; only the main thread reads and writes them.
 
-    A check's way: due, waiting (for a thread), probing, analysing, recorded; one that failed is
-    held before that until it is known whether our own connection is at fault. All the while its
-    site is in ``_under_way``, so that no second check of it begins. A check that somebody asked for
-    goes the same way, and is answered instead of recorded.
+    A check goes through these stages: due, waiting (for a thread), probing, analysing, recorded.
+    Before it is recorded, a failed check is held until the engine knows whether our own connection
+    is at fault. During all this time its site is in ``_under_way``, so no second check of it
+    begins. A requested check takes the same path, but its result is returned instead of recorded.
 
-    What waits for a thread is in ``_lines``, what waits for a worker in ``_batcher``.
+    Checks that wait for a thread are in ``_lines``, those that wait for a worker in ``_batcher``.
 
     Args:
-        schedule: Without sites yet; the engine alone changes it from now on.
-        judge_at_once: Returns the verdict where it takes no time, None where a worker has to.
+        schedule: Without any sites yet; from now on only the engine changes it.
+        judge_at_once: Returns the verdict if that takes no time, and None if a worker is needed.
     """
 
     def __init__(
@@ -131,18 +131,18 @@ class Engine:
         self._schedule = schedule
         self._under_way: dict[str, Check] = {}
         self._lines = Lines(probes.threads, self._still_wanted)
-        self._early: list[Due] = []  # slots to come of sites that are still being checked
-        self._finished = 0  # checks since others were handed to threads
-        self._latest: Seconds = 0.0  # of the lags of these
+        self._early: list[Due] = []  # near slots of sites that are still being checked
+        self._finished = 0  # checks that finished since new ones were started
+        self._latest: Seconds = 0.0  # the largest lag among them
         self._batcher = Batcher(tuning)
-        self._judged: deque[tuple[Site, Analysis]] = deque()  # to be recorded
-        self._children: dict[str, set[str]] = {}  # sites by what they depend on
+        self._judged: deque[tuple[Site, Analysis]] = deque()  # waiting to be recorded
+        self._children: dict[str, set[str]] = {}  # the sites that depend on each site
         self._parents: dict[str, tuple[str, ...]] = {}
-        self._unexplained: dict[str, None] = {}  # sites whose cause may be another by now
+        self._unexplained: dict[str, None] = {}  # sites whose cause may have changed
         self._connectivity = Connectivity()
         self._held: list[_Held] = []
-        self._news: Counter[str] = Counter()  # of sites that are being checked
-        self._unproven: set[str] = set()  # sites to be checked again once our connection stands
+        self._news: Counter[str] = Counter()  # about sites that are being checked
+        self._unproven: set[str] = set()  # sites to check again once we are connected
         self._once = False
         self._stop_at: Seconds | None = None
 
@@ -150,10 +150,10 @@ class Engine:
 
     def run(self) -> bool:
         """
-        Check sites until a stop is over; the daemon's life.
+        Check sites until a stop is complete; this is the daemon's whole life.
 
         Returns:
-            Whether every check in flight was recorded; False when the grace was over first.
+            Whether every running check was recorded; False if the grace period ended first.
         """
         while not self._is_over:
             self.turn()
@@ -161,9 +161,9 @@ class Engine:
 
     def run_once(self) -> None:
         """
-        Check every site once, now, and return when all are recorded or a stop is over.
+        Check every site once, now, and return when all are recorded or a stop is complete.
 
-        No slot is run meanwhile, and nothing is checked again, whatever comes of it.
+        Meanwhile no slot is run, and no site is checked again, whatever the result.
         """
         self._once = True
         for name in self._states:
@@ -179,7 +179,7 @@ class Engine:
             self._guard.survives(self.handle, event)
 
     def _go_on(self, step: Callable[..., None], check: Check, *args: Any) -> None:
-        """Take a step with a check; a bug in it ends the check, so that its site is not stuck."""
+        """Run a step of a check; a bug in it ends the check, so that its site is not stuck."""
         if not self._guard.survives(step, check, *args):
             self._under_way.pop(check.site.name, None)
             if check.reply is not None:
@@ -187,7 +187,7 @@ class Engine:
             self._look_again(check.site.name)
 
     def start_due_checks(self) -> None:
-        """Give a thread to every site that is due, while there are threads."""
+        """Give a thread to every site that is due, as long as threads are free."""
         now = self._clock.monotonic()
         for judged in self._analysis.tick():
             self._record_batch(judged)
@@ -204,12 +204,12 @@ class Engine:
             self._analysis.submit(*self._batcher.take())
 
     def load(self) -> Load:
-        """Return what is under way; any thread may ask, as it takes nothing but lengths."""
+        """Return the current load; any thread may ask, because it only reads lengths."""
         busy = self._probes.busy
         return Load(
             threads=self._probes.threads,
             busy=busy,
-            slow=min(self._lines.slow_probing, busy),  # some may only wait for their slot
+            slow=min(self._lines.slow_probing, busy),  # some may still be waiting for their slot
             waiting=self._lines.waiting,
             waiting_slow=self._lines.waiting_slow,
             batches=self._analysis.backlog,
@@ -221,7 +221,7 @@ class Engine:
         return len(self._held)
 
     def handle(self, event: Event) -> None:
-        """Do what one event asks for; never waits."""
+        """Handle one event; never waits."""
         match event:
             case ProbeFinished():
                 self._on_probed(event)
@@ -246,7 +246,7 @@ class Engine:
                 self._on_stop(event)
 
     def _wait(self) -> Iterable[Event]:
-        """Return what has happened: at least one event, or none when something else is due."""
+        """Return what happened: at least one event, or none if something else is due."""
         events: list[Event] = []
         wait = self.wait_time()
         if 0 < wait <= self._tuning.doze and not self._is_awaited:
@@ -263,11 +263,11 @@ class Engine:
 
     @property
     def _is_awaited(self) -> bool:
-        """Whether something waits for the next event: a check for a thread, or a stop."""
+        """Whether something waits for the next event: a check that needs a thread, or a stop."""
         return not self._lines.empty or self._once or self._stop_at is not None
 
     def wait_time(self) -> Seconds:
-        """Return how long there is nothing to do, unless an event comes in; 0 if there is."""
+        """Return how long there is nothing to do unless an event arrives; 0 if work is due."""
         if self._is_over:
             return 0.0
         tuning = self._tuning
@@ -308,7 +308,7 @@ class Engine:
     @property
     def _look_away(self) -> Seconds:
         """
-        How long nothing has to be seen to, where slots are close together.
+        How long the loop may look away while slots are close together.
 
         Until then each check has a thread, or one that comes back for it.
         """
@@ -320,7 +320,7 @@ class Engine:
 
     @property
     def _is_over(self) -> bool:
-        """Whether there is nothing more to wait for: a round is made, or a stop is complete."""
+        """Whether nothing is left to wait for: a single round or a stop is complete."""
         if self._idle:
             return self._once or self._stop_at is not None
         return self._stop_at is not None and self._clock.monotonic() >= self._stop_at
@@ -334,7 +334,7 @@ class Engine:
     def _on_due(self, due: Due, now: Seconds) -> None:
         check = self._under_way.get(due.name)
         if check is not None and due.at > now:
-            self._early.append(due)  # it may be done by then
+            self._early.append(due)  # the running check may end before the slot
             return
         if due.missed:
             self._skip(due.name, "late", due.missed)
@@ -344,7 +344,7 @@ class Engine:
             self._skip(due.name, self._why_not(check))
 
     def _pop_early(self, now: Seconds) -> list[Due]:
-        """Return the slots that have come whose sites were being checked when they were near."""
+        """Return slots that are due now, whose sites were still being checked shortly before."""
         if not self._early:
             return []
         come = [due for due in self._early if due.at <= now]
@@ -377,7 +377,7 @@ class Engine:
             self._enqueue(name, self._clock.monotonic())
 
     def _look_again(self, name: str) -> None:
-        """Check a site again at once where something new came while it was being checked."""
+        """Check a site again at once if something new arrived during its check."""
         if self._news[name]:
             self._news[name] -= 1
             self._on_news(name)
@@ -403,14 +403,15 @@ class Engine:
             case SecondOpinionAsked():
                 for name in event.sites:
                     state = self._states.get(name)
-                    # One that fails here is checked again soon, and its place has asked itself
+                    # A site that fails here is checked again soon, and this place has asked the
+                    # others
                     if state is not None and state.said is not False:
                         self._schedule.check_for_another(name, now)
             case ReportsCame() | BeatCame():
-                pass  # these are for a hub
+                pass  # only a hub needs these
 
     def _hand_to_threads(self, now: Seconds) -> None:
-        # Connectivity targets go first: failures of sites are held until they answer
+        # Connectivity targets go first: failures of sites are held back until they answer
         while self._probes.free > 0:
             target = self._connectivity.next_target(now)
             if target is None:
@@ -425,13 +426,13 @@ class Engine:
         self._probes.attend(now + self._look_away + self._tuning.send_before)
 
     def _room(self, now: Seconds) -> int:
-        """Return how many checks may be let in now."""
+        """Return how many checks may start now."""
         finished, self._finished = self._finished, 0
         latest, self._latest = self._latest, 0.0
         due = self._lines.longest_due(now)
         if self._analysis.jammed:
             return 0
-        # Many at a time only after another look: each of them adds to the pressure
+        # Look before each batch of checks, because every check adds to the pressure
         high = pressure.is_high(self._clock, max(latest, now - due))
         most = finished if high else self._tuning.starts_at_once
         return min(most, self._probes.free)
@@ -459,7 +460,7 @@ class Engine:
         self._go_on(self._take, check, event.outcome)
 
     def _take(self, check: Check, outcome: Observation | BaseException) -> None:
-        """Judge what a probe brought, or send it to a worker."""
+        """Judge what a probe returned, or send it to a worker."""
         if isinstance(outcome, NothingYetError):
             del self._under_way[check.site.name]
             self._look_again(check.site.name)
@@ -515,7 +516,7 @@ class Engine:
         self._judged.extend(zip(batch.sites, judged.outcome, strict=True))
 
     def _record_some(self) -> None:
-        """Record a few of the checks that are judged, more where many are."""
+        """Record a few of the judged checks, or more if many wait."""
         few, judged = self._tuning.record_at_once, len(self._judged)
         for _ in range(min(judged, max(few, judged // few))):
             site, analysis = self._judged.popleft()
@@ -523,7 +524,7 @@ class Engine:
                 self._go_on(self._conclude, check, analysis)
 
     def _analysed(self, site: Site) -> Check | None:
-        """Return the check that waits for this site's verdict; a bug may have ended it."""
+        """Return the check that waits for this site's verdict; None if a bug has ended it."""
         check = self._under_way.get(site.name)
         waits = check is not None and check.site is site and check.stage is Stage.ANALYSING
         return check if waits else None
@@ -541,21 +542,21 @@ class Engine:
         else:
             detail = f"internal error ({type(error).__name__}); the log has the details"
             state = self._states.get(check.site.name)
-            # Once is enough: a check that a bug spoils is repeated soon, and the bug with it
+            # Log it once: a check that a bug spoils is repeated soon, and so is the bug
             if state is None or state.last is None or state.last.error != detail:
                 notices.check_failed(check.site, error)
         duration = self._clock.monotonic() - check.began
         return results.spoilt(check.site, self._clock.time() - duration, duration, detail)
 
     def _record(self, check: Check, result: Result) -> None:
-        """Enter a result, or hold it until it is known whose failure it is."""
+        """Enter a result, or hold it until the cause of the failure is known."""
         state = self._states.get(check.site.name)
         if result.up is not False or state is None or not self._depends_on_connection(state):
             self._enter(check, result)
         elif self._connectivity.up is False:
             self._enter(check, results.unproven(result))
         elif _is_steadily_down(state):
-            self._enter(check, result)  # it says nothing new, so it need not wait
+            self._enter(check, result)  # it changes nothing, so it need not wait
         else:
             check.stage = Stage.HELD
             now = self._clock.monotonic()
@@ -577,7 +578,7 @@ class Engine:
             return
         before = self._states.get(name)
         if before is None or before.site is not check.site:
-            return  # it left the list, or is another one by now
+            return  # the site left the list or was replaced
         state, transition = advance(before, result, self._roster.bounds, self._depth)
         if state.status is Status.DOWN and state.site.depends_on:
             state = replace(state, because=self._cause(state.site))
@@ -597,9 +598,9 @@ class Engine:
     # ------------------------------------------------------------ sites that depend on others
 
     def _cause(self, site: Site) -> str:
-        """Return the site whose outage explains that of another; empty where there is none."""
+        """Return the site whose outage explains that of this one; empty if none does."""
         cause = ""
-        passed = {site.name}  # while a list changes, old and new sites may make a circle
+        passed = {site.name}  # while a list changes, old and new sites may form a circle
         while (parent := self._parent_down(site)) and parent not in passed:
             passed.add(parent)
             cause, site = parent, self._states[parent].site
@@ -613,7 +614,7 @@ class Engine:
         return ""
 
     def _descendants(self, name: str) -> Iterable[str]:
-        """Return the sites that depend on one, and those that depend on these."""
+        """Return all sites that depend on this one, directly or through others."""
         found: dict[str, None] = {}
         waiting = [name]
         while waiting:
@@ -624,19 +625,19 @@ class Engine:
         return found
 
     def _check_parents(self, site: Site) -> None:
-        """Check soon whether the outage of a site that has just failed is another's."""
+        """Check the sites soon whose outage might explain that of a site that just failed."""
         now, time = self._clock.monotonic(), self._clock.time()
         for name in site.depends_on:
             parent = self._states.get(name)
             if parent is None or parent.status is Status.DOWN:
                 continue
-            # Hundreds may fail at the same time, one after the other
+            # Hundreds of sites may fail at the same time, one after another
             last = parent.recent[0].time if parent.recent else 0.0
             wait = last + parent.site.confirm.retry_interval - time
             self._schedule.check_early(name, now + max(0.0, wait))
 
     def _explain_some(self) -> None:
-        """Find for a few sites whose outage explains theirs by now."""
+        """For a few sites, find whose outage explains theirs now."""
         for _ in range(min(self._tuning.explained_at_once, len(self._unexplained))):
             name = next(iter(self._unexplained))
             del self._unexplained[name]
@@ -650,10 +651,11 @@ class Engine:
         if because == before.because:
             return
         self._roster.enter(replace(before, because=because), self._clock.time(), checked=False)
-        if not because:  # it may have come back together with the other site
+        if not because:  # it may have recovered together with the other site
             self._schedule.check_early(name, self._clock.monotonic())
 
-    # ------------------------------------------------------------ what is not the sites' fault
+    # ------------------------------------------------------------ failures that are not the sites'
+    # fault
 
     def _on_target_asked(self, event: ProbeFinished) -> None:
         before = self._connectivity.up
@@ -681,7 +683,7 @@ class Engine:
         self._unproven.clear()
 
     def _release(self) -> None:
-        """Enter the held failures of which it is known by now whose fault they are."""
+        """Enter the held failures whose cause is known by now."""
         held, self._held = self._held, []
         for one in held:
             if self._connectivity.up is False:
@@ -701,7 +703,7 @@ class Engine:
     # ------------------------------------------------------------ the list changes, the end
 
     def _on_listed(self, state: SiteState, _former: SiteState | None) -> None:
-        """Give a new or changed site its slots, and its place among those that depend on it."""
+        """Give a new or changed site its slots, and enter what it depends on."""
         site = state.site
         self._forget(site.name)
         now = self._clock.monotonic()
@@ -720,7 +722,7 @@ class Engine:
         self._forget(name)
 
     def _adopt(self, name: str, parents: tuple[str, ...]) -> None:
-        """Take note of what a site depends on."""
+        """Enter what a site depends on."""
         for parent in self._parents.pop(name, ()):
             self._children[parent].discard(name)
             if not self._children[parent]:
@@ -731,13 +733,13 @@ class Engine:
             self._parents[name] = parents
 
     def _forget(self, name: str) -> None:
-        """Drop what was to come of a site's old record."""
+        """Drop what was still planned for a site's old record."""
         if self._early:
             self._early = [due for due in self._early if due.name != name]
         self._forget_waiting(name)
 
     def _forget_waiting(self, name: str) -> None:
-        # A check that has begun goes on to its end, or a second one might begin beside it
+        # A check that has begun runs to its end, or a second one might begin beside it
         check = self._under_way.get(name)
         if check is None:
             return

@@ -1,4 +1,4 @@
-"""Everything that can happen to the engine; all of it enters by one queue, the inbox."""
+"""Everything that can happen to the engine; it all arrives through one queue, the inbox."""
 
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -16,11 +16,11 @@ from monitor.records import statically_frozen
 @statically_frozen(frozen=True, slots=True)
 class ProbeFinished:
     """
-    An I/O thread is done with a site.
+    An I/O thread has finished a check.
 
     Attributes:
-        outcome: What was seen, or the exception that kept the monitor from looking; a
-            NothingYetError where there is nothing to say of the site yet.
+        outcome: What was seen, or the exception that prevented the measurement; a
+            NothingYetError if there is nothing to say about the site yet.
         began: On the monotonic clock.
     """
 
@@ -35,8 +35,8 @@ class BatchJudged:
     A worker process has answered, or died, or was killed because it took too long.
 
     Attributes:
-        worker: Which of the pool's places.
-        generation: Which process in that place; an answer of an earlier one is stale.
+        worker: The number of the pool's place.
+        generation: The number of the process in that place; answers of earlier processes are stale.
         memory: The worker's resident bytes after the batch.
     """
 
@@ -52,7 +52,7 @@ class WorkerStarted:
     A worker process has answered for the first time, or could not be started.
 
     Attributes:
-        process: The receiver has to end it; None if none was started, and ``error`` says why.
+        process: The receiver must end it; None if none was started, and ``error`` says why.
     """
 
     worker: int
@@ -64,13 +64,13 @@ class WorkerStarted:
 @dataclass(frozen=True, slots=True)
 class SitesChanged:
     """
-    A good configuration was read.
+    A valid configuration was loaded.
 
     Attributes:
         bounds: Of the duration histogram, for counters that begin.
-        applied: Is resolved once the new list is checked.
+        applied: Resolved once the new list is being checked.
         connectivity: The targets that show whether the monitor itself is connected; may be empty.
-        remembered: What an earlier life of the daemon knew of sites, by name.
+        remembered: What an earlier run of the daemon knew about the sites, by name.
     """
 
     change: SiteChange
@@ -86,8 +86,8 @@ class CheckRequested:
     A request for one check, now, of a site that is not listed.
 
     Attributes:
-        site: Its name differs from that of every other site while the check is under way.
-        reply: Gets the result; is cancelled if the daemon stops first.
+        site: Its name differs from that of every other site while the check is running.
+        reply: Receives the result; is cancelled if the daemon stops first.
     """
 
     site: Site
@@ -97,9 +97,9 @@ class CheckRequested:
 @dataclass(frozen=True, slots=True)
 class NewsOf:
     """
-    A listed site has something new to be seen; it is checked at once, or after the check under way.
+    A listed site has something new to see; it is checked at once, or after the running check.
 
-    Each of these leads to a check of its own.
+    Each of these events leads to one check.
     """
 
     name: str
@@ -107,7 +107,7 @@ class NewsOf:
 
 @dataclass(frozen=True, slots=True)
 class SecondOpinionAsked:
-    """Another place has seen these sites fail, and asks that they are checked now."""
+    """Another place has seen these sites fail and asks for a check now."""
 
     sites: tuple[str, ...]
 
@@ -115,11 +115,11 @@ class SecondOpinionAsked:
 @dataclass(frozen=True, slots=True)
 class PlacesChanged:
     """
-    Another number of places checks the same sites.
+    The number of places that check the same sites has changed.
 
     Attributes:
-        place: Ours among them, from 0.
-        places: How many there are.
+        place: The number of this place, from 0.
+        places: How many places there are.
     """
 
     place: int
@@ -129,11 +129,11 @@ class PlacesChanged:
 @dataclass(frozen=True, slots=True)
 class ReportsCame:
     """
-    A place has reported what it settled.
+    A place has reported its confirmed states.
 
     Attributes:
-        position: Where the message stands in the stream.
-        applied: Whether an earlier life of the hub has applied it; then it only tells what the
+        position: The position of the message in the stream.
+        applied: Whether an earlier run of the hub has applied it; it then only tells what the
             place said last.
     """
 
@@ -145,10 +145,10 @@ class ReportsCame:
 @dataclass(frozen=True, slots=True)
 class BeatCame:
     """
-    A daemon of a place gave a sign of life.
+    A daemon of a place sent a sign of life.
 
     Attributes:
-        time: When it came, on our clock.
+        time: When it arrived, on our clock.
     """
 
     beat: SignOfLife
@@ -158,10 +158,10 @@ class BeatCame:
 @dataclass(frozen=True, slots=True)
 class Pinged:
     """
-    A question whether the loop turns.
+    Asks whether the loop is still running.
 
     Attributes:
-        reply: Is resolved by the main thread.
+        reply: Resolved by the main thread.
     """
 
     reply: "Future[None]"
@@ -173,7 +173,7 @@ class StopRequested:
     A request to stop in order; a second one stops at once.
 
     Attributes:
-        grace: How long checks in flight may go on.
+        grace: How long running checks may take to finish.
     """
 
     grace: Seconds

@@ -1,13 +1,13 @@
 """
-Python's search for cycles of garbage, in small steps; for the loop, which is often idle.
+Python's search for garbage cycles, in small steps that the loop takes, because it is often idle.
 
-Left to itself, Python searches once some thousand more objects were made than freed. Here as many
-are freed as are made, because a site's new result takes the place of an old one. So it searched
-once in ten seconds, and through everything made since: with 400 checks a second that took 90 ms,
-with all threads at a standstill. The few hundred that were just made take a tenth of one.
+Left to itself, Python searches once some thousand more objects were created than freed. Here about
+as many are freed as are created, because a site's new result replaces an old one. Python therefore
+searched once in ten seconds, through everything created since: with 400 checks a second that
+stopped all threads for 90 ms. Searching the few hundred newest objects takes a tenth of one ms.
 
-Checks leave no cycles behind, and a request to our own web server leaves one of seven objects, so
-there is little to find, and what was missed while it was young can wait.
+Checks leave no cycles behind, and a request to our own web server leaves a cycle of seven objects,
+so there is little to find, and cycles that were missed while young can wait.
 """
 
 import gc
@@ -18,14 +18,14 @@ from monitor.clock import Clock
 from monitor.model import Seconds
 
 YOUNG, ALL = 0, 2
-"""Python's generations: what was made since the last search, and everything."""
+"""Python's generations: objects created since the last search, and all objects."""
 
 _YOUNG_EVERY: Seconds = 0.05
 _ALL_EVERY: Seconds = 900.0
 _SHARE = 1 / 10_000
-"""Of the time that searching through everything may take: 0.1 s with ten thousand sites."""
+"""The share of time for searching through everything: 0.1 s with ten thousand sites."""
 _RUNAWAY = 200_000
-"""More objects made than freed between two steps, after which Python searches by itself."""
+"""Python searches by itself after this many more objects were created than freed."""
 
 Search: TypeAlias = Callable[[int], object]
 """Searches one generation and the younger ones."""
@@ -33,10 +33,10 @@ Search: TypeAlias = Callable[[int], object]
 
 class Garbage:
     """
-    The mutable state is when it is searched next; the main thread's.
+    The mutable state is the time of the next search; it belongs to the main thread.
 
-    Searching is left out while somebody has called gc.disable(), as a reload does: what it reads
-    holds no cycles, and would all be young.
+    Nothing is searched while somebody has called gc.disable(), as a reload does: the objects that
+    it creates contain no cycles, and would all be young.
     """
 
     def __init__(self, clock: Clock, search: Search = gc.collect) -> None:
@@ -46,16 +46,16 @@ class Garbage:
         self._all_at = clock.monotonic() + _ALL_EVERY
 
     def take_over(self) -> None:
-        """Keep Python from searching by itself, but for the case that no step comes."""
+        """Keep Python from searching by itself, unless steps stop coming."""
         gc.set_threshold(_RUNAWAY)
 
     def forget(self) -> None:
-        """Search everything, and never again through what is there now and stays."""
+        """Search everything once, and exclude all objects that exist now, because they stay."""
         self._search(ALL)
         gc.freeze()
 
     def step(self) -> None:
-        """Search through what is new, if it is time; to be called often."""
+        """Search through new objects if it is time; call this often."""
         now = self._clock.monotonic()
         if now < self._young_at or not gc.isenabled():
             return

@@ -1,4 +1,4 @@
-"""A bug costs one step of a loop, never the loop; runs in the main thread."""
+"""Limits the damage of a bug to one step of a loop; runs in the main thread."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,17 +8,17 @@ from monitor.engine.ports import LoopMeters
 
 
 class StepGuard:
-    """Takes the steps of a loop."""
+    """Runs the steps of a loop."""
 
     def __init__(self, meters: LoopMeters) -> None:
         self._meters = meters
 
     def survives(self, step: Callable[..., None], *args: Any, **kwargs: Any) -> bool:
         """
-        Take one step; a bug in it is logged and counted, and costs nothing but this step.
+        Run one step; a bug in it is logged and counted, and costs nothing but this step.
 
         Returns:
-            Whether the step was taken to its end.
+            Whether the step finished.
         """
         try:
             step(*args, **kwargs)
@@ -30,4 +30,4 @@ class StepGuard:
 
 
 def nothing() -> None:
-    """Stand in for a callback that nobody wants."""
+    """Stand in for a callback that is not needed."""

@@ -1,9 +1,9 @@
 """
-The loop of a hub: it checks nothing, and joins what the places report; runs in the main thread.
+The loop of a hub, which checks nothing and combines what places report; runs in the main thread.
 
-It has a roster of sites, as the engine has. What a place says goes its way: ballot, count of the
-votes, state. A report that comes when it is already stale has no vote; its check belongs to the
-history only.
+Like the engine, it has a roster of sites. A place's report becomes a ballot, the votes are counted,
+and the count changes the state. A report that is already stale on arrival has no vote; its check
+only becomes part of the history.
 """
 
 import heapq
@@ -41,25 +41,25 @@ from monitor.places import Ballot, Report, ReportBatch, Sender, SignOfLife, Stan
 
 _TUNING = Tuning()
 SILENCE: Seconds = 60.0
-"""A daemon of which nothing was heard for so long has no vote."""
+"""A daemon that was silent for this long has no vote."""
 _LOOK: Seconds = 1.0
-"""How often is looked for places that have become silent."""
+"""How often the hub looks for places that have become silent."""
 _SKEW: Seconds = 1.0
-"""Clocks that differ by less are equal; a message takes part of it."""
+"""Clocks that differ by less count as equal; part of this is a message's travel time."""
 _SKEWS = 8
 _IDS = 4096
-"""Messages of which is remembered that they came; a place repeats only the last ones."""
+"""How many messages are remembered as received; a place repeats only the latest ones."""
 
 
 class HubRecorder(Recorder, Protocol):
-    """A recorder that also takes what a hub alone has."""
+    """A recorder that also accepts what only a hub has."""
 
     def late(self, site: Site, past: Past) -> None: ...
     def position(self, partition: int, sequence: int) -> None: ...
 
 
 class HubMeters(LoopMeters, Protocol):
-    """What counts a hub's work."""
+    """Counts a hub's work."""
 
     def reports(self, location: str, count: int, delay: Seconds) -> None: ...
     def late(self, location: str) -> None: ...
@@ -68,7 +68,7 @@ class HubMeters(LoopMeters, Protocol):
 
 
 class Votes(Protocol):
-    """How reports become ballots, and ballots a verdict; see ``locations.votes``."""
+    """Turns reports into ballots, and ballots into a verdict; see ``locations.votes``."""
 
     def take(
         self, report: Report, sender: Sender, skew: Seconds, known: Ballot | None
@@ -96,14 +96,14 @@ class _Daemon:
 
     @property
     def skew(self) -> Seconds:
-        # A message that was long on its way makes the clock look behind, never ahead
+        # A message that travelled for long makes the clock look behind, never ahead
         most = max(self.skews, default=0.0)
         return most if abs(most) >= _SKEW else 0.0
 
 
 @dataclass(slots=True)
 class _Poll:
-    """What the places say of one site."""
+    """What the places say about one site."""
 
     stale_after: Seconds
     ballots: dict[str, Ballot] = field(default_factory=dict)
@@ -111,10 +111,10 @@ class _Poll:
 
 class Hub:
     """
-    The mutable state is the tables below; the main thread alone reads and writes them.
+    The mutable state is the tables below; only the main thread reads and writes them.
 
     Args:
-        fingerprint: Returns that of our own list, for comparison with those of the places.
+        fingerprint: Returns the fingerprint of our own list, to compare with those of the places.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Hub:
         self._daemons: dict[Sender, _Daemon] = {}
         self._silent: set[Sender] = set()
         self._differing: set[tuple[Sender, str]] = set()
-        self._expiries: list[tuple[Timestamp, str]] = []  # one a site that has votes
+        self._expiries: list[tuple[Timestamp, str]] = []  # one per site that has votes
         self._expiring: set[str] = set()
         self._ids: dict[str, None] = {}
         self._look_at: Seconds = 0.0
@@ -168,7 +168,7 @@ class Hub:
     # ------------------------------------------------------------ the loop
 
     def run(self) -> bool:
-        """Join reports until a stop; return whether everything was recorded, which it is."""
+        """Combine reports until a stop; return True, because everything is recorded."""
         while not self._stopped:
             self.turn()
         return True
@@ -194,7 +194,7 @@ class Hub:
         return until
 
     def handle(self, event: Event) -> None:
-        """Do what one event asks for; never waits."""
+        """Handle one event; never waits."""
         match event:
             case ReportsCame():
                 self._on_reports(event)
@@ -211,12 +211,12 @@ class Hub:
                 self._stopped = True
                 notices.stopping(0, event.grace)
             case ProbeFinished() | BatchJudged() | WorkerStarted():
-                pass  # it has neither threads nor workers that could say so
+                pass  # it has no threads or workers that could send these
             case SecondOpinionAsked() | PlacesChanged() | NewsOf():
-                pass  # these are for places
+                pass  # only places need these
 
     def look(self) -> None:
-        """See to what the passing of time brings: edges of maintenance, stale votes, silence."""
+        """Handle what time alone brings: edges of maintenance, stale votes, silent places."""
         now = self._clock.time()
         self._roster.turn_windows(self._tuning.edges_at_once)
         while self._expiries and self._expiries[0][0] <= now:
@@ -273,10 +273,10 @@ class Hub:
 
     def _count_again(self, name: str, *, lost: bool) -> None:
         """
-        Count the votes on a site without a new report.
+        Count the votes on a site again without a new report.
 
-        Votes that are *lost* turn no verdict, they only leave too few: when all places are cut off,
-        they fall silent one after the other, and those that still count have nothing new to say.
+        *Lost* votes do not change a verdict, they only leave too few votes: when all places are cut
+        off, they fall silent one after another, and those that still count have nothing new to say.
         """
         state, poll = self._states[name], self._polls[name]
         if poll.ballots:
@@ -302,10 +302,10 @@ class Hub:
         notices.entered(before, state, transition)
 
     def _expect_expiry(self, name: str, joint: Joint) -> None:
-        # One entry a site: when it comes up, the votes are counted again, and it is entered again
+        # One entry per site: when its time comes, the votes are counted and it is entered again
         if joint.expires is not None and name not in self._expiring:
             self._expiring.add(name)
-            # Not at the very moment: a vote is stale once it is older, by however little
+            # Slightly later: a vote is stale only once it is older than its limit
             heapq.heappush(self._expiries, (joint.expires + 0.001, name))
 
     # ------------------------------------------------------------ places
@@ -337,7 +337,7 @@ class Hub:
             self._count_all_of(sender, lost=False)
 
     def _retire_parts(self, sender: Sender) -> None:
-        """Forget daemons of a place that has been divided in another way."""
+        """Forget the old daemons of a place whose sites are now divided differently."""
         total = sender.part.partition("/")[2]
         for other in list(self._daemons):
             if other.location == sender.location and other.part.partition("/")[2] != total:
@@ -378,7 +378,7 @@ class Hub:
     # ------------------------------------------------------------ the list changes
 
     def _on_listed(self, state: SiteState, former: SiteState | None) -> None:
-        """Have the votes on a new or changed site; it keeps those on what it goes on from."""
+        """Set up the votes on a new or changed site; a continued site keeps its votes."""
         site = state.site
         poll = self._polls.get(former.site.name) if former is not None else None
         stale_after = self._votes.stale_after(site.interval, site.timeout)
@@ -393,6 +393,6 @@ def _undecided(state: SiteState) -> bool:
 
 
 def _first_skew(batch: ReportBatch) -> Seconds:
-    """Return the skew before the first sign of life: against the server's clock."""
+    """Return the skew before the first sign of life, measured with the server's clock."""
     skew = batch.sent - batch.stored
     return skew if abs(skew) >= _SKEW else 0.0

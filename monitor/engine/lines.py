@@ -1,7 +1,7 @@
 """
-The two lines in which checks wait for a thread. Pure.
+The two queues in which checks wait for a thread. Pure.
 
-Sites whose last check was down and slow wait in a line of their own and get at most half of the
+Sites whose last check was down and slow wait in a separate line and get at most half of the
 threads: however many sites hang until their timeout, the others have the other half.
 """
 
@@ -16,7 +16,7 @@ from monitor.model import Observation, Result, Seconds, Site
 
 
 class Stage(Enum):
-    """Where a check is on its way; see Engine."""
+    """The stage that a check has reached; see Engine."""
 
     WAITING = auto()
     PROBING = auto()
@@ -27,15 +27,15 @@ class Stage(Enum):
 @dataclass(slots=True)
 class Check:
     """
-    A check under way, from the moment it was due until it is recorded.
+    A running check, from the moment it is due until it is recorded.
 
     Attributes:
         due: On the monotonic clock.
         slow: Whether it waits in the slow line.
-        visit: Its place among those that threads begin; None while it waits for one.
-        began: When its thread did, on the monotonic clock.
-        seen: What the probe brought, body and all, while the rest is judged elsewhere.
-        reply: Where the result of a check on demand goes; its site is not listed.
+        visit: Its entry in the thread pool; None while it waits for a thread.
+        began: When its thread began, on the monotonic clock.
+        seen: What the probe returned, body included, while the rest is judged elsewhere.
+        reply: Receives the result of a check on demand, whose site is not listed.
     """
 
     site: Site
@@ -52,11 +52,11 @@ class Lines:
     """
     The mutable state is the two lines and how many slow checks have a thread; the engine's.
 
-    A check that is given up stays in its line, and is passed over once it is first.
+    A cancelled check stays in its line, and is skipped once it is first.
 
     Args:
-        threads: How many there are; half of them, at least one, take slow checks.
-        still_wanted: Whether a check that waits is still to be made.
+        threads: How many threads there are; half of them, at least one, take slow checks.
+        still_wanted: Whether a waiting check should still run.
     """
 
     def __init__(self, threads: int, still_wanted: Callable[[Check], bool]) -> None:
@@ -87,7 +87,7 @@ class Lines:
 
     @property
     def open(self) -> list[deque[Check]]:
-        """The lines out of which a check may be taken now; none is empty."""
+        """The lines from which a check may be taken now; all have at least one."""
         lines = (self._healthy, self._slow) if self._slow_may_enter else (self._healthy,)
         return [line for line in lines if line]
 
@@ -101,12 +101,12 @@ class Lines:
         return min((line[0].due for line in self.open), default=now)
 
     def take(self) -> Check | None:
-        """Return the check that gets the next thread; leave() follows once it has ended."""
+        """Return the check that gets the next thread; call leave() once it has ended."""
         line = self._healthy
         first = self._first(line)
         if self._slow and self._slow_may_enter:
             slow = self._first(self._slow)
-            # The one that is due longest, so that neither line waits until the other is empty
+            # The one that has been due longest, so that neither line has to wait for the other
             if slow is not None and (first is None or slow.due < first.due):
                 line, first = self._slow, slow
         if first is not None:
@@ -115,7 +115,7 @@ class Lines:
         return first
 
     def leave(self, check: Check) -> None:
-        """Take note that a check that was taken needs no thread any more."""
+        """Record that a check no longer needs its thread."""
         self._slow_probing -= check.slow
 
     @property

@@ -1,4 +1,4 @@
-"""The engine's log lines: one for each change of a site, for each fault of ours, for the end."""
+"""The engine's log lines: changes of sites, faults of our own, and the end."""
 
 import logging
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ def maintenance(state: SiteState) -> None:
 
 
 def checked(result: Result) -> None:
-    """Report one check, at the level of debugging."""
+    """Log one check at DEBUG level."""
     if not _log.isEnabledFor(logging.DEBUG):
         return
     verdict = result.analysis.verdict if result.analysis else None
@@ -69,22 +69,22 @@ def connectivity_lost(targets: Iterable[Site], fault: Failure | BaseException | 
 
 
 def connectivity_regained(unknown: int) -> None:
-    """Report that a target answers again, and how many sites are checked again for it."""
+    """Report that a target answers again, and how many sites are checked again because of it."""
     _log.info("connectivity_regained", extra=fields(unknown=unknown))
 
 
 def places(place: int, places: int) -> None:
-    """Report between how many places the slots are spread."""
+    """Report over how many places the slots are spread."""
     _log.info("slots_spread", extra=fields(place=place + 1, places=places))
 
 
 def location_silent(sender: Sender) -> None:
-    """Report that nothing is heard of a place any more."""
+    """Report that a place has become silent."""
     _log.warning("location_silent", extra=fields(location=sender.location, part=sender.part))
 
 
 def location_heard(sender: Sender) -> None:
-    """Report that a place is heard again, or for the first time."""
+    """Report that a place reports again, or for the first time."""
     _log.info("location_heard", extra=fields(location=sender.location, part=sender.part))
 
 
@@ -97,17 +97,17 @@ def location_list_differs(sender: Sender, theirs: str, ours: str) -> None:
 
 
 def stopping(in_flight: int, grace: Seconds) -> None:
-    """Report that no check begins any more."""
+    """Report that no new check begins."""
     _log.info("stopping", extra=fields(in_flight=in_flight, grace=grace))
 
 
 def _tell(event: str, state: SiteState, before: Status | None = None, *, alarm: bool) -> None:
     """
-    Report in one line how a site stands.
+    Report a site's state in one line.
 
     Args:
-        before: The confirmed state that ended, where one did.
-        alarm: Whether somebody should look; nobody needs to during maintenance.
+        before: The confirmed state that ended, if one did.
+        alarm: Whether somebody should look; during maintenance nobody needs to.
     """
     analysis = state.finished.analysis if state.finished else None
     verdict = analysis.verdict if analysis else None

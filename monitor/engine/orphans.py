@@ -1,9 +1,9 @@
 """
-What is asked of process 1, which the daemon is in a container: to wait for the children of others.
+The duty of process 1, which the daemon is in a container: to wait for orphaned processes.
 
-When a process dies, its children become those of process 1: workers whose forkserver was killed,
-what a ``docker exec`` left behind. Nobody knows them, and each would stay a zombie for ever. This
-runs in a thread of its own.
+When a process dies, its children become those of process 1: workers whose forkserver was killed, or
+whatever a ``docker exec`` left behind. Nobody else waits for them, so each would remain a zombie
+forever. This runs in its own thread.
 """
 
 import logging
@@ -23,7 +23,7 @@ _EVERY: Seconds = 5.0
 
 
 def start_reaping(every: Seconds = _EVERY) -> None:
-    """Wait for orphans from now on, every so often; only as process 1 there are any."""
+    """Start waiting for orphans regularly; does nothing unless this is process 1."""
 
     def loop() -> None:
         while True:
@@ -36,11 +36,11 @@ def start_reaping(every: Seconds = _EVERY) -> None:
 
 def reap(ours: Callable[[], set[int]]) -> list[int]:
     """
-    Wait for the children that are dead and not ours; return them.
+    Wait for dead children that are not ours, and return them.
 
     Args:
-        ours: Says which children somebody here waits for, by number; asked after the dead are
-            known, so that it knows all of them that are its own.
+        ours: Returns the pids that somebody here waits for; called after the dead are known, so
+            that it includes all of those that are ours.
     """
     dead = [pid for pid in _children() if _is_zombie(pid)]
     strangers = sorted(set(dead) - ours()) if dead else []
@@ -51,8 +51,8 @@ def reap(ours: Callable[[], set[int]]) -> list[int]:
 
 
 def _ours() -> set[int]:
-    # multiprocessing fails for good when somebody else has waited for its forkserver
-    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001  nobody else knows it
+    # multiprocessing fails for good if somebody else has waited for its forkserver
+    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001  there is no public name
     return {server, *(child.pid for child in active_children())} - {None}
 
 
@@ -61,7 +61,7 @@ def _children() -> list[int]:
     for task in Path("/proc/self/task").iterdir():
         try:
             found += map(int, (task / "children").read_text().split())
-        except FileNotFoundError:  # the thread is over
+        except FileNotFoundError:  # the thread has ended
             continue
     return found
 

@@ -1,9 +1,9 @@
 """
 The worker processes that judge: ``AnalysisPool`` is one ProcessPoolExecutor *per worker process*.
 
-When a process dies, a ProcessPoolExecutor fails all that it holds, so with one each, the others go
-on, and it is known which batch was on the bench. The pool reports through the inbox; all its state
-is the main thread's.
+When a process dies, a ProcessPoolExecutor fails everything that it holds. With one executor each,
+the other workers continue, and we know which batch the dead process was judging. The pool reports
+through the inbox; all of its state belongs to the main thread.
 """
 
 import logging
@@ -41,8 +41,8 @@ class Batch:
 
     Attributes:
         sites: One per job, in the same order.
-        submitted: When the pool got it, on the monotonic clock.
-        deaths: How many workers these jobs were on the bench of when they died or hung.
+        submitted: When the pool received it, on the monotonic clock.
+        deaths: How many workers died or hung while judging these jobs.
     """
 
     sites: tuple[Site, ...]
@@ -59,7 +59,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A batch and what became of each of its jobs; an exception is a bug of ours."""
+    """A batch and the outcome of each of its jobs; an exception is our own bug."""
 
     batch: Batch
     outcome: tuple[Analysis, ...] | BaseException
@@ -74,8 +74,8 @@ class PoolLimits:
         timeout: How long one batch may take.
         memory: What a worker may allocate; beyond it, allocating fails in the worker.
         recycle_after: Batches after which a worker is replaced, so that no leak lasts.
-        deaths: How many workers a job may be on the bench of when they die; whatever kills that
-            many is the culprit. More than 1, so that a worker killed from outside costs nothing.
+        deaths: After this many workers died while judging a job, the job counts as the cause. More
+            than 1, so that a worker that was killed from outside does no harm.
         waiting: Batches that may wait per worker before no new check is started.
     """
 
@@ -87,12 +87,12 @@ class PoolLimits:
 
     @property
     def recycle_above(self) -> Bytes:
-        """Resident bytes above which a worker is replaced: what is left is room for one batch."""
+        """Resident bytes above which a worker is replaced; the rest is room for one batch."""
         return self.memory * 3 // 8
 
 
 _QUEUED_AHEAD = 2
-"""Batches a worker holds: one on the bench, one at hand so that it need not wait for us."""
+"""Batches a worker holds: one being judged, and the next, so that it need not wait for us."""
 _SHORTEST_PAUSE: Seconds = 0.1
 _LONGEST_PAUSE: Seconds = 10.0
 
@@ -104,7 +104,7 @@ class _Worker:
 
     Attributes:
         wanted: There was work for a process here; from then on there always is one.
-        worn: The process has done its share, and goes once its bench is empty.
+        worn: The process has reached its limits, and ends once its bench is empty.
     """
 
     number: int
@@ -135,14 +135,14 @@ class AnalysisPool:
     """
     Worker processes that judge batches, and are replaced when they die, hang or grow.
 
-    The first one starts with the pool, each further one when a batch waits and none has room: a
+    The first one starts with the pool, and each further one when a batch waits and none has room: a
     process takes 14 to 18 MB, and one keeps up with hundreds of answers a second.
 
-    Nothing here blocks: processes are started by short threads of their own. The engine calls
-    ``submit`` and the ``on_…`` methods, and ``tick`` at ``next_tick()`` at the latest.
+    Nothing here blocks: short-lived threads start the processes. The engine calls ``submit`` and
+    the ``on_…`` methods, and calls ``tick`` no later than ``next_tick()``.
 
     Args:
-        workers: How many processes there may be at most.
+        workers: The largest number of processes.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class AnalysisPool:
         self._limits = limits
         self._on_restart = on_restart
         self._waiting: deque[Batch] = deque()
-        self._threads: list[Thread] = []  # those that start a worker, or are about to end with one
+        self._threads: list[Thread] = []  # those that start a worker, or end together with one
         self._workers = [_Worker(number) for number in range(workers)]
         self._context = worker_context((judge.__module__, WorkerProcess.__module__), folders)
 
@@ -179,7 +179,7 @@ class AnalysisPool:
         while first.process is None:
             event = self._inbox.get()
             if not isinstance(event, WorkerStarted):
-                later.append(event)  # a signal: the engine sees to it once it runs
+                later.append(event)  # a signal: the engine handles it once it runs
             elif event.process is None:
                 self.stop()
                 raise StartupError(f"no analysis worker can be started: {event.error}")
@@ -208,7 +208,7 @@ class AnalysisPool:
         self._hand_out()
 
     def on_started(self, event: WorkerStarted) -> None:
-        """Take note that a place is filled, or could not be."""
+        """Record that a place has a process, or that none could be started."""
         worker = self._workers[event.worker]
         if event.generation != worker.generation:
             if event.process is not None:
@@ -221,7 +221,7 @@ class AnalysisPool:
             self._hand_out()
 
     def on_judged(self, event: BatchJudged) -> list[Judged]:
-        """Return what is decided now; undecided jobs are judged again."""
+        """Return the decided jobs; the others are judged again."""
         worker = self._workers[event.worker]
         if event.generation != worker.generation:
             return []
@@ -241,14 +241,14 @@ class AnalysisPool:
             self._launch(worker)
         decided = [Judged(batch, event.outcome)]
         if isinstance(event.outcome, BaseException) and len(batch.jobs) > 1:
-            # A bug, or no memory left: it may spoil one check, not those that travelled with it
+            # A bug, or no memory left: it may spoil one check, but not the rest of its batch
             self._waiting.extendleft(reversed(batch.singles()))
             decided = []
         self._hand_out()
         return decided
 
     def tick(self) -> list[Judged]:
-        """Replace workers that hang, start those whose pause is over."""
+        """Replace workers that hang, and start those whose pause is over."""
         now = self._clock.monotonic()
         decided: list[Judged] = []
         for worker in self._workers:
@@ -272,9 +272,10 @@ class AnalysisPool:
         """
         End the workers; what they hold is dropped.
 
-        When Python ends, it wakes the executors' threads. Where one was about to end by itself,
-        that was a traceback on standard error, for whose reader the process then waited. Workers
-        that were replaced a moment ago, and their successors, are waited for, too.
+        When Python ends, it wakes the executors' threads. If one of them was about to end by
+        itself, this caused a traceback on standard error, and the process then waited for someone
+        to read it. So this also waits for workers that were replaced a moment ago, and for their
+        successors.
         """
         for worker in self._workers:
             self._vacate(worker)
@@ -287,12 +288,12 @@ class AnalysisPool:
     def _hand_out(self) -> None:
         for worker in sorted(self._workers, key=lambda worker: len(worker.bench)):
             while self._waiting and worker.room:
-                # What once was on the bench of a dead worker is judged alone, so that only the
-                # culprit is there when the next one dies
+                # A batch that a dead worker was judging is judged alone, so that only the culprit
+                # is there when the next worker dies
                 if worker.bench and (self._waiting[0].deaths or worker.bench[0].deaths):
                     break
                 if worker.process and not worker.bench and not worker.process.alive:
-                    # It died with nothing to do, and no batch is to be suspected of that
+                    # It died while idle, so no batch is suspected
                     _log.warning("analysis_worker_died", extra=fields(pid=worker.pid))
                     self._replace(worker)
                 else:
@@ -328,7 +329,7 @@ class AnalysisPool:
             future.add_done_callback(report)
 
     def _bury(self, worker: _Worker, reason: Reason) -> list[Judged]:
-        """Replace a worker that died or hangs, and see to what was on its bench."""
+        """Replace a worker that died or hangs, and decide about the batches on its bench."""
         held = list(worker.bench)
         self._replace(worker)
         decided: list[Judged] = []
@@ -369,7 +370,7 @@ class AnalysisPool:
         self._threads = [*filter(Thread.is_alive, self._threads), thread]
 
     def _vacate(self, worker: _Worker) -> None:
-        """Empty a place; what its process still answers is stale from now on."""
+        """Empty a place; anything that its process still answers is stale from now on."""
         worker.generation += 1
         if worker.process is not None:
             self._dismiss(worker.process)
@@ -381,7 +382,8 @@ class AnalysisPool:
         worker.start_at = None
         worker.batches = 0
         worker.worn = False
-        # In a thread of its own: the first process waits for the forkserver to load the judge
+        # In its own thread, because the first process waits until the forkserver has loaded the
+        # judge
         thread = Thread(
             target=self._start,
             args=(worker.number, worker.generation),

@@ -1,4 +1,4 @@
-"""What the engine needs of its neighbours; the daemon hands in the real ones, tests their own."""
+"""What the engine needs from others; the daemon passes the real ones, tests pass their own."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -40,14 +40,14 @@ class Judges(Protocol):
 
 
 class LoopMeters(Protocol):
-    """What counts the work of any loop; each call must be cheap."""
+    """Counts the work of any loop; each call must be cheap."""
 
     def sites(self, count: int) -> None: ...
     def engine_restarted(self) -> None: ...
 
 
 class Meters(LoopMeters, Protocol):
-    """What counts and measures the engine's work."""
+    """Counts and measures the engine's work."""
 
     def started(self, lag: Seconds) -> None: ...
     def analysed(self, seconds: Seconds, jobs: int) -> None: ...
@@ -56,7 +56,7 @@ class Meters(LoopMeters, Protocol):
 
 
 class Publisher(Protocol):
-    """Where states go to be seen."""
+    """Makes states visible."""
 
     def publish(self, state: SiteState) -> None: ...
     def remove(self, names: Iterable[str]) -> None: ...
@@ -64,7 +64,7 @@ class Publisher(Protocol):
 
 
 class Recorder(Protocol):
-    """What remembers states; each call must be cheap, and never waits."""
+    """Remembers states; each call must be cheap and must not wait."""
 
     def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None: ...
     def left(self, names: Iterable[str], time: Timestamp) -> None: ...

@@ -1,28 +1,29 @@
 """
-Whether the process has more to do than it gets processor time for.
+Whether the process has more work than processor time.
 
-Threads queue for the interpreter then, and each check more makes all that are under way slower,
-until they look slow, or even down, though their sites are not. So the engine asks here before it
-lets in more checks than it has seen finished.
+Threads then queue for the interpreter, and each additional check slows down all running ones, until
+they look slow, or even down, though their sites are not. So the engine asks here before it starts
+more checks than have finished.
 """
 
 from monitor.clock import Clock
 from monitor.model import Seconds
 
 _LATE: Seconds = 0.025
-"""A check that waits so much longer than its slot, though there are threads, is a first sign."""
+"""A check this late, although threads are free, is a first sign."""
 _PAUSE: Seconds = 0.0002
 """Long enough for others to take the interpreter, if there are any."""
 _LONG: Seconds = 0.005
-"""A thread that lets go of the interpreter has it back sooner, unless others queue for it."""
+"""A thread that releases the interpreter gets it back sooner, unless others queue for it."""
 
 
 def is_high(clock: Clock, waited: Seconds) -> bool:
     """
-    Return whether no further check should be let in; takes up to some milliseconds if so.
+    Return whether no further check should start; this takes up to some milliseconds if so.
 
     Args:
-        waited: The longest that a check had been due, of the first in line and those that ended.
+        waited: The longest delay after its slot, of the first check in line and of those that
+        ended.
     """
     if waited <= _LATE:
         return False

@@ -1,4 +1,4 @@
-"""What of a finished check is kept and shown: no bodies, no PEM, secrets masked. Pure."""
+"""The part of a finished check that is kept and shown: no bodies or PEM, secrets masked. Pure."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,18 +27,18 @@ _NAMES = 8192
 _SHORTEST_HALF = 4
 
 OWN_CONNECTION = "the monitor's own connection is lost"
-"""How the error of a check begins that says nothing because of that."""
+"""The beginning of the error of a check that proves nothing for this reason."""
 
 AsText: TypeAlias = Callable[[Answer, Bytes], str]
-"""Decodes the first so many bytes of what an answer brought; empty where it brings none."""
+"""Decodes the given number of bytes of an answer's content; empty if it has no content."""
 
 
 def judged(site: Site, seen: Observation, analysis: Analysis, as_text: AsText) -> Result:
     """
     Return the result of a check that was judged.
 
-    Results are remembered, so what a server can make long is cut: its own size is bounded by some
-    60 KiB, whatever the answer was.
+    Results are remembered, so the parts that a server can make long are truncated: whatever the
+    answer was, a result takes at most about 60 KiB.
     """
     verdict = analysis.verdict
     site = site.with_secrets(seen.secrets)
@@ -54,7 +54,7 @@ def judged(site: Site, seen: Observation, analysis: Analysis, as_text: AsText) -
 def _bounded(site: Site, analysis: Analysis) -> Analysis:
     verdict = analysis.verdict
     if not (verdict.message or analysis.chain or analysis.client):
-        return analysis  # most have nothing that would have to be cut
+        return analysis  # most have nothing to truncate
     return replace(
         analysis,
         verdict=replace(verdict, message=_message(site, verdict.message)),
@@ -65,12 +65,12 @@ def _bounded(site: Site, analysis: Analysis) -> Analysis:
 
 
 def unanswered(seen: Observation) -> Failure | None:
-    """Return the failure of a check that brought no answer and no certificate to analyse."""
+    """Return the failure of a check with no answer and no certificate to analyse."""
     return seen.failure if seen.answer is None and seen.tls is None else None
 
 
 def spoilt(site: Site, time: Timestamp, duration: Seconds, error: str) -> Result:
-    """Return the result of a check that the monitor itself could not do."""
+    """Return the result of a check that the monitor itself could not carry out."""
     return Result(
         site=site.name,
         url=site.target,
@@ -107,7 +107,7 @@ def _message(site: Site, message: str) -> str:
 
 
 def _chain(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
-    """Return certificates, leaf first, whose names have some thousand characters together."""
+    """Return certificates, leaf first, with some thousand characters of names in total."""
     left = _NAMES
     kept = []
     for one in chain:
@@ -130,7 +130,7 @@ def _chain(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
 
 
 def _leaves(chains: tuple[tuple[Certificate, ...], ...]) -> tuple[tuple[Certificate, ...], ...]:
-    """Return chains cut down to their leaves, which are shown of redirects."""
+    """Return only the leaf of each chain, which is what is shown for redirects."""
     leaves = iter(_chain(tuple(chain[0] for chain in chains if chain)))
     return tuple((next(leaves),) if chain else () for chain in chains)
 
@@ -145,8 +145,8 @@ def _few_names(names: tuple[str, ...], left: int) -> tuple[str, ...]:
 def _excerpt(site: Site, answer: Answer | None, as_text: AsText) -> str | None:
     if answer is None:
         return None
-    # Masked before it is cut, so that no half of a secret stays at the end; the probe may have cut
-    # it at either end before
+    # Masked before it is cut, so that no part of a secret remains at the end; the probe may already
+    # have cut it at either end
     text = site.redact(as_text(answer, 4 * _EXCERPT))
     for secret in site.secrets:
         text = _without_halves(text, secret)

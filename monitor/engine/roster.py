@@ -1,5 +1,5 @@
 """
-The sites of a loop: their states, their maintenance windows, and the change of the list.
+The sites of a loop: their states, their maintenance windows, and changes of the list.
 
 The engine and the hub each own one; it runs in the main thread.
 """
@@ -20,18 +20,18 @@ from monitor.past import Remembered
 
 class Roster:
     """
-    The mutable state is the states, the bounds and the calendar; the loop's thread alone has them.
+    The mutable state is the states, the bounds and the calendar; it belongs to the loop's thread.
 
-    A site stays the same for as long as its identity does, which is its URL without credentials.
-    Then it keeps all that is known of it, counters included, whatever else of it changes: options,
-    interval, group, labels, and its name where ``was`` tells the former one. Under other labels its
-    counters go on where they were, so ``rate()`` and ``increase()`` see neither a leap nor a reset.
-    Another URL is another thing to check: it begins unknown, and its counters at 0.
+    A site stays the same as long as its identity does, which is its URL without credentials. It
+    then keeps everything that is known of it, counters included, whatever else changes: options,
+    interval, group, labels, and its name if ``was`` gives the former one. Under other labels its
+    counters continue at their values, so ``rate()`` and ``increase()`` see neither a jump nor a
+    reset. Another URL is another thing to check: it begins unknown, with its counters at 0.
 
     Args:
-        on_listed: Told of each site that is new or changed, once its state is entered, with the
-            state that it goes on from; None where it begins, or goes on after a restart.
-        on_left: Told of each name that has left the list, once all others are listed.
+        on_listed: Called for each new or changed site, once its state is entered, with the state
+            that it continues; None if it begins, or continues after a restart.
+        on_left: Called with each name that has left the list, once all others are listed.
 
     Attributes:
         states: By name; only the roster writes into it.
@@ -65,29 +65,29 @@ class Roster:
 
     def enter(self, state: SiteState, time: Timestamp, *, checked: bool) -> None:
         """
-        Take down how a site stands, have it remembered and shown.
+        Store a site's state, have it remembered and shown.
 
         Args:
-            time: When it became so.
-            checked: Whether a check brought it.
+            time: When the state began.
+            checked: Whether a check led to it.
         """
         self._states[state.site.name] = state
         self._recorder.noted(state, time, checked=checked)
         self._publisher.publish(state)
 
     def show(self, state: SiteState) -> None:
-        """Take down a state of which nothing has to be remembered, and have it shown."""
+        """Store a state that need not be remembered, and have it shown."""
         self._states[state.site.name] = state
         self._publisher.publish(state)
 
     # ------------------------------------------------------------ maintenance
 
     def next_edge(self) -> Timestamp | None:
-        """Return the next moment at which the windows are worth looking at."""
+        """Return when to look at the windows next."""
         return self._calendar.next_edge()
 
     def turn_windows(self, at_most: int) -> None:
-        """Take note of the windows that have opened or closed by now, of a few sites at a time."""
+        """Apply windows that have opened or closed by now, for a few sites at a time."""
         for name, is_open in self._calendar.pop(self._clock.time(), at_most):
             self._guard.survives(self._turn, name, is_open=is_open)
 
@@ -102,7 +102,7 @@ class Roster:
     # ------------------------------------------------------------ the list changes
 
     def change(self, event: SitesChanged) -> None:
-        """Have the new list; a bug costs no more than the site that it concerns."""
+        """Apply the new list; a bug affects only the site that it concerns."""
         try:
             if event.bounds != self.bounds:
                 self._change_bounds(event.bounds)
@@ -123,11 +123,11 @@ class Roster:
 
     def _list(self, site: Site, former: SiteState | None, known: Remembered | None) -> None:
         """
-        List a new site, or a changed one in the place of the old.
+        List a new site, or a changed one instead of the old one.
 
         Args:
-            former: The state of the site that it was until now, under this name or another.
-            known: What another life of the daemon knew of it.
+            former: The previous state of this site, under this name or another.
+            known: What an earlier run of the daemon knew about it.
         """
         now = self._clock.time()
         if former is not None and former.site.name != site.name:

@@ -1,15 +1,15 @@
 """
-Who is due when: a drift-free grid for each site, on the monotonic clock. Pure.
+Who is due when: a grid without drift for each site, on the monotonic clock. Pure.
 
-A site's slots lie at ``phase + k * interval`` of the wall clock as it stood when the schedule was
-made, where the phase is a hash of the site's name. So slots are spread evenly, a restart is no
-stampede, and each site keeps its slot over restarts. Some examples:
+A site's slots are at ``phase + k * interval`` of the wall clock as it was when the schedule was
+created; the phase is a hash of the site's name. So slots are spread evenly, a restart causes no
+burst, and each site keeps its slot over restarts. Some examples:
 
     interval 10s, hash 0.25: slots at :02.5, :12.5, :22.5 … of every minute
     interval 1h,  hash 0.50: slots at half past every hour
 
-A site that enters the list and would wait longer than a minute for its slot gets one check of
-its own within that minute, at the same hash of it; people who add a site want to see it checked.
+If a site that enters the list would wait longer than a minute for its slot, it gets one extra check
+within that minute, at the same hash of it, because people who add a site want to see it checked.
 """
 
 import heapq
@@ -21,9 +21,9 @@ from monitor.records import statically_frozen
 
 _FIRST_CHECK_WITHIN: Seconds = 60.0
 _FASTER = 10
-"""Checks that others ask for are spread so that there are at most so many times our own …"""
+"""Checks that other places request are limited to this many times our own rate …"""
 _AT_LEAST = 10.0
-"""… but so many a second are always allowed."""
+"""… but this many per second are always allowed."""
 
 
 @statically_frozen(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Due:
     One slot that has come.
 
     Attributes:
-        at: When the slot was, on the monotonic clock.
-        missed: How many slots before it passed without anyone looking.
-        extra: Whether this is a check beside the site's grid, see check_early().
+        at: The time of the slot, on the monotonic clock.
+        missed: How many earlier slots passed without anyone looking.
+        extra: Whether this is a check outside the site's grid; see check_early().
     """
 
     name: str
@@ -54,13 +54,13 @@ class _Slots:
 
 class Schedule:
     """
-    The mutable state is the table of sites and a heap of (moment, name); only the engine has it.
+    The mutable state is the table of sites and a heap of (moment, name); it is the engine's.
 
-    The heap may hold moments that are no longer meant (a site left, an extra check was dropped);
-    they are recognised by the table and passed over.
+    The heap may hold moments that no longer apply (a site left, an extra check was dropped); the
+    table shows that, and they are skipped.
 
     Attributes:
-        rate: Slots per second, of all sites together.
+        rate: Slots per second, for all sites together.
     """
 
     def __init__(self, wall_minus_monotonic: Seconds) -> None:
@@ -68,11 +68,11 @@ class Schedule:
         self._sites: dict[str, _Slots] = {}
         self._heap: list[tuple[Seconds, str]] = []
         self._shift = 0.0
-        self._asked_until: Seconds = 0.0  # when the next check for others may be
+        self._asked_until: Seconds = 0.0  # when the next check for other places may start
         self.rate = 0.0
 
     def add(self, name: str, interval: Seconds, now: Seconds) -> None:
-        """Give the site its slots, the first after *now*; one already there starts over."""
+        """Give the site its slots, the first after *now*; a listed site starts over."""
         self.remove(name)
         share = _share(name)
         phase = (share + self._shift) * interval - self._wall_minus_monotonic
@@ -88,8 +88,8 @@ class Schedule:
         """
         Move all slots by a share of each site's interval, counted from the hash of its name.
 
-        So several monitors with the same list check a site in turn: the second of three, with a
-        share of 1/3, a third of an interval after the first. What was due by *now* stays due.
+        So several monitors with the same list check a site in turn: with a share of 1/3, the second
+        of three checks it a third of an interval after the first. What was due by *now* stays due.
         """
         self._shift = share
         for name, slots in self._sites.items():
@@ -113,10 +113,10 @@ class Schedule:
 
     def check_for_another(self, name: str, now: Seconds) -> None:
         """
-        Check the site soon because another place asks: once an interval, however many ask.
+        Check the site soon because another place asks: once per interval, however many ask.
 
-        So others at most double our work. If they ask about many sites, as in an outage of all,
-        the checks are spread over a tenth of the interval.
+        So other places at most double our work. If they ask about many sites, as in an outage of
+        all, the checks are spread over a tenth of the interval.
         """
         slots = self._sites.get(name)
         if slots is None or (slots.asked is not None and now - slots.asked < slots.interval):
@@ -127,7 +127,7 @@ class Schedule:
         self.check_early(name, at)
 
     def next_due(self) -> Seconds | None:
-        """Return the next moment worth looking at; None when no site is listed."""
+        """Return when to look next; None if no site is listed."""
         while self._heap and not self._is_meant(*self._heap[0]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
@@ -165,7 +165,7 @@ class Schedule:
 
 
 def _share(name: str) -> float:
-    """Return a number from 0 up to 1 that depends on the name alone, in every process alike."""
+    """Return a number from 0 up to 1 that depends only on the name, the same in every process."""
     digest = blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
 

@@ -1,19 +1,19 @@
 """
-What a result makes of a site's state: confirmation, flapping, counters, memory. Pure.
+Computes the next state of a site from a result: confirmation, flapping, counters, memory. Pure.
 
-A site's confirmed state turns to down after ``confirm.failures`` results in a row that were down,
-back to up after ``confirm.successes``. From unknown, the first result that is up suffices: it
-recovers from nothing.
+A site's confirmed state turns to down after ``confirm.failures`` consecutive results that were
+down, and back to up after ``confirm.successes``. From unknown, the first result that is up is
+enough, because there is nothing to recover from.
 
-A site flaps once 6 of its last 20 finished checks said another thing than the one before, until
-no more than 3 did. What counts are raw results, so that confirmation does not hide a site that
-fails now and then. Some examples, with ``.`` for up and ``x`` for down:
+A site starts flapping once 6 of its last 20 finished checks differed from the check before, and
+stops once no more than 3 did. Raw results count, so confirmation does not hide a site that fails
+now and then. Some examples, with ``.`` for up and ``x`` for down:
 
-    ....................x.................... 2 turns: an outage of one check is none
+    ....................x.................... 2 turns: one failed check is not flapping
     .........xxxxx........xxxxxxx............ 4 turns: nor are two outages
     ......x...x...x.......................... 6 turns: it flaps from the third return on, until
     the third turn lies more than 20 checks back
-    xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx no turn: it is down, and steadily so
+    xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx no turn: it is steadily down
 """
 
 from bisect import bisect_left
@@ -46,10 +46,10 @@ from monitor.past import Remembered
 _Key = TypeVar("_Key")
 
 _WATCHED = 20
-"""Finished checks that are looked at for flapping."""
+"""How many finished checks decide about flapping."""
 _FLAPS_ABOVE = 5
 _STEADY_UP_TO = 3
-"""Turns among these; the two differ, so that flapping itself does not flap."""
+"""Turns among these; the two limits differ, so that flapping itself does not flap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +69,10 @@ def advance(
     state: SiteState, result: Result, bounds: tuple[Seconds, ...], depth: Depth
 ) -> tuple[SiteState, Transition | None]:
     """
-    Return the state after one more result, and the turn of the confirmed state if it took one.
+    Return the state after one more result, and the transition of the confirmed state if any.
 
     Args:
-        bounds: Of the duration histogram; as many as ``state`` was begun with.
+        bounds: Of the duration histogram; as many as ``state`` was created with.
     """
     seen = result.observation
     verdict = result.analysis.verdict if result.analysis else None
@@ -130,15 +130,16 @@ def join(
     reported: bool,
 ) -> tuple[SiteState, Transition | None]:
     """
-    Return the state after the votes of all places were counted, and the turn of the verdict.
+    Return the state after the votes of all places were counted, and the transition if any.
 
-    While there is no verdict, the confirmed state stays, as it does while a single monitor cannot
-    look: it is shown as unknown, and what comes after it turns only if it differs.
+    While there is no verdict, the confirmed state stays, just as it does while a single monitor
+    cannot look: the site is shown as unknown, and the next verdict is a transition only if it
+    differs.
 
     Args:
-        said: What brought the count about: a place's check, or with *reported* false the passing of
+        said: What caused the count: a place's check, or, if *reported* is false, the passing of
             time.
-        bounds: Of the duration histogram; as many as ``state`` was begun with.
+        bounds: Of the duration histogram; as many as ``state`` was created with.
     """
     site = state.site
     recent = (said, *state.recent)[: depth.results]
@@ -181,10 +182,10 @@ def join(
 
 
 def down_by(joint: Joint) -> Verdict:
-    """Return the verdict down with the reason that most places give, and who says what."""
+    """Return the verdict down, with the reason that most places give, and who says what."""
     told = [vote for vote in joint.votes if vote.counted and vote.state is Status.DOWN]
     reasons = Counter(vote.reason for vote in told if vote.reason is not None)
-    # A place of a later version may have a reason that is not known here
+    # A place with a later version may send a reason that is not known here
     reason = reasons.most_common(1)[0][0] if reasons else Reason.PROTOCOL_ERROR
     message = next((vote.message for vote in told if vote.reason is reason and vote.message), "")
     who = explained(joint.votes)
@@ -199,9 +200,9 @@ def _count_past(counters: Counters, past: Past, bounds: tuple[Seconds, ...]) -> 
 
 def resume(site: Site, known: Remembered, bounds: tuple[Seconds, ...], depth: Depth) -> SiteState:
     """
-    Return the state with which a site goes on after a restart.
+    Return the state with which a site continues after a restart.
 
-    What gauges show begins with the first check; a site that was left down shows why it is.
+    Gauges begin with the first check; a site that was left down shows why it is.
     """
     turns, flapping = known.turns, known.flapping
     for _ in range(min(known.repeats, _WATCHED)):
@@ -229,17 +230,17 @@ def resume(site: Site, known: Remembered, bounds: tuple[Seconds, ...], depth: De
 
 
 def _next_turns(turns: int, *, turned: bool) -> int:
-    """Return what flapping looks at after one more finished check."""
+    """Return the bits for flapping after one more finished check."""
     return (turns << 1 | turned) & ((1 << _WATCHED) - 1)
 
 
 def _flaps(turns: int, *, before: bool) -> bool:
-    """Tell whether a site flaps, which did or did not flap before."""
+    """Return whether a site flaps, given whether it did before."""
     return turns.bit_count() > (_STEADY_UP_TO if before else _FLAPS_ABOVE)
 
 
 def _sharing(before: Result | None, result: Result) -> Result:
-    """Return the result with the certificates of the one before, where they are the same."""
+    """Return the result with the previous result's certificates, if they are the same."""
     earlier, analysis = before.analysis if before else None, result.analysis
     if earlier is None or analysis is None or not analysis.chain:
         return result
@@ -249,14 +250,14 @@ def _sharing(before: Result | None, result: Result) -> Result:
 
 
 def take_over(state: SiteState, site: Site) -> SiteState:
-    """Return the state with which a site goes on that has the same series and other options."""
-    if site.watch != state.site.watch:  # what another part had for content is nothing to compare
+    """Return the state of a site that continues with the same series and other options."""
+    if site.watch != state.site.watch:  # the content of another part cannot be compared
         state = replace(state, content=None, content_changed=None)
     return replace(state, site=site)
 
 
 def skip(state: SiteState, cause: str, slots: int = 1) -> SiteState:
-    """Return the state after slots that were not run."""
+    """Return the state after skipped slots."""
     counters = state.counters
     return replace(
         state, counters=replace(counters, skipped=_increased(counters.skipped, cause, slots))
@@ -269,9 +270,9 @@ def rebucket(
     """
     Return the state with its duration histogram counted for other bounds.
 
-    Where only the last bound changed, came or went, the counts are kept: it follows the largest
-    timeout of all sites, and what lay above the bounds that stay ran into one. Quite other bounds
-    start at 0. Some examples, each with what it makes of the counts (1, 2, 3):
+    If only the last bound changed, was added or removed, the counts are kept: it follows the
+    largest timeout of all sites, and everything above the remaining bounds falls into one bucket.
+    Entirely different bounds start at 0. Some examples, each with the result for counts (1, 2, 3):
 
         (1s, 10s) → (1s, 10s, 30s)    (1, 2, 3, 0)
         (1s, 10s) → (1s, 15s)         (1, 5, 0)
@@ -292,7 +293,7 @@ def rebucket(
 
 
 def awaits_confirmation(state: SiteState) -> bool:
-    """Tell whether the last result was down and the confirmed state does not say so yet."""
+    """Return whether the last result was down but the confirmed state is not down yet."""
     return state.said is False and state.status is not Status.DOWN
 
 

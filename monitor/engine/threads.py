@@ -19,9 +19,9 @@ from monitor.model import Observation, Seconds, Site
 _log = logging.getLogger(__name__)
 
 _NEXT_TRY: Seconds = 1.0
-"""After the system refused a thread; the executor keeps a note of each refusal."""
+"""The pause after the system refused a thread; the executor keeps a note of each refusal."""
 _RETURN: Seconds = 0.005
-"""Within this time a thread that is done with a visit has come back for the next."""
+"""A thread that has finished a visit comes back for the next within this time."""
 
 Observe: TypeAlias = Callable[[Site], Observation]
 
@@ -29,11 +29,11 @@ Observe: TypeAlias = Callable[[Site], Observation]
 @dataclass(slots=True, eq=False)
 class Visit:
     """
-    One check of a site, to be begun at a moment.
+    One check of a site, to begin at a given moment.
 
     Attributes:
-        at: On the monotonic clock; what lies in the past is begun at once.
-        begun: Whether a thread is or was at it; it can be called off no more.
+        at: On the monotonic clock; a time in the past means at once.
+        begun: Whether a thread works or has worked on it; it can then no longer be cancelled.
     """
 
     site: Site
@@ -44,24 +44,24 @@ class Visit:
 
 class ProbePool:
     """
-    The I/O threads; they appear as they are needed, up to a number.
+    The I/O threads, which are started on demand, up to a limit.
 
-    What the executor is given is not a check but a thread's whole life, which takes one visit after
-    the other: an executor's bookkeeping for each check, a future and three locks, costs more than
-    libcurl does.
+    The executor does not get single checks: each task is a thread's whole life, which takes one
+    visit after another. An executor's bookkeeping for each check, a future and three locks, costs
+    more than libcurl does.
 
-    Visits are handed in ahead of their time, and threads wait for that by themselves: a thread that
-    comes back takes the next visit that nobody has, and sleeps until it begins. So a check costs
-    one wake-up, not one of the main thread and one of the thread that it hands the site to, and
-    starts as exactly as the system wakes it. Where no thread came back in time, attend() sends one.
+    Visits are submitted ahead of their time, and threads wait for that time themselves: a thread
+    that comes back takes the next free visit, and sleeps until it begins. So a check costs one
+    wake-up instead of two (of the main thread, and of the thread that gets the site), and starts
+    as exactly as the system wakes the thread. If no thread came back in time, attend() sends one.
 
-    The mutable state is the main thread's, but for who is idle, what nobody has yet, and what is
-    begun or called off, which ``_lock`` guards.
+    The mutable state belongs to the main thread, except for the idle threads, the visits that
+    nobody has taken, and which visits have begun or were cancelled; ``_lock`` guards these.
     """
 
     def __init__(self, threads: int, observe: Observe, *, inbox: Inbox, clock: Clock) -> None:
         self.threads = threads
-        self._handed_in = 0  # what is not finished or called off
+        self._handed_in = 0  # visits that are neither finished nor cancelled
         self._begun = 0
         self._finished = 0
         self._observe = observe
@@ -70,20 +70,20 @@ class ProbePool:
         self._lock = Lock()
         self._idle: list[SimpleQueue[Visit | None]] = []
         self._untaken: list[tuple[Seconds, int, Visit]] = []  # a heap
-        self._numbers = count()  # so that of two visits at one moment the first comes first
+        self._numbers = count()  # so that of two visits at the same moment the first comes first
         self._stopped = False
         self._alive = 0
-        self._not_before: Seconds = 0.0  # is a thread to be sent where there was none
+        self._not_before: Seconds = 0.0  # no thread is sent earlier, after none was there
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="probe")
 
     def start(self) -> None:
         """
-        Start the first thread; the others come as they are needed.
+        Start the first thread; the others start on demand.
 
-        While the system refuses more threads, this one still takes what waits.
+        While the system refuses more threads, this one still takes the waiting visits.
 
         Raises:
-            StartupError: It refuses even this one.
+            StartupError: The system refuses even this one.
         """
         try:
             self._executor.submit(self._work, None)
@@ -93,16 +93,16 @@ class ProbePool:
 
     @property
     def free(self) -> int:
-        """How many visits more there are threads for."""
+        """For how many more visits there are threads."""
         return self.threads - self._handed_in
 
     @property
     def busy(self) -> int:
-        """How many threads are in a check; those that wait for its slot are not."""
+        """How many threads are in a check; those that wait for a slot do not count."""
         return self._begun - self._finished
 
     def submit(self, site: Site, at: Seconds) -> Visit:
-        """Have a site probed then; a ProbeFinished follows, unless the visit is called off."""
+        """Have a site probed at *at*; a ProbeFinished follows, unless the visit is cancelled."""
         self._handed_in += 1
         visit = Visit(site, at)
         with self._lock:
@@ -110,7 +110,7 @@ class ProbePool:
         return visit
 
     def call_off(self, visit: Visit) -> bool:
-        """Return whether the visit was not begun yet, and never will be."""
+        """Cancel a visit; return whether that was possible, because it had not begun."""
         with self._lock:
             if visit.begun:
                 return False
@@ -119,7 +119,7 @@ class ProbePool:
         return True
 
     def attend(self, until: Seconds) -> None:
-        """Give a thread to each visit until then that nobody has."""
+        """Give a thread to each visit before *until* that nobody has taken."""
         while (visit := self._pop(until)) is not None:
             if not self._send(visit):
                 with self._lock:
@@ -127,17 +127,17 @@ class ProbePool:
                 return
 
     def unattended(self) -> Seconds | None:
-        """Return when the first visit begins that nobody has, and a thread may be sent to it."""
+        """Return when the first untaken visit begins and a thread may be sent to it."""
         with self._lock:
             return max(self._untaken[0][0], self._not_before) if self._untaken else None
 
     def finished(self) -> None:
-        """Take note of a ProbeFinished."""
+        """Record a ProbeFinished."""
         self._handed_in -= 1
         self._finished += 1
 
     def stop(self) -> None:
-        """Let threads end; does not wait for those in a check, and no other check begins."""
+        """Let threads end; does not wait for running checks, and no other check begins."""
         with self._lock:
             self._stopped = True
             for own in self._idle:
@@ -151,9 +151,9 @@ class ProbePool:
             return None
 
     def _send(self, visit: Visit) -> bool:
-        """Return whether there is a thread, idle or new, for this visit."""
+        """Send an idle or new thread to this visit; return whether there was one."""
         with self._lock:
-            # The one that was busy last: its stack and its memory are still in the caches
+            # The one that was busy last, whose stack and memory are still in the caches
             own = self._idle.pop() if self._idle else None
         if own is not None:
             own.put(visit)
@@ -162,12 +162,12 @@ class ProbePool:
         if now < self._not_before:
             return False
         if self._alive == self.threads:
-            self._not_before = now + _RETURN  # one of them is on its way
+            self._not_before = now + _RETURN  # one of the busy threads will come back soon
             return False
         try:
             self._executor.submit(self._work, visit)
         except RuntimeError as error:
-            # One of the threads there are will come to the site
+            # One of the existing threads will take the visit
             self._not_before = now + _NEXT_TRY
             _log.warning("no_thread", extra=fields(detail=str(error)))
             return False
@@ -188,7 +188,7 @@ class ProbePool:
                 outcome: Observation | BaseException
                 try:
                     outcome = self._observe(visit.site)
-                except BaseException as error:  # whatever it is, the loop waits for an outcome
+                except BaseException as error:  # the loop waits for an outcome in any case
                     outcome = error
                 self._inbox.put(ProbeFinished(visit.site, outcome, began))
             visit = self._next(own)
@@ -200,7 +200,7 @@ class ProbePool:
             return visit.begun
 
     def _next(self, own: "SimpleQueue[Visit | None]") -> Visit | None:
-        """Return the next visit for the thread with this queue, None when the pool has stopped."""
+        """Return the next visit for the thread with this queue; None if the pool has stopped."""
         with self._lock:
             if self._stopped:
                 return None

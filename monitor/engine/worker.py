@@ -1,7 +1,7 @@
 """
-One worker process of the analysis: how it is started, given work, and ended.
+One worker process of the analysis: how it is started, gets work, and is ended.
 
-The daemon's side, and the few lines that run in the process itself.
+This module holds the daemon's side, and the few lines that run in the process itself.
 """
 
 import os
@@ -25,11 +25,11 @@ from monitor.model import Analysis, Bytes, Job, Seconds
 
 Judge: TypeAlias = Callable[[tuple[Job, ...]], tuple[Analysis, ...]]
 Outcome: TypeAlias = tuple[tuple[Analysis, ...], Bytes, list[LogRecord]]
-"""The verdicts, the worker's resident memory after them, and what is to be logged."""
+"""The verdicts, the worker's resident memory after them, and records to log."""
 
 _START_WITHIN: Seconds = 30.0
 END_WITHIN: Seconds = 5.0
-"""How long to wait for what ends by itself, on any machine, in a small part of that."""
+"""How long to wait for something that ends by itself, usually far sooner."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -39,8 +39,9 @@ class WorkerProcess:
     A process that has answered once.
 
     Attributes:
-        executor: Its own; when the process dies, what it holds fails with BrokenProcessPool.
-        handle: The process itself (a pidfd): another one may come to have its number.
+        executor: Its own executor; when the process dies, everything in it fails with
+            BrokenProcessPool.
+        handle: The process itself (a pidfd), because its number may be reused.
     """
 
     executor: ProcessPoolExecutor
@@ -50,25 +51,25 @@ class WorkerProcess:
     @classmethod
     def start(cls, context: BaseContext, judge: Judge, memory: Bytes) -> "WorkerProcess":
         """
-        Start a process and wait for its first answer; blocks, so not for the main thread.
+        Start a process and wait for its first answer; this blocks, so not for the main thread.
 
         Args:
-            judge: What it will do; loaded before it answers, so that no batch waits for that.
+            judge: Its work; loaded before it answers, so that no batch waits for that.
             memory: What it may allocate; beyond it, allocating fails in the process.
 
         Raises:
-            Exception: Whatever kept it from starting; nothing is left of it then.
+            Exception: Whatever kept it from starting; nothing of it is left then.
         """
-        # The signals that stop the daemon may go to its whole process group; the forkserver and
-        # the workers inherit that they are blocked, and end when the daemon tells them to.
+        # Stop signals may go to the daemon's whole process group; the forkserver and the workers
+        # inherit the blocked signals, and end when the daemon tells them to
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         executor = ProcessPoolExecutor(
             max_workers=1, mp_context=context, initializer=_become_worker, initargs=(judge, memory)
         )
         try:
             answer = executor.submit(os.getpid)
-            # From here on there is a process, and it may be that it never answers
-            (pid,) = executor._processes  # noqa: SLF001  there is no other way to learn it
+            # From here on there is a process, which may never answer
+            (pid,) = executor._processes  # noqa: SLF001  there is no public name
             worker = cls(executor, pid, os.pidfd_open(pid))
         except BaseException:  # the system has no thread for the executor, or no descriptor
             for process in list(executor._processes.values()):  # noqa: SLF001  as above
@@ -88,32 +89,32 @@ class WorkerProcess:
 
     def judge(self, judge: Judge, jobs: tuple[Job, ...]) -> "Future[Outcome]":
         """
-        Have the process judge a batch.
+        Make the process judge a batch.
 
         Raises:
-            BrokenProcessPool: It is known to be dead.
+            BrokenProcessPool: The process is known to be dead.
         """
         return self.executor.submit(_work, judge, jobs)
 
     def end(self) -> Thread:
         """
-        End the process now, whatever it is doing or whether it is stopped; once only.
+        End the process now, even if it is busy or stopped; call this only once.
 
         Returns:
-            The executor's thread, which is at its end some milliseconds later.
+            The executor's thread, which ends some milliseconds later.
         """
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.handle, signal.SIGKILL)
         os.close(self.handle)
-        # shutdown() forgets it, and would itself wait without end; typeshed has a wrong type
+        # shutdown() forgets it, and would itself wait forever; typeshed has a wrong type
         thread = cast("Thread", self.executor._executor_manager_thread)  # noqa: SLF001  see above
         self.executor.shutdown(wait=False, cancel_futures=True)
         return thread
 
 
 def _ended(handle: int) -> bool:
-    """Return whether what a pidfd or a sentinel's pipe stands for is over; does not wait."""
-    # Not select(2), which takes no descriptor above 1023: thousands of checks go on at once
+    """Return whether the process behind a pidfd or a sentinel's pipe has ended; does not wait."""
+    # Not select(2), which takes no descriptor above 1023: thousands of checks run at once
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     return bool(poll.poll(0))
@@ -124,24 +125,24 @@ def _ended(handle: int) -> bool:
 
 def _become_worker(_judge: Judge, memory: Bytes) -> None:
     """
-    Prepare a worker process: bound its memory, and let it not outlive the daemon.
+    Prepare a worker process: limit its memory, and make sure that it ends with the daemon.
 
-    The judge is an argument for the sake of its module, which it takes to hand it over.
+    The judge is an argument only so that its module is loaded to unpickle it.
 
-    The daemon holds the other end of the sentinel's pipe. When it ends, however it ends, the kernel
-    sends this process SIGKILL, whatever it is doing at the moment, and even if it is stopped: a
-    thread that waited for the sentinel would need the interpreter's lock for that.
+    The daemon holds the other end of the sentinel's pipe. When the daemon ends, in whatever way,
+    the kernel sends this process SIGKILL, whatever it is doing and even if it is stopped; a thread
+    that waited for the sentinel would need the interpreter's lock for that.
     """
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     if most != resource.RLIM_INFINITY:
-        memory = min(memory, most)  # to ask for more is not for everybody
+        memory = min(memory, most)  # asking for more needs a privilege
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     daemon = parent_process()
     assert daemon is not None  # noqa: S101  this is a worker
     fcntl(daemon.sentinel, F_SETOWN, os.getpid())
     fcntl(daemon.sentinel, F_SETSIG, signal.SIGKILL)
     fcntl(daemon.sentinel, F_SETFL, fcntl(daemon.sentinel, F_GETFL) | os.O_ASYNC)
-    if _ended(daemon.sentinel):  # it ended before the kernel was told
+    if _ended(daemon.sentinel):  # it ended before the kernel was told about it
         os._exit(1)
 
 
