@@ -18,7 +18,8 @@ class Fleet:
     So many sites at one URL, all with the same interval.
 
     Attributes:
-        options: More keys of every site, as YAML's flow style has them: ``timeout: 10s``.
+        options: More keys of every site, as YAML's flow style has them: ``timeout: 10s``. NAME in
+            them stands for the site's name.
         prefix: What their names begin with.
     """
 
@@ -61,7 +62,8 @@ class Fleet:
         """Return the sites as items of a YAML list."""
         options = f", {self.options}" if self.options else ""
         return "".join(
-            f"  - {{name: {name}, url: '{self.url}', interval: {self.interval}s{options}}}\n"
+            f"  - {{name: {name}, url: '{self.url}', interval: {self.interval}s"
+            f"{options.replace('NAME', name)}}}\n"
             for name in self.names
         )
 

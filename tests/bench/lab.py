@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import trustme
 
-from monitor.model import Seconds
+from monitor.model import Seconds, Timestamp
 from tests.bench.blackbox import PROGRAM as BLACKBOX
 from tests.bench.blackbox import Blackbox
 from tests.bench.figures import BenchError
@@ -131,25 +131,30 @@ def compile_once(python: str, build: Path) -> None:
     subprocess.run([python, "-m", "compileall", "-q", build / "monitor"], check=True)
 
 
-class DelayServer:
-    """``delay.c``, which answers each request after exactly so long."""
+class _Helper:
+    """A program of this folder, in C, that prints its port and its priority when it serves."""
 
-    def __init__(self, compiler: str, folder: Path, delay: Seconds) -> None:
-        program = folder / "delay"
-        source = Path(__file__).with_name("delay.c")
+    def __init__(self, compiler: str, folder: Path, name: str, *arguments: str) -> None:
+        program = folder / name
+        source = Path(__file__).with_name(f"{name}.c")
         subprocess.run([compiler, "-O2", "-o", program, source], check=True)
-        self._process = subprocess.Popen(
-            [program, str(round(delay * 1_000_000))], stdout=subprocess.PIPE, text=True
-        )
+        self._process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
         self._output = self._process.stdout
-        port, self.priority = self._output.readline().split()
-        self.url = f"http://127.0.0.1:{port}/"
+        self.port, self.priority = self._output.readline().split()
 
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
         self._output.close()
+
+
+class DelayServer(_Helper):
+    """``delay.c``, which answers each request after exactly so long."""
+
+    def __init__(self, compiler: str, folder: Path, delay: Seconds) -> None:
+        super().__init__(compiler, folder, "delay", str(round(delay * 1_000_000)))
+        self.url = f"http://127.0.0.1:{self.port}/"
 
     def exactness(self) -> str:
         """End it, and return what it says of itself."""
@@ -160,6 +165,41 @@ class DelayServer:
             f"{answers} answers, late by {middle:.2f} ms p50, {tail:.2f} ms p99,"
             f" {largest:.2f} ms at most; {self.priority} priority"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """
+    What the server's side saw of a check over TLS.
+
+    Attributes:
+        connected: By the wall clock.
+        tls: From the connection to the client's Finished.
+        processing: From then to the first byte of the answer.
+    """
+
+    name: str
+    connected: Timestamp
+    tls: Seconds
+    processing: Seconds
+
+
+class Relay(_Helper):
+    """``relay.c`` before a server, whose answers it holds back until exactly so long is over."""
+
+    def __init__(self, compiler: str, folder: Path, server_port: int, delay: Seconds) -> None:
+        super().__init__(compiler, folder, "relay", str(server_port), str(round(delay * 1_000_000)))
+        self.url = f"https://127.0.0.1:{self.port}/"
+
+    def witnessed(self) -> list[Witnessed]:
+        """End it, and return what it saw of each answered request."""
+        self._process.terminate()
+        found = []
+        for line in self._output:
+            name, *moments = line.split()
+            connected, finished, _, answered = (int(one) / 1_000_000_000 for one in moments)
+            found.append(Witnessed(name, connected, finished, answered - finished))
+        return found
 
 
 class Lab:
@@ -235,6 +275,11 @@ class Lab:
         server = DelayServer(program("cc"), self.new_folder(), delay)
         self._stack.callback(server.stop)
         return server
+
+    def relay(self, delay: Seconds) -> Relay:
+        relay = Relay(program("cc"), self.new_folder(), self.nginx.tls_port, delay)
+        self._stack.callback(relay.stop)
+        return relay
 
     @property
     def other_build(self) -> Path | None:

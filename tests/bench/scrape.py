@@ -59,9 +59,9 @@ class Scrape:
         """
         return text_of(b"".join(self._pieces))
 
-    def by_site(self, series: str) -> dict[str, float]:
-        """Return the values of a series that each site has once."""
-        pattern = rf'^{series}{{site="([^"]*)".*}} (\S+)$'
+    def by_site(self, series: str, label: str = "") -> dict[str, float]:
+        """Return the values of a series that each site has once, or once with a label."""
+        pattern = rf'^{series}{{site="([^"]*)".*{re.escape(label)}.*}} (\S+)$'
         return {name: float(value) for name, value in re.findall(pattern, self.text, re.MULTILINE)}
 
     def total(self, series: str) -> float:

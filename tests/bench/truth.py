@@ -2,19 +2,21 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 from monitor.model import Seconds, Timestamp
 from tests.bench.blackbox import Asker, Blackbox
 from tests.bench.figures import BenchError, Figure, milliseconds, percentile, ratio
 from tests.bench.fleet import Fleet
-from tests.bench.lab import Lab
+from tests.bench.lab import Lab, Witnessed
 from tests.bench.scrape import AS_PROMETHEUS, Scrape
 from tests.system.processes import Daemon
 
 _DELAY: Seconds = 0.05
 _SCRAPE_INTERVAL: Seconds = 5.0
+_SLACK: Seconds = 0.005  # the wall clock, by which both tell moments, may be set a little meanwhile
 
 
 class _Prometheus:
@@ -101,6 +103,63 @@ def _checks(scrapes: Sequence[Scrape]) -> set[tuple[Timestamp, Seconds]]:
         for name, duration in scrape.by_site("probe_duration_seconds").items():
             found.add((started[name], duration))
     return found
+
+
+def phases_over_tls(lab: Lab) -> Iterator[Figure]:
+    """Measure how far phases over TLS are from what the server's side saw of the same checks."""
+    errors: dict[str, list[list[Seconds]]] = defaultdict(list)
+    about = ""
+    for _ in range(lab.effort.rounds):
+        relay = lab.relay(_DELAY)
+        fleet = Fleet(
+            count=lab.effort.sites,
+            url=relay.url,
+            interval=max(1, lab.effort.sites // lab.effort.tls_rates[-1]),
+            options=f"tls: {{ca_file: {lab.roots}, server_name: NAME.nginx.example}}",
+        )
+        with lab.daemon(fleet) as daemon:
+            lab.until_all_checked(daemon, fleet)
+            began = time.time()
+            with _Prometheus(daemon) as prometheus:
+                time.sleep(lab.effort.window)
+        witnessed: dict[str, list[Witnessed]] = defaultdict(list)
+        for one in relay.witnessed():
+            witnessed[one.name.partition(".")[0]].append(one)
+        for phase, found in _phase_errors(prometheus.scrapes, witnessed, began).items():
+            errors[phase].append(found)
+        about = f"{len(errors['tls'][-1]):,} checks; the relay: {relay.priority} priority"
+    for phase, rounds in errors.items():
+        for name, share in (("p50", 0.5), ("p99", 0.99)):
+            values = [percentile(found, share) for found in rounds]
+            yield milliseconds(f"{phase} {name}", values, about)
+
+
+def _phase_errors(
+    scrapes: Sequence[Scrape], witnessed: Mapping[str, Sequence[Witnessed]], began: Timestamp
+) -> dict[str, list[Seconds]]:
+    """Return by how much each phase differs, either way, of the checks since a moment."""
+    errors: dict[tuple[str, Timestamp], tuple[Seconds, Seconds]] = {}
+    for scrape in scrapes:
+        durations = scrape.by_site("probe_duration_seconds")
+        tls = scrape.by_site("probe_http_duration_seconds", 'phase="tls"')
+        processing = scrape.by_site("probe_http_duration_seconds", 'phase="processing"')
+        for name, started in scrape.by_site("monitor_last_check_timestamp_seconds").items():
+            if started < began:
+                continue
+            ended = started + durations[name]
+            seen = [one for one in witnessed[name] if started - _SLACK < one.connected < ended]
+            if len(seen) != 1:
+                raise BenchError(f"of a check of {name} the relay saw {len(seen)}")
+            errors[name, started] = (
+                abs(tls[name] - seen[0].tls),
+                abs(processing[name] - seen[0].processing),
+            )
+    if not errors:
+        raise BenchError("no check was seen")
+    return {
+        "tls": [one for one, _ in errors.values()],
+        "processing": [one for _, one in errors.values()],
+    }
 
 
 def _exporter(lab: Lab, exporter: Blackbox, fleet: Fleet) -> list[Seconds]:

@@ -145,7 +145,7 @@ class Nginx:
         self.tls_port = free_port()
         self.expired_port = free_port()
         for name, certificate in {
-            "good": ca.issue_cert("127.0.0.1", "localhost"),
+            "good": ca.issue_cert("127.0.0.1", "localhost", "*.nginx.example"),
             "expired": ca.issue_cert("127.0.0.1", not_after=_LAST_YEAR),
         }.items():
             certificate.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}.pem")
