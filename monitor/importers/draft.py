@@ -70,6 +70,15 @@ def resolved(text: str, environ: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda found: environ.get(found[1], ""), text)
 
 
+def without_value(text: str, environ: Mapping[str, str]) -> str:
+    """Return which variables in a text have no value here, as a sentence; empty for none."""
+    names = [name for name in dict.fromkeys(references(text)) if name not in environ]
+    if not names:
+        return ""
+    it = "it" if len(names) == 1 else "them"
+    return f"the environment has no {', '.join(names)}; run the import again with {it} set"
+
+
 def written(text: str) -> str:
     """Return the text as it stands in a file of ours."""
     return _REFERENCE.sub(lambda found: f"${{{found[1]}}}", _SPECIAL_DOLLAR.sub("$$", text))

@@ -13,6 +13,8 @@ from monitor.importers.writing import listed
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 _REFERENCE = re.compile(r"\$\{(\w+)")
+_LABEL_DEPTH = 4
+"""Of the path of one label: sites, a number, labels, its name."""
 _ESCAPED = re.compile(r'([\\"$`])')
 
 
@@ -62,7 +64,8 @@ def finished(draft: ListDraft, tables: Tables, environ: Mapping[str, str]) -> Im
     Return the list as text.
 
     A site that our loader does not take (a host name with a space) is left out and told, so that
-    the rest can be used. Files that options name may be on another machine: they are not looked at.
+    the rest can be used; a label that it does not take is left out alone. Files that options name
+    may be on another machine: they are not looked at.
 
     Raises:
         ConfigError: No site is left.
@@ -76,7 +79,7 @@ def finished(draft: ListDraft, tables: Tables, environ: Mapping[str, str]) -> Im
         try:
             load_text(listed(draft, with_files=False), tables, known)
         except ConfigError as error:
-            if not _leave_out(draft, error):
+            if not _mended(draft, error):
                 raise
         else:
             break
@@ -100,18 +103,22 @@ class _Filled(dict[str, str]):
         return "unset" if found is None else found
 
 
-def _leave_out(draft: ListDraft, error: ConfigError) -> bool:
-    """Leave out the sites that have problems; tell whether there were any."""
+def _mended(draft: ListDraft, error: ConfigError) -> bool:
+    """Leave out the labels and sites that have problems; tell whether there were any."""
     kept = draft.kept
     found = False
     for problem in error.problems:
         path = problem.path
         if len(path) > 1 and path[0] == "sites" and isinstance(path[1], int):
             site = kept[path[1]]
-            if site.left_out is None:
-                where = ".".join(map(str, path[2:])) or "url"
-                place = f"sites[{path[1]}].{where}: "
-                site.leave_out(where, f"{where}: {problem.message.removeprefix(place)}")
+            where = ".".join(map(str, path[2:])) or "url"
+            why = problem.message.removeprefix(f"sites[{path[1]}].{where}: ")
+            if len(path) == _LABEL_DEPTH and path[2] == "labels":
+                del site.keys["labels"][path[3]]
+                site.dropped(where, why)
+                found = True
+            elif site.left_out is None:
+                site.leave_out(where, f"{where}: {why}")
                 found = True
     return found
 

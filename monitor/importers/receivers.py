@@ -13,6 +13,7 @@ from monitor.importers.draft import (
     between_references,
     has_reference,
     resolved,
+    without_value,
 )
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -99,6 +100,10 @@ class ProviderSettings:
             return self.hide(self.value(key), key)
         return raw
 
+    def without_value(self) -> str:
+        """Return which variables of the settings that were used have no value; empty for none."""
+        return without_value(" ".join(map(self.raw, sorted(self.used))), self._environ)
+
     def hide(self, value: str, key: str) -> str:
         return self._secrets.hide(value, self.name, _HUMP.sub("_", key))
 
@@ -181,7 +186,8 @@ class Receivers:
             provider = self._provider(kind)
             made = provider.make(settings, provider.names)
         except NoReceiver as reason:
-            draft.dropped(path, f"{reason}; add a receiver to notify.receivers")
+            why = settings.without_value() or f"{reason}; add a receiver to notify.receivers"
+            draft.dropped(path, why)
             for one in told:
                 draft.dropped(f"{path}.{one}", "see above", quiet=True)
             return None

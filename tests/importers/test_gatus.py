@@ -317,13 +317,88 @@ endpoints:
     [site] = made(text, tmp_path, environ)["sites"]
     assert site == {
         "name": "a $ b",
-        "url": "https://a.example/x?p=",
+        "url": "https://${HOST}/${PATH_}?p=",
         "interval": "5m",
         "expect": {"status": 204},
     }
-    plain = text.replace("${CONDITIONS}", '["[STATUS] == 204"]')
-    [site] = made(plain, tmp_path, environ)["sites"]
-    assert site["url"] == "https://${HOST}/${PATH_}?p="
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environ", "site"),
+    [
+        (
+            'name: "${ENV} a"\n    group: ${ENV}\n    extra-labels: {env: "$ENV"}',
+            {"ENV": "prod"},
+            {"name": "prod a", "group": "prod", "labels": {"env": "prod"}},
+        ),
+        ("name: a\n    enabled: ${ON}", {"ON": "true"}, {}),
+        ("name: a\n    enabled: ${ON}", {}, {}),
+        ('name: a\n    client: {insecure: "${YES}"}', {"YES": "on"}, {"tls": {"verify": False}}),
+        ("name: a\n    interval: ${GONE}", {}, {}),
+        ("name: a\n    url: ${URL}", {"URL": "https://a.example"}, {"url": "${URL}"}),
+        ("name: a\n    url: ${URL}/x", {"URL": "https://a.example"}, {"url": "${URL}/x"}),
+        (
+            "name: a\n    url: ${URL}",
+            {"URL": "icmp://192.0.2.1"},
+            {"url": "icmp://192.0.2.1", "icmp": {"count": 1}, "expect": None},
+        ),
+        (
+            "name: a\n    url: ${URL}",
+            {"URL": "tcp://a.example:1"},
+            {"url": "${URL}", "expect": None},
+        ),
+        (
+            "name: a\n    url: ssh://${HOST}",
+            {"HOST": "a.example:2222"},
+            {"url": "tcp://${HOST}", "tcp": {"dialogue": [{"expect": "^SSH-"}]}, "expect": None},
+        ),
+        (
+            "name: a\n    extra-labels: {instance: a, b-c: d, tier: gold}",
+            {},
+            {"labels": {"tier": "gold"}},
+        ),
+    ],
+)
+def test_a_variable_means_in_each_field_what_it_means_to_gatus(endpoint, environ, site, tmp_path):
+    """Where the list cannot have a variable, its value is taken; the site is never lost."""
+    url = "" if "url:" in endpoint else "\n    url: https://a.example"
+    conditions = '["[CONNECTED] == true"]'
+    text = f"endpoints:\n  - {endpoint}{url}\n    conditions: {conditions}\n"
+    known = {"name": "a", "url": "https://a.example", "expect": {"status": "100-599"}} | site
+    known = {key: value for key, value in known.items() if value is not None}
+    assert made(text, tmp_path, environ)["sites"] == [known]
+
+
+def test_a_variable_without_a_value_leaves_the_others_as_they_are(tmp_path):
+    """An unquoted one is null to Gatus; what needs its value is told by the variable's name."""
+    path = tmp_path / "gatus.yaml"
+    path.write_text("""
+alerting:
+  discord: {webhook-url: ${HOOK}}
+  slack: {webhook-url: "https://hooks.slack.com/services/${TEAM}/b/c"}
+endpoints:
+  - name: a
+    url: http://${HOST}
+    conditions: ["[STATUS] == ${CODE}", "[BODY].id == ${ID}"]
+    alerts: [{type: discord}, {type: slack}]
+  - name: b
+    url: ${URL}
+    conditions: ["[STATUS] == 200"]
+""")
+    done = imported(path, TABLES, {})
+    document = yaml.safe_load(done.text)
+    assert document["notify"] == {"receivers": [{"name": "discord", "apprise": "${HOOK}"}]}
+    [site] = document["sites"]
+    assert site["url"] == "http://${HOST}"
+    told = {row.field: row.why for row in done.rows if "the environment has no" in row.why}
+    assert told == {
+        field: f"the environment has no {name}; run the import again with it set"
+        for field, name in {
+            "alerting.slack": "TEAM",
+            "conditions: [STATUS] == ${CODE}": "CODE",
+            "url": "URL",
+        }.items()
+    }
 
 
 def test_a_value_that_stands_in_two_files_of_a_folder_is_refused(tmp_path):

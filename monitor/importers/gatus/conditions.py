@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from monitor.importers.draft import has_reference, resolved
+from monitor.importers.draft import has_reference, resolved, without_value
 from monitor.importers.gatus.values import glob_pattern, parse_duration, parse_int
 from monitor.importers.values import add_rule, quoted, show
 from monitor.units import Seconds
@@ -216,6 +216,8 @@ class _Reader:
 
     def _one(self, condition: str, left: Operand, operator: str, literal: str) -> None:
         if has_reference(literal) and not (left.is_json and operator in ("==", "!=")):
+            if why := without_value(literal, self._environ):
+                raise Untranslatable(why)
             literal = resolved(literal, self._environ)
         read = {
             "[STATUS]": self._status,

@@ -9,7 +9,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
-from monitor.importers.draft import SiteDraft, has_reference, resolved
+from monitor.importers.draft import SiteDraft, has_reference, resolved, without_value
 from monitor.importers.gatus.alerting import Alerting
 from monitor.importers.gatus.conditions import Expectations, read_conditions
 from monitor.importers.gatus.values import Fields, parse_duration, parse_int
@@ -57,7 +57,7 @@ class EndpointReader:
         site.carried("name", "name")
         interval = self._common(site, fields)
         kind, query_type = self._address(site, fields)
-        client = fields.mapping("client") or Fields({}, "client")
+        client = fields.mapping("client") or fields.below({}, "client")
         self._timeout(site, client, interval)
         conditions = fields.texts("conditions")
         found = read_conditions(conditions, kind, self._environ, query_type)
@@ -79,14 +79,14 @@ class EndpointReader:
         fields.take("name")
         name = str(site.keys["name"])
         site.carried("name", "name")
-        if group := fields.text("group"):
+        if group := fields.value("group"):
             site.carry("group", "group", group)
         self._enabled(site, fields)
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-").lower()
         site.put("url", f"push:{slug or 'job'}")
         site.carry("token", "push.token", site.hide(fields.text("token"), "token"))
-        heartbeat = fields.mapping("heartbeat") or Fields({}, "heartbeat")
-        seconds = parse_duration(resolved(heartbeat.text("interval"), self._environ)) or 0.0
+        heartbeat = fields.mapping("heartbeat") or fields.below({}, "heartbeat")
+        seconds = parse_duration(heartbeat.value("interval")) or 0.0
         if seconds:
             site.carry("heartbeat.interval", "push.every", show(seconds))
         else:
@@ -107,16 +107,17 @@ class EndpointReader:
             site.carried("enabled")
 
     def _common(self, site: SiteDraft, fields: Fields) -> Seconds:
-        if group := fields.text("group"):
+        if group := fields.value("group"):
             site.carry("group", "group", group)
         self._enabled(site, fields)
         labels = fields.take("extra-labels")
         if isinstance(labels, Mapping) and labels:
-            site.carry("extra-labels", "labels", {k: str(v or "") for k, v in labels.items()})
+            texts = {k: resolved(str(v or ""), self._environ) for k, v in labels.items()}
+            site.carry("extra-labels", "labels", texts)
         return self._duration(site, fields, "interval", _INTERVAL)
 
     def _duration(self, site: SiteDraft, fields: Fields, key: str, default: Seconds) -> Seconds:
-        text = resolved(fields.text(key), self._environ)
+        text = fields.value(key)
         seconds = parse_duration(text) or 0.0
         if text and not seconds:
             site.changed(
@@ -141,10 +142,14 @@ class EndpointReader:
         dns = fields.mapping("dns")
         if dns is not None:
             return "dns", self._question(site, url, dns)
+        meant = resolved(url, self._environ)
         scheme, separator, rest = url.partition("://")
+        if not separator or has_reference(scheme):
+            scheme, separator, rest = meant.partition("://")
         kind = _SCHEMES.get(scheme, "") if separator else ""
         if not kind:
-            site.leave_out("url", f"the scheme of {url!r} is unknown to Gatus, too")
+            unknown = f"the scheme of {url!r} is unknown to Gatus, too"
+            site.leave_out("url", without_value(url, self._environ) or unknown)
             return "http", ""
         if kind in ("udp", "sctp"):
             site.leave_out("url", f"{kind.upper()} is not checked; DNS over UDP is, by dns://")
@@ -156,8 +161,8 @@ class EndpointReader:
             site.put("url", f"tls://{rest}")
             site.put("tls.starttls", "smtp")
         elif kind == "ssh":
-            host, _, port = rest.partition(":")
-            site.put("url", f"tcp://{host}:{port or 22}")
+            has_port = ":" in resolved(rest, self._environ)
+            site.put("url", f"tcp://{rest}" if has_port else f"tcp://{rest}:22")
             site.put("tcp.dialogue", [{"expect": "^SSH-"}])
         else:
             site.put("url", site.safe_url(url))
@@ -166,7 +171,7 @@ class EndpointReader:
 
     def _question(self, site: SiteDraft, url: str, dns: Fields) -> str:
         server = url.removeprefix("dns://").removesuffix("/")
-        name, kind = dns.text("query-name"), resolved(dns.text("query-type"), self._environ)
+        name, kind = dns.text("query-name"), dns.value("query-type")
         if kind == "PTR":
             with suppress(ValueError):  # it is a name in in-addr.arpa already
                 name = ip_address(name).reverse_pointer
@@ -179,7 +184,7 @@ class EndpointReader:
         return kind
 
     def _request(self, site: SiteDraft, fields: Fields, kind: str, found: Expectations) -> None:
-        method = resolved(fields.text("method"), self._environ)
+        method = fields.value("method")
         headers = fields.take("headers")
         body = fields.text("body")
         graphql = fields.flag("graphql")
@@ -324,7 +329,7 @@ class EndpointReader:
 
     def _ways(self, site: SiteDraft, client: Fields) -> None:
         """Carry how the target is reached."""
-        network = resolved(client.text("network"), self._environ)
+        network = client.value("network")
         if network in ("ip4", "ip6"):
             site.carry("client.network", "network.ip", network.removeprefix("ip"))
         elif network:
@@ -399,11 +404,11 @@ class EndpointReader:
     def _alerts(self, site: SiteDraft, fields: Fields, interval: Seconds) -> None:
         failures, successes = [], []
         told: list[str] = []
-        group = resolved(str(site.keys.get("group", "")), self._environ)
+        group = str(site.keys.get("group", ""))
         for alert in fields.mappings("alerts"):
-            kind = alert.text("type")
+            kind = alert.value("type")
             given = {key: one for key, one in alert.left().items() if self._is_given(key, one)}
-            own = Fields({**self._alerting.defaults.get(kind, {}), **given}, alert.path)
+            own = fields.below({**self._alerting.defaults.get(kind, {}), **given}, alert.path)
             if "enabled" in own:
                 site.carried(f"{alert.path}.enabled", "confirm")
             if own.flag("enabled") is False:
@@ -429,13 +434,13 @@ class EndpointReader:
         return value is not None and not zero
 
     def _threshold(self, alert: Fields, key: str, default: int) -> int:
-        number = parse_int(resolved(alert.text(key), self._environ))
+        number = parse_int(alert.value(key))
         return number if number and number > 0 else default
 
     def _windows(self, site: SiteDraft, fields: Fields) -> None:
         windows = []
         for one in fields.mappings("maintenance-windows"):
-            window = maintenance_window(one, self._environ)
+            window = maintenance_window(one)
             if window is not None:
                 windows.append(window)
             site.carried(one.path, "maintenance")
@@ -458,13 +463,13 @@ def put_header(site: SiteDraft, kind: str, name: str, value: str) -> None:
     site.keys.setdefault(kind, {}).setdefault("headers", {})[name] = value
 
 
-def maintenance_window(fields: Fields, environ: Mapping[str, str]) -> dict[str, Any] | None:
+def maintenance_window(fields: Fields) -> dict[str, Any] | None:
     """Return a window in our form; None where it is not enabled, or none that Gatus takes."""
     if fields.flag("enabled") is False:
         list(fields.rest())
         return None
-    start = resolved(fields.text("start"), environ)
-    minutes = round((parse_duration(resolved(fields.text("duration"), environ)) or 0.0) / 60)
+    start = fields.value("start")
+    minutes = round((parse_duration(fields.value("duration")) or 0.0) / 60)
     clock = _CLOCK.fullmatch(start)
     if clock is None or not minutes:
         return None  # Gatus would not start with it
@@ -473,7 +478,7 @@ def maintenance_window(fields: Fields, environ: Mapping[str, str]) -> dict[str, 
     days = [_DAYS[day] for day in fields.texts("every") if day in _DAYS]
     window: dict[str, Any] = {"days": days} if days else {}
     window |= {"from": start, "to": f"{end // 60:02}:{end % 60:02}"}
-    zone = resolved(fields.text("timezone"), environ)
+    zone = fields.value("timezone")
     if zone and zone != "UTC":
         window["timezone"] = zone
     return window

@@ -7,7 +7,7 @@ from typing import Any
 
 from monitor.config.keys import Tables
 from monitor.errors import ConfigError, Problem
-from monitor.importers.draft import ListDraft, resolved
+from monitor.importers.draft import ListDraft
 from monitor.importers.gatus.alerting import Alerting
 from monitor.importers.gatus.endpoints import EndpointReader, maintenance_window
 from monitor.importers.gatus.reading import read
@@ -48,8 +48,8 @@ def imported(path: Path, tables: Tables, environ: Mapping[str, str]) -> Imported
 
 def store_of(path: Path, environ: Mapping[str, str]) -> str | None:
     """Return where a configuration keeps results; None where only in memory."""
-    storage = Fields(read(path, environ)).mapping("storage") or Fields({})
-    return resolved(storage.text("path"), environ) or None
+    storage = Fields(read(path, environ), "", environ).mapping("storage") or Fields({})
+    return storage.value("path") or None
 
 
 class _GatusLister:
@@ -59,7 +59,7 @@ class _GatusLister:
     def draft(self, path: Path, document: Mapping[str, Any]) -> ListDraft:
         whole = ListDraft(str(path), f"From {path.name} of Gatus.")
         whole.secrets.reserve(self._environ)
-        fields = Fields(document)
+        fields = Fields(document, "", self._environ)
         alerting = Alerting(whole, fields.mapping("alerting"), self._environ)
         self._maintenance(whole, fields.mapping("maintenance"))
         self._connectivity(whole, fields.mapping("connectivity"))
@@ -72,12 +72,12 @@ class _GatusLister:
 
     def _endpoints(self, whole: ListDraft, endpoints: list[Fields], alerting: Alerting) -> None:
         reader = EndpointReader(alerting, self._environ)
-        names = [(one.text("name"), one) for one in endpoints]
-        counts = Counter(resolved(name, self._environ) for name, _ in names)
+        names = [(one.value("name"), one) for one in endpoints]
+        counts = Counter(name for name, _ in names)
         taken: set[str] = set()
         for number, (name, fields) in enumerate(names):
             group = fields.peek("group")
-            alone = counts[resolved(name, self._environ)] == 1
+            alone = counts[name] == 1
             ours = name if alone or not group else f"{group} {name}"
             ours = ours.strip() or f"endpoint {number + 1}"
             while ours in taken:
@@ -92,7 +92,7 @@ class _GatusLister:
     def _maintenance(self, whole: ListDraft, maintenance: Fields | None) -> None:
         if maintenance is None:
             return
-        window = maintenance_window(maintenance, self._environ)
+        window = maintenance_window(maintenance)
         if window is not None:
             whole.always["maintenance"] = [window]
         whole.carried("maintenance", "defaults.maintenance")

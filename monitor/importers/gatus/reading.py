@@ -2,8 +2,8 @@
 Gatus' files as it reads them: a folder's are merged, and variables of the environment expanded.
 
 Gatus expands the text before it reads the YAML. Here each variable is first replaced by a mark, so
-that a secret stays a variable in the list that is written. Where its value is more than a text
-(several lines, a list), the marks would give another document, and the values are taken.
+that a secret stays a variable in the list that is written. Where a value is more than a text
+(several lines, a list), Gatus reads other YAML there than the mark gives, and the value is taken.
 """
 
 import os
@@ -16,7 +16,7 @@ import yaml
 
 from monitor.config.files import read_bytes
 from monitor.errors import ConfigError, Problem
-from monitor.importers.draft import reference, resolved
+from monitor.importers.draft import reference, references, resolved
 
 _SPECIAL = "*#$@!?-0123456789"
 _NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -61,17 +61,29 @@ def _expanded(path: Path, text: str, environ: Mapping[str, str]) -> dict[str, An
         marked = _document(path, marked_text)
     except ConfigError:
         return real
-    return marked if _resolved(marked, environ) == real else real
+    both = _marked(marked, real, environ)
+    return both if isinstance(both, dict) else real
 
 
-def _resolved(value: Any, environ: Mapping[str, str]) -> Any:
-    if isinstance(value, str):
-        return resolved(value, environ)
-    if isinstance(value, dict):
-        return {_resolved(key, environ): _resolved(one, environ) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_resolved(one, environ) for one in value]
-    return value
+def _marked(marked: Any, real: Any, environ: Mapping[str, str]) -> Any:
+    """Return what Gatus reads, with the marks of all parts that mean the same with them."""
+    if isinstance(marked, dict) and isinstance(real, dict):
+        if [_text(key, environ) for key in marked] != list(real):
+            return real
+        pairs = zip(marked.items(), real.values(), strict=True)
+        return {key: _marked(one, other, environ) for (key, one), other in pairs}
+    if isinstance(marked, list) and isinstance(real, list):
+        if len(marked) != len(real):
+            return real
+        return [_marked(one, other, environ) for one, other in zip(marked, real, strict=True)]
+    if isinstance(marked, str) and real is None:
+        # An unquoted variable without a value is null to Gatus; its value may come later.
+        return marked if any(name not in environ for name in references(marked)) else real
+    return marked if _text(marked, environ) == real else real
+
+
+def _text(value: Any, environ: Mapping[str, str]) -> Any:
+    return resolved(value, environ) if isinstance(value, str) else value
 
 
 def _expand(text: str, value_of: Any) -> str:

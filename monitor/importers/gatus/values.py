@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
+from monitor.importers.draft import resolved
 from monitor.importers.values import quoted
 from monitor.units import Seconds
 
@@ -25,8 +27,8 @@ def parse_duration(text: str) -> Seconds | None:
     return -total if text.startswith("-") else total
 
 
-def parse_bool(value: Any) -> bool:
-    return str(value).strip().lower() in _YES
+def parse_bool(text: str) -> bool:
+    return text.strip().lower() in _YES
 
 
 def parse_int(text: str) -> int | None:
@@ -67,10 +69,14 @@ class Fields:
 
     Args:
         path: Where the mapping stands, as in ``client.tls``.
+        environ: The variables with which Gatus would run.
     """
 
-    def __init__(self, value: Any, path: str = "") -> None:
+    def __init__(
+        self, value: Any, path: str = "", environ: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._left = dict(value) if isinstance(value, Mapping) else {}
+        self._environ = environ
         self.path = path
 
     def __contains__(self, key: str) -> bool:
@@ -82,21 +88,32 @@ class Fields:
         return default if value is None else value
 
     def text(self, key: str) -> str:
+        """Return a text, in which variables are references."""
         value = self.take(key)
         return value if isinstance(value, str) else ""
 
     def texts(self, key: str) -> list[str]:
+        """Return the texts of a list, in which variables are references."""
         value = self.take(key)
         return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
+    def value(self, key: str) -> str:
+        """Return a text with the values of its variables."""
+        return resolved(self.text(key), self._environ)
+
     def flag(self, key: str) -> bool | None:
-        value = self.take(key)
-        return None if value is None else parse_bool(value)
+        """Return a boolean; None where it is missing, null, or a variable without a value."""
+        value = resolved(str(self.take(key, "")), self._environ)
+        return parse_bool(value) if value else None
 
     def mapping(self, key: str) -> "Fields | None":
         """Return a field that is a mapping; None where it is missing."""
         value = self.take(key)
-        return Fields(value, self.name(key)) if isinstance(value, Mapping) else None
+        return self.below(value, self.name(key)) if isinstance(value, Mapping) else None
+
+    def below(self, value: Any, path: str) -> "Fields":
+        """Return a mapping that stands at a path, with the same variables."""
+        return Fields(value, path, self._environ)
 
     def mappings(self, key: str, *, apart: bool = False) -> list["Fields"]:
         """
@@ -108,7 +125,7 @@ class Fields:
         value = self.take(key)
         some = value if isinstance(value, list) else []
         return [
-            Fields(one, "" if apart else f"{self.name(key)}[{number}]")
+            self.below(one, "" if apart else f"{self.name(key)}[{number}]")
             for number, one in enumerate(some)
             if isinstance(one, Mapping)
         ]
@@ -121,9 +138,9 @@ class Fields:
         return [self.name(key) for key in self._left]
 
     def peek(self, key: str) -> str:
-        """Return a text without taking it."""
+        """Return a text with the values of its variables, without taking it."""
         value = self._left.get(key)
-        return value if isinstance(value, str) else ""
+        return resolved(value, self._environ) if isinstance(value, str) else ""
 
     def left(self) -> dict[str, Any]:
         """Return the fields that nobody took, and leave none."""
