@@ -1,10 +1,12 @@
 """Records that are made for each check: equal by value, and small on their way to a worker."""
 
+import dataclasses
 import pickle
 
 import pytest
 
 from monitor.model import Failure, HttpAnswer, Reason
+from monitor.records import replace
 
 
 def answer(**changes):
@@ -34,3 +36,22 @@ def test_no_field_can_be_added():
     """A mistyped name is an error and no new field."""
     with pytest.raises(AttributeError):
         answer().statsu = 404
+
+
+def test_a_changed_copy_is_the_one_that_dataclasses_make():
+    """Each field is taken over unless another value is given; what was copied stays as it was."""
+    sent = answer(headers=(("Server", "nginx"),), truncated=True)
+    for changes in (
+        {},
+        {"body": b""},
+        {"status": 404, "headers": ()},
+        {"url": "", "redirects": ()},
+    ):
+        assert replace(sent, **changes) == dataclasses.replace(sent, **changes)
+    assert sent == answer(headers=(("Server", "nginx"),), truncated=True)
+
+
+def test_a_copy_with_a_mistyped_field_is_refused():
+    """The name is in the error; nothing is copied."""
+    with pytest.raises(TypeError, match="statsu"):
+        replace(answer(), statsu=404)

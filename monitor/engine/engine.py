@@ -7,7 +7,7 @@ them with a fake clock and with pools that do nothing by themselves.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty
 from typing import Any
 
@@ -53,6 +53,7 @@ from monitor.model import (
     Status,
     Verdict,
 )
+from monitor.records import replace
 
 _TUNING = Tuning()
 

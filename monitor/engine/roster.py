@@ -5,7 +5,6 @@ The engine and the hub each own one; it runs in the main thread.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from monitor.clock import Clock
 from monitor.engine import notices
@@ -16,6 +15,7 @@ from monitor.engine.ports import LoopMeters, Publisher, Recorder
 from monitor.engine.state import Depth, begin, rebucket, resume, take_over
 from monitor.model import Seconds, Site, SiteState, Timestamp
 from monitor.past import Remembered
+from monitor.records import replace
 
 
 class Roster:

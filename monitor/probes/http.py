@@ -410,14 +410,12 @@ class _HttpCheck:
 
     def _walk(self, request: PreparedRequest, response: Response) -> Failure | None:
         """Follow the redirects; the adapter's last exchange is the final answer."""
-        while self._options.follow_redirects and response.is_redirect:
+        while self._options.follow_redirects and self._adapter.exchanges[-1].is_redirect:
             try:
                 following = self._session.following(request, response)
             except ValueError:
                 place = self._shown(_location(response))
                 return Failure(Reason.PROTOCOL_ERROR, f"redirect to {place!r}, which is not a URL")
-            if following is None:
-                break
             refusal = self._refusal(request, following)
             if refusal:
                 return refusal
@@ -513,15 +511,17 @@ class _Session(Session):
         # send() asks for the next request at once, and would raise for a Location that is no URL
         return iter(())
 
-    def following(self, request: PreparedRequest, response: Response) -> PreparedRequest | None:
+    def following(self, request: PreparedRequest, response: Response) -> PreparedRequest:
         """
-        Return the request that a redirect leads to, None where there is no redirect.
+        Return the request that a redirect leads to.
 
         Raises:
             ValueError: Its Location is no URL.
         """
-        redirects = super().resolve_redirects(response, request, yield_requests=True)
-        return next(redirects, None)
+        following: PreparedRequest = next(
+            super().resolve_redirects(response, request, yield_requests=True)
+        )
+        return following
 
     def rebuild_method(self, prepared_request: PreparedRequest, response: Response) -> None:
         """Let 301 change the method as 302 does, since requests drops the body after both."""
@@ -529,10 +529,8 @@ class _Session(Session):
         if response.status_code == _MOVED and prepared_request.method not in ("GET", "HEAD"):
             prepared_request.method = "GET"
 
-    def get_redirect_target(self, response: Response) -> str | None:
+    def get_redirect_target(self, response: Response) -> str:
         """Return the Location, absolute and encoded; a host may have other letters than ASCII."""
-        if not (response.is_redirect and _location(response)):
-            return None
         text = urljoin(response.url, _location(response))
         if urlsplit(text).scheme in ("http", "https"):
             origin_of(text)  # requests would take the port 0 for none

@@ -1,13 +1,13 @@
 """A probe thread's whole job: one site, one deadline, one observation."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from monitor.clock import Clock, Deadline
 from monitor.errors import ProbeError
 from monitor.model import HttpAnswer, Observation, Probe, Seconds, Site
 from monitor.options import show_duration
 from monitor.protocols.table import SCHEMES
+from monitor.records import replace
 
 _STANDSTILL: Seconds = 2.0
 """A check exceeds its timeout by this much only if the process did not run meanwhile. When 2,048

@@ -10,27 +10,19 @@ twice, and over TLS each check makes and verifies a handshake of its own.
 import pycurl
 
 from monitor.clock import Deadline
-from monitor.model import Bytes, HttpAnswer, Observation, Timestamp, TlsSession
+from monitor.model import Bytes, Observation, Timestamp, TlsSession
 from monitor.outbound import PROXY_LOGIN
+from monitor.probes.answer import FIRST_FINAL, REDIRECTS, Head, make_answer, parse_head
 from monitor.probes.libcurl.handles import Handles, SilentHandle
 from monitor.probes.libcurl.route import Route
 from monitor.probes.libcurl.silent import LARGEST_BODY, SilentCurl
-from monitor.probes.libcurl.times import MICROSECONDS, TIMES, as_times, phases
+from monitor.probes.libcurl.times import MICROSECONDS, phases, read_times
 from monitor.probes.libcurl.told import AGREED, agreed
-from monitor.probes.transport import (
-    FIRST_FINAL,
-    REDIRECTS,
-    Exchange,
-    Order,
-    RequestSettings,
-    parse_fields,
-    parse_status_line,
-)
+from monitor.probes.transport import Exchange, Order, RequestSettings
 
 _END_OF_HEADERS = b"\r\n\r\n"
 _MOST_HEADER_BYTES: Bytes = 16 * 1024
 _NOT_PLAIN = {*REDIRECTS, PROXY_LOGIN}
-_FIGURES = {scheme: (*times, pycurl.CONTENT_LENGTH_DOWNLOAD_T) for scheme, times in TIMES.items()}
 
 
 def may_repeat(exchange: Exchange, order: Order, settings: RequestSettings) -> bool:
@@ -84,17 +76,16 @@ def read(
         return None
     if order.route.uses_tls and not (last and _is_as_before(curl, order.route, last)):
         return None
-    *found, content_length = map(curl.getinfo, _FIGURES[order.route.scheme])
-    answer = _answer(curl, order, settings, content_length)
-    if answer is None:
+    head = _plain_head(curl, settings)
+    if head is None:
         return None
-    times = as_times(found)
+    times = read_times(curl, order.route)
     return Observation(
         time=started,
         duration=times[-1] / MICROSECONDS,
         phases=phases(times, order.route),
         address=curl.getinfo(pycurl.PRIMARY_IP) or None,
-        answer=answer,
+        answer=make_answer(head, curl.body[: settings.keep_body], len(curl.body), order.url, curl),
         tls=last,
     )
 
@@ -108,27 +99,16 @@ def _is_as_before(curl: SilentCurl, route: Route, last: TlsSession) -> bool:
     return begin >= 0 and agreed(line) == (last.version, last.cipher) and curl.chain() == last.chain
 
 
-def _answer(
-    curl: SilentCurl, order: Order, settings: RequestSettings, content_length: int
-) -> HttpAnswer | None:
+def _plain_head(curl: SilentCurl, settings: RequestSettings) -> Head | None:
     block, end, more = curl.headers.partition(_END_OF_HEADERS)
     if more or not end or len(block) > _MOST_HEADER_BYTES or len(curl.body) > settings.max_body:
         return None
     if b"content-encoding" in block.lower():
         return None  # transport unpacks it, or finds that only a header's value has these words
-    status_line, _, fields = block.partition(b"\n")
-    parsed = parse_status_line(status_line)
-    if parsed is None:
+    head = parse_head(block)
+    if head is None:
         return None
-    version, status = parsed
+    version, status, _ = head
     if status < FIRST_FINAL or status in _NOT_PLAIN or settings.version not in ("auto", version):
         return None
-    return HttpAnswer(
-        status=status,
-        version=version,
-        headers=parse_fields(fields),
-        body=curl.body[: settings.keep_body],
-        body_size=len(curl.body),
-        content_length=content_length,
-        url=order.url,
-    )
+    return head

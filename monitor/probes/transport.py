@@ -6,10 +6,9 @@ An adapter serves one check: it knows that check's deadline and remembers each e
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,6 +20,17 @@ from requests.exceptions import RequestException
 from monitor.clock import Deadline
 from monitor.model import Bytes, Failure, HttpAnswer, Phase, Reason, Seconds, TlsSession
 from monitor.outbound import PROXY_LOGIN, NetworkOptions, Proxy, TlsOptions, join_address
+from monitor.probes.answer import (
+    FIRST_FINAL,
+    NOTHING,
+    SWITCHING,
+    Head,
+    ends,
+    is_redirect,
+    list_elements,
+    make_answer,
+    parse_head,
+)
 from monitor.probes.coding import ACCEPTED, Unpacker, UnpackError
 from monitor.probes.libcurl.handles import Handles, SilentHandle
 from monitor.probes.libcurl.options import SUPPRESS_CONNECT_HEADERS, Options, shared
@@ -30,19 +40,10 @@ from monitor.probes.zone import escaped
 from monitor.secrecy import without_credentials
 
 _PORTS = {"http": 80, "https": 443}
-# Of RFC 9112, 4, and as libcurl writes it for HTTP/2 and 3
-_STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2|3) ([0-9]{3})(?: .*)?", re.DOTALL)
-REDIRECTS = {301, 302, 303, 307, 308}
-FIRST_FINAL = 200  # of the statuses; RFC 9110, 15
-SWITCHING = 101  # after it the connection speaks another protocol; final as well, so
-_ENDLESS = {"text/event-stream", "multipart/x-mixed-replace"}
-_ENDLESS_KINDS = ("audio/", "video/")
 _MOST_HEADER_BYTES: Bytes = 300 * 1024
 _MOST_HEADERS = 2000
 _BLANK_LINE = 3  # bytes at most
-_FOLD = re.compile(rb"\r{0,2}\n[ \t]+")
 _END_OF_BLOCK = re.compile(rb"\n\r{0,2}\n")
-_SHORT_LINE: Bytes = 256
 _LEAST_BUFFER: Bytes = 1024  # that libcurl accepts for what it receives; it takes 16 times as much
 _SECONDS = re.compile("-?[0-9]{1,18}")
 _MOST_COOKIES = 100  # that one answer may set; reading one takes 0.1 ms of all threads' time
@@ -75,24 +76,6 @@ class Exchange:
     def is_redirect(self) -> bool:
         """Whether the answer says where to go on."""
         return is_redirect(self.answer.status, self.answer.headers)
-
-
-def is_redirect(status: int, headers: Sequence[tuple[str, str]]) -> bool:
-    """Return whether a status with these headers says where to go on."""
-    # An empty Location leads nowhere for curl, Go and browsers
-    return status in REDIRECTS and any(
-        value for name, value in headers if name.lower() == "location"
-    )
-
-
-def _elements(headers: Sequence[tuple[str, str]], wanted: str) -> list[str]:
-    """
-    Return the elements of a list header, by its name in lower case.
-
-    However many lines it came in, they are one list (RFC 9110, 5.3).
-    """
-    values = [value for name, value in headers if name.lower() == wanted]
-    return [one.strip() for value in values for one in value.split(",")]
 
 
 class ExchangeFailed(RequestException):
@@ -292,53 +275,18 @@ class CurlAdapter(BaseAdapter):
         """Do nothing: handles are the lender's."""
 
 
-def parse_status_line(line: bytes) -> tuple[str, int] | None:
-    """Return version and status; None of what RFC 9112 does not allow, though libcurl may."""
-    return _usual_status(line) if len(line) <= _SHORT_LINE else _status(line)
-
-
-def _status(line: bytes) -> tuple[str, int] | None:
-    match = _STATUS_LINE.fullmatch(line.rstrip(b"\r"))  # it lets a tab pass for the blank, say
-    return (match[1].decode(), int(match[2])) if match else None
-
-
-_usual_status = lru_cache(maxsize=256)(_status)
-
-
-def parse_fields(fields: bytes) -> tuple[tuple[str, str], ...]:
-    """Return header lines as names and values, folded ones together (RFC 9112, 5.2)."""
-    if b"\n " in fields or b"\n\t" in fields:
-        fields = _FOLD.sub(b" ", fields)
-    lines = fields.removesuffix(b"\n").split(b"\n") if fields else ()
-    return tuple(
-        [_usual_field(line) if len(line) <= _SHORT_LINE else _field(line) for line in lines]
-    )
-
-
-def _field(line: bytes) -> tuple[str, str]:
-    name, _, value = line.decode("latin-1").partition(":")
-    return name.rstrip(), value.strip()
-
-
-_usual_field = lru_cache(maxsize=4096)(_field)
-"""Most lines are the same for many sites and checks, and so is what is kept of them."""
-
-
 class _Intake:
     """
     The sink of an exchange: takes the answer in, and says stop at the limits.
 
     Attributes:
-        status: Of the final answer; 0 until it comes.
         ends_open, head_only: As of Exchange.
     """
 
     # Defaults stand on the class, because most exchanges change none of them
-    status = 0
     ends_open = False
     head_only = False
-    _version = ""
-    _headers: tuple[tuple[str, str], ...] = ()
+    _head: Head = NOTHING
     _codings: tuple[str, ...] = ()
     _body_size = 0
     _truncated = False
@@ -377,28 +325,33 @@ class _Intake:
 
     def answer(self, url: str) -> HttpAnswer:
         """Return what has come, once the transfer is over; it came from this URL."""
-        return HttpAnswer(
-            status=self.status,
-            version=self._version,
-            headers=self._headers,
-            body=b"".join(self._kept),
-            body_size=self._body_size,
+        return make_answer(
+            self._head,
+            b"".join(self._kept),
+            self._body_size,
+            url,
+            self._transfer.curl,
             truncated=self._truncated,
-            content_length=self._transfer.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T),
             codings=self._codings,
-            url=url,
         )
+
+    @property
+    def status(self) -> int:
+        """That of the final answer; 0 until it comes."""
+        return self._head[1]
 
     def _may_be_endless(self) -> bool:
         """Return whether a body was waited for that nobody reads, and whose length nobody knows."""
-        sized = any(name.lower() == "content-length" for name, _ in self._headers)
-        return self.status > 0 and not (self._settings.reads_body or sized)
+        _, status, headers = self._head
+        sized = any(name.lower() == "content-length" for name, _ in headers)
+        return status > 0 and not (self._settings.reads_body or sized)
 
     def _ends_with_the_connection(self) -> bool:
         """Return whether nothing but the end of the connection is the body's (RFC 9112, 6.3)."""
-        names = {name.lower() for name, _ in self._headers}
+        version, status, headers = self._head
+        names = {name.lower() for name, _ in headers}
         framed = names & {"content-length", "transfer-encoding"}
-        return self.status > 0 and self._version in ("1.0", "1.1") and not framed
+        return status > 0 and version in ("1.0", "1.1") and not framed
 
     def take_header(self, line: bytes) -> int | None:
         self._lines.append(line)
@@ -429,24 +382,22 @@ class _Intake:
         """Take the lines up to a blank one, with or without the end of the last of them."""
         if self.status:
             return None  # fields after the answer's own headers are trailers
-        status_line, _, fields = block.partition(b"\n")
-        parsed = parse_status_line(status_line)
-        if parsed is None:
+        head = parse_head(block)
+        if head is None:
             self._malformed = True
             return self._transfer.stop()
-        version, status = parsed
+        _, status, headers = head
         if status < FIRST_FINAL and status != SWITCHING:
             return None  # another block follows
-        self.status, self._version = status, version
-        self._headers = headers = parse_fields(fields)
+        self._head = head
         if status == SWITCHING or (
             self._settings.follow_redirects and is_redirect(status, headers)
         ):
             return self._transfer.stop()  # what follows is another protocol's, or of no interest
-        if self._settings.head_only or not (self._settings.reads_body or _has_end(headers)):
+        if self._settings.head_only or not (self._settings.reads_body or ends(headers)):
             self.head_only = True
             return self._transfer.stop()
-        listed = _elements(headers, "content-encoding")
+        listed = list_elements(headers, "content-encoding")
         codings = [one for one in listed if one.lower() not in ("", "identity")]
         if codings and self._settings.compression:
             self._unpacker = Unpacker(codings)
@@ -508,19 +459,6 @@ class _Intake:
         except UnpackError as error:
             return str(error)
         return ""
-
-
-def _has_end(headers: Sequence[tuple[str, str]]) -> bool:
-    """
-    Return whether the body is one that ends.
-
-    Server-sent events, camera pictures and radio go on until the client disconnects.
-    """
-    values = {name.lower(): value for name, value in headers}
-    if "content-length" in values:
-        return True
-    kind = values.get("content-type", "").partition(";")[0].strip().lower()
-    return not (kind in _ENDLESS or kind.startswith(_ENDLESS_KINDS) or "icy-name" in values)
 
 
 def _refusal_by_proxy(status: int, route: Route) -> Failure | None:
@@ -656,13 +594,15 @@ def _joined(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """
     Return the headers by lower-case name, repeated ones as a list (RFC 9110, 5.3).
 
-    Of two Locations the first is followed.
+    Of several Locations the first that is not empty is followed, as curl does.
     """
     joined: dict[str, str] = {}
     for name, value in headers:
         key = name.lower()
-        if key not in joined:
-            joined[key] = value
-        elif key != "location":
+        if key == "location":
+            joined[key] = joined.get(key) or value
+        elif key in joined:
             joined[key] += f", {value}"
+        else:
+            joined[key] = value
     return joined

@@ -1,11 +1,11 @@
 """What is shown and kept of a DNS reply."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from monitor.model import DnsAnswer, Site
 from monitor.protocols.facet import LONGEST_VALUE, Facet, Leaves, Row, Step, cut, kept_records
+from monitor.records import replace
 
 
 def _json(answer: DnsAnswer, _: Leaves) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """What is shown and kept of the calls of a site that reports itself."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from monitor.model import PushAnswer, Site
 from monitor.protocols.facet import LONGEST_VALUE, Facet, Leaves, Row, cut, no_steps
+from monitor.records import replace
 
 
 def _json(answer: PushAnswer, _: Leaves) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """What is shown and kept of a dialogue over TCP or TLS."""
 
-from dataclasses import replace
 from typing import Any
 
 from monitor.model import Site, TcpAnswer
 from monitor.protocols.facet import LONGEST_VALUE, Facet, Leaves, Row, cut, no_steps
+from monitor.records import replace
 
 
 def _json(answer: TcpAnswer, _: Leaves) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """What is shown and kept of the answer to a WebSocket's upgrade."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from monitor.model import Site, WebSocketAnswer
 from monitor.protocols.facet import Facet, Leaves, Row, Step, kept_headers
+from monitor.records import replace
 
 
 def _json(answer: WebSocketAnswer, _: Leaves) -> dict[str, Any]:

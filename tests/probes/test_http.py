@@ -280,6 +280,15 @@ def test_an_empty_location_leads_nowhere(serve, check):
     assert len(server.requests) == 1
 
 
+def test_an_empty_location_hides_no_other(serve, check):
+    """Of several Location lines the first that is not empty is followed, as curl does."""
+    final = serve(answer(b"end"))
+    first = serve(answer(b"moved", "302 Found", [("Location", ""), ("location", final.url("/a"))]))
+    seen = check(first.url())
+    assert (seen.failure, seen.answer.status, seen.answer.url) == (None, 200, final.url("/a"))
+    assert [hop.status for hop in seen.answer.redirects] == [302]
+
+
 def test_redirects_are_followed_and_listed(serve, check):
     """Each hop that was followed is listed, and the answer is the last one's."""
     final = serve(answer(b"end"))

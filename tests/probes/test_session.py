@@ -8,6 +8,7 @@ from responses import RequestsMock
 from monitor.model import Failure, Reason, Site
 from monitor.outbound import Credentials, NetworkOptions, TlsOptions
 from monitor.probes import http
+from monitor.probes.answer import is_redirect
 from monitor.probes.http import HttpOptions
 from monitor.probes.transport import ExchangeFailed
 
@@ -35,7 +36,8 @@ def sent(url: str = START, *, secrets: tuple[str, ...] = (), **options):
     request = http._prepared(site, chosen)
     response = session.exchange(request)
     found = [request]
-    while following := session.following(request, response):
+    while is_redirect(response.status_code, tuple(response.headers.items())):
+        following = session.following(request, response)
         http._leave_secrets(request, following, site)
         request, response = following, session.exchange(following)
         found.append(request)

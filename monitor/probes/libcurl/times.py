@@ -1,6 +1,6 @@
 """When the steps of a transfer came, by libcurl's own timers, and how long its phases took."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
 
 import pycurl
@@ -20,7 +20,7 @@ class Asked(Protocol):
 Times: TypeAlias = tuple[int, int, int, int, int]
 """When name, connection, TLS, first byte and end came, in microseconds from the start; what never
 came is 0."""
-TIMES: Mapping[str, tuple[int, ...]] = {
+_TIMES: Mapping[str, tuple[int, ...]] = {
     "http": (
         pycurl.NAMELOOKUP_TIME_T,
         pycurl.CONNECT_TIME_T,
@@ -41,12 +41,7 @@ _PHASES = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS, Phase.PROCESSING, Phase.TRAN
 
 def read_times(curl: Asked, route: Route, *, answered: bool = True) -> Times:
     """Return the times of a handle's last transfer; without an answer there was no first byte."""
-    return as_times([curl.getinfo(info) for info in TIMES[route.scheme]], answered=answered)
-
-
-def as_times(found: Sequence[int], *, answered: bool = True) -> Times:
-    """Return what a handle said of the information in TIMES; as of read_times()."""
-    resolved, connected, *handshake, first, end = found
+    resolved, connected, *handshake, first, end = map(curl.getinfo, _TIMES[route.scheme])
     return resolved, connected, handshake[0] if handshake else 0, first if answered else 0, end
 
 
