@@ -1,7 +1,7 @@
 """
 The composition root: builds every part, wires them together, starts and stops them in order.
 
-It knows everybody; nobody but the command line knows it.
+It knows all packages; only the command line knows it.
 """
 
 import logging
@@ -54,21 +54,21 @@ from monitor.web.push import PushCalls
 _log = logging.getLogger(__name__)
 
 _FAREWELL: Seconds = 2.0
-"""How long answers of our own that are under way may take when the daemon stops."""
+"""How long running answers of our own web server may take when the daemon stops."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """
-    What the command line says of a daemon.
+    What the command line says about a daemon.
 
     Attributes:
-        listen: Each address to serve on, as ``--listen`` has it.
-        listen_public: Each address to serve the public status pages on, and nothing else.
-        web_config: A file in exporter-toolkit's form, for TLS and basic authentication.
-        shard: Which of the sites are checked.
-        data: The folder of what must not be forgotten; None where nothing is to be kept.
-        role: What this daemon is among several places.
+        listen: Each address to serve on, as given to ``--listen``.
+        listen_public: Each address that serves only the public status pages.
+        web_config: A file in exporter-toolkit's format, for TLS and basic authentication.
+        shard: The part of the sites that is checked.
+        data: The folder for states and history; None if nothing is to be kept.
+        role: This daemon's role among several places.
     """
 
     config: Path
@@ -82,18 +82,18 @@ class RunOptions:
 
 def run(options: RunOptions, secrets: Secrets) -> bool:
     """
-    Be the daemon until a stop is over.
+    Run the daemon until a stop is complete.
 
     Args:
-        secrets: Of the log; told what to mask with every configuration.
+        secrets: Those of the log; they are updated with every configuration.
 
     Returns:
-        Whether every check in flight was recorded; otherwise the caller must leave() at once.
+        Whether every running check was recorded; otherwise the caller must leave() at once.
 
     Raises:
         ConfigError: The first configuration is bad.
         StartupError: A port or the data folder is in use, no worker process can be started, or
-            the list does not say what a place or a hub needs.
+            the list lacks what a place or a hub needs.
         HistoryError: The store needs a driver that is not installed.
     """
     garbage = Garbage(SystemClock())
@@ -110,7 +110,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
     write_in_background(internal.log_line_dropped)
     handlers: dict[signal.Signals, Callable[[], None]] = {
         signal.SIGHUP: lambda: requests.put(ReloadRequested("signal")),
-        # Until there is something to end in order; reading many sites takes seconds
+        # Until there is something to stop in order; loading many sites takes seconds
         **on_stop(sys.exit),
     }
     with handled_signals(handlers):
@@ -183,7 +183,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
         )
         handlers |= on_stop(lambda: inbox.put(StopRequested(config.settings.shutdown_grace)))
         drained = False
-        # The port first: of all that may be missing, it is what most often is
+        # The port first, because it is the most frequent problem
         servers.start()
         try:
             voice.start(config)
@@ -193,7 +193,7 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
                 on_listed=voice.listed,
                 on_running=running,
             )
-            # While the past of the sites is read, in another thread
+            # Meanwhile another thread reads the past of the sites
             runtime.start()
             _log.info(
                 "started",
@@ -208,27 +208,28 @@ def run(options: RunOptions, secrets: Secrets) -> bool:
                     data=options.data or "none",
                 ),
             )
-            # 1. The engine starts no check any more, and records those in flight as they finish.
+            # 1. The engine starts no more checks, and records the running ones as they finish.
             drained = runtime.engine.run()
         finally:
-            # 2. No reload begins any more, and requests for one are cancelled.
+            # 2. No more reloads begin, and requests for one are cancelled.
             reloader.stop()
-            # 3. The web server goes after the last result, so that a last scrape can have it.
+            # 3. The web server stops after the last result, so that a last scrape can get it.
             servers.stop(_FAREWELL if drained else 0)
-            # 4. The workers have nothing to do any more, or the grace is over.
+            # 4. The workers have nothing left to do, or the grace period is over.
             runtime.stop_workers()
-            # 5. The hub hears of the last results.
+            # 5. The hub gets the last results.
             end.link.stop()
-            # 6. All that was noted, and what people are owed, is there for the next daemon.
+            # 6. Everything recorded, and all messages still to be sent, are stored for the next
+            # daemon.
             voice.stop()
-            # 7. Idle threads end; those still in a check cannot be told to leave it, see leave().
+            # 7. Idle threads end; threads in a check cannot be interrupted, see leave().
             runtime.stop_threads()
         _log.info("stopped", extra=fields(drained=drained))
     return drained
 
 
 def _seat(options: RunOptions) -> str:
-    """Return what this daemon is called among those that share a store."""
+    """Return this daemon's name among those that share a store."""
     return f"hub {options.shard}" if options.role.hub else str(options.shard)
 
 
@@ -237,7 +238,7 @@ def _memory(options: RunOptions, settings: Settings, internal: Internal) -> Memo
         return None
     history = settings.history
     if options.role.location is not None:
-        # The list's store is the hub's: of each site one daemon writes
+        # The list's store belongs to the hub: only one daemon writes about each site
         history = replace(history, store=None)
     return Memory(
         options.data,
@@ -249,7 +250,7 @@ def _memory(options: RunOptions, settings: Settings, internal: Internal) -> Memo
 
 
 def _finder(data: Path | None, internal: Internal, requests: Requests) -> Finder:
-    # Loaded here, as most lists have no sources
+    # Loaded here, because most lists have no sources
     module = import_module("monitor.app.discovery")
     finder: Finder = module.open_discovery(
         data, internal, lambda: requests.put(ReloadRequested(DISCOVERY))
@@ -264,7 +265,7 @@ def _ping(inbox: Inbox) -> "Future[None]":
 
 
 def _summary(board: StatusBoard, reloader: Reloader) -> str:
-    """Return the one line that ``systemctl status`` shows."""
+    """Return the status line that ``systemctl status`` shows."""
     counts = Counter(entry.state.shown for entry in board.entries())
     shown = (f"{counts[status]} {status}" for status in Status if counts[status])
     sites = ", ".join(shown) or "no sites"

@@ -1,7 +1,7 @@
 """
-Sources of sites, wired; part of the composition root.
+Wires the sources of sites; part of the composition root.
 
-Loaded when a list has such sources, and with it all that they need.
+It is loaded, together with everything it needs, only if a list has such sources.
 """
 
 import os
@@ -23,7 +23,7 @@ def open_discovery(
     folder: Path | None, internal: Internal, on_change: Callable[[], None]
 ) -> Discovery:
     """
-    Return what watches sources; it watches none yet.
+    Return the object that watches sources; it watches none yet.
 
     Args:
         folder: The data folder, if there is one.
@@ -40,7 +40,7 @@ def open_discovery(
 
 def discover_once(config: Config, tables: Tables) -> tuple[Config, tuple[str, ...]]:
     """
-    Return the configuration with what its sources list now, and what went wrong.
+    Return the configuration with the sites that its sources list now, and the problems found.
 
     For commands that check once.
     """

@@ -1,8 +1,8 @@
 """
-How what computes for long lets others have the interpreter soon.
+Lets other threads get the interpreter soon while one of them computes for long.
 
-Reading lists computes for seconds, which nothing else does: the loop and each check want the
-interpreter a dozen times meanwhile, and it would be taken away at the usual interval only.
+Only loading a list computes for seconds: in that time the loop and each check need the interpreter
+a dozen times, and at the usual interval they would get it too late.
 """
 
 import sys
@@ -13,11 +13,11 @@ from threading import Lock
 from monitor.units import Seconds
 
 _SWITCH_INTERVAL: Seconds = 0.0005
-"""How long such work may hold the interpreter while others want it."""
+"""How long such work may hold the interpreter while other threads want it."""
 
 
 class _Gentle:
-    """The interpreter's interval is one for all threads; the state is how many want it short."""
+    """The interval is the same for all threads; the state is how many of them want it short."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -26,7 +26,7 @@ class _Gentle:
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """Let others have the interpreter soon for as long as the block lasts."""
+        """Let other threads get the interpreter soon as long as the block lasts."""
         with self._lock:
             if self._at_work == 0:
                 self._usual = sys.getswitchinterval()

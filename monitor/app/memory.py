@@ -1,7 +1,7 @@
 """
-What the daemon remembers: folder, store, writer and readers, wired; part of the composition root.
+Wires what the daemon remembers: folder, store, writer, readers; part of the composition root.
 
-A command that asks the past without a daemon opens the same store by ``open_history``.
+Commands that query the past without a daemon open the same store with ``open_history``.
 """
 
 import math
@@ -27,23 +27,23 @@ from monitor.past import Inherited, Remembered, Span
 from monitor.units import Seconds, Timestamp
 
 NOTHING = "none"
-"""In the place of a data folder: nothing is kept."""
+"""Given instead of a data folder: nothing is kept."""
 
 _PATIENCE: Seconds = 60.0
-"""How long a start waits for what is remembered."""
+"""How long a start waits for the remembered states."""
 _LATER_PATIENCE: Seconds = 5.0
-"""How long sites wait for it that come later."""
+"""How long sites that are added later wait for theirs."""
 _SILENCE: Seconds = 40.0
-"""How long a PostgreSQL server may say nothing; it waits 30 seconds for locks by itself."""
+"""How long a PostgreSQL server may stay silent; it waits up to 30 seconds for locks."""
 _FAREWELL: Seconds = 10.0
 """How long a stop waits for the last transaction."""
 
 
 def data_folder(given: str | None, environ: Mapping[str, str]) -> Path | None:
-    """Return where what must not be forgotten is kept; None where nothing is to be."""
+    """Return the data folder; None if nothing is to be kept."""
     path = given or environ.get("MONITOR_DATA")
     if not path:
-        # systemd names several, separated by colons, where a unit has several
+        # systemd lists several folders, separated by colons, if a unit has several
         path = environ.get("STATE_DIRECTORY", "").partition(":")[0] or "data"
     return None if path == NOTHING else Path(path)
 
@@ -68,7 +68,7 @@ class Memory:
         self._folder = DataFolder(folder, f"process {os.getpid()} on {socket.gethostname()}")
         self._settings = settings
         if settings.store is None:
-            with suppress(HistoryError):  # the writer tries again, and says why it cannot
+            with suppress(HistoryError):  # the writer tries again, and reports the reason
                 self._folder.claim()
         self._writer = Writer(
             self._open,
@@ -95,16 +95,16 @@ class Memory:
         self._writer.start()
 
     def recall(self, sites: Sequence[Site]) -> Mapping[str, Remembered]:
-        """Return what is remembered of sites that are new to the list; waits for the store."""
+        """Return what is remembered about sites that are new to the list; waits for the store."""
         patience, self._patience = self._patience, _LATER_PATIENCE
         return self._writer.recall(sites, patience)
 
     def positions(self) -> Mapping[int, int]:
-        """Return how far an earlier life of this hub has read each partition of the stream."""
+        """Return how far this hub has read each partition of the stream before its restart."""
         return self._writer.positions(_PATIENCE)
 
     def stop(self) -> None:
-        """Write what is left; then another daemon may have the folder."""
+        """Write what is left; after that, another daemon may use the folder."""
         self.reader.close()
         self._writer.stop(_FAREWELL)
         self._folder.release()
@@ -117,13 +117,13 @@ class Memory:
 
 
 class HubMemory(HubRecorder, Protocol):
-    """A recorder that also takes what became known of the past later."""
+    """A recorder that also accepts corrections of the past."""
 
     def mended(self, spans: Sequence[Span]) -> None: ...
 
 
 class Oblivion:
-    """A recorder that keeps nothing, for checks that are done once and for ``--data none``."""
+    """A recorder that keeps nothing, for one-off checks and for ``--data none``."""
 
     def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None:
         pass
@@ -146,10 +146,10 @@ class Oblivion:
 
 def open_history(folder: Path | None, settings: HistorySettings) -> Reader:
     """
-    Return a reader of the history; nothing is connected yet.
+    Return a reader of the history; it does not connect yet.
 
     Raises:
-        HistoryError: There is no folder to look into, or a driver is missing.
+        HistoryError: There is no folder to read, or a driver is missing.
     """
     url = store_url(settings.store, folder)
     return Reader(connect(url, writes=False, silence=_SILENCE), SystemClock())
@@ -157,7 +157,7 @@ def open_history(folder: Path | None, settings: HistorySettings) -> Reader:
 
 def open_upkeep(folder: Path | None, settings: HistorySettings) -> Upkeep:
     """
-    Return what looks after the store.
+    Return the object that maintains the store.
 
     Raises:
         HistoryError: There is no store.
@@ -175,10 +175,10 @@ def take_over(
     version: str,
 ) -> dict[str, Inherited]:
     """
-    Write what another monitor knew of sites into the history, and return what was new of each.
+    Write another monitor's past of these sites into the history; return what was new for each.
 
     Raises:
-        StartupError: A daemon has the data folder, and would know nothing of it.
+        StartupError: A daemon is using the data folder, and would not notice the change.
         HistoryError: There is no folder, or the store cannot be used.
     """
     url = store_url(settings.store, folder)

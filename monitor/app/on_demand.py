@@ -1,8 +1,8 @@
 """
-Checks of targets that are not listed, for ``/probe?target=``; in the web thread, which never waits.
+Checks of unlisted targets, for ``/probe?target=``; runs in the web thread, which never waits.
 
-Part of the composition root: it knows the configuration's modules, the engine's door, and the guard
-that keeps strangers from reaching into the network.
+Part of the composition root: it knows the configuration's modules, the engine's inbox, and the
+guard that keeps strangers out of the network.
 """
 
 import math
@@ -27,7 +27,7 @@ from monitor.web.probe import LiveCheck, ProbeQuery, Refused
 _LONGEST_ECHO = 200
 _NO_SCRAPE_TIMEOUT: Seconds = 120.0
 _OFFSET: Seconds = 0.5
-"""What is left of Prometheus' patience for the way back, as in blackbox_exporter."""
+"""The part of Prometheus' timeout that is reserved for the answer, as in blackbox_exporter."""
 _SHORTEST: Seconds = 0.001
 _QUEUE_PATIENCE: Seconds = 5.0
 """How long a check may take beyond its timeout: to get a thread, and to be judged."""
@@ -36,10 +36,10 @@ _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 class LiveProbes:
     """
-    Makes checks with a module's options; a new configuration holds from the next one on.
+    Makes checks with a module's options; a new configuration applies from the next check on.
 
-    The mutable state is the replies that somebody waits for: the web thread adds, the main thread
-    takes away.
+    The mutable state is the replies that somebody waits for: the web thread adds them, the main
+    thread removes them.
     """
 
     def __init__(
@@ -55,11 +55,10 @@ class LiveProbes:
         """
         Ask the engine for a check.
 
-        The order in which parameters are looked at is blackbox_exporter's, as is what is said of
-        them.
+        Parameters are checked in blackbox_exporter's order, with blackbox_exporter's messages.
 
         Raises:
-            Refused: The check is not allowed, or cannot be done now.
+            Refused: The check is not allowed, or cannot be made now.
         """
         config = self._config()
         settings = config.settings.probe_endpoint
@@ -73,7 +72,7 @@ class LiveProbes:
         if not query.target:
             raise Refused(400, "Target parameter is missing")
         target = _unescaped(query.target)
-        if "\\" in target:  # of which host this is the end, not all who read URLs agree
+        if "\\" in target:  # URL parsers disagree about where the host ends
             raise Refused(400, "target holds a backslash; write %5C")
         name = query.module or default_module(target)
         if name in config.set_aside:
@@ -105,7 +104,7 @@ class LiveProbes:
         try:
             return module.site(
                 target,
-                # The name of a listed site holds no line end, so this is no other's
+                # The name of a listed site contains no line end, so this name is unique
                 name=f"\n{next(self._numbers)}",
                 timeout=_timeout(module.timeout, patience),
                 probes=self._probes,
@@ -115,7 +114,7 @@ class LiveProbes:
 
 
 def _patience(header: str | None) -> Seconds:
-    """Return how long Prometheus waits, by its header X-Prometheus-Scrape-Timeout-Seconds."""
+    """Return how long Prometheus waits, from X-Prometheus-Scrape-Timeout-Seconds."""
     if not header:
         return _NO_SCRAPE_TIMEOUT
     if not _NUMBER.fullmatch(header):
@@ -125,7 +124,7 @@ def _patience(header: str | None) -> Seconds:
     seconds = float(header)
     if not seconds or not math.isfinite(seconds):
         return _NO_SCRAPE_TIMEOUT
-    # Nobody is answered later than that: the web server ends its answers
+    # No answer can take longer, because the web server ends it
     return min(seconds, _NO_SCRAPE_TIMEOUT)
 
 
@@ -144,17 +143,17 @@ def _timeout(of_module: Seconds | None, patience: Seconds) -> Seconds:
 
 
 def _unescaped(target: str) -> str:
-    """Return the target unescaped once more, as long as it is still a target then."""
+    """Return the target unescaped once more, if the result is still a target."""
     text = unquote(target)
     return text if text.isprintable() and " " not in text else target
 
 
 def _with_hostname(site: Site, hostname: str | None) -> Site:
     """
-    Return the site asked for by another name: in the Host header, and in TLS where none is set.
+    Return the site under another name: in the Host header, and in TLS unless it sets one.
 
     Raises:
-        Refused: The module sets another Host already.
+        Refused: The module already sets another Host.
     """
     if not hostname:
         return site
@@ -192,10 +191,10 @@ def _with_server_name(options: TlsOptions, hostname: str) -> TlsOptions:
 
 def _guarded(site: Site, guard: Guard) -> Site:
     """
-    Return the site in the guard's hands.
+    Return the site with a guard in its network options.
 
     Raises:
-        Refused: Its own host is not allowed.
+        Refused: The site's own host is not allowed.
     """
     host = unquote(urlsplit(site.url).hostname or "")
     why = guard.why_not(host)

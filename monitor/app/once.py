@@ -28,13 +28,13 @@ def check_once(
     Check every site once, now, through the engine that the daemon uses.
 
     Args:
-        on_result: Told of each result as it comes in, in the main thread; returns whether that is
-            enough and the rest need not be checked.
+        on_result: Called with each result as it comes in, in the main thread; returns whether that
+            is enough and the other sites need not be checked.
         connectivity: While none of these answers, sites are unknown, not down.
 
     Returns:
-        The results in the order of the sites, and whether these are all: an interrupt cuts the rest
-        off, and then the caller must leave() at once.
+        The results in the order of the sites, and whether these are all of them: an interrupt cuts
+        off the rest, and the caller must then leave() at once.
 
     Raises:
         StartupError: No worker process can be started.
@@ -64,7 +64,7 @@ def check_once(
 
 
 class _Results:
-    """Collects the results of checks that are done once."""
+    """Collects the results of one-off checks."""
 
     def __init__(self, on_result: Callable[[Result], bool], enough: Callable[[], None]) -> None:
         self.by_site: dict[str, Result] = {}

@@ -1,7 +1,7 @@
 """
-Many places, one verdict, wired: a place's reports and a hub's loop; part of the composition root.
+Wires several places that reach one verdict: a place's reports and a hub's loop.
 
-NATS' client is loaded only where places or a hub run.
+Part of the composition root. The NATS client is loaded only for places and hubs.
 """
 
 import hashlib
@@ -52,17 +52,17 @@ _WITHOUT_DATA = (
     " stream holds, and may tell an outage once more"
 )
 _LONGEST_REPLAY: Seconds = 900.0
-"""How far back a hub reads again at its start, to know what each place said last."""
+"""How far back a hub reads at its start, to learn what each place said last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
     """
-    What a daemon is among others.
+    A daemon's role among others.
 
     Attributes:
-        location: The place whose checks it makes; None if it is no place.
-        hub: Whether it joins what places report, and checks nothing itself.
+        location: The place whose checks it makes; None if it is not a place.
+        hub: Whether it combines what places report, and checks nothing itself.
     """
 
     location: str | None = None
@@ -70,10 +70,10 @@ class Role:
 
     def shard(self, shard: Shard, settings: LocationsSettings | None) -> Shard:
         """
-        Return which sites are this daemon's.
+        Return the part of the sites that belongs to this daemon.
 
         Raises:
-            StartupError: The list says nothing of locations, or too little for this many hubs.
+            StartupError: The list has no settings for locations, or too few for this many hubs.
         """
         if self.location is None and not self.hub:
             return shard
@@ -90,7 +90,7 @@ class Role:
 
 def load_link() -> ModuleType:
     """
-    Return the module that knows NATS; only what deals with places loads its client.
+    Return the module that uses NATS; only code for places loads its client.
 
     Raises:
         StartupError: The client is not installed.
@@ -105,15 +105,15 @@ def load_link() -> ModuleType:
 
 
 ALONE = Role()
-"""Of a daemon that checks sites and reports to nobody."""
+"""A daemon that checks sites and does not report to a hub."""
 
 
 def role_of(location: str | None, *, hub: bool) -> Role:
     """
-    Return what the command line makes of a daemon.
+    Return the role that the command line gives a daemon.
 
     Raises:
-        StartupError: It is to be both, the name cannot be used, or NATS' client is missing.
+        StartupError: It cannot be both, the name cannot be used, or the NATS client is missing.
     """
     if location is None and not hub:
         return ALONE
@@ -132,7 +132,7 @@ def located(settings: LocationsSettings | None) -> LocationsSettings:
     Return the settings of locations.
 
     Raises:
-        StartupError: There are none.
+        StartupError: The list has none.
     """
     if settings is None:
         raise StartupError(
@@ -158,7 +158,7 @@ def access_of(settings: LocationsSettings) -> "NatsAccess":
 
 
 def quorum_of(settings: LocationsSettings) -> Quorum:
-    """Return the rules of counting; without a quorum, the place that has a site decides on it."""
+    """Return the rules for counting; without a quorum, the place that has a site decides."""
     keys = settings.quorum or QuorumKeys(minimum=1)
     return Quorum(
         down=parse_enough(keys.down),
@@ -170,16 +170,16 @@ def quorum_of(settings: LocationsSettings) -> Quorum:
 
 def fingerprint(config: Config) -> str:
     """
-    Return what is the same for two daemons that have the same list.
+    Return a value that is the same for two daemons with the same list.
 
-    Secrets are masked in it, and may differ; so may the names of the files.
+    It masks secrets, so they may differ; so may the names of the files.
     """
     lines = (line for line in config.masked.splitlines() if not line.startswith("---"))
     return hashlib.sha256("\n".join(lines).encode(errors="replace")).hexdigest()[:16]
 
 
 class _Fingerprint:
-    """Returns the fingerprint of the configuration that runs; made once for each."""
+    """Returns the fingerprint of the running configuration; computed once per configuration."""
 
     def __init__(self, config: Callable[[], Config]) -> None:
         self._config = config
@@ -194,14 +194,14 @@ class _Fingerprint:
 
 
 class Link(Protocol):
-    """A way between a place and the hub."""
+    """A connection between a place and the hub."""
 
     def start(self) -> None: ...
     def stop(self) -> None: ...
 
 
 class _NoLink:
-    """Stands where a daemon reports to nobody."""
+    """Stands in if a daemon does not report to a hub."""
 
     def start(self) -> None:
         pass
@@ -212,7 +212,7 @@ class _NoLink:
 
 @dataclass(frozen=True, slots=True)
 class OwnEnd:
-    """What a daemon that checks sites has; only a place's link leads anywhere."""
+    """The parts of a daemon that checks sites; only a place's link leads anywhere."""
 
     recorder: Recorder
     link: Link
@@ -220,7 +220,7 @@ class OwnEnd:
 
 @dataclass(frozen=True, slots=True)
 class HubEnd:
-    """What a hub has in the place of threads that probe."""
+    """The parts that a hub has instead of probe threads."""
 
     recorder: HubRecorder
     link: Link
@@ -239,7 +239,7 @@ def end_of(
     board: StatusBoard,
 ) -> OwnEnd | HubEnd:
     """
-    Return this daemon's end of the way between places and hub; nothing is connected yet.
+    Return this daemon's end of the connection between places and hub; it does not connect yet.
 
     Raises:
         StartupError: The certificates for NATS cannot be used.
@@ -313,7 +313,7 @@ class Reporting:
 
 
 def report_of(state: SiteState) -> Report:
-    """Return what a place reports after a check, without secrets: messages are masked already."""
+    """Return a place's report of a check; it has no secrets, because messages are masked."""
     last = state.last
     assert last is not None  # noqa: S101  it was checked
     verdict = last.analysis.verdict if last.analysis else None
@@ -345,7 +345,7 @@ def _place_link(
     load: Callable[[], int],
 ) -> "PlaceLink":
     """
-    Return a place's way to the hub; it is started once the sites are checked.
+    Return a place's connection to the hub; it is started once the sites are being checked.
 
     Args:
         load: Returns how many sites are checked here.
@@ -385,7 +385,7 @@ def _place_link(
 
 
 def hindsight_by(quorum: Quorum) -> Hindsight:
-    """Return what counts late reports by the rules of the list."""
+    """Return the object that counts late reports by the rules of the list."""
 
     def count(
         ballots: Mapping[str, Ballot], before: Status, now: Timestamp, stale_after: Seconds
@@ -397,10 +397,10 @@ def hindsight_by(quorum: Quorum) -> Hindsight:
 
 class Mending:
     """
-    A hub's recorder that also fills the past with what late reports say of it.
+    A hub's recorder that also completes the past with what late reports say.
 
     Args:
-        hindsight: Is told of each report by ``Counting``.
+        hindsight: ``Counting`` passes each report to it.
     """
 
     def __init__(
@@ -439,10 +439,10 @@ class Mending:
 
 class Counting:
     """
-    The votes as the hub's loop asks for them, by the rules of the list.
+    Counts votes for the hub's loop, by the rules of the list.
 
     Args:
-        hindsight: Remembers what was said, for reports that come late.
+        hindsight: Remembers what was said, for reports that arrive late.
     """
 
     def __init__(self, quorum: Quorum, hindsight: Hindsight) -> None:
@@ -480,7 +480,7 @@ def _hub_link(
     inbox: Inbox,
     meters: PlaceMeters,
 ) -> "HubLink":
-    """Return a hub's way to the places; it is started once it has the list."""
+    """Return a hub's connection to the places; it is started once it has the list."""
     from monitor.locations.link import HubLink  # noqa: PLC0415  see load_link()
 
     settings = located(config.settings.locations)

@@ -1,4 +1,4 @@
-"""What the process does with signals, and how it ends; part of the composition root."""
+"""Handles signals and ends the process; part of the composition root."""
 
 import logging
 import os
@@ -17,12 +17,12 @@ def on_stop(do: Callable[[], None]) -> dict[signal.Signals, Callable[[], None]]:
 @contextmanager
 def handled_signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
     """
-    Have each signal handled for as long as the block lasts, which may put others in their places.
+    Have each signal handled as long as the block lasts; the block may replace the handlers.
 
-    A handler runs between any two instructions of the main thread, which may hold a lock. Leaving a
-    note in a SimpleQueue, the inbox or the reloader's, is safe there, and so is ending the process
-    before anything has begun. After the block the process is about to end and reports the outcome:
-    a signal that comes then is ignored.
+    A handler runs between any two instructions of the main thread, which may hold a lock. Putting a
+    note into a SimpleQueue (the inbox or the reloader's) is safe there, and so is ending the
+    process before anything has begun. After the block the process is about to end and reports the
+    outcome, so a signal that arrives then is ignored.
     """
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -41,8 +41,8 @@ def leave(code: int) -> NoReturn:
     """
     End the process now, whatever its threads are doing.
 
-    sys.exit would wait for pool threads that are still in a check, long after the grace is over;
-    this is the only place that does not.
+    sys.exit would wait for pool threads that are still in a check, long after the grace period;
+    this is the only exit that does not wait.
     """
     logging.shutdown()
     sys.stdout.flush()

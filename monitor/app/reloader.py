@@ -1,7 +1,7 @@
 """
-The configuration that runs, and how another one takes its place; in a thread of its own.
+The running configuration, and how another one replaces it; runs in its own thread.
 
-Part of the composition root: it knows the files, the engine's door and the web server's.
+Part of the composition root: it knows the files, the engine's inbox and the web server.
 """
 
 import dataclasses
@@ -38,17 +38,17 @@ from monitor.web.web_config import WebConfig
 _log = logging.getLogger(__name__)
 
 _MOST_TOLD = 20
-"""Lines of the log about entries of one source that became no sites; /config has all of them."""
+"""Log lines about unusable entries of one source; /config lists all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadRequested:
     """
-    A wish to have the configuration read again.
+    A request to load the configuration again.
 
     Attributes:
-        cause: ``signal``, ``web``, ``file``, or ``discovery``: then the files are as they were.
-        reply: Gets every problem, one a line; empty when the new configuration runs.
+        cause: ``signal``, ``web``, ``file``, or ``discovery``, where the files are unchanged.
+        reply: Receives all problems, one per line; empty once the new configuration runs.
     """
 
     cause: str
@@ -56,20 +56,20 @@ class ReloadRequested:
 
 
 Requests: TypeAlias = "SimpleQueue[ReloadRequested]"
-"""The reloader's queue; a signal handler may put into it, whatever lock the main thread holds."""
+"""The reloader's queue; a signal handler may use it, whatever lock the main thread holds."""
 
 
 class Finder(Protocol):
-    """What watches the sources of sites."""
+    """Watches the sources of sites."""
 
     def use(self, sources: Iterable[Source]) -> None:
         """Watch these sources from now on, and no others."""
 
     def found(self) -> Mapping[str, SourceContents]:
-        """Return what is known of each source."""
+        """Return what is known about each source."""
 
     def stop(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
 
 
 DISCOVERY = "discovery"
@@ -77,21 +77,21 @@ DISCOVERY = "discovery"
 
 class Reloader:
     """
-    Reads the files when asked to, and applies a configuration that is good.
+    Loads the files on request, and applies a configuration without mistakes.
 
-    Its thread alone sets ``config`` and ``web_config``, which are what runs; everybody may read
-    them. The configuration is the whole list; the engine gets only the sites of this shard.
+    Only its thread sets ``config`` and ``web_config``, the running configuration; any thread may
+    read them. The configuration is the whole list; the engine gets only the sites of this shard.
     ``rejected`` says whether the last attempt to change it failed.
 
     Args:
-        requests: What asks for a reload: the watcher, the web server, SIGHUP and sources of sites
-            put into it.
-        open_finder: Makes what watches sources; called once a list has any.
-        shard: Returns which sites are this daemon's, by the settings that it starts with.
+        requests: The watcher, the web server, SIGHUP and sources of sites put reload requests into
+            this queue.
+        open_finder: Creates the object that watches sources; called once a list has any.
+        shard: Returns the sites that belong to this daemon, from the settings at its start.
 
     Raises:
-        ConfigError: The files are bad when the reloader is made.
-        StartupError: The settings do not allow what this daemon is to be.
+        ConfigError: The files have mistakes when the reloader is created.
+        StartupError: The settings do not allow this daemon's role.
     """
 
     def __init__(
@@ -126,12 +126,12 @@ class Reloader:
         self._on_listed: Callable[[Config], None] = _nobody
         self._recall: Callable[[Sequence[Site]], Mapping[str, Remembered]] = lambda _: {}
         self._asked: set[Future[tuple[str, ...]]] = set()
-        # From before the first look on, so that no edit falls between
+        # Starts before the first look, so that no edit is missed
         self._watcher.start((path,))
         try:
             self._listed, self.web_config = self._load()
             self.config = self._with_discovered(self._listed)
-            # Some settings are never read again; what the process has of them is in here for good
+            # Some settings are never read again; these are their values in this process
             self._at_start = self.config.settings
             self._mask(self.config)
             self.shard = shard(self.config.settings)
@@ -151,13 +151,13 @@ class Reloader:
 
         Args:
             reconfigure: Gives the web server another configuration; may raise StartupError.
-            on_listed: Told of each configuration whose sites are the engine's by then.
-            recall: Brings what is remembered of sites that are new to the list; may wait for a
+            on_listed: Called with each configuration whose sites the engine has received.
+            recall: Returns what is remembered about sites that are new to the list; may wait for a
                 database.
             on_running: Called in the reloader's thread once the sites are being checked.
 
         Returns:
-            How many sites that will be.
+            The number of sites.
         """
         first = self.shard.own(diff(None, self.config))
 
@@ -168,11 +168,11 @@ class Reloader:
             on_running()
             while True:
                 requests = [self._requests.get()]
-                # All who asked before the files are read get the same answer
+                # Everyone who asked before the files are read gets the same answer
                 while not self._requests.empty():
                     requests.append(self._requests.get())
                 if self._stopped:
-                    return  # nobody would apply it
+                    return  # the engine would no longer apply it
                 cause = next((one.cause for one in requests if one.cause != DISCOVERY), None)
                 if cause is None:
                     self._rediscover()
@@ -203,7 +203,7 @@ class Reloader:
         return reply
 
     def stop(self) -> None:
-        """Watch no file any more, begin no reload, and cancel the replies that are outstanding."""
+        """Stop watching files, begin no more reloads, and cancel the outstanding replies."""
         self._stopped = True
         self._watcher.stop()
         if self._finder is not None:
@@ -225,11 +225,11 @@ class Reloader:
 
     @interruptibly()
     def _reload(self, cause: str, reconfigure: Callable[[WebConfig], None]) -> tuple[str, ...]:
-        """Return what is wrong with the files; nothing if they were applied."""
+        """Return the problems in the files; empty if they were applied."""
         self._manager.reloading()
         try:
             config, web_config = self._load()
-            # Both lists may be spoken of until one of them is gone
+            # Log lines may mention both lists until one of them is gone
             self._mask(self.config, config)
             reconfigure(web_config)
             listed, config = config, self._with_discovered(config)
@@ -237,7 +237,7 @@ class Reloader:
             self._change_to(config, web_config, cause)
             self._listed = listed
         except ConfigError as error:
-            # A mistake in a file that is new to the list is corrected in that file
+            # A mistake in a newly included file will be corrected in that file
             self._watcher.update(self._watched((*self.config.files, *error.files)))
             return self._rejected(cause, map(str, error.problems))
         except StartupError as error:
@@ -251,7 +251,7 @@ class Reloader:
         return ()
 
     def _with_discovered(self, listed: Config) -> Config:
-        """Return the list with what its sources are known to have; watch these from now on."""
+        """Return the list with the known entries of its sources; watch these from now on."""
         if self._finder is None:
             if not listed.sources:
                 return listed
@@ -276,7 +276,7 @@ class Reloader:
 
     @interruptibly()
     def _rediscover(self) -> None:
-        """Apply what the sources list now; the files are as they were."""
+        """Apply what the sources list now; the files are unchanged."""
         if self._adoption is None or self._finder is None:
             return
         try:
@@ -284,7 +284,7 @@ class Reloader:
             self._mask(self.config, config)
             change = self.shard.own(diff(self.config, config))
             if change == SiteChange():
-                self.config = config  # whose text may have changed
+                self.config = config  # its text may have changed
             else:
                 self._put_in_force(change, config)
         except Exception:
@@ -338,11 +338,11 @@ class Reloader:
                 _log.warning("probe_cannot_work", extra=fields(scheme=scheme, detail=why))
 
     def _put_in_force(self, change: SiteChange, config: Config) -> None:
-        # A site under a new name takes its memory from the one that leaves
+        # A renamed site takes its memory from the site that leaves
         new = [site for site in change.added if site.was not in change.removed]
         remembered = self._recall(new) if new else {}
         applied: Future[None] = Future()
-        # Of all sites: histograms of several shards can be added up only if their bounds are equal
+        # All sites: the histograms of several shards can be summed only if their bounds are equal
         bounds = bucket_bounds(config.sites, config.settings)
         self._inbox.put(SitesChanged(change, bounds, applied, config.connectivity, remembered))
         applied.result()
@@ -354,7 +354,7 @@ class Reloader:
 
 
 def _nobody(config: Config) -> None:
-    """Stand in until somebody wants to know."""
+    """Stand in for a callback until one is set."""
 
 
 def bucket_bounds(sites: Iterable[Site], settings: Settings) -> tuple[Seconds, ...]:
@@ -365,7 +365,7 @@ def bucket_bounds(sites: Iterable[Site], settings: Settings) -> tuple[Seconds, .
 def _beside_sites(
     before: Config, after: Config, web_before: WebConfig, web_after: WebConfig
 ) -> dict[str, object]:
-    """Return what else a reload changed, as fields of its log line."""
+    """Return what else a reload changed, as fields for its log line."""
     one, other = before.modules, after.modules
     modules = sum(one.get(name) != other.get(name) for name in {*one, *other})
     settings = [
@@ -382,7 +382,7 @@ def _beside_sites(
 
 
 def _needing_restart(at_start: Settings, wanted: Settings) -> list[str]:
-    """Return the settings that are read at the start only, and differ from what was read then."""
+    """Return the settings that are read only at the start and differ from those values."""
     return [
         name
         for name in ("engine", "analysis", "history", "locations", "shutdown_grace")

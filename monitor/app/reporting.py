@@ -1,4 +1,4 @@
-"""Sites that report themselves: who may call this daemon, and what they said before its start."""
+"""Sites that report themselves: who may call, and what they said before the start."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
@@ -17,7 +17,7 @@ class Reporters:
     """
     Returns who may call; the same object until the list of sites changes.
 
-    The mutable state is what was returned last; the web's thread alone asks.
+    The mutable state is the last returned value; only the web thread calls.
     """
 
     def __init__(self, sites: Callable[[], Sequence[Site]], shard: Shard) -> None:
@@ -46,7 +46,7 @@ class Reporters:
 
 
 def recalled(recall: Recall, mailbox: Mailbox) -> Recall:
-    """Return the same function; it also recalls the last calls of sites that report themselves."""
+    """Return this function, extended to recall the last calls of sites that report themselves."""
 
     def recall_calls(sites: Sequence[Site]) -> Mapping[str, Remembered]:
         found = recall(sites)
@@ -61,9 +61,9 @@ def recalled(recall: Recall, mailbox: Mailbox) -> Recall:
 
 def _last_call(known: Remembered) -> Call | None:
     """
-    Return what a site said last; None where that is not known.
+    Return what a site said last; None if that is not known.
 
-    One that was overdue said nothing, and stays as it was until it does.
+    A site that was overdue said nothing, and stays overdue until it calls.
     """
     last = known.recent[0] if known.recent else None
     if known.said and last is not None:

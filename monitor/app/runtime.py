@@ -1,4 +1,4 @@
-"""A loop with what it runs on, wired: threads and workers, or a hub's votes; composition root."""
+"""Wires a loop with its threads and workers, or with a hub's votes; composition root."""
 
 import resource
 import sys
@@ -26,13 +26,13 @@ from monitor.probes.registry import build_probes
 from monitor.units import Seconds
 
 SWITCH_INTERVAL: Seconds = 0.01
-"""How long a thread may hold the interpreter while others want it, who wake up this often to ask:
-shorter, and a crowd of threads does nothing else. Twice Python's default; none needs it for long
-but a reload, which sets its own."""
+"""How long a thread may hold the interpreter while others want it, who wake up this often to ask.
+With a shorter interval, a crowd of threads does nothing but ask. It is twice Python's default; only
+a reload needs the interpreter for long, and it sets its own interval."""
 
 
 class Runtime:
-    """The engine and its pools, wired."""
+    """The engine and its pools."""
 
     def __init__(
         self,
@@ -82,10 +82,10 @@ class Runtime:
 
     def start(self) -> None:
         """
-        Start what must be there before the first check.
+        Start everything that must run before the first check.
 
         Raises:
-            StartupError: The system gives no thread, or no worker process.
+            StartupError: The system refuses a thread or a worker process.
         """
         self.probes.start()
         self.analysis.start()
@@ -99,7 +99,7 @@ class Runtime:
 
 
 class HubRuntime:
-    """The loop of a hub, wired; it has neither workers nor threads that probe."""
+    """The loop of a hub; it has no workers and no probe threads."""
 
     def __init__(
         self,
@@ -174,10 +174,10 @@ def _depth(settings: Settings) -> Depth:
 
 def _allow_descriptors() -> None:
     """
-    Take as many file descriptors as the system admits of.
+    Raise the limit of file descriptors as far as the system allows.
 
-    Each check under way has two or three, and what most systems give a process at first (1024, for
-    the sake of select(2), which nothing here calls) is too little once a thousand sites hang.
+    Each running check has two or three. The initial limit of most systems (1024, because of
+    select(2), which nothing here calls) is too low once a thousand sites hang.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

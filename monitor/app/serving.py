@@ -1,4 +1,4 @@
-"""The web servers, wired: one for those who may log in, one for strangers; composition root."""
+"""Wires the web servers: one for users, one for strangers; composition root."""
 
 from collections.abc import Iterator
 
@@ -22,9 +22,9 @@ from monitor.web.web_config import WebConfig
 
 class WebServers:
     """
-    What serves everything to those who may log in, and public pages to strangers.
+    Serves everything to users who may log in, and public pages to strangers.
 
-    Each has a thread and connections of its own, so that a crowd of strangers keeps no scrape out.
+    Each server has its own thread and connections, so a crowd of strangers cannot block a scrape.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class WebServers:
         Use this configuration from now on.
 
         Raises:
-            StartupError: The certificate cannot be used; the former configuration stays.
+            StartupError: The certificate cannot be used; the previous configuration stays.
         """
         self._all.reconfigure(web_config)
         if self._public:

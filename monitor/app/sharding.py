@@ -1,8 +1,8 @@
 """
 Which of several daemons checks a site; pure.
 
-Every shard reads the same list and works out by itself which sites are its own, so shards need
-neither each other nor anybody who tells them.
+Every shard reads the same list and computes by itself which sites it checks, so shards need neither
+each other nor a coordinator.
 """
 
 import re
@@ -18,7 +18,7 @@ from monitor.model import Site, SiteChange
 AUTO = "auto"
 
 _MOST_SHARDS = 1000
-"""Each eight cost every site a hash."""
+"""Every eight shards cost one more hash per site."""
 _WORDS = Struct("<8Q")
 _hash = partial(blake2b, digest_size=_WORDS.size, person=b"monitor shards")
 _NUMBER = "[0-9]{1,9}"
@@ -27,7 +27,7 @@ _NUMBER = "[0-9]{1,9}"
 @dataclass(frozen=True, slots=True)
 class Shard:
     """
-    One part of the sites: shard 2 of 5, say.
+    One part of the sites, such as shard 2 of 5.
 
     Attributes:
         number: From 1 to ``total``.
@@ -44,11 +44,11 @@ class Shard:
         return 1 if self.total == 1 else owner(name, self.total)
 
     def owns(self, name: str) -> bool:
-        """Return whether the site of this name belongs here."""
+        """Return whether the site of this name belongs to this shard."""
         return self.owner(name) == self.number
 
     def own(self, change: SiteChange) -> SiteChange:
-        """Return what of a change concerns this shard; a site never moves to another by one."""
+        """Return the part of a change that concerns this shard; none moves a site elsewhere."""
         if self.total == 1:
             return change
         return SiteChange(
@@ -64,7 +64,7 @@ class HubShard(Shard):
     One of several hubs, which divide the partitions of the reports among themselves.
 
     Attributes:
-        partitions: How many there are; at least ``total``.
+        partitions: The number of partitions; at least ``total``.
     """
 
     partitions: int = 1
@@ -77,7 +77,7 @@ class HubShard(Shard):
         return _labelled(Shard.own(self, change), ())
 
     def own_partitions(self) -> tuple[int, ...]:
-        """Return the partitions that this hub joins, from 1."""
+        """Return the partitions that this hub reads, counted from 1."""
         return tuple(range(self.number, self.partitions + 1, self.total))
 
 
@@ -87,7 +87,7 @@ class PlaceShard(Shard):
     The part of the sites that one daemon of a location checks; they carry the location's label.
 
     Attributes:
-        location: Its name.
+        location: The name of the location.
     """
 
     location: str = ""
@@ -97,7 +97,7 @@ class PlaceShard(Shard):
 
 
 def _labelled(change: SiteChange, labels: tuple[tuple[str, str], ...]) -> SiteChange:
-    """Return the change with more labels for each site; one of the admin's own gives way."""
+    """Return the change with these labels on each site; they replace labels of the same name."""
 
     def labelled(site: Site) -> Site:
         given = tuple(
@@ -114,17 +114,18 @@ def _labelled(change: SiteChange, labels: tuple[tuple[str, str], ...]) -> SiteCh
 
 _LABEL = "location"
 WHOLE = Shard(1, 1)
-"""Of sites that are not divided."""
+"""For sites that are not divided."""
 
 
 def owner(name: str, total: int) -> int:
     """
     Return the number, from 1, of the shard that a site belongs to.
 
-    Each shard has a weight for each name, which depends on nothing else, and the heaviest has the
-    site. So a sixth shard takes a sixth of the sites, some from each of the five, and none moves
-    between those; and where the last shard goes, its sites alone move. The weights are promised to
-    stay what they are: shards of different versions run side by side during an upgrade.
+    Each shard has a weight for each name, which depends on nothing else, and the shard with the
+    largest weight has the site. So a sixth shard takes a sixth of the sites, some from each of the
+    five, and no other site moves; and if the last shard is removed, only its sites move. The
+    weights must never change, because shards of different versions run side by side during an
+    upgrade.
     """
     data = name.encode(errors="surrogatepass")
     weights: tuple[int, ...] = ()
@@ -140,11 +141,11 @@ def parse_shard(text: str, environ: Mapping[str, str]) -> Shard:
     Return the shard that the command line asks for.
 
     Args:
-        text: ``2/5``, or ``auto`` in a pod of a StatefulSet: its place is in its name, which is
-            ``POD_NAME``, else ``HOSTNAME``, and the number of shards is ``MONITOR_SHARDS``.
+        text: ``2/5``, or ``auto`` in a pod of a StatefulSet: the pod's name ends in its number and
+            comes from ``POD_NAME``, else ``HOSTNAME``; ``MONITOR_SHARDS`` is the number of shards.
 
     Raises:
-        StartupError: The text names no shard, or the number of the pod is not known.
+        StartupError: The text does not name a shard, or the number of the pod is not known.
     """
     if text == AUTO:
         return _from_pod(environ)

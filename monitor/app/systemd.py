@@ -1,8 +1,8 @@
 """
-What the service manager is told, in the protocol of sd_notify(3).
+Notifies the service manager, with the protocol of sd_notify(3).
 
-systemd listens on a datagram socket that ``NOTIFY_SOCKET`` names; without it, nothing is said. The
-protocol is a few lines of text, shorter than what a library for it would take to explain.
+systemd listens on the datagram socket that ``NOTIFY_SOCKET`` names; without it, nothing is sent.
+The protocol is a few lines of text, shorter than an explanation of a library for it.
 """
 
 import logging
@@ -27,8 +27,8 @@ class ServiceManager:
     """
     The service manager that started the daemon and watches it; its methods are for any thread.
 
-    A message that cannot be delivered is logged and costs nothing else. The mutable state is the
-    socket, gone once the last message is sent; ``_lock`` guards it, and the order of messages.
+    A message that cannot be delivered is logged and does no further harm. The mutable state is the
+    socket, gone once the last message is sent; ``_lock`` guards it and the order of messages.
 
     Args:
         environ: Where ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` are.
@@ -41,33 +41,33 @@ class ServiceManager:
         self._over = Event()
 
     def ready(self) -> None:
-        """Say that everything runs: at the start, and after a reload, whatever came of it."""
+        """Report that everything runs: at the start, and after a reload, successful or not."""
         self._tell("READY=1")
 
     def reloading(self) -> None:
-        """Say that the configuration is read again; ready() must follow."""
+        """Report that a reload has begun; ready() must follow."""
         self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """Say that the daemon stops; after that nothing is said any more."""
+        """Report that the daemon stops; nothing is sent after that."""
         self._tell("STOPPING=1", "STATUS=stopping", last=True)
         self._over.set()
 
     def watch(self, ask: "Callable[[], Future[None]]", status: Callable[[], str]) -> None:
         """
-        From now on tell regularly how things are, and a watchdog that we live.
+        From now on, regularly send the status, and the sign of life that a watchdog expects.
 
         Args:
-            ask: Asks the main thread for a sign of life. While its future brings none, nothing is
-                said, and so the watchdog ends a daemon whose loop is stuck.
-            status: One line for people; called in a thread of its own.
+            ask: Asks the main thread for a sign of life. While its future has no result, nothing is
+                sent, so the watchdog ends a daemon whose loop is stuck.
+            status: Returns one line for people; called in a separate thread.
         """
         if self._socket is not None:
             Thread(target=self._watch, args=(ask, status), name="notify", daemon=True).start()
 
     def _watch(self, ask: "Callable[[], Future[None]]", status: Callable[[], str]) -> None:
         beat = () if self._watchdog is None else ("WATCHDOG=1",)
-        # Twice in the time that the watchdog gives, as its manual advises
+        # Twice per watchdog period, as its manual advises
         pause = _REGULARLY if self._watchdog is None else min(self._watchdog / 2, _REGULARLY)
         while not self._over.is_set():
             ask().result()
@@ -94,7 +94,7 @@ def _connect(address: str) -> socket.socket | None:
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     connected.settimeout(_PATIENCE)
     try:
-        # An @ stands for the zero byte that abstract addresses begin with
+        # @ stands for the zero byte with which abstract addresses begin
         connected.connect(f"\0{address[1:]}" if address.startswith("@") else address)
     except OSError as error:
         connected.close()
@@ -104,7 +104,7 @@ def _connect(address: str) -> socket.socket | None:
 
 
 def _watchdog(environ: Mapping[str, str]) -> Seconds | None:
-    """Return how long we may be silent; None where nobody minds."""
+    """Return how long we may be silent; None if there is no watchdog."""
     period = environ.get("WATCHDOG_USEC", "")
     ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     return int(period) / 1_000_000 if ours and period.isdecimal() and int(period) else None

@@ -1,7 +1,7 @@
 """
-The tables by which a site list is read, checked and described; part of the composition root.
+The tables that are needed to read, check and describe a site list; part of the composition root.
 
-Commands that only read a list need nothing more of the daemon.
+Commands that only read a list need nothing else from the daemon.
 """
 
 from monitor.analysis.expectations.table import EXPECTATIONS

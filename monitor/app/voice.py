@@ -1,5 +1,5 @@
 """
-Who is told: the outbox, its receivers and the heartbeat, wired; part of the composition root.
+Wires messages: the outbox, its receivers, the heartbeat; part of the composition root.
 
 A daemon whose configuration has no ``notify`` loads nothing of ``monitor.messages``.
 """
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _FAREWELL: Seconds = 1.0
-"""How long a stop waits for the grouping thread, which waits for nobody."""
+"""How long a stop waits for the grouping thread, which itself never waits."""
 _LOOP: Seconds = 5.0
-"""Within which the main thread must answer for a heartbeat."""
+"""How soon the main thread must answer before a heartbeat is sent."""
 
 
 def check_receiver(options: ReceiverOptions) -> None:
     """
-    Accept a receiver that can be sent to; asks apprise whether a URL is one of its own.
+    Accept a receiver that messages can be sent to; apprise decides about its own URLs.
 
     Raises:
-        OptionError: It cannot.
+        OptionError: The receiver cannot be used.
     """
     if options.apprise is None:
         return
@@ -57,13 +57,13 @@ def check_receiver(options: ReceiverOptions) -> None:
 
 class Voice:
     """
-    Records what the engine notes, and tells people of it.
+    Records what the engine reports, and sends people messages about it.
 
     Args:
-        memory: What remembers, and keeps what is owed; None where nothing is kept. It begins and
-            ends with the voice.
-        seat: Which daemon this is among those that share the store.
-        mute: Whether it records only: a place leaves it to the hub to tell people.
+        memory: Remembers states and keeps messages still to be sent; None if nothing is kept. It
+            starts and stops with this object.
+        seat: The name of this daemon among those that share the store.
+        mute: Whether it only records: places leave it to the hub to send messages.
         ping: Asks the main thread for a sign of life.
     """
 
@@ -97,7 +97,7 @@ class Voice:
     # ------------------------------------------------------------ the engine's recorder
 
     def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None:
-        # The memory first: what is told must not be news to the next life of the daemon
+        # The memory first: after a restart, the daemon must know what it has told people
         self._recorder.noted(state, time, checked=checked)
         if self._outbox is not None:
             self._outbox.noted(state)
@@ -125,7 +125,7 @@ class Voice:
     # ------------------------------------------------------------ the reloader's thread
 
     def start(self, config: Config) -> None:
-        """Start what the first configuration asks for, before its sites are checked."""
+        """Start what the first configuration requires, before its sites are checked."""
         if self._memory is not None:
             self._memory.start()
         self._secrets = longest_first(config.secrets())
@@ -134,7 +134,7 @@ class Voice:
             self._start(notify)
 
     def listed(self, config: Config) -> None:
-        """Take note that the sites of a configuration are the engine's by now."""
+        """Record that the engine has received the sites of a configuration."""
         self._secrets = longest_first(config.secrets())
         notify = self._wanted(config)
         if self._outbox is None and notify != NotifyOptions():
@@ -153,7 +153,7 @@ class Voice:
             self._heart = self._new_heart(notify.heartbeat) if notify.heartbeat else None
 
     def stop(self) -> None:
-        """Begin no message any more; those under way are in the store, which is written last."""
+        """Begin no more messages; unfinished ones are in the store, which is written last."""
         if self._heart is not None:
             self._heart.end()
         if self._outbox is not None:
@@ -226,7 +226,7 @@ class _Heart:
         self._thread.start()
 
     def end(self) -> None:
-        """Begin no request any more; one under way is not waited for."""
+        """Begin no more requests; a running one is not waited for."""
         self._ended.set()
 
     def _run(self) -> None:

@@ -1,15 +1,15 @@
 """
-The vocabulary: what is checked, what was seen, what that means.
+The core records: what is checked, what was seen, and what that means.
 
 Every record is frozen (those of each check only for the type checker, see records.py), compares by
-value and can be pickled: threads and processes hand each other nothing else. Times are seconds and
-sizes bytes (units.py). ``None`` means "no data"; 0 never does.
+value and can be pickled: threads and processes exchange nothing else. Times are in seconds and
+sizes in bytes (units.py). ``None`` means "no data"; 0 never does.
 
-    site         what the admin listed
+    site         what the administrator listed
     observation  what a probe saw
-    verdict      what that means
-    state        what is known of a site after many checks
-    tables       the rows of the tables of probes, expectations and readings
+    verdict      the judgement of an observation
+    state        what many checks together say about a site
+    tables       row types of the tables of probes, expectations and readings
 """
 
 from monitor.model.observation import (

@@ -1,4 +1,4 @@
-"""What a probe saw, before anybody judges it: phases, failures and answers."""
+"""What a probe saw, before it is judged: phases, failures and answers."""
 
 from collections.abc import Mapping
 from dataclasses import field
@@ -91,16 +91,17 @@ class TlsSession:
 
     Attributes:
         version: ``TLS 1.3`` …; None when no handshake was completed.
-        cipher: IANA's name; None when unknown.
-        chain: The certificates the server sent, leaf first, as PEM.
-        verified: Whether the chain and the name were accepted; None when the site turned
+        version: ``TLS 1.3`` …; None if no handshake was completed.
+        cipher: IANA's name; None if unknown.
+        chain: The certificates that the server sent, leaf first, as PEM.
+        verified: Whether the chain and the name were accepted; None if the site turned
             verification off.
-        verdict: OpenSSL's number of why the chain was refused (X509_V_ERR_…); 0 where it was not.
+        verdict: OpenSSL's code for why the chain was refused (X509_V_ERR_…); 0 if it was not.
         authorities: The file of authorities that it was verified against; None if it was not.
         client: The client certificate that we could have shown, with its intermediates, as PEM.
         legacy: Whether old renegotiation and weak keys were allowed.
-        server_name: The name that was asked for and that the certificate must cover; None where
-            it is the URL's host.
+        server_name: The name that was requested and that the certificate must cover; None if it is
+            the URL's host.
     """
 
     version: str | None = None
@@ -141,10 +142,10 @@ class HttpAnswer:
         headers: In the order they came, names as sent.
         body: The first ``max_body`` decoded bytes, or fewer if nothing reads the body.
         body_size: Decoded bytes that arrived before the transfer ended or was cut.
-        truncated: Whether the body was longer than what was fetched of it.
-        content_length: As the server said; -1 when it did not.
-        codings: The content codings that the body still has, as the server names them: unknown
-            ones, or any where none was asked for.
+        truncated: Whether the body was longer than the part that was fetched.
+        content_length: As the server sent it; -1 if it did not.
+        codings: The content codings that the body still has, with the server's names: unknown ones,
+            or all of them if none was requested.
         url: Where the answer came from, as it may be shown.
         redirects: The hops before this answer.
     """
@@ -174,7 +175,7 @@ class TcpAnswer:
     Attributes:
         captures: Named groups of the dialogue's ``expect`` lines.
         received: The last bytes that were received, as evidence.
-        bytes_differ: Whether what failed was a step that expected bytes, not a pattern.
+        bytes_differ: Whether the step that failed expected bytes, not a pattern.
     """
 
     captures: tuple[tuple[str, str], ...] = ()
@@ -190,12 +191,12 @@ class DnsAnswer:
     Attributes:
         rcode: ``NOERROR``, ``NXDOMAIN``, …; with EDNS also those above 15.
         flags: Which of ``AA``, ``TC``, ``RA``, ``AD`` the reply has, in this order.
-        additional: Without EDNS' pseudo record OPT.
-        serial: The SOA record's, when one was asked for.
-        truncated: Whether the reply over UDP was, so that this one came over TCP.
-        edns_size: The largest datagram the server takes; None where it did not speak EDNS.
-        nsid: The server's own identifier, as text or else in hexadecimal.
-        extended_errors: What it says beside the rcode (RFC 8914): ``7 Signature Expired``.
+        additional: Without EDNS' pseudo-record OPT.
+        serial: The SOA record's, if one was requested.
+        truncated: Whether the UDP reply was truncated, so that this one came over TCP.
+        edns_size: The largest datagram the server takes; None if it did not use EDNS.
+        nsid: The server's own identifier, as text or otherwise in hexadecimal.
+        extended_errors: Errors in addition to the rcode (RFC 8914): ``7 Signature Expired``.
     """
 
     rcode: str
@@ -218,7 +219,7 @@ class IcmpAnswer:
     Attributes:
         round_trips: Seconds of each answered packet, in order.
         hop_limit: TTL or hop limit of the last reply.
-        altered: How many replies brought back another payload than was sent.
+        altered: How many replies returned another payload than was sent.
         difference: How the last of these differed: ``cut to 64 of 100 bytes``.
     """
 
@@ -257,7 +258,7 @@ class GrpcAnswer:
 
     Attributes:
         status_code: gRPC's, 0 for OK.
-        serving_status: ``SERVING``, ``NOT_SERVING``, …; None when the call failed.
+        serving_status: ``SERVING``, ``NOT_SERVING``, …; None if the call failed.
     """
 
     status_code: int
@@ -272,8 +273,8 @@ class PushAnswer:
     Attributes:
         called: When the call came.
         message: What the caller said, as a clause; may be empty.
-        exit_status: The job's, from 0 to 255; None where the caller named none.
-        body: The first 10 KiB of what the caller sent along.
+        exit_status: The job's, from 0 to 255; None if the caller gave none.
+        body: The first 10 KiB of what the caller sent.
     """
 
     called: Timestamp
@@ -294,14 +295,14 @@ class Observation:
 
     Attributes:
         time: When the check started.
-        duration: The whole check, by the transport's timers where it has any.
-        phases: In the order of the transaction; one that was not reached is missing.
+        duration: The whole check, by the transport's timers if it has any.
+        phases: In the order of the transaction; phases that were not reached are missing.
         address: The IP address that was contacted last.
-        failure: Why there is no complete answer; None when there is one.
+        failure: Why there is no complete answer; None if there is one.
         answer: The answer; may be incomplete if ``failure`` is set.
         tls: The final connection's handshake; None on plain connections.
-        secrets: What must not be shown beside the site's own secrets, in every form.
-        redirects: How many were followed, also where the last one led to no answer.
+        secrets: What must not be shown, in every form, besides the site's own secrets.
+        redirects: How many were followed, even if the last one led to no answer.
     """
 
     time: Timestamp

@@ -1,4 +1,4 @@
-"""What the admin listed: a site and everything that was written about it."""
+"""What the administrator listed: a site and everything that was written about it."""
 
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, time
@@ -35,7 +35,7 @@ class RecurringWindow:
     Maintenance on some days of every week.
 
     Attributes:
-        days: On which it begins; 0 is Monday.
+        days: The days on which it begins; 0 is Monday.
         start: The time of day in the zone at which it begins.
         end: The time of day in the zone at which it ends; the next day if not after ``start``.
     """
@@ -52,8 +52,8 @@ class SingleWindow:
     Maintenance that happens once.
 
     Attributes:
-        start: The date and time in the zone at which it begins; has no ``tzinfo`` of its own.
-        end: Likewise the end; after ``start``.
+        start: The date and time in the zone at which it begins; without ``tzinfo``.
+        end: The date and time in the zone at which it ends; after ``start``.
     """
 
     start: datetime
@@ -74,19 +74,19 @@ class Site:
         was: Its former name, whose state and history it takes over.
         url: The URL that is checked, credentials included; never shown.
         target: The URL as it may be shown: no credentials, no substituted secret.
-        scheme: The URL's, in lower case; picks the probe.
-        labels: The admin's own, in the order of the file.
+        scheme: The URL's scheme in lower case; determines the probe.
+        labels: The administrator's own, in the order of the file.
         interval: From one check's slot to the next.
-        timeout: The one deadline over everything a check does.
+        timeout: The one deadline for everything that a check does.
         options: One record per section of the probe (HttpOptions, TlsOptions, …).
         expect: What must hold, as (key of EXPECTATIONS, decoded value), in the table's order.
-        extract: The values that are taken out of answers, by the row ``extract`` of READINGS.
+        extract: The values that are read from answers, decoded by the row ``extract`` of READINGS.
         watch: The part of answers that is compared with the last one, by the row ``watch``.
         reads_body: Whether one of these needs the whole body, not only the first KiB for people.
         maintenance: The windows in which failures are expected.
-        connectivity: Whether its failures count only while the monitor's own connection stands.
-        notify: The receivers of messages about it, by name; None is all of them.
-        depends_on: Names of the sites whose outages explain its own; never in a circle.
+        connectivity: Whether its failures count only while the monitor itself is connected.
+        notify: The names of the receivers of messages about it; None means all of them.
+        depends_on: Names of the sites whose outages explain its own; never circular.
         secrets: Every value that must never be shown, in every form, longest first; see
             secrecy.redact().
     """
@@ -112,8 +112,8 @@ class Site:
     depends_on: tuple[str, ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
-    # Not the dataclass's own: options hold mappings, which have no hash; and what checks of a site
-    # begin with is kept in a dictionary by site, where nearly each comparison is with itself
+    # Not the dataclass's own: options hold mappings, which have no hash; and what the checks of a
+    # site start from is kept in a dictionary by site, which mostly compares a site with itself
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -125,7 +125,7 @@ class Site:
 
     @property
     def identity(self) -> str:
-        """The URL without credentials: while it stays, the site is the same. Never shown."""
+        """The URL without credentials: while it stays the same, so does the site. Never shown."""
         return without_credentials(self.url)
 
     def section(self, record: type[_Section]) -> _Section:
@@ -145,7 +145,7 @@ class Site:
         return redact(text, self.secrets)
 
     def with_secrets(self, more: tuple[str, ...]) -> "Site":
-        """Return the site with the secrets added that one check of it was given."""
+        """Return the site with additional secrets that one of its checks received."""
         return replace(self, secrets=longest_first((*more, *self.secrets))) if more else self
 
 
@@ -154,7 +154,7 @@ _all_of_site = attrgetter(*(one.name for one in fields(Site)))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteChange:
-    """The difference between two site lists; a site that it does not name goes on as it is."""
+    """The difference between two site lists; all other sites continue unchanged."""
 
     added: tuple[Site, ...] = ()
     removed: tuple[str, ...] = ()

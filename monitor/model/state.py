@@ -1,4 +1,4 @@
-"""What is known of a site: its last results, its counters, its confirmed state."""
+"""What is known about a site: its last results, its counters, its confirmed state."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ class Status(StrEnum):
     """
     The state of a site.
 
-    MAINTENANCE is only ever shown (``SiteState.shown``): checks go on while a window is open, and
-    the confirmed state, ``SiteState.status``, is what they say.
+    MAINTENANCE is only ever shown (``SiteState.shown``): checks continue while a window is open,
+    and ``SiteState.status`` is the confirmed state that they lead to.
     """
 
     UNKNOWN = "unknown"
@@ -30,11 +30,11 @@ class Status(StrEnum):
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class Result:
     """
-    One finished check, without the bodies: secrets masked, fit to be shown and kept.
+    One finished check without bodies and with secrets masked, ready to be shown and kept.
 
     Attributes:
         error: The monitor's own fault, as a sentence; such a check says nothing about the site.
-        excerpt: The beginning of the body, kept of failures only.
+        excerpt: The beginning of the body; kept only for failures.
     """
 
     site: str
@@ -46,17 +46,17 @@ class Result:
 
     @property
     def up(self) -> bool | None:
-        """None when the monitor could not look or judge."""
+        """None if the monitor could not look or judge."""
         return self.analysis.verdict.up if self.analysis else None
 
 
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class Past:
     """
-    What is kept of an earlier check: little, because there are many.
+    The part of an earlier check that is kept: little, because there are many.
 
     Attributes:
-        up: None when the monitor could not look or judge.
+        up: None if the monitor could not look or judge.
     """
 
     time: Timestamp
@@ -68,14 +68,14 @@ class Past:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
     """
-    One place's part in a verdict, and why it counts or does not.
+    One place's part in a verdict, and why it counts or not.
 
     Attributes:
-        state: What the place has settled.
+        state: The state that the place has confirmed.
         since: When that began, on the hub's clock.
-        reason: Of the failure; None unless ``state`` is down.
+        reason: The reason of the failure; None unless ``state`` is down.
         counted: Whether it is one of the votes.
-        why_not: Why it has no vote, as a clause; empty if it has.
+        why_not: Why it has no vote, as a clause; empty if it has one.
     """
 
     location: str
@@ -90,13 +90,13 @@ class Vote:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joint:
     """
-    What the votes of all places make of a site.
+    The combined votes of all places on a site.
 
     Attributes:
         status: The verdict; None if there are fewer votes than the quorum demands.
-        split: Whether there are neither enough votes for down nor for up.
-        votes: Of every place that has ever reported the site, in the order of their names.
-        first: When the failure began that made the verdict down; None otherwise.
+        split: Whether there are enough votes neither for down nor for up.
+        votes: Of every place that has ever reported the site, ordered by name.
+        first: When the failure began that led to the verdict down; None otherwise.
         expires: When the first of the counted votes becomes stale; None without any.
     """
 
@@ -141,11 +141,11 @@ class Counters:
     Attributes:
         checks: Finished checks, up or down.
         failures: Those of them that were down, by reason.
-        errors: Checks that failed for a fault of the monitor itself; not among ``checks``.
+        errors: Checks that failed because of the monitor itself; not included in ``checks``.
         skipped: Slots that were not run, by cause.
         durations: One count per bucket of ``monitor_check_duration_seconds``, not cumulative; the
-            last is what exceeded every bound.
-        duration_sum: Of the same checks.
+            last counts what exceeded every bound.
+        duration_sum: The sum of the durations of the same checks.
     """
 
     checks: int = 0
@@ -159,29 +159,29 @@ class Counters:
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class SiteState:
     """
-    Everything that is known of a site; replaced, never changed.
+    Everything that is known about a site; it is replaced, never changed.
 
     Attributes:
         status: The confirmed state; unknown until a first result confirms one.
         since: When ``status`` last changed.
-        streak: How many results in a row were up, or were down; errors are passed over.
-        streak_since: The time of the first of these; None before there is one.
-        said: Whether they were up; None before there is one.
+        streak: How many consecutive results were up, or were down; errors are skipped.
+        streak_since: The time of the first of these; None before the first result.
+        said: Whether they were up; None before the first result.
         turns: A bit for each of the last finished checks, the latest lowest: whether it differed
-            from the one before.
+            from the check before.
         flapping: Whether so many of these differed that ``status`` alone would mislead.
         maintenance: Whether one of the site's windows is open.
-        because: Of a site that is down, the site whose outage is the cause: of those that it
-            depends on, the first that is down, followed up to the one that depends on no other
-            that is down; empty where there is no such site.
+        because: For a site that is down, the site whose outage is the cause: the first of its
+            ``depends_on`` that is down, followed up to one that depends on no other site that is
+            down; empty if there is none.
         content: The SHA-256 of the watched content when it was last seen.
         content_changed: When it last changed; None if it never did.
-        last: The last check of this life of the daemon, errors included; of a site that was left
-            down, its last failure.
+        last: The last check since the daemon started, errors included; for a site that was down
+            before a restart, its last failure.
         finished: The last check that was up or down, not an error; gauges show it.
         recent: The last checks, newest first.
         failures: The last results that were down, newest first, with their evidence.
-        joint: The votes of the places; None where this daemon checks the site itself.
+        joint: The votes of the places; None if this daemon checks the site itself.
     """
 
     site: Site
@@ -224,14 +224,14 @@ class Transition:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """
-    What is under way.
+    The current load.
 
     Attributes:
-        threads: How many checks may be under way at once.
-        busy: How many are.
-        slow: Those of them whose sites hung the last time.
+        threads: How many checks can run at once.
+        busy: How many are running.
+        slow: How many of these are for sites that hung the last time.
         waiting: Checks that wait for a thread.
-        waiting_slow: Checks of sites that hung the last time; they wait in a line of their own.
+        waiting_slow: Checks of sites that hung the last time; they wait in a separate line.
         batches: Batches that wait for a worker process.
     """
 
@@ -244,7 +244,7 @@ class Load:
 
     @property
     def well(self) -> int:
-        """Checks under way of sites that did not hang the last time."""
+        """Running checks of sites that did not hang the last time."""
         return self.busy - self.slow
 
     @property

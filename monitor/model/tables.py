@@ -13,18 +13,18 @@ from monitor.model.site import Site
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeKind:
     """
-    One row of the probes' table.
+    One row of the table of probes.
 
     Attributes:
-        protocol: What expectations are made for; ``https`` and ``http`` share one.
-        build: Makes the probe, once for the life of the daemon, from the mailbox into which sites
-            that report themselves have their calls put.
-        sections: The site's keys that hold its options, with the record each is decoded into.
+        protocol: The protocol that expectations refer to; ``https`` and ``http`` share one.
+        build: Creates the probe, once per daemon, from the mailbox that receives the calls of sites
+            that report themselves.
+        sections: The site's keys that hold its options, with the record for each.
         check_url: Raises ValueError, with what is wrong, for a URL this probe cannot use.
         check_site: Raises OptionError for options that cannot work with the URL or each other.
-        own: Returns an option that no two sites may have alike, and where it stands in the site.
+        own: Returns an option that must be unique among sites, and its place in the site.
         obstacle: Says why the system does not let this probe work, and which setting to change;
-            None when it does.
+            None if it does.
     """
 
     protocol: str
@@ -42,21 +42,21 @@ Probe: TypeAlias = Callable[[Site, Deadline], Observation]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectationKind:
     """
-    One row of the expectations' table.
+    One row of the table of expectations.
 
     Attributes:
-        shape: The type its value is decoded into (see options.py); what ``check`` is given.
-        reason: The failure's, when it does not hold.
+        shape: The type its value is decoded into (see options.py); the type that ``check`` gets.
+        reason: The reason of the failure if it does not hold.
         check: ``(value, seen) -> why it does not hold``, or None.
-        protocols: Those it makes sense for.
-        defaults: What holds, by protocol, where the site says nothing.
+        protocols: The protocols for which it makes sense.
+        defaults: The value by protocol if the site gives none.
         reads_body: Whether it needs the whole body.
-        reads_body_when: Of a row that reads the body, which values really do; see needs_body().
+        reads_body_when: For a row that reads the body, which values really do; see needs_body().
         compares: Whether ``check`` only compares numbers or single words, so that it takes
-            microseconds whatever was answered; see judge_at_once().
+            microseconds for any answer; see judge_at_once().
         check_protocol: ``(value, protocol)``; raises ValueError, with what is wrong, for a value
-            that makes no sense for one of the protocols, and so is ignored where it is a default;
-            TypeError for one that is a mistake there too.
+            that makes no sense for one of the protocols, which is ignored in defaults; TypeError
+            for one that is a mistake even there.
         doc: One sentence for the schema and the reference.
     """
 
@@ -79,11 +79,11 @@ class ExpectationKind:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingKind:
     """
-    One row of the table of what is taken out of answers; its key is a site's.
+    One row of the table of readings, the values that are read from answers; its key is a site's.
 
     Attributes:
         shape: The type its value is decoded into (see options.py).
-        protocols: Those it makes sense for.
+        protocols: The protocols for which it makes sense.
         needs_body: Whether the whole body is needed for this value.
         doc: One sentence for the schema and the reference.
     """

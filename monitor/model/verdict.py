@@ -1,4 +1,4 @@
-"""What an observation means: a verdict, its certificates, and what was taken out of it."""
+"""What an observation means: a verdict, its certificates, and the values read from it."""
 
 from dataclasses import field
 from typing import Any
@@ -14,8 +14,8 @@ class Verdict:
     Up, or down for exactly one reason.
 
     Attributes:
-        reason: None when up.
-        message: Why, for people, with the value that broke the rule; empty when up.
+        reason: None if up.
+        message: Why, for people, with the value that broke the rule; empty if up.
     """
 
     up: bool
@@ -36,11 +36,11 @@ class Certificate:
     One certificate of a chain, decoded; names as in RFC 4514 text.
 
     Attributes:
-        names: Subject alternative names: DNS names and IP addresses. An address that stands there
-            as a DNS name, and so covers nothing, is ``DNS:192.0.2.1``.
+        names: Subject alternative names: DNS names and IP addresses. An address that is listed as a
+            DNS name, and so covers nothing, is ``DNS:192.0.2.1``.
         serial: Lower-case hexadecimal.
         fingerprint: SHA-256, lower-case hexadecimal.
-        constrained: Whether it limits the names that may be issued for beneath it.
+        constrained: Whether it limits the names that may be issued below it.
     """
 
     subject: str
@@ -65,8 +65,8 @@ class Job:
     Attributes:
         reference: The SHA-256 of the watched content when it was last seen; None before that.
         site: Its name, for the log.
-        secrets: The site's and the check's, so that no message quotes one: once a value is cut or
-            escaped for a message, a secret in it can no longer be recognised.
+        secrets: The site's and the check's secrets, so that no message quotes one: once a value is
+            truncated or escaped for a message, a secret in it can no longer be recognized.
     """
 
     observation: Observation
@@ -82,7 +82,7 @@ class Job:
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class Extracted:
     """
-    One value out of an answer.
+    One value read from an answer.
 
     Attributes:
         value: A number or, for a label, a short text; None if nothing was found.
@@ -116,13 +116,13 @@ class Analysis:
     Attributes:
         chain: The final connection's certificates, leaf first.
         hop_chains: For each redirect, in order, its connection's certificates, leaf first.
-        validity: From when to when the certificate is valid that ends first of the chain that was
-            trusted (of what the server sent, where nothing was); None without any.
+        validity: The period of validity of the certificate that ends first in the chain that was
+            trusted (or in the chain that was sent, if none was trusted); None without any.
         client: The client certificate that we could have shown on the final connection.
         broken: The key of every expectation that does not hold, not only of the first; ``watch``
-            among them.
+            may be among them.
         extracted: In the order of the site's ``extract``.
-        content: Of what the site watches; None where it watches nothing, and of an answer that is
+        content: The watched content; None if the site watches nothing, and for an answer that is
             not as expected.
     """
 

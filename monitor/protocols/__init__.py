@@ -1,1 +1,1 @@
-"""What the whole monitor knows of each protocol: its names, what is shown of an answer and kept."""
+"""Facts about each protocol: its names, and what is shown and kept of an answer."""

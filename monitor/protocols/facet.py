@@ -1,4 +1,4 @@
-"""What a facet is, and what several of them share: texts that are masked and cut."""
+"""The facet, and what several facets share: texts that are masked and truncated."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Step: TypeAlias = tuple[str, Mapping[str, Any]]
 """One line of the log of ``/probe?debug=true``: blackbox_exporter's message, and fields."""
 
 Leaves: TypeAlias = Sequence[Mapping[str, Any] | None]
-"""The certificate of each redirect in its JSON form; None where there was no certificate."""
+"""The certificate of each redirect in its JSON form; None if there was no certificate."""
 
 _Answer = TypeVar("_Answer", bound=Answer)
 
@@ -23,15 +23,15 @@ _Answer = TypeVar("_Answer", bound=Answer)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facet(Generic[_Answer]):
     """
-    All views of one kind of answer; of the series, which need the labels, see metrics/protocols.py.
+    All views of one kind of answer, except the series, which need labels; see metrics/protocols.py.
 
     Attributes:
         keys: The keys of ``json``, which are null in the JSON form of every other kind of answer.
-        json: The answer in the one JSON form (report.py); it takes the redirects' certificates.
+        json: The answer in the one JSON form (report.py); it gets the redirects' certificates.
         rows: The answer for people at a terminal.
-        steps: The log lines of a check of this target that brought the answer.
+        steps: The log lines of a check of this target with this answer.
         kept: The answer as it is remembered: without bodies and PEM, without the site's secrets,
-            and with everything cut that a server can make long.
+            and with everything truncated that a server can make long.
     """
 
     keys: tuple[str, ...]
@@ -41,7 +41,7 @@ class Facet(Generic[_Answer]):
     kept: Callable[[_Answer, Site], _Answer]
 
 
-# ---------------------------------------------------------------- what is kept of texts
+# ---------------------------------------------------------------- how texts are kept
 
 LONGEST_VALUE = 1024
 LONGEST_NAME = 512
@@ -58,7 +58,7 @@ def cut(text: str, longest: int) -> str:
 
 
 def kept_headers(site: Site, headers: Headers) -> Headers:
-    """Return the first headers that have some thousand characters together, secrets masked."""
+    """Return the first headers, up to some thousand characters in total, secrets masked."""
     shown: list[tuple[str, str]] = []
     left = _HEADERS
     for header in headers[:_MOST_HEADERS]:
@@ -90,16 +90,16 @@ _usual_header = lru_cache(maxsize=4096)(_shown_header)
 
 
 def kept_records(site: Site, records: tuple[str, ...]) -> tuple[str, ...]:
-    """Return as many records as there were, because their number is shown; the last ones empty."""
+    """Return all records, because their number is shown; the last can be empty."""
     kept = [cut(site.redact(record), LONGEST_NAME) for record in records[:_MOST_RECORDS]]
     return (*kept, *("…",) * (len(records) - len(kept)))
 
 
 def unchanged(answer: _Answer, _: Site) -> _Answer:
-    """Keep an answer that holds nothing a server can make long or secret."""
+    """Return an answer unchanged that contains nothing long or secret."""
     return answer
 
 
 def no_steps(_: Answer, __: str) -> Iterable[Step]:
-    """Log nothing of an answer."""
+    """Return no log lines for an answer."""
     return ()

@@ -1,4 +1,4 @@
-"""From an answer to the facet that knows it; the type checker refuses a kind without one."""
+"""Finds the facet for an answer; the type checker reports a kind of answer without one."""
 
 from typing import Any, assert_never
 

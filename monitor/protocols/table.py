@@ -1,4 +1,4 @@
-"""The one list of protocols: their schemes, phases, and who may speak of TLS. Pure data."""
+"""The one list of protocols: their schemes, phases, and whether they can use TLS. Pure data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Protocol:
 
     Attributes:
         schemes: The URL schemes, each with the shipped module that ``/probe`` uses for such a
-            target when the request names none; empty where nobody can be asked.
+            target if the request names none; empty if ``/probe`` cannot check such a target.
         phases: The phases that its checks can have, in the order of a transaction.
     """
 
@@ -27,7 +27,7 @@ class Protocol:
 
     @property
     def reports_itself(self) -> bool:
-        """Whether its sites are not asked, but call."""
+        """Whether its sites report themselves instead of being checked."""
         return not any(self.schemes.values())
 
 
