@@ -13,7 +13,6 @@ from functools import cache
 from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext, ForkServerContext, SpawnContext
 from multiprocessing.util import get_temp_dir
-from types import TracebackType
 
 SOCKET_FOLDERS = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108  we create our own folder in it
 """The first is writable in containers whose root is not; $TMPDIR may be too deep for a socket."""
@@ -92,12 +91,7 @@ class _Unshared:
     def __enter__(self) -> bool:
         return True
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
 

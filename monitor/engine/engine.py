@@ -16,6 +16,7 @@ from monitor.engine import notices, pressure
 from monitor.engine import result as results
 from monitor.engine.batcher import Batcher
 from monitor.engine.connectivity import Connectivity
+from monitor.engine.dependencies import Dependencies
 from monitor.engine.events import (
     BatchJudged,
     BeatCame,
@@ -32,7 +33,7 @@ from monitor.engine.events import (
     StopRequested,
     WorkerStarted,
 )
-from monitor.engine.guard import StepGuard, nothing
+from monitor.engine.guard import nothing
 from monitor.engine.lines import Check, Lines, Stage
 from monitor.engine.pools import Judged
 from monitor.engine.ports import Judges, Meters, Probes, Publisher, Recorder
@@ -117,17 +118,10 @@ class Engine:
         self._on_stopping = on_stopping
         self._between_turns = between_turns
 
-        self._guard = StepGuard(meters)
         self._roster = Roster(
-            clock=clock,
-            guard=self._guard,
-            publisher=publisher,
-            recorder=recorder,
-            meters=meters,
-            depth=depth,
-            on_listed=self._on_listed,
-            on_left=self._on_left,
+            clock, publisher, recorder, meters, depth, self._on_listed, self._on_left
         )
+        self._guard = self._roster.guard
         self._states = self._roster.states
         self._schedule = schedule
         self._under_way: dict[str, Check] = {}
@@ -137,8 +131,7 @@ class Engine:
         self._latest: Seconds = 0.0  # the largest lag among them
         self._batcher = Batcher(tuning)
         self._judged: deque[tuple[Site, Analysis]] = deque()  # waiting to be recorded
-        self._children: dict[str, set[str]] = {}  # the sites that depend on each site
-        self._parents: dict[str, tuple[str, ...]] = {}
+        self._dependencies = Dependencies(self._states)
         self._unexplained: dict[str, None] = {}  # sites whose cause may have changed
         self._connectivity = Connectivity()
         self._held: list[_Held] = []
@@ -582,7 +575,7 @@ class Engine:
             return  # the site left the list or was replaced
         state, transition = advance(before, result, self._roster.bounds, self._depth)
         if state.status is Status.DOWN and state.site.depends_on:
-            state = replace(state, because=self._cause(state.site))
+            state = replace(state, because=self._dependencies.cause(state.site))
         self._roster.enter(state, result.observation.time, checked=True)
         lost = self._connectivity.up is False and self._depends_on_connection(state)
         if result.error is not None and lost:
@@ -593,37 +586,10 @@ class Engine:
         if state.said is False and state.streak == 1 and not self._once:
             self._check_parents(state.site)
         if transition is not None:
-            self._unexplained.update(dict.fromkeys(self._descendants(name)))
+            self._unexplained.update(dict.fromkeys(self._dependencies.descendants(name)))
         notices.entered(before, state, transition)
 
     # ------------------------------------------------------------ sites that depend on others
-
-    def _cause(self, site: Site) -> str:
-        """Return the site whose outage explains that of this one; empty if none does."""
-        cause = ""
-        passed = {site.name}  # while a list changes, old and new sites may form a circle
-        while (parent := self._parent_down(site)) and parent not in passed:
-            passed.add(parent)
-            cause, site = parent, self._states[parent].site
-        return cause
-
-    def _parent_down(self, site: Site) -> str:
-        for name in site.depends_on:
-            state = self._states.get(name)
-            if state is not None and state.status is Status.DOWN:
-                return name
-        return ""
-
-    def _descendants(self, name: str) -> Iterable[str]:
-        """Return all sites that depend on this one, directly or through others."""
-        found: dict[str, None] = {}
-        waiting = [name]
-        while waiting:
-            for child in self._children.get(waiting.pop(), ()):
-                if child not in found:
-                    found[child] = None
-                    waiting.append(child)
-        return found
 
     def _check_parents(self, site: Site) -> None:
         """Check the sites soon whose outage might explain that of a site that just failed."""
@@ -648,7 +614,7 @@ class Engine:
         before = self._states.get(name)
         if before is None:
             return
-        because = self._cause(before.site) if before.status is Status.DOWN else ""
+        because = self._dependencies.cause(before.site) if before.status is Status.DOWN else ""
         if because == before.because:
             return
         self._roster.enter(replace(before, because=because), self._clock.time(), checked=False)
@@ -711,27 +677,16 @@ class Engine:
         self._schedule.add(site.name, site.interval, now)
         if awaits_confirmation(state):
             self._schedule.check_early(site.name, now + site.confirm.retry_interval)
-        self._adopt(site.name, site.depends_on)
+        self._dependencies.set_parents(site.name, site.depends_on)
         if site.depends_on or state.because:
             self._unexplained[site.name] = None
-        self._unexplained.update(dict.fromkeys(self._descendants(site.name)))
+        self._unexplained.update(dict.fromkeys(self._dependencies.descendants(site.name)))
 
     def _on_left(self, name: str) -> None:
         self._schedule.remove(name)
-        self._unexplained.update(dict.fromkeys(self._descendants(name)))
-        self._adopt(name, ())
+        self._unexplained.update(dict.fromkeys(self._dependencies.descendants(name)))
+        self._dependencies.set_parents(name, ())
         self._forget(name)
-
-    def _adopt(self, name: str, parents: tuple[str, ...]) -> None:
-        """Enter what a site depends on."""
-        for parent in self._parents.pop(name, ()):
-            self._children[parent].discard(name)
-            if not self._children[parent]:
-                del self._children[parent]
-        for parent in parents:
-            self._children.setdefault(parent, set()).add(name)
-        if parents:
-            self._parents[name] = parents
 
     def _forget(self, name: str) -> None:
         """Drop what was still planned for a site's old record."""

@@ -31,7 +31,7 @@ from monitor.engine.events import (
     StopRequested,
     WorkerStarted,
 )
-from monitor.engine.guard import StepGuard, nothing
+from monitor.engine.guard import nothing
 from monitor.engine.ports import LoopMeters, Publisher, Recorder
 from monitor.engine.roster import Roster
 from monitor.engine.state import Depth, join
@@ -143,17 +143,10 @@ class Hub:
         self._on_stopping = on_stopping
         self._between_turns = between_turns
 
-        self._guard = StepGuard(meters)
         self._roster = Roster(
-            clock=clock,
-            guard=self._guard,
-            publisher=publisher,
-            recorder=recorder,
-            meters=meters,
-            depth=depth,
-            on_listed=self._on_listed,
-            on_left=self._on_left,
+            clock, publisher, recorder, meters, depth, self._on_listed, self._on_left
         )
+        self._guard = self._roster.guard
         self._states = self._roster.states
         self._polls: dict[str, _Poll] = {}
         self._daemons: dict[Sender, _Daemon] = {}

@@ -34,15 +34,14 @@ class Roster:
         on_left: Called with each name that has left the list, once all others are listed.
 
     Attributes:
+        guard: Takes the loop's steps, the roster's own among them.
         states: By name; only the roster writes into it.
         bounds: Of the duration histogram.
     """
 
     def __init__(
         self,
-        *,
         clock: Clock,
-        guard: StepGuard,
         publisher: Publisher,
         recorder: Recorder,
         meters: LoopMeters,
@@ -51,7 +50,6 @@ class Roster:
         on_left: Callable[[str], None],
     ) -> None:
         self._clock = clock
-        self._guard = guard
         self._publisher = publisher
         self._recorder = recorder
         self._meters = meters
@@ -59,6 +57,7 @@ class Roster:
         self._on_listed = on_listed
         self._on_left = on_left
         self._calendar = Calendar()
+        self.guard = StepGuard(meters)
         self._states: dict[str, SiteState] = {}
         self.states: Mapping[str, SiteState] = self._states
         self.bounds: tuple[Seconds, ...] = ()
@@ -89,7 +88,7 @@ class Roster:
     def turn_windows(self, at_most: int) -> None:
         """Apply windows that have opened or closed by now, for a few sites at a time."""
         for name, is_open in self._calendar.pop(self._clock.time(), at_most):
-            self._guard.survives(self._turn, name, is_open=is_open)
+            self.guard.survives(self._turn, name, is_open=is_open)
 
     def _turn(self, name: str, *, is_open: bool) -> None:
         before = self._states[name]
@@ -109,11 +108,11 @@ class Roster:
             leaving = {name: self._states[name] for name in event.change.removed}
             for site in event.change.added:
                 former = leaving.pop(site.was, None)
-                self._guard.survives(self._list, site, former, event.remembered.get(site.name))
+                self.guard.survives(self._list, site, former, event.remembered.get(site.name))
             for site in event.change.changed:
-                self._guard.survives(self._list, site, self._states.get(site.name), None)
+                self.guard.survives(self._list, site, self._states.get(site.name), None)
             for name in event.change.removed:
-                self._guard.survives(self._remove, name)
+                self.guard.survives(self._remove, name)
             self._publisher.remove(event.change.removed)
             self._recorder.left(leaving, self._clock.time())
             self._meters.sites(len(self._states))
@@ -154,4 +153,4 @@ class Roster:
         self._publisher.bounds_changed(bounds)
         for name, state in self._states.items():
             self._states[name] = rebucket(state, before, bounds)
-            self._guard.survives(self._publisher.publish, self._states[name])
+            self.guard.survives(self._publisher.publish, self._states[name])

@@ -1,0 +1,57 @@
+"""Which sites depend on which, and whose outage explains another; runs in the main thread."""
+
+from collections.abc import Iterable, Mapping
+
+from monitor.model import Site, SiteState, Status
+
+
+class Dependencies:
+    """
+    The mutable state is the two tables below; the loop's thread alone has them.
+
+    Args:
+        states: Of all sites by name, as they stand at each moment.
+    """
+
+    def __init__(self, states: Mapping[str, SiteState]) -> None:
+        self._states = states
+        self._children: dict[str, set[str]] = {}  # sites by what they depend on
+        self._parents: dict[str, tuple[str, ...]] = {}
+
+    def set_parents(self, name: str, parents: tuple[str, ...]) -> None:
+        """Have a site depend on these, and on nothing else."""
+        for parent in self._parents.pop(name, ()):
+            self._children[parent].discard(name)
+            if not self._children[parent]:
+                del self._children[parent]
+        for parent in parents:
+            self._children.setdefault(parent, set()).add(name)
+        if parents:
+            self._parents[name] = parents
+
+    def cause(self, site: Site) -> str:
+        """Return the site whose outage explains that of this one; empty if none does."""
+        cause = ""
+        passed = {site.name}  # while a list changes, old and new sites may form a circle
+        while (parent := self._parent_down(site)) and parent not in passed:
+            passed.add(parent)
+            cause, site = parent, self._states[parent].site
+        return cause
+
+    def descendants(self, name: str) -> Iterable[str]:
+        """Return all sites that depend on this one, directly or through others."""
+        found: dict[str, None] = {}
+        waiting = [name]
+        while waiting:
+            for child in self._children.get(waiting.pop(), ()):
+                if child not in found:
+                    found[child] = None
+                    waiting.append(child)
+        return found
+
+    def _parent_down(self, site: Site) -> str:
+        for name in site.depends_on:
+            state = self._states.get(name)
+            if state is not None and state.status is Status.DOWN:
+                return name
+        return ""
