@@ -6,20 +6,11 @@ Runs in the worker processes; the evidence of a failure, a few KiB, is decoded i
 
 import json
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any
 
-from monitor.model import (
-    Answer,
-    Bytes,
-    DnsAnswer,
-    GrpcAnswer,
-    HttpAnswer,
-    IcmpAnswer,
-    PushAnswer,
-    TcpAnswer,
-    WebSocketAnswer,
-)
+from monitor.model import Answer, Bytes
 from monitor.options import compile_regex
+from monitor.protocols.facets import facet_of
 
 _PRESCANNED = 1024
 _DEEPEST = 500
@@ -165,18 +156,10 @@ def as_text(answer: Answer, first: Bytes) -> str:
     Args:
         first: How many bytes are decoded.
     """
-    match answer:
-        case HttpAnswer(body=body):
-            content_type = next(iter(answer.header("content-type")), "")
-            return decode_text(body[:first], content_type)
-        case TcpAnswer(received=received) | WebSocketAnswer(received=received):
-            return received[:first].decode(errors="replace")
-        case PushAnswer(body=body):
-            return body[:first].decode(errors="replace")
-        case DnsAnswer() | IcmpAnswer() | GrpcAnswer():
-            return ""
-        case _:
-            assert_never(answer)
+    data, content_type = facet_of(answer).evidence(answer)
+    if content_type is None:
+        return data[:first].decode(errors="replace")
+    return decode_text(data[:first], content_type)
 
 
 def decode_json(body: bytes) -> Any:

@@ -4,7 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from monitor.model import DnsAnswer, Site
-from monitor.protocols.facet import LONGEST_VALUE, Facet, Leaves, Row, Step, cut, kept_records
+from monitor.protocols.facet import (
+    LONGEST_VALUE,
+    Facet,
+    Leaves,
+    Row,
+    Step,
+    cut,
+    kept_records,
+    no_evidence,
+)
 from monitor.records import replace
 
 
@@ -65,4 +74,5 @@ DNS = Facet(
     rows=_rows,
     steps=_steps,
     kept=_kept,
+    evidence=no_evidence,
 )

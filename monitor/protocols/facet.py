@@ -17,6 +17,9 @@ Step: TypeAlias = tuple[str, Mapping[str, Any]]
 Leaves: TypeAlias = Sequence[Mapping[str, Any] | None]
 """The certificate of each redirect in its JSON form; None if there was no certificate."""
 
+Evidence: TypeAlias = tuple[bytes, str | None]
+"""Bytes, and the value of their Content-Type; None if the protocol has no such thing."""
+
 _Answer = TypeVar("_Answer", bound=Answer)
 
 
@@ -32,6 +35,8 @@ class Facet(Generic[_Answer]):
         steps: The log lines of a check of this target with this answer.
         kept: The answer as it is remembered: without bodies and PEM, without the site's secrets,
             and with everything truncated that a server can make long.
+        evidence: The bytes whose beginning is shown with a failure, and their media type; without
+            a type they are UTF-8.
     """
 
     keys: tuple[str, ...]
@@ -39,6 +44,7 @@ class Facet(Generic[_Answer]):
     rows: Callable[[_Answer], Iterable[Row]]
     steps: Callable[[_Answer, str], Iterable[Step]]
     kept: Callable[[_Answer, Site], _Answer]
+    evidence: Callable[[_Answer], Evidence]
 
 
 # ---------------------------------------------------------------- how texts are kept
@@ -103,3 +109,8 @@ def unchanged(answer: _Answer, _: Site) -> _Answer:
 def no_steps(_: Answer, __: str) -> Iterable[Step]:
     """Return no log lines for an answer."""
     return ()
+
+
+def no_evidence(_: Answer) -> Evidence:
+    """Return nothing for an answer that has no text."""
+    return b"", None

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from monitor.model import GrpcAnswer
-from monitor.protocols.facet import Facet, Leaves, Row, Step, unchanged
+from monitor.protocols.facet import Facet, Leaves, Row, Step, no_evidence, unchanged
 
 
 def _json(answer: GrpcAnswer, _: Leaves) -> dict[str, Any]:
@@ -25,4 +25,5 @@ GRPC = Facet(
     rows=_rows,
     steps=_steps,
     kept=unchanged,
+    evidence=no_evidence,
 )

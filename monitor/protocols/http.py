@@ -4,7 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from monitor.model import HttpAnswer, Site
-from monitor.protocols.facet import LONGEST_NAME, Facet, Leaves, Row, Step, cut, kept_headers
+from monitor.protocols.facet import (
+    LONGEST_NAME,
+    Evidence,
+    Facet,
+    Leaves,
+    Row,
+    Step,
+    cut,
+    kept_headers,
+)
 from monitor.records import replace
 
 _LONGEST_URL = 1000
@@ -61,10 +70,15 @@ def _kept(answer: HttpAnswer, site: Site) -> HttpAnswer:
     )
 
 
+def _evidence(answer: HttpAnswer) -> Evidence:
+    return answer.body, next(iter(answer.header("content-type")), "")
+
+
 HTTP = Facet(
     keys=("status", "http_version", "headers", "redirects", "body_bytes", "codings_left"),
     json=_json,
     rows=_rows,
     steps=_steps,
     kept=_kept,
+    evidence=_evidence,
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from monitor.model import IcmpAnswer
-from monitor.protocols.facet import Facet, Leaves, Row, Step, unchanged
+from monitor.protocols.facet import Facet, Leaves, Row, Step, no_evidence, unchanged
 
 
 def _json(answer: IcmpAnswer, _: Leaves) -> dict[str, Any]:
@@ -32,4 +32,5 @@ ICMP = Facet(
     rows=_rows,
     steps=_steps,
     kept=unchanged,
+    evidence=no_evidence,
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from monitor.model import PushAnswer, Site
-from monitor.protocols.facet import LONGEST_VALUE, Facet, Leaves, Row, cut, no_steps
+from monitor.protocols.facet import LONGEST_VALUE, Evidence, Facet, Leaves, Row, cut, no_steps
 from monitor.records import replace
 
 
@@ -24,10 +24,15 @@ def _kept(answer: PushAnswer, site: Site) -> PushAnswer:
     return replace(answer, body=b"", message=cut(site.redact(answer.message), LONGEST_VALUE))
 
 
+def _evidence(answer: PushAnswer) -> Evidence:
+    return answer.body, None
+
+
 PUSH = Facet(
     keys=("call_message", "exit_status"),
     json=_json,
     rows=_rows,
     steps=no_steps,
     kept=_kept,
+    evidence=_evidence,
 )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from monitor.model import Site, TcpAnswer
-from monitor.protocols.facet import LONGEST_VALUE, Facet, Leaves, Row, cut, no_steps
+from monitor.protocols.facet import LONGEST_VALUE, Evidence, Facet, Leaves, Row, cut, no_steps
 from monitor.records import replace
 
 
@@ -22,4 +22,10 @@ def _kept(answer: TcpAnswer, site: Site) -> TcpAnswer:
     return replace(answer, received=b"", captures=captures)
 
 
-TCP = Facet(keys=("captures",), json=_json, rows=_rows, steps=no_steps, kept=_kept)
+def _evidence(answer: TcpAnswer) -> Evidence:
+    return answer.received, None
+
+
+TCP = Facet(
+    keys=("captures",), json=_json, rows=_rows, steps=no_steps, kept=_kept, evidence=_evidence
+)

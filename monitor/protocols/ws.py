@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from monitor.model import Site, WebSocketAnswer
-from monitor.protocols.facet import Facet, Leaves, Row, Step, kept_headers
+from monitor.protocols.facet import Evidence, Facet, Leaves, Row, Step, kept_headers
 from monitor.records import replace
 
 
@@ -25,4 +25,10 @@ def _kept(answer: WebSocketAnswer, site: Site) -> WebSocketAnswer:
     return replace(answer, received=b"", headers=kept_headers(site, answer.headers))
 
 
-WEBSOCKET = Facet(keys=("status", "headers"), json=_json, rows=_rows, steps=_steps, kept=_kept)
+def _evidence(answer: WebSocketAnswer) -> Evidence:
+    return answer.received, None
+
+
+WEBSOCKET = Facet(
+    keys=("status", "headers"), json=_json, rows=_rows, steps=_steps, kept=_kept, evidence=_evidence
+)
