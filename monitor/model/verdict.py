@@ -66,7 +66,7 @@ class Job:
         reference: The SHA-256 of the watched content when it was last seen; None before that.
         site: Its name, for the log.
         secrets: The site's and the check's secrets, so that no message quotes one: once a value is
-            truncated or escaped for a message, a secret in it can no longer be recognized.
+            truncated or escaped for a message, a secret in it can no longer be recognised.
     """
 
     observation: Observation

@@ -1,4 +1,4 @@
-"""An HTTP answer out of the bytes that libcurl received; both ways to read a transfer end here."""
+"""Builds an HTTP answer from the bytes that libcurl received, for both kinds of transfer."""
 
 import re
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ Head: TypeAlias = tuple[str, int, Headers]
 """Version, status and headers of an answer."""
 
 NOTHING: Head = ("", 0, ())
-"""Where no final status line came."""
+"""If no final status line came."""
 
-# Of RFC 9112, 4, and as libcurl writes it for HTTP/2 and 3
+# RFC 9112, 4, and as libcurl writes it for HTTP/2 and 3
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2|3) ([0-9]{3})(?: .*)?", re.DOTALL)
 REDIRECTS = {301, 302, 303, 307, 308}
-FIRST_FINAL = 200  # of the statuses; RFC 9110, 15
-SWITCHING = 101  # after it the connection speaks another protocol; final as well, so
+FIRST_FINAL = 200  # the first final status; RFC 9110, 15
+SWITCHING = 101  # then the connection speaks another protocol, so it is also final
 _ENDLESS = {"text/event-stream", "multipart/x-mixed-replace"}
 _ENDLESS_KINDS = ("audio/", "video/")
 _FOLD = re.compile(rb"\r{0,2}\n[ \t]+")
@@ -30,7 +30,7 @@ _SHORT_LINE: Bytes = 256
 
 def parse_head(block: bytes) -> Head | None:
     """
-    Return what a block of lines says: a status line, and the headers below it.
+    Return the content of a block of lines: a status line, and the headers below it.
 
     Args:
         block: Up to the blank line, with or without the end of the last line.
@@ -67,11 +67,11 @@ def make_answer(
     Return the record of an answer.
 
     Args:
-        body: As much of it as is kept, decoded.
-        size: Of all that came of the body, decoded.
+        body: The part of it that is kept, decoded.
+        size: The size of all of the body that came, decoded.
         url: Where it came from, as it may be shown.
         curl: The handle that received it.
-        truncated, codings: As of HttpAnswer.
+        truncated, codings: As in HttpAnswer.
     """
     version, status, headers = head
     return HttpAnswer(
@@ -88,8 +88,8 @@ def make_answer(
 
 
 def is_redirect(status: int, headers: Sequence[tuple[str, str]]) -> bool:
-    """Return whether a status with these headers says where to go on."""
-    # An empty Location leads nowhere for curl, Go and browsers
+    """Return whether a status with these headers is a redirect."""
+    # curl, Go and browsers do not follow an empty Location
     return status in REDIRECTS and any(
         value for name, value in headers if name.lower() == "location"
     )
@@ -99,7 +99,7 @@ def list_elements(headers: Sequence[tuple[str, str]], wanted: str) -> list[str]:
     """
     Return the elements of a list header, by its name in lower case.
 
-    However many lines it came in, they are one list (RFC 9110, 5.3).
+    However many lines it came in, it is one list (RFC 9110, 5.3).
     """
     values = [value for name, value in headers if name.lower() == wanted]
     return [one.strip() for value in values for one in value.split(",")]
@@ -107,9 +107,9 @@ def list_elements(headers: Sequence[tuple[str, str]], wanted: str) -> list[str]:
 
 def ends(headers: Sequence[tuple[str, str]]) -> bool:
     """
-    Return whether the body is one that ends.
+    Return whether the body will end.
 
-    Server-sent events, camera pictures and radio go on until the client disconnects.
+    Server-sent events, camera pictures and radio streams continue until the client disconnects.
     """
     values = {name.lower(): value for name, value in headers}
     if "content-length" in values:
@@ -119,7 +119,7 @@ def ends(headers: Sequence[tuple[str, str]]) -> bool:
 
 
 def _status(line: bytes) -> tuple[str, int] | None:
-    match = _STATUS_LINE.fullmatch(line.rstrip(b"\r"))  # it lets a tab pass for the blank, say
+    match = _STATUS_LINE.fullmatch(line.rstrip(b"\r"))  # libcurl accepts a tab as the blank
     return (match[1].decode(), int(match[2])) if match else None
 
 
@@ -132,4 +132,4 @@ def _field(line: bytes) -> tuple[str, str]:
 
 
 _usual_field = lru_cache(maxsize=4096)(_field)
-"""Most lines are the same for many sites and checks, and so is what is kept of them."""
+"""Most lines are the same for many sites and checks, so their parsed form is shared."""

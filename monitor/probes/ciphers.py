@@ -3,7 +3,7 @@
 import re
 from functools import cache
 
-# TLS 1.2 and older; OpenSSL leaves out RSA key exchange, CBC mode and the SHA-256 of ChaCha20
+# TLS 1.2 and older; OpenSSL omits RSA key exchange, CBC mode and the SHA-256 of ChaCha20
 _SUITE = re.compile(
     r"(?:(?P<exchange>ECDHE-ECDSA|ECDHE-RSA|DHE-RSA|DHE-DSS|RSA-PSK|DHE-PSK|ECDHE-PSK|PSK|SRP"
     r"|AECDH|ADH)-)?"

@@ -1,8 +1,8 @@
 """
-Requests that are no checks, sent as checks are: libcurl behind requests, one deadline, one bound.
+Sends requests that are not checks with the transport of checks: libcurl, one deadline, one limit.
 
-A receiver of messages thus understands TLS, proxies and logins as sites do, and can no more hold
-up its sender than a site its check.
+So a receiver of messages supports TLS, proxies and logins as sites do, and can no more hold up its
+sender than a site can hold up its check.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,16 +20,16 @@ from monitor.probes.transport import CurlAdapter, ExchangeFailed, RequestSetting
 
 
 class Client:
-    """Sends such requests; one object for all threads."""
+    """Sends requests; one object for all threads."""
 
     def __init__(self, handles: Handles | None = None) -> None:
         self._handles = handles or Handles()
 
     def __call__(self, call: OutgoingRequest, deadline: Deadline) -> Reply | Failure:
         """
-        Send one request over a connection of its own; follow no redirect.
+        Send one request over a new connection; follow no redirect.
 
-        The failure of one that cannot even be written has the reason ``protocol_error``.
+        If the request cannot even be written, the reason of the failure is ``protocol_error``.
 
         Raises:
             ProbeError: The monitor's system is at fault.
@@ -69,10 +69,10 @@ class Client:
                 last = adapter.exchanges[-1].answer
                 if not last.status:
                     return error.failure
-                # What the server decided stands in its head, however the body ends
+                # The head says what the server decided, however the body ends
                 return Reply(status=last.status, headers=dict(_lower(last.headers)), body=last.body)
             except RequestException:
-                # The library's own text would quote the URL with its secrets
+                # The library's own message would quote the URL with its secrets
                 return Failure(Reason.PROTOCOL_ERROR, "the URL cannot be requested")
         return Reply(
             status=response.status_code,

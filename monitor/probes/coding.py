@@ -1,9 +1,9 @@
 """
-Content codings: unpacks a body as it comes (RFC 9110, 8.4); used by ``transport`` alone.
+Content codings: decompresses a body as it arrives (RFC 9110, 8.4); used only by ``transport``.
 
-libcurl could do it, but it rejects a gzip with several members or with bytes after its end, misses
-a stream that is cut off, and fails on a header without any coding. This module unpacks the same
-bodies as browsers and Go.
+libcurl could do it, but it rejects a gzip with several members or with bytes after its end, does
+not notice a stream that is cut off, and fails on a header without any coding. This module
+decompresses the same bodies as browsers and Go.
 """
 
 import zlib
@@ -18,39 +18,39 @@ ACCEPTED = "gzip, deflate, br"
 """The Accept-Encoding of a request."""
 
 _PIECE: Bytes = 64 * 1024
-"""Bytes unpacked at a time: the caller stops when it has enough, and a bomb stays packed."""
-_MOST = 5  # codings that are undone; a hostile header has thousands
+"""Bytes decompressed at a time, so a bomb stays compressed once the caller has enough."""
+_MOST = 5  # codings that are decoded; a hostile header may have thousands
 _GZIP = 16 + zlib.MAX_WBITS
 _MAGIC = b"\x1f\x8b"  # how each member of a gzip begins; RFC 1952, 2.3.1
 
 
 class UnpackError(Exception):
-    """The body is not what its coding says; the message is a clause on it."""
+    """The body does not have the format of its coding; the message is a clause about it."""
 
 
 class _Coding(Protocol):
-    """One coding: takes packed bytes as they come, and yields the unpacked ones."""
+    """One coding: takes compressed bytes as they arrive, and yields the decompressed ones."""
 
     def feed(self, data: bytes) -> Iterator[bytes]: ...
 
     def is_complete(self) -> bool:
-        """Return whether the stream has ended, or no byte came at all."""
+        """Return whether the stream has ended, or never began."""
 
 
 class Unpacker:
     """
-    Undoes the codings of one body, the outermost first.
+    Decodes the codings of one body, the outermost first.
 
     Attributes:
-        undone: The codings that are known, in the order they are undone.
-        left: The codings that are not undone, as the header names them: the first unknown one and
-            all beneath it. The body keeps them; servers put character sets and storage labels into
+        undone: The known codings, in the order in which they are decoded.
+        left: The codings that are not decoded, as the header names them: the first unknown one and
+            all below it. The body keeps them; servers put character sets and storage labels into
             this header.
     """
 
     def __init__(self, codings: Sequence[str]) -> None:
         """
-        Take the codings in the order they were applied, which is the header's order.
+        Take the codings in the order in which they were applied, which is the header's order.
 
         Args:
             codings: The elements of all Content-Encoding lines, without ``identity``.
@@ -65,7 +65,7 @@ class Unpacker:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """
-        Unpack the next bytes, and yield pieces of at most 64 KiB.
+        Decompress the next bytes, and yield pieces of at most 64 KiB.
 
         Raises:
             UnpackError: The stream is damaged, or has another format.
@@ -96,7 +96,7 @@ class _Inflate:
 
     def __init__(self) -> None:
         self._stream: zlib._Decompress | None = None
-        self._held = b""  # the beginning of a stream, until it is long enough to be recognised
+        self._held = b""  # the beginning of a stream, until it can be recognised
         self._began = False
         self._ignores = False
 
@@ -118,7 +118,7 @@ class _Inflate:
             if piece:
                 yield piece
             while len(piece) == _PIECE and not data and not self._stream.eof:
-                piece = self._inflate(self._stream, b"")  # the rest of the last piece
+                piece = self._inflate(self._stream, b"")  # the rest of the previous piece
                 if piece:
                     yield piece
             if self._stream.eof:
@@ -130,7 +130,7 @@ class _Inflate:
         return self._stream is None and (self._began or not self._held)
 
     def _begin(self, data: bytes) -> "zlib._Decompress | None":
-        """Return the stream that begins with these two bytes or more, None to ignore the rest."""
+        """Return the stream that begins with these bytes, at least two; None to ignore the rest."""
         raise NotImplementedError
 
     def _inflate(self, stream: "zlib._Decompress", data: bytes) -> bytes:
@@ -143,7 +143,7 @@ class _Inflate:
 
 class _Gzip(_Inflate):
     """
-    RFC 1952: members, one after the other.
+    RFC 1952: members, one after another.
 
     Bytes after the last one are ignored, as by gzip itself, Go and browsers: PHP pages and CGI
     scripts end with a line break.
@@ -156,7 +156,7 @@ class _Gzip(_Inflate):
 
 
 class _Deflate(_Inflate):
-    """RFC 1950, or the bare stream of RFC 1951 that some servers send by that name."""
+    """RFC 1950, or the bare stream of RFC 1951 that some servers send under that name."""
 
     def _begin(self, data: bytes) -> "zlib._Decompress | None":
         if self._began:
@@ -168,10 +168,10 @@ class _Deflate(_Inflate):
 
 class _Brotli:
     """
-    RFC 7932; what follows its end is ignored, as by browsers.
+    RFC 7932; anything after its end is ignored, as by browsers.
 
-    The library makes an error of such bytes and keeps what was unpacked of the bytes before them.
-    So what was packed is kept, up to a bound, to find the end of the stream once more.
+    The library raises an error for such bytes, and keeps what it decompressed of the bytes before
+    them. So the compressed bytes are kept, up to a limit, to find the end of the stream again.
     """
 
     def __init__(self) -> None:
@@ -202,7 +202,7 @@ class _Brotli:
             self._taken += packed
 
     def _up_to_the_end(self, packed: bytes, given: Bytes) -> Iterator[bytes]:
-        """Yield what these bytes unpack to, but for what was given of that, and end the stream."""
+        """Yield what these bytes decompress to, without the part already given; end the stream."""
         self._stream = stream = brotli.Decompressor()
         for _ in _brotli_pieces(stream, bytes(self._taken)):
             pass
@@ -228,7 +228,7 @@ _NO_BROTLI = "it is not a brotli stream"
 
 def _brotli_pieces(stream: brotli.Decompressor, packed: bytes) -> Iterator[bytes]:
     piece = stream.process(packed, output_buffer_limit=_PIECE)
-    # It takes all input and still has output to give, whatever it says of more data
+    # It accepts all input and may still have output, whatever it says about more data
     while piece or not stream.can_accept_more_data():
         yield piece
         piece = stream.process(b"", output_buffer_limit=_PIECE)

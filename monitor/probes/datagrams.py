@@ -1,4 +1,4 @@
-"""Finds when exactly a reply arrived, for all probes over datagrams."""
+"""Finds the exact time at which a reply arrived, for all probes over datagrams."""
 
 import socket
 import struct
@@ -11,11 +11,11 @@ _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 
 ANCILLARY_SPACE: Bytes = 512
-"""The room that recvmsg needs for all ancillary data that we ask the kernel for."""
+"""The space that recvmsg needs for all ancillary data that we request from the kernel."""
 
 
 def request_stamps(sock: socket.socket) -> None:
-    """Have the kernel note when each datagram arrives."""
+    """Make the kernel record when each datagram arrives."""
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
 
@@ -25,12 +25,12 @@ def round_trip(
     """
     Return how long a reply took, from the ancillary data of recvmsg.
 
-    The thread reads its clock only when it gets its turn, milliseconds late with many threads; the
-    kernel's stamp is exact. The stamp is by the wall clock, so it counts only if it fits into the
-    time that has passed on the monotonic clock: the wall clock may have been set in between.
+    A thread reads the clock only when it gets its turn, with many threads milliseconds late; the
+    kernel's stamp is exact. The stamp is from the wall clock, which may have been set in between,
+    so it counts only if it fits into the time that has passed on the monotonic clock.
 
     Args:
-        sent: When the request left, by the wall clock.
+        sent: When the request left, on the wall clock.
         at_most: The time since then on the monotonic clock.
     """
     for level, kind, value in ancillary:

@@ -19,13 +19,13 @@ _LONGEST_QUOTE = 100
 _LONGEST_CAPTURE = 256
 _EVIDENCE: Bytes = 1024
 _PATIENCE: Seconds = 0.5
-"""How long the rest of a line may take: longer than TCP waits before it repeats a lost segment."""
+"""How long the rest of a line may take: longer than TCP needs to repeat a lost segment."""
 _SKIPPED: Bytes = 64 * 1024
 """How many bytes of skipped lines can still be matched together with later ones."""
 
-# Final refusals, by the answer that a pattern asks for: SMTP's and FTP's reply
-# codes (RFC 5321, 4.2; RFC 959, 4.2), POP3's and Redis' indicators (RFC 1939, 3), IMAP's statuses
-# (RFC 9051, 7.1). BYE refuses a greeting alone: it comes before the good answer to LOGOUT, too
+# Final refusals, by the answer that a pattern expects: SMTP's and FTP's reply codes (RFC 5321, 4.2;
+# RFC 959, 4.2), POP3's and Redis' indicators (RFC 1939, 3), IMAP's statuses (RFC 9051, 7.1). BYE
+# refuses only a greeting, because it also comes before the good answer to LOGOUT
 _START = r"^(?:\(\?[a-zA-Z]+\))?\^[(?:]*"
 _REFUSALS = (
     (re.compile(_START + r"(?:[1-5]|\[[1-5])"), re.compile(rb"[45][0-9]{2}(?: |$)")),
@@ -132,10 +132,9 @@ def find(pattern: str, data: bytes | bytearray) -> PatternMatch | None:
     r"""
     Return the match of a pattern in a line or message; None if it does not match.
 
-    Patterns are about characters, as those of http are: ``^caf. OK$`` fits ``café OK``. A byte that
-    is not part of one counts as the character U+FFFD, as in Go and so in blackbox_exporter. A
-    pattern may also match such bytes directly: ``^\xff\xfd``. The match is returned with its
-    original bytes.
+    Patterns match characters, like those of http: ``^caf. OK$`` matches ``café OK``. A byte that is
+    not part of a character counts as U+FFFD, as in Go and so in blackbox_exporter. A pattern may
+    also match such bytes directly: ``^\xff\xfd``. The match is returned with its original bytes.
     """
     text = data.decode(errors="surrogateescape")
     match = compile_regex(pattern).search(_NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text))
@@ -177,7 +176,7 @@ class Peer(Protocol):
         """Return what the peer sends when these bytes are expected."""
 
     def unread(self) -> bytes:
-        """Return the part of an incomplete text that has come."""
+        """Return the part of an incomplete text that has arrived."""
 
 
 class _Refusal(Exception):  # noqa: N818  never leaves this file
@@ -189,7 +188,7 @@ class Dialogue:
     One check's steps and what they matched; lives in one thread.
 
     Attributes:
-        bytes_differ: Whether bytes that a step expected did not come.
+        bytes_differ: Whether a step did not get the bytes that it expected.
     """
 
     def __init__(self, peer: Peer, site: Site, deadline: Deadline) -> None:
@@ -198,7 +197,7 @@ class Dialogue:
         self._deadline = deadline
         self._numbered: tuple[bytes | None, ...] = ()
         self._named: dict[str, bytes] = {}
-        self._unanswered = 0  # steps that sent something and had no answer expected yet
+        self._unanswered = 0  # steps that sent something for which no answer was expected yet
         self.bytes_differ = False
 
     @property
@@ -207,12 +206,12 @@ class Dialogue:
         return tuple((name, self._shown(data)) for name, data in self._named.items())
 
     def _shown(self, data: bytes) -> str:
-        # Masked before it is cut: half a secret would not be recognised
+        # Masked before it is truncated: half a secret would not be recognised
         return self._site.redact(data.decode(errors="replace"))[:_LONGEST_CAPTURE]
 
     def take(self, step: Step) -> None:
         """
-        Do what a step says.
+        Carry out a step.
 
         Raises:
             Broken: It failed.
@@ -269,7 +268,7 @@ class Dialogue:
                 break
             if not skip:
                 raise self._missing(f'"{pattern}"', text)
-            # Of several requests at once, a refusal may answer one that nobody asks about
+            # With several requests at once, a refusal may answer one whose answer nothing expects
             if self._unanswered <= 1 and _is_refusal(pattern, text):
                 raise self._missing(f'"{pattern}"', text, _Refusal())
             skipped += text + b"\n"
@@ -321,7 +320,7 @@ def _search(pattern: str, text: bytes) -> PatternMatch | None:
 
 
 def _is_refusal(pattern: str, line: bytes) -> bool:
-    """Return whether a line refuses the answer that a pattern asks for."""
+    """Return whether a line refuses the answer that a pattern expects."""
     for asks, refuses in _REFUSALS:
         asked, refused = asks.match(pattern), refuses.match(line)
         if asked and refused:
@@ -332,7 +331,7 @@ def _is_refusal(pattern: str, line: bytes) -> bool:
 
 
 def quote(data: bytes, site: Site) -> str:
-    """Return what a peer said, for a message: without secrets, printable, not too long."""
+    """Return a peer's words for a message: without secrets, printable, not too long."""
     # Masked before it is cut or escaped: a changed secret would not be recognised
     text = site.redact(data.decode(errors="backslashreplace"))
     shown = text[:_LONGEST_QUOTE] + ("…" if len(text) > _LONGEST_QUOTE else "")
@@ -340,6 +339,6 @@ def quote(data: bytes, site: Site) -> str:
 
 
 def evidence(received: bytes, site: Site) -> bytes:
-    """Return the last KiB of what a peer said, without secrets."""
+    """Return the last KiB of a peer's words, without secrets."""
     text = site.redact(received.decode(errors="surrogateescape"))
     return text.encode(errors="surrogateescape")[-_EVIDENCE:]

@@ -1,8 +1,8 @@
 """
-HTTP Digest authentication (RFC 7616), in place of requests' own class.
+HTTP Digest authentication (RFC 7616), instead of requests' own class.
 
-That class mixes the parameters of several challenges, and does not know SHA-512-256, the session
-forms of the SHA algorithms, or a challenge that protects the body as well (``auth-int``).
+That class mixes up the parameters of several challenges, and does not support SHA-512-256, the
+session variants of the SHA algorithms, or challenges that also protect the body (``auth-int``).
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from monitor.options import compile_regex
 from monitor.probes.transport import ExchangeFailed
 
 _UNAUTHORIZED = 401
-_FIRST = b"00000001"  # how often a nonce was used: each is answered once
+_FIRST = b"00000001"  # how often a nonce was used: each only once
 _MOST_ALGORITHMS = 3
 _LONGEST_ALGORITHM = 30
 
@@ -28,14 +28,14 @@ _HASHES = {
     "MD5": "md5",
     "SHA-256": "sha256",
     "SHA-512-256": "sha512_256",
-    # Not of RFC 7616, but in use
+    # Not in RFC 7616, but in use
     "SHA": "sha1",
     "SHA-512": "sha512",
 }
 _SESSION = "-SESS"
 _KNOWN = "MD5, SHA-256 and SHA-512-256"
 
-# A parameter, behind its scheme where it is the first; or a scheme without parameters
+# A parameter, after its scheme if it is the first; or a scheme without parameters
 _VALUE = r"""(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))"""
 _ELEMENT = compile_regex(rf"(?:({TOKEN})[ \t]+)?({TOKEN})[ \t]*=[ \t]*{_VALUE}|({TOKEN})")
 _ESCAPED = compile_regex(r"\\(.)")
@@ -57,23 +57,23 @@ class DigestAuth(AuthBase):
         Return the answer to the credentials, or the 401 if it does not ask for Digest.
 
         Raises:
-            ExchangeFailed: It asks for Digest, but in no way that is known here.
+            ExchangeFailed: It asks for a kind of Digest that is not supported.
         """
         if response.status_code != _UNAUTHORIZED:
             return response
         offers = _offers(response)
-        # The server lists them by its preference; the first that is known counts (RFC 7616, 3.7)
+        # The server lists them by preference; the first known one counts (RFC 7616, 3.7)
         chosen = next((offer for offer in offers if _is_known(offer)), None)
         if chosen is None:
             if offers:
                 raise ExchangeFailed(_unknown(offers, response.url))
             return response
         request = response.request.copy()
-        # As bytes, because a realm may have any, and text is sent as UTF-8
+        # As bytes, because a realm may contain any, and text is sent as UTF-8
         request.headers["Authorization"] = self._credentials(chosen, request)  # type: ignore[assignment]
         answer: Response = response.connection.send(request, **kwargs)
         if answer.status_code == _UNAUTHORIZED:
-            # Another server behind the same name may know the password and not the nonce
+            # Another server behind the same name may know the password but not the nonce
             fresh = next((offer for offer in _offers(answer) if _is_stale(offer)), None)
             if fresh is not None:
                 request = request.copy()
@@ -121,18 +121,18 @@ class DigestAuth(AuthBase):
 
 
 def _offers(response: Response) -> Sequence[Mapping[str, str]]:
-    """Return the Digest challenges of an answer that can be answered at all."""
+    """Return the Digest challenges in an answer that can be answered at all."""
     challenges = _challenges(response.headers.get("WWW-Authenticate", ""))
     return [offer for offer in challenges if "realm" in offer and "nonce" in offer]
 
 
 def _is_stale(challenge: Mapping[str, str]) -> bool:
-    """Return whether the nonce alone was refused, and what to do with this one is known."""
+    """Return whether only the nonce was refused, and the challenge is of a known kind."""
     return challenge.get("stale", "").lower() == "true" and _is_known(challenge)
 
 
 def _challenges(header: str) -> Iterator[Mapping[str, str]]:
-    """Yield the parameters of each Digest challenge in a list of any (RFC 9110, 11.6.1)."""
+    """Yield the parameters of each Digest challenge in a list of challenges (RFC 9110, 11.6.1)."""
     current: dict[str, str] | None = None
     for found in _ELEMENT.finditer(header):
         scheme, name, quoted, bare, lone = found.groups()
@@ -154,7 +154,7 @@ def _is_known(challenge: Mapping[str, str]) -> bool:
 
 
 def _protection(challenge: Mapping[str, str]) -> str:
-    """Return the qop to answer with; nothing where none is known, or none asked for (RFC 2069)."""
+    """Return the qop to answer with; empty if none is known or none is required (RFC 2069)."""
     offered = [one.strip().lower() for one in challenge.get("qop", "").split(",")]
     return next((one for one in ("auth", "auth-int") if one in offered), "")
 

@@ -1,9 +1,9 @@
 """
 The DNS probe: one question to one server over UDP, TCP, TLS or HTTPS, and its answer as text.
 
-dnspython makes and reads the messages, but this module waits, because dnspython's own queries wait
-by the wall clock. It reads the records one by one: dnspython's whole-message reader needs 19 s of
-CPU for the worst 64 KiB that a hostile server can send, one name of 255 bytes after the other.
+dnspython creates and parses the messages, but this module does the waiting, because dnspython's own
+queries wait on the wall clock. It parses records one by one: dnspython's reader for whole messages
+needs 19 s of CPU for the worst 64 KiB that a hostile server can send, many names of 255 bytes.
 """
 
 import errno
@@ -76,7 +76,7 @@ _CLASSES = frozenset(map(int, (dns.rdataclass.IN, dns.rdataclass.CH, dns.rdatacl
 _LENGTH = struct.Struct("!H")
 _PATH = re.compile(r"/[!-~]*")
 _DATAGRAM: Bytes = 1232
-"""The default of resolvers since DNS flag day 2020, so that nothing is fragmented."""
+"""The default of resolvers since DNS flag day 2020; it avoids fragmentation."""
 _FLAGS = (dns.flags.AA, dns.flags.TC, dns.flags.RA, dns.flags.AD)
 _WITHOUT_EDNS = ("FORMERR", "NOTIMP")
 """The answers of servers older than EDNS (RFC 6891, 7)."""
@@ -94,7 +94,7 @@ def _parse_type(value: Any) -> str:
     Return the name of a record type in upper case.
 
     Raises:
-        ValueError: There is no such type, or it cannot be asked for.
+        ValueError: There is no such type, or it cannot be queried.
     """
     try:
         text = dns.rdatatype.to_text(
@@ -185,10 +185,12 @@ class _Address:
 
 def _parse_url(url: str) -> _Address:
     """
-    Take ``dns://SERVER[:PORT]/NAME?type=TYPE&class=CLASS`` apart; ``;`` does for ``&`` (RFC 4501).
+    Take ``dns://SERVER[:PORT]/NAME?type=TYPE&class=CLASS`` apart (RFC 4501).
+
+    A ``;`` may replace the ``&``.
 
     Raises:
-        ValueError: There is no name, or something that means nothing here.
+        ValueError: There is no name, or a part that means nothing here.
     """
     parts = urlsplit(url)
     if parts.username is not None or parts.fragment:
@@ -219,10 +221,10 @@ def _parse_url(url: str) -> _Address:
 
 def check_url(url: str) -> None:
     """
-    Accept what _parse_url does.
+    Accept the URLs that _parse_url accepts.
 
     Raises:
-        ValueError: There is no name, or something that means nothing here.
+        ValueError: There is no name, or a part that means nothing here.
     """
     _parse_url(url)
 
@@ -231,9 +233,9 @@ class DnsProbe:
     """
     Asks one question within the deadline.
 
-    It sends each datagram once, because a lost datagram is one of the faults to find. It ignores
-    replies to other questions until the deadline, because anybody may send datagrams. A silent
-    server is a ``read_timeout``, since ``dns_timeout`` is about the look-up of its own name.
+    Each datagram is sent once, because a lost datagram is one of the faults to find. Replies to
+    other questions are ignored until the deadline, because anyone may send datagrams. A silent
+    server is a ``read_timeout``, because ``dns_timeout`` is about looking up the server's own name.
     """
 
     def __init__(self, handles: Handles | None = None, resolver: Resolver | None = None) -> None:
@@ -369,7 +371,7 @@ class _DnsCheck:
             raise _datagram_failed(error, peer) from error
 
     def _connect(self, sock: socket.socket, address: str, port: int) -> None:
-        """Fix the peer: then the kernel drops what others send, and reports a closed port."""
+        """Fix the peer, so the kernel drops datagrams from others and reports a closed port."""
         source = self._network.source_address
         if source:
             try:
@@ -405,7 +407,7 @@ class _DnsCheck:
 
         Raises:
             Broken: It answers the question, and is malformed.
-            _Truncated: It answers the question, and is cut.
+            _Truncated: It answers the question, and is truncated.
         """
         try:
             return self._question.read(wire, over_stream=over_stream)
@@ -449,7 +451,7 @@ class _DnsCheck:
         return self._read_only(wire, peer)
 
     def _read_only(self, wire: bytes, peer: str) -> DnsAnswer:
-        """Return the answer in a message that is the only one."""
+        """Return the answer from a message that is the only one."""
         answer = self._read(wire, peer, over_stream=True)
         if not answer:
             raise Broken(Reason.PROTOCOL_ERROR, f"{peer} did not answer the question it was asked")
@@ -493,10 +495,10 @@ class _DnsCheck:
 
 def _message_of(reply: HttpAnswer, peer: str) -> bytes:
     """
-    Return the message that an answer over HTTPS holds.
+    Return the message in an answer over HTTPS.
 
     Raises:
-        Broken: It holds none.
+        Broken: It contains none.
     """
     if reply.status != _OK:
         message = f"{peer} answered DNS over HTTPS with status {reply.status}"
@@ -513,7 +515,7 @@ def _message_of(reply: HttpAnswer, peer: str) -> bytes:
 
 
 def _datagram_failed(error: OSError, peer: str) -> Exception:
-    """Return what to raise for a datagram that could not be sent, or came back."""
+    """Return the exception for a datagram that could not be sent, or came back."""
     if error.errno in SHORTAGES:
         return ProbeError(f"no datagram could be sent: {lack(error)}")
     if error.errno == errno.ECONNREFUSED:
@@ -554,7 +556,7 @@ class _Question:
 
     def read(self, wire: bytes, *, over_stream: bool = False) -> DnsAnswer | None:
         """
-        Return what a message says; None when it does not answer this question.
+        Return the content of a message; None if it does not answer this question.
 
         Raises:
             dns.exception.DNSException, ValueError: It has our id, but cannot be read.

@@ -1,4 +1,4 @@
-"""Which IP version a site's options ask for, and whether its addresses can be of that version."""
+"""Which IP version a site's options require, and whether its addresses have that version."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -24,7 +24,7 @@ def is_address(host: str) -> bool:
 
 
 def ip_choice(network: NetworkOptions) -> str:
-    """Return ``auto``, ``4`` or ``6``: a source address can only reach its own version."""
+    """Return ``auto``, ``4`` or ``6``: a source address can reach only its own version."""
     return str(ip_version(network.source_address)) if network.source_address else network.ip
 
 

@@ -1,10 +1,10 @@
 """
 The gRPC probe: the standard health service, grpc.health.v1.Health/Check.
 
-Each check makes two connections. The first is libcurl's and only connects: it gives the exact
-timers, the exact reason of a failure and the certificates, which grpcio does not show. Then grpcio
-connects to the same address and makes the call; this connect is part of the phase ``check``, as in
-blackbox_exporter. grpcio is an optional extra: this module imports it only when it is needed.
+Each check makes two connections. libcurl makes the first one and only connects: this gives the
+exact times, the exact reason of a failure and the certificates, which grpcio does not show. Then
+grpcio connects to the same address and makes the call; this connect is part of the phase ``check``,
+as in blackbox_exporter. grpcio is an optional extra: this module imports it only if it is needed.
 """
 
 import errno
@@ -85,7 +85,7 @@ class GrpcOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrpcTlsOptions(TlsOptions):
-    """What grpcio can do of it."""
+    """The TLS options that grpcio supports."""
 
     offers_legacy: ClassVar[bool] = False
 
@@ -101,7 +101,7 @@ class GrpcTlsOptions(TlsOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrpcNetworkOptions(NetworkOptions):
-    """What grpcio can do of it."""
+    """The network options that grpcio supports."""
 
     def __post_init__(self) -> None:
         NetworkOptions.__post_init__(self)
@@ -114,7 +114,7 @@ def check_url(url: str) -> None:
     Accept ``grpc://HOST:PORT[/SERVICE]``.
 
     Raises:
-        ValueError: There is no port, something that means nothing here, or no grpcio.
+        ValueError: There is no port, a part that means nothing here, or grpcio is not installed.
     """
     parts = urlsplit(url)
     if parts.port is None:
@@ -132,7 +132,7 @@ def _installed() -> bool:
 
 @cache
 def _prepare_grpcio() -> None:
-    # Its core writes failures to standard error; our observation has them already
+    # grpcio's core writes failures to standard error; our observation already has them
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         import grpc  # noqa: F401, PLC0415  an optional extra, 20 MB and 0.2 s
@@ -151,7 +151,7 @@ class GrpcProbe:
         Connect, then make the call.
 
         Raises:
-            ProbeError: grpcio is missing, a file of the site is gone, or the system is at its
+            ProbeError: grpcio is missing, a file of the site is gone, or the system has reached a
                 limit.
         """
         clock = deadline.clock
@@ -191,7 +191,7 @@ def _route(site: Site) -> Route:
     return Route(
         scheme="https" if site.scheme == "grpcs" else "http",
         host=parts.hostname or "",
-        port=parts.port or 0,  # check_url has seen one
+        port=parts.port or 0,  # check_url requires one
         tls=site.section(TlsOptions) if site.scheme == "grpcs" else TlsOptions(),
         network=site.section(NetworkOptions),
     )
@@ -201,10 +201,10 @@ def _call(
     site: Site, route: Route, address: str, deadline: Deadline
 ) -> tuple[GrpcAnswer | None, Failure | None]:
     """
-    Make the call on a channel of its own.
+    Make the call on a new channel.
 
     Raises:
-        ProbeError: There is no grpcio, or the system is at its limit.
+        ProbeError: grpcio is missing, or the system has reached a limit.
     """
     _prepare_grpcio()
     import grpc  # noqa: PLC0415  as above
@@ -213,15 +213,15 @@ def _call(
     service = unquote(urlsplit(site.url).path.strip("/")) or options.service
     host, port = route.destination
     zone = zone_of(host)
-    if zone and "%" not in address:  # libcurl does not tell it
+    if zone and "%" not in address:  # libcurl does not report it
         address = f"{address}%25{zone}"  # a target is a URI
     target = f"ipv{ip_version(address)}:{join_address(address, port)}"
     channel_options = [
         # A zone means nothing to the peer (RFC 6874, 1)
         ("grpc.default_authority", join_address(route.name.partition("%")[0], route.port)),
         ("grpc.primary_user_agent", f"website-monitor/{__version__}"),
-        ("grpc.use_local_subchannel_pool", 1),  # or channels to one address share a connection
-        ("grpc.enable_http_proxy", 0),  # the environment's
+        ("grpc.use_local_subchannel_pool", 1),  # or channels to an address share a connection
+        ("grpc.enable_http_proxy", 0),  # ignore the environment's
         ("grpc.enable_retries", 0),
         ("grpc.max_receive_message_length", _LARGEST_ANSWER),
     ]
@@ -270,7 +270,7 @@ def _read_credentials(route: Route) -> tuple[bytes, bytes | None, bytes | None]:
 
 @dataclass(frozen=True, slots=True)
 class _ErrorRow:
-    """Which of grpcio's own words mean what; the message may name peer and text."""
+    """The meaning of grpcio's own messages; ``message`` may name peer and text."""
 
     pattern: re.Pattern[str]
     reason: Reason
@@ -278,13 +278,13 @@ class _ErrorRow:
 
 
 _BROKEN = {Reason.CONNECTION_LOST, Reason.TLS_PROTOCOL}
-"""The reasons that a server causes when it does not accept our certificate."""
+"""The reasons that a server causes if it does not accept our certificate."""
 _NO_CONNECTION = "failed to connect to all addresses"
 _UNCONNECTED = f"^{_NO_CONNECTION}.*"
-# libcurl has just connected to the same address, so there is one to send from
+# libcurl has just connected to the same address, so there is a source address
 _LACKS = (*SHORTAGE_TEXTS, os.strerror(errno.EADDRNOTAVAIL))
 
-# The most specific first. Details that the server wrote hardly ever begin like these
+# The most specific first. Details written by the server hardly ever begin like these
 _ROWS = (
     _ErrorRow(
         re.compile(_UNCONNECTED + "Connection refused"),
@@ -341,7 +341,7 @@ def _failure(code: str, details: str, peer: str, deadline: Deadline) -> Failure:
     Return the failure that a call's status means: grpcio's own error, or the server's answer.
 
     Raises:
-        ProbeError: The monitor's system is at its limit.
+        ProbeError: The monitor's system has reached a limit.
     """
     if code == "DEADLINE_EXCEEDED" and deadline.passed():
         limit = show_duration(deadline.timeout)
@@ -378,7 +378,7 @@ def _varint(number: int) -> bytes:
 
 def _serving_status(message: bytes) -> str:
     """
-    Return the name of HealthCheckResponse.status: field 1, an enumeration; 0 when it is absent.
+    Return the name of HealthCheckResponse.status: field 1, an enumeration; 0 if it is absent.
 
     Raises:
         ValueError: These bytes are not such a message, or the number has no name.

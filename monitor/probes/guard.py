@@ -1,5 +1,5 @@
 """
-Limits what a check for a stranger's target may reach: names, and every address before its use.
+Limits the hosts that a requested check may reach: names, and every address before its use.
 
 A guard is part of the site's network options, which every probe passes to the code that connects.
 """
@@ -21,7 +21,7 @@ from monitor.probes.family import is_address
 
 _UNICAST = IPv6Network("2000::/3")
 _6TO4 = IPv6Network("2002::/16")
-"""An address in it leads to the IPv4 address that it contains."""
+"""An address in it leads to the IPv4 address that is part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class Guard:
     """
     Which hosts may be contacted.
 
-        *.example.com                 shop.example.com, as long as its address is a public one
+        *.example.com                 shop.example.com, if its address is public
         *.internal, 10.0.0.0/8        db.internal at 10.1.2.3, and 10.1.2.3 itself
-        *                             every name with a public address; no address, nothing inside
+        *                             every name with a public address; no address, nothing internal
 
     Attributes:
         names: Globs, in lower case; a name must match one of them.
-        networks: Every address must lie in one of them, also that of a name; only names may lead to
-            public addresses as well.
+        networks: Every address must be in one of them, including that of a name; only names may
+            lead to public addresses as well.
     """
 
     names: tuple[str, ...] = ()
@@ -56,11 +56,11 @@ class Guard:
 
     def why_not(self, host: str, address: str | None = None) -> str | None:
         """
-        Return why a host may not be contacted, None where it may.
+        Return why a host may not be contacted; None if it may.
 
         Args:
             host: A name or an address.
-            address: What a name has led to; None where it has not been looked up.
+            address: The address that a name has led to; None if it has not been looked up.
         """
         if is_address(host):
             return None if self._covers(host) else f"{host} is in none of the networks allowed"
@@ -78,7 +78,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardedNetwork(NetworkOptions):
-    """The network options of a check for a stranger; the configuration has no key for them."""
+    """The network options of a requested check; the configuration has no key for them."""
 
     guard: Guard
 

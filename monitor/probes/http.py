@@ -1,4 +1,4 @@
-"""HTTP and HTTPS: one request and the redirects it leads to, in one thread, by one deadline."""
+"""HTTP and HTTPS: one request and its redirects, in one thread, under one deadline."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -134,13 +134,13 @@ _AUTHENTICATIONS = ("basic_auth", "digest_auth", "bearer_token", "oauth2")
 
 
 def logins(options: object, headers: Mapping[str, str]) -> list[str]:
-    """Return the names of the options and headers that log in."""
+    """Return the names of the options and headers that hold a login."""
     given = [name for name in _AUTHENTICATIONS if getattr(options, name, None) is not None]
     return given + [name for name in headers if name.lower() == "authorization"]
 
 
 def sent_user_agent(headers: Mapping[str, str], user_agent: str) -> str:
-    """Return the User-Agent of a site's requests, from its own header if it has one."""
+    """Return the User-Agent of a site's requests, taken from its own header if it has one."""
     return next(
         (value for name, value in headers.items() if name.lower() == "user-agent"), user_agent
     )
@@ -157,7 +157,7 @@ def check_url(url: str) -> None:
         _, host, _ = origin_of(url)
         PreparedRequest().prepare_url(escape_percents(url), None)
     except ValueError as error:
-        # The library's own text would quote the URL with its credentials
+        # The library's own message would quote the URL with its credentials
         raise ValueError(
             "url has no host, or one that cannot be; such as https://a.example/"
         ) from error
@@ -170,7 +170,7 @@ def check_site(site: Site) -> None:
     Accept a site whose options can work with its URL and with each other.
 
     Raises:
-        OptionError: Every check would fail, or pass, whatever the site answers.
+        OptionError: Every check would fail, or every check would pass, whatever the site answers.
     """
     check_addresses(site, proxied="http")
     options = site.section(HttpOptions)
@@ -191,13 +191,13 @@ _READS = "but expect, extract or watch read it"
 
 def check_login(site: Site, section: str, given: Sequence[str]) -> None:
     """
-    Accept a site that logs in once.
+    Accept a site that has at most one login.
 
     Args:
-        given: The options and headers of the section that log in.
+        given: The options and headers of the section that hold a login.
 
     Raises:
-        OptionError: The URL has a login as well, and one of them would be dropped.
+        OptionError: The URL also has a login, and one of them would be ignored.
     """
     if given and urlsplit(site.url).username is not None:
         raise OptionError(("url",), f"has a login, and {section}.{given[0]} is another; keep one")
@@ -221,7 +221,7 @@ def _check_version(site: Site, options: HttpOptions) -> None:
 
 def _check_expected_version(site: Site, version: str) -> None:
     expected = dict(site.expect).get("http_version")
-    # What is negotiated is 1.0, 1.1 or 2: nobody is asked for HTTP/3 unless by name
+    # Negotiation yields 1.0, 1.1 or 2; HTTP/3 is used only if it is set
     possible = {"1.0", "1.1", "2"} if version == "auto" else {version}
     if expected is None or possible & set(expected):
         return
@@ -248,7 +248,7 @@ class HttpProbe:
 
     def __call__(self, site: Site, deadline: Deadline) -> Observation:
         """
-        Make one request, follow its redirects, and say what happened.
+        Make one request, follow its redirects, and return what happened.
 
         Raises:
             ProbeError: The monitor's system is at fault, or a file of the site's cannot be read.
@@ -258,7 +258,7 @@ class HttpProbe:
             plan = self._plans[site] = _Plan.of(site)
         if plan.first is None or not plan.repeats:
             return _HttpCheck(site, plan, deadline, self._handles, self._tokens).run()
-        plan.repeats = False  # unless this answer says so as well
+        plan.repeats = False  # until this answer allows it again
         started = deadline.clock.time()
         handle = repeat(plan.first, deadline, self._handles)
         seen = read(handle.curl, plan.first, plan.settings, started, plan.session)
@@ -273,15 +273,15 @@ class HttpProbe:
 @dataclass(slots=True)
 class _Plan:
     """
-    The common start of all checks of a site, worked out once.
+    What all checks of a site start from, computed once.
 
     It changes with each check, and has no lock: the engine never runs two checks of a site at once.
 
     Attributes:
         answered: Whether the last check had an answer.
         repeats: Whether the next check may repeat the last one; see repeat.py.
-        session: What the last handshake showed, if repeats.
-        first: The site's request; None if each check makes its own, with a body from a file, a
+        session: The last handshake, if ``repeats`` is set.
+        first: The site's request; None if each check builds its own, with a body from a file, a
             token, or the answer to a challenge.
     """
 
@@ -327,7 +327,7 @@ class _HttpCheck:
 
         Args:
             started: When it began, if not now.
-            performed: A silent handle that has sent the first request already.
+            performed: A silent handle that has already sent the first request.
         """
         clock = self._deadline.clock
         started, begin = clock.time() if started is None else started, clock.monotonic()
@@ -335,7 +335,7 @@ class _HttpCheck:
             failure = self._talk(performed)
         except ExchangeFailed as error:
             failure = error.failure
-        # Without a token, the whole wait was for the token, which the site's exchanges do not show
+        # Without a token, all of the time went into fetching it, which the exchanges do not show
         waited = clock.monotonic() - begin if self._lacks_token else self._exchanged()
         return self._observation(started, waited, failure)
 
@@ -353,7 +353,8 @@ class _HttpCheck:
             plain = may_repeat(exchange, first, self._settings)
             self._plan.repeats = plain and self._handles.has_silent
             self._plan.session = exchange.tls
-            # Making a session costs as much as all the rest except libcurl, and few sites redirect
+            # Creating a session costs as much as all the rest except libcurl, and few sites
+            # redirect
             if not (self._options.follow_redirects and exchange.is_redirect):
                 return None
             request = _prepared(self._site, self._options)
@@ -425,7 +426,7 @@ class _HttpCheck:
         return None
 
     def _refusal(self, request: PreparedRequest, following: PreparedRequest) -> Failure | None:
-        """Return why a redirect must not be followed."""
+        """Return why a redirect must not be followed, or None."""
         url = following.url or ""
         shown = self._shown(sent_url(url))
         if urlsplit(url).scheme not in ("http", "https"):
@@ -446,7 +447,7 @@ class _HttpCheck:
         return None
 
     def _shown(self, place: str) -> str:
-        # Masked before it is cut: otherwise half a secret could stay at the end
+        # Masked before it is truncated: otherwise half a secret could remain at the end
         return self._site.redact(place)[:_LONGEST_PLACE]
 
     def _observation(
@@ -504,11 +505,11 @@ class _Session(Session):
         self.mount("https://", adapter)
 
     def exchange(self, request: PreparedRequest) -> Response:
-        """Send one request, and more if its authentication needs it, but follow no redirect."""
+        """Send one request, and more if authentication needs them, but follow no redirect."""
         return self.send(request, proxies={}, stream=True, allow_redirects=False)
 
     def resolve_redirects(self, *_args: Any, **_kwargs: Any) -> Iterator[Any]:
-        # send() asks for the next request at once, and would raise for a Location that is no URL
+        # send() would build the next request at once, and raise for a Location that is not a URL
         return iter(())
 
     def following(self, request: PreparedRequest, response: Response) -> PreparedRequest:
@@ -516,7 +517,7 @@ class _Session(Session):
         Return the request that a redirect leads to.
 
         Raises:
-            ValueError: Its Location is no URL.
+            ValueError: Its Location is not a URL.
         """
         following: PreparedRequest = next(
             super().resolve_redirects(response, request, yield_requests=True)
@@ -524,16 +525,16 @@ class _Session(Session):
         return following
 
     def rebuild_method(self, prepared_request: PreparedRequest, response: Response) -> None:
-        """Let 301 change the method as 302 does, since requests drops the body after both."""
+        """Let 301 change the method as 302 does, because requests drops the body after both."""
         super().rebuild_method(prepared_request, response)
         if response.status_code == _MOVED and prepared_request.method not in ("GET", "HEAD"):
             prepared_request.method = "GET"
 
     def get_redirect_target(self, response: Response) -> str:
-        """Return the Location, absolute and encoded; a host may have other letters than ASCII."""
+        """Return the Location, absolute and encoded; its host may contain letters beyond ASCII."""
         text = urljoin(response.url, _location(response))
         if urlsplit(text).scheme in ("http", "https"):
-            origin_of(text)  # requests would take the port 0 for none
+            origin_of(text)  # requests would treat port 0 as missing
             prepared = PreparedRequest()
             prepared.prepare_url(escape_percents(text), None)
             text = sent_url(prepared.url or "")
@@ -561,7 +562,7 @@ def _prepared(site: Site, options: HttpOptions) -> PreparedRequest:
     """
     Return the site's request.
 
-    Step by step, because ``Session.prepare_request`` would merge session settings, which our
+    Step by step, because ``Session.prepare_request`` would merge settings of the session, which our
     sessions do not have.
 
     Raises:
@@ -581,7 +582,7 @@ def _prepared(site: Site, options: HttpOptions) -> PreparedRequest:
 
 def _authentication(options: HttpOptions) -> AuthBase | None:
     if options.basic_auth:
-        # As bytes, because requests takes text for Latin-1
+        # As bytes, because requests encodes text as Latin-1
         return HTTPBasicAuth(*_encoded(options.basic_auth))
     if options.digest_auth:
         return DigestAuth(options.digest_auth.username, options.digest_auth.password)
@@ -630,25 +631,25 @@ def _leave_secrets(request: PreparedRequest, following: PreparedRequest, site: S
     """
     Keep secrets for one host from another host.
 
-    requests has already dropped Authorization (also for another port or scheme) and picked the
-    jar's cookies for the new URL.
+    requests has already dropped Authorization (also for another port or scheme), and has chosen the
+    cookies for the new URL.
     """
     if not _leaves(request, following):
-        # requests replaces the site's own Cookie header by its jar's; both are wanted here
+        # requests replaces the site's own Cookie header with its jar's; both are needed here
         headers = site.section(HttpOptions).headers.items()
         own = [value for name, value in headers if name.lower() == "cookie"]
         cookies = [*own, following.headers.get("Cookie")]
         if own:
             following.headers["Cookie"] = "; ".join(filter(None, cookies))
         return
-    following.hooks = default_hooks()  # digest authentication answers challenges by a hook
+    following.hooks = default_hooks()  # digest authentication answers challenges with a hook
     for name, value in list(following.headers.items()):
         if name.lower() in ("host", "authorization") or site.redact(value) != value:
             del following.headers[name]
 
 
 def _together(exchanges: Iterable[Exchange]) -> Mapping[Phase, Seconds]:
-    """Return how long each phase took over all exchanges."""
+    """Return how long each phase took, summed over all exchanges."""
     phases: dict[Phase, Seconds] = {}
     for exchange in exchanges:
         for phase, seconds in exchange.phases.items():

@@ -1,8 +1,8 @@
 """
 The ICMP probe: echo requests to one host, over IPv4 or IPv6 (Linux).
 
-icmplib opens the sockets and sends. Replies are read here: its ``receive`` waits by the wall clock
-and for one packet at a time, and never looks into the kernel's error queue, which is where
+icmplib opens the sockets and sends. This module reads the replies: icmplib's ``receive`` waits on
+the wall clock, for one packet at a time, and never reads the kernel's error queue, where
 "destination unreachable" arrives for an unprivileged socket.
 """
 
@@ -58,7 +58,7 @@ from monitor.probes.shortage import SHORTAGES
 from monitor.probes.zone import host_of, socket_address, zone_index
 
 _MOST_PACKETS = 100
-_LARGEST_PAYLOAD: Bytes = 65_507  # what an IPv4 packet of 65,535 bytes leaves
+_LARGEST_PAYLOAD: Bytes = 65_507  # the room in an IPv4 packet of 65,535 bytes
 _LARGEST_TTL = 255
 _Payload = Annotated[Bytes, size(0, _LARGEST_PAYLOAD)]
 
@@ -66,11 +66,11 @@ _Payload = Annotated[Bytes, size(0, _LARGEST_PAYLOAD)]
 @dataclass(frozen=True, slots=True)
 class _Kernel:
     """
-    How Linux names one IP version's options and messages; the socket module knows few of them.
+    Linux' constants for one IP version; the socket module has few of them.
 
     Attributes:
         header_length: The instruction of a socket filter that loads the header length into X.
-        offender: The place and the number of the bytes of an error's address.
+        offender: Offset and length of the address in an error.
     """
 
     level: int
@@ -164,12 +164,12 @@ def check_url(url: str) -> None:
 
 
 def forbidden(sockets: Mapping[int, Callable[..., _Socket]] = _SOCKETS) -> str | None:
-    """Return the sentence that says which setting keeps us from pinging; None when none does."""
+    """Return a sentence naming the setting that forbids pinging; None if pinging is allowed."""
     try:
         _open(sockets[4], None).close()
     except SocketPermissionError:
         return _FORBIDDEN
-    except ICMPSocketError:  # no IPv4 here, no file descriptor left: no setting would help
+    except ICMPSocketError:  # no IPv4 or no file descriptor left: no setting would help
         return None
     return None
 
@@ -192,7 +192,8 @@ class IcmpProbe:
     Sends echo requests and waits for their replies, all within the deadline.
 
     Args:
-        sockets: By IP version, what opens a socket: called with ``address`` and ``privileged``.
+        sockets: Functions that open a socket, by IP version; called with ``address``,
+            ``privileged``.
     """
 
     def __init__(
@@ -208,7 +209,7 @@ class IcmpProbe:
         Ping the site's host.
 
         Raises:
-            ProbeError: The system forbids it, has no such source address or no resources left.
+            ProbeError: The system forbids it, lacks the source address, or has no resources left.
         """
         clock = deadline.clock
         time, begin = clock.time(), clock.monotonic()
@@ -267,9 +268,9 @@ class _Unreachable(Exception):  # noqa: N818  never leaves this file
 
 def _not_sent(error: ICMPSocketError, address: str) -> Exception:
     """
-    Return what to raise for a socket that could not be opened or used.
+    Return the exception for a socket that could not be opened or used.
 
-    icmplib keeps the cause only as the error's context.
+    icmplib keeps the cause only as the context of its error.
     """
     cause = error.__context__
     if isinstance(cause, OSError) and cause.errno in SHORTAGES:
@@ -296,14 +297,14 @@ class _Echo:
         self._address = address
         bare, index = address.partition("%")[0], zone_index(address)
         self._peer = ip_address(bare)
-        # icmplib asks getaddrinfo, which knows names of interfaces for link-local addresses only
+        # icmplib uses getaddrinfo, which knows interface names only for link-local addresses
         self._destination = f"{bare}%{index}" if index else bare
         self._options = options
         self._deadline = deadline
         self._payload = os.urandom(options.size)  # a packet with these bytes is a reply to ours
-        self._id = unique_identifier()  # the kernel puts in its own on an unprivileged socket
-        # Sequence → when it left: by the monotonic clock, before the call, and by the wall clock,
-        # as icmplib noted it right before the packet left
+        self._id = unique_identifier()  # on an unprivileged socket the kernel inserts its own
+        # Sequence → when it left: on the monotonic clock, before the call, and on the wall clock,
+        # as icmplib recorded it right before the packet left
         self._pending: dict[int, tuple[Seconds, Timestamp]] = {}
         self._sent = 0
         self._round_trips: dict[int, Seconds] = {}
@@ -314,7 +315,7 @@ class _Echo:
         self._set_up()
 
     def _set_up(self) -> None:
-        """Ask the kernel for arrival times, hop limits and ICMP errors, and only for our own."""
+        """Ask the kernel for arrival times, hop limits and ICMP errors, but only our own."""
         sock = self._sock
         request_stamps(sock)
         kernel = self._kernel
@@ -334,10 +335,10 @@ class _Echo:
 
     def _hear_own_replies_only(self) -> None:
         """
-        Filter what a raw socket hears: all ICMP of the machine.
+        Filter what a raw socket receives, which would be all ICMP traffic of the machine.
 
-        Without it, each packet wakes the threads of all checks under way, and where these are
-        hundreds, their sockets overflow and packets that were answered count as lost.
+        Without the filter, each packet wakes the threads of all running ICMP checks, and with
+        hundreds of them the sockets overflow, so that answered packets count as lost.
         """
         # Classic BPF, as in linux/filter.h: code, steps to skip if true and if false, operand
         program = [
@@ -362,7 +363,7 @@ class _Echo:
         """
         Send every request at its time and wait until each is answered, or the deadline passes.
 
-        100 packets with 200 ms between them and 10 s left go out every 100 ms.
+        If 100 packets, 200 ms apart, have only 10 s left, they leave every 100 ms.
 
         Raises:
             ProbeError: The system has no resources left.
@@ -380,7 +381,7 @@ class _Echo:
                 continue
             if now >= self._deadline.at:
                 return
-            # One message a turn: however many arrive, requests leave on time and the deadline holds
+            # One message per turn, so that requests leave on time and the deadline holds
             for _, event in poll.poll((due - now) * 1000):
                 if event & select.POLLERR:
                     self._read_error()
@@ -415,15 +416,15 @@ class _Echo:
     def _read_reply(self) -> None:
         try:
             packet, ancillary, _, source = self._sock.recvmsg(
-                _LARGEST_IP_HEADER + _HEADER + self._options.size + 1,  # to notice a longer packet
+                _LARGEST_IP_HEADER + _HEADER + self._options.size + 1,  # to notice longer packets
                 ANCILLARY_SPACE,
                 socket.MSG_DONTWAIT,
             )
-        except OSError:  # nothing there after all, or an error that the queue reports
+        except OSError:  # nothing there after all, or an error that is in the queue
             return
         now = self._deadline.clock.monotonic()
         if self._version == 4 and self._icmp.is_privileged:  # noqa: PLR2004  IPv4
-            packet = packet[(packet[0] & 15) * 4 :]  # raw IPv4 sockets get the IP header too
+            packet = packet[(packet[0] & 15) * 4 :]  # raw IPv4 sockets also get the IP header
         if len(packet) < _HEADER or packet[0] != self._kernel.echo_reply:
             return
         identifier, sequence = struct.unpack_from("!HH", packet, 4)
@@ -431,7 +432,7 @@ class _Echo:
             return
         difference = _difference(self._payload, packet[_HEADER:])
         if difference:
-            # Routers cut echoes, and some fill them with bytes of their own; but then only the
+            # Routers truncate echoes, and some fill them with bytes of their own; but then only the
             # address tells whose reply it is
             if ip_address(source[0].partition("%")[0]) != self._peer:
                 return
@@ -448,7 +449,7 @@ class _Echo:
                 _HEADER, ANCILLARY_SPACE, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
             )
         except BlockingIOError:
-            # An error that was not queued; taken away, or poll would report it for ever
+            # An error that was not queued; clear it, or poll would report it forever
             self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             return
         if len(packet) < _HEADER:
@@ -463,7 +464,7 @@ class _Echo:
                 return
 
     def _explain(self, error: bytes, identifier: int, sequence: int) -> str:
-        """Return what an entry of the error queue says: ``destination host unreachable, …``."""
+        """Return the meaning of an error queue's entry: ``destination host unreachable, …``."""
         number, origin, kind, code = _EXTENDED_ERROR.unpack_from(error)
         if origin != self._kernel.error_origin:  # this machine's own
             return f"{self._address} cannot be reached: {os.strerror(number)}"
@@ -488,7 +489,7 @@ class _Echo:
         )
 
     def failure(self) -> Failure | None:
-        """Return why too few packets were answered; None when enough were."""
+        """Return why too few packets were answered; None if enough were."""
         if not self._round_trips:
             if self._errors:
                 return Failure(Reason.CONNECT_UNREACHABLE, self._errors[-1])
@@ -504,7 +505,7 @@ class _Echo:
 
 
 def _difference(sent: bytes, came: bytes) -> str | None:
-    """Return how the payload of a reply differs from the request's, None where it does not."""
+    """Return how the payload of a reply differs from the request's; None if it does not."""
     if came == sent:
         return None
     if sent.startswith(came):

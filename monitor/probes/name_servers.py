@@ -1,8 +1,8 @@
 """
-Why the system could not look up a name, by asking its name servers again over DNS alone.
+Finds why the system could not look up a name, by querying its name servers over DNS.
 
-``resolve`` imports this module at the first look-up that fails: dnspython's resolver takes 0.7 MB
-and 7 ms, or 10 MB and 77 ms where aioquic is installed, and most daemons never need it.
+``resolve`` imports this module at the first failed look-up: dnspython's resolver takes 0.7 MB and
+7 ms, or 10 MB and 77 ms where aioquic is installed, and most daemons never need it.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from monitor.probes.shortage import SHORTAGES, lack
 
 _RECORDS = {"auto": ("A", "AAAA"), "4": ("A",), "6": ("AAAA",)}
 _NoNameservers = dns.resolver.NoNameservers
-# What an answer means, the most specific first
+# The meaning of answers, the most specific first
 _ROWS: tuple[tuple[type[Exception], Reason, str], ...] = (
     (_NoNameservers, Reason.DNS_ERROR, "the look-up of {host} failed: {said}"),
     (dns.resolver.NXDOMAIN, Reason.DNS_NOT_FOUND, "the name {host} does not exist"),
@@ -32,7 +32,7 @@ def ask_again(
     host: str,
     deadline: Deadline,
     ip: str,
-    # Made again for each failure, because resolv.conf may have changed since
+    # Created for each failure, because resolv.conf may have changed
     client: Callable[[], dns.resolver.Resolver] = dns.resolver.Resolver,
 ) -> Failure:
     """
@@ -43,8 +43,8 @@ def ask_again(
 
     Raises:
         TimeoutError: No name server answered within the deadline.
-        ProbeError: The system has no name server, or lacks what it takes to ask one.
-        OSError: A name server cannot be asked.
+        ProbeError: The system has no name server, or lacks a resource that is needed to query one.
+        OSError: A name server cannot be queried.
     """
     try:
         found = _ask(host, deadline, ip, client())
@@ -67,7 +67,7 @@ def ask_again(
 
 def _ask(host: str, deadline: Deadline, ip: str, client: dns.resolver.Resolver) -> bool:
     for kind in _RECORDS[ip]:
-        # A name server may have the one record and fail to answer for the other
+        # A name server may have one record and fail to answer for the other
         with suppress(dns.resolver.NoAnswer):
             client.resolve(host, kind, lifetime=deadline.remaining(), search=True)
             return True
@@ -79,7 +79,7 @@ def _what(ip: str) -> str:
 
 
 def _tries(error: Exception) -> list[Any]:
-    """Return what came of each name server: an exception, or a response code as text."""
+    """Return the outcome for each name server: an exception, or a response code as text."""
     tries = (error.kwargs.get("errors") or []) if isinstance(error, _NoNameservers) else []
     return [one[3] for one in tries]
 
@@ -91,7 +91,7 @@ def _missing(error: Exception) -> str:
 
 
 def _said(error: Exception) -> str:
-    """Return what the name servers answered, without their addresses: ``SERVFAIL``."""
+    """Return the answers of the name servers, without their addresses: ``SERVFAIL``."""
     texts = {
         one.strerror if isinstance(one, OSError) and one.strerror else str(one)
         for one in _tries(error)

@@ -1,8 +1,8 @@
 """
-OAuth 2.0 client credentials (RFC 6749, 4.4): fetch a token once, use it until it ends.
+OAuth 2.0 client credentials (RFC 6749, 4.4): fetches a token once and uses it until it expires.
 
-Tokens are shared by all checks that name the same client; a token is fetched by one check at a
-time, by that check's deadline, and takes no part in its phases.
+All checks that name the same client share its token; one check at a time fetches it, under that
+check's deadline, and the time does not count in the check's phases.
 """
 
 import json
@@ -20,9 +20,9 @@ from monitor.model import Failure, Reason, Seconds
 from monitor.options import Parsed, Secret, option, show_duration
 from monitor.secrecy import basic_credentials, every_form
 
-# A token is given up this long before it ends, so that it does not end on its way
+# A token is replaced this long before it expires, so that it does not expire in transit
 _MARGIN: Seconds = 30.0
-# How long a token is used whose server does not say when it ends
+# How long a token is used if its server does not say when it expires
 _UNKNOWN_LIFE: Seconds = 300.0
 _MOST_TOKENS = 10_000
 
@@ -65,7 +65,7 @@ class OAuth2Options:
                 raise ValueError("params has a scope, and scopes is written beside it")
 
     def sent_secrets(self) -> tuple[str, ...]:
-        # What the parameters are is not known, and some servers take passwords there
+        # The parameters are not known here, and some servers take passwords there
         return (
             *basic_credentials(self.client_id, self.client_secret),
             *(value for name, value in self.params if name != _GRANT_TYPE),
@@ -75,11 +75,11 @@ class OAuth2Options:
 @dataclass(frozen=True, slots=True)
 class Grant:
     """
-    What a check may use.
+    A token that a check may use.
 
     Attributes:
-        forms: What of it may be shown to nobody.
-        fresh: Whether it was fetched just now, by this check.
+        forms: All forms of it that must never be shown.
+        fresh: Whether this check has just fetched it.
     """
 
     token: str
@@ -104,9 +104,9 @@ class _Client:
 
 class Tokens:
     """
-    The tokens of all clients; used from many threads at once.
+    The tokens of all clients; used by many threads at once.
 
-    The mutable state is the table of clients, guarded by ``_lock``, and each client's own.
+    The mutable state is the table of clients, guarded by ``_lock``, and that of each client.
     """
 
     def __init__(self) -> None:
@@ -117,10 +117,10 @@ class Tokens:
         self, options: OAuth2Options, deadline: Deadline, send: Callable[[Request], Response]
     ) -> Grant | Failure:
         """
-        Return a token that has not ended, fetched by ``send`` if there is no such token.
+        Return a token that has not expired, fetched with ``send`` if there is none yet.
 
-        A token server that answers, but not with a token, is a ``protocol_error`` of its own name;
-        what keeps it from answering has the transport's reason.
+        If a token server answers, but not with a token, the failure is a ``protocol_error`` that
+        names it; if it does not answer, the failure has the transport's reason.
         """
         client = self._client(options)
         if not client.lock.acquire(timeout=deadline.remaining()):
@@ -149,7 +149,7 @@ class Tokens:
     def _client(self, options: OAuth2Options) -> _Client:
         with self._lock:
             if options not in self._clients and len(self._clients) >= _MOST_TOKENS:
-                # The oldest; reloads with changed secrets would fill the table otherwise
+                # The oldest, or reloads with changed secrets would fill the table
                 del self._clients[next(iter(self._clients))]
             return self._clients.setdefault(options, _Client())
 
@@ -191,5 +191,5 @@ def _life(expires_in: object) -> Seconds:
         return _UNKNOWN_LIFE
     if not math.isfinite(life):
         return _UNKNOWN_LIFE
-    # A short-lived token is used for half its life at least
+    # A short-lived token is used for at least half its life
     return max(life - _MARGIN, life / 2)

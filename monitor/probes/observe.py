@@ -1,4 +1,4 @@
-"""A probe thread's whole job: one site, one deadline, one observation."""
+"""The whole job of a probe thread: one site, one deadline, one observation."""
 
 from collections.abc import Mapping
 
@@ -10,16 +10,16 @@ from monitor.protocols.table import SCHEMES
 from monitor.records import replace
 
 _STANDSTILL: Seconds = 2.0
-"""A check exceeds its timeout by this much only if the process did not run meanwhile. When 2,048
+"""A check exceeds its timeout by this much only if the process itself was stopped. When 2,048
 threads reach their timeouts at once, the last is late by 0.2 s."""
 
 
 class Observer:
     """
-    Runs the probe that a site's scheme picks; called from many threads at once.
+    Runs the probe for a site's scheme; called by many threads at once.
 
     Args:
-        probes: By URL scheme, each built once for the life of the daemon.
+        probes: By URL scheme, each built once per daemon.
     """
 
     def __init__(self, probes: Mapping[str, Probe], clock: Clock) -> None:
@@ -28,12 +28,12 @@ class Observer:
 
     def __call__(self, site: Site) -> Observation:
         """
-        Check the site once, by the deadline that its timeout sets from now.
+        Check the site once, under the deadline that its timeout sets from now.
 
         Raises:
-            NothingYetError: There is nothing to say of the site yet.
-            ProbeError: The monitor could not look, or was itself stopped or paused meanwhile: what
-                looks like a timeout then is not the site's fault.
+            NothingYetError: There is nothing to say about the site yet. ProbeError: The monitor
+            could not look, or was itself stopped or paused during the check: an
+                apparent timeout is then not the site's fault.
         """
         deadline = Deadline.after(site.timeout, self._clock)
         try:
@@ -56,8 +56,8 @@ def _with_masked_urls(seen: Observation, site: Site) -> Observation:
     """
     Return the observation with the site's secrets masked in the URLs of its answer.
 
-    Not left to the result, as all other masking is: an expression may take a URL apart, and then
-    a secret in it can no longer be recognised.
+    The result masks everything else, but an expression may take a URL apart, and then a secret in
+    it can no longer be recognised.
     """
     answer = seen.answer
     if not isinstance(answer, HttpAnswer):

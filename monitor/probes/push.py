@@ -1,9 +1,9 @@
 """
-The probe of sites that report themselves: it asks nobody, and looks at what has been said.
+The probe of sites that report themselves: it contacts nobody, and looks at their last call.
 
-A site is up while it calls in time and its last call said that all went well. When the next call is
-due follows from the last one: ``every`` later, or at the next moment of a cron expression; from
-``grace`` after that on, the site is overdue.
+A site is up while it calls in time and its last call said that all went well. The last call
+determines when the next one is due: ``every`` later, or at the next moment of a cron expression.
+After that, the site has ``grace``, and is then overdue.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _MOST_TOKEN_PARTS = 2
 _SHORTEST_PERIOD: Seconds = 1.0
 _CRON_FIELDS = 5
 _SKEW: Seconds = 5.0
-"""How far a job's clock may be ahead of ours: a call just before its moment is meant for it."""
+"""How far a job's clock may be ahead of ours: a call just before a moment counts for it."""
 _MOST_MISSED_LOOKS = 3
 _STANDSTILL: Seconds = 10.0
 
@@ -73,7 +73,7 @@ class PushOptions:
             )
 
     def due(self, since: Timestamp) -> Timestamp:
-        """Return when the call after one at *since* is due, without the grace."""
+        """Return when the call after one at *since* is due, grace not included."""
         if self.every is not None:
             return since + self.every
         assert self.cron is not None  # noqa: S101  one of the two is given
@@ -101,16 +101,16 @@ def check_url(url: str) -> None:
 
 
 def own_token(site: Site) -> tuple[tuple[str, ...], str]:
-    """Return what tells a site's calls from those of all others."""
+    """Return the token that identifies a site's calls, and its key."""
     return ("push", "token"), site.section(PushOptions).token
 
 
 class PushProbe:
     """
-    Looks at what a site has said; one object for all threads.
+    Looks at a site's last call; one object for all threads.
 
     Args:
-        mailbox: Where calls come in.
+        mailbox: Where calls arrive.
     """
 
     def __init__(self, mailbox: Mailbox) -> None:
@@ -118,10 +118,10 @@ class PushProbe:
 
     def __call__(self, site: Site, deadline: Deadline) -> Observation:
         """
-        Say how the site is by its own word.
+        Return how the site is, according to its last call.
 
         Raises:
-            NothingYetError: It has not called, and still has time to.
+            NothingYetError: It has not called yet, and still has time.
         """
         options = site.section(PushOptions)
         now = deadline.clock.time()

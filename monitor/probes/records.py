@@ -1,8 +1,8 @@
 """
-The text of DNS records as blackbox_exporter has it, for patterns that were written for it.
+The text of DNS records as blackbox_exporter writes it, for patterns that were written for it.
 
-Its library, miekg/dns, parts the fields of the head by tabs and writes some types in other words
-than dnspython does: digests in upper case, keys in one piece, places of the earth without metres.
+Its library, miekg/dns, separates the first fields with tabs and writes some types differently than
+dnspython does: digests in upper case, keys in one piece, locations without the unit metre.
 """
 
 import re
@@ -45,7 +45,7 @@ def exporter_text(name: dns.name.Name, ttl: int, data: dns.rdata.Rdata) -> str:
 
 
 def _name(text: str) -> str:
-    """Return names with the escapes that Go's library has: of blanks and apostrophes, not of $."""
+    """Return names with the escapes of Go's library: for blanks and apostrophes, not for $."""
     return text.replace(r"\032", r"\ ").replace(r"\$", "$").replace("'", r"\'")
 
 
@@ -55,7 +55,7 @@ def _upper_end(text: str) -> str:
 
 
 def _upper_hash(text: str) -> str:
-    """Return the salt, and the hash that NSEC3 has behind it, in upper case."""
+    """Return the salt of NSEC3 and the hash that follows it, in upper case."""
     fields = text.split(" ")
     return " ".join([*fields[:3], *(one.upper() for one in fields[3:5]), *fields[5:]])
 

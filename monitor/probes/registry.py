@@ -20,7 +20,7 @@ from monitor.protocols.table import PROTOCOLS
 
 
 def _asking(probe: Callable[[], Probe]) -> Callable[[Mailbox], Probe]:
-    """Return what makes a probe that asks the site itself, and so needs no mailbox."""
+    """Return a function that builds a probe that contacts the site, and so needs no mailbox."""
     return lambda _: probe()
 
 

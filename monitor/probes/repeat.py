@@ -2,9 +2,9 @@
 A check that repeats the last one of its site: one request, one plain answer.
 
 Nearly every check of an HTTP site is of this kind, so it takes the shortest path: a silent handle
-makes the transfer, and the answer is read in one go. ``transport`` reads the same handle if
-anything is less plain than last time: a failure, a redirect, other certificates. No request is sent
-twice, and over TLS each check makes and verifies a handshake of its own.
+makes the transfer, and the answer is read in one go. If anything is less plain than last time (a
+failure, a redirect, other certificates), ``transport`` reads the same handle. No request is sent
+twice, and over TLS each check makes and verifies a new handshake.
 """
 
 import pycurl
@@ -27,10 +27,10 @@ _NOT_PLAIN = {*REDIRECTS, PROXY_LOGIN}
 
 def may_repeat(exchange: Exchange, order: Order, settings: RequestSettings) -> bool:
     """
-    Return whether the next check can be made by a silent handle, if it goes as this exchange did.
+    Return whether a silent handle can make the next check, if it goes like this exchange.
 
     A silent handle waits for the body of a redirect and for a body without an end, receives a long
-    body as a whole, and cannot check an address before connecting to it.
+    body as a whole, and cannot check an address before it connects.
     """
     ended = not (exchange.is_redirect or exchange.head_only or exchange.answer.truncated)
     plain = ended and exchange.answer.status >= FIRST_FINAL
@@ -42,7 +42,7 @@ def repeat(order: Order, deadline: Deadline, handles: Handles) -> SilentHandle:
     Send a request once more, and return the handle, to be read and given back.
 
     Raises:
-        ProbeError, RuntimeError: As of Handles.take_silent().
+        ProbeError, RuntimeError: As in Handles.take_silent().
     """
     route = order.route
     handle = handles.take_silent(route)
@@ -67,7 +67,7 @@ def read(
     last: TlsSession | None,
 ) -> Observation | None:
     """
-    Return the observation if everything in it is plain, else None.
+    Return the observation if everything in it is plain, otherwise None.
 
     Args:
         last: What the handshake of the site's last check showed.
@@ -91,7 +91,7 @@ def read(
 
 
 def _is_as_before(curl: SilentCurl, route: Route, last: TlsSession) -> bool:
-    """Return whether a handshake, which succeeded, shows nothing that the last one did not."""
+    """Return whether a successful handshake shows nothing new compared with the last one."""
     if route.proxy or route.tls.cert_file:
         return False  # there is more to a session than chain and suite
     begin = curl.words.find(AGREED)
@@ -104,7 +104,7 @@ def _plain_head(curl: SilentCurl, settings: RequestSettings) -> Head | None:
     if more or not end or len(block) > _MOST_HEADER_BYTES or len(curl.body) > settings.max_body:
         return None
     if b"content-encoding" in block.lower():
-        return None  # transport unpacks it, or finds that only a header's value has these words
+        return None  # transport decompresses it, or finds these words only in a header's value
     head = parse_head(block)
     if head is None:
         return None

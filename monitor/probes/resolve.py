@@ -1,9 +1,9 @@
 """
-Name look-up with a deadline, and why a look-up failed.
+Name look-up with a deadline, and the reason why a look-up failed.
 
-The system's own look-up (``getaddrinfo``: hosts file, search list, any other local setting) decides
-what a name means. It does not tell "no such name" from "the resolver is broken" and keeps no
-deadline, so a failed look-up is repeated over DNS alone, only to find the reason.
+The system's own look-up (``getaddrinfo``: hosts file, search list, other local settings) decides
+what a name means. It does not distinguish "no such name" from "the resolver is broken" and has no
+deadline, so a failed look-up is repeated over DNS, only to find the reason.
 """
 
 import queue
@@ -26,9 +26,9 @@ _FAMILIES = {"auto": socket.AF_UNSPEC, "4": socket.AF_INET, "6": socket.AF_INET6
 
 class Resolver:
     """
-    Finds addresses and reasons; used from many threads at once.
+    Finds addresses and reasons; used by many threads at once.
 
-    The mutable state is the count of look-ups under way, guarded by ``_slots``.
+    The mutable state is the count of running look-ups, guarded by ``_slots``.
     """
 
     def __init__(
@@ -82,17 +82,18 @@ class Resolver:
 
     def why_not(self, host: str, deadline: Deadline, ip: str = "auto") -> Failure:
         """
-        Return why the system could not look up this name, by asking its name servers again.
+        Return why the system could not look up this name, by querying its name servers again.
 
         Raises:
-            ProbeError: The system has no name server, or lacks what it takes to ask one.
+            ProbeError: The system has no name server, or lacks a resource that is needed to query
+            one.
         """
         check_look_ups(host)
         try:
             return self._ask_again(host, deadline, ip)
         except TimeoutError:
             return timed_out(host, deadline)
-        except OSError as error:  # where no descriptor is left, not even the module can be loaded
+        except OSError as error:  # without a descriptor left, not even the module can be loaded
             raise ProbeError(f"cannot look up {host}: {error.strerror}") from error
 
 
@@ -107,7 +108,7 @@ def timed_out(host: str, deadline: Deadline) -> Failure:
     Return the failure of a look-up that did not end within the deadline.
 
     Raises:
-        ProbeError: It could not even be made here.
+        ProbeError: This machine could not even start it.
     """
     check_look_ups(host)
     took = show_duration(deadline.timeout)

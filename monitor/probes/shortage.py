@@ -1,5 +1,5 @@
 """
-Detects what this machine itself runs out of: descriptors, memory, local ports, threads.
+Detects when this machine itself runs out of a resource: descriptors, memory, local ports, threads.
 
 A shortage says nothing about a site, so code that meets one raises ProbeError.
 """
@@ -21,16 +21,16 @@ _NO_PORT_LEFT = "no local port is left"
 
 
 def lack(error: OSError) -> str:
-    """Return what an error of a socket for datagrams says is missing."""
+    """Return the resource that an error of a datagram socket says is missing."""
     ports = error.errno in (errno.EAGAIN, errno.EADDRINUSE)
     return _NO_PORT_LEFT if ports else os.strerror(error.errno or 0)
 
 
 def check_ports(number: int, address: str, peer: str) -> None:
     """
-    Look why a connection got EADDRNOTAVAIL: no local port was left, or no address to send from.
+    Find why a connection got EADDRNOTAVAIL: no local port was left, or no source address.
 
-    The latter is how Linux says that this machine has no address of that IP version.
+    Linux reports the latter if this machine has no address of that IP version.
 
     Raises:
         ProbeError: No local port was left.
@@ -47,7 +47,7 @@ def _has_address_for(address: str) -> bool:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.connect(socket_address(address, 9))  # nothing is sent
     except OSError as error:
-        return error.errno in SHORTAGES  # the ports of datagrams are used up as well
+        return error.errno in SHORTAGES  # the datagram ports are used up as well
     return True
 
 
@@ -55,10 +55,10 @@ def check_look_ups(host: str) -> None:
     """
     Check that this machine can make look-ups, after one that failed or did not end.
 
-    getaddrinfo and libcurl's threads report a shortage as a server that does not answer.
+    getaddrinfo and libcurl's threads report a shortage as if a server had not answered.
 
     Raises:
-        ProbeError: It cannot.
+        ProbeError: It cannot make look-ups.
     """
     try:
         threading.Thread(target=_end_at_once, name="look-up", daemon=True).start()

@@ -1,7 +1,7 @@
 """
-A connection that libcurl makes and keeps open: bytes both ways, by one deadline, in bounded memory.
+A connection that libcurl makes and keeps open: bytes both ways, one deadline, limited memory.
 
-It may begin as plain TCP and continue under TLS, as for STARTTLS.
+It may begin as plain TCP and continue under TLS, as with STARTTLS.
 """
 
 import math
@@ -24,7 +24,7 @@ from monitor.probes.libcurl.transfer import CallbackTransfer, Transfer
 from monitor.probes.zone import escaped
 
 MOST_RECEIVED: Bytes = 1024 * 1024
-"""The most that one check receives from a peer that does not stop sending."""
+"""The most that one check receives from a peer that never stops sending."""
 TOO_MUCH = f"more than {MOST_RECEIVED // 1024**2}MiB"
 KEPT: Bytes = 4096
 """How many of the last bytes received are kept as evidence."""
@@ -34,7 +34,7 @@ _PIECE: Bytes = 16 * 1024
 
 
 class Broken(Exception):  # noqa: N818  an end, caught by every probe that starts a conversation
-    """The conversation cannot go on; carries why."""
+    """The conversation cannot continue; carries the failure."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -42,16 +42,16 @@ class Broken(Exception):  # noqa: N818  an end, caught by every probe that start
 
 
 class Flooded(Exception):  # noqa: N818  an end, as TimeoutError and EOFError are
-    """More came than is accepted; the text says what, for example ``a line longer than 64KiB``."""
+    """More arrived than is accepted; the text says what: ``a line longer than 64KiB``."""
 
 
 class Paused(Exception):  # noqa: N818  what a prompt looks like, not an error
     """
-    A line has begun, and for a while nothing has followed.
+    A line has begun, but nothing has followed for a while.
 
     Attributes:
-        text: What has come of it.
-        take: Receives it as it is; the time spent waiting for more then counts for no phase.
+        text: The part that has arrived.
+        take: Accepts it as it is; the time spent waiting for more then counts in no phase.
     """
 
     def __init__(self, text: bytes, take: Callable[[], None]) -> None:
@@ -68,10 +68,10 @@ class Connection:
     the connection, and Flooded: only the caller knows what it waited for.
 
     Attributes:
-        phases: Resolve, connect and TLS by libcurl's timers, and what ``timed`` was asked for.
+        phases: Resolve, connect and TLS by libcurl's timers, and those requested with ``timed``.
         address: The IP address that was connected to, or tried last.
         tls: What the handshake showed; None before a handshake.
-        received: The last bytes that came.
+        received: The last bytes that arrived.
     """
 
     def __init__(self, handles: Handles, route: Route, deadline: Deadline) -> None:
@@ -105,10 +105,10 @@ class Connection:
 
     def open(self) -> None:
         """
-        Connect, with TLS where the route says so.
+        Connect, with TLS if the route says so.
 
         Raises:
-            Broken: There is no connection, or it is not trusted.
+            Broken: There is no connection, or it cannot be trusted.
             ProbeError: The monitor's system is at fault.
         """
         transfer = self._stack.enter_context(self._handles.lend(self._route, self._deadline))
@@ -120,7 +120,7 @@ class Connection:
 
     def upgrade(self) -> None:
         """
-        Go on under TLS, over the same connection.
+        Continue under TLS, over the same connection.
 
         Raises:
             Broken: The handshake failed, or its beginning could be forged.
@@ -154,7 +154,7 @@ class Connection:
             transfer.curl.setopt(option, value)
         failure = transfer.perform()
         self.tls = transfer.tls(failure)
-        # The connection also stands where libcurl was content and we are not with the certificate
+        # The connection is also open if libcurl accepted the certificate and we do not
         self._stack.callback(transfer.hang_up)
         if failure is None:
             self._transfer = transfer
@@ -172,7 +172,7 @@ class Connection:
 
     @property
     def stood(self) -> bool:
-        """Whether there was a connection at all."""
+        """Whether there was ever a connection."""
         return self._transfer is not None
 
     @property
@@ -182,13 +182,13 @@ class Connection:
 
     @property
     def local_address(self) -> str:
-        """Our own IP address, as the peer's network sees it."""
+        """Our own IP address in the peer's network."""
         address: str = self._curl.getinfo(pycurl.LOCAL_IP)
         return address
 
     @contextmanager
     def timed(self, phase: Phase) -> Iterator[None]:
-        """Count the time of the block as this phase, without a TLS handshake and idle pauses."""
+        """Count the time of the block as this phase, except a TLS handshake and idle pauses."""
         clock = self._deadline.clock
         begin, before = clock.monotonic(), self.phases.get(Phase.TLS, 0.0) + self._idle
         try:
@@ -201,10 +201,10 @@ class Connection:
 
     def send_text(self, text: bytes) -> None:
         """
-        Send a line: CRLF is added where it does not end in a line feed by itself.
+        Send a line; CRLF is added unless it already ends in a line feed.
 
         Raises:
-            TimeoutError, Broken: As send_bytes().
+            TimeoutError, Broken: As in send_bytes().
         """
         self.send_bytes(text if text.endswith(b"\n") else text + b"\r\n")
 
@@ -229,10 +229,10 @@ class Connection:
         Return the next line without its end; at the end of the connection also an unfinished one.
 
         Args:
-            patience: How long to wait for the rest of a line that has begun, at most.
+            patience: The longest time to wait for the rest of a line that has begun.
 
         Raises:
-            Paused: It did not come; once for each amount that has come.
+            Paused: The rest did not arrive; raised once for each amount that has arrived.
             TimeoutError, EOFError, Flooded: There is no line.
             Broken: The connection is lost.
         """
@@ -245,11 +245,11 @@ class Connection:
 
     def receive_until(self, end: bytes, *, patience: Seconds = math.inf) -> bytes:
         """
-        Return what comes up to a byte, that one included.
+        Return what arrives up to and including a byte.
 
         Raises:
-            Paused: As receive_text().
-            TimeoutError, EOFError, Flooded: It does not come.
+            Paused: As in receive_text().
+            TimeoutError, EOFError, Flooded: It does not arrive.
             Broken: The connection is lost.
         """
         begin = 0
@@ -262,10 +262,10 @@ class Connection:
 
     def receive_bytes(self, wanted: bytes, /) -> bytes:
         """
-        Return the next bytes, as many as are wanted, or fewer where they differ already.
+        Return the next bytes, as many as are wanted, or fewer if they already differ.
 
         Raises:
-            TimeoutError, EOFError, Flooded: They do not come.
+            TimeoutError, EOFError, Flooded: They do not arrive.
             Broken: The connection is lost.
         """
         while len(self._buffer) < len(wanted) and wanted.startswith(self._buffer):
@@ -274,17 +274,17 @@ class Connection:
 
     def receive(self, size: Bytes) -> bytes:
         """
-        Return so many bytes, no fewer.
+        Return exactly this many bytes.
 
         Raises:
-            TimeoutError, EOFError, Flooded, Broken: As receive_bytes().
+            TimeoutError, EOFError, Flooded, Broken: As in receive_bytes().
         """
         while len(self._buffer) < size:
             self._fill()
         return self._take(size)
 
     def unread(self) -> bytes:
-        """Return the incomplete text that has come but was not returned yet."""
+        """Return the incomplete text that has arrived but was not returned yet."""
         return bytes(self._buffer)
 
     def _take(self, size: Bytes) -> bytes:
@@ -294,7 +294,7 @@ class Connection:
         return taken
 
     def _fill(self, patience: Seconds = math.inf) -> None:
-        """Take what has come, or wait for it."""
+        """Take what has arrived, or wait for more."""
         if self._ended:
             raise EOFError
         while not (data := self._receive()):
@@ -324,7 +324,7 @@ class Connection:
         raise Paused(bytes(self._buffer), take)
 
     def _receive(self) -> bytes:
-        """Return what is there, nothing where one must wait; TLS may hold what poll cannot see."""
+        """Return available bytes, or nothing; TLS may hold bytes that poll cannot see."""
         if self._deadline.passed():
             raise TimeoutError
         try:
@@ -345,7 +345,7 @@ class Connection:
 
 
 def peer_of(curl: pycurl.Curl) -> str:
-    """Return address and port that a handle is connected to."""
+    """Return the address and port that a handle is connected to."""
     port: int = curl.getinfo(pycurl.PRIMARY_PORT)
     return join_address(curl.getinfo(pycurl.PRIMARY_IP), port)
 
@@ -371,7 +371,7 @@ def _poll(event: int, curl: pycurl.Curl, at_most: Seconds) -> bool:
 
 
 def is_end(error: pycurl.error) -> bool:
-    """Return whether the peer closed the connection; many do not announce it to TLS."""
+    """Return whether the peer closed the connection; many do so without close_notify."""
     code, text = code_and_text(error)
     return code == pycurl.E_GOT_NOTHING or "unexpected eof" in text
 
@@ -381,12 +381,12 @@ def lost(transfer: Transfer, error: pycurl.error) -> Broken:
     Return what an error of an established connection means.
 
     Raises:
-        ProbeError, pycurl.error: As Transfer.failure().
+        ProbeError, pycurl.error: As in Transfer.failure().
     """
     return _broken(transfer.failure(error))
 
 
 def _broken(failure: Failure) -> Broken:
-    # libcurl reports a reset here as a failed connect, although the connection was established
+    # libcurl reports a reset as a failed connect here, although the connection was established
     reset = failure.reason is Reason.CONNECT_RESET
     return Broken(Reason.CONNECTION_LOST if reset else failure.reason, failure.message)

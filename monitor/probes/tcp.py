@@ -1,4 +1,4 @@
-"""The TCP probe: a connection, and a dialogue over it that may go on under TLS."""
+"""The TCP probe: a connection, and a dialogue over it that may continue under TLS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class TcpOptions:
 
 def check_url(url: str) -> None:
     """
-    Accept ``tcp://HOST:PORT``, or the same of another scheme.
+    Accept ``tcp://HOST:PORT``, or the same form with another scheme.
 
     Raises:
         ValueError: There is no host or no port, or more than these.
@@ -94,10 +94,10 @@ def converse(
     talk: Callable[[Connection, Dialogue], None] | None,
 ) -> Observation:
     """
-    Connect, talk, and say what happened.
+    Connect, talk, and return what happened.
 
     Args:
-        talk: What follows on the connection; it may raise Broken. None where nothing follows.
+        talk: What follows on the connection; it may raise Broken. None if nothing follows.
 
     Raises:
         ProbeError: The monitor's system is at fault.

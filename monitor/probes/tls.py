@@ -1,5 +1,5 @@
 """
-The TLS probe: handshake and certificate at any port, at once or after STARTTLS.
+The TLS probe: handshake and certificate on any port, at once or after STARTTLS.
 
 A verified handshake means up. In TLS 1.3 a server checks our client certificate only afterwards, so
 only a dialogue shows whether it accepts the certificate.
@@ -40,7 +40,7 @@ class TlsDialogueOptions:
 
 
 class TlsProbe:
-    """Makes a handshake, and goes through the site's dialogue; one object for all threads."""
+    """Makes a handshake and goes through the site's dialogue; one object for all threads."""
 
     def __init__(self, handles: Handles | None = None) -> None:
         self._handles = handles or Handles()
@@ -105,17 +105,17 @@ def _ask_for_tls(
 
 
 _Opening: TypeAlias = Callable[[Connection, str], None]
-"""Given the connection and the name that the certificate must cover, makes the peer expect TLS."""
+"""Takes the connection and the name that the certificate must cover; makes the peer expect TLS."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
     """
-    The opening of a protocol that speaks in lines.
+    The opening of a line-based protocol.
 
     Attributes:
         turns: What is sent (nothing before a greeting), which line ends the reply to it, and what
-            that line must be for the next turn to follow.
+            that line must be before the next turn follows.
     """
 
     turns: tuple[tuple[str, str, str], ...]
@@ -143,7 +143,7 @@ def _reply(connection: Connection, end: str) -> bytes:
 
 
 def _literal(address: str) -> str:
-    """Return an address as SMTP wants it in the place of a name (RFC 5321, 4.1.3)."""
+    """Return an address as SMTP wants it instead of a name (RFC 5321, 4.1.3)."""
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 

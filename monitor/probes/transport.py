@@ -1,8 +1,8 @@
 """
-libcurl behind requests: an adapter that sends one prepared request and bounds what comes back.
+libcurl behind requests: an adapter that sends one prepared request and limits what comes back.
 
-``requests`` prepares, authenticates, keeps cookies and knows the rules of redirects; libcurl talks.
-An adapter serves one check: it knows that check's deadline and remembers each exchange.
+``requests`` prepares, authenticates, keeps cookies and knows the rules of redirects; libcurl
+transfers. An adapter serves one check: it knows that check's deadline and remembers each exchange.
 """
 
 import re
@@ -42,25 +42,25 @@ from monitor.secrecy import without_credentials
 _PORTS = {"http": 80, "https": 443}
 _MOST_HEADER_BYTES: Bytes = 300 * 1024
 _MOST_HEADERS = 2000
-_BLANK_LINE = 3  # bytes at most
+_BLANK_LINE = 3  # at most, in bytes
 _END_OF_BLOCK = re.compile(rb"\n\r{0,2}\n")
-_LEAST_BUFFER: Bytes = 1024  # that libcurl accepts for what it receives; it takes 16 times as much
+_LEAST_BUFFER: Bytes = 1024  # for receiving; libcurl accepts no less, and takes 16 times as much
 _SECONDS = re.compile("-?[0-9]{1,18}")
-_MOST_COOKIES = 100  # that one answer may set; reading one takes 0.1 ms of all threads' time
+_MOST_COOKIES = 100  # that one answer may set; reading one takes all threads 0.1 ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """
-    One request, and what came of it.
+    One request, and its outcome.
 
     Attributes:
-        answer: The final answer, its body as far as the settings keep it; the status is 0 where no
-            final status line came.
-        ends_open: Whether the end of the connection is the end of the body, over TLS, and came
-            without the close_notify that vouches for it (RFC 9112, 9.8).
-        head_only: Whether the transfer was ended behind the headers, because the body has no end
-            or is not wanted.
+        answer: The final answer, with as much of its body as the settings keep; the status is 0 if
+            no final status line came.
+        ends_open: Whether only the end of the connection ends the body, over TLS, and came without
+            the close_notify that proves it (RFC 9112, 9.8).
+        head_only: Whether the transfer was ended after the headers, because the body has no end or
+            is not wanted.
         address: The IP address that was connected to, or tried last.
     """
 
@@ -74,12 +74,12 @@ class Exchange:
 
     @property
     def is_redirect(self) -> bool:
-        """Whether the answer says where to go on."""
+        """Whether the answer is a redirect."""
         return is_redirect(self.answer.status, self.answer.headers)
 
 
 class ExchangeFailed(RequestException):
-    """There is no complete answer; the adapter's last exchange says what came."""
+    """There is no complete answer; the adapter's last exchange has what was received."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -92,14 +92,14 @@ class RequestSettings:
     What the requests of one check have in common.
 
     Attributes:
-        origin: Host and port that ``tls.server_name`` and ``network.connect_to`` are about.
+        origin: The host and port to which ``tls.server_name`` and ``network.connect_to`` apply.
         version: ``auto``, ``1.1``, ``2`` or ``3``.
-        max_body: Decoded bytes after which an answer is cut.
-        keep_body: Of these, how many are kept.
+        max_body: Decoded bytes after which an answer is truncated.
+        keep_body: How many of these are kept.
         follow_redirects: Whether the body of a redirect is ignored.
         reads_body: Whether anything needs the body; if not, the check does not wait for a stream
             without an end.
-        head_only: Whether the transfer ends behind the headers.
+        head_only: Whether the transfer ends after the headers.
     """
 
     tls: TlsOptions
@@ -116,7 +116,7 @@ class RequestSettings:
 
     def route(self, url: str) -> Route:
         """
-        Return the way to a prepared URL.
+        Return the route to a prepared URL.
 
         Raises:
             ValueError: It has no host, or its port is not a port number.
@@ -150,12 +150,12 @@ def sent_url(url: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Order:
     """
-    A prepared request as libcurl takes it; worked out once, it may be sent any number of times.
+    A prepared request in libcurl's form; computed once, it may be sent any number of times.
 
     Attributes:
         url: Without credentials and fragment.
-        sent: The same as libcurl is told it, see ``tls.server_name``.
-        options: What else is set on a handle beside those of the route.
+        sent: The same URL as passed to libcurl, see ``tls.server_name``.
+        options: Options to set on a handle in addition to those of the route.
     """
 
     url: str
@@ -166,7 +166,7 @@ class Order:
     @classmethod
     def of(cls, request: PreparedRequest, settings: RequestSettings) -> "Order":
         """
-        Return what a request comes to under these settings.
+        Return the order for a request under these settings.
 
         Raises:
             ValueError: Its URL has no host, or its port is not a port number.
@@ -179,7 +179,7 @@ class Order:
 
 class CurlAdapter(BaseAdapter):
     """
-    Sends one check's requests, each over a connection of its own, by one deadline.
+    Sends one check's requests, each over a new connection, under one deadline.
 
     Attributes:
         exchanges: Every request that was sent, those of authentication included, in order.
@@ -197,8 +197,8 @@ class CurlAdapter(BaseAdapter):
         Begin without an exchange.
 
         Args:
-            expects_answer: Whether an answer is likely; without one, a transfer that waits takes
-                less memory, and one that is answered after all takes its body in smaller pieces.
+            expects_answer: Whether an answer is likely; if not, a waiting transfer takes less
+                memory, but reads its body in smaller pieces if an answer comes after all.
         """
         super().__init__()
         self.exchanges: list[Exchange] = []
@@ -222,13 +222,13 @@ class CurlAdapter(BaseAdapter):
 
     def exchange(self, order: Order, performed: SilentHandle | None = None) -> Exchange:
         """
-        Send a request that was worked out before; as send(), without what a session needs.
+        Send an order; like send(), without what a session needs.
 
         Args:
-            performed: A silent handle that has sent it already.
+            performed: A silent handle that has already sent it.
 
         Raises:
-            ExchangeFailed, ProbeError: As send().
+            ExchangeFailed, ProbeError: As in send().
         """
         with self._transfer(order, performed) as transfer:
             intake = _Intake(transfer, self._settings)
@@ -257,7 +257,7 @@ class CurlAdapter(BaseAdapter):
         return self._handles.lend(order.route, self._deadline, options)
 
     def response(self, request: PreparedRequest, answer: HttpAnswer) -> Response:
-        """Return an answer in the form that a session goes on with."""
+        """Return an answer in the form that a session needs."""
         response = Response()
         response.status_code = answer.status
         response.url = answer.url
@@ -265,25 +265,25 @@ class CurlAdapter(BaseAdapter):
         for name, value in _joined(answer.headers).items():
             response.headers[name] = value
         response.raw = _Raw(answer.headers, urlsplit(answer.url).hostname or "")
-        # Digest authentication sends again by it, and any adapter will do
+        # Digest authentication sends the request again through it; any adapter will do
         response.connection = self  # type: ignore[assignment]
         response._content = answer.body  # noqa: SLF001  as requests' own adapters do
         response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001  no stream to read
         return response
 
     def close(self) -> None:
-        """Do nothing: handles are the lender's."""
+        """Do nothing: handles belong to their lender."""
 
 
 class _Intake:
     """
-    The sink of an exchange: takes the answer in, and says stop at the limits.
+    The sink of an exchange: takes the answer in, and stops at the limits.
 
     Attributes:
-        ends_open, head_only: As of Exchange.
+        ends_open, head_only: As in Exchange.
     """
 
-    # Defaults stand on the class, because most exchanges change none of them
+    # The defaults are on the class, because most exchanges change none of them
     ends_open = False
     head_only = False
     _head: Head = NOTHING
@@ -309,10 +309,10 @@ class _Intake:
         Perform the transfer.
 
         Returns:
-            What Transfer.receive() does, unless the end of the connection is that of the body.
+            As Transfer.receive(); None if the end of the connection is the end of the body.
 
         Raises:
-            ProbeError: As of Transfer.receive().
+            ProbeError: As in Transfer.receive().
         """
         failure = self._transfer.receive(self)
         if failure and self._transfer.lacks_close_notify and self._ends_with_the_connection():
@@ -324,7 +324,7 @@ class _Intake:
         return failure
 
     def answer(self, url: str) -> HttpAnswer:
-        """Return what has come, once the transfer is over; it came from this URL."""
+        """Return what was received from this URL, once the transfer is over."""
         return make_answer(
             self._head,
             b"".join(self._kept),
@@ -337,17 +337,17 @@ class _Intake:
 
     @property
     def status(self) -> int:
-        """That of the final answer; 0 until it comes."""
+        """The status of the final answer; 0 until it arrives."""
         return self._head[1]
 
     def _may_be_endless(self) -> bool:
-        """Return whether a body was waited for that nobody reads, and whose length nobody knows."""
+        """Return whether the transfer waited for a body of unknown length that nothing reads."""
         _, status, headers = self._head
         sized = any(name.lower() == "content-length" for name, _ in headers)
         return status > 0 and not (self._settings.reads_body or sized)
 
     def _ends_with_the_connection(self) -> bool:
-        """Return whether nothing but the end of the connection is the body's (RFC 9112, 6.3)."""
+        """Return whether only the end of the connection ends the body (RFC 9112, 6.3)."""
         version, status, headers = self._head
         names = {name.lower() for name, _ in headers}
         framed = names & {"content-length", "transfer-encoding"}
@@ -379,7 +379,7 @@ class _Intake:
         return None
 
     def _take_block(self, block: bytes) -> int | None:
-        """Take the lines up to a blank one, with or without the end of the last of them."""
+        """Take the lines up to a blank one, with or without the end of the last line."""
         if self.status:
             return None  # fields after the answer's own headers are trailers
         head = parse_head(block)
@@ -393,7 +393,7 @@ class _Intake:
         if status == SWITCHING or (
             self._settings.follow_redirects and is_redirect(status, headers)
         ):
-            return self._transfer.stop()  # what follows is another protocol's, or of no interest
+            return self._transfer.stop()  # what follows is another protocol's, or not wanted
         if self._settings.head_only or not (self._settings.reads_body or ends(headers)):
             self.head_only = True
             return self._transfer.stop()
@@ -435,7 +435,7 @@ class _Intake:
         return self._transfer.stop() if self._truncated else None
 
     def failure(self, peer: str) -> Failure | None:
-        """Return what libcurl lets pass, once it has found nothing wrong."""
+        """Return the failures that libcurl does not detect, once it has found nothing wrong."""
         if self._flooded:
             limit = f"{_MOST_HEADER_BYTES // 1024}KiB or {_MOST_HEADERS} lines"
             return Failure(Reason.PROTOCOL_ERROR, f"more than {limit} of headers from {peer}")
@@ -451,7 +451,7 @@ class _Intake:
         return None
 
     def _lacks_end(self) -> str:
-        """Return what is missing of a packed body that was taken in whole; nothing of any other."""
+        """Return what a compressed body lacks that was received whole; empty otherwise."""
         if self._unpacker is None or self._truncated:
             return ""
         try:
@@ -473,18 +473,18 @@ def _refusal_by_proxy(status: int, route: Route) -> Failure | None:
 def _request_options(
     request: PreparedRequest, url: str, route: Route, settings: RequestSettings
 ) -> tuple[str, list[tuple[int, Any]]]:
-    """Return the URL for libcurl, and its other options."""
+    """Return the URL for libcurl and the other options."""
     method = request.method or "GET"
     headers = dict(request.headers.items())
     parts = urlsplit(url)
     authority = escaped(parts.netloc)
     if route.pinned and settings.tls.server_name:
-        # The name to verify takes the host's place in the URL, and the host moves to its header
+        # The name to verify replaces the host in the URL, and the host moves to its header
         if "Host" not in request.headers:
             headers["Host"] = parts.netloc
         authority = join_address(route.name, route.port)
     url = urlunsplit(parts._replace(netloc=authority))
-    # libcurl counts the body by itself; requests writes the name in this case alone
+    # libcurl computes the length of the body; requests only writes the name in this case
     headers.pop("Content-Length", None)
     body = request.body.encode() if isinstance(request.body, str) else request.body
     options: list[tuple[int, Any]] = [
@@ -494,7 +494,7 @@ def _request_options(
         (SUPPRESS_CONNECT_HEADERS, 1),
         (pycurl.HTTP_VERSION, _wanted_version(settings.version, route.scheme)),
     ]
-    # A part of a packed body cannot be unpacked, so a range is asked for as it is
+    # A part of a compressed body cannot be decompressed, so ranges are requested uncompressed
     if settings.compression and not request.headers.keys() & {"accept-encoding", "range"}:
         headers["Accept-Encoding"] = ACCEPTED
     if route.is_tunnelled:
@@ -511,12 +511,12 @@ def _request_options(
 
 
 def _header_lines(headers: Mapping[str, Any]) -> list[bytes]:
-    """Return the headers in libcurl's form, and without those it would add of its own accord."""
+    """Return the headers in libcurl's form, without those that it would add by itself."""
     unwanted = {"accept", "content-type", "expect"}
     lines = []
     for name, value in headers.items():
         text = value if isinstance(value, bytes) else value.encode()
-        # "Name;" is libcurl's way to send a header without a value, "Name:" to remove it
+        # For libcurl, "Name;" sends a header without a value and "Name:" removes it
         lines.append(name.encode() + (b": " + text if text else b";"))
         unwanted.discard(name.lower())
     lines += [name.encode() + b":" for name in unwanted]
@@ -536,7 +536,7 @@ def _wanted_version(version: str, scheme: str) -> int:
 
 
 class _Raw:
-    """What requests expects beneath a response: cookies are read through it, and it is closed."""
+    """What requests expects below a response: it reads cookies from it, and closes it."""
 
     def __init__(self, headers: tuple[tuple[str, str], ...], host: str) -> None:
         cookies = [value for name, value in headers if name.lower() == "set-cookie"]
@@ -551,10 +551,10 @@ def _readable_cookie(cookie: str, host: str) -> str:
     """
     Return a cookie with those attributes that http.cookiejar reads as browsers do.
 
-    It refuses a whole cookie for an attribute that browsers ignore or do not know (RFC 6265, 5.2):
-    a Max-Age that is no number, a Version, an empty Domain. And of a host without a dot (an
-    intranet's, Compose's, localhost) it takes no Domain at all, where browsers keep such a cookie
-    for this host alone (5.3, step 5).
+    http.cookiejar rejects a whole cookie for an attribute that browsers ignore or do not know (RFC
+    6265, 5.2): a Max-Age that is not a number, a Version, an empty Domain. And from a host without
+    a dot (an intranet's, Compose's, localhost) it accepts no Domain at all, whereas browsers keep
+    such a cookie for this host alone (5.3, step 5).
     """
     first, *attributes = cookie.split(";")
     return ";".join([first, *(one for one in attributes if _is_readable(one, host))])
@@ -577,7 +577,7 @@ def _is_readable(attribute: str, host: str) -> bool:
 
 
 class _Cookies:
-    """Stands for the message of http.client from which http.cookiejar takes cookies."""
+    """Stands in for the http.client message from which http.cookiejar takes cookies."""
 
     def __init__(self, cookies: list[str]) -> None:
         self._cookies = cookies
@@ -594,7 +594,7 @@ def _joined(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """
     Return the headers by lower-case name, repeated ones as a list (RFC 9110, 5.3).
 
-    Of several Locations the first that is not empty is followed, as curl does.
+    The first of several Locations that is not empty is followed, as in curl.
     """
     joined: dict[str, str] = {}
     for name, value in headers:

@@ -124,7 +124,7 @@ def check_site(site: Site) -> None:
     Accept a site whose options can work with its URL and with each other.
 
     Raises:
-        OptionError: Each check would fail, or drop one of two logins.
+        OptionError: Each check would fail, or ignore one of two logins.
     """
     check_addresses(site, proxied="ws")
     options = site.section(WsOptions)
@@ -139,7 +139,7 @@ class WsProbe:
 
     def __call__(self, site: Site, deadline: Deadline) -> Observation:
         """
-        Ask for the upgrade and talk. Any final answer over HTTP is an answer, with its status.
+        Request the upgrade and talk. Any final HTTP answer is an answer, with its status.
 
         Raises:
             ProbeError: The monitor's system is at fault.
@@ -189,9 +189,9 @@ def _route(site: Site, options: WsOptions, parts: SplitResult) -> Route:
 
 
 def _phases(transfer: Transfer) -> dict[Phase, Seconds]:
-    """Return its phases, and what was waited for an answer that did not come."""
+    """Return its phases, and the wait for an answer that did not come."""
     phases = dict(transfer.phases())
-    # libcurl's is that of the answer's head; ours, and blackbox_exporter's, is that of messages
+    # libcurl's is for the answer's head; ours, like blackbox_exporter's, is for messages
     phases.pop(Phase.TRANSFER, None)
     waited = transfer.duration - sum(phases.values())
     if Phase.PROCESSING not in phases and waited > 0:
@@ -220,11 +220,11 @@ def _talk(
 
 class _Upgrade:
     """
-    The request, and the head of the answer to it.
+    The request, and the head of its answer.
 
     Attributes:
-        complete: Whether a final answer's headers are all there.
-        status: That answer's.
+        complete: Whether all headers of a final answer are there.
+        status: The status of that answer.
         headers: In the order they came, names as sent.
     """
 
@@ -257,7 +257,7 @@ class _Upgrade:
             own["Authorization"] = login
         given = {name.lower() for name in options.headers}
         headers = {name: value for name, value in own.items() if name.lower() not in given}
-        # The name to verify takes the host's place in the URL; the host stands in its header
+        # The name to verify replaces the host in the URL; the host is in its header
         there = parts._replace(netloc=escaped(join_address(route.name, route.port)))
         settings: list[tuple[int, Any]] = [
             (pycurl.URL, urlunsplit(there)),
@@ -270,12 +270,12 @@ class _Upgrade:
             (pycurl.USERAGENT, sent_user_agent(options.headers, options.user_agent)),
             (pycurl.HTTPHEADER, list(_lines(headers | dict(options.headers)))),
             (pycurl.HEADERFUNCTION, self._take),
-            # libcurl's own timeout ends with the connecting where CONNECT_ONLY is set. It still
-            # wakes libcurl, which then asks _go_on: not before the deadline has passed for sure
+            # With CONNECT_ONLY, libcurl's own timeout ends once it is connected. It still wakes
+            # libcurl, which then calls _go_on: certainly not before the deadline has passed
             (pycurl.TIMEOUT_MS, math.ceil(deadline.remaining() * 1000) + 1),
             (pycurl.PREREQFUNCTION, self._connected),
             (pycurl.NOPROGRESS, 0),
-            # libcurl would wait for a peer that sends pings and does not take their answers
+            # Otherwise libcurl waits for a peer that sends pings and does not accept the answers
             (pycurl.WS_OPTIONS, pycurl.WS_NOAUTOPONG),
             (pycurl.XFERINFOFUNCTION, self._go_on),
         ]
@@ -312,11 +312,11 @@ class _Upgrade:
         else:
             self.complete = self.status == _SWITCHING_PROTOCOLS or self.status >= _FIRST_FINAL
             if self.complete and not self.switched:
-                return self._transfer.stop()  # an answer, and for libcurl an error
+                return self._transfer.stop()  # an answer for us, an error for libcurl
         return None
 
     def failure(self) -> Failure | None:
-        """Return what libcurl lets pass, once it has found nothing wrong."""
+        """Return the failures that libcurl does not detect, once it has found nothing wrong."""
         if self._flooded:
             limit = f"{_MOST_HEADER_BYTES // 1024}KiB"
             message = f"more than {limit} of headers from {self._peer}"
@@ -331,7 +331,7 @@ class _Upgrade:
         return self._breach() if self.switched else None
 
     def _breach(self) -> Failure | None:
-        """Return what a client must not accept of a server that switched (RFC 6455, 4.1)."""
+        """Return what a client must not accept from a server that switched (RFC 6455, 4.1)."""
         for name, token in (("Upgrade", "websocket"), ("Connection", "upgrade")):
             if token not in self._tokens(name.lower()):
                 message = f"{self._peer} answered 101 without the header {name}: {token}"
@@ -350,7 +350,7 @@ class _Upgrade:
         return None
 
     def _tokens(self, name: str) -> set[str]:
-        """Return the members of a header that is a list, in lower case; its lines are one list."""
+        """Return the members of a list header, in lower case; all its lines are one list."""
         lines = (value for key, value in self.headers if key.lower() == name)
         return {token.strip().lower() for line in lines for token in line.split(",")}
 
@@ -370,7 +370,7 @@ def _authorization(options: WsOptions, url: str) -> str | None:
 
 def _lines(headers: Mapping[str, str]) -> Iterator[bytes]:
     for name, value in headers.items():
-        # "Name;" is libcurl's way to send a header without a value, "Name:" removes it
+        # For libcurl, "Name;" sends a header without a value and "Name:" removes it
         yield f"{name}: {value}".encode() if value else f"{name};".encode()
     if not any(name.lower() == "accept" for name in headers):
         yield b"Accept:"
@@ -378,10 +378,10 @@ def _lines(headers: Mapping[str, str]) -> Iterator[bytes]:
 
 class _Messages:
     """
-    Messages over an upgraded connection, by one deadline, in bounded memory; a dialogue's peer.
+    Messages over an upgraded connection, with one deadline and limited memory; a Peer.
 
     Attributes:
-        last: The end of the last message that came.
+        last: The end of the last message that arrived.
     """
 
     def __init__(self, transfer: CallbackTransfer, deadline: Deadline) -> None:
@@ -404,7 +404,7 @@ class _Messages:
         self._send(data, pycurl.WS_BINARY)
 
     def receive_bytes(self, _wanted: bytes, /) -> bytes:
-        """Return the next message, whatever is wanted of it."""
+        """Return the next message, whatever is expected."""
         return self.receive_text()
 
     def receive_text(self, *, patience: Seconds = math.inf) -> bytes:  # noqa: ARG002  a message has an end
@@ -432,7 +432,7 @@ class _Messages:
         return bytes(self._message)
 
     def close(self) -> None:
-        """Say goodbye, as far as the connection takes it at once."""
+        """Send a close frame, as far as the connection accepts it at once."""
         with suppress(pycurl.error, BlockingIOError):
             self._curl.ws_close(_NORMAL_CLOSURE)
 
@@ -449,7 +449,7 @@ class _Messages:
                 return
 
     def _receive(self) -> tuple[bytes, Any]:
-        """Return the next piece of a frame, and libcurl's word on that frame."""
+        """Return the next piece of a frame, and libcurl's information about that frame."""
         while True:
             if self._deadline.passed():
                 raise TimeoutError
@@ -476,7 +476,7 @@ class _Messages:
 
 
 def _why_closed(payload: bytes) -> tuple[str, ...]:
-    """Return code and reason of a close frame, where it has them."""
+    """Return the code and reason of a close frame, if it has them."""
     if len(payload) < 2:  # noqa: PLR2004  the code alone
         return ()
     reason = payload[2:].decode(errors="replace")

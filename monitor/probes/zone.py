@@ -1,8 +1,8 @@
 """
 Zones of link-local addresses: ``fe80::1`` is reached through an interface, ``fe80::1%eth0``.
 
-Sockets want the interface's number beside the address. libcurl looks the name up by itself, but
-goes on without one where the interface does not exist.
+Sockets need the interface's number beside the address. libcurl looks the name up by itself, but
+continues without a zone if the interface does not exist.
 """
 
 import re
@@ -26,7 +26,7 @@ def host_of(parts: SplitResult) -> str:
 
 
 def zone_of(host: str) -> str:
-    """Return the interface, by name or number, in an address; empty if it names no interface."""
+    """Return the interface in an address, by name or number; empty if it names none."""
     # Not unquoted as a whole: "%ac1" would be a byte. %25 alone is interface 25
     zone = host.partition("%")[2]
     return zone.removeprefix("25") or zone
@@ -34,10 +34,10 @@ def zone_of(host: str) -> str:
 
 def escaped(authority: str) -> str:
     """
-    Return ``HOST:PORT`` as a URL has it: the zone behind ``%25`` (RFC 6874).
+    Return ``HOST:PORT`` as it is written in a URL: the zone after ``%25`` (RFC 6874).
 
-    libcurl takes a bare ``%`` too, but an interface whose name begins with two hexadecimal digits,
-    such as Calico's ``cali12``, is a byte to it then.
+    libcurl also accepts a bare ``%``, but an interface whose name begins with two hexadecimal
+    digits, such as Calico's ``cali12``, then looks like a byte to it.
     """
     zoned = _ZONED.fullmatch(authority)
     if zoned is None:
@@ -47,7 +47,7 @@ def escaped(authority: str) -> str:
 
 def zone_index(host: str) -> int:
     """
-    Return the number of the interface in an address; 0 if it names no interface.
+    Return the number of the interface in an address; 0 if it names none.
 
     Raises:
         ProbeError: This machine has no such interface.
@@ -69,7 +69,7 @@ def zone_index(host: str) -> int:
 
 def socket_address(address: str, port: int) -> SocketAddress:
     """
-    Return what a socket's ``connect`` takes for an address with or without a zone.
+    Return the argument of a socket's ``connect`` for an address with or without a zone.
 
     Raises:
         ProbeError: This machine has no such interface.

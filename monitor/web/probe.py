@@ -78,7 +78,7 @@ class Live(Protocol):
 
 
 def debug_text(check: LiveCheck, result: Result, series: bytes) -> bytes:
-    """Return the report in three blocks; people and scripts recognize them by their headings."""
+    """Return the report in three blocks; people and scripts recognise them by their headings."""
     logs = "".join(f"{line}\n" for line in _log_lines(check, result))
     return b"".join(
         (

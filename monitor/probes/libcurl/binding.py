@@ -1,10 +1,10 @@
 """
 Functions of libcurl that pycurl does not offer, bound by ctypes to the libcurl that it has loaded.
 
-Each of the two bindings is optional. Without ``LIBRARY`` every transfer is made through callbacks
-of pycurl; without ``CONTEXTS`` each handle reads the authorities by itself, and ``tls.legacy`` is
-impossible. A function is missing if pycurl was built with libcurl's symbols hidden or for another
-TLS library than OpenSSL 3, or the C library lacks it.
+Each of the two bindings is optional. Without ``LIBRARY`` every transfer uses pycurl's callbacks;
+without ``CONTEXTS`` each handle loads the authorities itself, and ``tls.legacy`` is impossible. A
+function is missing if pycurl was built with libcurl's symbols hidden or for another TLS library
+than OpenSSL 3, or if the C library lacks it.
 """
 
 import ctypes
@@ -18,20 +18,20 @@ import pycurl
 _Function: TypeAlias = Callable[..., Any]
 
 _FILE: str = getattr(pycurl, "_pycurl", pycurl).__file__ or ""
-_MISSING = (OSError, AttributeError)  # of ctypes: there is no such file, or no such function in it
+_MISSING = (OSError, AttributeError)  # raised by ctypes: no such file, or no such function in it
 _OP_LEGACY_SERVER_CONNECT = 1 << 2  # SSL_OP_… of OpenSSL
 _CTRL_MODE, _MODE_RELEASE_BUFFERS = 33, 0x10  # SSL_CTRL_… and SSL_MODE_… of OpenSSL
-_MAGIC = 0xC0DEDBAD  # what a handle of libcurl begins with
+_MAGIC = 0xC0DEDBAD  # the first bytes of a libcurl handle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Library:
     """
-    What a SilentCurl calls beside pycurl: two functions of libcurl, and streams of the C library.
+    What a SilentCurl calls besides pycurl: two functions of libcurl, and streams of the C library.
 
-    libcurl's setopt and getinfo are variadic in the last argument. They are called here by fixed
-    prototypes with an address there, which the calling conventions of Linux on x86-64 and aarch64
-    allow.
+    libcurl's setopt and getinfo are variadic in the last argument. Here they are called through
+    fixed prototypes with an address in that place, which the calling conventions of Linux on x86-64
+    and aarch64 allow.
     """
 
     set_pointer: _Function
@@ -45,12 +45,12 @@ class Library:
 
 def bind(file: str = _FILE) -> Library | None:
     """
-    Return the functions that a SilentCurl needs, None where one of them is missing.
+    Return the functions that a SilentCurl needs; None if one of them is missing.
 
     Args:
-        file: The shared object that holds libcurl, or is linked with it.
+        file: The shared object that contains libcurl, or is linked with it.
     """
-    kept = ctypes.PYFUNCTYPE  # keeps the interpreter: none of them waits for anything
+    kept = ctypes.PYFUNCTYPE  # keeps the interpreter, because none of them waits
     try:
         curl, libc = ctypes.PyDLL(file), ctypes.PyDLL(None)
         library = Library(
@@ -69,13 +69,13 @@ def bind(file: str = _FILE) -> Library | None:
 
 class Wish(ctypes.Structure):
     """
-    What the TLS contexts of one handle are to get; CURLOPT_SSL_CTX_DATA points to it.
+    What the TLS contexts of one handle should get; CURLOPT_SSL_CTX_DATA points to it.
 
     Attributes:
         authorities: Address of the store whose certificates are trusted; None if there is none.
-        legacy: Whether servers older than RFC 5746 are talked to.
-        lasting: Whether libcurl is to keep the certificates for the handle's next connections.
-        kept: Whether it was seen to have kept them.
+        legacy: Whether to talk to servers older than RFC 5746.
+        lasting: Whether libcurl should keep the certificates for the handle's next connections.
+        kept: Whether libcurl has kept them.
     """
 
     _fields_ = (
@@ -89,16 +89,16 @@ class Wish(ctypes.Structure):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contexts:
     """
-    Functions by which TLS contexts get what no option of libcurl gives them.
+    Functions that give TLS contexts what no libcurl option gives them.
 
     Attributes:
-        address: Of a C function for CURLOPT_SSL_CTX_FUNCTION, which grants a Wish.
-        function: What lies at the address; it lives as long as this.
+        address: Address of a C function for CURLOPT_SSL_CTX_FUNCTION, which grants a Wish.
+        function: The function at that address; it lives as long as this.
         set_pointer: curl_easy_setopt() for an address.
-        new, free: Make and free a store of certificates, an X509_STORE.
+        new, free: Create and free a store of certificates, an X509_STORE.
         load: Adds the certificates of a PEM file to a store; returns 0 if it cannot.
-        first: Returns one certificate of a store as DER, or nothing if there is none.
-        clear_errors: Forgets what OpenSSL noted about the calling thread's last failure.
+        first: Returns one certificate of a store as DER, or nothing if it is empty.
+        clear_errors: Clears OpenSSL's errors from the calling thread's last failure.
     """
 
     address: int
@@ -113,10 +113,10 @@ class Contexts:
 
 def bind_contexts(file: str = _FILE) -> Contexts | None:
     """
-    Return the functions for TLS contexts, None if libcurl, OpenSSL 3 or pycurl lacks one of them.
+    Return the functions for TLS contexts; None if libcurl, OpenSSL 3 or pycurl lacks one of them.
 
     Args:
-        file: As of bind().
+        file: As in bind().
     """
     kept = ctypes.PYFUNCTYPE
     try:
@@ -139,7 +139,7 @@ def bind_contexts(file: str = _FILE) -> Contexts | None:
             "set_pointer": kept(c_int, c_void_p, c_int, c_void_p)(("curl_easy_setopt", library)),
             "new": kept(c_void_p)(("X509_STORE_new", library)),
             "free": kept(None, c_void_p)(("X509_STORE_free", library)),
-            # Reading takes milliseconds, in which the interpreter is let go
+            # Reading takes milliseconds, so the interpreter is released
             "load": ctypes.CFUNCTYPE(c_int, c_void_p, c_char_p)(
                 ("X509_STORE_load_file", ctypes.CDLL(file))
             ),
@@ -161,10 +161,10 @@ def bind_contexts(file: str = _FILE) -> Contexts | None:
 
     def grant(_curl: int, context: int, data: int) -> int:
         wish = Wish.from_address(data)
-        control(context, _CTRL_MODE, _MODE_RELEASE_BUFFERS, None)  # 33 KB while nothing comes
+        control(context, _CTRL_MODE, _MODE_RELEASE_BUFFERS, None)  # saves 33 KB while idle
         if wish.legacy:
             set_options(context, _OP_LEGACY_SERVER_CONNECT)
-            set_level(context, 0)  # over QUIC libcurl sets no list of ciphers that could do it
+            set_level(context, 0)  # over QUIC libcurl sets no cipher list that could do this
         if not wish.authorities:
             return 0
         store = store_of(context)
@@ -176,7 +176,7 @@ def bind_contexts(file: str = _FILE) -> Contexts | None:
         number = count(trusted)
         wish.kept = count(objects(store)) >= number
         for index in range(0 if wish.kept else number):
-            one = certificate(value(trusted, index))  # None: a list of revoked certificates
+            one = certificate(value(trusted, index))  # None for a list of revoked certificates
             if one and not add(store, one):
                 return pycurl.E_OUT_OF_MEMORY
         return 0
@@ -187,9 +187,9 @@ def bind_contexts(file: str = _FILE) -> Contexts | None:
 
 
 def handle_of(curl: pycurl.Curl) -> int | None:
-    """Return the address of the handle of libcurl within one of pycurl; None if it is not found."""
-    # pycurl does not give its handle to anyone. It lies behind the list of weak references, and
-    # libcurl begins each of its handles with a fixed number.
+    """Return the address of the libcurl handle inside a pycurl handle; None if not found."""
+    # pycurl does not reveal its handle. It is stored after the list of weak references, and every
+    # libcurl handle begins with a fixed number.
     place = id(curl) + type(curl).__weakrefoffset__ + ctypes.sizeof(c_void_p)
     handle = c_void_p.from_address(place).value
     known = handle and ctypes.c_uint32.from_address(handle).value == _MAGIC

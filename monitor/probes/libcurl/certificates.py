@@ -1,4 +1,4 @@
-"""Files of authorities and of client certificates, and the names a certificate stands for."""
+"""Files of authorities and client certificates, and the names that a certificate covers."""
 
 import os
 import re
@@ -16,7 +16,7 @@ _SAN = re.compile(r"(?:^|, )(?:DNS|IP Address):([^,\s]+)")
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\n?")
 _MOST_OWN_CERTIFICATES = 10
 
-# Where distributions keep the bundle of the authorities they trust
+# Where distributions keep the bundle of trusted authorities
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
@@ -30,8 +30,8 @@ Stamp: TypeAlias = tuple[int, int, int, int]
 
 @cache
 def trust_store() -> str:
-    """Return the PEM file of the authorities that the system trusts; without one, certifi's."""
-    # Not .cafile: that one follows SSL_CERT_FILE, and the environment must have no effect
+    """Return the PEM file of the authorities that the system trusts, or else certifi's."""
+    # Not .cafile: that follows SSL_CERT_FILE, and the environment must have no effect
     for path in (ssl.get_default_verify_paths().openssl_cafile, *_BUNDLES):
         if Path(path).is_file():
             return path
@@ -40,26 +40,26 @@ def trust_store() -> str:
 
 def stamp_of(path: str) -> Stamp:
     """
-    Return what changes when the file of authorities does.
+    Return a value that changes when the file of authorities does.
 
     Raises:
         ProbeError: The file cannot be read.
     """
     try:
-        found = os.stat(path)  # noqa: PTH116  at each check; by a Path it takes four times as long
+        found = os.stat(path)  # noqa: PTH116  at each check; a Path takes four times as long
     except OSError as error:
         raise ProbeError(f"cannot read the authorities in {path}: {error.strerror}") from error
-    # An older file put in its place has an older mtime; ctime says when it came there
+    # A replacement may have an older mtime; ctime says when it was put there
     return found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def alternative_names(leaf: Mapping[str, str]) -> list[str]:
-    """Return the host names and addresses of a certificate, which is given as libcurl shows it."""
+    """Return the host names and addresses of a certificate in libcurl's form."""
     return _SAN.findall(leaf.get("X509v3 Subject Alternative Name", ""))
 
 
 def own_certificates(path: str) -> tuple[str, ...]:
-    """Return the certificates of a PEM file, and never the key that it may hold as well."""
+    """Return the certificates of a PEM file, and never the key that it may also contain."""
     try:
         return _certificates_in(path, stamp_of(path))
     except ProbeError:

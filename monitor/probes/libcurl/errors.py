@@ -1,7 +1,7 @@
 """
-Finds what the errors of libcurl mean.
+Finds the meaning of libcurl's errors.
 
-Tables of codes and texts decide, and ``Trouble`` if they are not enough.
+Tables of codes and texts decide; if they are not enough, ``Trouble`` does.
 """
 
 import errno
@@ -30,7 +30,7 @@ from monitor.probes.shortage import SHORTAGE_TEXTS, SHORTAGES, check_look_ups, c
 
 OUT_OF_MEMORY = "libcurl lacks memory or file descriptors"
 
-# Error codes of libcurl that pycurl has no names for
+# libcurl error codes that pycurl does not name
 _E_HTTP2_STREAM = 92
 _E_HTTP3 = 95
 _E_QUIC_CONNECT = 96
@@ -104,7 +104,7 @@ _AMOUNT = re.compile(r"\d+( out of \d+)? bytes received")
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Which of libcurl's codes and texts mean what; the message may name peer and text."""
+    """The meaning of libcurl's codes and texts; ``message`` may name peer and text."""
 
     codes: frozenset[int]
     pattern: re.Pattern[str]
@@ -175,7 +175,7 @@ _ROWS = (
             _E_HTTP3,
             _E_QUIC_CONNECT,
             _E_TOO_LARGE,
-            pycurl.E_BAD_CONTENT_ENCODING,  # of Transfer-Encoding: no other is undone here
+            pycurl.E_BAD_CONTENT_ENCODING,  # Transfer-Encoding: libcurl decodes no other
             pycurl.E_URL_MALFORMAT,
         },
         "",
@@ -188,14 +188,14 @@ _ROWS = (
 @dataclass(slots=True, kw_only=True)
 class Trouble:
     """
-    A transfer that failed, and what is needed to say why.
+    A failed transfer, and what is needed to explain it.
 
     Attributes:
-        certificates: What the server sent, the leaf first, as libcurl shows it.
+        certificates: The certificates that the server sent, the leaf first, as libcurl shows them.
         forbidden: Why an address may not be connected to; None if every address was allowed.
-        is_asked_for_certificate: Returns whether the server wants one of ours; it may have to ask
-            the server.
-        lacks_close_notify: Whether the peer ended the connection without saying so over TLS; known
+        is_asked_for_certificate: Returns whether the server wants one of ours; this may take
+            another handshake.
+        lacks_close_notify: Whether the peer ended the connection without close_notify; known
             once failure() has returned.
     """
 
@@ -212,14 +212,14 @@ class Trouble:
 
     def failure(self, code: int, text: str) -> Failure:
         """
-        Return what an error of libcurl means.
+        Return the meaning of a libcurl error.
 
         Args:
             text: libcurl's message.
 
         Raises:
             ProbeError: The monitor's system, not the site, is at fault.
-            pycurl.error: libcurl reports what it never should; a bug.
+            pycurl.error: An error that libcurl should never report; a bug.
         """
         system = self.curl.getinfo(pycurl.OS_ERRNO) or self.told.quic_errno
         text = _OPENSSL_PREFIX.sub("", text).removesuffix(", errno 0")
@@ -238,7 +238,7 @@ class Trouble:
         return self._by_code(code, text) or self._by_table(code, text)
 
     def _check_shortages(self, code: int, text: str, system: int) -> None:
-        """Raise ProbeError if this machine lacks something, before anyone else is blamed."""
+        """Raise ProbeError if this machine lacks something, before another cause is blamed."""
         connected = self.times[1] > 0
         if not connected and self.told.shortage in SHORTAGE_TEXTS:
             raise ProbeError(f"cannot open a connection: {self.told.shortage}")
@@ -262,7 +262,7 @@ class Trouble:
             ours = text == _ALERT_EXPIRED or not self.route.tls.verify
             return self._unwelcome("it has expired") if ours else self._distrust(text)
         if code in _READING and not self.times[3] and self.is_asked_for_certificate():
-            # Whatever broke the connection off (RFC 8446 leaves the alert to the server)
+            # However the connection was broken off (RFC 8446 leaves the alert to the server)
             return self._unwelcome(text)
         reset = code in _READING and _RESET.search(text) and not self.times[3]
         message = f"{self._peer} reset the connection"
@@ -344,7 +344,7 @@ class Trouble:
         return Failure(Reason.TLS_UNTRUSTED, message)
 
     def _is_proxys(self, code: int, text: str) -> bool:
-        """Return whether the proxy, not the site behind it, is what failed."""
+        """Return whether the proxy failed, not the site behind it."""
         if code in (pycurl.E_COULDNT_RESOLVE_PROXY, _E_PROXY) or "CONNECT" in text:
             return True
         if code == pycurl.E_COULDNT_RESOLVE_HOST:
@@ -365,7 +365,7 @@ class Trouble:
 
 def code_and_text(error: pycurl.error) -> tuple[int, str]:
     """
-    Return libcurl's number of an error, and its message.
+    Return libcurl's number and message of an error.
 
     Raises:
         pycurl.error: The error is pycurl's own; a bug.
@@ -393,7 +393,7 @@ def _date(
     before: float = -math.inf,
     after: float = math.inf,
 ) -> str:
-    """Return the date of the first certificate that it makes invalid, as a clause; else nothing."""
+    """Return the date of the first certificate invalid because of it, as a clause; or nothing."""
     for certificate in chain:
         try:
             moment = ssl.cert_time_to_seconds(certificate[key])

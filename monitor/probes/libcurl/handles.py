@@ -1,8 +1,8 @@
 """
-Idle handles of libcurl, and how they are lent.
+Idle libcurl handles, and how they are lent.
 
-``Handles.lend`` gives a transfer whose handle is set up for one route and one deadline; the probe
-adds what its protocol needs and performs it. ``Handles.take_silent`` gives a silent handle, and
+``Handles.lend`` returns a transfer whose handle is set up for one route and one deadline; the probe
+adds what its protocol needs and performs it. ``Handles.take_silent`` returns a silent handle, and
 ``Handles.resume`` the transfer that was made with it.
 """
 
@@ -40,10 +40,10 @@ _T = TypeVar("_T", bound=Transfer)
 @dataclass(slots=True, eq=False)
 class Handle(ABC, Generic[_C]):
     """
-    A handle that was lent, or lies idle.
+    A handle that is lent or idle.
 
     Attributes:
-        context: What its TLS contexts are given.
+        context: What its TLS contexts get.
         since: When it was given back, on the monotonic clock.
     """
 
@@ -75,13 +75,12 @@ _H = TypeVar("_H", CallbackHandle, SilentHandle)
 
 class Handles:
     """
-    Idle handles, the last used on top; used from many threads at once.
+    Idle handles, the last used on top; used by many threads at once.
 
-    libcurl keeps the authorities that it was given with the handle, so handles are stacked by the
-    file of authorities. When a handle is given back, another one that
-    was idle for a minute is closed, in any stack: so the handles of a burst of checks or a former
-    configuration disappear while checks go on. The mutable state is the stacks and the time of the
-    next search, guarded by ``_lock``.
+    libcurl keeps loaded authorities with the handle, so handles are stacked by the file of
+    authorities. When a handle is given back, another one that was idle for a minute is closed, in
+    any stack, so the handles of a burst of checks or of an old configuration disappear while checks
+    continue. The mutable state is the stacks and the time of the next search, guarded by ``_lock``.
     """
 
     def __init__(
@@ -92,11 +91,11 @@ class Handles:
         contexts: Contexts | None = CONTEXTS,
     ) -> None:
         """
-        Begin with no handle.
+        Begin with no handles.
 
         Args:
             library: The functions that silent handles need; without it there are no such handles.
-            contexts: The functions that handles share authorities by; without it each has its own.
+            contexts: The functions that share authorities; without it each handle loads its own.
         """
         self.resolver = resolver or Resolver()
         self._library = library
@@ -119,7 +118,7 @@ class Handles:
         Return the context of one transfer, whose handle is set up for it.
 
         Args:
-            options: What is set beside the route's own.
+            options: Options to set in addition to the route's own.
 
         Raises:
             ProbeError: The file of authorities is gone, or there is no memory for a handle.
@@ -140,7 +139,7 @@ class Handles:
 
     def take_silent(self, route: Route) -> SilentHandle:
         """
-        Return a silent handle; the caller gives it back, resumes it or closes it.
+        Return a silent handle; the caller must give it back, resume it or close it.
 
         Raises:
             ProbeError: The file of authorities is gone, or there is no memory for a handle.
@@ -160,7 +159,7 @@ class Handles:
         return Loan(self, handle, transfer, deadline)
 
     def give_back(self, handle: Handle[Any], now: Seconds) -> None:
-        """Take a handle back as idle, after clearing what its last transfer left in it."""
+        """Take a handle back as idle, after clearing the traces of its last transfer."""
         handle.clear()
         handle.since = now
         trust = handle.context.trust
@@ -171,7 +170,7 @@ class Handles:
             old.curl.close()
 
     def close(self) -> None:
-        """Close the handles that lie idle, and let go of their authorities."""
+        """Close the idle handles, and release their authorities."""
         self._trusts.forget()
         with self._lock:
             stacks = tuple(self._stacks.values())
@@ -181,7 +180,7 @@ class Handles:
                 idle.curl.close()
 
     def _pop_fresh(self, kind: type[_H], trust: Trust | None) -> _H | None:
-        """Return an idle handle with these very authorities; close those that have older ones."""
+        """Return an idle handle with exactly these authorities; close those with older ones."""
         place = kind, trust.path if trust else None
         while True:
             with self._lock:
@@ -192,7 +191,7 @@ class Handles:
             idle.curl.close()
 
     def _pop_old(self, now: Seconds) -> Handle[Any] | None:
-        """Return the lowest handle of a stack, if it was idle for long."""
+        """Return the lowest handle of a stack, if it has been idle for long."""
         for kind, stack in tuple(self._stacks.items()):
             if not stack:
                 del self._stacks[kind]
@@ -230,4 +229,4 @@ class Loan(Generic[_T]):
 
 
 def _ignore(_: bytes) -> None:
-    """Drop data that nobody reads; libcurl would write it to standard output."""
+    """Drop data that nobody reads; otherwise libcurl writes it to standard output."""

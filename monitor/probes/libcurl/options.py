@@ -1,4 +1,4 @@
-"""What is set on a handle of libcurl, and the options that pycurl does not offer by itself."""
+"""Options of libcurl handles, including those that pycurl does not offer."""
 
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -7,7 +7,7 @@ import pycurl
 
 from monitor.probes.libcurl.binding import CONTEXTS, handle_of
 
-# Options of libcurl that pycurl has no names for
+# libcurl options that pycurl does not name
 QUICK_EXIT = 322
 SUPPRESS_CONNECT_HEADERS = 265
 CA_CACHE_TIMEOUT = 321
@@ -15,7 +15,7 @@ SSL_CONTEXT_FUNCTION = 20_108
 SSL_CONTEXT_DATA = 10_109
 
 NUMBERS = 10_000
-"""Below it an option's value is a number."""
+"""The values of options below this code are numbers."""
 
 Options: TypeAlias = tuple[tuple[int, Any], ...]
 """Options and their values, in the order in which they are set; each value is hashable."""
@@ -23,16 +23,16 @@ Options: TypeAlias = tuple[tuple[int, Any], ...]
 
 @lru_cache(maxsize=4096)
 def shared(options: Options) -> Options:
-    """Return one object for all equal options: a hundred thousand sites have a few."""
+    """Return one object for all equal options: a hundred thousand sites share a few."""
     return options
 
 
 def set_option(curl: pycurl.Curl, option: int, value: Any) -> None:
     """
-    Set an option on a handle of pycurl, also one whose value is an address.
+    Set an option on a pycurl handle, including options whose value is an address.
 
     Raises:
-        pycurl.error: libcurl does not take the option.
+        pycurl.error: libcurl rejects the option.
     """
     if option < NUMBERS or not isinstance(value, int):
         curl.setopt(option, value)

@@ -26,13 +26,13 @@ _IP = {"auto": pycurl.IPRESOLVE_WHATEVER, "4": pycurl.IPRESOLVE_V4, "6": pycurl.
 @dataclass(frozen=True)
 class Route:
     """
-    Where to connect, and how; what follows from that is worked out once for each record.
+    Where to connect, and how; derived values are computed once per record.
 
     Attributes:
         scheme: ``http`` for a plain connection, ``https`` for TLS.
-        host: The name or address, an IPv6 one without brackets.
-        pinned: Whether ``tls.server_name`` and ``network.connect_to`` hold here: they are about the
-            site's own host, not about one it redirects to.
+        host: The name or address; an IPv6 address without brackets.
+        pinned: Whether ``tls.server_name`` and ``network.connect_to`` apply: they are about the
+            site's own host, not about one that it redirects to.
     """
 
     scheme: str
@@ -56,7 +56,7 @@ class Route:
 
     @property
     def contact(self) -> str:
-        """The host whose address is looked up and connected to: the proxy's, where there is one."""
+        """The host that is looked up and connected to: the proxy, if there is one."""
         return self.proxy.host if self.proxy else self.destination[0]
 
     @property
@@ -66,37 +66,37 @@ class Route:
 
     @property
     def is_tunnelled(self) -> bool:
-        """Whether an HTTP proxy is asked, by CONNECT, for a connection to the site."""
+        """Whether an HTTP proxy makes the connection to the site, requested with CONNECT."""
         if self.proxy is None or not self.proxy.speaks_http:
             return False
         return self.scheme == "https" or self._is_redirected
 
     @property
     def _is_redirected(self) -> bool:
-        """Whether the connection leads elsewhere than the URL; libcurl needs a tunnel for that."""
+        """Whether the connection goes elsewhere than the URL; libcurl needs a tunnel for that."""
         return self.pinned and bool(self.network.connect_to or self.tls.server_name)
 
     @cached_property
     def trust(self) -> str | None:
-        """The file of authorities, None where none are needed."""
+        """The file of authorities; None if none is needed."""
         needed = self.uses_tls and self.tls.verify
         return (self.tls.ca_file or trust_store()) if needed else None
 
     @cached_property
     def is_legacy(self) -> bool:
-        """Whether a handshake may be one of before RFC 5746."""
+        """Whether handshakes older than RFC 5746 are allowed."""
         return self.uses_tls and self.tls.legacy
 
     @cached_property
     def uses_tls(self) -> bool:
-        """Whether there is a handshake, be it with a proxy alone."""
+        """Whether there is a TLS handshake, even if only with a proxy."""
         return self.scheme == "https" or (
             self.proxy is not None and self.proxy.url.startswith("https:")
         )
 
     @cached_property
     def misfit(self) -> Failure | None:
-        """Why its address cannot be reached by the IP version asked for, None where it can."""
+        """Why its address cannot be reached with the required IP version; None if it can."""
         # libcurl applies the choice only to the addresses of names
         return misfit(self.contact, ip_choice(self.network))
 
@@ -114,7 +114,7 @@ class Route:
     def options(self) -> Options:
         """The options of a handle for this route; they do not depend on what is sent."""
         options: list[tuple[int, Any]] = [
-            (QUICK_EXIT, 1),  # or closing waits for the thread of a resolver that hangs
+            (QUICK_EXIT, 1),  # otherwise closing waits for the thread of a hanging resolver
             (pycurl.NOSIGNAL, 1),
             (pycurl.FRESH_CONNECT, 1),
             (pycurl.FORBID_REUSE, 1),
@@ -123,7 +123,7 @@ class Route:
             # Empty, because libcurl reads the environment if it is unset
             (pycurl.PROXY, self.proxy.url if self.proxy else ""),
             (pycurl.NOPROXY, ""),
-            (pycurl.CONNECTTIMEOUT_MS, _NEVER),  # or libcurl's own limit holds beside the deadline
+            (pycurl.CONNECTTIMEOUT_MS, _NEVER),  # or libcurl's own limit applies too
             # A plain route has little to report, and reporting takes a tenth of such a transfer
             (pycurl.VERBOSE, not self.is_plain),
         ]
@@ -138,7 +138,7 @@ class Route:
             options.append((pycurl.CONNECT_TO, (place.encode(),)))
         if self.uses_tls:
             options += _tls_options(self)
-        # Credentials of a proxy may hold any character; pycurl's own encoding is ASCII
+        # Proxy credentials may contain any character; pycurl's own encoding is ASCII
         return shared(
             tuple(
                 (option, value.encode() if isinstance(value, str) else value)
@@ -164,7 +164,7 @@ def _tls_options(route: Route) -> list[tuple[int, Any]]:
         highest = _TLS_VERSIONS[tls.max_version][1] if tls.max_version else 0
         options.append((pycurl.SSLVERSION, _TLS_VERSIONS[lowest][0] | highest))
     if tls.legacy:
-        # Signatures of TLS below 1.2 are at level 0, too
+        # Signatures of TLS below 1.2 also need level 0
         weak = "DEFAULT:@SECLEVEL=0"
         options += [(pycurl.SSL_CIPHER_LIST, weak), (pycurl.PROXY_SSL_CIPHER_LIST, weak)]
     return options

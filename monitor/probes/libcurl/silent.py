@@ -1,12 +1,12 @@
 """
-A handle of libcurl that receives an answer without entering Python; see ``SilentTransfer``.
+A libcurl handle that receives an answer without entering Python; see ``SilentTransfer``.
 
 A callback waits for the interpreter, and the transfer waits with it: while another thread computes,
-an answer of one packet seems milliseconds longer than it was. Here libcurl itself writes headers,
-body and its verbose text to streams of the C library (CURLOPT_WRITEDATA, CURLOPT_HEADERDATA and
+an answer of one packet seems to take milliseconds longer. Here libcurl itself writes headers, body
+and its verbose text to streams of the C library (CURLOPT_WRITEDATA, CURLOPT_HEADERDATA and
 CURLOPT_STDERR, each without a function), and Python reads them after the transfer. pycurl cannot
-set a stream; ``binding`` can. All else is left to pycurl: a call by ctypes takes three times as
-long, and touches more memory, which is cold after each wait.
+set a stream; ``binding`` can. pycurl does all the rest: a call through ctypes takes three times as
+long, and touches more memory, which is out of the caches after each wait.
 """
 
 import ctypes
@@ -29,11 +29,11 @@ LARGEST_BODY: Bytes = 1024**2
 
 _HEADERS: Bytes = 512 * 1024  # more than libcurl accepts
 _TOLD: Bytes = 64 * 1024
-_AHEAD: Bytes = 4 * 1024  # a stream is rewound only this far on: each call costs
-_KEPT: Bytes = 64 * 1024  # memory that an idle handle may go on holding, for each stream
+_AHEAD: Bytes = 4 * 1024  # a stream is rewound only after this much, because each call costs
+_KEPT: Bytes = 64 * 1024  # memory that an idle handle may keep for each stream
 _UNBUFFERED = 2  # _IONBF
 
-_TEXT = b"* "  # marks libcurl's own words; headers have other marks
+_TEXT = b"* "  # marks libcurl's own text; headers have other marks
 
 
 class _List(ctypes.Structure):
@@ -50,15 +50,15 @@ class _CertInfo(ctypes.Structure):
 
 
 class _Stream:
-    """A ``FILE *`` that holds *size* bytes in memory, and takes little more."""
+    """A ``FILE *`` with *size* bytes of memory, which accepts little more."""
 
     def __init__(self, library: Library, size: Bytes) -> None:
         size += _AHEAD
         self._library = library
         self._size = size
-        self._start = 0  # of what take() has not returned yet
+        self._start = 0  # of the bytes that take() has not returned yet
         try:
-            # Memory of its own, so that the pages of a large answer can be given back
+            # Separate memory, so that the pages of a large answer can be returned
             self._memory = mmap.mmap(-1, size)
         except OSError as error:
             raise ProbeError(OUT_OF_MEMORY) from error
@@ -70,7 +70,7 @@ class _Stream:
 
     @property
     def is_full(self) -> bool:
-        # The C library may keep the last byte for a zero of its own
+        # The C library may reserve the last byte for a terminating zero
         return int(self._library.tell(self.file)) >= self._size - 1
 
     def take(self) -> bytes:
@@ -91,21 +91,21 @@ class _Stream:
 
 class SilentCurl:
     """
-    Like a ``pycurl.Curl``, but it collects what comes; for one thread at a time.
+    Like a ``pycurl.Curl``, but it collects what it receives; for one thread at a time.
 
-    No option can be a callback of Python's.
+    No option can be a Python callback.
 
     Attributes:
-        headers: Those of the last transfer, as they came.
-        body: The part of a body that came, at most a little more than LARGEST_BODY.
-        words: What libcurl told of it with VERBOSE, with the marks of its lines.
+        headers: Those of the last transfer, as received.
+        body: The part of the body that was received, at most a little more than LARGEST_BODY.
+        words: libcurl's VERBOSE text about it, with the marks of its lines.
 
     Raises:
         ProbeError: There is no memory for it.
     """
 
     _curl: pycurl.Curl | None = None
-    _error: tuple[Any, ...] = ()  # of pycurl.error, where the last transfer failed
+    _error: tuple[Any, ...] = ()  # the arguments of pycurl.error if the last transfer failed
     _tells = False
     headers = b""
     body = b""
@@ -133,12 +133,12 @@ class SilentCurl:
         """
         Set these options and no others.
 
-        Most transfers ask for what the one before asked for, and nothing is done for them.
+        Most transfers have the same options as the one before, and cost nothing here.
 
         Raises:
             pycurl.error: libcurl does not take one.
         """
-        if self._options == options:  # mostly the same objects, so it takes no time
+        if self._options == options:  # mostly the same objects, so comparing takes no time
             return
         assert self._curl is not None  # noqa: S101  it is open
         self._options = ()
@@ -151,10 +151,10 @@ class SilentCurl:
 
     def setopt(self, option: int, value: Any) -> None:
         """
-        Set an option, as pycurl does, also one whose value is an address.
+        Set an option as pycurl does, including options whose value is an address.
 
         Raises:
-            pycurl.error: libcurl does not take it.
+            pycurl.error: libcurl rejects it.
         """
         if option < NUMBERS:
             self._setopt(option, value)
@@ -168,7 +168,7 @@ class SilentCurl:
             self._setopt(option, value)
 
     def chain(self) -> tuple[str, ...]:
-        """Return what OPT_CERTINFO had libcurl keep of a chain in PEM alone, the leaf first."""
+        """Return the chain that libcurl kept because of OPT_CERTINFO, as PEM, the leaf first."""
         found = c_void_p()
         self._library.getinfo(self._handle, pycurl.INFO_CERTINFO, ctypes.byref(found))
         if not found.value:
@@ -177,7 +177,7 @@ class SilentCurl:
         return tuple(map(_pem, info.certificates[: info.count]))
 
     def run(self) -> None:
-        """Make the transfer, until it ends or more has come than is taken."""
+        """Make the transfer, until it ends or more arrives than is accepted."""
         self._error = ()
         try:
             self._perform()
@@ -194,17 +194,17 @@ class SilentCurl:
         Return if the last transfer succeeded.
 
         Raises:
-            pycurl.error: As of pycurl.
+            pycurl.error: As raised by pycurl.
         """
         if self._error:
             raise pycurl.error(*self._error)
 
     def perform(self) -> None:
         """
-        Make the transfer, and tell how it ended.
+        Make the transfer, and report how it ended.
 
         Raises:
-            pycurl.error: As of pycurl.
+            pycurl.error: As raised by pycurl.
         """
         self.run()
         self.outcome()
@@ -214,7 +214,7 @@ class SilentCurl:
         return not self._error
 
     def told(self) -> Iterator[bytes]:
-        """Yield the lines that libcurl told with VERBOSE, each with its end."""
+        """Yield the lines of libcurl's VERBOSE text, each with its line end."""
         for line in self.words.splitlines(keepends=True):
             if line.startswith(_TEXT):
                 yield line[len(_TEXT) :]
@@ -237,5 +237,5 @@ class SilentCurl:
 def _pem(entry: Any) -> str:
     while following := entry.contents.next:
         entry = following
-    name, _, value = entry.contents.data.partition(b":")  # libcurl puts it behind all else
+    name, _, value = entry.contents.data.partition(b":")  # libcurl puts it last
     return value.decode("utf-8", "replace") if name == b"Cert" else ""

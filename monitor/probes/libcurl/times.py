@@ -1,4 +1,4 @@
-"""When the steps of a transfer came, by libcurl's own timers, and how long its phases took."""
+"""When the steps of a transfer happened, by libcurl's own timers, and how long its phases took."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
@@ -18,8 +18,8 @@ class Asked(Protocol):
 
 
 Times: TypeAlias = tuple[int, int, int, int, int]
-"""When name, connection, TLS, first byte and end came, in microseconds from the start; what never
-came is 0."""
+"""When name, connection, TLS, first byte and end came, in microseconds from the start; 0 for a step
+that never happened."""
 _TIMES: Mapping[str, tuple[int, ...]] = {
     "http": (
         pycurl.NAMELOOKUP_TIME_T,
@@ -30,17 +30,17 @@ _TIMES: Mapping[str, tuple[int, ...]] = {
     "https": (
         pycurl.NAMELOOKUP_TIME_T,
         pycurl.CONNECT_TIME_T,
-        pycurl.APPCONNECT_TIME_T,  # over plain HTTP it would be that of the proxy
+        pycurl.APPCONNECT_TIME_T,  # over plain HTTP this would be the proxy's
         pycurl.STARTTRANSFER_TIME_T,
         pycurl.TOTAL_TIME_T,
     ),
 }
-"""The pieces of information that tell the times, by the route's scheme."""
+"""The getinfo() codes of the times, by the route's scheme."""
 _PHASES = (Phase.RESOLVE, Phase.CONNECT, Phase.TLS, Phase.PROCESSING, Phase.TRANSFER)
 
 
 def read_times(curl: Asked, route: Route, *, answered: bool = True) -> Times:
-    """Return the times of a handle's last transfer; without an answer there was no first byte."""
+    """Return the times of a handle's last transfer; without an answer, there was no first byte."""
     resolved, connected, *handshake, first, end = map(curl.getinfo, _TIMES[route.scheme])
     return resolved, connected, handshake[0] if handshake else 0, first if answered else 0, end
 
@@ -54,7 +54,7 @@ def phases(times: Times, route: Route, *, failed: bool = False) -> Mapping[Phase
             found[phase] = (mark - begin) / MICROSECONDS if mark > begin else 0.0
             begin = mark
         elif phase is not Phase.TLS or route.scheme == "https":
-            if failed:  # else a connection alone was wanted
+            if failed:  # otherwise only a connection was wanted
                 found[phase] = max(0, times[-1] - begin) / MICROSECONDS
             break
     return found

@@ -8,7 +8,7 @@ from monitor.probes.ciphers import iana_name
 
 _QUIC_NOT_SENT = b"sendmsg() returned -1 (errno "
 AGREED = b"SSL connection using "
-"""What the line begins with that tells version and cipher of a handshake."""
+"""The beginning of the line that reports version and cipher of a handshake."""
 
 
 class Told:
@@ -18,15 +18,15 @@ class Told:
     Attributes:
         tried: The address that it tried last, as ``HOST:PORT``; empty if there was none.
         shortage: Why a socket could not be opened, in the system's words.
-        asked_for_certificate: Whether the server was seen to want one of ours.
+        asked_for_certificate: Whether the server asked for one of our certificates.
         tls_words: The TLS error of a failure over QUIC; libcurl's own error says less.
         quic_errno: Why a datagram could not be sent; 0 if each was sent.
-        suite: Version and cipher of the handshake with the site, by their usual names.
-        is_at_proxy: Whether the last handshake that succeeded was one with a proxy.
-        proxy_is_nameless: Whether a proxy's certificate was accepted for its common name alone.
+        suite: Version and cipher of the handshake with the site, with their usual names.
+        is_at_proxy: Whether the last successful handshake was with a proxy.
+        proxy_is_nameless: Whether a proxy's certificate was accepted only for its common name.
     """
 
-    # Defaults stand on the class, because most transfers change none of them
+    # The defaults are on the class, because most transfers change none of them
     tried = ""
     shortage = ""
     asked_for_certificate = False
@@ -37,12 +37,12 @@ class Told:
     proxy_is_nameless = False
 
     def note(self, kind: int, line: bytes) -> None:
-        """Take a line of any kind, as CURLOPT_DEBUGFUNCTION does."""
+        """Take a line of any kind, as passed to CURLOPT_DEBUGFUNCTION."""
         if kind == pycurl.INFOTYPE_TEXT:
             self.take(line)
 
     def take(self, line: bytes) -> None:
-        """Take a line of libcurl's own words, with its end."""
+        """Take a line of libcurl's own text, with its line end."""
         if line.startswith(b"  Trying "):
             # A link-local address is followed by its zone: "[fe80::1]:80 scope_id=2..."
             self.tried = line[9:-4].decode("ascii", "replace").partition(" ")[0]
@@ -66,9 +66,9 @@ class Told:
 
 @lru_cache(maxsize=64)
 def agreed(line: bytes) -> tuple[str, str | None]:
-    """Return version and IANA's name of the cipher of a line that begins with AGREED."""
+    """Return the version and IANA's name of the cipher in a line that begins with AGREED."""
     words = line[len(AGREED) :].decode("ascii", "replace").split(" / ")
     name, cipher = words[0], words[1].strip() if len(words) > 1 else ""
-    # OpenSSL says TLSv1.3, and TLSv1 for 1.0
+    # OpenSSL writes TLSv1.3, and TLSv1 for 1.0
     number = name.removeprefix("TLSv")
     return f"TLS {number if '.' in number else number + '.0'}", iana_name(cipher) or None

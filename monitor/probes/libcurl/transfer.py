@@ -1,12 +1,12 @@
 """
-One transfer by libcurl: made for a route by a deadline, and what was seen of it.
+One libcurl transfer: made for a route under a deadline, and what it received.
 
-There is one interface, ``Transfer``, and two ways behind it. A ``CallbackTransfer`` hands what
-comes to functions of Python as it comes; each of them can end the transfer. A ``SilentTransfer``
-was made by libcurl alone (see ``silent``), and hands over all that came when it is over.
+There is one interface, ``Transfer``, with two implementations. A ``CallbackTransfer`` passes data
+to Python functions as it arrives; each of them can end the transfer. A ``SilentTransfer`` was made
+by libcurl alone (see ``silent``), and passes on everything when it is over.
 
-Times come from libcurl's own timers, never from a clock around a call: the interpreter's lock would
-be in them.
+Times come from libcurl's own timers, never from a clock around a call, which would include waiting
+for the interpreter's lock.
 """
 
 import os
@@ -36,14 +36,14 @@ from monitor.probes.resolve import Resolver
 from monitor.probes.zone import zone_index
 
 _VOID = {*DISTRUST, Reason.PROXY_ERROR}
-"""Of what came over a connection that may be anybody's, nothing counts."""
+"""Nothing counts that came over a connection that may be anyone's."""
 
 
 class Sink(Protocol):
     """Receives an answer; each method but ``cut`` may return Transfer.stop() to end it."""
 
     def take_header(self, line: bytes) -> int | None:
-        """Take one line before the body, with its end; the blank ones are among them."""
+        """Take one line before the body, with its line end; this includes blank lines."""
 
     def take_headers(self, lines: bytes) -> int | None:
         """Take all lines before the body at once."""
@@ -52,7 +52,7 @@ class Sink(Protocol):
         """Take some bytes of the body."""
 
     def cut(self) -> None:
-        """Note that more of the body came than is handed over."""
+        """Note that more of the body arrived than is passed on."""
 
 
 class Transfer(ABC):
@@ -61,13 +61,13 @@ class Transfer(ABC):
 
     Attributes:
         curl: The handle.
-        reusable: Whether the handle may serve again. A probe that keeps its connection open
-            (CONNECT_ONLY without FORBID_REUSE) must call hang_up() or set this to False: only
-            closing the handle closes that connection otherwise.
-        lacks_close_notify: Whether the peer ended the connection without saying so over TLS.
+        reusable: Whether the handle may be used again. A probe that keeps its connection open
+            (CONNECT_ONLY without FORBID_REUSE) must call hang_up() or set this to False: otherwise
+            only closing the handle closes that connection.
+        lacks_close_notify: Whether the peer ended the connection over TLS without close_notify.
     """
 
-    # Defaults stand on the class, because most transfers change none of them
+    # The defaults are on the class, because most transfers change none of them
     reusable = True
     lacks_close_notify = False
     _stopped = False
@@ -83,15 +83,16 @@ class Transfer(ABC):
         self._resolver = resolver
         self._told = Told()
 
-    # ------------------------------------------------------------ what each way does in its own
+    # ------------------------------------------------------------ what the two implementations do
+    # differently
 
     @abstractmethod
     def receive(self, sink: Sink) -> Failure | None:
         """
-        Perform the transfer, and pass what comes to the sink.
+        Perform the transfer, and pass what arrives to the sink.
 
         Returns:
-            The result of perform(), unless the sink already had all it wants.
+            The result of perform(); None if the sink already has all it wants.
 
         Raises:
             ProbeError, pycurl.error: As perform().
@@ -113,7 +114,7 @@ class Transfer(ABC):
 
         Raises:
             ProbeError: The monitor's system, not the site, is at fault.
-            pycurl.error: libcurl reports what it never should; a bug.
+            pycurl.error: An error that libcurl should never report; a bug.
         """
         if self._route.misfit:
             self._failed = True
@@ -131,20 +132,20 @@ class Transfer(ABC):
         return self._nameless()
 
     def stop(self) -> int:
-        """Return what a callback returns in turn, to end the transfer without a failure."""
+        """Return the value that a callback must return to end the transfer without a failure."""
         self._stopped = True
         return -1
 
     def failure(self, error: pycurl.error) -> Failure:
         """
-        Return what an error means: of the transfer, or of the handle's own ``send`` or ``recv``.
+        Return the meaning of an error of the transfer, or of the handle's ``send`` or ``recv``.
 
         Raises:
             ProbeError, pycurl.error: As perform().
         """
         code, text = code_and_text(error)
         if code == pycurl.E_OPERATION_TIMEDOUT and not self._times[0]:
-            # A resolver thread may still wait for the name
+            # A resolver thread may still be waiting for the name
             self.reusable = is_address(self._route.contact)
         trouble = Trouble(
             route=self._route,
@@ -162,7 +163,7 @@ class Transfer(ABC):
         return failure
 
     def _nameless(self) -> Failure | None:
-        """Return the failure of a certificate that libcurl took for its common name alone."""
+        """Return the failure of a certificate that libcurl accepted only for its common name."""
         if self._told.proxy_is_nameless and self._route.proxy and self._route.tls.verify:
             message = (
                 f"proxy {self._route.proxy.peer}: its certificate has no subject alternative name, "
@@ -174,14 +175,14 @@ class Transfer(ABC):
         chain = self._certificates
         if not chain or alternative_names(chain[0]):
             return None
-        # RFC 9525, 2: it does not count, and nobody but libcurl and gRPC looks at it any more
+        # RFC 9525, 2: it does not count, and only libcurl and gRPC still accept it
         message = f"certificate of {self._route.name} has no subject alternative name"
         return Failure(Reason.TLS_WRONG_HOST, message)
 
     # ------------------------------------------------------------ what was seen
 
     def _read_times(self) -> Times:
-        # On an early failure libcurl sets the timers that were not reached to the end
+        # After an early failure libcurl sets the timers of steps that were not reached to the end
         answered = not self._failed or bool(self.curl.getinfo(pycurl.HEADER_SIZE))
         return read_times(self.curl, self._route, answered=answered)
 
@@ -193,8 +194,8 @@ class Transfer(ABC):
         """
         Return how long each phase took that was reached.
 
-        The one in which a transfer failed lasts until the failure, so that the phases always add up
-        to what was waited for; ``processing`` runs from the ready connection to the first byte.
+        The phase in which a transfer failed lasts until the failure, so the phases always add up to
+        the whole wait; ``processing`` runs from the ready connection to the first byte.
         """
         return phases(self._times, self._route, failed=self._failed)
 
@@ -208,7 +209,7 @@ class Transfer(ABC):
 
     @property
     def asked_for_certificate(self) -> bool:
-        """Whether the server was seen to want one of ours."""
+        """Whether the server asked for one of our certificates."""
         return self._told.asked_for_certificate
 
     def unwelcome(self, why: str) -> Failure:
@@ -216,7 +217,7 @@ class Transfer(ABC):
         return unwelcome(self._route, self._told.tried or self._route.peer, why)
 
     def tls(self, failure: Failure | None) -> TlsSession | None:
-        """Return what the handshake showed, None when it showed nothing."""
+        """Return what the handshake showed; None if it showed nothing."""
         reason = failure.reason if failure else None
         # libcurl keeps the certificates of the last handshake
         is_proxys = self._told.is_at_proxy and reason not in DISTRUST
@@ -250,13 +251,13 @@ class Transfer(ABC):
 
     @cached_property
     def _certificates(self) -> list[dict[str, str]]:
-        """What the server sent; known once the transfer is over."""
+        """The certificates that the server sent; known once the transfer is over."""
         return [dict(one) for one in self.curl.getinfo(pycurl.INFO_CERTINFO)]
 
 
 class CallbackTransfer(Transfer):
     """
-    A transfer that hands over what comes as it comes.
+    A transfer that passes data on as it arrives.
 
     Attributes:
         curl: The handle; set what the protocol needs before perform().
@@ -268,7 +269,7 @@ class CallbackTransfer(Transfer):
     def __init__(
         self, curl: pycurl.Curl, route: Route, deadline: Deadline, resolver: Resolver
     ) -> None:
-        """Take a handle on which the route's options are set already."""
+        """Take a handle on which the route's options are already set."""
         super().__init__(route, deadline, resolver)
         self.curl = curl
         curl.setopt(pycurl.TIMEOUT_MS, deadline.milliseconds())
@@ -284,12 +285,12 @@ class CallbackTransfer(Transfer):
 
     def hang_up(self) -> None:
         """
-        Close the connection that CONNECT_ONLY keeps open; nothing can be read of the handle then.
+        Close the connection that CONNECT_ONLY keeps open; nothing can be read from the handle then.
 
-        The handle stays, with the authorities it has loaded.
+        The handle stays, with the authorities that it has loaded.
         """
-        # libcurl has no call for this. But a handle that was received from is tied to its
-        # connection, and lets it go before the next transfer, even one that has no URL.
+        # libcurl has no call for this. But a handle that has received data is tied to its
+        # connection, and releases it before the next transfer, even before one that has no URL.
         with suppress(BlockingIOError, pycurl.error):
             self.curl.recv(1)
         self.curl.reset()
@@ -322,11 +323,11 @@ class CallbackTransfer(Transfer):
 
 
 class SilentTransfer(Transfer):
-    """A transfer that a silent handle has made already; perform() says how it ended."""
+    """A transfer that a silent handle has already made; perform() says how it ended."""
 
     curl: SilentCurl
     _tells = True
-    """Whether libcurl was asked to tell about it."""
+    """Whether libcurl was told to write its verbose text."""
 
     def __init__(
         self,
@@ -369,12 +370,12 @@ class SilentTransfer(Transfer):
             self._try_again()
 
     def _lacked_socket(self, error: pycurl.error) -> bool:
-        # Else the error of the system is that of the connection, and the verdict on the site
+        # Otherwise the system's error is that of the connection, and says how the site is
         refused = error.args[0] == pycurl.E_COULDNT_CONNECT
         return refused and not self.curl.getinfo(pycurl.OS_ERRNO)
 
     def _try_again(self) -> None:
-        # Only what libcurl tells shows what we are short of; the site was not asked yet
+        # Only the verbose text shows which resource is exhausted; the site was not contacted yet
         self._tells = True
         self.curl.setopt(pycurl.VERBOSE, 1)
         self.curl.setopt(pycurl.TIMEOUT_MS, self._deadline.milliseconds())
@@ -392,7 +393,7 @@ class SilentTransfer(Transfer):
         """
         Make one more handshake with a server that broke off, and send no request.
 
-        libcurl tells the messages of a handshake to callbacks only; see its ossl_trace().
+        libcurl reports handshake messages only to callbacks; see its ossl_trace().
         """
         curl = pycurl.Curl()
         context = self._context.again()

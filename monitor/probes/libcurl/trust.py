@@ -1,18 +1,18 @@
 """
-The authorities that certificates are verified by: read once, and trusted by all handles.
+The authorities that certificates are verified against: loaded once, and trusted by all handles.
 
-libcurl reads them for each handle by itself, which takes 5 ms and 1.2 MB. Instead OpenSSL reads a
-file once, and a function of Python's gives its certificates to the TLS contexts of all handles.
+libcurl loads them for each handle separately, which takes 5 ms and 1.2 MB. Instead, OpenSSL loads a
+file once, and a Python function adds its certificates to the TLS contexts of all handles.
 
-A handle that calls Python anyway has the function called for each connection, and its contexts use
-the one store that all share. A silent handle has it called for its first connection only: the
-certificates are added to that context's own store, which libcurl keeps with the handle
-(CURLOPT_CA_CACHE_TIMEOUT), so later connections need no function, once the handle was seen to keep
-it.
+For a handle that calls Python anyway, libcurl calls the function for each connection, and the
+contexts use the one store that all share. For a silent handle it calls the function only for the
+first connection: the certificates are added to that context's own store, which libcurl keeps with
+the handle (CURLOPT_CA_CACHE_TIMEOUT), so later connections do not need the function once the handle
+has kept them.
 
-The function also has OpenSSL release the buffers of a connection while nothing comes.
+The function also makes OpenSSL release the buffers of an idle connection.
 
-libcurl itself is told a file with one of the authorities alone: without any it could fall back to
+libcurl itself gets a file with only one of the authorities: without any file it could fall back to
 those that OpenSSL was built with, or that the environment names.
 """
 
@@ -36,7 +36,7 @@ from monitor.probes.libcurl.options import (
 )
 
 _MOST = 64
-"""Files whose authorities are remembered; beyond it, the file that was read first is forgotten."""
+"""How many files are remembered; beyond that, the file that was loaded first is forgotten."""
 
 
 class Trust:
@@ -44,9 +44,9 @@ class Trust:
     The authorities of one file, as it was at one time; shared by all threads, and never changed.
 
     Attributes:
-        path: The file's.
-        options: What tells libcurl to read it, or as little of it as possible.
-        store: Address of the store that holds all of them; None if libcurl reads the file.
+        path: The path of the file.
+        options: Options that make libcurl load it, or as little of it as possible.
+        store: Address of the store with all of them; None if libcurl loads the file.
     """
 
     store: int | None = None
@@ -70,7 +70,7 @@ class Trust:
             # Not the directory that libcurl was built with
             (pycurl.CAPATH, None),
             (pycurl.PROXY_CAPATH, None),
-            (CA_CACHE_TIMEOUT, -1),  # the stamp of the file says when it is read again
+            (CA_CACHE_TIMEOUT, -1),  # the file's stamp says when to load it again
         )
 
     def _share(self, contexts: Contexts) -> str | None:
@@ -107,7 +107,7 @@ class Trust:
 
 class Trusts:
     """
-    The authorities of the files that checks name; used from many threads at once.
+    The authorities of the files that checks name; used by many threads at once.
 
     The mutable state is the table of files, guarded by ``_lock``.
     """
@@ -134,7 +134,7 @@ class Trusts:
         known = self._files.get(path)
         if known is not None and known.stamp == stamp:
             return known
-        with self._lock:  # or each of many threads would read it for itself
+        with self._lock:  # otherwise many threads would load it separately
             known = self._files.get(path)
             if known is None or known.stamp != stamp:
                 known = Trust(path, stamp, self._contexts)
@@ -145,14 +145,14 @@ class Trusts:
             return known
 
     def forget(self) -> None:
-        """Let go of the authorities that no handle has."""
+        """Release the authorities that no handle uses."""
         with self._lock:
             self._files.clear()
 
 
 class Context:
     """
-    What the TLS contexts of one handle are given; belongs to the thread that has the handle.
+    What the TLS contexts of one handle get; belongs to the thread that has the handle.
 
     Attributes:
         trust: The authorities; None if no certificate is verified.
@@ -172,16 +172,16 @@ class Context:
         self._all = (*self._trusted, *self._granted)
 
     def again(self) -> "Context":
-        """Return the same for another handle."""
+        """Return an equal context for another handle."""
         return Context(self.trust, self._contexts)
 
     def options(self, *, legacy: bool, silent: bool = False) -> Options:
         """
-        Return what is set on the handle for its next connection.
+        Return the options to set on the handle for its next connection.
 
         Args:
-            legacy: As of TlsOptions.
-            silent: Whether Python runs in the handshake only where nothing else will do.
+            legacy: As in TlsOptions.
+            silent: Whether Python runs in the handshake only if nothing else will do.
 
         Raises:
             ProbeError: ``tls.legacy`` is not possible with this pycurl.
