@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from monitor.engine.events import BatchJudged, WorkerStarted
 from monitor.engine.pools import Batch, Judged
@@ -178,3 +179,22 @@ class Listener:
 
     def engine_restarted(self) -> None:
         self.restarts += 1
+
+
+class HubListener(Listener):
+    """Stands for the same three of a hub; it takes everything, and every site is listed."""
+
+    def reports(self, location: str, count: int, delay: float) -> None:
+        pass
+
+    def location(self, standing: object) -> None:
+        pass
+
+    def unlisted(self, location: str) -> None:
+        raise AssertionError(location)
+
+    def late(self, *told: Any) -> None:
+        """The meters are told of a place, the recorder of a site and its past."""
+
+    def position(self, partition: int, sequence: int) -> None:
+        pass

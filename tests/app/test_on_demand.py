@@ -29,7 +29,7 @@ modules:
 """
 
 
-class Rig:
+class LiveChecks:
     """Live checks without an engine; what it would be asked is in ``inbox``."""
 
     def __init__(self, text: str = CONFIG) -> None:
@@ -56,7 +56,7 @@ class Rig:
 
 @pytest.fixture
 def rig():
-    return Rig()
+    return LiveChecks()
 
 
 def section(site, record):
@@ -68,7 +68,9 @@ def section(site, record):
 
 def test_off():
     """Without probe_endpoint.enabled there is nothing but listed sites, whatever is asked."""
-    status, text = Rig("sites: [https://a.example]").refusal("http://127.0.0.1/", module="nope")
+    status, text = LiveChecks("sites: [https://a.example]").refusal(
+        "http://127.0.0.1/", module="nope"
+    )
     assert status == 404
     assert text.startswith("only listed sites are shown here, by /probe?site=NAME")
 
@@ -79,7 +81,7 @@ def test_a_module_that_was_left_out_says_why(tmp_path):
         "modules: {socket: {prober: unix}, http_2xx: {prober: http, http: {body_file: /nowhere}}}"
     )
     enabled = "probe_endpoint: {enabled: true, allow: [127.0.0.0/8]}\n"
-    rig = Rig(f"{enabled}blackbox_modules: {tmp_path}/blackbox.yml\n")
+    rig = LiveChecks(f"{enabled}blackbox_modules: {tmp_path}/blackbox.yml\n")
     assert rig.refusal("http://127.0.0.1/", module="socket") == (
         400,
         'Module "socket" is left out: Unix sockets cannot be checked',

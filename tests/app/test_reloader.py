@@ -25,7 +25,7 @@ SITES = "sites: [https://example.com]\n"
 REMEMBERED = Remembered(status=Status.UP, since=1.0, streak=1)
 
 
-class Rig:
+class RunningReloader:
     """A reloader that has put its first list in force, and an engine that takes every change."""
 
     def __init__(self, path, text: str, data=None) -> None:
@@ -93,10 +93,10 @@ class Rig:
 
 @pytest.fixture
 def start(tmp_path):
-    rigs: list[Rig] = []
+    rigs: list[RunningReloader] = []
 
-    def make(text: str, data=None) -> Rig:
-        rigs.append(Rig(tmp_path / "sites.yaml", text, data))
+    def make(text: str, data=None) -> RunningReloader:
+        rigs.append(RunningReloader(tmp_path / "sites.yaml", text, data))
         return rigs[-1]
 
     yield make

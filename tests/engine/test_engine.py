@@ -4,18 +4,14 @@ import logging
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from queue import SimpleQueue
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.analysis.body import as_text
-from monitor.engine.engine import Engine
 from monitor.engine.events import (
     CheckRequested,
-    Inbox,
     NewsOf,
     Pinged,
     ProbeFinished,
@@ -23,8 +19,6 @@ from monitor.engine.events import (
     StopRequested,
 )
 from monitor.engine.pools import Batch, Judged
-from monitor.engine.schedule import Schedule
-from monitor.engine.state import Depth
 from monitor.engine.threads import Visit
 from monitor.errors import NothingYetError, ProbeError
 from monitor.model import (
@@ -42,69 +36,12 @@ from monitor.model import (
 )
 from monitor.past import Remembered
 from tests.builders import answered, down_result, hung, refused, site, untrusted
-from tests.fakes import FakeClock, Listener, ManualAnalysis, ManualProbes
-
-BOUNDS = (0.1, 1.0)
-
-
-class Rig:
-    """An engine in a world that stands still."""
-
-    def __init__(self, threads: int = 8, **more) -> None:
-        self.clock = FakeClock()
-        self.inbox: Inbox = SimpleQueue()
-        self.schedule = Schedule(self.clock.time() - self.clock.monotonic())
-        self.probes = ManualProbes(threads, self.clock)
-        self.analysis = ManualAnalysis()
-        self.listener = Listener()
-        self.stopping = False
-        self.engine = Engine(
-            clock=self.clock,
-            inbox=self.inbox,
-            schedule=self.schedule,
-            probes=self.probes,
-            analysis=self.analysis,
-            publisher=self.listener,
-            meters=self.listener,
-            recorder=self.listener,
-            depth=Depth(results=5, failures=3),
-            as_text=as_text,
-            on_stopping=lambda: setattr(self, "stopping", True),
-            **more,
-        )
-
-    def change(self, *, connectivity=(), remembered=None, **change) -> None:
-        event = SitesChanged(
-            SiteChange(**change), BOUNDS, connectivity=connectivity, remembered=remembered or {}
-        )
-        self.engine.handle(event)
-
-    def list(self, *sites, **remembered) -> None:
-        self.change(added=sites, remembered=remembered)
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass in small steps, as the loop would see it."""
-        for _ in range(round(seconds / 0.1)):
-            self.clock.advance(0.1)
-            self.engine.start_due_checks()
-
-    def finish(self, listed, outcome, *, began=0.0) -> None:
-        self.engine.handle(ProbeFinished(listed, outcome, began))
-
-    def judge(self, verdict: Verdict = UP, **more) -> None:
-        """Let the batch's wait pass, judge what was sent, and let the engine take it."""
-        self.clock.advance(0.5)
-        self.engine.start_due_checks()
-        self.analysis.judge(verdict, **more)
-        self.engine.start_due_checks()
-
-    def state(self, name="shop"):
-        return self.listener.published[name]
+from tests.engine.turned import BOUNDS, TurnedEngine
 
 
 @pytest.fixture
 def rig():
-    return Rig()
+    return TurnedEngine()
 
 
 def test_a_check_goes_all_the_way(rig):
@@ -121,7 +58,7 @@ def test_a_check_goes_all_the_way(rig):
 
 def test_a_batch_is_recorded_in_small_pieces():
     """Many results at once are recorded a few at a time, with a rest for the threads in between."""
-    rig = Rig(threads=40)
+    rig = TurnedEngine(threads=40)
     rig.list(*(site(f"{number}", interval=1000.0) for number in range(40)))
     rig.advance(60.0)
     for listed in rig.probes.take():
@@ -158,7 +95,7 @@ def test_the_loop_sleeps_until_the_next_slot(rig):
     assert reply.done()
 
 
-def near_slot(rig: Rig, interval: float = 10.0) -> float:
+def near_slot(rig: TurnedEngine, interval: float = 10.0) -> float:
     """List a site, and return its slot once it has come near."""
     rig.list(site(interval=interval))
     rig.clock.advance(rig.engine.wait_time())
@@ -180,7 +117,7 @@ def test_a_check_is_handed_out_before_its_slot(rig):
 @pytest.mark.parametrize(("rate", "ahead"), [(50, 0.1), (500, 0.08), (2000, 0.05)])
 def test_threads_wait_for_no_more_than_a_few_slots_each(rate, ahead):
     """The more checks a second there are, the nearer their slots are when threads get them."""
-    rig = Rig(threads=500)
+    rig = TurnedEngine(threads=500)
     rig.list(*(site(f"{number}", interval=10.0) for number in range(rate * 10)))
     for _ in range(10):  # each turn hands out only some
         rig.engine.start_due_checks()
@@ -245,7 +182,7 @@ def test_a_slot_near_goes_with_its_site(rig):
 
 def test_the_loop_does_not_sleep_while_somebody_waits():
     """A check that waits for a thread is begun when one is free, not at the next slot."""
-    rig = Rig(threads=1)
+    rig = TurnedEngine(threads=1)
     rig.list(site("a", interval=10.0), site("b", interval=10.0))
     rig.advance(10.0)
     (first,) = rig.probes.take()
@@ -282,7 +219,9 @@ def test_a_short_interval_does_not_wait_for_company(rig):
 
 def test_what_is_judged_at_once_goes_to_no_worker():
     """It is recorded with the next turn of the loop; other answers wait for a worker."""
-    rig = Rig(judge_at_once=lambda job: Analysis(verdict=UP) if job.site == "shop" else None)
+    rig = TurnedEngine(
+        judge_at_once=lambda job: Analysis(verdict=UP) if job.site == "shop" else None
+    )
     rig.list(site(), site("bank"))
     rig.advance(10.0)
     for listed in rig.probes.take():
@@ -315,7 +254,7 @@ def test_never_two_checks_of_one_site(rig):
 
 def test_no_thread_is_a_cause_of_its_own():
     """A site that waited a whole interval for a thread has missed a slot, and is still checked."""
-    rig = Rig(threads=1)
+    rig = TurnedEngine(threads=1)
     rig.list(site("a", interval=1000.0), site("b"))
     rig.advance(60.0)
     first = rig.probes.take()[0]
@@ -329,7 +268,7 @@ def test_no_thread_is_a_cause_of_its_own():
 
 def test_threads_are_never_overbooked():
     """No more checks are under way than there are threads."""
-    rig = Rig(threads=3)
+    rig = TurnedEngine(threads=3)
     rig.list(*(site(f"site-{number}") for number in range(20)))
     rig.advance(10.0)
     assert len(rig.probes.submitted) == 3
@@ -337,7 +276,7 @@ def test_threads_are_never_overbooked():
 
 def test_a_mass_outage_leaves_half_of_the_threads():
     """Sites that hang in their timeouts hold at most half of the threads; the others go ahead."""
-    rig = Rig(threads=8)
+    rig = TurnedEngine(threads=8)
     sick = [site(f"sick-{number}") for number in range(20)]
     rig.list(*sick)
     for _ in range(3):
@@ -498,7 +437,7 @@ def test_a_jammed_pool_starts_no_check(rig):
 
 def test_lag_is_how_late_a_check_started():
     """Time spent waiting for a thread is lag, and so is what the thread took to begin."""
-    rig = Rig(threads=1)
+    rig = TurnedEngine(threads=1)
     rig.list(site("a", interval=100.0), site("b", interval=100.0))
     rig.advance(60.0)
     first_slot = rig.probes.moments[0]
@@ -599,7 +538,7 @@ def test_nobody_waits_for_the_answer_any_more(rig):
 
 def test_a_stop_answers_nobody_who_waits():
     """Checks that wait for a thread, and those asked for later, are cancelled."""
-    rig = Rig(threads=1)
+    rig = TurnedEngine(threads=1)
     replies: list[Future[Result]] = [Future() for _ in range(3)]
     for number in range(2):
         rig.engine.handle(CheckRequested(site(f"\n{number}"), replies[number]))
@@ -891,7 +830,7 @@ def test_without_targets_failures_are_not_held_any_more(tethered):
 
 def test_targets_come_first(rig):
     """They get the next thread, whatever else waits for one, and are no sites."""
-    rig = Rig(threads=1)
+    rig = TurnedEngine(threads=1)
     rig.change(added=tuple(site(f"site-{n}") for n in range(5)), connectivity=TARGETS[:1])
     rig.advance(10.0)
     assert rig.probes.take() == [TARGETS[0]]
@@ -905,7 +844,7 @@ def test_targets_come_first(rig):
 @settings(max_examples=150, deadline=None)
 def test_a_pulled_cable_takes_nobody_down(data):
     """Whatever is under way when it is pulled: no failure of a site that is well counts."""
-    rig = Rig()
+    rig = TurnedEngine()
     sites = tuple(site(f"site-{n}", interval=3.0, timeout=2.0) for n in range(3))
     rig.change(added=sites, connectivity=TARGETS)
     lies = True
@@ -928,7 +867,7 @@ def test_a_pulled_cable_takes_nobody_down(data):
 
 def test_once_never_checks_twice(rig):
     """However long the run takes, no slot and no retry begins a second check of a site."""
-    rig = Rig(threads=1)
+    rig = TurnedEngine(threads=1)
     rig.list(site("a", interval=1.0), site("b", interval=1.0))
     checked = []
 
@@ -946,7 +885,7 @@ def test_once_never_checks_twice(rig):
 @pytest.mark.parametrize("once", [True, False], ids=["once", "stop"])
 def test_the_end_comes_with_the_last_verdict(once):
     """Nobody waits for anything more once the last answer is judged and recorded."""
-    rig = Rig(threads=64)
+    rig = TurnedEngine(threads=64)
     rig.list(*(site(f"{number}", interval=1000.0) for number in range(64)))
 
     def submit(listed, at):
@@ -1007,7 +946,7 @@ def test_a_bug_while_a_probe_is_taken_ends_its_check(rig):
 
 def test_neither_line_starves():
     """Where threads are short, a site that was slow gets its turn when it is due the longest."""
-    rig = Rig(threads=2)
+    rig = TurnedEngine(threads=2)
     rig.list(site("sick", interval=10.0))
     rig.advance(10.0)
     rig.finish(rig.probes.take()[0], hung())
@@ -1023,7 +962,7 @@ def test_neither_line_starves():
 
 def test_a_check_that_nobody_waits_for_is_not_begun(rig):
     """The one that asked for it went away while it waited for a thread."""
-    rig = Rig(threads=1)
+    rig = TurnedEngine(threads=1)
     rig.list(site())
     rig.advance(10.0)
     reply: Future[Result] = Future()

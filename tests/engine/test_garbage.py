@@ -8,7 +8,7 @@ from monitor.engine.garbage import ALL, YOUNG, Garbage
 from tests.fakes import FakeClock
 
 
-class Rig:
+class EmptySearch:
     """
     A search that finds nothing, and remembers which generations it was about.
 
@@ -36,7 +36,7 @@ class Rig:
 
 @pytest.fixture
 def rig():
-    return Rig()
+    return EmptySearch()
 
 
 def test_what_is_new_is_searched_often(rig):

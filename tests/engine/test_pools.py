@@ -28,7 +28,7 @@ from tests.engine.judges import judge
 from tests.waiting import PATIENCE, until
 
 
-class Rig:
+class TurnedPool:
     """A real pool, and the part of the engine's loop that it needs."""
 
     def __init__(self, workers: int = 1, judge=judge, folders=SOCKET_FOLDERS, **limits) -> None:
@@ -107,8 +107,8 @@ def folders(request):
 def make(folders):
     rigs = []
 
-    def start(**values) -> Rig:
-        rig = Rig(folders=folders, **values)
+    def start(**values) -> TurnedPool:
+        rig = TurnedPool(folders=folders, **values)
         rigs.append(rig)
         rig.start()
         return rig
@@ -130,7 +130,7 @@ def test_batches_come_back_judged(make):
 
 def test_workers_start_as_they_are_needed(folders):
     """One starts with the pool; the next only when a batch waits that the first has no room for."""
-    rig = Rig(workers=3, folders=folders)
+    rig = TurnedPool(workers=3, folders=folders)
     try:
         rig.pool.start()
         for number in range(5):
@@ -313,7 +313,7 @@ def test_the_forkserver_may_be_killed(make):
 
 def test_back_pressure_shows():
     """With no worker to take them, batches wait, and beyond the limit the pool says so."""
-    rig = Rig(workers=1, waiting=3)
+    rig = TurnedPool(workers=1, waiting=3)
     for number in range(3):
         assert not rig.pool.jammed
         rig.submit(f"job-{number}")
@@ -323,7 +323,7 @@ def test_back_pressure_shows():
 
 def test_no_worker_to_be_had_is_one_sentence(monkeypatch):
     """Where processes cannot be started, start() says why and leaves nothing behind."""
-    rig = Rig()
+    rig = TurnedPool()
     monkeypatch.setattr("multiprocessing.forkserver._forkserver.ensure_running", _refuse)
     with pytest.raises(StartupError, match=r"no analysis worker can be started: .*try again"):
         rig.pool.start()
@@ -343,7 +343,7 @@ def test_a_worker_that_cannot_be_held_is_ended(monkeypatch, folders):
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(os, "pidfd_open", no_descriptor)
-    rig = Rig(folders=folders)
+    rig = TurnedPool(folders=folders)
     with pytest.raises(StartupError, match="Too many open files"):
         rig.pool.start()
     for pid in pids:
@@ -382,7 +382,7 @@ def test_thousands_of_open_descriptors_are_no_obstacle(make):
 
 def test_a_signal_during_the_start_is_not_lost():
     """What came in meanwhile is in the inbox for the engine."""
-    rig = Rig()
+    rig = TurnedPool()
     rig.inbox.put(StopRequested(1.0))
     rig.pool.start()
     rig.pool.stop()
@@ -392,7 +392,7 @@ def test_a_signal_during_the_start_is_not_lost():
 def test_nothing_is_under_way_after_the_stop(folders):
     """No thread of an executor is left, which Python would disturb at its end."""
     others = executors_threads()
-    rig = Rig(workers=2, folders=folders)
+    rig = TurnedPool(workers=2, folders=folders)
     rig.start()
     rig.submit("hang")
     assert executors_threads() - others
@@ -407,7 +407,7 @@ def test_pythons_end_has_nothing_to_say(tmp_path, before):
     path.write_text(f"""if True:
         import time
         from concurrent.futures import process
-        from tests.engine.test_pools import Rig
+        from tests.engine.test_pools import TurnedPool
 
         def wakeup(self):
             if not self._closed:
@@ -415,7 +415,7 @@ def test_pythons_end_has_nothing_to_say(tmp_path, before):
                 self._writer.send_bytes(b"")
 
         if __name__ == "__main__":
-            rig = Rig(workers=2)
+            rig = TurnedPool(workers=2)
             rig.start()
             rig.submit("hang")
             {before}
@@ -461,9 +461,9 @@ def daemon_of_three(folder, folders, then):
     path = folder / "daemon.py"
     path.write_text(f"""if True:
         import os, signal, sys
-        from tests.engine.test_pools import Rig, below
+        from tests.engine.test_pools import TurnedPool, below
         if __name__ == "__main__":
-            rig = Rig(workers=3, folders={folders!r})
+            rig = TurnedPool(workers=3, folders={folders!r})
             rig.start()
             pids = rig.pids() + sorted(below(os.getpid()) - set(rig.pids()))
             {then}

@@ -2,75 +2,37 @@
 
 from dataclasses import replace
 from queue import SimpleQueue
-from typing import Any
 
 import pytest
 
-from monitor.analysis.body import as_text
 from monitor.app.places import Counting, hindsight_by
-from monitor.engine.engine import Engine
-from monitor.engine.events import Inbox, ProbeFinished, ReportsCame, SitesChanged
+from monitor.engine.events import Inbox, ReportsCame, SitesChanged
 from monitor.engine.hub import Hub
-from monitor.engine.schedule import Schedule
 from monitor.engine.state import Depth
 from monitor.locations.votes import Enough, Quorum
 from monitor.model import Site, SiteChange, SiteState, Status
 from monitor.past import Remembered
 from monitor.places import Position, Report, ReportBatch, Sender
 from tests.builders import refused, site
-from tests.fakes import FakeClock, Listener, ManualAnalysis, ManualProbes
+from tests.engine.turned import BOUNDS, TurnedEngine
+from tests.fakes import FakeClock, HubListener
 
-BOUNDS = (0.1, 1.0)
-DEPTH = Depth(results=5, failures=2)
 SHOP = site(url="http://me:old@shop.test/", target="http://shop.test/", group="web")
-
-
-class HubListener(Listener):
-    """Stands for what a hub alone tells, too."""
-
-    def reports(self, location: str, count: int, delay: float) -> None:
-        pass
-
-    def location(self, standing: object) -> None:
-        pass
-
-    def unlisted(self, location: str) -> None:
-        raise AssertionError(location)
-
-    def late(self, *told: Any) -> None:
-        raise AssertionError(told)
-
-    def position(self, partition: int, sequence: int) -> None:
-        pass
 
 
 class Checking:
     """An engine, whose sites fail because their probes say so."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.listener = Listener()
-        self.probes = ManualProbes(8, self.clock)
-        inbox: Inbox = SimpleQueue()
-        self.loop = Engine(
-            clock=self.clock,
-            inbox=inbox,
-            schedule=Schedule(self.clock.time() - self.clock.monotonic()),
-            probes=self.probes,
-            analysis=ManualAnalysis(),
-            publisher=self.listener,
-            meters=self.listener,
-            recorder=self.listener,
-            depth=DEPTH,
-            as_text=as_text,
-        )
+        self.rig = TurnedEngine()
+        self.loop = self.rig.engine
+        self.listener = self.rig.listener
 
     def fail(self) -> None:
-        while not self.probes.submitted:
-            self.clock.advance(0.1)
-            self.loop.start_due_checks()
-        for listed in self.probes.take():
-            self.loop.handle(ProbeFinished(listed, refused(self.clock.time()), self.clock.now))
+        while not self.rig.probes.submitted:
+            self.rig.advance(0.1)
+        for listed in self.rig.probes.take():
+            self.rig.finish(listed, refused(self.rig.clock.time()), began=self.rig.clock.now)
 
 
 class Joining:
@@ -89,7 +51,7 @@ class Joining:
             publisher=self.listener,
             meters=self.listener,
             recorder=self.listener,
-            depth=DEPTH,
+            depth=Depth(results=5, failures=3),
             fingerprint=lambda: "one list",
         )
 

@@ -8,6 +8,7 @@ so; the hub is the real loop with the real votes, driven by a clock that the tes
 from collections import Counter
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -18,11 +19,11 @@ from monitor.engine.events import BeatCame, Event, ReportsCame, SitesChanged
 from monitor.engine.hub import SILENCE, Hub
 from monitor.engine.state import Depth
 from monitor.locations.votes import Enough, Quorum
-from monitor.model import Past, Site, SiteChange, SiteState, Status
+from monitor.model import SiteChange, SiteState, Status
 from monitor.past import Remembered
 from monitor.places import Abstention, Position, Report, ReportBatch, Sender, SignOfLife
 from tests.builders import site
-from tests.fakes import FakeClock, Listener
+from tests.fakes import FakeClock, HubListener
 
 SHOP = site(interval=60.0, timeout=10.0)
 STALE = 3 * 60.0 + 10.0
@@ -33,7 +34,7 @@ SAYS = ("up", "down", "error", "connection")
 
 
 @dataclass
-class Recorder(Listener):
+class Recorder(HubListener):
     """What the history is given: each check, by its moment on the hub's clock."""
 
     checks: Counter[float] = field(default_factory=Counter)
@@ -44,28 +45,13 @@ class Recorder(Listener):
         if checked and state.recent[0].duration > 0:  # the hub's own remarks took no time
             self.checks[round(time, 3)] += 1
 
-    def late(self, site: Site, past: Past) -> None:  # noqa: ARG002
+    def late(self, *told: Any) -> None:
+        _, past = told
         self.checks[round(past.time, 3)] += 1
 
     def position(self, partition: int, sequence: int) -> None:  # noqa: ARG002
         assert sequence >= self.read
         self.read = sequence
-
-    def reports(self, location: str, count: int, delay: float) -> None:
-        pass
-
-    def location(self, standing: object) -> None:
-        pass
-
-    def unlisted(self, location: str) -> None:
-        raise AssertionError(location)
-
-
-class Meters(Recorder):
-    """The same names, other arguments: a late report is counted by its place."""
-
-    def late(self, location: str) -> None:  # type: ignore[override]
-        pass
 
 
 @dataclass(frozen=True)
@@ -111,7 +97,7 @@ class Machine(RuleBasedStateMachine):
             inbox=self.inbox,
             votes=Counting(self.quorum, hindsight_by(self.quorum)),
             publisher=self.recorder,
-            meters=Meters(),
+            meters=HubListener(),
             recorder=self.recorder,
             depth=Depth(results=5, failures=2),
             fingerprint=lambda: "one list",

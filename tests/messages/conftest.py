@@ -1,9 +1,6 @@
 """Servers that receive, and senders to them as the daemon builds them."""
 
-from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-
-import pytest
 
 from monitor.clock import SystemClock
 from monitor.messages.notification import (
@@ -16,30 +13,12 @@ from monitor.messages.notification import (
 from monitor.messages.receivers import build_senders
 from monitor.notify import ReceiverOptions
 from monitor.probes.client import Client
-from tests.probes.conftest import Authority
-from tests.probes.servers import ScriptedServer, Step
+from tests.probes.conftest import authority, serve
+
+__all__ = ["alert", "authority", "message", "sender", "serve"]
 
 BEGAN = 1_790_000_000.0
 """2026-09-21T14:13:20Z"""
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., ScriptedServer]]:
-    """Return a function that starts a ScriptedServer; all end with the test."""
-    servers: list[ScriptedServer] = []
-
-    def start(script: Sequence[Step] | Callable[[int], Sequence[Step]], **kwargs) -> ScriptedServer:
-        servers.append(ScriptedServer(script, **kwargs))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 def sender(options: ReceiverOptions, clock: Any = None) -> ChannelSender:

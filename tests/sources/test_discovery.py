@@ -12,6 +12,7 @@ from monitor.metrics.internal import Internal
 from monitor.sources.discovery import Discovery
 from monitor.sources.memory import LastGoodLists
 from monitor.sources.ports import Look, UnreadableError
+from tests.fakes import FakeClock
 from tests.sources.world import WORLD, entry, source
 from tests.waiting import PATIENCE, until
 
@@ -42,25 +43,11 @@ class Script:
         assert self._waits.acquire(timeout=PATIENCE)
 
 
-class Turned:
-    """A clock that a test turns."""
+class ScriptedSources:
+    """Sources whose looks a test puts in by ``scripts``, and what is known of them by then."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-    def time(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
-
-
-class Rig:
     def __init__(self, folder=None) -> None:
-        self.clock = Turned()
+        self.clock = FakeClock()
         self.internal = Internal(version="1", libcurl="8")
         self.changes: SimpleQueue[None] = SimpleQueue()
         self.scripts: dict[str, Script] = {}
@@ -98,7 +85,7 @@ def rig_of():
     rigs = []
 
     def make(folder=None):
-        rigs.append(Rig(folder))
+        rigs.append(ScriptedSources(folder))
         return rigs[-1]
 
     yield make
@@ -161,10 +148,10 @@ def test_what_vanished_is_kept_for_a_while(rig_of):
     assert (rig.urls(), rig.gone()) == (["http://a", "http://b"], [])
     script.show(Look({}))
     assert rig.gone() == ["http://a", "http://b"]
-    rig.clock.now += 599
+    rig.clock.advance(599)
     script.show(Look({}))
     assert rig.gone() == ["http://a", "http://b"]
-    rig.clock.now += 2
+    rig.clock.advance(2)
     script.show(Look({}))
     until(lambda: rig.gone() == [], "the end of what has been gone for too long")
 

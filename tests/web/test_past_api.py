@@ -7,10 +7,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from monitor.errors import HistoryError
-from monitor.model import Past, Reason, SiteState
+from monitor.model import Past, Reason
 from monitor.past import LatencyPoint
 from monitor.web.app import create_app
-from tests.builders import site, up_result
 from tests.fakes import FakeClock
 from tests.web import states
 from tests.web.past import DAY, FakeHistory, down, span
@@ -18,16 +17,11 @@ from tests.web.past import DAY, FakeHistory, down, span
 NOW = states.NOW
 
 
-def state(name, group=""):
-    listed = site(name, group=group)
-    return SiteState(site=listed, since=NOW, last=up_result(listed, time=NOW))
-
-
 @pytest.fixture
 def client_of():
     def make(history, *found):
         app = create_app(
-            board=states.board(*(found or (state("shop", "web"), state("api")))),
+            board=states.board(*(found or (states.up("shop", group="web"), states.up("api")))),
             scrape=lambda *_: ("text/plain", iter(())),
             reload=Future,
             config_text=str,
@@ -88,7 +82,7 @@ def test_all_sites_as_json_and_as_csv(client_of):
 def test_no_cell_of_a_table_is_a_formula(client_of):
     """A spreadsheet computes nothing that a name or a message brought along; numbers stay."""
     past = FakeHistory(down("=1+1", NOW - 100, None), down('@a,"b', NOW - 100, None))
-    client = client_of(past, state("=1+1", "-x"), state('@a,"b'))
+    client = client_of(past, states.up("=1+1", group="-x"), states.up('@a,"b'))
     rows = csv.DictReader(client.get("/api/v1/outages?format=csv").text.splitlines())
     assert sorted((row["site"], row["group"], row["seconds"]) for row in rows) == [
         ("'=1+1", "'-x", "100.0"),
@@ -176,7 +170,7 @@ def test_a_history_that_fails_is_no_uptime(client_of):
 
 def test_a_site_may_be_named_as_its_own_uptime(client_of):
     """A name that ends in /uptime is a site where it is listed; what is below it is found, too."""
-    client = client_of(history(), state("shop"), state("a.test/uptime"))
+    client = client_of(history(), states.up("shop"), states.up("a.test/uptime"))
     assert client.get("/api/v1/sites/a.test/uptime").json()["name"] == "a.test/uptime"
     assert "windows" in client.get("/api/v1/sites/a.test/uptime/uptime").json()
     assert client.get("/api/v1/sites/a.test/results").status_code == 404
