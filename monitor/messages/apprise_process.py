@@ -87,8 +87,11 @@ def _send(asked: dict[str, Any]) -> bool:
     service.overflow_mode = OverflowMode.SPLIT
     text = Text(asked["title"], tuple(asked["lines"]), asked["omitted"])
     title, body = text.within(min(MOST_TEXT, service.body_maxlen))
+    # Not service.notify(): Telegram's own takes plain text for HTML, and loses it from a < on
+    services = Apprise(asset=asset)
+    services.add(service)
     return bool(
-        service.notify(
+        services.notify(
             body=body,
             title=title,
             notify_type=NotifyType(asked["type"]),

@@ -1,5 +1,6 @@
 """A message as text for people: a title, a line for each alert, and how many there are besides."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ MOST_TEXT: Bytes = 4000
 """In UTF-8, title and lines together: a little less than the least of what most chats take."""
 _LONGEST_CELL = 200  # characters
 _LONGEST_TITLE = 120  # characters
+_CALL = re.compile(r"(?<!\w)@(?=(?:all|channel|everyone|here|room)\b|[!&]?\d+>)", re.IGNORECASE)
+"""What chats take for a call to all members of a channel, or to one of them."""
+_CALLS_NOBODY = "@\N{ZERO WIDTH SPACE}"
 _RESERVE: Bytes = 60  # for the line that says how many alerts are left out
 
 
@@ -120,5 +124,7 @@ def _moment(moment: float) -> str:
 
 
 def _short(text: str, limit: int) -> str:
+    """Return a text in one line of limited length, which calls nobody in a chat."""
     line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    line = _CALL.sub(_CALLS_NOBODY, line)
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -3,8 +3,11 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope
@@ -15,7 +18,7 @@ from monitor.errors import ConfigError
 from monitor.messages.receivers.apprise import AppriseSender, obstacle
 from monitor.notify import ReceiverOptions
 from tests.messages.conftest import alert, message, sender
-from tests.probes.servers import answer, drip, read_request, stay_silent
+from tests.probes.servers import Connection, answer, drip, read_request, stay_silent
 from tests.waiting import PATIENCE, until
 
 TIMEOUT = 30.0
@@ -35,6 +38,53 @@ def test_json_is_delivered(serve):
     assert got["title"] == "Firing: shop is down"
     assert got["message"].splitlines()[0] == "status 503 is not in 2xx"
     assert got["type"] == "failure"
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A service that apprise knows, and how its message is read."""
+
+    url: str
+    text: Callable[[dict[str, Any]], str]
+
+
+CHATS = {
+    "telegram": Chat("tgram://123456789:secret-token/42", lambda sent: unescape(sent["text"])),
+    "discord": Chat(f"discord://1234567890/{'x' * 64}", lambda sent: sent["content"]),
+    "slack": Chat(
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/",
+        lambda sent: unescape("\n".join(sent["attachments"][0][key] for key in ("title", "text"))),
+    ),
+}
+
+
+@pytest.mark.parametrize("service", CHATS)
+def test_what_a_chat_takes_for_markup_arrives_as_text(service, serve, authority, monkeypatch):
+    """Quotes, tags, entities and braces of a reason are shown as they are, and lose nothing."""
+
+    context = authority.context()
+
+    def serve_chat(connection: Connection) -> None:
+        connection.sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with context.wrap_socket(connection.sock, server_side=True) as connection.sock:
+            read_request(connection)
+            _, reply = answer(b"ok" if service == "slack" else b'{"ok": true}')
+            connection.sock.sendall(reply)
+
+    proxy = serve([read_request, serve_chat])
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url())
+    chosen = CHATS[service]
+    reason = 'body "<script>a &amp; b</script> {{title}} <b>" does not match "<title>"; C:\\new'
+    told = message(alert(annotations={"summary": "a & <b> is down", "description": reason}))
+    outcome = sender(chat(f"{chosen.url}?verify=no")).send(told, TIMEOUT)
+    assert outcome.delivered, outcome.detail
+    body = proxy.requests[-1].partition(b"\r\n\r\n")[2]
+    text = chosen.text(json.loads(body))
+    assert "Firing: a & <b> is down" in text
+    assert reason in text
+    assert "target: https://shop.example.com/" in text
+    raw = json.dumps(json.loads(body), ensure_ascii=False)
+    assert ("&lt;script&gt;a &amp;amp; b" in raw) == (service != "discord")
 
 
 @pytest.mark.parametrize("forced", ["", "?redirect=yes"])

@@ -1,5 +1,7 @@
 """Messages as text for people: short enough for every chat, with everything counted."""
 
+import pytest
+
 from monitor.messages.text import MOST_TEXT, cut, text_of
 from tests.messages.conftest import BEGAN, alert, message
 
@@ -66,6 +68,26 @@ def test_what_a_site_says_stays_in_its_row():
         assert "\0" not in body
         assert "x [31mred y" in body
         assert len(body) < 2000
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("@everyone", "@\u200beveryone"),
+        ("<!here> (@HERE)", "<!here> (@\u200bHERE)"),
+        ("@channel, @all: @room", "@\u200bchannel, @\u200ball: @\u200broom"),
+        ("<@42> <@!42> <@&42>", "<@\u200b42> <@\u200b!42> <@\u200b&42>"),
+        ("me@here.example @hereby @media 42", "me@here.example @hereby @media 42"),
+    ],
+)
+def test_what_a_site_says_calls_nobody(said, told):
+    """A server that answers with @everyone wakes no member of the channel that is told."""
+    noisy = alert(annotations={"summary": said, "description": f"header x {said}"})
+    title, body = text_of(message(noisy)).within(MOST_TEXT)
+    assert title == f"Firing: {told}"
+    assert body.startswith(f"header x {told}\n")
+    _, table = text_of(message(noisy, alert())).within(MOST_TEXT)
+    assert f"header x {told}" in table
 
 
 def test_a_cut_text_is_whole_characters():
