@@ -69,6 +69,7 @@ def test_what_a_chat_takes_for_markup_arrives_as_text(service, serve, authority,
         with context.wrap_socket(connection.sock, server_side=True) as connection.sock:
             read_request(connection)
             _, reply = answer(b"ok" if service == "slack" else b'{"ok": true}')
+            assert isinstance(reply, bytes)
             connection.sock.sendall(reply)
 
     proxy = serve([read_request, serve_chat])
