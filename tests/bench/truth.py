@@ -106,32 +106,48 @@ def _checks(scrapes: Sequence[Scrape]) -> set[tuple[Timestamp, Seconds]]:
 
 
 def phases_over_tls(lab: Lab) -> Iterator[Figure]:
-    """Measure how far phases over TLS are from what the server's side saw of the same checks."""
-    errors: dict[str, list[list[Seconds]]] = defaultdict(list)
-    about = ""
+    """
+    Measure how far phases over TLS are from what the server's side saw of the same checks.
+
+    Another build of ours, where there is one, takes turns.
+    """
+    builds = {"": False}
+    if lab.other_build:
+        builds[f", {lab.other_build.name}"] = True
+    rounds: dict[str, list[Mapping[str, list[Seconds]]]] = {build: [] for build in builds}
+    priority = ""
     for _ in range(lab.effort.rounds):
-        relay = lab.relay(_DELAY)
-        fleet = Fleet(
-            count=lab.effort.sites,
-            url=relay.url,
-            interval=max(1, lab.effort.sites // lab.effort.tls_rates[-1]),
-            options=f"tls: {{ca_file: {lab.roots}, server_name: NAME.nginx.example}}",
-        )
-        with lab.daemon(fleet) as daemon:
-            lab.until_all_checked(daemon, fleet)
-            began = time.time()
-            with _Prometheus(daemon) as prometheus:
-                time.sleep(lab.effort.window)
-        witnessed: dict[str, list[Witnessed]] = defaultdict(list)
-        for one in relay.witnessed():
-            witnessed[one.name.partition(".")[0]].append(one)
-        for phase, found in _phase_errors(prometheus.scrapes, witnessed, began).items():
-            errors[phase].append(found)
-        about = f"{len(errors['tls'][-1]):,} checks; the relay: {relay.priority} priority"
-    for phase, rounds in errors.items():
-        for name, share in (("p50", 0.5), ("p99", 0.99)):
-            values = [percentile(found, share) for found in rounds]
-            yield milliseconds(f"{phase} {name}", values, about)
+        for build, other in builds.items():
+            found, priority = _tls_daemon(lab, other=other)
+            rounds[build].append(found)
+    for build, seen in rounds.items():
+        for phase in seen[0]:
+            checks = sum(len(one[phase]) for one in seen)
+            about = f"{checks:,} checks; the relay: {priority} priority"
+            for name, share in (("p50", 0.5), ("p99", 0.99)):
+                values = [percentile(one[phase], share) for one in seen]
+                yield milliseconds(f"{phase} {name}{build}", values, about)
+
+
+def _tls_daemon(lab: Lab, *, other: bool) -> tuple[Mapping[str, list[Seconds]], str]:
+    """Return the errors of one daemon, and the priority of the relay that saw its checks."""
+    relay = lab.relay(_DELAY)
+    fleet = Fleet(
+        count=lab.effort.sites,
+        url=relay.url,
+        interval=max(1, lab.effort.sites // lab.effort.tls_rates[-1]),
+        options=f"tls: {{ca_file: {lab.roots}, server_name: NAME.nginx.example}}",
+    )
+    with lab.daemon(fleet, other=other) as daemon:
+        lab.until_all_checked(daemon, fleet)
+        began = time.time()
+        with _Prometheus(daemon) as prometheus:
+            time.sleep(lab.effort.window)
+        prometheus.scrapes.append(Scrape(daemon.url))
+    witnessed: dict[str, list[Witnessed]] = defaultdict(list)
+    for one in relay.witnessed():
+        witnessed[one.name.partition(".")[0]].append(one)
+    return _phase_errors(prometheus.scrapes, witnessed, began), relay.priority
 
 
 def _phase_errors(
