@@ -1,7 +1,7 @@
 """
-The program's door; ``python -m monitor`` and the console script ``monitor`` both enter here.
+The program's entry point, for ``python -m monitor`` and the console script ``monitor``.
 
-Worker processes import this module again, so it imports nothing before it is called.
+Worker processes import this module again, so it imports nothing until it is called.
 """
 
 import sys
@@ -12,7 +12,7 @@ def main() -> None:
         from monitor.cli import cli  # noqa: PLC0415  see above
 
         cli()
-    except KeyboardInterrupt:  # while things are loaded; later commands see to it
+    except KeyboardInterrupt:  # while modules are loading; later, commands handle it
         sys.exit(130)
 
 

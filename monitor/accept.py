@@ -1,4 +1,4 @@
-"""What a client takes, by its Accept… headers (RFC 9110, 12.4.2 and 12.5); pure."""
+"""What a client accepts, read from its Accept… headers (RFC 9110, 12.4.2 and 12.5); pure."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 _QUALITY = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
 
 _MOST = 100
-"""Of what a client lists; Prometheus lists six, and a head has room for thousands."""
+"""The limit of listed ranges; Prometheus lists six, and a head has room for thousands."""
 
 
 @dataclass(frozen=True, slots=True)
 class MediaRange:
     """
-    One thing that a client takes.
+    One media type, coding or other range that a client accepts.
 
     Attributes:
         name: In lower case: ``gzip``, ``text/plain``, ``*/*``.
@@ -28,7 +28,7 @@ class MediaRange:
 
 def wishes(headers: Iterable[str]) -> Iterator[MediaRange]:
     """
-    Yield what the lines of one header list, in their order; what is malformed is left out.
+    Yield what the lines of one header list, in order; malformed parts are skipped.
 
         gzip, deflate;q=0.5      gzip with 1, deflate with 0.5
         gzip;q=9                 nothing

@@ -1,8 +1,8 @@
 """
 Where the engine and the web meet: the last known state of every site.
 
-The engine (main thread) publishes; the web thread takes lists. Nothing else is shared between
-the two, and the lock here guards it.
+The engine (main thread) publishes states; the web thread reads lists of them. The two share nothing
+else, and the lock here guards it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,12 +16,12 @@ from monitor.records import statically_frozen
 
 class Sample(NamedTuple):
     """
-    What all sites' lines of one sample have in common.
+    What the lines of one sample have in common for all sites.
 
     Attributes:
         before: The name, at the beginning of a line; the site's labels follow.
-        after: What follows them: labels of the sample's own, and the end of all labels.
-        column: Where the sample stands among the values of a site.
+        after: The rest of the labels, those of the sample itself, and their closing brace.
+        column: The place of the sample among the values of a site.
     """
 
     before: bytes
@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
     """
-    Which samples a site shows; one object for all sites that show the same.
+    The samples that a site shows; one object for all sites that show the same samples.
 
     Attributes:
         families: The samples of each family, in the order of metrics.families.
@@ -44,10 +44,10 @@ class Shape:
 @statically_frozen(frozen=True, slots=True)
 class Series:
     """
-    What only this site's sample lines have: the rest of them is in the shape.
+    The part of the sample lines that only this site has; the rest is in the shape.
 
     Attributes:
-        labels: The site's labels, which each line has; without the brace at their end.
+        labels: The site's labels, which are in each line; without the closing brace.
         values: One for each sample of the shape, as text.
     """
 
@@ -72,19 +72,19 @@ class StatusBoard:
         self._stopping = False
 
     def publish(self, entries: Iterable[BoardEntry]) -> None:
-        """Show these states; each replaces the one of the same site."""
+        """Show these states; each replaces the previous one of its site."""
         with self._lock:
             for entry in entries:
                 self._entries[entry.state.site.name] = entry
 
     def remove(self, names: Iterable[str]) -> None:
-        """Forget these sites; their series go with them."""
+        """Forget these sites and their series."""
         with self._lock:
             for name in names:
                 self._entries.pop(name, None)
 
     def entries(self) -> list[BoardEntry]:
-        """Return the entries as they stand; the list does not change any more."""
+        """Return the current entries; the list does not change afterwards."""
         with self._lock:
             return list(self._entries.values())
 
@@ -93,17 +93,17 @@ class StatusBoard:
             return self._entries.get(name)
 
     def ready(self) -> None:
-        """Say that everything runs; of no effect once the daemon stops."""
+        """Mark the daemon as ready; this has no effect once it is stopping."""
         with self._lock:
             self._ready = True
 
     def stopping(self) -> None:
-        """Say that the daemon stops: for good, even if its start is only now over."""
+        """Mark the daemon as stopping, for good, even if its start ends only now."""
         with self._lock:
             self._stopping = True
 
     def unready(self) -> str | None:
-        """Return why the daemon is not ready, or None when it is."""
+        """Return why the daemon is not ready, or None if it is."""
         with self._lock:
             if self._stopping:
                 return "stopping"

@@ -1,4 +1,4 @@
-"""The program's front: which commands there are, and how what goes wrong is said."""
+"""The list of commands, and how errors are printed."""
 
 import os
 import platform
@@ -29,7 +29,7 @@ _COMMANDS: Mapping[str, str] = {
     "schema": "monitor.commands.schema",
     "validate": "monitor.commands.validate",
 }
-"""The module of each command; in it, the command has the module's own last name."""
+"""The module of each command; the command in it has the last part of the module's name."""
 
 
 class _Commands(click.Group):
@@ -37,7 +37,7 @@ class _Commands(click.Group):
         return [*_COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a command; click offers this place for commands that are loaded when called."""
+        """Load a command when it is called."""
         module = _COMMANDS.get(cmd_name)
         if module is None:
             near = get_close_matches(cmd_name, _COMMANDS, n=1)
@@ -47,12 +47,12 @@ class _Commands(click.Group):
         return command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and say our errors in a sentence; click does so for its own, and exits with 2."""
-        # The process that started us closed them; Python then has None in their place
+        """Run, and print our errors as a sentence; click prints its own, and exits with 2."""
+        # If the parent process closed them, Python sets them to None
         sys.stdout = sys.stdout or _nowhere()
         sys.stderr = sys.stderr or _nowhere()
         if isinstance(sys.stdout, TextIOWrapper):
-            # As standard error does of itself: names may hold what the terminal has no signs for
+            # As standard error already does: names may contain what the terminal cannot show
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().main(*args, **kwargs)
@@ -63,7 +63,7 @@ class _Commands(click.Group):
             click.echo(f"monitor: {error}", err=True)
         except OSError as error:
             click.echo(f"monitor: cannot write the output: {error.strerror}", err=True)
-            # What Python still holds of it cannot be written at the end either
+            # Whatever Python has still buffered cannot be written at exit either
             sys.stdout = _nowhere()
         sys.exit(BAD)
 
@@ -74,7 +74,7 @@ def _nowhere() -> TextIO:
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from monitor.probes.version import LIBCURL_VERSION  # noqa: PLC0415  only it needs libcurl
+        from monitor.probes.version import LIBCURL_VERSION  # noqa: PLC0415  only this needs libcurl
 
         python = platform.python_version()
         click.echo(f"monitor {__version__} (Python {python}, libcurl {LIBCURL_VERSION})")

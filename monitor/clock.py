@@ -1,7 +1,7 @@
 """
 Time: a monotonic clock for schedules and deadlines, the wall clock for people.
 
-Both are passed in, so that tests turn them by hand.
+Both are passed as arguments, so that tests can use fake clocks.
 """
 
 import time as _time
@@ -13,13 +13,13 @@ from monitor.units import Seconds, Timestamp
 
 class Clock(Protocol):
     def monotonic(self) -> Seconds:
-        """Return seconds that never go back; the zero means nothing."""
+        """Return seconds that never go back; their zero has no meaning."""
 
     def time(self) -> Timestamp:
         """Return seconds since 1970 in UTC."""
 
     def sleep(self, seconds: Seconds) -> None:
-        """Do nothing for so long."""
+        """Sleep for this long."""
 
 
 class SystemClock:
@@ -34,12 +34,12 @@ class SystemClock:
 @statically_frozen(frozen=True, slots=True)
 class Deadline:
     """
-    One moment by which all of a check must be over, however many steps it takes.
+    The moment by which all of a check must be over, however many steps it takes.
 
     Attributes:
         at: The moment, on the monotonic clock.
-        timeout: What the site was given in all, for messages.
-        clock: Where the time is read.
+        timeout: The whole time that the site was given, for messages.
+        clock: The clock to read.
     """
 
     at: Seconds
@@ -51,11 +51,11 @@ class Deadline:
         return cls(at=clock.monotonic() + timeout, timeout=timeout, clock=clock)
 
     def remaining(self) -> Seconds:
-        """Return what is left, never less than 0."""
+        """Return the time left, never less than 0."""
         return max(0.0, self.at - self.clock.monotonic())
 
     def milliseconds(self) -> int:
-        """Return the same for an interface to which 0 is no limit at all; at least 1."""
+        """Return the time left for an interface where 0 means no limit; at least 1."""
         left = self.at - self.clock.monotonic()
         return int(left * 1000) or 1 if left > 0 else 1
 

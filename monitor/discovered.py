@@ -1,7 +1,8 @@
 """
-What passes between the sources of sites and the configuration: plain entries, each with a place.
+What sources of sites pass to the configuration: plain entries, each with its place.
 
-A source names sites, `config` decides whether they are any; neither imports the other. Pure data.
+A source lists entries, and `config` decides whether they are sites; neither imports the other.
+Pure.
 """
 
 from collections.abc import Mapping
@@ -21,9 +22,9 @@ class Source:
         name: Unique over all files; the label ``source`` of its sites.
         kind: The key in the table of sources: ``file``, ``http``, …
         options: The record that belongs to the kind.
-        limit: The longest list that is believed.
+        limit: The longest list that is accepted.
         gone: How long a site is kept that the source no longer lists.
-        folder: The folder of the YAML file, from where paths count.
+        folder: The folder of the YAML file, to which paths are relative.
     """
 
     name: str
@@ -37,12 +38,12 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class ListedSite:
     """
-    What a source says of one site.
+    A source's entry for one site.
 
     Attributes:
         keys: A site's keys with plain data: texts, numbers, lists, mappings by text.
-        place: Where it stands, for messages: ``ingress shop/web``. Shows no secret.
-        problem: Why the source itself takes it for a mistake; then the keys mean nothing.
+        place: Its place in the source, for messages: ``ingress shop/web``. Shows no secret.
+        problem: Why the source itself considers it a mistake; the keys then mean nothing.
     """
 
     keys: Mapping[str, Any]
@@ -51,19 +52,19 @@ class ListedSite:
 
     @property
     def identity(self) -> str:
-        """What tells whether two lists speak of the same site."""
+        """Equal for entries of two lists that mean the same site."""
         return str(self.keys.get("name") or self.keys.get("url") or self.place)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceContents:
     """
-    What is known of one source now.
+    What is currently known about one source.
 
     Attributes:
         entries: Its last good list.
-        gone: What vanished from it a short while ago, and is still checked.
-        remarks: What could not be read, or was left out on purpose; for ``/config``.
+        gone: Entries that vanished from it a short while ago, and are still checked.
+        remarks: What could not be read, or was skipped on purpose; for ``/config``.
     """
 
     entries: tuple[ListedSite, ...] = ()

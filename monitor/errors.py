@@ -1,19 +1,19 @@
 """
-Our own errors; what goes wrong with a site is data instead (model.Failure).
+Our own errors; a site's failures are data instead (model.Failure).
 
     MonitorError
       ├─ ConfigError(problems)   the site list or a file it names is wrong        exit 2
       ├─ StartupError            a port in use, no worker process can be started  exit 2
       ├─ HistoryError            the store of the history cannot be used          exit 2
-      ├─ NotifyError             a receiver that is not listed, a daemon that does
-      │                          not answer                                       exit 2
+      ├─ NotifyError             a receiver that is not listed, or a daemon that
+      │                          does not answer                                  exit 2
       ├─ ProbeError              the monitor could not look: no file descriptor,
       │                          no permission; the check is an error, not a failure
-      └─ NothingYetError         a site that reports itself has not done so yet;
-                                 the check is nothing at all
+      └─ NothingYetError         a site that reports itself has not called yet;
+                                 the check does not count
 
-Anything else that is raised is a bug: logged with its traceback, counted, and no site is shown
-down for it.
+Anything else that is raised is a bug: it is logged with its traceback and counted, and no site is
+shown as down because of it.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ class MonitorError(Exception):
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
     """
-    One mistake in a configuration file, with its place; lines and columns count from 1.
+    One mistake in a configuration file, with its place; lines and columns start at 1.
 
     Attributes:
         path: The keys and indices that lead to the value; empty if it is about the file.
@@ -49,7 +49,7 @@ class ConfigError(MonitorError):
     The configuration is wrong; carries every problem of every file, sorted by place.
 
     Attributes:
-        files: What was read or looked for, so that a correction is noticed.
+        files: The files that were read or searched for, so that a correction is noticed.
     """
 
     def __init__(self, problems: Iterable[Problem], files: Iterable[Path] = ()) -> None:
@@ -59,20 +59,20 @@ class ConfigError(MonitorError):
 
 
 class StartupError(MonitorError):
-    """The daemon cannot start, or not all of it."""
+    """The daemon, or a part of it, cannot start."""
 
 
 class HistoryError(MonitorError):
-    """The store cannot be used; commands end with it, the daemon goes on from memory."""
+    """The store cannot be used; commands end, the daemon continues from memory."""
 
 
 class NotifyError(MonitorError):
-    """A receiver of messages that is not listed, or a daemon that does not answer about them."""
+    """A receiver of messages is not listed, or the daemon does not answer about messages."""
 
 
 class ProbeError(MonitorError):
-    """A probe could not look, for a reason that lies with the monitor or its system."""
+    """A probe could not look, because of the monitor or its system."""
 
 
 class NothingYetError(MonitorError):
-    """There is nothing to say of a site yet: it reports itself, and still has time to."""
+    """A site that reports itself has not called yet, and still has time."""

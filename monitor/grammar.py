@@ -1,4 +1,4 @@
-"""What protocols allow to be written, wherever a value is held against it."""
+"""Syntax that protocols define, for every place that checks a value against it."""
 
 import re
 from collections.abc import Collection
@@ -7,14 +7,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from monitor.units import Bytes
 
-TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  no password
-"""A token of HTTP, such as a method or a header's name (RFC 9110, section 5.6.2), as a pattern."""
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  not a password
+"""The pattern of an HTTP token, such as a method or a header name (RFC 9110, 5.6.2)."""
 
 LARGEST_PORT = 65535
-"""Of TCP and UDP; 0 is no port that can be connected to."""
+"""For TCP and UDP; port 0 cannot be connected to."""
 
 LONGEST_SOCKET: Bytes = 107
-"""Of the path of a Unix socket: the room in struct sockaddr_un without its final zero."""
+"""The longest path of a Unix socket: sun_path in struct sockaddr_un without the final zero."""
 
 _LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -25,16 +25,16 @@ _HOST = "has a wrong host; write a name or an IP address, an IPv6 address in bra
 
 def escape_percents(url: str) -> str:
     """
-    Return a URL in which each ``%`` that begins no escape is written as one (RFC 3986, 2.4).
+    Return a URL in which each ``%`` that begins no escape is escaped itself (RFC 3986, 2.4).
 
-    requests would escape every ``%`` instead, also those of the escapes beside it, and so ask for
+    Otherwise requests escapes every ``%``, even those of valid escapes beside it, and so requests
     another page: ``?off=100%&q=a%20b`` would become ``?off=100%25&q=a%2520b``.
     """
     return _LONE_PERCENT.sub("%25", url)
 
 
 def is_port(text: str) -> bool:
-    """Return whether a text is a port that can be connected to."""
+    """Return whether a text is a port number that can be connected to."""
     return text.isascii() and text.isdigit() and 0 < int(text[:6]) <= LARGEST_PORT
 
 
@@ -45,10 +45,10 @@ def is_ipv6(text: str) -> bool:
 
 def is_host(text: str) -> bool:
     """
-    Return whether a text is a name of DNS or an IP address.
+    Return whether a text is a DNS name or an IP address.
 
-    An IPv6 address stands without brackets, and may have a zone (RFC 4007); a name may have
-    letters of all languages, which the resolver translates (RFC 5891).
+    An IPv6 address has no brackets, and may have a zone (RFC 4007); a name may contain letters of
+    all languages, which the resolver translates (RFC 5891).
     """
     if ":" in text:
         return is_ipv6(text.partition("%")[0])
@@ -63,7 +63,7 @@ def check_authority(text: str) -> None:
     Accept ``HOST`` or ``HOST:PORT``, an IPv6 address in brackets.
 
     Raises:
-        ValueError: It cannot be connected to; the clause says why and quotes nothing.
+        ValueError: It cannot be connected to; the clause says why, and quotes nothing.
     """
     host, colon, port = text, "", ""
     if not text.endswith("]"):
@@ -83,8 +83,8 @@ def check_url(text: str, schemes: Collection[str], what: str) -> SplitResult:
         what: What it must be, with an example, for the message.
 
     Raises:
-        ValueError: It cannot; the clause says why, and quotes nothing, since a URL may hold a
-            secret anywhere.
+        ValueError: It cannot; the clause says why, and quotes nothing, because any part of a URL
+            may be a secret.
     """
     try:
         parts = urlsplit(text)

@@ -1,11 +1,11 @@
 """
-What the daemon says while it runs: an event and its fields, as text or JSON, secrets masked.
+The daemon's log: an event and its fields, as text or JSON, with secrets masked.
 
     2026-11-22T11:20:01.123Z WARNING site_down site=shop reason=status detail="status 503 …"
 
 Log with ``log.warning("site_down", extra=fields(site="shop", reason="status"))``. Commands write
-their lines at once; the daemon has a thread for that, see write_in_background(). What is logged in
-worker processes comes to the daemon with their answers, see collecting() and relay().
+their lines at once; the daemon has a thread for that, see write_in_background(). Records from
+worker processes come to the daemon with their answers, see collecting() and relay().
 """
 
 import json
@@ -33,12 +33,12 @@ _PLAIN = re.compile(r"[\w.:/@%+,\[\]-]+")
 
 
 def fields(**values: Any) -> dict[str, Any]:
-    """Return the ``extra`` of a log call; a value of None is left out."""
+    """Return the ``extra`` of a log call; None values are omitted."""
     return {"fields": {key: value for key, value in values.items() if value is not None}}
 
 
 class Secrets:
-    """The values that no log line may hold; replaced as a whole whenever sites change."""
+    """The values that no log line may contain; replaced as a whole whenever sites change."""
 
     def __init__(self) -> None:
         self.values: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class _Formatter(logging.Formatter):
         self._secrets = secrets
 
     def keep(self, record: logging.LogRecord) -> None:
-        """Fix what may be something else by the time the record is formatted."""
+        """Save what may have changed by the time the record is formatted."""
         if record.args:
             record.msg, record.args = record.getMessage(), None
         record.secrets = self._secrets.values
@@ -60,7 +60,7 @@ class _Formatter(logging.Formatter):
         return kept
 
     def _parts(self, record: logging.LogRecord) -> dict[str, Any]:
-        """Return what the line says, masked: once quoted, a secret may not be found any more."""
+        """Return the parts of the line, masked: once quoted, a secret might not be found."""
         secrets = self._secrets_of(record)
         moment = datetime.fromtimestamp(record.created, UTC)
         return {
@@ -73,13 +73,13 @@ class _Formatter(logging.Formatter):
         }
 
     def _traceback(self, record: logging.LogRecord) -> str:
-        """Return the masked traceback; empty when there is none."""
+        """Return the masked traceback; empty if there is none."""
         text = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         return redact(text, self._secrets_of(record))
 
 
 class TextFormatter(_Formatter):
-    """One line: time, level, event, then ``key=value``; a traceback follows on lines of its own."""
+    """One line: time, level, event, then ``key=value``; a traceback follows on separate lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         parts = self._parts(record)
@@ -110,7 +110,7 @@ def configure(
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter((JsonFormatter if form == "json" else TextFormatter)(secrets))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # These log each request, file event or wait, which is noise beside one line per transition
+    # These log each request, file event or wait, which is noise compared to one line per transition
     for name in ("uvicorn", "uvicorn.error", "watchfiles", "urllib3", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -128,7 +128,7 @@ def _quoted(text: str) -> str:
 
 
 class _Collector(logging.Handler):
-    """Keeps records, made fit to be sent to another process."""
+    """Keeps records in a form that can be sent to another process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,9 +145,9 @@ class _Collector(logging.Handler):
 @contextmanager
 def collecting() -> Iterator[list[logging.LogRecord]]:
     """
-    Collect what is logged meanwhile, for relay(), in a process that has no handlers of its own.
+    Collect records for relay() until the block ends, in a process without handlers of its own.
 
-    Nothing is masked yet: which secrets there are, the process that writes the log knows.
+    Nothing is masked yet, because only the process that writes the log knows the secrets.
     """
     collector = _Collector()
     root = logging.getLogger()
@@ -159,7 +159,7 @@ def collecting() -> Iterator[list[logging.LogRecord]]:
 
 
 def relay(records: Iterable[logging.LogRecord]) -> None:
-    """Log what was collected in another process."""
+    """Log the records that another process collected."""
     for record in records:
         log = logging.getLogger(record.name)
         if log.isEnabledFor(record.levelno):
@@ -179,7 +179,7 @@ class _Spell:
     The lines of one event within some seconds.
 
     Attributes:
-        last: The last one that was counted and not written.
+        last: The last line that was counted instead of written.
     """
 
     until: Seconds
@@ -191,22 +191,22 @@ class _Spell:
 
 class Floods:
     """
-    Which lines about sites are written when there are very many, and what is said of the rest.
+    Decides which lines about sites are written if there are very many, and summarises the rest.
 
-    Of each event the first 20 lines within a second are written, and the rest is counted by
-    reason. A summary tells after that second, and then every ten, until there are few again: 9,000
-    sites that go down at once are 20 lines, and
+    For each event the first 20 lines within a second are written, and the rest is counted by
+    reason. A summary follows after that second, and then every ten seconds, until there are few
+    lines again: if 9,000 sites go down at once, there are 20 lines, and
 
         site_down_more count=8980 reasons=connect_timeout:8000,dns_timeout:980
 
-    Pure: it is told the time, in seconds of any one clock that does not go back.
+    Pure: callers pass the time, in seconds of any clock that does not go back.
     """
 
     def __init__(self) -> None:
         self._spells: dict[str, _Spell] = {}
 
     def take(self, record: logging.LogRecord, now: Seconds) -> list[logging.LogRecord]:
-        """Return what is to be written now that this was logged."""
+        """Return the records to write now that this one was logged."""
         lines = self.tick(now)
         values = getattr(record, "fields", {})
         if "site" not in values or record.levelno <= logging.DEBUG:
@@ -234,11 +234,11 @@ class Floods:
         return lines
 
     def next_due(self) -> Seconds | None:
-        """Return when tick() has something to say; None while nothing is counted."""
+        """Return when the next summary is due; None while nothing is counted."""
         return min((one.until for one in self._spells.values() if one.last), default=None)
 
     def end(self) -> list[logging.LogRecord]:
-        """Return the summaries of what was counted and not told yet."""
+        """Return the summaries of lines that were counted but not reported yet."""
         return [_summary(one, one.last) for one in self._spells.values() if one.last]
 
 
@@ -258,18 +258,18 @@ def _line(
 # ---------------------------------------------------------------- in the background
 
 _MOST_WAITING = 5000
-"""Lines, of about 1.5 KiB each; a reader that stands still for that long loses some."""
+"""Lines of about 1.5 KiB each; a reader that is blocked for longer loses some."""
 _LAST_WORDS: Seconds = 1.0
-"""How long the end of the process waits for a reader."""
+"""How long the process waits for a reader when it ends."""
 
 
 def write_in_background(on_dropped: Callable[[], None]) -> None:
     """
-    Have the lines written by a thread from now on, so that nobody who logs waits for a reader.
+    From now on, write lines in a separate thread, so that no caller waits for a reader.
 
-    When the reader of standard error stands still, 5,000 lines are kept for it. Those that come
-    then are dropped, and when it goes on a line tells how many they were. Very many lines about
-    sites become a few, see Floods. The end of the process waits a second for what is left.
+    While the reader of standard error is blocked, 5,000 lines are kept for it and further lines are
+    dropped; when it continues, a line says how many were dropped. Very many lines about sites
+    become a few, see Floods. When the process ends, it waits a second to write what is left.
 
     Args:
         on_dropped: Called for each line that is dropped, in any thread; must be short.
@@ -288,15 +288,15 @@ def _in_background(handler: logging.Handler, on_dropped: Callable[[], None]) -> 
 
 class Background(logging.Handler):
     """
-    Writes lines from a thread of its own.
+    Writes lines in its own thread.
 
-    Those who log share with the thread the queue, the records in it, and how many were dropped:
-    that they alone count, under the lock which logging has for each handler. Python's own stream
-    is left alone, because a thread that waits in it holds its lock, and the process could not end.
+    Callers share with the thread the queue, the records in it, and the number of dropped records,
+    which only they count, under the lock that logging has for each handler. Python's own stream is
+    not used, because a thread that waits in it holds its lock, and the process could not end.
 
     Args:
-        on_dropped: As for write_in_background.
-        most_waiting: How many lines are kept for a reader that stands still.
+        on_dropped: As in write_in_background.
+        most_waiting: How many lines are kept for a blocked reader.
     """
 
     def __init__(
@@ -354,7 +354,7 @@ class Background(logging.Handler):
             for line in lines:
                 try:
                     self._write(f"{self._form.format(line)}\n")
-                except Exception:  # the reader is gone, the disk is full; the next may do better
+                except Exception:  # the reader is gone or the disk is full; the next may work
                     self._on_dropped()
 
     def _write(self, text: str) -> None:
@@ -362,7 +362,7 @@ class Background(logging.Handler):
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
-            except BlockingIOError:  # another program on this terminal made it so
+            except BlockingIOError:  # another program on this terminal made it non-blocking
                 poll = select.poll()
                 poll.register(self._descriptor, select.POLLOUT)
                 poll.poll()

@@ -1,9 +1,9 @@
 """
-Where sites that report themselves leave their word: the web takes calls in, the probe reads them.
+Holds the calls of sites that report themselves: the web server adds, the probe reads.
 
-The web's thread puts a call, a probe's thread takes it at the site's next look; one lock guards
-what they share. A call is read once, in the order in which it came, so none is skipped because
-another followed soon.
+The web thread puts a call, a probe thread takes it at the site's next look; one lock guards what
+they share. Calls are read one at a time, in the order in which they came, so none is skipped when
+another follows soon.
 """
 
 from collections import deque
@@ -18,9 +18,9 @@ LARGEST_BODY: Bytes = 10 * 1024
 """How much of a call's body is kept, as evidence."""
 
 _MOST_WAITING = 100
-"""Calls of one site that nobody has looked at yet; one look takes milliseconds."""
+"""Unread calls of one site; one look takes milliseconds."""
 _MOST_RUNS = 10
-"""Runs of one job that have begun and not ended, told apart by the caller's number of them."""
+"""Runs of one job that have begun and not ended, distinguished by the caller's run numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Reporter:
     A site that may call.
 
     Attributes:
-        token: The secret that it calls with.
+        token: The secret with which it calls.
         elsewhere: Which other daemon checks it; None if this one does.
     """
 
@@ -42,15 +42,15 @@ class Reporter:
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class Call:
     """
-    What a site said of itself.
+    One report of a site about itself.
 
     Attributes:
         time: When the call came.
         up: Whether the job went well.
-        message: What the caller said of it, as a clause; may be empty.
-        exit_status: The job's, from 0 to 255; None where the caller named none.
-        run_time: From the job's start to its end; None where no start was reported.
-        body: The first bytes of what the caller sent along.
+        message: What the caller said, as a clause; may be empty.
+        exit_status: The job's, from 0 to 255; None if the caller gave none.
+        run_time: From the job's start to its end; None if no start was reported.
+        body: The first bytes of what the caller sent.
     """
 
     time: Timestamp
@@ -73,12 +73,12 @@ class _Box:
 @dataclass(frozen=True, slots=True)
 class Word:
     """
-    What is known of a site at a look.
+    What is known about a site when the probe looks.
 
     Attributes:
         last: Its last call; None if it has not called yet, as far as is known.
         fresh: Whether this is the first look at that call.
-        since: From when on it has had the chance to call again.
+        since: Since when it has had the chance to call again.
     """
 
     last: Call | None
@@ -87,7 +87,7 @@ class Word:
 
 
 class Mailbox:
-    """The mutable state is a box for each site, by name; ``_lock`` guards them."""
+    """The mutable state is one box per site, by name; ``_lock`` guards them."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -95,10 +95,10 @@ class Mailbox:
 
     def start(self, name: str, run: str, at: Timestamp) -> None:
         """
-        Note that a job began.
+        Record that a job began.
 
         Args:
-            run: The caller's number of this run; empty where it gives none.
+            run: The caller's number of this run; empty if it gives none.
         """
         with self._lock:
             runs = self._box(name).runs
@@ -109,7 +109,7 @@ class Mailbox:
 
     def put(self, name: str, call: Call, run: str = "") -> bool:
         """
-        Take a call in; the time since the run's start is its run time, unless it names one.
+        Add a call; its run time is the time since the run's start, unless it names one.
 
         Returns:
             Whether there was room for it.
@@ -125,7 +125,7 @@ class Mailbox:
         return True
 
     def recall(self, name: str, last: Call) -> None:
-        """Go on from what an earlier life of the daemon knew, unless the site has called since."""
+        """Restore a call from before the daemon's restart, unless the site has called since."""
         with self._lock:
             box = self._box(name)
             if box.last is None:
@@ -133,11 +133,11 @@ class Mailbox:
 
     def look(self, name: str, now: Timestamp, patience: Seconds) -> Word:
         """
-        Return what is known of a site; a call that waits is taken.
+        Return what is known about a site; a waiting call is taken.
 
         Args:
-            patience: After a longer time without a look the monitor, or its machine, stood still:
-                nobody could call meanwhile, so the time to call begins again.
+            patience: If there was no look for longer than this, the monitor or its machine stood
+                still and nobody could call, so the time to call begins again.
         """
         with self._lock:
             box = self._box(name)

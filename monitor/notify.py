@@ -1,4 +1,4 @@
-"""Who is told when a site goes down: the receivers of messages, as the configuration lists them."""
+"""The options of receivers: who is notified when a site goes down."""
 
 import re
 from base64 import b64decode
@@ -21,7 +21,7 @@ _SHORTEST_TIMEOUT: Seconds = 1.0
 _LONGEST_TIMEOUT: Seconds = 300.0
 _LEAST_KEY: Bytes = 16
 _BASE64 = "whsec_"
-"""How Standard Webhooks marks a secret that is a key in Base64."""
+"""The prefix with which Standard Webhooks marks a secret that is a Base64 key."""
 
 
 def _name(value: Any) -> str:
@@ -62,7 +62,7 @@ class WebhookOptions:
 
     def signing_key(self) -> bytes | None:
         """
-        Return the key that messages are signed with; None where they are not.
+        Return the key with which messages are signed; None if they are not.
 
         Raises:
             ValueError: What follows ``whsec_`` in the secret is not Base64.
@@ -183,10 +183,10 @@ class ReceiverOptions:
 
     def channels(self) -> tuple[str, ...]:
         """
-        Return the names of what is sent to, each of which has its own place in the outbox.
+        Return the names of the addresses to send to; each has its own queue in the outbox.
 
-        An Alertmanager is a channel by its address, ``am/am-0:9093``, any other receiver by its
-        name.
+        Each address of an Alertmanager is a channel, ``am/am-0:9093``; any other receiver is one
+        channel with the receiver's name.
         """
         if not self.alertmanager:
             return (self.name,)
@@ -200,7 +200,7 @@ def _address(url: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatOptions:
-    """A URL that is asked for as long as the monitor is well, so that its silence is noticed."""
+    """A URL that is requested as long as the monitor works, so that its silence is noticed."""
 
     url: Secret = option(doc="What is requested, an http or https URL; never shown.")
     interval: Annotated[Seconds, duration(_SHORTEST_HEARTBEAT)] = option(
@@ -217,7 +217,7 @@ class HeartbeatOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyOptions:
-    """Who gets messages about outages, and how many; the words are Alertmanager's."""
+    """Who gets messages about outages, and how many; the terms are Alertmanager's."""
 
     group_by: tuple[str, ...] = option(
         (),
@@ -255,17 +255,17 @@ class NotifyOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelState:
     """
-    How things stand with something that is sent to.
+    The current state of one channel.
 
     Attributes:
-        channel: A receiver's name; of an Alertmanager, with the address of one instance.
+        channel: A receiver's name; for an Alertmanager, with the address of one instance.
         waiting: How many messages wait for it.
-        oldest: Since when the oldest of them has.
-        failing_since: Since when no attempt succeeded; None while it is well.
-        next_try: When the next attempt is due; None where none is, or one is under way.
-        answered: When the last attempt ended; None before the first in this life of the daemon.
-        delivered: Whether that one succeeded.
-        answer: What came of it, as a sentence; secrets are masked.
+        oldest: Since when the oldest of them has waited.
+        failing_since: Since when no attempt has succeeded; None while it works.
+        next_try: When the next attempt is due; None if none is due, or one is running.
+        answered: When the last attempt ended; None before the first since the daemon started.
+        delivered: Whether that attempt succeeded.
+        answer: Its outcome, as a sentence; secrets are masked.
     """
 
     channel: str
@@ -281,13 +281,13 @@ class ChannelState:
 
 
 class WaitingMessages(Protocol):
-    """What pages, the API and commands ask of the messages that wait; from any thread."""
+    """What pages, the API and commands need to know about waiting messages; for any thread."""
 
     def channels(self) -> Sequence[ChannelState]: ...
 
     def retry(self, receiver: str | None) -> bool:
         """
-        Try at once what waits for a receiver, or for all.
+        Try to deliver the waiting messages at once, of one receiver or of all.
 
         Returns:
             Whether there is such a receiver.

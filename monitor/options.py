@@ -1,9 +1,9 @@
 """
-How options are written down: units, patterns, secrets, and what a record says of its fields.
+How options are declared: units, patterns, secrets, and what a record says about its fields.
 
 Probes and expectations describe their YAML with plain frozen dataclasses whose fields have these
-types; ``config.schema`` decodes them and makes the JSON Schema. A field's name, type, default,
-rule and documentation thus stand in one place.
+types; ``config.schema`` decodes them and creates the JSON Schema. So a field's name, type, default,
+rule and documentation are all in one place.
 """
 
 import math
@@ -24,14 +24,14 @@ from monitor.units import Bytes, Seconds
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """
-    Marks a value that is decoded by a function of its own.
+    Marks a value that is decoded by its own function.
 
     Attributes:
-        parse: Takes the YAML scalar (or, with ``accepts``, whatever stands there) and returns the
-            value; raises ValueError with what is wrong and what would be right.
+        parse: Takes the YAML scalar (or, with ``accepts``, any YAML value) and returns the value;
+            raises ValueError with what is wrong and what would be right.
         schema: JSON Schema of what may be written.
-        show: Returns a value as it is written; None where defaults are not shown.
-        bounds: What the schema cannot say of the values that are accepted, as a sentence; the
+        show: Returns a value as it is written; None if defaults are not shown.
+        bounds: What the schema cannot say about the accepted values, as a sentence; the
             documentation of an option ends with it.
     """
 
@@ -47,12 +47,12 @@ class Parsed:
 @dataclass(frozen=True, slots=True)
 class Ruled:
     """
-    Marks a type that has a rule beside its form.
+    Marks a type that has a rule in addition to its form.
 
     Attributes:
-        check: Takes the decoded value; raises ValueError with a sentence that names the key it is
-            about, if there is one.
-        schema: What JSON Schema can say of the rule.
+        check: Takes the decoded value; raises ValueError with a sentence that names the key, if the
+            sentence is about one.
+        schema: What JSON Schema can express of the rule.
     """
 
     check: Callable[[Any], None]
@@ -63,7 +63,7 @@ class Ruled:
 
 
 class Marker(Enum):
-    """What config must do itself, because it depends on the file that is read."""
+    """What `config` must do itself, because it depends on the file that is being read."""
 
     SECRET = "secret"  # noqa: S105  the kind, not a password
     """Never shown: the value joins the site's secrets."""
@@ -73,7 +73,7 @@ class Marker(Enum):
 
 @runtime_checkable
 class SendsSecrets(Protocol):
-    """A record of options that sends its secrets in a form of its own."""
+    """A record of options that sends its secrets in a special form."""
 
     def sent_secrets(self) -> Iterable[str]:
         """Return that form: it joins the site's secrets."""
@@ -84,7 +84,7 @@ class OptionError(ValueError):
     A value that cannot work with the site's other options; the message does not quote it.
 
     Attributes:
-        keys: Where it stands in the site: ``("network", "connect_to")``.
+        keys: Its place in the site: ``("network", "connect_to")``.
     """
 
     def __init__(self, keys: tuple[str, ...], message: str) -> None:
@@ -94,7 +94,7 @@ class OptionError(ValueError):
 
 @runtime_checkable
 class ChecksFiles(Protocol):
-    """A record of options that knows what its files must hold; asked when the list is read."""
+    """A record of options that checks the content of its files when the list is loaded."""
 
     def check_files(self) -> None:
         """
@@ -110,9 +110,9 @@ def option(default: Any = MISSING, *, doc: str, factory: Any = MISSING) -> Any:
     Declare one option: a dataclass field with its documentation.
 
     Args:
-        default: What holds where nothing is written; without one the option must be given.
+        default: The value if nothing is written; without a default the option is required.
         doc: One sentence for the JSON Schema, the editor and the reference.
-        factory: Makes the default instead, as in dataclasses.field.
+        factory: Creates the default instead, as in dataclasses.field.
     """
     if factory is not MISSING:
         return field(default_factory=factory, metadata={"doc": doc})
@@ -124,12 +124,12 @@ _MANY = 12
 
 def unknown(what: str, name: str, known: Collection[str], many: int = _MANY) -> str:
     """
-    Return the message about a name that is not among the known ones.
+    Return the message about an unknown name.
 
-    It suggests the one that is nearly the same, or else lists them all, up to ``many``.
+    It suggests the known name that is nearly the same, or else lists them all, up to ``many``.
 
     Args:
-        what: What the name stands for, as it is to be shown: ``option``, ``scheme 'htps'``.
+        what: What the name stands for, as shown to people: ``option``, ``scheme 'htps'``.
     """
     close = get_close_matches(name, known, n=1)
     if close:
@@ -140,9 +140,9 @@ def unknown(what: str, name: str, known: Collection[str], many: int = _MANY) -> 
 
 
 LONGEST: Seconds = 366 * 86400.0
-"""Of what is waited for: system calls overflow with longer times."""
+"""For times to wait: system calls overflow with longer ones."""
 LONGEST_KEPT: Seconds = 36525 * 86400.0
-"""Of what reaches into the past or future: a hundred years, so that every moment has a date."""
+"""For the past and the future: a hundred years, so that every moment has a date."""
 LARGEST: Bytes = 1024**5
 """More than one machine has."""
 _LONGEST_QUOTE = 60
@@ -208,7 +208,7 @@ def parse_size(value: Any) -> Bytes:
 
 
 DOUBTS: ContextVar[list[tuple[str, str]] | None] = ContextVar("doubts", default=None)
-"""Gathers, while a file is read, values that are allowed and hardly meant, each with the reason."""
+"""Collects values that are allowed but probably not meant while a file is read, with reasons."""
 _LITERAL_BRACES = re.compile(r"(?<!\\)(?:\\\\)*\{,(\d+)\}")
 
 
@@ -229,7 +229,7 @@ def parse_regex(value: Any) -> str:
 
 
 def note_doubt(value: str, why: str) -> None:
-    """Note that a value is allowed and hardly meant, where somebody gathers such values."""
+    """Note that a value is allowed but probably not meant, if DOUBTS is collecting."""
     doubts = DOUBTS.get()
     if doubts is not None:
         doubts.append((value, why))
@@ -240,7 +240,7 @@ def compile_regex(pattern: str, *, binary: bool = False) -> Any:
     Return the compiled RE2 pattern; re2 keeps the last ones it has compiled.
 
     Args:
-        binary: Match bytes; what is not ASCII in the pattern stands for its UTF-8 bytes.
+        binary: Match bytes; non-ASCII characters in the pattern stand for their UTF-8 bytes.
 
     Raises:
         ValueError: RE2 has no such syntax; the message quotes RE2's reason.
@@ -282,7 +282,7 @@ def show_size(size: Bytes) -> str:
 def parse_zone(value: Any) -> ZoneInfo:
     try:
         return ZoneInfo(value)
-    except Exception:  # a name may fail in many ways: as a folder, a path, not text
+    except Exception:  # a name may fail in many ways: as a folder, as a path, or by not being text
         raise ValueError(f"{value!r} is not a time zone; write one such as Europe/Berlin") from None
 
 

@@ -1,7 +1,7 @@
 """
-What connections that go out are told in the same words: addresses, TLS, proxies, logins, headers.
+Settings of outgoing connections, with the same names everywhere: TLS, proxies, logins, headers.
 
-Checks are told it by their site's sections, receivers of messages by their options.
+Checks get them from their site's sections, receivers of messages from their options.
 """
 
 import re
@@ -27,7 +27,7 @@ PROXY_LOGIN = 407
 
 def parse_address(text: Any) -> str:
     """
-    Return ``HOST:PORT`` as it stands, once it can be split.
+    Return ``HOST:PORT`` unchanged if it can be split.
 
     Raises:
         ValueError: There is no host, no port, or an IPv6 address without brackets.
@@ -60,9 +60,9 @@ def join_address(host: str, port: int) -> str:
 
 def one_of(*texts: str) -> Parsed:
     """
-    Accept one of these texts; where one is a number, YAML's number is the same.
+    Accept one of these texts; if one is a number, YAML's number is accepted too.
 
-    ``version: 1.1`` and ``ip: 4`` are numbers to YAML and names to us.
+    ``version: 1.1`` and ``ip: 4`` are numbers in YAML and names here.
     """
     numbers = [float(text) for text in texts if _is_number(text)]
 
@@ -155,7 +155,7 @@ _Stamp: TypeAlias = tuple[int, int, int]
 
 
 def _stamp(path: str) -> _Stamp:
-    """Return what changes when the file does."""
+    """Return a value that changes when the file does."""
     try:
         status = Path(path).stat()
     except OSError:
@@ -163,7 +163,7 @@ def _stamp(path: str) -> _Stamp:
     return status.st_ctime_ns, status.st_size, status.st_ino
 
 
-# A hundred thousand sites have a few such files. Errors are not kept, and end the list anyway
+# A hundred thousand sites share a few such files. Errors are not cached; they end the load anyway
 @lru_cache(maxsize=1024)
 def _check_authorities(path: str, _of: _Stamp) -> None:
     try:
@@ -184,7 +184,7 @@ def _check_pair(cert: str, key: str, _of: _Stamp, _of_key: _Stamp) -> None:
         return b""
 
     try:
-        # What is weak is the server's to refuse, or tls.legacy's to let pass
+        # Weak keys are for the server to refuse, or for tls.legacy to allow
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
         context.load_cert_chain(cert, key, password=refuse)
     except (OSError, ValueError) as error:
@@ -230,10 +230,10 @@ class NetworkOptions:
 
 def login_in(url: str) -> tuple[bytes, bytes] | None:
     """
-    Return user and password of a URL, decoded, in UTF-8; None where it has none.
+    Return user and password of a URL, decoded, in UTF-8; None if it has none.
 
-    requests drops a user without a password, which is how some services take a token
-    (``https://TOKEN@api.example.com/``), and cannot send what is not Latin-1.
+    requests drops a user without a password, which is how some services expect a token
+    (``https://TOKEN@api.example.com/``), and cannot send anything beyond Latin-1.
     """
     parts = urlsplit(url)
     if not (parts.username or parts.password):
@@ -266,7 +266,7 @@ def check_header(name: str, value: str) -> None:
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """
-    A proxy, its credentials apart.
+    A proxy, with its credentials separate.
 
     Attributes:
         url: Scheme, host and port.
@@ -301,7 +301,7 @@ class Proxy:
         Return the proxy of ``http://user:password@proxy.internal:3128``.
 
         Raises:
-            ValueError: The scheme is not one of a proxy, or host or port cannot be.
+            ValueError: The scheme is not that of a proxy, or host or port is impossible.
         """
         schemes = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
         try:
@@ -322,12 +322,12 @@ def _is_name(text: str) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingRequest:
     """
-    A request that is no check: a message to a receiver.
+    A request that is not a check: a message to a receiver.
 
     Attributes:
         url: http or https; a login in it is sent as basic authentication.
-        headers: By name; without a User-Agent the monitor's own is sent.
-        body: What is posted; None to GET the URL.
+        headers: By name; without a User-Agent, the monitor's own is sent.
+        body: The body to POST; None to GET the URL.
         proxy: Its URL.
         max_body: Decoded bytes of the answer that are read; the rest is not waited for.
     """
@@ -347,7 +347,7 @@ class Reply:
 
     Attributes:
         headers: By name in lower case.
-        body: As far as it came, and was read.
+        body: As much as arrived and was read.
     """
 
     status: int
@@ -356,4 +356,4 @@ class Reply:
 
 
 Caller: TypeAlias = Callable[[OutgoingRequest, Deadline], Reply | Failure]
-"""Sends a request and returns its answer, or why there is none; all of it by the deadline."""
+"""Sends a request and returns its answer, or why there is none, within the deadline."""

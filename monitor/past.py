@@ -1,9 +1,9 @@
 """
-What can be asked of the past: spans, uptime, days, outages, latency. Records and one port.
+Questions about the past: spans, uptime, days, outages, latency. Records and one port.
 
-``history/`` answers, ``web/`` and ``commands/`` ask; neither imports the other, so what passes
-between them stands here. Times are Unix seconds, lengths are seconds, and every stretch of time is
-half-open: ``begin`` belongs to it, ``end`` does not.
+``history/`` answers, ``web/`` and ``commands/`` ask; neither imports the other, so the records that
+they exchange are here. Times are Unix seconds, lengths are seconds, and every period is half-open:
+``begin`` belongs to it, ``end`` does not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ from monitor.units import Seconds, Timestamp
 
 
 class Condition(StrEnum):
-    """What a site was in for a stretch of time, as availability is accounted for."""
+    """The condition of a site during a period, as availability counts it."""
 
     UP = "up"
     DOWN = "down"
     UNKNOWN = "unknown"
     """The monitor looked and could not tell."""
     MAINTENANCE = "maintenance"
-    """A window was open, whatever the checks said."""
+    """A maintenance window was open, whatever the checks said."""
     UNOBSERVED = "unobserved"
     """No monitor ran, or it did not have this site."""
 
@@ -32,12 +32,12 @@ class Condition(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
     """
-    A stretch of time in one condition; the spans of a site follow each other without overlap.
+    A period in one condition; the spans of a site follow each other without overlap.
 
     Attributes:
         end: None while it lasts.
         reason: Of the failure that confirmed it; None unless the condition is down.
-        message: Likewise, for the operator's eyes only: it may name addresses.
+        message: Of the same failure, only for operators: it may name addresses.
     """
 
     site: str
@@ -55,7 +55,7 @@ class Uptime:
 
     Attributes:
         window: The length of the window.
-        up: Seconds in which the site was up; ``down`` likewise.
+        up: Seconds in which the site was up; ``down`` in the same way.
         outages: How many down spans overlap the window.
     """
 
@@ -66,13 +66,13 @@ class Uptime:
 
     @property
     def ratio(self) -> float | None:
-        """Up ÷ (up + down), from 0 to 1; None without any observation, never a kind 1."""
+        """Up ÷ (up + down), from 0 to 1; None without any observation, never 1 by default."""
         observed = self.up + self.down
         return self.up / observed if observed > 0 else None
 
     @property
     def coverage(self) -> float:
-        """(up + down) ÷ window, from 0 to 1: how much of the window the ratio speaks of."""
+        """(up + down) ÷ window, from 0 to 1: how much of the window the ratio covers."""
         return (self.up + self.down) / self.window if self.window > 0 else 0.0
 
 
@@ -83,8 +83,8 @@ class Day:
 
     Attributes:
         begin: Its midnight.
-        uptime: Of the part of the day that has passed.
-        maintenance: Seconds of it.
+        uptime: The uptime in the part of the day that has passed.
+        maintenance: Seconds of maintenance.
     """
 
     begin: Timestamp
@@ -98,7 +98,7 @@ class LatencyPoint:
     The durations of the checks that were up within one step.
 
     Attributes:
-        count: How many; the others are None where it is 0.
+        count: The number of checks; if it is 0, the other fields are None.
     """
 
     begin: Timestamp
@@ -112,11 +112,11 @@ class LatencyPoint:
 @statically_frozen(frozen=True, slots=True)
 class Noted:
     """
-    A site's state as the engine has it, for the memory.
+    A site's state in the engine, for the history.
 
     Attributes:
-        time: When it became so.
-        checked: Whether a check brought it, which is then the first of ``state.recent``.
+        time: When the state began.
+        checked: Whether a check led to it, which is then the first of ``state.recent``.
     """
 
     state: SiteState
@@ -127,10 +127,10 @@ class Noted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
     """
-    What an earlier life of the daemon knew of a site that is still the same; see SiteState.
+    What an earlier run of the daemon knew about a site that is still the same; see SiteState.
 
     Attributes:
-        repeats: How many more checks said the same since ``streak`` and ``turns`` were taken down.
+        repeats: How many more checks said the same since ``streak`` and ``turns`` were stored.
         recent: The last checks, newest first.
         failures: The last results that were down, newest first, with their evidence.
     """
@@ -151,7 +151,7 @@ class Remembered:
 
 class Owed(NamedTuple):
     """
-    A row of what was told to whom, or is to be.
+    A row about a message that was sent to somebody, or is still to be sent.
 
     Attributes:
         seat: The daemon that wrote it, among those that share the store: its shard.
@@ -166,12 +166,12 @@ class Owed(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
     """
-    What another monitor kept of an hour or a day.
+    What another monitor kept about an hour or a day.
 
     Attributes:
         length: 3600 or 86400 seconds; ``begin`` is a multiple of it.
-        up: How many checks were up; ``down`` likewise.
-        mean: Of the durations of those that were up; ``least`` and ``most`` likewise.
+        up: How many checks were up; ``down`` in the same way.
+        mean: Of the durations of the checks that were up, as are ``least`` and ``most``.
     """
 
     begin: Timestamp
@@ -186,14 +186,14 @@ class Counted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inherited:
     """
-    What another monitor knew of a site, before this one began to look.
+    What another monitor knew about a site before this one began to check it.
 
     Attributes:
-        group: Of the site, as our list has it.
+        group: The site's group in our list.
         spans: In order, closed, without overlap; none is longer than what was observed.
         results: Single checks, oldest first.
-        counts: Of hours and days, oldest first; those of which there are results too are the same
-            checks.
+        counts: Of hours and days, oldest first; if there are results for the same time, both count
+            the same checks.
     """
 
     group: str
@@ -204,7 +204,7 @@ class Inherited:
 
 class History(Protocol):
     """
-    The questions that pages, the API, badges and reports ask; called from any thread but the main.
+    The queries of pages, the API, badges and reports; for any thread except the main thread.
 
     A site that is not remembered gets empty answers, never an error. Names are those of the list.
     """
@@ -214,7 +214,7 @@ class History(Protocol):
     ) -> Mapping[str, Uptime]: ...
 
     def days(self, sites: Sequence[str], *, days: int, now: Timestamp) -> Mapping[str, list[Day]]:
-        """Return the last so many UTC days of each site, oldest first, today the last of them."""
+        """Return the last *days* UTC days of each site, oldest first; today is the last."""
 
     def outages(self, sites: Sequence[str], begin: Timestamp, end: Timestamp) -> list[Span]:
         """Return the down spans that overlap the window, newest first."""

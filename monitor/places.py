@@ -1,8 +1,8 @@
 """
-What passes between the places that check sites and the hub that joins them: records only.
+What the places that check sites and the hub that combines them exchange: only records.
 
-A *place* is one location (``fra``); each of its daemons reports what it has settled of each site.
-Times in a report are of the place's clock; the hub moves them to its own.
+A *place* is one location (``fra``); each of its daemons reports the state that it has confirmed for
+each site. Times in a report are on the place's clock; the hub converts them to its own.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Abstention(StrEnum):
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class Report:
     """
-    One check of a site, and what its place has settled after it.
+    One check of a site, and the state that its place has confirmed after it.
 
     Attributes:
         time: When the check began.
@@ -33,8 +33,8 @@ class Report:
         reason: Of the failure; None if the check was up, or if the reason is not known here.
         message: Why the check was not up, without secrets; may be empty.
         status: The place's confirmed state; unknown until its first check has confirmed one.
-        since: When that began.
-        first: The first failed check of the current run of failures; None if the last was up.
+        since: When that state began.
+        first: The first failed check of the current series of failures; None if the last was up.
     """
 
     site: str
@@ -55,7 +55,7 @@ class Sender:
     One daemon of a place.
 
     Attributes:
-        part: Which part of the sites it checks: ``2/5``.
+        part: The part of the sites that it checks: ``2/5``.
     """
 
     location: str
@@ -65,13 +65,14 @@ class Sender:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignOfLife:
     """
-    What a daemon of a place tells of itself every few seconds.
+    What a daemon of a place reports about itself every few seconds.
 
     Attributes:
         sent: On its clock.
-        version: Of its program.
-        fingerprint: Of its site list.
+        version: The version of its program.
+        fingerprint: The fingerprint of its site list.
         sites: How many sites it checks.
+        waiting: Reports that it could not deliver yet.
         waiting: Reports that it could not deliver yet.
         dropped: Reports that were lost because too many waited.
     """
@@ -91,7 +92,7 @@ class ReportBatch:
     Reports of one daemon, in the order of its checks.
 
     Attributes:
-        id: Differs from that of every other message; one that was delivered twice has it twice.
+        id: Unique for each message; a message that is delivered twice has the same id.
         sent: On the place's clock, when the message left.
         stored: On the server's clock, when it arrived there.
     """
@@ -106,11 +107,11 @@ class ReportBatch:
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class Ballot:
     """
-    What a place said last of a site, on the hub's clock.
+    A place's latest word about a site, on the hub's clock.
 
     Attributes:
-        sender: The daemon that said it.
-        time: Of the check.
+        sender: The daemon that sent it.
+        time: The time of the check.
         first: As in Report.
     """
 
@@ -130,7 +131,7 @@ class Position:
     How far one partition of the stream has been read.
 
     Attributes:
-        sequence: Of the last message that was applied.
+        sequence: The number of the last message that was applied.
     """
 
     partition: int
@@ -140,12 +141,12 @@ class Position:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """
-    How a location stands, over all its daemons.
+    The state of a location, over all its daemons.
 
     Attributes:
-        up: Whether each of them is heard.
-        last_seen: Of the one that has been silent for the longest, on our clock.
-        skew: How far its clock is ahead of ours; of the daemon that is furthest off.
+        up: Whether all of them are reporting.
+        last_seen: The last message of the daemon that has been silent the longest, on our clock.
+        skew: How far its clock is ahead of ours, for the daemon with the largest difference.
     """
 
     location: str

@@ -1,11 +1,11 @@
 """
-The records that are made for each check, some fifteen of them: frozen for the type checker only.
+The decorator for records that every check creates, about fifteen: frozen for the type checker only.
 
-A dataclass that is frozen at run time takes nearly three times as long to make, because each field
-is set by a call. For the type checker, which sees all of this code, ``statically_frozen`` is
-``dataclasses.dataclass``; at run time nothing guards a field. ``replace`` copies such a record with
-some fields changed, in a third of the time that ``dataclasses.replace`` takes. Why it is not
-msgspec that makes the records, docs/decisions/0039 says.
+Creating a dataclass that is frozen at run time takes nearly three times as long, because each field
+is set with a function call. For the type checker, which sees all of this code,
+``statically_frozen`` is ``dataclasses.dataclass``; at run time nothing guards the fields.
+``replace`` copies such a record with some fields changed, in a third of the time of
+``dataclasses.replace``. docs/decisions/0039 says why the records are not made with msgspec.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,10 @@ else:
         *, frozen: bool, slots: bool, kw_only: bool = False
     ) -> Callable[[type[_Record]], type[_Record]]:
         """
-        Make a class a dataclass that compares by value, has a hash, and is pickled by its slots.
+        Make a class a dataclass that compares by value, is hashable, and is pickled by its slots.
 
         Args:
-            frozen: True, which the type checker demands and enforces.
+            frozen: True, which the type checker requires and enforces.
             slots: True; at least two fields.
         """
 
@@ -42,13 +42,13 @@ else:
         return record.__replace__(**changes)
 
     def _replace_first(self: _Record, **changes: Any) -> _Record:
-        """Do what ``__replace__`` does, which is made when it is first called for a class."""
+        """Create ``__replace__`` at its first call for a class, and call it."""
         made = type(self)
         made.__replace__ = _make_replace(made)
         return made.__replace__(self, **changes)
 
     def _make_replace(made: type[_Record]) -> Callable[..., _Record]:
-        """Return a function that sets field by field, and so calls nothing for each of them."""
+        """Return a function that sets the fields one by one, without a call for each of them."""
         names = [one.name for one in fields(made)]
         lines = [
             f"def __replace__(self, *, {', '.join(f'{name}=_SAME' for name in names)}):",
@@ -62,7 +62,7 @@ else:
         return function
 
     def _pickled_by_slots(made: type[_Record]) -> type[_Record]:
-        """Have a dataclass with slots pickled without the names of its fields."""
+        """Make a dataclass with slots be pickled without its field names."""
         names = [one.name for one in fields(made)]
         state = attrgetter(*names)
 

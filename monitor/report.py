@@ -1,7 +1,7 @@
 """
-The one JSON form of results and sites, for ``--json`` and the API alike; absent is null, never 0.
+The only JSON form of results and sites, for ``--json`` and the API; absent is null, never 0.
 
-Tables have one CSV form likewise. Moments are ISO 8601 in UTC, durations seconds.
+Tables also have a single CSV form. Moments are ISO 8601 in UTC, durations are in seconds.
 """
 
 import csv
@@ -32,10 +32,10 @@ _COMPUTED = ("=", "+", "-", "@", "\t", "\r")
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """
-    Yield a table as CSV (RFC 4180), its head first; what is None or missing is empty.
+    Yield a table as CSV (RFC 4180), with a header line; None and missing values are empty.
 
-    A text that a spreadsheet would take for a formula has an apostrophe in front (OWASP, "CSV
-    Injection"): names and messages may come from elsewhere.
+    A text that a spreadsheet would treat as a formula gets a leading apostrophe (OWASP, "CSV
+    Injection"), because names and messages may come from elsewhere.
     """
     line = io.StringIO()
     writer = csv.writer(line)
@@ -57,7 +57,7 @@ def _cell(value: Any) -> Any:
 
 
 def result_json(result: Result) -> dict[str, Any]:
-    """Return one finished check; every key is always there."""
+    """Return one finished check; every key is always present."""
     seen = result.observation
     analysis = result.analysis
     verdict = analysis.verdict if analysis else None
@@ -123,7 +123,7 @@ def certificate_json(certificate: Certificate) -> dict[str, Any]:
 
 
 def vote_json(vote: Vote) -> dict[str, Any]:
-    """Return what one place says of a site, and whether that counts."""
+    """Return what one place says about a site, and whether that counts."""
     return {
         "location": vote.location,
         "state": vote.state,
@@ -153,7 +153,7 @@ def site_json(state: SiteState) -> dict[str, Any]:
 
 
 def site_detail_json(state: SiteState) -> dict[str, Any]:
-    """Return ``/api/v1/sites/NAME``: the row, and what is remembered; newest first."""
+    """Return ``/api/v1/sites/NAME``: the row, and remembered checks, newest first."""
     return {
         **site_json(state),
         "timeout_seconds": state.site.timeout,

@@ -1,15 +1,16 @@
 """
-What is secret, in which forms it is met, and how a text is masked.
+Which strings are secret, in which forms they occur, and how a text is masked.
 
 The rule: **a text is masked where it becomes final**. There are three such places, and each masks
+everything that it gets:
 whatever it is given:
 
     engine/result.py  a Result, its answer by protocols/: all that is shown and kept of a check
     logs.py           a log line
     config/mask.py    the text of /config
 
-Code before these places masks for one reason only: a text is about to be cut, escaped or taken
-apart, after which a secret in it can no longer be recognised (analysis/seen.py, probes/dialogue.py,
+Code before these places masks for only one reason: it is about to truncate, escape or take apart a
+text, after which a secret in it can no longer be recognised (analysis/seen.py, probes/dialogue.py,
 probes/observe.py, and the message about a redirect in probes/http.py).
 """
 
@@ -22,7 +23,7 @@ from html import escape
 from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit, urlunsplit
 
 HIDDEN = "<secret>"
-"""What stands in the place of a secret."""
+"""The text that replaces a secret."""
 
 _SHORTEST = 4
 _USERINFO = re.compile(r"(?<=://)([^/?#\s]*)@")
@@ -30,9 +31,9 @@ _SENSITIVE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"
 _SENSITIVE_WORDS = ("token", "secret", "key", "password")
 _BETWEEN_PIECES = re.compile(r"[/:;,=@+#&?]+")
 _NO_SECRETS = frozenset({"true", "false", "null", "none", "localhost", "text", "html", "markdown"})
-"""Values of common options; masked, they would make holes into texts that quote none of them."""
-# What libraries leave as it is in a URL, beside letters, digits and "_.-~": nothing for a part
-# alone, JavaScript's for a part, urllib3's and requests' for a whole one
+"""Values of common options; masking them would damage texts that do not quote a secret."""
+# What libraries leave unescaped in a URL, beside letters, digits and "_.-~": nothing in a single
+# part; JavaScript's choice for a part; urllib3's and requests' for a whole URL
 _UNQUOTED = ("", "!*'()", "!$&'()*+,;=:@/?", "!$&'()*+,;=:@/?%", "!#$%&'()*+,/:;=?@[]~")
 
 
@@ -40,8 +41,8 @@ def redact(text: str, secrets: tuple[str, ...]) -> str:
     """
     Return the text with each secret replaced by ``<secret>``.
 
-    Free text is searched for secrets of at least 4 characters only: shorter ones would tear holes
-    into every message. A shorter one is masked where its key or header says that it is a secret.
+    Only secrets of at least 4 characters are searched for in free text: shorter ones would damage
+    every message. A shorter one is masked where its key or header says that it is a secret.
 
     Args:
         secrets: In every form, longest first.
@@ -53,7 +54,7 @@ def redact(text: str, secrets: tuple[str, ...]) -> str:
 
 
 def longest_first(secrets: Iterable[str]) -> tuple[str, ...]:
-    """Return secrets in the order in which they are masked: one may be a part of another."""
+    """Return secrets in the order of masking, because one may be a part of another."""
     return tuple(sorted(set(secrets), key=lambda secret: (-len(secret), secret)))
 
 
@@ -63,9 +64,9 @@ def every_form(secrets: Iterable[str]) -> tuple[str, ...]:
     for plain in {one for secret in secrets for one in (secret, unquote(secret))}:
         forms.add(plain)
         if redact(plain, (plain,)) == plain:
-            continue  # too short to be looked for in free text, and so are its forms
+            continue  # too short to search for in free text, and so are its forms
         forms.update((quote_plus(plain, errors="replace"), escape(plain)))
-        # Headers are read as Latin-1, whatever the server took for their character set
+        # Headers are read as Latin-1, whatever character set the server used
         forms.add(plain.encode(errors="replace").decode("latin-1"))
         forms.update(quote(plain, safe=safe, errors="replace") for safe in _UNQUOTED)
         forms.update(json.dumps(plain, ensure_ascii=escaped)[1:-1] for escaped in (True, False))
@@ -73,7 +74,7 @@ def every_form(secrets: Iterable[str]) -> tuple[str, ...]:
 
 
 def basic_credentials(username: str, password: str) -> tuple[str, ...]:
-    """Return how basic authentication sends them (RFC 7617): in UTF-8, or if possible Latin-1."""
+    """Return the forms that basic authentication sends (RFC 7617): UTF-8, Latin-1 if possible."""
     text = f"{username}:{password}"
     encoded = {text.encode(errors="replace"): None}
     with suppress(UnicodeEncodeError):
@@ -88,7 +89,7 @@ def is_sensitive_header(name: str) -> bool:
 
 
 def header_credentials(value: str) -> Iterator[str]:
-    """Yield the value of a sensitive header, and what follows its scheme (``Bearer …``)."""
+    """Yield the value of a sensitive header, and the part after its scheme (``Bearer …``)."""
     if value:
         yield value
         _, _, rest = value.partition(" ")
@@ -97,27 +98,27 @@ def header_credentials(value: str) -> Iterator[str]:
 
 
 def credentials(text: str) -> Iterator[str]:
-    """Yield users and passwords of the URLs in a text: as written, decoded and as they are sent."""
+    """Yield users and passwords of the URLs in a text: as written, as decoded and as sent."""
     for userinfo in _USERINFO.findall(text):
         user, _, password = userinfo.partition(":")
         for part in (user, password):
             if part:
                 yield part
                 yield unquote(part)
-        if userinfo:  # a token may stand alone, before the @
+        if userinfo:  # a token may be alone before the @
             yield from basic_credentials(unquote(user), unquote(password))
 
 
 def parts_of_url(url: str, *, with_host: bool = False) -> Iterator[str]:
     """
-    Yield what may be the secret of a URL that is secret as a whole.
+    Yield the possible secrets of a URL that is secret as a whole.
 
-    That is each part of its path and each value of its query, and the pieces of those that have
-    some (``bot123:token``): only the service knows which of them is the token. So a text about it
-    may lose a harmless word of the path, too.
+    These are each part of its path and each value of its query, and their pieces if they have some
+    (``bot123:token``), because only the service knows which of them is the token. So a text about
+    it may also lose a harmless word of the path.
 
     Args:
-        with_host: Whether it may lie in the place of the host as well, as in apprise's URLs.
+        with_host: Whether the secret may also be in place of the host, as in apprise's URLs.
     """
     place, _, query = url.partition("://")[2].partition("?")
     if not with_host:

@@ -1,4 +1,4 @@
-"""Status pages for customers: which there are, whom they show, what is announced on them."""
+"""Records of status pages for customers, and of their announcements."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ from monitor.units import Timestamp
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusPage:
     """
-    A page that shows some of the sites, and of these nothing but name, state and past.
+    A page that shows some of the sites, and only their name, state and past.
 
     Attributes:
-        path: Where it is, such as ``/status``.
-        sites: Names of sites that are on it, as are those of ``groups`` and those that have all of
-            ``labels``, which admit no site if empty.
-        public: Whether it is shown to people who have not logged in.
+        path: Its path, such as ``/status``.
+        sites: Names of sites on the page, in addition to those of ``groups`` and those with all of
+            ``labels``; empty ``labels`` add no site.
+        public: Whether people see it without logging in.
         latency: Whether it shows how fast the sites answer.
-        url: Where readers find it; None to take it from their requests.
+        url: The URL for readers; None to take it from their requests.
     """
 
     path: str
@@ -36,20 +36,20 @@ class StatusPage:
         return bool(self.labels) and self.labels.issubset(site.labels)
 
     def heading(self, site: Site) -> str:
-        """Return the group under which the page shows a site; empty where it may not be named."""
+        """Return the group under which the page shows a site; empty if it may not be named."""
         return site.group if site.group in self.groups else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
     """
-    What the admin has to say to the readers.
+    What the administrator announces to the readers.
 
     Attributes:
-        begin: From when it is shown; no other announcement has the same.
-        end: Until when it counts as current; None for as long as it is written down.
+        begin: From when it is shown; unique among announcements.
+        end: Until when it counts as current; None as long as it is in the configuration.
         text: In lines, without markup.
-        pages: The paths of those that show it; all of them where it is empty.
+        pages: The paths of the pages that show it; empty for all of them.
     """
 
     begin: Timestamp
@@ -61,7 +61,7 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Everything that is for customers."""
+    """Everything that is published for customers."""
 
     pages: tuple[StatusPage, ...] = ()
     announcements: tuple[Announcement, ...] = ()

@@ -1,8 +1,8 @@
-"""What numbers count. Whatever has another unit says so in its name."""
+"""The units of numbers. A number with another unit says so in its name."""
 
 from typing import TypeAlias
 
 Seconds: TypeAlias = float
 Timestamp: TypeAlias = float
-"""Seconds since 1970 in UTC, by the wall clock."""
+"""Seconds since 1970 in UTC, on the wall clock."""
 Bytes: TypeAlias = int

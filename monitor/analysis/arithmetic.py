@@ -2,9 +2,9 @@
 Arithmetic that mixes whole numbers and numbers with a fraction, which CEL itself refuses.
 
 JSON does not tell the two apart, so ``json.n + 1`` would work or fail depending on the number a
-server happens to send. Numbers from JSON are doubles, as in CEL's own mapping. An expression
-that fails for this reason is rewritten with a function in place of each operator; the functions
-take both kinds. Expressions that CEL accepts unchanged never come here.
+server happens to send. Numbers from JSON are doubles, as in CEL's own mapping. An expression that
+fails for this reason is rewritten with a function instead of each operator; these functions accept
+both kinds. Expressions that CEL accepts unchanged never come here.
 """
 
 import math
@@ -26,7 +26,7 @@ def doubles(value: Any) -> Any:
     """
     Return a JSON value with its whole numbers as doubles.
 
-    Numbers that a double would change stay whole: they are identifiers, rarely added to.
+    Numbers that a double would change stay whole; they are identifiers that are rarely added.
     """
     return _mapped(value, _double)
 

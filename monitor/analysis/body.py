@@ -1,5 +1,5 @@
 """
-Bodies as text and as JSON, decoded as browsers and the standards do; nothing here trusts a byte.
+Bodies as text and as JSON, decoded as in browsers and standards; no byte is trusted.
 
 Runs in the worker processes; the evidence of a failure, a few KiB, is decoded in the main thread.
 """
@@ -75,8 +75,8 @@ _LABELS: Mapping[str, str] = {
 """
 Python's codec for each label of the WHATWG Encoding Standard, https://encoding.spec.whatwg.org.
 
-A label from an answer is looked up here and never passed to codecs.lookup(), which also knows
-other codecs than character sets (``rot13``, ``zlib``) and keeps every name that it was asked for.
+A label from an answer is looked up here, never passed to codecs.lookup(), which also has
+codecs that are not character sets (``rot13``, ``zlib``) and remembers every name.
 """
 
 _WINDOWS = range(1250, 1259)
@@ -93,7 +93,7 @@ _CODECS: Mapping[str, str] = {
     },
 }
 
-# RE2 like every pattern that meets an answer: these see bytes that someone else chose
+# RE2, like every pattern for answers, because someone else chose these bytes
 _CHARSET = compile_regex(r"""(?i);\s*charset\s*=\s*["']?\s*([^\s"';]+)""")
 _COMMENT = compile_regex(r"(?s)<!--.*?-->", binary=True)
 _META = compile_regex(r"(?is)<meta[\s/]([^>]*)", binary=True)
@@ -106,11 +106,11 @@ _XML = compile_regex(r"""^<\?xml\s[^>]*?encoding\s*=\s*["']([^"']+)["']""", bina
 
 def decode_text(body: bytes, content_type: str) -> str:
     """
-    Return the body as a browser would read it; bytes that make no sense become U+FFFD.
+    Return the body as a browser would read it; invalid bytes become U+FFFD.
 
     The first of these decides: a byte-order mark, the ``charset`` of the content type, and the
     declaration of an HTML or XML document within its first 1,024 bytes. Without any, the body is
-    UTF-8. The text holds no surrogates.
+    UTF-8. The text has no surrogates.
     """
     for mark, codec in _BYTE_ORDER_MARKS:
         if body.startswith(mark):
@@ -200,7 +200,7 @@ _TOO_DEEP = f"nests deeper than {_DEEPEST} levels"
 
 
 class _ConstantError(Exception):
-    """Python's parser would take NaN and Infinity for numbers."""
+    """Python's parser would accept NaN and Infinity as numbers."""
 
 
 def _refuse_constant(name: str) -> Any:

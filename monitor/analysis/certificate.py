@@ -27,7 +27,7 @@ def decode_chain(pems: tuple[str, ...]) -> tuple[Certificate, ...]:
     """
     Return the certificates in order, up to the first that cannot be read at all; never raises.
 
-    Certificates after an unreadable one are left out too, so that positions keep their meaning: the
+    Certificates after an unreadable one are omitted too, so that positions keep their meaning: the
     first certificate is the leaf, or the chain is empty.
     """
     chain = []
@@ -39,8 +39,8 @@ def decode_chain(pems: tuple[str, ...]) -> tuple[Certificate, ...]:
     return tuple(chain)
 
 
-# By content: the same chain comes with every check of a site, the same intermediates with many
-# sites. 2,048 of them are about 8 MB.
+# By content: every check of a site has the same chain, and many sites have the same intermediates.
+# 2,048 of them are about 8 MB.
 @lru_cache(maxsize=2048)
 def _decode(pem: str) -> Certificate | None:
     from cryptography import x509  # noqa: PLC0415  see the module's docstring
@@ -172,7 +172,7 @@ def show_days(seconds: Seconds) -> str:
     return f"{seconds / _DAY:.1f} days"
 
 
-# X509_V_ERR_… of OpenSSL, where the decoded chain tells more than the verdict
+# OpenSSL's X509_V_ERR_… for which the decoded chain says more than the verdict
 _SELF_SIGNED = 18
 _UNKNOWN_ISSUER = {2, 19, 20, 21}
 _NAME_CONSTRAINTS = {47, 48}
@@ -186,7 +186,7 @@ def why_not_accepted(
 
     Args:
         failure: A failure with one of the ``tls_…`` reasons for certificates; its message is kept
-            if the chain does not tell more.
+            if the chain does not say more.
         verdict: OpenSSL's number for why it refused the chain; 0 if it did not.
         host: The name that the certificate had to cover.
         now: When the check started.
@@ -220,7 +220,7 @@ def why_not_accepted(
 
 
 def _end(chain: tuple[Certificate, ...]) -> Certificate:
-    """Return the last certificate on the way up from the leaf; the order sent may be wrong."""
+    """Return the last certificate on the way up from the leaf; the server's order may be wrong."""
     last, others = chain[0], list(chain[1:])
     while issuer := next((one for one in others if one.subject == last.issuer), None):
         others.remove(issuer)

@@ -33,10 +33,10 @@ from monitor.protocols.table import OVER_TLS, only
 _DAY: Seconds = 86400
 
 _LONGEST = 8192
-"""Characters of one expression; above some 50,000 the library overflows its stack."""
+"""Characters of one expression; above about 50,000 the library overflows its stack."""
 
 _CPU_LIMIT: Seconds = 1.0
-"""The limit for all expressions of a site together; they usually take some microseconds."""
+"""The limit for all expressions of a site together; they usually take microseconds."""
 
 # ---------------------------------------------------------------- the library
 
@@ -295,7 +295,7 @@ def check_protocol(source: str, protocol: str) -> None:
         if protocols and protocol not in protocols:
             raise ValueError(f"{protocol} checks have no {name}")
     if wrong := _wrong_types(source, protocol):
-        # Without the expression: cut to a length, it may hold a piece of a secret
+        # Without the expression: once truncated, it may contain part of a secret
         raise TypeError(f"{protocol} checks cannot evaluate it: {wrong}")
 
 
@@ -323,7 +323,7 @@ def _compile(source: str) -> _Program:
     bound = {found[2] for found in _COMPREHENSION.finditer(code)}
     names = set(program.variables()) - bound - _CONSTANTS
     _refuse_unknown("variable", names, VARIABLES)
-    functions = set(filter(str.isidentifier, program.functions()))  # the others are operators
+    functions = set(filter(str.isidentifier, program.functions()))  # all others are operators
     for name in sorted(functions & _MACROS):
         raise ValueError(f"{name} takes a name and an expression, as in {name}(x, x > 0)")
     _refuse_unknown("function", functions, FUNCTIONS)
@@ -374,7 +374,7 @@ def _wrong_types(source: str, protocol: str) -> str | None:
         why = _in_plain_words(str(error), {})
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # a panic, as in _translate, or what depends on the values
+    except BaseException:  # a panic, as in _translate, or an error that depends on the values
         return None
     else:
         if isinstance(result, bool):
@@ -428,9 +428,9 @@ def _refuse_bad_pattern(literal: str) -> None:
 # verdict would depend on the order in which a server sends elements. After an error,
 # ``l.all(x, P)`` is evaluated once more, as
 # ``l.all(x, _begin(n) ? (((P) && _held(n)) || _absorb(n)) : false)._settled(n, true)[0]``:
-# P is true: _held. P is false: _absorb, which says false. P is an error: both, and _absorb says
-# true, so that the loop goes on; _settled then is an error, unless an element decided. For exists
-# the same is done with ``!P``.
+# If P is true, _held runs. If P is false, _absorb runs and returns false. If P is an error, both
+# run, and _absorb returns true, so that the loop continues; _settled is then an error, unless an
+# element decided. The same is done for exists with ``!P``.
 
 _GO = "_go"
 
@@ -462,10 +462,10 @@ _TOLERANT: Mapping[str, tuple[str, str, str]] = {
 
 def _bound_comprehensions(source: str, *, tolerant: bool = False) -> str:
     """
-    Return the expression with the question for time at each element.
+    Return the expression with a test for remaining time at each element.
 
     Args:
-        tolerant: Let all and exists go on after errors.
+        tolerant: Let all and exists continue after errors.
     """
     code = _OPAQUE.sub(lambda found: " " * len(found[0]), source)
     # If two end at the same place, the inner one, which began later, comes first
@@ -505,7 +505,7 @@ class _Budget:
         self._look = time.monotonic() + limit
 
     def go(self) -> bool | None:
-        """Return True; once the time is spent, return None, which ends the evaluation."""
+        """Return True; once the time is used up, return None, which ends the evaluation."""
         now = time.monotonic()
         if now < self._look:
             return True
@@ -645,7 +645,7 @@ _BAD_PATTERN = re.compile(
 )
 
 _SHOWN_VALUES = 3
-# A variable, and the fields and elements picked from it
+# A variable, and the fields and elements read from it
 _PICKED = re.compile(
     rf"""
     (?P<opaque>{_OPAQUE.pattern})

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_MESSAGE = 1000
 _AS_EXPECTED = Analysis(verdict=UP)
-"""One object for all answers of which there is nothing to say: a batch holds it once."""
+"""One object for all answers without anything to report; a batch contains it only once."""
 _CERTIFICATE_FAULTS = frozenset(
     {
         Reason.TLS_EXPIRED,
@@ -37,16 +37,16 @@ def judge_batch(jobs: tuple[Job, ...]) -> tuple[Analysis, ...]:
 
 def judge_at_once(job: Job) -> Analysis | None:
     """
-    Return the verdict on an answer that meets all expectations, where they only compare figures.
+    Return the verdict on an answer that meets all expectations, if they only compare numbers.
 
-    This takes some microseconds, whatever was answered, so the engine calls it in the main thread.
-    None leaves the answer to a worker: something is broken, or has to be decoded or searched.
+    This takes some microseconds for any answer, so the engine calls it in the main thread. None
+    leaves the answer to a worker: something does not hold, or must be decoded or searched.
     """
     seen = job.observation
     if seen.failure or seen.tls or job.extract is not None or job.watch is not None:
         return None
     if isinstance(seen.answer, HttpAnswer) and seen.answer.redirects:
-        return None  # each may have brought certificates
+        return None  # each may have certificates
     view = Seen(job)
     for key, value in job.expect:
         if not EXPECTATIONS[key].compares or _broken(key, value, view):
@@ -56,7 +56,7 @@ def judge_at_once(job: Job) -> Analysis | None:
 
 def judge(job: Job) -> Analysis:
     """
-    Judge one observation: its own failure decides, else the first broken expectation.
+    Judge one observation: its own failure decides, otherwise the first broken expectation.
 
     Certificates are always decoded, values are read from every complete answer, and the watched
     content is compared only if all expectations hold.
@@ -69,7 +69,7 @@ def judge(job: Job) -> Analysis:
         else {key: why for key, value in job.expect if (why := _broken(key, value, seen))}
     )
     content = None
-    if job.watch is not None and not failure and not broken:  # an outage is no change of content
+    if job.watch is not None and not failure and not broken:  # an outage is not a change of content
         content = look(job.watch, seen)
         changed = why_changed(content, job.reference) if job.watch.fail else None
         if changed:
@@ -92,7 +92,7 @@ def _verdict(decisive: Failure | None, seen: Seen) -> Verdict:
     if decisive is None:
         return UP
     # Messages go to logs, terminals and pages, so they are one printable line without secrets,
-    # whatever the peer and the admin wrote
+    # whatever the peer and the administrator wrote
     message = seen.plain(decisive.message, _LONGEST_MESSAGE)
     return Verdict(up=False, reason=decisive.reason, message=message)
 
@@ -112,7 +112,7 @@ def _broken(key: str, value: Any, seen: Seen) -> Failure | None:
 
 
 def _explained(failure: Failure, seen: Seen) -> Failure:
-    """Return the failure with what only the decoded certificates can tell."""
+    """Return the failure with details that only the decoded certificates show."""
     if failure.reason not in _CERTIFICATE_FAULTS:
         return failure
     tls = seen.observation.tls

@@ -1,5 +1,5 @@
 """
-CSS selectors on HTML: finds the texts of the picked elements in one pass.
+CSS selectors on HTML: finds the texts of the selected elements in one pass.
 
 Runs in the worker processes. It builds no tree. lxml reports each element at its start, and that is
 enough to know which parts of the selector it fulfils: the cost of any page grows only with its
@@ -57,7 +57,7 @@ class _Step:
         bit: Its bit in the bit sets of _Open.
         relation: The combinator before it: ``>``, ``+``, ``~`` or a space; empty for the first.
         needs: The bit of the compound before it.
-        last: Whether an element that fulfils it is picked.
+        last: Whether an element that fulfils it is selected.
     """
 
     bit: int
@@ -116,15 +116,15 @@ def parse_selector(value: Any) -> str:
 
 def pick(selector: str, text: str) -> list[str]:
     """
-    Return the text of each picked element, white space collapsed.
+    Return the text of each selected element, white space collapsed.
 
-    The texts of elements inside it are separated by a space; scripts and styles are left out. A
-    picked element inside another picked one is not repeated.
+    The texts of elements inside it are separated by a space; scripts and styles are omitted. A
+    selected element inside another selected one is not repeated.
 
     Raises:
-        Unseen: No element is picked, or elements nest deeper than 500 levels.
+        Unseen: No element is selected, or elements nest deeper than 500 levels.
     """
-    from lxml import etree  # noqa: PLC0415  a worker whose sites pick nothing does without
+    from lxml import etree  # noqa: PLC0415  a worker whose sites select nothing does without it
 
     picker = _Picker(_compiled(selector))
     # Without the limits of huge_tree, a text of ten million bytes ends the document silently
@@ -138,13 +138,13 @@ def pick(selector: str, text: str) -> list[str]:
 
 
 class _Picker:
-    """What lxml tells of the elements; its methods have the names that lxml calls."""
+    """Receives the elements from lxml; its methods have the names that lxml calls."""
 
     def __init__(self, steps: tuple[_Step, ...]) -> None:
         self.texts: list[list[str]] = []
         self._steps = steps
         self._stack = [_Open()]
-        self._picked = 0  # depth of the picked element that is being read
+        self._picked = 0  # depth of the selected element that is being read
         self._hidden = 0  # depth of a script in it
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:

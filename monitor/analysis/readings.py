@@ -224,7 +224,7 @@ def _label(found: Any, seen: Seen) -> str:
 
 
 def look(watch: Watch, seen: Seen) -> Content:
-    """Return the hash of the watched content, or why it is missing; never raises, as extract()."""
+    """Return the hash of the watched content, or why it is missing; never raises."""
     try:
         return Content(sha256=hashlib.sha256(_watched(watch, seen)).hexdigest())
     except Unseen as error:

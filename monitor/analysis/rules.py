@@ -2,7 +2,7 @@
 Rules that several expectations share: texts that must or must not occur, numbers, JSON values.
 
 The records are read with the configuration, frozen, comparable and picklable; they hold patterns as
-text, and each process compiles a pattern once, on first use.
+text, and each process compiles a pattern once, when it is first used.
 """
 
 import json
@@ -123,8 +123,8 @@ class TextRules:
         Return the words that follow the name of the text: ``"abc" does not contain "x"``.
 
         Args:
-            texts: The values of one thing, at least one: any may hold what must be found; no value
-                may hold what must not be found.
+            texts: The values of one thing, at least one: it is enough if one contains what must be
+                found; none may contain what must not be found.
             quote: Returns a value for the message.
         """
         for part in self.contains:
@@ -151,14 +151,14 @@ def _quote_all(texts: tuple[str, ...], quote: Quote) -> str:
 
 
 def _around(text: str, start: int, length: int) -> str:
-    """Return the text that was found with some characters before and after it."""
+    """Return the text that was found, with some characters before and after it."""
     before, after = max(0, start - _AROUND), start + length + _AROUND
     return "…" * (before > 0) + text[before:after] + "…" * (after < len(text))
 
 
 def parse_text_rules(value: Any) -> TextRules:
     """
-    Read ``PATTERN``, ``{contains: …, not_matches: …}``, or a list of such; all of a list holds.
+    Read ``PATTERN``, ``{contains: …, not_matches: …}``, or a list of these that must all hold.
 
     Raises:
         ValueError: It is anything else.

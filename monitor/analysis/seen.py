@@ -1,5 +1,5 @@
 """
-The view of one observation for checks; decodes only what they ask for.
+The view of one observation for expectations; decodes only what they need.
 
 Runs in the worker processes.
 """
@@ -28,9 +28,9 @@ from monitor.secrecy import redact
 _Answer = TypeVar("_Answer", bound=Answer)
 
 
-class Unseen(Exception):  # noqa: N818  not a fault: the part that an expectation judges is missing
+class Unseen(Exception):  # noqa: N818  not a fault: what an expectation judges is missing
     """
-    The part that a check judges is missing; the expectation fails closed.
+    What an expectation judges is missing; the expectation fails closed.
 
     Its text is a whole message: ``body is not JSON: …``.
     """
@@ -38,7 +38,7 @@ class Unseen(Exception):  # noqa: N818  not a fault: the part that an expectatio
 
 class Seen:
     """
-    One observation for the time of its judgement.
+    One observation while it is being judged.
 
     Attributes:
         url: The site's URL.
@@ -86,7 +86,7 @@ class Seen:
 
     @cached_property
     def json(self) -> Any:
-        """The body as JSON; raises Unseen if it is not JSON, or was cut."""
+        """The body as JSON; raises Unseen if it is not JSON, or was truncated."""
         answer = self.http
         if answer.truncated:
             raise Unseen(f"body was cut after {len(answer.body)} bytes, so it is not JSON")
@@ -112,7 +112,7 @@ class Seen:
 
     @property
     def client(self) -> Certificate | None:
-        """Our own certificate for the connection; None without one that can be read."""
+        """Our own certificate for the connection; None if there is none that can be read."""
         tls = self.observation.tls
         own = decode_chain(tls.client) if tls else ()
         return own[0] if own else None
@@ -168,7 +168,7 @@ class Seen:
             return ""
 
     def quote(self, value: Any) -> str:
-        """Return a value for a message, as JSON; cut, printable, and without the site's secrets."""
+        """Return a value for a message, as JSON: cut, printable, without the site's secrets."""
         if isinstance(value, str):
             return quote(self.redact(value))
         return self.plain(json.dumps(value, ensure_ascii=False, default=str))

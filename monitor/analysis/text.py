@@ -9,14 +9,14 @@ _LONGEST = 100
 
 
 def quote(text: str) -> str:
-    """Return a text in quotes, as JSON writes it; plain() tells how it is cut and escaped."""
+    """Return a text in quotes, as JSON writes it; plain() says how it is truncated and escaped."""
     shown = json.dumps(text[:_LONGEST], ensure_ascii=False)
     return _printable(shown[:-1]) + ('…"' if len(text) > _LONGEST else '"')
 
 
 def plain(text: str, longest: int = _LONGEST) -> str:
     """
-    Return a text cut after *longest* characters.
+    Return a text, truncated after *longest* characters.
 
     Characters that are invisible or would change the line (control characters, bidirectional marks,
     lone surrogates) are escaped.
@@ -40,6 +40,6 @@ def enumerate_few(values: Iterable[str], few: int = 3) -> str:
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """Return the message about a name that is not among the known ones, with all of these."""
+    """Return the message about an unknown name, with all known names."""
     names = [str(one) for one in known]
     return options.unknown(f"{kind} {name!r}", str(name), names, many=len(names))

@@ -1,10 +1,11 @@
 """
-The chain by which a server's certificate is trusted, up to an authority of our own.
+The chain through which a server's certificate is trusted, up to an authority of our own.
 
 Runs in the worker processes. libcurl reports the certificates that a server sent; they may be more
-than needed, and lack the authority at the end. So this finds the path again as OpenSSL does: it
-tries our authorities first, and ends at the first one (X509_V_FLAG_PARTIAL_CHAIN, which libcurl
-sets). OpenSSL has verified the path already, so this checks only which certificate issued which.
+than needed, and lack the authority at the end. So this module searches for the path again as
+OpenSSL
+does: it tries our authorities first, and ends at the first one (X509_V_FLAG_PARTIAL_CHAIN, which
+libcurl sets). OpenSSL has already verified the path, so this only checks who issued which.
 """
 
 import re
@@ -88,7 +89,7 @@ def _load(pems: Iterator[bytes] | Sequence[bytes]) -> list["x509.Certificate"]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for pem in pems:
-            with suppress(ValueError):  # an unreadable one is of no use
+            with suppress(ValueError):  # an unreadable one is useless
                 loaded.append(x509.load_pem_x509_certificate(pem))
     return loaded
 

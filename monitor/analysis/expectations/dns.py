@@ -114,7 +114,7 @@ class RecordRules:
         all_match: Patterns that every record must match; there must be at least one record.
         count: Bounds on the number of records.
         may_be_empty: Whether all_match holds for a section without records.
-        of_success: Whether it holds only for NOERROR; other replies have no records.
+        of_success: Whether it applies only to NOERROR; other replies have no records.
     """
 
     matches: tuple[str, ...] = ()
@@ -143,7 +143,7 @@ def parse_records(value: Any) -> RecordRules:
     """
     Read a pattern or several, or ``{matches: …, not_matches: …, all_match: …, count: …}``.
 
-    ``empty: allowed`` beside all_match lets a section without records pass.
+    With all_match, ``empty: allowed`` lets a section without records pass.
 
     Raises:
         ValueError: It is anything else.

@@ -33,7 +33,7 @@ def parse_latency(value: Any) -> LatencyLimits:
     Read a duration for the whole check, or ``{total: …, connect: …}``.
 
     Raises:
-        ValueError: It is anything else, or no time at all.
+        ValueError: It is anything else, or zero.
     """
     names = (_TOTAL, *_PHASES)
     limits = mapping(value, names) if isinstance(value, Mapping) else {_TOTAL: value}

@@ -1,10 +1,10 @@
 """
 The table of all expectations for an answer, in the order of a transaction.
 
-Each row stands beside its rule, in the module of its topic. The forms are read with the
-configuration; the checks run in the worker processes. A check returns None, or the reason why the
-rule does not hold, with the value that broke it. It raises Unseen if what it judges is missing;
-then the expectation fails too.
+Each row is beside its rule, in the module of its topic. The forms are read with the configuration;
+the checks run in the worker processes. A check returns None, or the reason why the rule does not
+hold, with the value that broke it. If the value to judge is missing, it raises Unseen, and the
+expectation fails too.
 
 Values that are read without judging them (series, change detection) have their own table, in
 readings.py.

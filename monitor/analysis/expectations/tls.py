@@ -32,8 +32,8 @@ class CertificateRule:
     The expectation for the server's own certificate.
 
     Attributes:
-        valid_for: Seconds it must still be valid for when the check starts, as must those of all
-            redirects whose certificates were verified.
+        valid_for: Seconds for which it must still be valid when the check starts; this also applies
+            to all redirects whose certificates were verified.
         share: The same as a fraction of the certificate's lifetime, 0 to 1.
         names: Hosts that it must cover, all of them; a wildcard here must be one of its names.
         fingerprints: SHA-256 in lower-case hexadecimal; it must have one of them.
