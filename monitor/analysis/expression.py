@@ -13,21 +13,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
-from typing import Any, assert_never
+from typing import Any
 
 from monitor.analysis.arithmetic import Arithmetic, as_written, doubles, rewritten
 from monitor.analysis.seen import Seen, Unseen
 from monitor.analysis.text import plain, quote, unknown
-from monitor.model import (
-    DnsAnswer,
-    GrpcAnswer,
-    HttpAnswer,
-    IcmpAnswer,
-    PushAnswer,
-    Seconds,
-    TcpAnswer,
-    WebSocketAnswer,
-)
+from monitor.model import DnsAnswer, IcmpAnswer, Seconds
 from monitor.protocols.table import OVER_TLS, only
 
 _DAY: Seconds = 86400
@@ -99,20 +90,6 @@ class _Variable:
     samples: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _status(seen: Seen) -> int | str:
-    match seen.observation.answer:
-        case HttpAnswer() | WebSocketAnswer() as answer:
-            return answer.status
-        case GrpcAnswer(serving_status=serving):
-            if serving is not None:
-                return serving
-        case TcpAnswer() | DnsAnswer() | IcmpAnswer() | PushAnswer() | None:
-            pass
-        case answer:
-            assert_never(answer)
-    raise Unseen("there is no status to look at")
-
-
 def _headers(seen: Seen) -> dict[str, str]:
     joined: dict[str, list[str]] = {}
     for name, value in seen.headers():
@@ -164,7 +141,7 @@ _HTTP = only("http")
 
 VARIABLES: Mapping[str, _Variable] = {
     "status": _Variable(
-        _status,
+        lambda seen: seen.status,
         'a whole number such as 200; with gRPC a text such as "SERVING"',
         200,
         only("http", "ws", "grpc"),

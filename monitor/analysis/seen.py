@@ -6,7 +6,7 @@ Runs in the worker processes.
 
 import json
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 from urllib.parse import urlsplit
 
 from monitor.analysis.body import decode_json, decode_text
@@ -16,9 +16,14 @@ from monitor.analysis.trust import trusted_chain
 from monitor.model import (
     Answer,
     Certificate,
+    DnsAnswer,
+    GrpcAnswer,
     HttpAnswer,
+    IcmpAnswer,
     Job,
     Observation,
+    PushAnswer,
+    TcpAnswer,
     Timestamp,
     TlsSession,
     WebSocketAnswer,
@@ -77,6 +82,21 @@ class Seen:
         if not isinstance(answer, HttpAnswer | WebSocketAnswer):
             raise Unseen("there is no HTTP answer to look at")
         return tuple((name.lower(), value) for name, value in answer.headers)
+
+    @property
+    def status(self) -> int | str:
+        """The HTTP status, or that of gRPC's health service; raises Unseen without one."""
+        match self.observation.answer:
+            case HttpAnswer(status=status) | WebSocketAnswer(status=status):
+                return status
+            case GrpcAnswer(serving_status=serving, status_code=code):
+                if serving is None:
+                    raise Unseen(f"the health service gave no status (gRPC code {code})")
+                return serving
+            case TcpAnswer() | DnsAnswer() | IcmpAnswer() | PushAnswer() | None:
+                raise Unseen("there is no status to look at")
+            case answer:
+                assert_never(answer)
 
     @cached_property
     def text(self) -> str:

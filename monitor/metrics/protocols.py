@@ -3,7 +3,6 @@
 import re
 from calendar import timegm
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from time import strptime
@@ -28,6 +27,7 @@ from monitor.model import (
     WebSocketAnswer,
 )
 from monitor.protocols.table import SCHEMES
+from monitor.records import replace
 
 
 def show_result(lines: SampleLines, site: Site, result: Result) -> None:

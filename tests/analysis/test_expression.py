@@ -290,6 +290,14 @@ def test_a_body_that_was_cut_is_not_looked_at():
     )
 
 
+def test_a_health_service_without_a_status_is_named():
+    """The message is that of the expectation ``status``, and has the code of gRPC."""
+    assert message(GrpcAnswer(status_code=14), {"that": 'status != "SERVING"'}) == (
+        'expression status != "SERVING" cannot be evaluated: '
+        "the health service gave no status (gRPC code 14)"
+    )
+
+
 def test_deep_json_reaches_the_library_whole():
     """500 levels are within what it bears."""
     assert (

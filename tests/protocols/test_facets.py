@@ -144,4 +144,4 @@ def test_every_match_over_answers_is_complete_for_the_type_checker():
             if named & kinds:
                 found += 1
                 assert "assert_never" in ast.unparse(node.cases[-1]), f"{path}:{node.lineno}"
-    assert found >= 3  # those there are today
+    assert found >= 2  # those there are today

@@ -2,22 +2,12 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any
 
 from monitor.analysis.expectations.words import parsed
 from monitor.analysis.rules import each, one_or_list
-from monitor.analysis.seen import Seen, Unseen
-from monitor.model import (
-    DnsAnswer,
-    ExpectationKind,
-    GrpcAnswer,
-    HttpAnswer,
-    IcmpAnswer,
-    PushAnswer,
-    Reason,
-    TcpAnswer,
-    WebSocketAnswer,
-)
+from monitor.analysis.seen import Seen
+from monitor.model import ExpectationKind, Reason
 from monitor.protocols.table import only
 
 _SERVING = ("SERVING", "NOT_SERVING", "UNKNOWN", "SERVICE_UNKNOWN")
@@ -67,20 +57,13 @@ def parse_status(value: Any) -> StatusRule:
 
 
 def _check_status(rule: StatusRule, seen: Seen) -> str | None:
-    match seen.observation.answer:
-        case HttpAnswer(status=status) | WebSocketAnswer(status=status):
-            if any(first <= status <= last for first, last in rule.ranges):
-                return None
-            one = len(rule.ranges) == 1 and rule.ranges[0][0] == rule.ranges[0][1]
-            return f"status {status} is not {'' if one else 'in '}{rule.text}"
-        case GrpcAnswer(serving_status=serving, status_code=code):
-            if serving is None:
-                return f"the health service gave no status (gRPC code {code})"
-            return None if serving in rule.names else f"status {serving} is not {rule.text}"
-        case TcpAnswer() | DnsAnswer() | IcmpAnswer() | PushAnswer() | None:
-            raise Unseen("there is no status to look at")
-        case answer:
-            assert_never(answer)
+    status = seen.status
+    if isinstance(status, str):
+        return None if status in rule.names else f"status {status} is not {rule.text}"
+    if any(first <= status <= last for first, last in rule.ranges):
+        return None
+    one = len(rule.ranges) == 1 and rule.ranges[0][0] == rule.ranges[0][1]
+    return f"status {status} is not {'' if one else 'in '}{rule.text}"
 
 
 def _check_status_protocol(rule: StatusRule, protocol: str) -> None:
