@@ -16,12 +16,13 @@ from monitor.clock import SystemClock
 from monitor.config.settings import HistorySettings
 from monitor.engine.hub import HubRecorder
 from monitor.errors import HistoryError
+from monitor.history.aging import Keep
 from monitor.history.folder import DataFolder
 from monitor.history.inherit import inherit
 from monitor.history.reader import Reader
 from monitor.history.store import Store, connect, store_url
 from monitor.history.upkeep import Upkeep
-from monitor.history.writer import HistoryMeters, Keep, Writer
+from monitor.history.writer import HistoryMeters, Writer
 from monitor.model import Past, Site, SiteState
 from monitor.past import Inherited, Remembered, Span
 from monitor.units import Seconds, Timestamp

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, Engine, func, select
 
-from monitor.history import ledger, schema
+from monitor.history import coarsening, ledger, schema
 from monitor.history.journal import milliseconds, outcome_of
 from monitor.history.rollup import (
     DAILY,
@@ -78,11 +78,11 @@ def _inherit(
         for one in some.results
     ]
     if outcomes:
-        ledger.pack(connection, 0, {known.id: outcomes})
+        coarsening.pack(connection, 0, {known.id: outcomes})
     _write_rollups(connection, known, outcomes, some.counts)
     first = min((row.begin // DAY for row in rows), default=known.days_until)
     if first < known.days_until:
-        ledger.sum_up_days(connection, known.id, first, known.days_until)
+        coarsening.sum_up_days(connection, {known.id: first}, known.days_until)
     return some
 
 
@@ -155,8 +155,8 @@ def _add(connection: Connection, site: int, level: Level, rollups: Mapping[int, 
         return
     begin = min(rollups) * level.step // level.block * level.block
     end = (max(rollups) * level.step // level.block + 1) * level.block
-    ours = ledger.rollups_of(connection, site, level, begin, end)
-    ledger.write_rollups(connection, site, level, {**rollups, **ours})
+    ours = coarsening.rollups_of(connection, site, level, begin, end)
+    coarsening.write_rollups(connection, site, level, {**rollups, **ours})
 
 
 def _rolled(one: Counted) -> Rollup:

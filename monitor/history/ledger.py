@@ -7,7 +7,7 @@ The writer's thread calls these, on the one connection that writes.
 import json
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from itertools import islice
@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import (
     Connection,
     Executable,
-    Select,
     Table,
     bindparam,
     delete,
@@ -29,24 +28,13 @@ from sqlalchemy import (
 )
 
 from monitor.history import schema
-from monitor.history.days import BLOCK, pack_days, total, unpack_days
 from monitor.history.journal import Gathered
 from monitor.history.rollup import (
-    DAILY,
-    FIVE_MINUTES,
-    HOURLY,
-    Level,
     Outcome,
-    Rollup,
-    coarser,
-    pack_results,
-    pack_rollups,
-    roll_up,
     unpack_results,
-    unpack_rollups,
 )
 from monitor.history.tracks import Row
-from monitor.history.uptime import DAY, HOUR, Milliseconds, Stretch, Sums, compose, tally
+from monitor.history.uptime import Milliseconds
 from monitor.model import Bytes
 from monitor.past import Condition, Owed
 
@@ -94,7 +82,7 @@ def salt(connection: Connection) -> bytes:
 def write_positions(connection: Connection, seat: str, positions: Mapping[int, int]) -> None:
     """Write how far a daemon has read each partition of a stream."""
     value = json.dumps(dict(positions)).encode()
-    _upsert(connection, schema.facts, [{"name": _positions_of(seat), "value": value}])
+    upsert(connection, schema.facts, [{"name": _positions_of(seat), "value": value}])
 
 
 def positions(connection: Connection, seat: str) -> dict[int, int]:
@@ -272,14 +260,14 @@ def forget_removed(connection: Connection, before: Milliseconds, most: int) -> i
 
 
 def write_states(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
-    return _upsert(connection, schema.states, rows)
+    return upsert(connection, schema.states, rows)
 
 
 def write_failures(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Keep failures with their evidence: ``site``, ``time``, ``data``, ``oldest`` of each."""
     if not rows:
         return
-    _upsert(
+    upsert(
         connection,
         schema.failures,
         [{key: row[key] for key in ("site", "time", "data")} for row in rows],
@@ -322,7 +310,7 @@ def failures_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[by
 def write_spans(connection: Connection, rows: Iterable[tuple[int, Row]]) -> None:
     """Write spans in the places of those with the same site, track and begin."""
     gone: list[dict[str, Any]] = []
-    _upsert(connection, schema.spans, _lasting(rows, gone))
+    upsert(connection, schema.spans, _lasting(rows, gone))
     if gone:
         connection.execute(
             delete(schema.spans).where(
@@ -403,100 +391,6 @@ def states_around(
     ]
 
 
-def stretches_of(
-    connection: Connection, site: int, begin: Milliseconds, end: Milliseconds
-) -> list[Stretch]:
-    """Return a site's composed spans that overlap a window."""
-    tracks: dict[int, list[Stretch]] = {schema.STATE_TRACK: [], schema.MAINTENANCE_TRACK: []}
-    spans = schema.spans
-    for track, stretches in tracks.items():
-        own = (spans.c.site == site, spans.c.track == track)
-        first = (
-            select(func.max(spans.c.begin)).where(*own, spans.c.begin <= begin).scalar_subquery()
-        )
-        for row in connection.execute(
-            select(spans)
-            .where(*own, spans.c.begin >= func.coalesce(first, begin), spans.c.begin < end)
-            .order_by(spans.c.begin)
-        ):
-            until = end if row.end is None else row.end
-            if until > begin:
-                stretches.append(
-                    Stretch(row.begin, until, Condition(row.condition), row.reason, row.message)
-                )
-    return compose(tracks[schema.STATE_TRACK], tracks[schema.MAINTENANCE_TRACK])
-
-
-def sum_up_days(connection: Connection, site: int, first: int, today: int) -> None:
-    """Write the sums of a site's days from *first* to the day before *today*."""
-    days = schema.days
-    at = first
-    while at < today:
-        block = at // BLOCK
-        row = connection.execute(
-            select(days)
-            .where(days.c.site == site, days.c.block < block)
-            .order_by(days.c.block.desc())
-            .limit(1)
-        ).first()
-        before = total(sums_before(row), unpack_days(bytes(row.data))) if row else Sums()
-        data = connection.scalar(
-            select(days.c.data).where(days.c.site == site, days.c.block == block)
-        )
-        offset = at - block * BLOCK
-        known = unpack_days(bytes(data))[:offset] if data is not None else []
-        was_down = known[-1].was_down if known else before.was_down
-        known += [Sums(was_down=was_down)] * (offset - len(known))
-        last = min(today, (block + 1) * BLOCK)
-        spans = stretches_of(connection, site, at * DAY, last * DAY)
-        for day in range(at, last):
-            sums = tally(
-                (one for one in spans if one.end > day * DAY),
-                day * DAY,
-                (day + 1) * DAY,
-                was_down=was_down,
-            )
-            known.append(sums)
-            was_down = sums.was_down
-        _upsert(
-            connection,
-            days,
-            [
-                {
-                    "site": site,
-                    "block": block,
-                    "up": before.up,
-                    "down": before.down,
-                    "maintenance": before.maintenance,
-                    "unknown": before.unknown,
-                    "begun": before.begun,
-                    "was_down": before.was_down,
-                    "data": pack_days(known),
-                }
-            ],
-        )
-        at = last
-    connection.execute(
-        update(schema.sites).where(schema.sites.c.id == site).values(days_until=today)
-    )
-
-
-def sum_up_again(connection: Connection, since: Mapping[int, int]) -> None:
-    """Note the day from which on each site's days are to be summed up once more."""
-    if since:
-        connection.execute(
-            update(schema.sites)
-            .where(schema.sites.c.id == bindparam("number"))
-            .values(days_until=bindparam("day")),
-            [{"number": site, "day": day} for site, day in since.items()],
-        )
-
-
-def sums_before(row: Any) -> Sums:
-    """Return the sums of all days before a block, as its row has them."""
-    return Sums(row.up, row.down, row.maintenance, row.unknown, row.begun, was_down=row.was_down)
-
-
 # ---------------------------------------------------------------- results
 
 
@@ -546,172 +440,7 @@ def packed_slots(connection: Connection, seat: str) -> dict[int, int]:
 
 
 def note_packed(connection: Connection, seat: str, slot: int, seq: int) -> None:
-    _upsert(connection, schema.packed, [{"seat": seat, "slot": slot, "seq": seq}])
-
-
-def pack(connection: Connection, seq: int, results: Mapping[int, Sequence[Outcome]]) -> int:
-    """
-    Keep sites' results in rows of their own, none of which reaches from one hour into the next.
-
-    Returns:
-        How many rows were written.
-    """
-    rows = []
-    for site, some in results.items():
-        hours: dict[int, list[Outcome]] = {}
-        for one in some:
-            hours.setdefault(one.time // HOUR, []).append(one)
-        for own in hours.values():
-            begin = min(one.time for one in own)
-            data = pack_results(begin, own)
-            rows.append({"site": site, "begin": begin, "seq": seq, "data": data})
-    _upsert(connection, schema.results, rows)
-    return len(rows)
-
-
-def roll_up_hours(connection: Connection, since: Mapping[int, int], until: int) -> int:
-    """
-    Count the results of sites by five minutes, in hours that are over; again where that was done.
-
-    Args:
-        since: The first hour of each site.
-        until: The first hour that is not over.
-
-    Returns:
-        How many rows were written.
-    """
-    results: dict[int, list[Outcome]] = defaultdict(list)
-    values = {
-        "sites": list(since),
-        "begin": min(since.values()) * HOUR,
-        "end": until * HOUR,
-    }
-    for site, begin, data in connection.execute(_results_of(), values):
-        if begin >= since[site] * HOUR:
-            results[site] += unpack_results(begin, bytes(data))
-    rows = []
-    for site, some in results.items():
-        rows += _rows_of_rollups(site, FIVE_MINUTES, roll_up(some, FIVE_MINUTES.step))
-    _upsert(connection, schema.rollups, rows)
-    connection.execute(
-        update(schema.sites).where(schema.sites.c.id.in_(list(since))).values(hours_until=until)
-    )
-    return len(rows)
-
-
-@cache
-def _results_of() -> "Select[Any]":
-    table = schema.results
-    return select(table.c.site, table.c.begin, table.c.data).where(
-        table.c.site.in_(bindparam("sites", expanding=True)),
-        table.c.begin >= bindparam("begin"),
-        table.c.begin < bindparam("end"),
-    )
-
-
-def roll_up_days(connection: Connection, site: int, first: int, until: int) -> int:
-    """
-    Count a site's checks by hours and by days, from *first* to the day before *until*.
-
-    Returns:
-        How many rows were written.
-    """
-    fine = rollups_of(connection, site, FIVE_MINUTES, first * DAY, until * DAY)
-    hours = coarser(fine, HOURLY.step // FIVE_MINUTES.step)
-    rows = _rows_of_rollups(site, HOURLY, hours)
-    if rows:
-        # A row of days is not complete for a month, so those that it has are written once more
-        begin = first * DAY // DAILY.block * DAILY.block
-        days = rollups_of(connection, site, DAILY, begin, until * DAY)
-        days |= coarser(hours, DAILY.step // HOURLY.step)
-        rows += _rows_of_rollups(site, DAILY, days)
-    _upsert(connection, schema.rollups, rows)
-    return len(rows)
-
-
-def rollups_of(
-    connection: Connection, site: int, level: Level, begin: Milliseconds, end: Milliseconds
-) -> dict[int, Rollup]:
-    """Return the rollups of a window, those that overlap its begin included, by their numbers."""
-    found: dict[int, Rollup] = {}
-    if begin < end:
-        first, last = begin // level.step, (end - 1) // level.step
-        values = {
-            "site": site,
-            "level": level.number,
-            "first": begin // level.block,
-            "last": (end - 1) // level.block,
-        }
-        for block, data in connection.execute(_rollups_of(), values):
-            some = unpack_rollups(first_of(level, block), bytes(data))
-            found |= {number: one for number, one in some.items() if first <= number <= last}
-    return found
-
-
-def write_rollups(
-    connection: Connection, site: int, level: Level, rollups: Mapping[int, Rollup]
-) -> None:
-    """Write whole blocks of rollups, in the places of those that there are."""
-    _upsert(connection, schema.rollups, _rows_of_rollups(site, level, rollups))
-
-
-@cache
-def _rollups_of() -> "Select[Any]":
-    table = schema.rollups
-    return select(table.c.block, table.c.data).where(
-        table.c.site == bindparam("site"),
-        table.c.level == bindparam("level"),
-        table.c.block >= bindparam("first"),
-        table.c.block <= bindparam("last"),
-    )
-
-
-def _rows_of_rollups(
-    site: int, level: Level, rollups: Mapping[int, Rollup]
-) -> list[dict[str, Any]]:
-    blocks: dict[int, dict[int, Rollup]] = {}
-    for number, rollup in rollups.items():
-        blocks.setdefault(number * level.step // level.block, {})[number] = rollup
-    return [
-        {
-            "site": site,
-            "level": level.number,
-            "block": block,
-            "data": pack_rollups(first_of(level, block), some),
-        }
-        for block, some in blocks.items()
-    ]
-
-
-def first_of(level: Level, block: int) -> int:
-    """Return the number of a block's first step."""
-    return block * level.block // level.step
-
-
-def trim(
-    connection: Connection,
-    ids: Collection[int],
-    raw: Milliseconds | None,
-    levels: Mapping[Level, Milliseconds | None],
-) -> None:
-    """Drop what of sites is older than these moments; None keeps everything."""
-    if not ids:
-        return
-    if raw is not None:
-        connection.execute(
-            delete(schema.results).where(
-                schema.results.c.site.in_(ids), schema.results.c.begin < raw
-            )
-        )
-    for level, moment in levels.items():
-        if moment is not None:
-            connection.execute(
-                delete(schema.rollups).where(
-                    schema.rollups.c.site.in_(ids),
-                    schema.rollups.c.level == level.number,
-                    schema.rollups.c.block < moment // level.block,
-                )
-            )
+    upsert(connection, schema.packed, [{"seat": seat, "slot": slot, "seq": seq}])
 
 
 def present(connection: Connection, ids: Sequence[int]) -> set[int]:
@@ -773,7 +502,7 @@ def write_outbox(
             ),
             gone,
         )
-    _upsert(
+    upsert(
         connection,
         schema.outbox,
         [
@@ -816,7 +545,7 @@ def give_back(connection: Connection, pages: int) -> None:
         cursor.close()
 
 
-def _upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:
+def upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:
     """
     Write rows, each in the place of one that has the same key, and return how many.
 

@@ -28,9 +28,9 @@ from sqlalchemy import (
 
 from monitor.clock import Clock
 from monitor.history import schema
+from monitor.history.coarsening import rollups_of
 from monitor.history.days import BLOCK, RECORD, before_day, of_day, pack_days, unpack_days
 from monitor.history.journal import SLOTS, Gathered, milliseconds
-from monitor.history.ledger import rollups_of
 from monitor.history.rollup import (
     FIVE_MINUTES,
     LEVELS,

@@ -15,7 +15,7 @@ Rollups are written once, when their time is over, and deflated, which halves th
 
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -99,13 +99,16 @@ class Rollup:
 
     def merge(self, other: "Rollup") -> None:
         if other.up:
-            self.least = min(self.least, other.least) if self.up else other.least
+            if not self.up or other.least < self.least:
+                self.least = other.least
             self.most = max(self.most, other.most)
         self.up += other.up
         self.down += other.down
         self.unknown += other.unknown
+        buckets = self.buckets
+        known = buckets.get
         for bucket, count in other.buckets.items():
-            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+            buckets[bucket] = known(bucket, 0) + count
 
     def quantile(self, share: float) -> Microseconds | None:
         """
@@ -237,11 +240,8 @@ def unpack_rollups(first: int, data: bytes) -> dict[int, Rollup]:
     found: dict[int, Rollup] = {}
     at = 0
     while at < len(data):
-        number, at = _take(data, at)
-        up, at = _take(data, at)
-        down, at = _take(data, at)
-        unknown, at = _take(data, at)
-        rollup = found[first + number] = Rollup(up=up, down=down, unknown=unknown)
+        (number, up, down, unknown), at = _take_four(data, at)
+        rollup = found[first + number] = Rollup(up, down, unknown)
         if up:
             rollup.least, at = _take(data, at)
             spread, at = _take(data, at)
@@ -257,13 +257,16 @@ def _take_buckets(data: bytes, at: int, kinds: int, buckets: dict[int, int]) -> 
         raise ValueError("packed rollups end within their buckets")
     bucket = 0
     for _ in range(kinds):
-        count, step = divmod(data[at], _STEPS)
+        byte = data[at]
         at += 1
-        if not count:
+        if byte:
+            bucket += byte % _STEPS
+            buckets[bucket] = byte // _STEPS
+        else:
             step, at = _take(data, at)
             count, at = _take(data, at)
-        bucket += step
-        buckets[bucket] = count
+            bucket += step
+            buckets[bucket] = count
     return at
 
 
@@ -272,6 +275,17 @@ def _put(out: bytearray, value: int) -> None:
         out.append(value & 127 | 128)
         value >>= 7
     out.append(value)
+
+
+def _take_four(data: bytes, at: int) -> tuple[Sequence[int], int]:
+    four = data[at : at + 4]
+    if four.isascii() and len(four) == 4:  # noqa: PLR2004  a byte each
+        return four, at + 4
+    numbers = []
+    for _ in range(4):
+        number, at = _take(data, at)
+        numbers.append(number)
+    return numbers, at
 
 
 def _take(data: bytes, at: int) -> tuple[int, int]:

@@ -7,10 +7,11 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, select, text
 
 from monitor.history import schema
+from monitor.history.coarsening import first_of
 from monitor.history.days import unpack_days
 from monitor.history.evidence import unpack_evidence
 from monitor.history.journal import Gathered
-from monitor.history.ledger import first_of, size
+from monitor.history.ledger import size
 from monitor.history.rollup import LEVELS, unpack_results, unpack_rollups
 from monitor.history.store import require_current, told
 from monitor.model import Bytes

@@ -9,7 +9,6 @@ everything is written once the store works again.
 
 import logging
 import math
-import time as _time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -24,13 +23,16 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from monitor.clock import Clock
 from monitor.errors import MonitorError
-from monitor.history import ledger
+from monitor.history import coarsening, ledger
+from monitor.history.aging import Aging, Keep
+from monitor.history.breath import Breath
 from monitor.history.evidence import pack_evidence, unpack_evidence
 from monitor.history.journal import SLOTS, Gathered, milliseconds, outcome_of
-from monitor.history.rollup import DAILY, FIVE_MINUTES, HOURLY, UNKNOWN, UP, Outcome
+from monitor.history.kept import KeptSite
+from monitor.history.rollup import UNKNOWN, UP, Outcome
 from monitor.history.schema import STATE_TRACK
 from monitor.history.store import migrate, sentence
-from monitor.history.tracks import Row, Tracks, filled, latest
+from monitor.history.tracks import Row, filled, latest
 from monitor.history.uptime import DAY, HOUR, Milliseconds
 from monitor.logs import fields
 from monitor.model import Bytes, Past, Reason, Result, Seconds, Site, SiteState, Status, Timestamp
@@ -50,31 +52,15 @@ _MOST_WAITING = 200_000
 """Records in the queue; results that turn nothing are dropped beyond it."""
 _MOST_RESULTS = 500_000
 """Results that wait for a store that cannot be used: some 9 MB, an hour of 8,000 sites a minute."""
-_AT_ONCE = 64
-_BREATH: Seconds = 0.0005
-"""After so many records the interpreter is left to others, who check sites."""
+_TAKEN_AT_ONCE = 8
+"""Records that are taken from the queue before the thread may pause."""
 _MOST_SLOTS = 8
-_LATE: Milliseconds = 600_000
-"""So long after its end an hour or a day is over for good: results come late, and an outage may
-turn out to have begun in it."""
 _BACK_WITHIN: Milliseconds = 86_400_000
 """After a start without them, sites go on where they stopped if a source lists them this soon."""
 _LOOK: Seconds = 60.0
 """How often the store's size is looked at."""
-_PAGES = 200
-"""Given back to the file system at a time, where an SQLite file has more to spare than _SLACK."""
-_SLACK = 0.1
-_SHRINK = 0.9
-_STEPS = 44
-"""Each minute above max_size shortens what is kept to nine tenths, 44 times at most a kind."""
-_ROOMY = 0.9
-_LONG: Seconds = 10 * 365 * 86400.0
-"""What "for ever" counts as where max_size shortens it."""
-_FORGET = 5
 _HEARTBEAT: Milliseconds = 5000
 _ORPHANED: Milliseconds = 60_000
-_NEVER = 10**6
-"""A day after all others."""
 
 _WAITING = Struct("<qIB")
 
@@ -87,23 +73,6 @@ class HistoryMeters(Protocol):
     def history_dropped(self, results: int) -> None: ...
     def history_persistent(self, persistent: bool) -> None: ...
     def history_size(self, size: Bytes) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
-    """
-    How long what is kept; None is for ever.
-
-    Attributes:
-        max_size: Of an SQLite file; what is oldest and finest goes first.
-    """
-
-    raw: Seconds | None
-    five_minutes: Seconds | None
-    hourly: Seconds | None
-    daily: Seconds | None
-    removed: Seconds | None
-    max_size: Bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,40 +141,6 @@ _Item: TypeAlias = (
 
 
 @dataclass(slots=True)
-class _Kept:
-    """
-    A site as the writer knows it.
-
-    Attributes:
-        number: Ours of it, until the store has one, too.
-        id: The store's number of it; None until it has one.
-        identity: Whether it still is the same site; None until somebody asks.
-        as_of: The last result that ``state`` holds.
-        waiting: Results that are in the journal and not packed yet.
-        days_until: The first day that is to be summed up, for the first time or again.
-        summed_up: The same as the store has it.
-        hours_until: The first hour that is to be rolled up, likewise.
-        told: Reason and message of the failure whose evidence was written last.
-    """
-
-    number: int
-    site: Site
-    id: int | None = None
-    identity: bytes | None = None
-    days_until: int = _NEVER
-    summed_up: int = _NEVER
-    hours_until: int = _NEVER
-    gone: bool = False
-    tracks: Tracks = field(default_factory=Tracks)
-    state: SiteState | None = None
-    as_of: Milliseconds = 0
-    content: str | None = None
-    status: Status | None = None
-    told: tuple[str | None, str] | None = None
-    waiting: bytearray = field(default_factory=bytearray)
-
-
-@dataclass(slots=True)
 class _Mend:
     """
     What a site was in, as it became known later.
@@ -214,7 +149,7 @@ class _Mend:
         written: What the transaction under way makes of it.
     """
 
-    kept: _Kept
+    kept: KeptSite
     wanted: list[Row]
     written: list[Row] = field(default_factory=list)
 
@@ -245,7 +180,6 @@ class Writer:
         self._version = version
         self._clock = clock
         self._meters = meters
-        self._keep = keep
         self._results = results
 
         self._queue: SimpleQueue[_Item] = SimpleQueue()
@@ -260,8 +194,8 @@ class Writer:
         self._persistent: bool | None = None
         self._failures = 0
         self._retry_at = self._flush_at = self._look_at = 0.0
-        self._kept: dict[str, _Kept] = {}
-        self._slots: dict[int, list[_Kept]] = {}
+        self._kept: dict[str, KeptSite] = {}
+        self._slots: dict[int, list[KeptSite]] = {}
         self._packed: dict[int, int] = {}
         self._seq = 0
         self._slot = 0
@@ -269,22 +203,23 @@ class Writer:
         self._kinds: dict[str, int] = {UP: 0}
 
         self._number = 0
-        self._by_number: dict[int, _Kept] = {}
+        self._by_number: dict[int, KeptSite] = {}
         self._dropped = 0
         self._leftover: dict[int, dict[int, bytearray]] = {}  # of sites not entered, by slot
-        self._entered: list[_Kept] = []  # in the transaction under way
-        self._pressure = 0  # steps by which max_size has made what is kept shorter
+        self._entered: list[KeptSite] = []  # in the transaction under way
         self._last_seen: Milliseconds = 0
+        self._breathe = Breath()
+        self._aging = Aging(keep, self._breathe)
         self._awake = (0.0, math.inf)  # at the last wait's end, and by how much that clock leads
 
         # What the next transaction writes
         self._gathered = Gathered()
         self._rows: dict[int, dict[tuple[int, Milliseconds], Row]] = {}
-        self._dirty: dict[int, _Kept] = {}
-        self._evidence: dict[int, tuple[_Kept, SiteState]] = {}
+        self._dirty: dict[int, KeptSite] = {}
+        self._evidence: dict[int, tuple[KeptSite, SiteState]] = {}
         self._mends: list[_Mend] = []
-        self._unlisted: dict[int, _Kept] = {}
-        self._gone: list[tuple[_Kept, Milliseconds]] = []
+        self._unlisted: dict[int, KeptSite] = {}
+        self._gone: list[tuple[KeptSite, Milliseconds]] = []
         self._renames: list[tuple[str, str]] = []
         self._recalls: list[_Recall] = []
         self._outbox: dict[tuple[str, str], bytes | None] = {}
@@ -432,7 +367,6 @@ class Writer:
         self._clock.sleep(_PAUSE)
         before, wait = self._clock.time(), max(0.0, self._flush_at - self._clock.monotonic())
         self._wake.wait(min(wait, _PERIOD))
-        self._wake.clear()
         now, (awake, led) = self._clock.time(), self._awake
         lead = now - self._clock.monotonic()
         if now - before > wait + _ABSENT:
@@ -442,6 +376,7 @@ class Writer:
         self._awake = (now, lead)
 
     def _turn(self, *, stopping: bool = False) -> None:
+        self._wake.clear()
         self._drain()
         now = self._clock.monotonic()
         self._flush_at = now + _PERIOD
@@ -543,8 +478,8 @@ class Writer:
                 case _Positions():
                     self._asked.append(item)
             taken += 1
-            if taken % _AT_ONCE == 0:
-                _time.sleep(_BREATH)
+            if taken % _TAKEN_AT_ONCE == 0:
+                self._breathe()
 
     def _on_noted(self, noted: Noted) -> None:
         state = noted.state
@@ -573,19 +508,19 @@ class Writer:
             self._dirty[kept.number] = kept
         kept.state, kept.status, kept.content = state, state.status, state.content
 
-    def _new(self, site: Site) -> _Kept:
+    def _new(self, site: Site) -> KeptSite:
         self._number += 1
-        kept = self._kept[site.name] = _Kept(self._number, site)
+        kept = self._kept[site.name] = KeptSite(self._number, site)
         self._by_number[kept.number] = kept
         self._unlisted[kept.number] = kept
         return kept
 
-    def _write_later(self, kept: _Kept, rows: Iterable[Row], since: Milliseconds) -> None:
+    def _write_later(self, kept: KeptSite, rows: Iterable[Row], since: Milliseconds) -> None:
         """Have spans written that change nothing of the time before *since*."""
         self._rows.setdefault(kept.number, {}).update(latest(rows))
         kept.days_until = min(kept.days_until, since // DAY)
 
-    def _keep_evidence(self, kept: _Kept, state: SiteState) -> None:
+    def _keep_evidence(self, kept: KeptSite, state: SiteState) -> None:
         """Keep a failure's evidence where it is another than the one before."""
         result = state.last
         if result is None or result.up is not False:
@@ -699,6 +634,8 @@ class Writer:
         for recall, found in remembered:
             recall.reply.set_result(found)
         self._meters.history_written(rows, self._clock.monotonic() - began)
+        if not stopping:  # the next life does it as well
+            self._age(engine, now)
         if began >= self._look_at:  # apart: what goes wrong in it costs nothing that was noted
             self._look_at = began + _LOOK
             with engine.begin() as connection:
@@ -721,6 +658,7 @@ class Writer:
             or self._moved
             or self._asked
             or slots
+            or self._aging.is_due
             or now - self._last_seen >= _HEARTBEAT
         )
 
@@ -751,6 +689,7 @@ class Writer:
     def _forget_numbers(self) -> None:
         """Have all sites entered into a store that is another than the one before."""
         self._slots.clear()
+        self._aging.clear()
         self._dropped = 0
         self._moved = bool(self._positions)
         for kept in self._by_number.values():
@@ -767,7 +706,7 @@ class Writer:
         self._enter(connection, some, known, now)
 
     def _known_or_renamed(
-        self, connection: Connection, some: Mapping[str, _Kept]
+        self, connection: Connection, some: Mapping[str, KeptSite]
     ) -> dict[str, ledger.Listed]:
         former: dict[str, str] = {
             kept.site.was: name for name, kept in some.items() if kept.site.was
@@ -781,7 +720,7 @@ class Writer:
     def _enter(
         self,
         connection: Connection,
-        some: Mapping[str, _Kept],
+        some: Mapping[str, KeptSite],
         known: dict[str, ledger.Listed],
         now: Milliseconds,
     ) -> None:
@@ -820,7 +759,7 @@ class Writer:
                 if kept.state is not None:
                     self._dirty[kept.number] = kept
 
-    def _identity(self, kept: _Kept) -> bytes:
+    def _identity(self, kept: KeptSite) -> bytes:
         """Return what tells whether a site is the same, without what it says of the site."""
         if kept.identity is None:
             whole = kept.site.identity.encode(errors="replace")
@@ -843,7 +782,7 @@ class Writer:
             for number in self._rows
             if (kept := self._by_number[number]).id is not None and kept.days_until < kept.summed_up
         }
-        ledger.sum_up_again(connection, again)
+        coarsening.sum_up_again(connection, again)
         states = ledger.write_states(
             connection, (self._state_row(kept) for kept in self._dirty.values() if kept.state)
         )
@@ -876,7 +815,7 @@ class Writer:
             mend.written = rows
             kept.days_until = min(kept.days_until, begin // DAY)
             if kept.days_until < kept.summed_up:
-                ledger.sum_up_again(connection, {kept.id: kept.days_until})
+                coarsening.sum_up_again(connection, {kept.id: kept.days_until})
             written += len(rows)
         return written
 
@@ -887,7 +826,7 @@ class Writer:
         entry = self._gathered.renumbered(lambda number: self._by_number[number].id or 0)
         return ledger.write_journal(connection, self._seat, entry)
 
-    def _state_row(self, kept: _Kept) -> dict[str, Any]:
+    def _state_row(self, kept: KeptSite) -> dict[str, Any]:
         state = kept.state
         assert state is not None  # noqa: S101  callers see to it
         return {
@@ -913,8 +852,7 @@ class Writer:
             members = self._slots.get(slot, [])
             for kept in members:
                 kept.waiting.clear()
-                kept.hours_until = max(kept.hours_until, _over(now, HOUR))
-                kept.days_until = kept.summed_up = max(kept.days_until, _over(now, DAY))
+            self._aging.take(members, now)
             for gone in [kept for kept in members if kept.gone]:
                 members.remove(gone)
                 self._by_number.pop(gone.number, None)
@@ -956,14 +894,14 @@ class Writer:
         return due
 
     def _pack(self, connection: Connection, slot: int, now: Milliseconds) -> int:
-        """Pack what waits of a slot's sites; sum up their days, drop what is too old."""
+        """Pack what waits of a slot's sites."""
         members = {kept.id: kept for kept in self._slots.get(slot, []) if kept.id is not None}
         waiting = {site: self._waiting_of(kept) for site, kept in members.items() if kept.waiting}
         left = self._leftover.get(slot, {})  # by sites that are not listed any more
         waiting |= {
             site: self._outcomes(left[site]) for site in ledger.present(connection, [*left])
         }
-        rows = ledger.pack(connection, self._seq, waiting)
+        rows = coarsening.pack(connection, self._seq, waiting, self._breathe)
         ledger.write_states(
             connection,
             [self._state_row(kept) for kept in members.values() if kept.state and not kept.gone],
@@ -971,44 +909,10 @@ class Writer:
         ledger.note_packed(connection, self._seat, slot, self._seq)
         for site, some in waiting.items():
             if site in members:
-                self._roll_up_again(members[site], min(one.time for one in some), now)
-        rows += self._roll_up(connection, members, now)
+                self._aging.count_again(members[site], min(one.time for one in some), now)
         return rows
 
-    def _roll_up_again(self, kept: _Kept, time: Milliseconds, now: Milliseconds) -> None:
-        """Have an hour counted once more that got a late result, while its results are kept."""
-        hour = time // HOUR
-        oldest = self._moment(0, now)
-        if hour < kept.hours_until and (oldest is None or hour * HOUR >= oldest):
-            kept.hours_until = hour
-            kept.days_until = min(kept.days_until, hour * HOUR // DAY)
-
-    def _roll_up(
-        self, connection: Connection, members: Mapping[int, _Kept], now: Milliseconds
-    ) -> int:
-        """Count what is over of sites' hours and days, and drop what is too old."""
-        hour, today = _over(now, HOUR), _over(now, DAY)
-        behind = [site for site, kept in members.items() if kept.hours_until < hour]
-        rows = 0
-        for part in ledger.in_parts(behind, _AT_ONCE // 4):
-            since = {site: members[site].hours_until for site in part}
-            rows += ledger.roll_up_hours(connection, since, hour)
-            _time.sleep(_BREATH)
-        finest = self._moment(1, now)
-        for site, kept in members.items():
-            if kept.days_until < today:
-                # What was summed up before may lack some of its five minutes by now
-                whole = 0 if finest is None else -(-finest // DAY)
-                first = max(kept.days_until, min(kept.summed_up, whole))
-                rows += ledger.roll_up_days(connection, site, first, today)
-                _time.sleep(_BREATH)
-                ledger.sum_up_days(connection, site, kept.days_until, today)
-                _time.sleep(_BREATH)
-        if behind:
-            self._trim(connection, list(members.values()), now)
-        return rows
-
-    def _waiting_of(self, kept: _Kept) -> list[Outcome]:
+    def _waiting_of(self, kept: KeptSite) -> list[Outcome]:
         return self._outcomes(kept.waiting)
 
     def _to_wait(self, gathered: Gathered) -> Iterator[tuple[int, bytes]]:
@@ -1033,51 +937,19 @@ class Writer:
                 ledger.drop_journal(connection, self._seat, up_to)
                 self._dropped = up_to
 
-    def _trim(self, connection: Connection, some: Sequence[_Kept], now: Milliseconds) -> None:
-        """Drop what is too old, but nothing out of which something coarser is still to be made."""
-        raw, fine, hourly, daily = (self._moment(kind, now) for kind in range(4))
-        hours = min((kept.hours_until for kept in some), default=0)
-        days = min((kept.days_until for kept in some), default=0)
-        ledger.trim(
-            connection,
-            [kept.id for kept in some if kept.id is not None],
-            None if raw is None else min(raw, (hours - 1) * HOUR),
-            {
-                FIVE_MINUTES: None if fine is None else min(fine, days * DAY),
-                HOURLY: hourly,
-                DAILY: daily,
-            },
-        )
-
-    def _moment(self, kind: int, now: Milliseconds) -> Milliseconds | None:
-        """Return since when a kind is kept: results, five minutes, hours, days."""
-        keep = self._keep
-        kept = (keep.raw, keep.five_minutes, keep.hourly, keep.daily)[kind]
-        share = self._share(kind)
-        if kept is None:
-            return None if share >= 1 else now - int(_LONG * share * 1000)
-        return now - int(kept * share * 1000)
-
-    def _share(self, kind: int) -> float:
-        """Return how much of a kind max_size leaves; the finer ones shrink first, down to 1 %."""
-        return max(0.01, _SHRINK ** min(max(0, self._pressure - kind * _STEPS), _STEPS))
+    def _age(self, engine: Engine, now: Milliseconds) -> None:
+        """Roll up what is over, some sites at a time, until there is something else to write."""
+        while self._aging.is_due:
+            began = self._clock.monotonic()
+            rows = self._aging.step(engine, now)
+            ended = self._clock.monotonic()
+            self._meters.history_written(rows, ended - began)
+            if self._wake.is_set() or ended >= self._flush_at:
+                return
 
     def _look(self, connection: Connection, now: Milliseconds) -> None:
-        """Tell the size, keep it within bounds, and forget sites that left long ago."""
-        whole, used = ledger.size(connection)
-        self._meters.history_size(whole)
-        if connection.dialect.name == "sqlite":
-            if used > self._keep.max_size:
-                self._pressure += 1
-                listed = [one for one in self._by_number.values() if one.id is not None]
-                for part in ledger.in_parts(listed):
-                    self._trim(connection, part, now)
-            elif used < self._keep.max_size * _ROOMY and self._pressure:
-                self._pressure -= 1
-            if whole - used > whole * _SLACK:
-                ledger.give_back(connection, _PAGES)
-        if self._keep.removed is not None:
-            ledger.forget_removed(connection, now - int(self._keep.removed * 1000), _FORGET)
+        listed = [one for one in self._by_number.values() if one.id is not None]
+        self._meters.history_size(self._aging.look(connection, listed, now))
         for seat in ledger.orphaned_seats(connection, now - _ORPHANED):
             self._adopt(connection, seat)
 
@@ -1085,7 +957,12 @@ class Writer:
         """Pack what the daemon of a seat that is no more left in the journal."""
         last, waiting = self._unpacked(connection, seat)
         present = ledger.present(connection, list(waiting))
-        ledger.pack(connection, last, {site: self._outcomes(waiting[site]) for site in present})
+        coarsening.pack(
+            connection,
+            last,
+            {site: self._outcomes(waiting[site]) for site in present},
+            self._breathe,
+        )
         ledger.drop_journal(connection, seat, last)
 
     def _unpacked(self, connection: Connection, seat: str) -> tuple[int, dict[int, bytearray]]:
@@ -1170,11 +1047,6 @@ class Writer:
             recent=tuple(map(_past, reversed(past[-self._results :]))),
             failures=tuple(_readable(failures)),
         )
-
-
-def _over(now: Milliseconds, step: Milliseconds) -> int:
-    """Return the number of the first hour or day that is not over for good."""
-    return (now - _LATE) // step
 
 
 def _past(one: Outcome) -> Past:

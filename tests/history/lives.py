@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from monitor.engine.state import Depth, advance, begin, resume
+from monitor.history.aging import Keep
 from monitor.history.reader import Reader
 from monitor.history.store import connect, store_url
-from monitor.history.writer import Keep, Writer
+from monitor.history.writer import Writer
 from monitor.model import Result, Site, SiteState, Status
 from tests.fakes import FakeClock
 
