@@ -35,15 +35,21 @@ def judge_batch(jobs: tuple[Job, ...]) -> tuple[Analysis, ...]:
     return tuple(map(judge, jobs))
 
 
-def judge_at_once(job: Job) -> Analysis | None:
+def judge_at_once(job: Job, certificates: Analysis | None) -> Analysis | None:
     """
     Return the verdict on an answer that meets all expectations, if they only compare numbers.
 
     This takes some microseconds for any answer, so the engine calls it in the main thread. None
     leaves the answer to a worker: something does not hold, or must be decoded or searched.
+
+    Args:
+        certificates: What a worker found in the same certificates, with the verdict up; None if
+            they must be decoded.
     """
     seen = job.observation
-    if seen.failure or seen.tls or job.extract is not None or job.watch is not None:
+    if seen.failure or job.extract is not None or job.watch is not None:
+        return None
+    if seen.tls and certificates is None:
         return None
     if isinstance(seen.answer, HttpAnswer) and seen.answer.redirects:
         return None  # each may have certificates
@@ -51,7 +57,7 @@ def judge_at_once(job: Job) -> Analysis | None:
     for key, value in job.expect:
         if not EXPECTATIONS[key].compares or _broken(key, value, view):
             return None
-    return _AS_EXPECTED
+    return certificates if seen.tls else _AS_EXPECTED
 
 
 def judge(job: Job) -> Analysis:

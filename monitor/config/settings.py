@@ -44,8 +44,8 @@ class AnalysisSettings:
     workers: Annotated[int, whole(1, _MANY_WORKERS)] = option(
         factory=lambda: min(count_cores(), _MOST_WORKERS),
         doc="How many processes analyse answers at most; the first starts with the daemon, each"
-        " further one when answers wait. By default one per core that the daemon may use,"
-        " within its container's limit, and at most 4.",
+        " further one when answers wait; one without work for 90 s ends. By default one per core"
+        " that the daemon may use, within its container's limit, and at most 4.",
     )
     timeout: Annotated[Seconds, duration(_SHORTEST_TIMEOUT)] = option(
         10.0, doc="How long one batch may take before its worker is replaced."

@@ -6,13 +6,15 @@ socket. These need no semaphores, and without a folder they do without the socke
 """
 
 import os
+import signal
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext, ForkServerContext, SpawnContext
 from multiprocessing.util import get_temp_dir
+from typing import Any
 
 SOCKET_FOLDERS = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108  we create our own folder in it
 """The first is writable in containers whose root is not; $TMPDIR may be too deep for a socket."""
@@ -38,6 +40,20 @@ def worker_context(preload: Sequence[str], folders: Sequence[str]) -> BaseContex
     context = _ForkServer()
     context.set_forkserver_preload(list(preload))
     return context
+
+
+def end_forkserver() -> None:
+    """
+    End the forkserver and free its memory; the next worker starts another.
+
+    No worker may be running or starting. Does nothing where there is no forkserver.
+    """
+    server: Any = forkserver._forkserver  # noqa: SLF001  there is no public way to end it
+    if server._forkserver_pid is not None:  # noqa: SLF001  as above
+        # _stop() waits for it, so it must not be stopped or busy
+        with suppress(ProcessLookupError):
+            os.kill(server._forkserver_pid, signal.SIGKILL)  # noqa: SLF001  as above
+        server._stop()  # noqa: SLF001  as above
 
 
 @cache

@@ -15,6 +15,7 @@ from monitor.clock import Clock
 from monitor.engine import notices, pressure
 from monitor.engine import result as results
 from monitor.engine.batcher import Batcher
+from monitor.engine.certificates import KnownCertificates
 from monitor.engine.connectivity import Connectivity
 from monitor.engine.dependencies import Dependencies
 from monitor.engine.events import (
@@ -68,7 +69,7 @@ class _Held:
     since: Seconds
 
 
-def _nothing_at_once(_job: Job) -> None:
+def _nothing_at_once(_job: Job, _certificates: Analysis | None) -> None:
     """Leave every answer to the workers."""
 
 
@@ -85,7 +86,8 @@ class Engine:
 
     Args:
         schedule: Without any sites yet; from now on only the engine changes it.
-        judge_at_once: Returns the verdict if that takes no time, and None if a worker is needed.
+        judge_at_once: Returns the verdict if that takes no time, and None if a worker is needed. It
+            gets what is known about the certificates.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Engine:
         recorder: Recorder,
         depth: Depth,
         as_text: results.AsText,
-        judge_at_once: Callable[[Job], Analysis | None] = _nothing_at_once,
+        judge_at_once: Callable[[Job, Analysis | None], Analysis | None] = _nothing_at_once,
         tuning: Tuning = _TUNING,
         on_stopping: Callable[[], None] = nothing,
         between_turns: Callable[[], None] = nothing,
@@ -131,6 +133,7 @@ class Engine:
         self._latest: Seconds = 0.0  # the largest lag among them
         self._batcher = Batcher(tuning)
         self._judged: deque[tuple[Site, Analysis]] = deque()  # waiting to be recorded
+        self._certificates = KnownCertificates()
         self._dependencies = Dependencies(self._states)
         self._unexplained: dict[str, None] = {}  # sites whose cause may have changed
         self._connectivity = Connectivity()
@@ -470,7 +473,7 @@ class Engine:
         check.stage = Stage.ANALYSING
         check.seen = outcome
         job = self._job(check, outcome)
-        expected = self._judge_at_once(job)
+        expected = self._judge_at_once(job, self._certificates.of(check.site, outcome))
         if expected is not None:
             self._meters.judged_at_once()
             self._judged.append((check.site, expected))
@@ -525,7 +528,9 @@ class Engine:
 
     def _conclude(self, check: Check, analysis: Analysis) -> None:
         assert check.seen is not None  # noqa: S101  it is being analysed
-        self._record(check, results.judged(check.site, check.seen, analysis, self._as_text))
+        result = results.judged(check.site, check.seen, analysis, self._as_text)
+        self._certificates.learn(check.site, check.seen, analysis, result.analysis)
+        self._record(check, result)
 
     def _spoil(self, check: Check, error: BaseException) -> None:
         self._record(check, self._spoilt(check, error))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from threading import Thread
 
 from monitor.clock import Clock, Deadline
-from monitor.engine.context import SOCKET_FOLDERS, worker_context
+from monitor.engine.context import SOCKET_FOLDERS, end_forkserver, worker_context
 from monitor.engine.events import BatchJudged, Event, Inbox, WorkerStarted
 from monitor.engine.worker import END_WITHIN, Judge, Outcome, WorkerProcess
 from monitor.errors import StartupError
@@ -77,6 +77,8 @@ class PoolLimits:
         deaths: After this many workers died while judging a job, the job counts as the cause. More
             than 1, so that a worker that was killed from outside does no harm.
         waiting: Batches that may wait per worker before no new check is started.
+        idle: How long a worker may have nothing to judge before it ends. More than a minute, so
+            that sites checked once a minute do not start a process for each check.
     """
 
     timeout: Seconds = 10.0
@@ -84,6 +86,7 @@ class PoolLimits:
     recycle_after: int = 20_000
     deaths: int = 3
     waiting: int = 64
+    idle: Seconds = 90.0
 
     @property
     def recycle_above(self) -> Bytes:
@@ -103,8 +106,10 @@ class _Worker:
     A place for a worker process; processes come and go, the place stays.
 
     Attributes:
-        wanted: There was work for a process here; from then on there always is one.
+        wanted: There is work for a process here, or was a moment ago: while this is set, a process
+            that dies is replaced.
         worn: The process has reached its limits, and ends once its bench is empty.
+        since: When the process started, or last got or finished a batch, on the monotonic clock.
     """
 
     number: int
@@ -136,7 +141,8 @@ class AnalysisPool:
     Worker processes that judge batches, and are replaced when they die, hang or grow.
 
     The first one starts with the pool, and each further one when a batch waits and none has room: a
-    process takes 14 to 18 MB, and one keeps up with hundreds of answers a second.
+    process takes 14 to 18 MB, and one keeps up with hundreds of answers a second. A worker that has
+    had nothing to do for a while ends, even the first one; the next batch starts another.
 
     Nothing here blocks: short-lived threads start the processes. The engine calls ``submit`` and
     the ``on_…`` methods, and calls ``tick`` no later than ``next_tick()``.
@@ -218,6 +224,7 @@ class AnalysisPool:
             self._replace(worker)
         else:
             worker.process = event.process
+            worker.since = self._clock.monotonic()
             self._hand_out()
 
     def on_judged(self, event: BatchJudged) -> list[Judged]:
@@ -248,7 +255,7 @@ class AnalysisPool:
         return decided
 
     def tick(self) -> list[Judged]:
-        """Replace workers that hang, and start those whose pause is over."""
+        """Replace workers that hang, start those whose pause is over, and end idle ones."""
         now = self._clock.monotonic()
         decided: list[Judged] = []
         for worker in self._workers:
@@ -260,12 +267,17 @@ class AnalysisPool:
                     extra=fields(pid=worker.pid, seconds=self._limits.timeout),
                 )
                 decided += self._bury(worker, Reason.ANALYSIS_TIMEOUT)
+        self._end_idle(now)
         return decided
 
     def next_tick(self) -> Seconds | None:
         """Return when tick() has something to do, on the monotonic clock."""
         moments = [worker.start_at for worker in self._workers if worker.start_at is not None]
-        moments += [worker.since + self._limits.timeout for worker in self._workers if worker.bench]
+        moments += [
+            worker.since + (self._limits.timeout if worker.bench else self._limits.idle)
+            for worker in self._workers
+            if worker.process
+        ]
         return min(moments, default=None)
 
     def stop(self) -> None:
@@ -302,6 +314,19 @@ class AnalysisPool:
             unused = next((worker for worker in self._workers if not worker.wanted), None)
             if unused is not None:
                 self._launch(unused)
+
+    def _end_idle(self, now: Seconds) -> None:
+        idle = [
+            worker
+            for worker in self._workers
+            if worker.process and not worker.bench and worker.since + self._limits.idle <= now
+        ]
+        for worker in idle:
+            self._vacate(worker)
+            worker.wanted = False
+            worker.deaths_in_a_row = 0
+        if idle and not any(worker.wanted for worker in self._workers):
+            end_forkserver()
 
     def _give(self, worker: _Worker, batch: Batch) -> None:
         assert worker.process is not None  # noqa: S101  it has room

@@ -55,13 +55,15 @@ def _bounded(site: Site, analysis: Analysis) -> Analysis:
     verdict = analysis.verdict
     if not (verdict.message or analysis.chain or analysis.client):
         return analysis  # most have nothing to truncate
-    return replace(
+    bounded = replace(
         analysis,
         verdict=replace(verdict, message=_message(site, verdict.message)),
         chain=_chain(analysis.chain[:_MOST_CERTIFICATES]),
         hop_chains=_leaves(analysis.hop_chains),
         client=next(iter(_chain((analysis.client,) if analysis.client else ())), None),
     )
+    # Most need no cut, and checks whose certificates are as before have one analysis together
+    return analysis if bounded == analysis else bounded
 
 
 def unanswered(seen: Observation) -> Failure | None:

@@ -261,7 +261,7 @@ class HttpProbe:
         plan.repeats = False  # until this answer allows it again
         started = deadline.clock.time()
         handle = repeat(plan.first, deadline, self._handles)
-        seen = read(handle.curl, plan.first, plan.settings, started, plan.session)
+        seen = read(handle, plan.first, plan.settings, started, plan.session)
         if seen is None:
             check = _HttpCheck(site, plan, deadline, self._handles, self._tokens)
             return check.run(started, handle)

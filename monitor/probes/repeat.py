@@ -60,7 +60,7 @@ def repeat(order: Order, deadline: Deadline, handles: Handles) -> SilentHandle:
 
 
 def read(
-    curl: SilentCurl,
+    handle: SilentHandle,
     order: Order,
     settings: RequestSettings,
     started: Timestamp,
@@ -72,9 +72,10 @@ def read(
     Args:
         last: What the handshake of the site's last check showed.
     """
+    curl = handle.curl
     if not curl.succeeded:
         return None
-    if order.route.uses_tls and not (last and _is_as_before(curl, order.route, last)):
+    if order.route.uses_tls and not (last and _is_as_before(handle, order.route, last)):
         return None
     head = _plain_head(curl, settings)
     if head is None:
@@ -90,10 +91,13 @@ def read(
     )
 
 
-def _is_as_before(curl: SilentCurl, route: Route, last: TlsSession) -> bool:
+def _is_as_before(handle: SilentHandle, route: Route, last: TlsSession) -> bool:
     """Return whether a successful handshake shows nothing new compared with the last one."""
+    curl, trust = handle.curl, handle.context.trust
     if route.proxy or route.tls.cert_file:
         return False  # there is more to a session than chain and suite
+    if trust is not None and trust.stamp != last.stamp:
+        return False  # the same certificates may be trusted through another authority now
     begin = curl.words.find(AGREED)
     line = curl.words[begin : curl.words.find(b"\n", begin)]
     return begin >= 0 and agreed(line) == (last.version, last.cipher) and curl.chain() == last.chain

@@ -14,6 +14,7 @@ from monitor.analysis.expectations.table import EXPECTATIONS
 from monitor.analysis.judge import judge, judge_at_once, judge_batch
 from monitor.model import (
     UP,
+    Analysis,
     DnsAnswer,
     Failure,
     GrpcAnswer,
@@ -89,15 +90,25 @@ _PLAIN = http(b"ok")
 def test_only_answers_as_expected_are_judged_without_a_worker(answer, expect, more, at_once):
     """Where nothing is decoded or searched, the verdict is known at once, and is the worker's."""
     job = asked(answer, expect, **more)
-    assert judge_at_once(job) == (judge(job) if at_once else None)
+    assert judge_at_once(job, None) == (judge(job) if at_once else None)
+
+
+def test_known_certificates_need_no_worker():
+    """What a worker found in them is in the verdict, and an answer that is bad goes to one."""
+    job = asked(_PLAIN, {"status": 200}, tls=tls())
+    found = judge(job)
+    assert found.chain
+    assert judge_at_once(job, found) is found
+    assert judge_at_once(asked(_PLAIN, {"status": 404}, tls=tls()), found) is None
+    assert judge_at_once(asked(_PLAIN, {"status": 200}), found) == Analysis(verdict=UP)
 
 
 def test_what_is_read_or_watched_is_left_to_a_worker():
     """A site whose answers become series or are compared has something decoded each time."""
     job = asked(_PLAIN, {"status": 200})
-    assert judge_at_once(job) is not None
-    assert judge_at_once(replace(job, extract=())) is None
-    assert judge_at_once(replace(job, watch=object())) is None
+    assert judge_at_once(job, None) is not None
+    assert judge_at_once(replace(job, extract=()), None) is None
+    assert judge_at_once(replace(job, watch=object()), None) is None
 
 
 def test_the_first_in_the_order_of_the_transaction_decides():

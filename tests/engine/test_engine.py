@@ -32,6 +32,7 @@ from monitor.model import (
     Site,
     SiteChange,
     Status,
+    TlsSession,
     Verdict,
 )
 from monitor.past import Remembered
@@ -220,7 +221,7 @@ def test_a_short_interval_does_not_wait_for_company(rig):
 def test_what_is_judged_at_once_goes_to_no_worker():
     """It is recorded with the next turn of the loop; other answers wait for a worker."""
     rig = TurnedEngine(
-        judge_at_once=lambda job: Analysis(verdict=UP) if job.site == "shop" else None
+        judge_at_once=lambda job, _: Analysis(verdict=UP) if job.site == "shop" else None
     )
     rig.list(site(), site("bank"))
     rig.advance(10.0)
@@ -232,6 +233,25 @@ def test_what_is_judged_at_once_goes_to_no_worker():
     rig.clock.advance(0.5)
     rig.engine.start_due_checks()
     assert [job.site for batch in rig.analysis.batches for job in batch.jobs] == ["bank"]
+
+
+def test_certificates_that_are_as_before_go_to_no_worker():
+    """The first handshake is read by a worker; what it found serves for the next ones alike."""
+    rig = TurnedEngine(judge_at_once=lambda _, certificates: certificates)
+    rig.list(site())
+    shown, renewed = (
+        replace(answered(), tls=TlsSession(chain=(chain,), verified=None))
+        for chain in ("PEM", "NEW")
+    )
+    for handshake, batches in ((shown, 1), (shown, 0), (renewed, 1)):
+        rig.advance(10.0)
+        rig.finish(rig.probes.take()[0], handshake)
+        rig.clock.advance(0.5)
+        rig.engine.start_due_checks()
+        assert len(rig.analysis.batches) == batches
+        rig.judge(validity=(1.0, 2.0))
+        last = rig.state("shop").last
+        assert last.analysis == Analysis(verdict=UP, validity=(1.0, 2.0))
 
 
 def test_a_failure_with_a_certificate_is_analysed(rig):

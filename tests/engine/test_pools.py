@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
+from multiprocessing import forkserver
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -147,6 +148,43 @@ def test_workers_start_as_they_are_needed(folders):
         assert len(rig.pids()) == 2
     finally:
         rig.pool.stop()
+
+
+def test_a_worker_with_nothing_to_do_ends(folders):
+    """The forkserver ends with the last one; the next batch starts both, which is no restart."""
+    rig = TurnedPool(workers=2, folders=folders, idle=0.0)
+    try:
+        rig.pool.start()
+        first = rig.pids()
+        for number in range(3):
+            until_all_ended(rig)
+            assert rig.pool.next_tick() is None
+            rig.submit(f"job-{number}", f"other-{number}")
+            rig.until_idle()
+        until_all_ended(rig)
+        for pid in first:
+            until_dead(pid)
+        assert len(rig.decided) == 6
+        assert rig.restarts == 0
+    finally:
+        rig.pool.stop()
+
+
+def until_all_ended(rig: TurnedPool) -> None:
+    rig.turn()
+    assert rig.pids() == []
+    server: Any = forkserver._forkserver
+    assert server._forkserver_pid is None
+
+
+def test_a_worker_that_was_used_a_moment_ago_stays(make):
+    """Of two, the one without work ends, and the other keeps what it has loaded."""
+    rig = make(workers=2, idle=3600.0)
+    busy, other = rig.pool._workers
+    other.since -= 3600.0
+    pid = busy.pid
+    rig.turn()
+    assert rig.pids() == [pid]
 
 
 def test_a_worker_killed_from_outside_costs_nothing(make):

@@ -52,6 +52,22 @@ def test_a_trust_store_that_changes_is_read_again(serve, watch, tmp_path, monkey
     assert check().tls.verified
 
 
+def test_a_handshake_says_by_which_state_of_the_file_it_was_verified(serve, watch, tmp_path):
+    """The same certificate may be trusted through another authority once the file has changed."""
+    file = tmp_path / "ca.pem"
+    authority = trustme.CA()
+    _bundle(file, authority)
+    check = watch(serve(answer(), tls=_serving(authority)).url(), tls=TlsOptions(ca_file=str(file)))
+    before = {check().tls for _ in range(_OFTEN)}
+    _bundle(file, authority, trustme.CA())
+    after = {check().tls for _ in range(_OFTEN)}
+    assert (len(before), len(after)) == (1, 1)
+    assert before != after
+    assert {(one.chain, one.verified, one.authorities) for one in before | after} == {
+        (before.copy().pop().chain, True, str(file))
+    }
+
+
 def test_authorities_are_those_of_the_file_alone(serve, watch, tmp_path, monkeypatch):
     """What the environment names as OpenSSL's default is not trusted beside it."""
     ours, other = tmp_path / "ca.pem", tmp_path / "other.pem"

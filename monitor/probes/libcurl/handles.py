@@ -131,7 +131,7 @@ class Handles:
             for option, value in (*route.options, *given, *options):
                 set_option(handle.curl, option, value)
             handle.curl.setopt(pycurl.WRITEFUNCTION, _ignore)
-            transfer = CallbackTransfer(handle.curl, route, deadline, self.resolver)
+            transfer = CallbackTransfer(handle.curl, route, deadline, self.resolver, handle.context)
         except BaseException:
             handle.curl.close()
             raise

@@ -77,10 +77,13 @@ class Transfer(ABC):
 
     curl: Asked
 
-    def __init__(self, route: Route, deadline: Deadline, resolver: Resolver) -> None:
+    def __init__(
+        self, route: Route, deadline: Deadline, resolver: Resolver, context: Context
+    ) -> None:
         self._route = route
         self._deadline = deadline
         self._resolver = resolver
+        self._context = context
         self._told = Told()
 
     # ------------------------------------------------------------ what the two implementations do
@@ -237,13 +240,15 @@ class Transfer(ABC):
                 verdict = self.curl.getinfo(pycurl.SSL_VERIFYRESULT)
             elif suite:
                 verified = True
+        trust = self._context.trust if verified else None
         return TlsSession(
             version=version,
             cipher=cipher,
             chain=chain,
             verified=verified,
             verdict=verdict,
-            authorities=self._route.trust if verified else None,
+            authorities=trust.path if trust else None,
+            stamp=trust.stamp if trust else None,
             client=own_certificates(tls.cert_file) if tls.cert_file else (),
             legacy=tls.legacy,
             server_name=self._route.name if self._route.name != self._route.host else None,
@@ -267,10 +272,15 @@ class CallbackTransfer(Transfer):
     _opened: tuple[socket.socket, ...] = ()
 
     def __init__(
-        self, curl: pycurl.Curl, route: Route, deadline: Deadline, resolver: Resolver
+        self,
+        curl: pycurl.Curl,
+        route: Route,
+        deadline: Deadline,
+        resolver: Resolver,
+        context: Context,
     ) -> None:
         """Take a handle on which the route's options are already set."""
-        super().__init__(route, deadline, resolver)
+        super().__init__(route, deadline, resolver, context)
         self.curl = curl
         curl.setopt(pycurl.TIMEOUT_MS, deadline.milliseconds())
         curl.setopt(pycurl.VERBOSE, 1)
@@ -337,9 +347,8 @@ class SilentTransfer(Transfer):
         resolver: Resolver,
         context: Context,
     ) -> None:
-        super().__init__(route, deadline, resolver)
+        super().__init__(route, deadline, resolver, context)
         self.curl = curl
-        self._context = context
         if route.is_plain:
             self._tells = False
             self._told.tried = route.peer

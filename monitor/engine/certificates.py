@@ -1,0 +1,75 @@
+"""What workers found in the certificates of each site's last handshake. Pure."""
+
+import math
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+from monitor.model import UP, Analysis, Observation, Site, Timestamp, TlsSession
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """
+    A handshake and what a worker found in it.
+
+    Attributes:
+        since, until: Between which times of a check the same is found: no certificate of the chain
+            ends in between.
+    """
+
+    tls: TlsSession
+    found: Analysis
+    since: Timestamp
+    until: Timestamp
+
+
+class KnownCertificates:
+    """
+    Remembers the last handshake of each site until the site leaves the list or changes.
+
+    Nearly every handshake shows what the one before it did, so the answer need not go to a worker.
+    """
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[Site, _Known] = WeakKeyDictionary()
+
+    def learn(self, site: Site, seen: Observation, found: Analysis, kept: Analysis | None) -> None:
+        """
+        Remember what was found in the certificates of a check's last connection.
+
+        Args:
+            found: By a worker, or what of() returned.
+            kept: The same as results keep it. Where something was cut for them, nothing is
+                remembered: what is remembered of a site is bounded.
+        """
+        tls = seen.tls
+        if tls is None or kept is None:
+            return
+        if tls.authorities is not None and tls.stamp is None:
+            return  # nobody knows whether the file of authorities is as it was
+        known = self._known.get(site)
+        if known is not None and found is known.found:
+            if tls is not known.tls:  # equal; the probe holds this one
+                self._known[site] = replace(known, tls=tls)
+            return
+        if (found.chain, found.client) != (kept.chain, kept.client):
+            self._known.pop(site, None)
+            return
+        ends = [one.not_after for one in found.chain]
+        self._known[site] = _Known(
+            tls,
+            Analysis(verdict=UP, chain=kept.chain, validity=found.validity, client=kept.client),
+            max((end for end in ends if end < seen.time), default=-math.inf),
+            min((end for end in ends if end >= seen.time), default=math.inf),
+        )
+
+    def of(self, site: Site, seen: Observation) -> Analysis | None:
+        """
+        Return what is known of the certificates of a handshake, with the verdict up.
+
+        None where it differs from the site's last one, or where a certificate has ended since.
+        """
+        known = self._known.get(site)
+        if known is None or not known.since < seen.time <= known.until:
+            return None
+        return known.found if seen.tls == known.tls else None
