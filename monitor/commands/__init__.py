@@ -1,8 +1,8 @@
 """
-What the program does, a module for each command.
+What the program does: one module per command.
 
-A module is loaded when its command is called: ``monitor --version`` and ``monitor healthcheck``
-take no time and no memory for what a daemon needs.
+A module is loaded when its command is called, so ``monitor --version`` and ``monitor healthcheck``
+spend no time and no memory on what only a daemon needs.
 """
 
 OK = 0

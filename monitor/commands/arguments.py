@@ -1,8 +1,8 @@
 """
-The options of one site as a command line gives them, and mistakes in them under the same names.
+The options of one site from the command line, and messages about mistakes that name the arguments.
 
-They are written down as a site list, a value on each line, so that all rules are those of a file
-and the line of a problem tells which argument it is about.
+They are written as a site list, one value per line, so that all rules of a file apply and the line
+of a problem tells which argument it is about.
 """
 
 import json
@@ -26,9 +26,9 @@ class Argument:
     One option of a site.
 
     Attributes:
-        written: What the user calls it: ``--timeout``, ``-o http.method``.
-        key: Where it stands in a site: ``http.method``.
-        value: As JSON has it.
+        written: The user's form: ``--timeout``, ``-o http.method``.
+        key: Its place in a site: ``http.method``.
+        value: As in JSON.
     """
 
     written: str
@@ -38,7 +38,7 @@ class Argument:
 
 @dataclass(slots=True)
 class _Branch:
-    """A mapping of the site, and the argument that brought it."""
+    """A mapping of the site, and the argument that added it."""
 
     argument: Argument
     below: "dict[str, _Branch | Argument]" = field(default_factory=dict)
@@ -48,11 +48,11 @@ def load_arguments(arguments: Iterable[Argument], tables: Tables) -> Config:
     """
     Return a configuration of one site, as if its options had been written into a file.
 
-    Of two arguments that say the same the later one holds. Nothing is substituted: a dollar on the
-    command line is the shell's business, not ours.
+    If two arguments set the same option, the later one wins. Nothing is substituted, because a
+    dollar on the command line belongs to the shell.
 
     Raises:
-        click.UsageError: They would be wrong there too.
+        click.UsageError: The options would also be wrong in a file.
     """
     try:
         lines = _site_lines(arguments)
@@ -70,7 +70,7 @@ def load_arguments(arguments: Iterable[Argument], tables: Tables) -> Config:
 
 def read_value(text: str) -> Any:
     """
-    Return the value that a text stands for where it is JSON, else the text itself.
+    Return the value of a text if it is JSON, otherwise the text itself.
 
     Raises:
         click.UsageError: It is nested too deeply to be read.
@@ -86,7 +86,7 @@ def read_value(text: str) -> Any:
 def _is_text(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:  # sys.argv hands bytes that are not UTF-8 through
+    except UnicodeEncodeError:  # sys.argv passes on bytes that are not UTF-8
         return False
     return True
 
@@ -107,7 +107,7 @@ def _site_lines(arguments: Iterable[Argument]) -> list[tuple[str, Argument]]:
 
 
 def _grown(argument: Argument, value: Any) -> _Branch | Argument:
-    """Return a mapping as a branch, to which later arguments may add; else the argument."""
+    """Return a mapping as a branch, to which later arguments may add; otherwise the argument."""
     if not isinstance(value, Mapping):
         return Argument(argument.written, argument.key, value)
     return _Branch(argument, {key: _grown(argument, below) for key, below in value.items()})
@@ -127,7 +127,7 @@ def _lines(branch: _Branch) -> Iterator[tuple[str, Argument]]:
 
 
 def _undollared(value: Any) -> Any:
-    """Return the value with no reference in it; keys are not substituted anyway."""
+    """Return the value without any references in it; keys are not substituted anyway."""
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, list):
@@ -138,7 +138,7 @@ def _undollared(value: Any) -> Any:
 
 
 def _said(problem: Problem, argument: Argument) -> str:
-    """Return a problem's sentence, its place in the words of the command line."""
+    """Return a problem's sentence, with its place in terms of the command line."""
     steps: KeyPath = ("sites", 0, *argument.key.split("."))
     message = problem.message
     for end in range(len(steps), 2, -1):

@@ -117,7 +117,7 @@ def check(
 
 
 def _compare(results: Sequence[Result], theirs: Mapping[str, tuple[bool, Timestamp]]) -> None:
-    """Say of which sites the other monitor said something else, and which it does not know."""
+    """Print the sites about which the other monitor says something else, and those it lacks."""
     unknown = [one.site for one in results if one.site not in theirs]
     differing = 0
     for one in results:
@@ -155,7 +155,7 @@ def _load(path: Path, log_level: str, log_format: logs.Form) -> Config:
     config = load(path, TABLES, os.environ)
     secrets.values = longest_first(config.secrets())
     if config.sources:
-        # Loaded here, as most lists have no sources
+        # Loaded here, because most lists have no sources
         discover = import_module("monitor.app.discovery").discover_once
         config, wrong = discover(config, TABLES)
         secrets.values = longest_first(config.secrets())
@@ -167,7 +167,7 @@ def _load(path: Path, log_level: str, log_format: logs.Form) -> Config:
 def _pick(
     sites: Sequence[Site], names: Sequence[str], groups: Sequence[str], labels: Sequence[str]
 ) -> list[Site]:
-    """Return the sites that are asked for; without any wish, all."""
+    """Return the requested sites; all if none is requested."""
     known = [site.name for site in sites]
     asked = [site for site in sites if not SCHEMES[site.scheme].reports_itself]
     asked_names = {site.name for site in asked}

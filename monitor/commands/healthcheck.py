@@ -1,8 +1,8 @@
 """
-``monitor healthcheck``: whether the daemon of this machine lives, for a container's engine.
+``monitor healthcheck``: whether this machine's daemon is alive, for a container's engine.
 
 It runs every few seconds beside the daemon, within its limits: bare sockets, and nothing loaded
-that a daemon needs.
+that only a daemon needs.
 """
 
 import socket
@@ -18,12 +18,12 @@ from monitor.errors import StartupError
 from monitor.web.listen import Listen, parse_listen
 
 _PATIENCE = 3.0
-"""Seconds for each step; an engine's own limit, after which nobody says why, is longer."""
+"""Seconds for each step; shorter than the engine's own limit, which would give no reason."""
 _REQUEST = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _LONGEST_LINE = 1024
 _LOOPBACK: Mapping[str, str] = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  who listens on all addresses listens on this one
 _HANDSHAKE = b"\x16"
-"""The first byte of TLS' handshake messages, RFC 8446, 5.1; a refusal begins with another."""
+"""The first byte of TLS handshake messages (RFC 8446, 5.1); a refusal begins with another."""
 
 
 @click.command()
@@ -41,7 +41,7 @@ def healthcheck(listen: tuple[str, ...]) -> None:
 
 
 def _problem(listen: str) -> str | None:
-    """Return why the daemon does not count as healthy; None when it does."""
+    """Return why the daemon does not count as healthy; None if it does."""
     try:
         address = parse_listen(listen)
         line = _ask(address)
@@ -73,7 +73,7 @@ def _connect(address: Listen) -> socket.socket:
 
 
 def _ask(address: Listen) -> bytes:
-    """Return the first line of the answer; empty when the daemon speaks TLS, and hangs up."""
+    """Return the first line of the answer; empty if the daemon speaks TLS and hangs up."""
     with _connect(address) as sock:
         try:
             return _first_line(sock)
@@ -85,12 +85,12 @@ def _speaks_tls(address: Listen) -> bool:
     """
     Return whether a handshake begins.
 
-    That is as much as an answer: the same loop gives it. More may not be had, where the daemon
-    wants a certificate of its clients.
+    This proves as much as an answer, because the same loop gives it. A daemon that requires
+    client certificates would send no more anyway.
     """
-    import ssl  # noqa: PLC0415  a third of the memory, where most daemons do not need it
+    import ssl  # noqa: PLC0415  a third of the memory, and most daemons do not need it
 
-    # This gets no further than the daemon's first message, so nothing is there to be verified
+    # This stops at the daemon's first message, so there is nothing to verify
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     sent = ssl.MemoryBIO()

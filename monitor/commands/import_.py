@@ -29,7 +29,7 @@ _OWNER_ONLY = 0o600
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what every import can be asked for."""
+    """Add the options of every import."""
     secrets = click.option(
         "--secrets",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -59,7 +59,7 @@ def blackbox(file: Path, secrets: Path, report: Path | None) -> None:
 
 
 def _history_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what carries the past over."""
+    """Add the options that import the past."""
     history = click.option(
         "--history",
         is_flag=True,
@@ -131,7 +131,7 @@ def _carry(
     data: str | None,
     past: Callable[[Mapping[str, Site]], Mapping[str, Inherited]],
 ) -> None:
-    """Carry what is known of the sites of a list into the history, and say what came of it."""
+    """Import what is known about the sites of a list into the history, and print the outcome."""
     loaded = load(config, TABLES, os.environ)
     sites = {site.name: site for site in loaded.sites}
     found = past(sites)

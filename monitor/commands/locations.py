@@ -1,4 +1,4 @@
-"""``monitor locations``: who reports, and the stream that carries it."""
+"""``monitor locations``: which places report, and the stream that carries the reports."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Options that several commands have; light, because each of them loads this."""
+"""Options that several commands share; imports little, because each of them loads this."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +40,7 @@ data_option = click.option(
 
 
 def log_options(level: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options of the log; *level* is what is told where nothing is asked for."""
+    """Add the options of the log; *level* is the default level."""
     options = (
         click.option(
             "--log-format",

@@ -1,4 +1,4 @@
-"""How commands that check print, and end."""
+"""How commands that check sites print and exit."""
 
 import sys
 from typing import NoReturn
@@ -11,13 +11,13 @@ _UNBOUNDED = 10_000
 
 
 def console() -> Console:
-    # Into a file or a pipe no line is cut to the width that a terminal happens to have
+    # In a file or a pipe, no line is truncated to a terminal's width
     width = None if sys.stdout.isatty() else _UNBOUNDED
     return Console(highlight=False, width=width)
 
 
 def exit_after(code: int, drained: bool) -> NoReturn:
-    sys.stdout.flush()  # a full disk is noticed here, while it can still be said
+    sys.stdout.flush()  # a full disk is noticed here, while it can still be reported
     if not drained:
         leave(code)
     sys.exit(code)

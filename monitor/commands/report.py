@@ -40,7 +40,7 @@ _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
 @dataclass(frozen=True, slots=True)
 class _SiteLine:
-    """What the report says of a site."""
+    """What the report says about a site."""
 
     name: str
     group: str
@@ -49,7 +49,7 @@ class _SiteLine:
 
     @property
     def spent(self) -> float | None:
-        """The share of the error budget, above 1 where the objective is missed."""
+        """The used share of the error budget, above 1 if the objective is missed."""
         allowed = (1 - self.objective / 100) * (self.uptime.up + self.uptime.down)
         return self.uptime.down / allowed if allowed > 0 else None
 
@@ -123,7 +123,7 @@ def report(
         names = [name for name in sorted(groups, key=natural_key) if _wanted(groups[name], group)]
         found = reader.uptime(names, first, last)
         lines = [_SiteLine(name, groups[name], found[name], objective) for name in names]
-        # Who left the list before is not reported; who was listed all along and not seen is
+        # A site that left the list earlier is not reported; one that was listed but not seen is
         gone = {one.name for one in reader.listing() if one.removed and one.removed < first}
         lines = [line for line in lines if line.name not in gone]
         outages = reader.outages([line.name for line in lines], first, last)
@@ -157,7 +157,7 @@ def _stretch(begin: Timestamp | None, end: Timestamp | None) -> tuple[Timestamp,
     return first, last
 
 
-# ---------------------------------------------------------------- three forms
+# ---------------------------------------------------------------- three output formats
 
 
 def _print(
@@ -264,7 +264,7 @@ def _write_csv(
 
 def _write(path: Path, text: str) -> None:
     try:
-        # Line ends as they are: those of CSV are its own
+        # Line ends stay as they are, because CSV has its own
         path.write_text(text, encoding="utf-8", errors="replace", newline="")
     except OSError as error:
         raise click.UsageError(f"cannot write {path}: {error.strerror}") from error

@@ -1,5 +1,5 @@
 """
-Results for people at a terminal: a table of checks, the phases of one as a waterfall.
+Prints results for people at a terminal: a table of checks, one check's phases as a waterfall.
 
 Only the command line uses this; machines get the JSON form of report.py.
 """
@@ -25,7 +25,7 @@ _DAY: Seconds = 86400
 
 
 def results_table(results: Iterable[Result]) -> Table:
-    """Return one row a check, what is down first."""
+    """Return one row per check, those that are down first."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     table.add_column("site", overflow="fold")
@@ -60,7 +60,7 @@ def probe_report(result: Result) -> RenderableType:
 
 
 def explain(result: Result) -> str:
-    """Return in one line what came of a check."""
+    """Return the outcome of a check in one line."""
     if result.analysis is None:
         return f"not checked: {result.error}"
     verdict = result.analysis.verdict
@@ -97,7 +97,7 @@ def _facts(result: Result) -> Table:
 
 
 def _waterfall(seen: Observation) -> Table:
-    """Return one bar a phase, each beginning where the one before it ended."""
+    """Return one bar per phase, each of which begins where the previous one ended."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(justify="right")

@@ -18,7 +18,7 @@ from monitor.secrecy import credentials
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BEFORE_NAME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/*")
-"""What stands before a name where there is no host, because nobody connects there."""
+"""What precedes a name in a URL without a host, because nothing connects there."""
 _TO_AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?")
 _PORT = re.compile(r"(?:\[[^\[\]]*\]|[^:/?#\[\]]*):(\d{1,5})(?=[/?#]|$)")
 _WEB_PORTS: Mapping[str, str] = {
@@ -35,7 +35,7 @@ class SiteUrl:
 
     Attributes:
         url: With credentials; scheme in lower case, host in ASCII.
-        target: Without credentials, and with ``<secret>`` for what was substituted.
+        target: Without credentials, and with ``<secret>`` for substituted parts.
         secrets: User and password, as written, decoded and as they are sent.
     """
 
@@ -56,8 +56,8 @@ def parse_site_url(node: Scalar, probes: Mapping[str, ProbeKind]) -> SiteUrl:
     Return the address that a scalar holds.
 
     Raises:
-        ValueError: The URL cannot be checked; the message shows no credentials and nothing that
-            was substituted.
+        ValueError: The URL cannot be checked; the message shows no credentials and no substituted
+            parts.
     """
     written = node.text
     shown = node.substitution.shown if node.substitution else written
@@ -77,7 +77,7 @@ def parse_site_url(node: Scalar, probes: Mapping[str, ProbeKind]) -> SiteUrl:
     url = _with_host(f"{scheme}://{rest}", split.netloc, host, ascii_host)
     target = _TO_AUTHORITY.sub(lambda match: match[1].lower(), shown, count=1)
     if target == url:
-        target = url  # one object, as there are many
+        target = url  # one object, because there are many
     address = SiteUrl(url, target, scheme, tuple(dict.fromkeys(credentials(written))))
     _check_by_probe(address, probes[scheme], quote)
     return address
@@ -200,7 +200,7 @@ def _check_by_probe(address: SiteUrl, kind: ProbeKind, quote: _Quote) -> None:
     except ValueError as error:
         if not quote.hidden:
             raise
-        # Its message may quote anything, so it is asked about the masked URL
+        # Its message may quote anything, so it gets the masked URL
         try:
             kind.check_url(address.target)
         except ValueError as shown:

@@ -1,7 +1,8 @@
 """
-The key ``discover``: which sources of sites there are, and the sites that are made of their lists.
+The key ``discover``: the sources of sites, and the sites that are created from their lists.
 
-What a source lists passes the very checks of the YAML list. A mistake in an entry costs that entry.
+A source's entries pass the same checks as the YAML list. A mistake in an entry affects only that
+entry.
 """
 
 import math
@@ -43,17 +44,17 @@ _DEFAULTS = "defaults"
 _REFERENCE = "${"
 _NOWHERE = Path()
 _OF_THE_LIST = ("was",)
-"""Keys by which one site takes something of another, which a stranger must not."""
+"""Keys through which a site takes something from another, which a source must not do."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredSource:
     """
-    A source, and what its sites are made with.
+    A source, and what its sites are created with.
 
     Attributes:
-        defaults: Of its sites, marked as inherited.
-        secrets: Of its options, which must never be shown.
+        defaults: The defaults of its sites, marked as inherited.
+        secrets: Secrets in its options, which must never be shown.
     """
 
     source: Source
@@ -62,7 +63,7 @@ class DeclaredSource:
 
 
 class DiscoverReader:
-    """Reads the sections ``discover`` of one load; reports what is wrong with them."""
+    """Reads the sections ``discover`` of one load; reports the problems in them."""
 
     def __init__(
         self, tables: Tables, decoder: Decoder, sites: SiteReader, problems: Problems
@@ -175,7 +176,7 @@ def shown_source(tables: Tables, site: Form) -> Form:
 @dataclass(frozen=True, slots=True)
 class _MadeSite:
     """
-    What came of an entry: a site and its text for /config, or why there is none.
+    The outcome of an entry: a site and its text for /config, or why there is none.
 
     Attributes:
         dependent: The same site as it was read, if it depends on others.
@@ -191,12 +192,12 @@ class _MadeSite:
 @dataclass(frozen=True, slots=True)
 class Adopted:
     """
-    All that came of what the sources list.
+    The outcome of everything that the sources list.
 
     Attributes:
         sites: Those of the list, then the others in the order of the sources; no name twice.
-        masked: The text of the others for /config, a document for each source.
-        rejected: By source, what is wrong with each entry that became no site.
+        masked: The text of the others for /config, one document per source.
+        rejected: By source, the problem of each entry that did not become a site.
     """
 
     sites: tuple[Site, ...]
@@ -205,7 +206,7 @@ class Adopted:
 
 
 class _Crowd:
-    """Gathers the sites of one pass, each name once; the mutable state is what it has so far."""
+    """Collects the sites of one pass, each name once; the mutable state is the collection."""
 
     def __init__(self, listed: Sequence[Site]) -> None:
         self._listed = {site.name for site in listed}
@@ -216,11 +217,11 @@ class _Crowd:
         self._rejected: dict[str, dict[str, None]] = {}
 
     def begin(self, source: str, remarks: tuple[str, ...]) -> None:
-        """Go on to the next source."""
+        """Continue with the next source."""
         self._documents.append((source, remarks, []))
 
     def add(self, made: _MadeSite, source: str, *, gone: bool) -> None:
-        """Take what came of an entry; of what is gone, only a good site is worth a word."""
+        """Add the outcome of an entry; of entries that are gone, only good sites matter."""
         place, site, lines = made.listed.place, made.site, self._documents[-1][2]
         wrong = made.problem
         if site is not None and site.name in self._listed:
@@ -238,17 +239,17 @@ class _Crowd:
 
     def adopted(self, listed: Mapping[str, SiteFound]) -> Adopted:
         """
-        Return all of it.
+        Return everything.
 
         Args:
-            listed: Those sites of the list that depend on others, by name.
+            listed: The sites of the list that depend on others, by name.
         """
         sites = self._sites
         if dependents := {**listed, **{name: one for name, (_, one) in self._dependents.items()}}:
             problems = Problems()
             sites = with_parents(sites, dependents, problems, open_list=True)
             for problem in problems.all():
-                # A circle: the list's own sites depend on what it says, and no other on any
+                # A circle: the list's sites keep their dependencies, and all others lose theirs
                 sites = self._sites
                 for source, _ in self._dependents.values():
                     self._rejected.setdefault(source, {})[problem.message] = None
@@ -264,12 +265,12 @@ class _Crowd:
 
 class Adoption:
     """
-    Makes sites of entries, for one configuration; one thread uses it.
+    Creates sites from entries, for one configuration; used by one thread.
 
-    It keeps what it has made: of ten thousand entries of which ten change, ten are read again.
+    It keeps what it has created: if ten of ten thousand entries change, ten are read again.
 
     Args:
-        listed: The sites of the list, which win.
+        listed: The sites of the list, which take precedence.
         dependents: Those of them that depend on others, by name.
         receivers: The names that ``notify`` may have.
     """
@@ -292,7 +293,7 @@ class Adoption:
         self._made: dict[tuple[str, str], _MadeSite] = {}
 
     def adopt(self, found: Mapping[str, SourceContents]) -> Adopted:
-        """Return the sites of the list and of what is found."""
+        """Return the sites of the list and those from the sources."""
         problems = Problems()
         reader = SiteReader(self._tables, self._forms, Decoder(problems), problems)
         crowd = _Crowd(self._listed)
@@ -330,7 +331,7 @@ class Adoption:
                 problems.add(node, (key,), "belongs to a site of the list")
         site = reader.read(node, (), declared.defaults)
         if site is not None:
-            site = replace(site, path=())  # of what it names: it stands in no file
+            site = replace(site, path=())  # relative to nothing: it is not in a file
             check_receivers([site], self._receivers, problems)
         wrong = problems.take_back(before)
         if site is not None and self._tables.probes[site.site.scheme].own is not None:
@@ -358,7 +359,7 @@ def node_of(value: Any, source: YamlFile, depth: int = 0) -> Any:
     Return plain data as nodes, as if it had been written in quotes.
 
     Raises:
-        ValueError: It holds a reference, is nested too deeply, or is no data that YAML has.
+        ValueError: It contains a reference, is nested too deeply, or is not data that YAML has.
     """
     if depth > DEEPEST:
         raise ValueError(f"is nested deeper than {DEEPEST} levels")
@@ -392,7 +393,7 @@ def _without_reference(text: str) -> str:
 
 def read_yaml(data: bytes, shown: str) -> Any:
     """
-    Return what a YAML text of somebody else holds, as plain data; bounded as every YAML here is.
+    Return the content of another party's YAML text as plain data, with the limits of all YAML.
 
     Raises:
         ValueError: It is not YAML, or expands too far; each mistake with its line and column.

@@ -71,7 +71,7 @@ class DocumentReader:
     Reads the files of one load; the mutable state is everything found so far.
 
     Args:
-        composer: What reads a file's YAML.
+        composer: Reads a file's YAML.
 
     Attributes:
         documents: The documents in their order.
@@ -111,7 +111,7 @@ class DocumentReader:
 
     def read_one(self, source: YamlFile, nothing: str = "holds nothing") -> MappingNode | None:
         """
-        Return the top level of a file that stands alone; None with every problem reported.
+        Return the top level of a single file; None, with every problem reported, if it is bad.
 
         An empty file is a mistake: it was emptied, or is being written.
 
@@ -132,7 +132,7 @@ class DocumentReader:
         return top
 
     def parse(self, source: YamlFile, data: bytes) -> MappingNode | None:
-        """Return the top level; None if the file is empty or bad; report what is bad."""
+        """Return the top level; None if the file is empty or bad; report the problems."""
         try:
             data.decode()
         except UnicodeDecodeError as error:
@@ -236,7 +236,7 @@ class DocumentReader:
             return [pattern]
         searched = dict.fromkeys(_searched_folders(pattern, folder))
         self.files.update(searched)
-        # glob skips folders that it may not read, and so would drop their sites without a word
+        # glob skips folders that it may not read, and so would silently drop their sites
         for one in searched:
             check_folder(one)
         # Not Path.glob: it refuses absolute patterns, and ** would walk a whole disk
@@ -249,7 +249,7 @@ class DocumentReader:
             raise ValueError(
                 f"{pattern} matches no *.yaml and no *.yml file; add one, or remove the pattern"
             )
-        # A pattern for its own folder does not mean the file it stands in
+        # A pattern that matches its own file does not mean that file
         return [name for name in found if _real(folder / name) != self._way[-1]]
 
     def _substitute(self, node: Scalar, path: KeyPath) -> None:
@@ -262,7 +262,7 @@ class DocumentReader:
 def _real(path: Path) -> str:
     try:
         return os.path.realpath(path)
-    except FileNotFoundError:  # the working folder was removed
+    except FileNotFoundError:  # the current working folder was removed
         return str(path)
 
 

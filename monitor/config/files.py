@@ -42,12 +42,12 @@ def read_bytes(path: Path, largest: Bytes = LARGEST) -> bytes:
 
 def read_text(path: Path) -> str:
     """
-    Return the text of a small file such as a token, without what editors put around it.
+    Return the text of a small file such as a token, without what editors add.
 
-    That is a byte order mark before it, and any number of line ends behind it.
+    Editors may add a byte order mark before it, and line ends after it.
 
     Raises:
-        ValueError: As read_bytes, or it is not UTF-8.
+        ValueError: As in read_bytes, or it is not UTF-8.
     """
     try:
         text = read_bytes(path, _LARGEST_TEXT).decode("utf-8-sig")
@@ -86,7 +86,7 @@ def check_folder(path: Path) -> None:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a folder is there; False if the system does not say: reading will tell."""
+    """Return whether the folder exists; False if the system does not say: reading will show."""
     try:
         return path.is_dir()
     except OSError:
@@ -94,7 +94,7 @@ def is_folder(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a file is there; True if the system does not say: reading will tell."""
+    """Return whether the file exists; True if the system does not say: reading will show."""
     try:
         return path.is_file()
     except OSError:

@@ -1,8 +1,8 @@
 """
 The type language of options.py: how each type is decoded, and its JSON Schema.
 
-One branch of form_of is one type, and has both. It is decoded by pydantic's core alone, since the
-layer above it takes five times the memory and seven times as long to start (docs/decisions/0038).
+One branch of form_of is one type, and has both. Only pydantic's core decodes it, because the layer
+above takes five times the memory and seven times as long to start (docs/decisions/0038).
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ class Form:
     Attributes:
         core: How pydantic decodes it.
         json: JSON Schema of what may be written.
-        fields: A record's, by their YAML keys.
+        fields: A record's fields, by their YAML keys.
         item: The form of each item of a list, or of a mapping with free keys.
         secret: Whether values are never shown.
     """
@@ -58,7 +58,7 @@ class Form:
         return SchemaValidator(self.core)
 
     def below(self, step: str | int) -> "Form | None":
-        """Return the form of one key or index; None if it has no form."""
+        """Return the form at one key or index; None if there is none."""
         return self.fields.get(step, self.item) if isinstance(step, str) else self.item
 
 
@@ -92,7 +92,7 @@ class _WrittenFloat(float):
 
 
 def _as_written(value: Reading, text: str) -> Reading:
-    """Return a number that knows how it was written, and anything else as it is."""
+    """Return a number that knows how it was written, and anything else unchanged."""
     if isinstance(value, bool) or not isinstance(value, int | float) or str(value) == text:
         return value
     number = _WrittenInt(value) if isinstance(value, int) else _WrittenFloat(value)
@@ -102,7 +102,7 @@ def _as_written(value: Reading, text: str) -> Reading:
 
 @dataclass(slots=True)
 class SecretsAndFiles:
-    """Collected while a value is decoded: the secrets in it, and the files it names."""
+    """Collected while a value is decoded: the secrets in it, and the files that it names."""
 
     secrets: dict[str, None] = field(default_factory=dict)
     files: dict[Path, None] = field(default_factory=dict)
@@ -149,8 +149,8 @@ def _gather_headers(headers: MappingNode, gathered: SecretsAndFiles) -> None:
 
 
 def _reading(value: Any) -> Any:
-    # `port: ${PORT}` is a number as `port: 80` is one, and so is `{port: "${PORT}"}`, since YAML
-    # demands the quotes between braces. Where text is wanted it stays text
+    # `port: ${PORT}` is a number just as `port: 80` is, and so is `{port: "${PORT}"}`, because YAML
+    # requires the quotes inside braces. If text is wanted, it stays text
     done = value.node.substitution if isinstance(value, LocatedText) else None
     if done and (value.node.plain or is_one_reference(done.written)):
         return read_plain(str(value))
@@ -164,11 +164,11 @@ def _plain(value: Any, *, read: bool, written: bool = False) -> Any:
         return [_plain(item, read=read, written=written) for item in value]
     if isinstance(value, dict):
         return {key: _plain(item, read=read, written=written) for key, item in value.items()}
-    # Plus makes a number of Python's own: no type of ours gets into a record
+    # Plus creates a plain Python number: none of our types gets into a record
     return +value if isinstance(value, _WrittenInt | _WrittenFloat) and not written else value
 
 
-# ---------------------------------------------------------------- one type after the other
+# ---------------------------------------------------------------- one type after another
 
 _SCALARS: Mapping[type, tuple[CoreSchema, Json]] = {
     str: (core_schema.str_schema(strict=True), {"type": "string"}),
@@ -227,7 +227,7 @@ def form_of(annotation: Any) -> Form:  # noqa: PLR0911  a branch, a type
     raise TypeError(f"{annotation} is not in the language of monitor.options")
 
 
-@cache  # each list that is read asks again, and a form is never changed
+@cache  # every load asks again, and forms never change
 def record_form(record: type) -> Form:
     """Return the form of a record; a key is its field's name without a ``_`` at the end."""
     hints = typing.get_type_hints(record, include_extras=True)
@@ -270,7 +270,7 @@ def record_form(record: type) -> Form:
 
 
 def documentation(declared: dataclasses.Field[Any], annotation: Any) -> str:
-    """Return what is said of a record's field: its documentation, and the bounds of its type."""
+    """Return the text about a record's field: its documentation, and the bounds of its type."""
     bounds = [mark.bounds for mark in marks(annotation) if isinstance(mark, Parsed) and mark.bounds]
     return " ".join([*filter(None, [declared.metadata.get("doc")]), *bounds])
 
@@ -392,7 +392,7 @@ def _wrong(message: str) -> PydanticCustomError:
     return PydanticCustomError("wrong", "{message}", {"message": message})
 
 
-# ---------------------------------------------------------------- defaults, as people write them
+# ---------------------------------------------------------------- defaults as people write them
 
 
 def _default(annotation: Any, value: Any) -> Json:
@@ -408,7 +408,7 @@ def _default(annotation: Any, value: Any) -> Json:
 
 
 def marks(annotation: Any) -> tuple[Any, ...]:
-    """Return what a type, or the one that may be missing, is marked with."""
+    """Return the marks of a type, also of one that may be missing."""
     if get_origin(annotation) in (Union, types.UnionType):
         return marks(get_args(annotation)[0])
     return getattr(annotation, "__metadata__", ())

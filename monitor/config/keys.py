@@ -1,4 +1,4 @@
-"""The keys of a site beside its probe's options, and the tables that add those options."""
+"""The keys of a site apart from its probe's options, and the tables that add those options."""
 
 import dataclasses
 import re
@@ -38,7 +38,7 @@ class Tables:
     Attributes:
         probes: By URL scheme.
         expectations: By key under ``expect``, in the order of a transaction.
-        readings: By key of a site: what is read from answers beside the verdict.
+        readings: By key of a site: values read from answers in addition to the verdict.
         reserved_labels: Names that a site's own labels cannot have.
         modules: The built-in modules, as YAML.
         sources: The kinds of sources of sites, by their keys below ``discover``.
@@ -98,7 +98,7 @@ _Interval = Annotated[Seconds, duration(_SHORTEST_INTERVAL)]
 Timeout = Annotated[Seconds, duration(_SHORTEST_TIMEOUT)]
 _Count = Annotated[int, whole(1, _LARGEST_COUNT)]
 
-# Their defaults stand in the records that the daemon works with, and nowhere else
+# Their defaults are in the records that the daemon works with, and nowhere else
 _SITE: dict[str, Any] = {one.name: one.default for one in dataclasses.fields(Site)}
 _CONFIRM = Confirm()
 
@@ -192,7 +192,7 @@ Parent = Annotated[
         },
     ),
 ]
-"""A site's name, or a label and its value: all other sites that have it."""
+"""A site's name, or a label and its value, which means all other sites that have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +263,7 @@ def _template(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleKeys:
-    """The keys that every module has, beside the sections and ``expect`` of a site."""
+    """The keys that every module has, in addition to the sections and ``expect`` of a site."""
 
     url: Annotated[str, Parsed(_template, {"type": "string", "pattern": r"://.*\{target\}"})] = (
         option(
@@ -294,7 +294,7 @@ _SourceName = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceKeys:
-    """What every source has beside the key of its kind and ``defaults``."""
+    """The keys that every source has, in addition to the key of its kind and ``defaults``."""
 
     name: _SourceName | None = option(
         None, doc="Names the source in messages and labels; by default its kind."

@@ -1,8 +1,8 @@
 """
 Turns files into one frozen, validated Config; runs at start, and in a short thread at each reload.
 
-It gathers every problem of all files; if there is one, it loads nothing. documents.py finds the
-files and their defaults; sites.py knows what a site may hold.
+It collects every problem of all files; if there is one, it loads nothing. documents.py finds the
+files and their defaults; sites.py knows what a site may contain.
 """
 
 import gc
@@ -74,13 +74,13 @@ class Config:
             were searched for them, and the files that options and ``${file:…}`` name.
         masked: The configuration as YAML, one document for each file, secrets masked.
         modules: Options for targets that are not listed, by name.
-        connectivity: How to tell whether the monitor's own connection works.
+        connectivity: How to find out whether the monitor itself is connected.
         published: The status pages and announcements.
         secret_settings: Secrets in the settings, which must never be shown.
         set_aside: Modules of blackbox_exporter files that do not work here, each with the reason.
         warnings: Settings that are allowed but probably a mistake, and parts that were left out.
-        sources: Where more sites come from.
-        dependents: Where sources may list more: sites that depend on others, as they were read.
+        sources: The sources of more sites.
+        dependents: If sources may list more: sites that depend on others, as they were read.
     """
 
     sites: tuple[Site, ...]
@@ -97,12 +97,12 @@ class Config:
     dependents: Mapping[str, SiteFound] = field(default_factory=dict)
 
     def adoption(self, tables: Tables) -> Adoption:
-        """Return what makes sites of what the sources list."""
+        """Return the object that creates sites from what the sources list."""
         receivers = [one.name for one in self.settings.notify.receivers]
         return Adoption(tables, self.sources, self.sites, self.dependents, receivers)
 
     def with_discovered(self, adopted: Adopted) -> "Config":
-        """Return the same with the sites that were discovered; this one must have none yet."""
+        """Return this configuration with the discovered sites; it must not have any yet."""
         return replace(
             self,
             sites=adopted.sites,
@@ -138,7 +138,7 @@ def load_text(text: str, tables: Tables, environ: Mapping[str, str]) -> Config:
     Return the configuration that a text describes; paths are relative to the working folder.
 
     Raises:
-        ConfigError: As load does.
+        ConfigError: As in load().
     """
     source = YamlFile(Path("text"), "text")
 
@@ -154,7 +154,7 @@ def load_record(path: Path, record: type[_Record], environ: Mapping[str, str]) -
     Return one record decoded from a file of its own, as strictly as the configuration.
 
     Raises:
-        ConfigError: As load does.
+        ConfigError: As in load().
     """
     problems = Problems()
     reader = DocumentReader(Substituter(environ), problems)
@@ -262,7 +262,7 @@ class _Load:
         node = MappingNode(top.source, top.line, top.column, entries)
         decoded = self._decoder.decode(self._forms.settings, node, (), inherited=False)
         if decoded is None:
-            return Settings()  # nobody uses these: load() raises the reported problems
+            return Settings()  # these are never used: load() raises the reported problems
         self._options_files.update(dict.fromkeys(decoded.files))
         self._secret_settings = every_form(decoded.secrets)
         settings: Settings = decoded.value
@@ -320,7 +320,7 @@ class _Load:
                     f"names {was!r}, which is still listed, at {other.place}, and keeps its memory"
                 )
                 self._problems.add(found.former or found.placed, (*found.path[:2], "was"), message)
-        if not self._problems:  # a site that was left out for its own is not unknown for that
+        if not self._problems:  # a site that was skipped because of a problem is not unknown
             check_receivers(naming.values(), receivers, self._problems)
             if open_list:
                 self._dependents = {name: one for name, one in naming.items() if one.parents}
@@ -328,7 +328,7 @@ class _Load:
         return sites, masked
 
     def _has_its_own(self, found: SiteFound, owned: dict[str, SiteFound]) -> bool:
-        """Tell whether a site has to itself what no two may share; report the second."""
+        """Return whether a site's unique options are unique; report the second use."""
         own = self._tables.probes[found.site.scheme].own
         if own is None:
             return True
@@ -474,8 +474,8 @@ class _Load:
         if not isinstance(entry.value, SequenceNode):
             self._problems.add(entry.value, ("sites",), "must be a list of sites")
             return
-        # Each is let go as soon as it is done with: to free a whole list in one go would hold up
-        # all threads
+        # Each is released as soon as it is done: releasing a whole list in one go would hold up all
+        # threads
         items, entry.value.items = entry.value.items[::-1], []
         for index in range(len(items)):
             yield ("sites", index), items.pop()
@@ -487,8 +487,8 @@ def _collector_paused() -> Iterator[None]:
     Pause the cycle collector, and exempt what was read from it for good.
 
     It would walk all nodes again and again, and stop all threads each time: 250 ms with 10,000
-    sites, while checks are timed to the millisecond. It would find nothing, since nodes hold no
-    cycles.
+    sites, while checks are timed to the millisecond. It would find nothing, because nodes contain
+    no cycles.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -501,7 +501,7 @@ def _collector_paused() -> Iterator[None]:
 
 
 def _is_expression(path: KeyPath) -> bool:
-    """Return whether a key of a blackbox_exporter file holds CEL; a mistake there is one here."""
+    """Return whether a key of a blackbox_exporter file is CEL: its mistakes are mistakes here."""
     return bool(path) and str(path[-1]).endswith("_cel")
 
 

@@ -1,8 +1,9 @@
 """
 The configuration as it was written, with secrets masked.
 
-The text is made from the nodes, without comments, since these may hold anything. ``${NAME}`` stays
-as it is; secrets, credentials in URLs and the values of sensitive headers become ``<secret>``.
+The text is created from the nodes, without comments, because these may contain anything.
+``${NAME}`` stays as it is; secrets, credentials in URLs and values of sensitive headers become
+``<secret>``.
 """
 
 import json
@@ -17,7 +18,7 @@ from monitor.secrecy import HIDDEN, hide_credentials, is_sensitive_header
 
 _PLAIN_KEY = re.compile(r"[\w-]+", re.ASCII)
 _HEADERS = ("headers", "header")
-# json.dumps leaves these as they are; YAML takes them for line breaks, or forbids them
+# json.dumps leaves these unchanged; YAML treats them as line breaks, or forbids them
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 

@@ -25,8 +25,8 @@ def explain(error: ErrorDetails, keys: Collection[str], written: str | None = No
     Return the message of one error.
 
     Args:
-        keys: Those that the record around the error has.
-        written: The value as it stands in the file, where it is plain and may be shown.
+        keys: The keys of the record around the error.
+        written: The value as written in the file, if it is plain and may be shown.
     """
     match error["type"]:
         case "missing":
@@ -67,6 +67,6 @@ def _must(must: str, value: Any, written: str | None) -> str:
     if must == _MUST["string_type"] and isinstance(value, int | float):
         return f"{must}; put {written or describe(value)} in quotes"
     if must == _MUST["dict_type"] and isinstance(value, str):
-        # What stands in the place of a section may be its one secret: a token, a webhook's URL
+        # A text instead of a section may be its only secret: a token, a webhook's URL
         return f"{must}, not text"
     return f"{must}, not {describe(value)}"

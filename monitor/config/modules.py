@@ -1,5 +1,5 @@
 """
-Modules: options without a site, for targets that ``/probe`` is asked about.
+Modules: options without a site, for targets requested through ``/probe``.
 
 A module is written like a site, without the keys that only a list needs (name, interval, labels …).
 The modules that blackbox_exporter ships exist here too, by its names, so that scrape configurations
@@ -87,7 +87,7 @@ class Module:
         url: The URL into which a target without a scheme is put.
         shown_url: The same without secrets.
         scheme: The URL's; targets with a scheme must be of the same probe.
-        options, expect, reads_body, secrets: As a site's.
+        options, expect, reads_body, secrets: As for a site.
         timeout: None if only the client sets a limit.
         masked: The module as YAML, without secrets.
     """
@@ -136,7 +136,7 @@ class Module:
 
 
 class ModuleReader:
-    """Makes the modules of one load; one with a problem is reported and left out."""
+    """Creates the modules of one load; one with a problem is reported and skipped."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class ModuleReader:
         self._known = (*forms.module.fields, *forms.section_keys(), "expect")
 
     def read(self, name: str, item: Node, path: KeyPath) -> tuple[Module, tuple[Path, ...]] | None:
-        """Return a module and the files it names; None with every problem reported."""
+        """Return a module and the files it names; None if it is bad, with each problem reported."""
         before = len(self._problems)
         if not isinstance(item, MappingNode):
             self._problems.add(item, path, "must be a mapping; a module without options is {}")

@@ -1,9 +1,9 @@
 """
 YAML as nodes that know their place, so that pydantic's errors and our own can name it.
 
-The nodes are made from the parser's events and not by yaml.compose, for four reasons: compose
-recurses in C, so that deep nesting ends the process; it silently keeps the last of two equal keys;
-it makes six objects of each scalar, and one is enough; and other threads get their turn between two
+The nodes are created from the parser's events and not by yaml.compose, for four reasons: compose
+recurses in C, so deep nesting crashes the process; it silently keeps the last of two equal keys; it
+creates six objects for each scalar, and one is enough; and other threads get their turn between two
 events.
 
 Plain scalars have the types of YAML 1.2, as in editors: ``yes``, ``no``, ``on`` and ``12:30`` are
@@ -39,7 +39,7 @@ class _Place:
 
     @property
     def place(self) -> str:
-        """As messages say it: ``file:line:column``."""
+        """As in messages: ``file:line:column``."""
         return f"{self.source.shown}:{self.line}:{self.column}"
 
 
@@ -67,8 +67,8 @@ class SequenceNode(_Place):
     A list.
 
     Attributes:
-        weight: How many nodes it has in all, aliases expanded.
-        height: How many levels lie below it.
+        weight: How many nodes it has in total, aliases expanded.
+        height: How many levels are below it.
     """
 
     items: list["Node"] = field(default_factory=list)
@@ -91,7 +91,7 @@ class KeyValue:
     One key and its value.
 
     Attributes:
-        inherited: Stands in ``defaults``.
+        inherited: Whether it comes from ``defaults``.
     """
 
     key: Scalar
@@ -110,7 +110,7 @@ _WORDS: dict[str, Reading] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _TYPED_START = frozenset("+-.0123456789")
-# Bounded, because int() refuses more than 4,300 digits; no setting needs so many
+# Bounded, because int() rejects more than 4,300 digits; no setting needs so many
 _INTEGER = re.compile(r"[-+]?[0-9]{1,400}|0o[0-7]{1,400}|0x[0-9a-fA-F]{1,400}")
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]{1,400}|[0-9]{1,400}(?:\.[0-9]{0,400})?)(?:[eE][-+]?[0-9]{1,4})?"
@@ -144,7 +144,7 @@ def is_empty(node: Node) -> bool:
 
 
 def scalars(node: Node) -> Iterator[Scalar]:
-    """Yield every value below a node, and the node itself where it is one."""
+    """Yield every value below a node, and the node itself if it is a value."""
     if isinstance(node, Scalar):
         yield node
         return
@@ -217,7 +217,7 @@ class _AbandonedError(Exception):
 
 class Composer:
     """
-    Makes the nodes of one file out of the parser's events; the mutable state is the stack.
+    Creates the nodes of one file from the parser's events; the mutable state is the stack.
 
     Attributes:
         first_key: A top-level key of such files, for messages.
@@ -236,7 +236,7 @@ class Composer:
         self._root: Node | None = None
 
     def compose(self, data: bytes) -> Node | None:
-        """Return the file's content; None if it is empty, or bad and reported as such."""
+        """Return the file's content; None if it is empty, or bad, which is reported."""
         try:
             for event in yaml.parse(data, Loader=yaml.CSafeLoader):
                 self._take(event)
@@ -353,7 +353,7 @@ class Composer:
                 self._report(one, self._path(), "takes a mapping or a list of mappings")
 
     def _resolve(self, node: Scalar) -> None:
-        # An alias brings the same scalar again, which must not be substituted twice
+        # An alias refers to the same scalar again, which must not be substituted twice
         if "$" in node.text and node.substitution is None:
             self._substitute(node, self._path())
 
@@ -407,7 +407,7 @@ class Composer:
 
 
 def _merge(node: MappingNode, merged: list[MappingNode]) -> dict[str, KeyValue]:
-    # The mapping's own keys win over all merged ones, and of these the first
+    # The mapping's own keys win over merged ones, and among these the first wins
     entries: dict[str, KeyValue] = {}
     for one in merged:
         for key, entry in one.entries.items():

@@ -40,7 +40,7 @@ def _path(value: Any) -> str:
 
 
 def _url(value: Any) -> str:
-    # A login does not belong here, and is not quoted for that reason
+    # A login does not belong here, so it is not quoted
     text = value if isinstance(value, str) and _URL.fullmatch(value) else ""
     check_url(text, ("http", "https"), "a URL such as https://status.example.com/status")
     return text.rstrip("/")
@@ -152,9 +152,9 @@ def read_published(
 
     Args:
         entries: The entries ``pages`` and ``announcements``, as far as they exist.
-        sites: All that there can be; None where more will be discovered.
+        sites: All possible sites; None if more will be discovered.
     """
-    # A site with a problem of its own was left out, but that does not make it unknown
+    # A site that was skipped because of a problem is not unknown
     known = None if len(problems) or sites is None else tuple(sites)
     _check_texts(entries, problems)
     _check_pages(_items(entries, "pages"), pages, problems)

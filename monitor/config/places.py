@@ -23,7 +23,7 @@ _LEAST_KEPT: Bytes = 16 * 1024**2
 
 
 def _server(value: Any) -> str:
-    # A login does not belong here, and is not quoted for that reason
+    # A login does not belong here, so it is not quoted
     text = value if isinstance(value, str) and _SERVER.fullmatch(value) else ""
     check_url(
         text,
@@ -132,7 +132,7 @@ class LocationsSettings:
     )
 
 
-# ---------------------------------------------------------------- what is hardly meant
+# ---------------------------------------------------------------- what is probably not meant
 
 
 def warn_of_places(
@@ -141,7 +141,7 @@ def warn_of_places(
     sites: Sequence[Site],
     problems: Problems,
 ) -> None:
-    """Warn where a place decides alone though there is a quorum, and of sites that call one."""
+    """Warn if a place decides alone despite a quorum, and about sites that call only one place."""
     quorum = settings.quorum if settings else None
     if quorum is None:
         return

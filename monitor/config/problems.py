@@ -21,9 +21,9 @@ class YamlFile:
     One YAML file.
 
     Attributes:
-        path: Where it is.
-        shown: The same as the user wrote it, secrets masked.
-        foreign: Somebody else's text, which may name no file of this machine.
+        path: Its path.
+        shown: The path as the user wrote it, secrets masked.
+        foreign: Another party's text, which may not name files of this machine.
     """
 
     path: Path
@@ -74,7 +74,7 @@ class Problems:
         self.at(placed.source.shown, message, placed.line, placed.column, path)
 
     def warn(self, placed: Placed, path: KeyPath, message: str) -> None:
-        """Note what is allowed but probably a mistake, or what is left out; the rest is good."""
+        """Note what is allowed but probably a mistake, or what is skipped; the rest is valid."""
         file, line, column = placed.source.shown, placed.line, placed.column
         self._warnings.setdefault(
             (file, line, column, message), _problem(file, line, column, path, message)

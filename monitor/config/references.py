@@ -1,4 +1,4 @@
-"""What sites name: receivers of messages, and other sites. Rules over the whole list."""
+"""Checks the names of receivers and other sites; rules that span the whole list."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -81,7 +81,7 @@ def with_parents(
     try:
         TopologicalSorter(parents).prepare()
     except CycleError as error:
-        # From parent to child, the first one again at the end
+        # From parent to child; the first one is repeated at the end
         circle = error.args[1][::-1]
         start = min(circle[:-1], key=list(parents).index)
         at = circle.index(start)
@@ -114,7 +114,7 @@ def _parents(
                 _report(one, "depends_on", number, message, problems)
             chosen.update(dict.fromkeys(name for name in some if name != own))
         elif parent == own:
-            # defaults are for all others of the file, and for it
+            # defaults apply to all sites of the file, so also to this one
             if not inherited:
                 _report(one, "depends_on", number, "a site cannot depend on itself", problems)
         elif names is None or parent in names:

@@ -1,8 +1,8 @@
 """
 Strict decoding of nodes into records, and the JSON Schema of the site list.
 
-The decoder reports each problem at the place of the key or value it is about, in the words of
-messages.py, and shows nothing that was substituted.
+The decoder reports each problem at the place of its key or value, with the texts of messages.py,
+and shows no substituted parts.
 """
 
 import copy
@@ -42,14 +42,14 @@ EXTENSION = "x-"
 @dataclass(frozen=True, slots=True)
 class Forms:
     """
-    The forms of everything that may be written; made once for each load.
+    The forms of everything that may be written; created once per load.
 
     Attributes:
         site: The keys of every site.
         sections: By scheme, then by key; schemes that share a record share its form.
         expectations: By key under ``expect``.
         readings: By key of a site.
-        settings: The top-level keys beside the sites.
+        settings: The top-level keys except the sites.
         module: The keys of every module.
     """
 
@@ -86,10 +86,10 @@ class Forms:
 
     def shown_top(self, listed: Mapping[str, Form]) -> Form:
         """
-        Return the top level without the sites, for the same purpose.
+        Return the top level without the sites, to tell which values are secret.
 
         Args:
-            listed: The items of further keys, each of which holds a list.
+            listed: The items of further keys that each contain a list.
         """
         site = self.shown_site()
         modules = Form(core=core_schema.any_schema(), json={}, item=site)
@@ -138,12 +138,12 @@ class Decoded:
 @dataclass(frozen=True, slots=True)
 class _Subject:
     """
-    What is decoded.
+    What is being decoded.
 
     Attributes:
-        path: That of the site, or whatever else the node belongs to.
-        keys: Those that lead from there to the node.
-        inherited: The node stands in ``defaults`` as it is here.
+        path: The path of the site, or of whatever else the node belongs to.
+        keys: The keys that lead from there to the node.
+        inherited: Whether the node comes from ``defaults`` unchanged.
     """
 
     form: Form
@@ -155,7 +155,7 @@ class _Subject:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where an error belongs: the place, the value there, and whether defaults brought it."""
+    """Where an error belongs: the place, the value there, and whether it comes from defaults."""
 
     placed: Placed
     node: Node
@@ -163,23 +163,23 @@ class _Target:
 
 
 class Decoder:
-    """Decodes the nodes of one load; keeps the result for defaults that many sites share."""
+    """Decodes the nodes of one load; caches the result for defaults that many sites share."""
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
-        # The node is kept beside its value, so that no other can come to have its id
+        # The node is kept with its value, so that no other node can get its id
         self._shared: dict[tuple[Form, int], tuple[Node, Decoded | None]] = {}
 
     def decode(
         self, form: Form, node: Node, path: KeyPath, *, keys: KeyPath = (), inherited: bool
     ) -> Decoded | None:
         """
-        Return what the node stands for; None with every problem reported.
+        Return the value of a node; None, with every problem reported, if it is bad.
 
         Args:
-            path: That of the site, or whatever else the node belongs to.
-            keys: Those that lead from there to the node.
-            inherited: The node stands in ``defaults`` as it is here; it is decoded only once.
+            path: The path of the site, or of whatever else the node belongs to.
+            keys: The keys that lead from there to the node.
+            inherited: Whether the node comes from ``defaults`` unchanged; it is decoded only once.
         """
         subject = _Subject(form, node, path, keys, inherited)
         if not inherited:
@@ -192,9 +192,9 @@ class Decoder:
 
     def check_partial(self, form: Form, node: Node, keys: KeyPath) -> None:
         """
-        Report what is wrong with a piece of ``defaults``, whether or not a site will use it.
+        Report problems in a part of ``defaults``, whether or not a site will use it.
 
-        Sites may add what is missing, and so correct a rule between two options that does not hold.
+        Sites may add what is missing, and so satisfy a rule between two options that does not hold.
         """
         subject = _Subject(form, node, DEFAULTS, keys, inherited=True)
         gathered = SecretsAndFiles()
@@ -447,7 +447,7 @@ def _without_required(schema: Any) -> Any:
 
 
 def _open(schema: Any) -> Any:
-    """Return the schema with ``${…}`` allowed for every value that is not free text already."""
+    """Return the schema with ``${…}`` allowed for every value that is not already free text."""
     if not isinstance(schema, dict):
         return schema
     opened = {key: _open_below(key, part) for key, part in schema.items()}

@@ -1,7 +1,7 @@
 """
-Daemon-wide settings: the top-level keys of the configuration beside ``sites``.
+Daemon-wide settings: the top-level keys of the configuration except ``sites``.
 
-Every daemon-wide default stands here and nowhere else.
+Every daemon-wide default is here and nowhere else.
 """
 
 import math
@@ -22,12 +22,12 @@ _LEAST_MEMORY: Bytes = 128 * 1024**2
 _LARGEST_MEMORY: Bytes = 1024**4
 _SHORTEST_TIMEOUT: Seconds = 0.1
 _MANY_THREADS = 32_768
-"""As many as a Linux system has by default."""
+"""The default limit of a Linux system."""
 _MANY_WORKERS = 256
 """More would run out of descriptors, and no machine has that many cores yet."""
 _MOST_WORKERS = 4
-"""By default: each takes some 10 MB, and a container on a large node may have little memory and no
-limit of cores. Four judge more than one engine checks."""
+"""The default: each takes some 10 MB, and a container on a large node may have little memory and no
+limit on cores. Four judge more than one engine can check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class HistorySettings:
             raise ValueError(
                 "store must be a URL such as postgresql://HOST/DATABASE, with or without a login"
             )
-        if match[1]:  # without a host it is a socket of this machine
+        if match[1]:  # without a host it is a local socket
             try:
                 check_authority(match[1])
             except ValueError as error:
@@ -132,7 +132,7 @@ _HOST_GLOB = re.compile(r"[A-Za-z0-9_*?.-]+")
 
 def _allowed(value: Any) -> str:
     """
-    Return a host glob, a network or an address as it stands.
+    Return a host glob, a network or an address unchanged.
 
     Raises:
         ValueError: It has another form.

@@ -1,4 +1,4 @@
-"""Makes the record of one site from its nodes: applies defaults and checks every rule of a site."""
+"""Creates the record of one site from its nodes: applies defaults and checks every rule."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -44,11 +44,11 @@ class SiteFound:
     A site, and the files that its options name.
 
     Attributes:
-        placed: Where its name stands, or else its URL.
+        placed: The place of its name, or else of its URL.
         path: The keys that lead there.
         former: The place of the former name; the site inherits the state of that name.
-        parents: What its ``depends_on`` says.
-        entries: Those of its keys that name other things of the list.
+        parents: The content of its ``depends_on``.
+        entries: Those of its keys that name other parts of the list.
     """
 
     site: Site
@@ -61,7 +61,7 @@ class SiteFound:
 
 
 class SiteReader:
-    """Makes the sites of one load; a site with a problem is reported and left out."""
+    """Creates the sites of one load; a site with a problem is reported and skipped."""
 
     def __init__(self, tables: Tables, forms: Forms, decoder: Decoder, problems: Problems) -> None:
         self._tables = tables
@@ -92,7 +92,7 @@ class SiteReader:
             elif form := self._forms.readings.get(key):
                 self._decoder.check_partial(form, entry.value, (key,))
             elif forms := self._forms.sections_called(key):
-                # Where schemes differ in a section, it is checked with the sites that use it
+                # If schemes differ in a section, it is checked with the sites that use it
                 if len(forms) == 1:
                     self._decoder.check_partial(forms[0], entry.value, (key,))
             else:
@@ -115,10 +115,10 @@ class SiteReader:
 
     def read(self, item: Node, path: KeyPath, defaults: MappingNode) -> SiteFound | None:
         """
-        Return the site that an item of ``sites`` describes; None with every problem reported.
+        Return the site of an item of ``sites``; None, with every problem reported, if it is bad.
 
         Args:
-            defaults: Of its file, their entries marked as inherited.
+            defaults: The defaults of its file, with their entries marked as inherited.
         """
         before = len(self._problems)
         if isinstance(item, SequenceNode):
@@ -155,7 +155,7 @@ class SiteReader:
         )
 
     def _fits_together(self, site: Site, merged: MappingNode, path: KeyPath, *, bare: bool) -> bool:
-        """Tell whether the site's options work together; report the one that does not."""
+        """Return whether the site's options work together; report the one that does not."""
         check = self._tables.probes[site.scheme].check_site
         if check is None:
             return True
@@ -307,7 +307,7 @@ class SiteReader:
                 yield decoded
 
     def _unwritten(self, form: Form) -> Decoded:
-        # One record for all sites without the section: 10,000 sites would make 30,000
+        # One record for all sites without the section: 10,000 sites would create 30,000
         if form not in self._defaults:
             self._defaults[form] = Decoded(form.validator.validate_python({}))
         return self._defaults[form]
@@ -315,7 +315,7 @@ class SiteReader:
     def expectations(
         self, merged: MappingNode, scheme: str, path: KeyPath
     ) -> Iterator[tuple[str, Decoded]]:
-        """Yield what must hold, written or by default, in the table's order."""
+        """Yield the expectations, written or by default, in the table's order."""
         expect = merged.entries.get("expect")
         written: Mapping[str, KeyValue] = {}
         if expect and isinstance(expect.value, MappingNode):
@@ -419,19 +419,19 @@ class SiteReader:
 
 
 class _Alike:
-    """Returns one object for equal ones: 100,000 sites differ in little more than their URLs."""
+    """Returns one object for equal ones, because 100,000 sites differ mostly in their URLs."""
 
     def __init__(self) -> None:
         self._values: dict[object, Any] = {}
         self._tuples: dict[tuple[int, ...], Any] = {}
 
     def one(self, value: _T) -> _T:
-        """Return what is equal to a text, a number, or a tuple of those."""
+        """Return the shared object that equals a text, a number, or a tuple of these."""
         found: _T = self._values.setdefault(value, value)
         return found
 
     def one_tuple(self, parts: tuple[_T, ...]) -> tuple[_T, ...]:
-        """Return the tuple of the same objects, which need not be hashable."""
+        """Return the shared tuple of these objects, which need not be hashable."""
         found: tuple[_T, ...] = self._tuples.setdefault(tuple(map(id, parts)), parts)
         return found
 
@@ -447,7 +447,7 @@ def _windows(keys: tuple[WindowKeys, ...]) -> tuple[Window, ...]:
 
 
 def _shown(node: MappingNode) -> Iterator[tuple[KeyPath, KeyValue]]:
-    """Yield the values that become labels, which everybody sees."""
+    """Yield the values that become labels, which everyone sees."""
     for key in ("name", "was", "group"):
         if entry := node.entries.get(key):
             yield (key,), entry

@@ -1,7 +1,7 @@
 """
 ``${NAME}``, ``${NAME:-default}``, ``${file:PATH}`` and ``$$`` in the texts of the configuration.
 
-What came from the environment or a file is a secret. A default is not: anyone who may read the
+Values from the environment or from a file are secret. A default is not: anyone who may read the
 configuration sees it.
 """
 
@@ -21,13 +21,14 @@ _ONE_REFERENCE = re.compile(r"\$\{[^}]+\}")
 @dataclass(frozen=True, slots=True)
 class Substitution:
     """
-    What was done to one text.
+    What was substituted in one text.
 
     Attributes:
-        written: The text as it stands in the file.
-        shown: The text after substitution, ``<secret>`` in the place of each secret.
-        secrets: What came from the environment or files, empty values left out.
-        broken: A reference leads nowhere, which has been reported; the text means nothing.
+        written: The text as written in the file.
+        shown: The text after substitution, with ``<secret>`` instead of each secret.
+        secrets: The values from the environment or files, except empty ones.
+        broken: Whether a reference cannot be resolved, which has been reported; the text then means
+            nothing.
     """
 
     written: str
@@ -37,12 +38,12 @@ class Substitution:
 
 
 def is_one_reference(written: str) -> bool:
-    """Return whether a text is nothing but one reference."""
+    """Return whether a text consists of a single reference."""
     return _ONE_REFERENCE.fullmatch(written) is not None
 
 
 def shows_nothing(written: str) -> bool:
-    """Return whether a text is one reference without a default, and so no secret itself."""
+    """Return whether a text is a single reference without a default, and so not secret itself."""
     return is_one_reference(written) and ":-" not in written
 
 
@@ -51,7 +52,7 @@ class Substituter:
     Resolves the references of a load.
 
     Attributes:
-        files: Those that were read or looked for.
+        files: The files that were read or searched for.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -60,10 +61,10 @@ class Substituter:
 
     def substitute(self, written: str, folder: Path) -> tuple[str, Substitution, list[str]]:
         """
-        Return the text with its references resolved, what was done, and what went wrong.
+        Return the text with its references resolved, what was substituted, and the problems.
 
         Args:
-            folder: That of the YAML file, from where the paths of ``${file:…}`` count.
+            folder: The folder of the YAML file, to which the paths of ``${file:…}`` are relative.
         """
         secrets: list[str] = []
         wrong: list[str] = []
@@ -93,7 +94,7 @@ class Substituter:
             path = folder / inner.removeprefix("file:")
             self.files[path] = None
             text = read_text(path)
-            if not text:  # emptied, or about to be written: keep the secret it held
+            if not text:  # emptied, or about to be written: keep the secret that it had
                 raise ValueError(f"{path} is empty")
             return text, True
         match = _VARIABLE.fullmatch(inner)
@@ -108,7 +109,7 @@ class Substituter:
         value = self._environ.get(name)
         if value is None and default is None:
             raise ValueError(f"the environment has no {name}; ${{{name}:-default}} gives a default")
-        # As in a shell, :- stands in for an empty value too
+        # As in a shell, :- also replaces an empty value
         if value or default is None:
             return _checked(name, value or ""), True
         return default, False
@@ -117,6 +118,6 @@ class Substituter:
 def _checked(name: str, value: str) -> str:
     try:
         value.encode()
-    except UnicodeEncodeError as error:  # os.environ hands bytes that are not UTF-8 through
+    except UnicodeEncodeError as error:  # os.environ passes on bytes that are not UTF-8
         raise ValueError(f"the value of {name} in the environment is not UTF-8") from error
     return value

@@ -1,9 +1,9 @@
 """
-Tells when the configuration may have changed; runs in a thread of its own.
+Detects when the configuration may have changed; runs in its own thread.
 
-It watches the folders, not the files: editors and ConfigMaps replace files by renaming, and a watch
-on a file would stay with the old one for ever. An event in a folder is only the occasion to look;
-the content decides whether anything changed, so that other files in the folder cause nothing.
+It watches folders, not files: editors and ConfigMaps replace files by renaming, and a watch on a
+file would stay with the old one forever. An event in a folder is only a reason to look; the content
+decides whether anything changed, so other files in the folder have no effect.
 """
 
 import hashlib
@@ -33,8 +33,8 @@ _POLL: Seconds = 2.0
 begins cause none."""
 _STOP_WAIT = 5.0
 _SETTLED_NS = 2 * 10**9
-"""A stamp younger than this may stand for two contents: clocks of file systems tick in steps of
-milliseconds, some in steps of two seconds."""
+"""A younger stamp may stand for two contents: file system clocks tick in steps of milliseconds,
+some in steps of two seconds."""
 _MOST_LINKS = 40
 """The limit of Linux."""
 
@@ -67,7 +67,7 @@ class Watcher:
     """
     Calls back, from its thread, when files of the configuration have new content.
 
-    The mutable state belongs to the thread; other threads hand it files through a queue.
+    The mutable state belongs to the thread; other threads pass it files through a queue.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Watcher:
         poll: Seconds = _POLL,
     ) -> None:
         """
-        Make a watcher that is not started yet.
+        Create a watcher that is not started yet.
 
         Args:
             watch: watchfiles.watch, or its replacement.
@@ -95,9 +95,9 @@ class Watcher:
 
     def start(self, files: Iterable[Path]) -> None:
         """
-        Watch these files and folders; whatever changes after this call is noticed in time.
+        Watch these files and folders; every change after this call is noticed.
 
-        A file need not exist yet. Of a folder, the names of YAML files and folders count.
+        A file need not exist yet. In a folder, the names of YAML files and folders count.
         """
         self.update(files)
         self._thread.start()
@@ -106,14 +106,14 @@ class Watcher:
         """
         Watch these files and folders from now on, and no others.
 
-        One that was watched before is compared with what it was then, so that a change during a
+        One that was already watched is compared with its earlier content, so a change during a
         reload is not lost.
         """
         self._wanted.put({path: _look(path, None) for path in files})
         self._interrupted.set()
 
     def stop(self) -> None:
-        """Stop watching; wait a moment for a callback that is under way."""
+        """Stop watching; wait a moment for a running callback."""
         self._stopping = True
         self._interrupted.set()
         if self._thread.is_alive():
@@ -125,7 +125,7 @@ class Watcher:
         looks: _Looks = {}
         while True:
             self._interrupted.clear()
-            if self._stopping:  # asked after clearing, which may have hidden the interruption
+            if self._stopping:  # checked after clearing, which may have hidden the interruption
                 return
             looks = self._take_wanted(looks)
             folders = _folders(looks)
@@ -161,7 +161,7 @@ class Watcher:
                     ignore_permission_denied=True,
                 ):
                     yield bool(changes)
-            except FileNotFoundError:  # a folder went away; the others are watched again
+            except FileNotFoundError:  # a folder disappeared; the others are watched again
                 return
             except (OSError, RuntimeError) as error:
                 # watchfiles raises RuntimeError if inotify has no watches left
@@ -179,8 +179,8 @@ def _look(path: Path, before: _Look | None) -> _Look:
             names = sorted(entry.name for entry in os.scandir(path) if _counts(entry))
             return _Look(None, "\0".join(names).encode(errors="surrogateescape"))
         status = path.stat()
-        # cp --preserve, rsync and tar set the time of the last write; nothing can set that of the
-        # last change of status
+        # cp --preserve, rsync and tar set the time of the last write; nothing can set the time of
+        # the last status change
         stamp = (
             *(status.st_dev, status.st_ino, status.st_size),
             *(status.st_mtime_ns, status.st_ctime_ns),
@@ -205,7 +205,7 @@ def _folders(paths: Iterable[Path]) -> _Folders:
     """
     folders: _Folders = {}
     for path in paths:
-        with suppress(OSError):  # gone this moment, or not ours to see
+        with suppress(OSError):  # gone at this moment, or not accessible
             for folder in _on_the_way(path):
                 status = folder.stat()
                 folders[folder] = (status.st_dev, status.st_ino)
@@ -213,9 +213,9 @@ def _folders(paths: Iterable[Path]) -> _Folders:
 
 
 def _on_the_way(path: Path) -> Iterator[Path]:
-    """Yield the folder of a path, and those of all symbolic links on the way to it."""
-    # By hand and not by realpath, because a link may be swapped at any step: a ConfigMap's file is
-    # a link to ..data/file, and ..data is a link to the version of the day
+    """Yield the folder of a path, and the folders of all symbolic links on the way to it."""
+    # Not with realpath, because a link may be swapped at any step: a ConfigMap's file is a link to
+    # ..data/file, and ..data is a link to the current version
     path = path.absolute()
     for _ in range(_MOST_LINKS):
         yield _nearest_folder(path)

@@ -12,7 +12,7 @@ from monitor.config.nodes import Node, Scalar
 
 def put_network(options: Any, draft: Draft, section: str) -> None:
     if not options.ip_protocol_fallback:
-        # blackbox_exporter takes every text other than ip6 and the empty one for IPv4
+        # blackbox_exporter treats every text except ip6 and the empty one as IPv4
         version = "6" if options.preferred_ip_protocol in ("", "ip6") else "4"
         draft.put("network.ip", version, section, "preferred_ip_protocol")
     source = getattr(options, "source_ip_address", None)
@@ -46,7 +46,7 @@ def put_tls(config: TlsConfig, draft: Draft, *keys: str) -> None:
     for name in ("min_version", "max_version"):
         if version := getattr(config, name):
             draft.put(f"tls.{name}", f"{version[3]}.{version[4]}", *keys, name)
-            if version in ("TLS10", "TLS11"):  # Go speaks them at its usual security level
+            if version in ("TLS10", "TLS11"):  # Go supports these at its usual security level
                 draft.put("tls.legacy", True, *keys, name)
 
 

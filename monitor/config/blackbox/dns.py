@@ -1,4 +1,4 @@
-"""A DNS module of blackbox_exporter in our nodes."""
+"""Translates a DNS module of blackbox_exporter."""
 
 from urllib.parse import quote
 
@@ -65,7 +65,7 @@ def dns_module(module: BlackboxModule, draft: Draft) -> None:
         draft.put("dns.transport", transport, "dns", "transport_protocol")
     if dns.dns_over_tls:
         put_tls(dns.tls_config, draft, "dns", "tls_config")
-    draft.put("dns.edns", False, "dns")  # blackbox_exporter asks without EDNS
+    draft.put("dns.edns", False, "dns")  # blackbox_exporter queries without EDNS
     if not dns.recursion_desired:
         draft.put("dns.recursion", False, "dns", "recursion_desired")
     if dns.valid_rcodes is not None:
@@ -96,12 +96,12 @@ def _records(match: RecordMatch, section: str, draft: Draft) -> None:
             f"expect.{section}.all_match", list(map(written_pattern, every)), "dns", key, name
         )
     if match.fail_if_none_matches_regexp:
-        # One record that matches one of the patterns is enough
+        # It is enough if one record matches one of the patterns
         one = "|".join(f"(?:{one})" for one in match.fail_if_none_matches_regexp)
         draft.put(f"expect.{section}.matches", one, "dns", key, "fail_if_none_matches_regexp")
 
 
-# A module with an empty section asks for the root
+# A module with an empty section queries the root
 _ROOT = Dns(query_name=".")
 
 

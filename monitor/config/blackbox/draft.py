@@ -1,4 +1,4 @@
-"""Builds one of our modules from one of blackbox_exporter's, with remarks on what is left over."""
+"""Builds one of our modules from one of blackbox_exporter's, with remarks on the rest."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -81,7 +81,7 @@ class Draft:
         Write a value below a key of ours such as ``http.method``.
 
         Args:
-            keys: Where in the file it comes from.
+            keys: Its place in the file.
         """
         *sections, last = where.split(".")
         mapping, at = self._top, self.at(*keys)

@@ -61,7 +61,7 @@ def _duration(value: Any) -> Seconds:
     sign = "-" if text.startswith("-") else ""
     bare = _SIGN.sub("", text, count=1)
     parts = _DURATION.findall(bare)
-    # Go takes 0 for a duration only in quotes; without them it is a number of YAML
+    # Go accepts 0 as a duration only in quotes; without them it is a YAML number
     zero = bare == "0" and kind_of(value) is Kind.TEXT
     if not zero and (not parts or "".join(map("".join, parts)) != bare):
         units = ", ".join(unit for unit in _DURATION_UNITS if unit.isascii())
@@ -71,7 +71,7 @@ def _duration(value: Any) -> Seconds:
 
 
 def _bytes(value: Any) -> str:
-    """Return a text that may hold surrogate escapes (see GoScalar), which pydantic refuses."""
+    """Return a text that may contain surrogate escapes (see GoScalar), which pydantic rejects."""
     if not isinstance(value, str):
         raise ValueError("must be text")  # noqa: TRY004
     return str(value)

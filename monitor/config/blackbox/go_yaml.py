@@ -129,14 +129,14 @@ class GoComposer(Composer):
             self._report(node, self._path(), message)
 
     def _check_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
-        """Accept any tag: Go asks only for those of YAML's own types, and only of scalars."""
+        """Accept any tag: Go only looks at the tags of YAML's own types, and only for scalars."""
 
     def _resolve(self, node: Scalar) -> None:
         """Leave the text as it is: these files have no substitution."""
 
 
 def is_text(text: str) -> bool:
-    """Return whether a text holds no surrogate escape, so no byte that is not text."""
+    """Return whether a text contains no surrogate escape, and so only real text."""
     return not any("\udc80" <= char <= "\udcff" for char in text)
 
 
@@ -207,7 +207,7 @@ def parse_bool(value: Any) -> bool:
     Return a boolean as Go reads it: as in YAML 1.2, or by the words of YAML 1.1.
 
     Raises:
-        ValueError: It is neither. Go takes a quoted ``'true'`` as text, but not ``'yes'``.
+        ValueError: It is neither. Go treats a quoted ``'true'`` as text, but not ``'yes'``.
     """
     if kind_of(value) is Kind.BOOL:
         return str(value).lower() == "true"

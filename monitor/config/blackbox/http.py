@@ -1,4 +1,4 @@
-"""An HTTP module of blackbox_exporter, and its expectations, in our nodes."""
+"""Translates an HTTP module of blackbox_exporter, with its expectations."""
 
 import re
 from typing import Any
@@ -140,7 +140,7 @@ def _http_expectations(http: Http, draft: Draft) -> None:
 
 
 def written_pattern(text: str) -> str:
-    """Return a pattern that our options accept; they refuse an empty one, which fits everywhere."""
+    """Return a pattern that our options accept; they reject an empty one, which always matches."""
     return text or "(?:)"
 
 
@@ -165,7 +165,7 @@ def _headers(http: Http, draft: Draft) -> None:
         draft.put("expect.header", {**found}, "http", key)
 
 
-# Texts are left alone, as are fields: what follows a dot
+# Texts stay unchanged, and so do fields, which follow a dot
 _CEL = re.compile(
     r"""(?s)(?P<other>[rRbB]{0,2}(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
     r"""|\.\s*\w+|\w+)"""

@@ -44,7 +44,7 @@ class BlackboxReader:
         self.files: dict[Path, None] = {}
 
     def read(self, source: YamlFile) -> Iterator[Translation]:
-        """Yield the modules of a file; report problems, and skip what has them."""
+        """Yield the modules of a file; report problems, and skip the modules that have them."""
         reader = DocumentReader(Substituter({}), self._problems, GoComposer)
         top = reader.read_one(source)
         self.files.update(reader.files)
@@ -72,7 +72,7 @@ class BlackboxReader:
                 draft.put("timeout", shown_timeout(max(module.timeout, SHORTEST)), "timeout")
             if module.prober in _TRANSLATE:
                 _TRANSLATE[module.prober](module, draft)
-            else:  # 0.28 reads such a module too, and answers 400 where it is asked for
+            else:  # 0.28 also reads such a module, and answers requests for it with 400
                 draft.give_up(f"there is no prober {module.prober!r}", "prober")
             yield draft.finished(name, entry.key)
 
