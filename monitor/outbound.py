@@ -290,10 +290,16 @@ class Proxy:
         return self.url.startswith("http")
 
     @property
+    def login_trouble(self) -> str:
+        """Why it refuses, if a login is missing or wrong, as a clause."""
+        if self.username is None:
+            return "it wants a login"
+        return "it does not accept the login in its URL"
+
+    @property
     def refusal(self) -> str:
         """The meaning of its status 407, as a clause."""
-        what = "wants a login" if self.username is None else "does not accept the login in its URL"
-        return f"it {what} (status {PROXY_LOGIN})"
+        return f"{self.login_trouble} (status {PROXY_LOGIN})"
 
     @classmethod
     def parse(cls, text: str) -> "Proxy":

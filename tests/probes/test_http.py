@@ -22,7 +22,7 @@ from monitor.probes.oauth import OAuth2Options
 from monitor.probes.observe import Observer
 from monitor.probes.registry import PROBES, build_probes
 from tests.narrowing import answer_of, known
-from tests.probes.servers import answer, read_request, reset, stay_silent
+from tests.probes.servers import Connection, answer, read_request, reset, stay_silent
 from tests.probes.talk import site_of
 from tests.waiting import free_port
 
@@ -593,7 +593,13 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         pass
 
 
-NOT_LET_IN = "it does not accept the login in its URL (status 407)"
+def _take(connection: Connection) -> None:
+    """Take one message of a SOCKS client."""
+    connection.sock.recv(512)
+
+
+NO_LOGIN = "it does not accept the login in its URL"
+NOT_LET_IN = f"{NO_LOGIN} (status 407)"
 
 
 @pytest.mark.parametrize(
@@ -606,6 +612,28 @@ NOT_LET_IN = "it does not accept the login in its URL (status 407)"
         ([stay_silent], "http", "https://shop.invalid/", "no answer within 600ms"),
         ([reset], "socks5h", "http://shop.invalid/", ""),
         ([b"HTTP/1.1 400 Bad\r\n\r\n"], "socks5h", "http://shop.invalid/", "SOCKS5"),
+        (
+            _connect("502 Bad"),
+            "http",
+            "https://shop.invalid/",
+            "it answers CONNECT with status 502",
+        ),
+        (
+            [read_request, b"HTTP/1.1 200 OK\r\nX-A", stay_silent],
+            "http",
+            "https://shop.invalid/",
+            "no answer within 600ms",
+        ),
+        ([stay_silent], "socks5h", "https://shop.invalid/", "no answer within 600ms"),
+        ([b"\5\2\1", stay_silent], "socks5h", "http://shop.invalid/", "no answer within 600ms"),
+        ([b"\5\xff", stay_silent], "socks5h", "http://shop.invalid/", NO_LOGIN),
+        ([b"\5\2\1\1", stay_silent], "socks5h", "http://shop.invalid/", NO_LOGIN),
+        (
+            [b"\5\2\1\0\5\5\0\1" + bytes(6), stay_silent],
+            "socks5h",
+            "https://shop.invalid/",
+            "it cannot connect to shop.invalid: connection refused (SOCKS5 reply 5)",
+        ),
     ],
     ids=[
         "wants a login",
@@ -615,6 +643,13 @@ NOT_LET_IN = "it does not accept the login in its URL (status 407)"
         "silent",
         "SOCKS reset",
         "no SOCKS",
+        "no gateway",
+        "half an answer",
+        "SOCKS silent",
+        "SOCKS half",
+        "SOCKS without a login",
+        "SOCKS with a wrong login",
+        "SOCKS refused",
     ],
 )
 def test_a_broken_proxy_is_the_reason(serve, check, script, scheme, url, part):
@@ -626,6 +661,33 @@ def test_a_broken_proxy_is_the_reason(serve, check, script, scheme, url, part):
     assert seen.failure.message.startswith(f"proxy 127.0.0.1:{proxy.port}: ")
     assert part in seen.failure.message
     assert "pa55word" not in repr(seen)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "opened"),
+    [
+        ("http", [read_request, b"HTTP/1.1 200 OK\r\n\r\n"]),
+        ("socks5h", [_take, b"\5\0", _take, b"\5\0\0\1" + bytes(6)]),
+    ],
+)
+@pytest.mark.parametrize(
+    ("then", "reason", "message"),
+    [
+        ([stay_silent], Reason.TLS_TIMEOUT, "no TLS handshake with {} within 600ms"),
+        ([b"HTTP/1.1 400 No\r\n\r\n", stay_silent], Reason.TLS_PROTOCOL, "{} does not speak TLS"),
+    ],
+    ids=["silent", "no TLS"],
+)
+def test_what_a_site_does_behind_a_proxy_is_told_of_the_site(
+    serve, check, scheme, opened, then, reason, message
+):
+    """Once a proxy has connected, the site is named, and which proxy it was reached through."""
+    proxy = serve([*opened, *then])
+    options = HttpOptions(proxy=f"{scheme}://127.0.0.1:{proxy.port}")
+    seen = check("https://shop.invalid/", http=options, timeout=0.6)
+    assert seen.failure.reason is reason, seen.failure
+    peer = f"shop.invalid:443 through proxy 127.0.0.1:{proxy.port}"
+    assert seen.failure.message.startswith(message.format(peer))
 
 
 def test_a_proxy_that_wants_a_login_later_is_the_reason(serve, watch):

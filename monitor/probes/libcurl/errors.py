@@ -99,6 +99,19 @@ _READING = {
 _CONNECTING = {pycurl.E_COULDNT_CONNECT, _E_QUIC_CONNECT, *_READING}
 _UNANNOUNCED_END = "unexpected eof while reading"
 _RESET = re.compile(r"reset by peer|Broken pipe|errno (104|32)\b")
+_NO_LOGIN = re.compile(r"No authentication method was acceptable|rejected by the SOCKS5 server")
+_CONNECT_STATUS = re.compile(r"CONNECT tunnel failed, response (\d+)")
+_SOCKS5_REPLY = re.compile(r"SOCKS5 connection to (\S+?)\.? \((\d+)\)")
+_SOCKS5_REPLIES = {  # RFC 1928, 6
+    1: "general failure",
+    2: "not allowed by its rules",
+    3: "network unreachable",
+    4: "host unreachable",
+    5: "connection refused",
+    6: "TTL expired",
+    7: "command not supported",
+    8: "address type not supported",
+}
 _AMOUNT = re.compile(r"\d+( out of \d+)? bytes received")
 
 
@@ -292,6 +305,8 @@ class Trouble:
 
     @property
     def _peer(self) -> str:
+        if self.told.has_tunnel and self.route.proxy:
+            return f"{self.route.peer} through proxy {self.route.proxy.peer}"
         return self.told.tried or self.route.peer
 
     def _timeout(self, text: str) -> Failure:
@@ -351,7 +366,7 @@ class Trouble:
             return False
         if not self.times[1] or self.curl.getinfo(pycurl.PROXY_SSL_VERIFYRESULT):
             return True
-        return self.route.is_tunnelled and not self.curl.getinfo(pycurl.HTTP_CONNECTCODE)
+        return self.route.has_middleman and not self.told.has_tunnel
 
     def _proxy_failure(self, code: int, text: str, proxy: Proxy) -> Failure:
         if code == pycurl.E_OPERATION_TIMEDOUT:
@@ -360,6 +375,13 @@ class Trouble:
                 check_look_ups(proxy.host)
         elif self.curl.getinfo(pycurl.HTTP_CONNECTCODE) == PROXY_LOGIN:
             text = proxy.refusal
+        elif _NO_LOGIN.search(text):
+            text = proxy.login_trouble
+        elif found := _CONNECT_STATUS.search(text):
+            text = f"it answers CONNECT with status {found[1]}"
+        elif found := _SOCKS5_REPLY.search(text):
+            why = _SOCKS5_REPLIES.get(int(found[2]), "unknown")
+            text = f"it cannot connect to {found[1]}: {why} (SOCKS5 reply {found[2]})"
         return Failure(Reason.PROXY_ERROR, f"proxy {proxy.peer}: {text}")
 
 

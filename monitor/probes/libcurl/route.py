@@ -72,6 +72,11 @@ class Route:
         return self.scheme == "https" or self._is_redirected
 
     @property
+    def has_middleman(self) -> bool:
+        """Whether a proxy makes the connection to the site before anything is asked of it."""
+        return self.is_tunnelled or (self.proxy is not None and not self.proxy.speaks_http)
+
+    @property
     def _is_redirected(self) -> bool:
         """Whether the connection goes elsewhere than the URL; libcurl needs a tunnel for that."""
         return self.pinned and bool(self.network.connect_to or self.tls.server_name)

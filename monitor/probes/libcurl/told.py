@@ -24,6 +24,7 @@ class Told:
         suite: Version and cipher of the handshake with the site, with their usual names.
         is_at_proxy: Whether the last successful handshake was with a proxy.
         proxy_is_nameless: Whether a proxy's certificate was accepted only for its common name.
+        has_tunnel: Whether a proxy has said in full that it is connected to the site.
     """
 
     # The defaults are on the class, because most transfers change none of them
@@ -35,6 +36,7 @@ class Told:
     suite: tuple[str, str | None] | None = None
     is_at_proxy = False
     proxy_is_nameless = False
+    has_tunnel = False
 
     def note(self, kind: int, line: bytes) -> None:
         """Take a line of any kind, as passed to CURLOPT_DEBUGFUNCTION."""
@@ -58,6 +60,8 @@ class Told:
             self.suite = agreed(line.rstrip())
         elif line == b"Proxy certificate:\n":
             self.is_at_proxy, self.suite, self.asked_for_certificate = True, None, False
+        elif line.startswith((b"CONNECT tunnel established", b"Opened SOCKS connection")):
+            self.has_tunnel = True
         elif line == b"Server certificate:\n":
             self.is_at_proxy = False
         elif self.is_at_proxy and line.startswith(b" common name: "):
