@@ -7,13 +7,13 @@ the first quarter of an hour after midnight.
 """
 
 import random
-import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import delete, insert, select, update
 
@@ -28,7 +28,7 @@ from monitor.history.rollup import (
 )
 from monitor.history.store import FILE, connect, store_url
 from monitor.history.uptime import DAY, HOUR, Milliseconds
-from monitor.model import Seconds
+from monitor.model import Seconds, Timestamp
 from tests.bench.figures import BenchError, Figure, percentile, ratio
 from tests.bench.fleet import Fleet
 from tests.bench.lab import Lab
@@ -40,7 +40,7 @@ _DELAY: Seconds = 0.05
 _TAIL = 0.99
 _WINDOW: Seconds = 75.0
 """The writer looks once a minute whether there are pages to return."""
-_MOST_ROUNDS = 3
+_MOST_WINDOWS = 3
 _LATE: Milliseconds = 600_000
 """So long after its end the writer takes an hour to be over."""
 _PER_HOUR = 4
@@ -72,9 +72,10 @@ class _Store:
 
 def upkeep(lab: Lab) -> Iterator[Figure]:
     """
-    Measure daemons in turns: one whose upkeep is due, and a peer, which has none to do.
+    Measure a daemon whose upkeep is due beside a peer that has none, in the same windows of time.
 
-    Checks that a scrape overlapped do not count, on either side.
+    What neighbours of the machine do meanwhile is then done to both. Checks that a scrape of either
+    daemon overlapped do not count.
 
     Raises:
         BenchError: Rollups, sums, deletions or the return of pages did not run meanwhile.
@@ -87,32 +88,28 @@ def upkeep(lab: Lab) -> Iterator[Figure]:
     due = _made_due(lab, fleet)
     lags: tuple[list[Seconds], list[Seconds]] = ([], [])
     errors: tuple[list[Seconds], list[Seconds]] = ([], [])
-    done: list[str] = []
-    for _ in range(min(_MOST_ROUNDS, lab.effort.rounds)):
-        data = lab.new_folder() / "data"
-        shutil.copytree(due.folder, data)
-        starts: tuple[AbstractContextManager[Daemon], ...] = (
-            lab.daemon(fleet, MONITOR_DATA=str(data)),
-            lab.peer(fleet),
-        )
-        for number, start in enumerate(starts):
-            with start as daemon:
-                lab.until_all_checked(daemon, fleet)
-                before = due.state(data)
-                lag, error = _tails(daemon, fleet)
-                if number == 0:
-                    done.append(_require_work(before, due.state(data)))
-            lags[number].append(lag)
-            errors[number].append(error)
-        shutil.rmtree(data)
+    checks: list[int] = []
+    with (
+        lab.daemon(fleet, MONITOR_DATA=str(due.folder)) as ours,
+        lab.peer(fleet) as theirs,
+    ):
+        for daemon in (ours, theirs):
+            lab.until_all_checked(daemon, fleet)
+        before = due.state()
+        for _ in range(min(_MOST_WINDOWS, lab.effort.rounds)):
+            for side, seen in enumerate(_seen((ours, theirs), fleet)):
+                lags[side].append(percentile([one.lag for one in seen], _TAIL))
+                errors[side].append(percentile([one.error for one in seen], _TAIL))
+                checks.append(len(seen))
+        done = _require_work(before, due.state())
     peer = lab.other_build.name if lab.other_build else "without"
-    for name, (ours, theirs) in (("lag p99", lags), ("truth p99", errors)):
-        figure = ratio(name, ours, theirs, peer)
+    for name, (mine, other) in (("lag p99", lags), ("truth p99", errors)):
+        figure = ratio(name, mine, other, peer)
         yield Figure(
             name=name,
             value=figure.value,
             unit=figure.unit,
-            detail=f"{figure.detail}; {done[-1]}",
+            detail=f"{figure.detail}; at least {min(checks):,} checks a window; {done}",
             samples=figure.samples,
         )
 
@@ -126,8 +123,9 @@ class _Due:
     day: int
     old: Milliseconds
 
-    def state(self, folder: Path) -> _Store:
-        with closing(sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True)) as connection:
+    def state(self) -> _Store:
+        file = self.folder / FILE
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
 
             def number(question: str, *values: int) -> int:
                 found = connection.execute(question, values).fetchone()[0]
@@ -200,29 +198,45 @@ def _packed_hour(chosen: random.Random, interval: int) -> bytes:
     return pack_rollups(0, rollups)
 
 
-def _tails(daemon: Daemon, fleet: Fleet) -> tuple[Seconds, Seconds]:
-    """Return of a window how late checks began, and what their durations were too long, p99."""
-    scrapes = [Scrape(daemon.url)]
+class _Check(NamedTuple):
+    """How late a check began, and by how much its duration was too long."""
+
+    lag: Seconds
+    error: Seconds
+
+
+def _seen(daemons: Sequence[Daemon], fleet: Fleet) -> list[list[_Check]]:
+    """Return the checks of each daemon in one window."""
+    scrapes = [[Scrape(daemon.url)] for daemon in daemons]
     until = time.monotonic() + _WINDOW
     while time.monotonic() < until:
         time.sleep(fleet.interval)
-        scrapes.append(Scrape(daemon.url))
-    lags, errors = [], []
-    for scrape in scrapes[1:]:
-        durations = scrape.by_site("probe_duration_seconds")
-        if scrape.total("probe_success") != fleet.count:
-            raise BenchError("not every check succeeded")
-        for name, started in scrape.by_site("monitor_last_check_timestamp_seconds").items():
-            lag = fleet.lag(name, started)
-            begin, end = started - lag, started + durations[name]
-            if begin >= scrapes[0].ended and not any(
-                one.began < end and begin < one.ended for one in scrapes
-            ):
-                lags.append(lag)
-                errors.append(durations[name] - _DELAY)
-    if not lags:
+        for its, daemon in zip(scrapes, daemons, strict=True):
+            its.append(Scrape(daemon.url))
+    begin = max(its[0].ended for its in scrapes)
+    busy = [(one.began, one.ended) for its in scrapes for one in its]
+    return [
+        [check for scrape in its[1:] for check in _checks(scrape, fleet, begin, busy)]
+        for its in scrapes
+    ]
+
+
+def _checks(
+    scrape: Scrape, fleet: Fleet, since: Timestamp, busy: Sequence[tuple[Timestamp, Timestamp]]
+) -> list[_Check]:
+    """Return the last checks of all sites, but for those that a busy stretch overlapped."""
+    durations = scrape.by_site("probe_duration_seconds")
+    if scrape.total("probe_success") != fleet.count:
+        raise BenchError("not every check succeeded")
+    found = []
+    for name, started in scrape.by_site("monitor_last_check_timestamp_seconds").items():
+        lag = fleet.lag(name, started)
+        begin, end = started - lag, started + durations[name]
+        if begin >= since and not any(began < end and begin < ended for began, ended in busy):
+            found.append(_Check(lag, durations[name] - _DELAY))
+    if not found:
         raise BenchError("no check began and ended between two scrapes")
-    return percentile(lags, _TAIL), percentile(errors, _TAIL)
+    return found
 
 
 def _require_work(before: _Store, after: _Store) -> str:
