@@ -62,9 +62,12 @@ class _Commands(click.Group):
         except MonitorError as error:
             click.echo(f"monitor: {error}", err=True)
         except OSError as error:
-            click.echo(f"monitor: cannot write the output: {error.strerror}", err=True)
-            # Whatever Python has still buffered cannot be written at exit either
-            sys.stdout = _nowhere()
+            if error.filename is not None:
+                click.echo(f"monitor: cannot open {error.filename}: {error.strerror}", err=True)
+            else:
+                click.echo(f"monitor: cannot write the output: {error.strerror}", err=True)
+                # Whatever Python has still buffered cannot be written at exit either
+                sys.stdout = _nowhere()
         sys.exit(BAD)
 
 

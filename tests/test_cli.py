@@ -424,6 +424,15 @@ def test_output_that_cannot_be_written_is_no_verdict(listed, command):
     )
 
 
+def test_a_file_that_cannot_be_opened_is_named(tmp_path):
+    """A report into a folder that is not there: the message is about that file, not the output."""
+    modules, report = tmp_path / "blackbox.yml", tmp_path / "missing" / "report.json"
+    modules.write_text("modules: {web: {prober: http}}")
+    done = CliRunner().invoke(cli, ["import", "blackbox", str(modules), "--report", str(report)])
+    assert done.exit_code == 2
+    assert done.stderr == f"monitor: cannot open {report}: No such file or directory\n"
+
+
 def test_closed_standard_streams_do_not_matter(listed):
     """The exit status alone is worth something too."""
     script = 'exec "$@" >&- 2>&-'

@@ -8,8 +8,9 @@ wrote in between, however long it would have been willing to wait.
 
 import logging
 import math
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -117,7 +118,7 @@ def _postgresql(url: URL, *, writes: bool, silence: Seconds) -> Engine:
 
 def _sqlite(url: URL, *, writes: bool) -> Engine:
     file = Path(url.database or "")
-    log = Path(f"{file}-wal")
+    log = _log_of(file)
     if writes:
         file.touch(mode=0o600)
     else:
@@ -136,7 +137,6 @@ def _sqlite(url: URL, *, writes: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:
-        record.info[_OPENED] = file.stat()
         pragmas = (
             ["auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=NORMAL"]
             if writes
@@ -146,28 +146,61 @@ def _sqlite(url: URL, *, writes: bool) -> Engine:
         for pragma in (*pragmas, "foreign_keys=ON", "journal_size_limit=16777216"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+        record.info[_OPENED] = file.stat()
 
     @event.listens_for(engine, "checkout")
-    def look(connection: Any, record: Any, __: Any) -> None:
+    def look(connection: Any, record: Any, _: Any) -> None:
         # SQLite itself goes on with files that were removed, and all that it writes is lost
-        lost = None if is_at(file, record.info[_OPENED]) else file
+        lost = _lost(file, record.info)
         if lost is None:
-            if _LOGGED not in record.info and log.exists():
-                record.info[_LOGGED] = log.stat()
-            if _LOGGED in record.info and not is_at(log, record.info[_LOGGED]):
-                lost = log
-                if writes:  # what only the removed log holds is still within reach of this one
-                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        if lost is not None:
-            if writes:
-                raise HistoryError(f"{lost} was removed or replaced while it was in use")
+            return
+        if not writes:
             raise DisconnectionError
+        if lost == log:  # what only the removed log holds is still within reach of this one
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        if lost == file and _is_empty(file):
+            _set_aside(file)
+            raise HistoryError(f"{file} was emptied while it was in use")
+        raise HistoryError(f"{lost} was removed or replaced while it was in use")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _log_of(file: Path) -> Path:
+    return Path(f"{file}-wal")
+
+
+def _lost(file: Path, known: dict[str, os.stat_result]) -> Path | None:
+    """Return the database, or its log, if it is not what a connection knows any more."""
+    opened, log = known[_OPENED], _log_of(file)
+    if not is_at(file, opened) or (opened.st_size and _is_empty(file)):
+        return file
+    if _LOGGED not in known and log.exists():
+        known[_LOGGED] = log.stat()
+    return log if _LOGGED in known and not is_at(log, known[_LOGGED]) else None
+
+
+def _is_empty(file: Path) -> bool:
+    try:
+        return not file.stat().st_size
+    except OSError:
+        return False
+
+
+def _set_aside(file: Path) -> None:
+    """
+    Rename an emptied database and its log, so that a new one can be made.
+
+    Otherwise whoever closes the database last writes what the log holds into the empty file, which
+    makes a database with holes. SQLite leaves files alone that were moved.
+    """
+    for end in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            Path(f"{file}{end}").rename(f"{file}.emptied{end}")
 
 
 def migrate(connection: Connection) -> None:
@@ -201,8 +234,10 @@ def migrate(connection: Connection) -> None:
         assert driver is not None  # noqa: S101  it is connected
         # The server says nothing for as long as a step takes
         silence, driver.silence = driver.silence, math.inf
-        upgrade(connection)
-        driver.silence = silence
+        try:
+            upgrade(connection)
+        finally:
+            driver.silence = silence
     else:
         upgrade(connection)
 

@@ -3,8 +3,10 @@
 import socket
 from contextlib import suppress
 from threading import Event, Thread
+from typing import Any
 
 import pytest
+from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
@@ -88,5 +90,22 @@ def test_a_server_that_works_for_long_is_not_silent_to_a_command(postgres):
     try:
         with engine.begin() as connection:
             assert connection.execute(text("SELECT pg_sleep(0.3), 1")).one()[1] == 1
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.real
+def test_a_migration_that_fails_leaves_the_limit_on_silence(postgres):
+    """Tables of a revision that no step begins at: the next statement is not waited for forever."""
+    engine = connect(store_url(postgres.database(), None), writes=True, silence=0.3)
+    try:
+        with engine.begin() as connection:
+            migrate(connection)
+            connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+        with engine.connect() as connection:
+            with pytest.raises(CommandError, match="0000"):
+                migrate(connection)
+            driver: Any = connection.connection.driver_connection
+            assert driver.silence == 0.3
     finally:
         engine.dispose()
