@@ -92,7 +92,8 @@ _NUMBERS = tuple(str(number).encode() for number in range(_FEW))
 """One object for all sites with the same status, or with the same small number of checks."""
 
 
-def _texts(values: Iterable[float]) -> list[bytes]:
+def texts(values: Iterable[float]) -> list[bytes]:
+    """Return numbers as they are exposed."""
     return [
         _NUMBERS[value] if type(value) is int and 0 <= value < _FEW else b"%a" % value
         for value in values
@@ -131,7 +132,7 @@ class SampleLines:
         """Add the samples of one family, each with its own label that many sites share."""
         labels, values = zip(*samples, strict=True)
         self._others[name] = _labelled(labels)
-        self._values[name] = _texts(values)
+        self._values[name] = texts(values)
 
     def free(self, name: str, samples: Sequence[tuple[str, float]]) -> None:
         """Add the samples of one family, each with labels that few other sites share."""
@@ -149,7 +150,7 @@ class SampleLines:
         """Add a histogram from counts that are not cumulative; the last bound is ``+Inf``."""
         reached = [count for _, count in zip(bounds, accumulate(counts), strict=True)]
         self._others[name] = _histogram(bounds)
-        self._values[name] = _texts((*reached, total, reached[-1]))
+        self._values[name] = texts((*reached, total, reached[-1]))
 
     def free_label(self, name: str) -> str:
         """Return the name, with exported_ before it (as in Prometheus) if the site uses it."""
@@ -161,7 +162,7 @@ class SampleLines:
 
     def series(self) -> Series:
         alone, others, sited = self._alone, self._others, self._site is not None
-        values = _texts(alone.values())
+        values = texts(alone.values())
         for some in self._values.values():
             values += some
         shape = _shape(tuple(alone), tuple(others.items()), sited=sited)

@@ -92,6 +92,38 @@ def _http(lines: SampleLines, seen: Observation, analysis: Analysis) -> None:
         lines.info("probe_tls_cipher_info", label_of_few("cipher", seen.tls.cipher))
 
 
+HTTP_TIMES = (
+    "probe_duration_seconds",
+    "probe_dns_lookup_time_seconds",
+    "probe_http_duration_seconds",
+)
+
+
+def http_times(seen: Observation) -> tuple[Seconds, ...]:
+    """Return the values of the families in `HTTP_TIMES`, of a check that got an answer."""
+    phases = _phases(seen, _HTTP_PHASES)
+    return seen.duration, _lookup_time(seen), *[seconds for _, seconds in phases]
+
+
+def repeats(seen: Observation, last: Observation) -> bool:
+    """Return whether two HTTP checks of a site, judged alike, differ at most in `HTTP_TIMES`."""
+    answer, before = seen.answer, last.answer
+    return (
+        isinstance(answer, HttpAnswer)
+        and isinstance(before, HttpAnswer)
+        and seen.failure is None
+        and last.failure is None
+        and seen.address == last.address
+        and seen.tls == last.tls
+        and answer.status == before.status
+        and answer.version == before.version
+        and answer.content_length == before.content_length
+        and answer.body_size == before.body_size
+        and len(answer.redirects) == len(before.redirects)
+        and _last_modified(answer.headers) == _last_modified(before.headers)
+    )
+
+
 def _tcp(lines: SampleLines, seen: Observation, analysis: Analysis) -> None:
     broke = analysis.verdict.reason is Reason.TCP_DIALOGUE
     answer = seen.answer if isinstance(seen.answer, TcpAnswer) else None

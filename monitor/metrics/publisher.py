@@ -16,8 +16,7 @@ class BoardPublisher:
 
     def publish(self, state: SiteState) -> None:
         before = self._board.get(state.site.name)
-        same = before is not None and before.state.site is state.site
-        last = before.series if before is not None and same else None
+        last = before if before is not None and before.state.site is state.site else None
         self._board.publish((BoardEntry(state, render(state, self._bounds, last)),))
 
     def remove(self, names: Iterable[str]) -> None:

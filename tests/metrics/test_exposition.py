@@ -2,8 +2,10 @@
 
 import math
 import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from monitor.board import BoardEntry, StatusBoard
+from monitor.metrics import exposition
 from monitor.metrics.exposition import render
 from monitor.metrics.families import FAMILIES, PROBE_FAMILIES
 from monitor.metrics.internal import Internal
@@ -22,6 +25,7 @@ from monitor.metrics.scrape import Exposition, expose, probe_exposition
 from monitor.model import (
     Analysis,
     Counters,
+    Failure,
     GrpcAnswer,
     HttpAnswer,
     Observation,
@@ -44,6 +48,7 @@ from tests.metrics.states import (
     HTTP,
     ICMP,
     INTERMEDIATE,
+    JOINT,
     LEAF,
     NOW,
     SESSION,
@@ -202,15 +207,119 @@ def test_sites_that_show_the_same_share_what_says_so():
     assert first.shape is second.shape
 
 
-def test_labels_that_are_taken_over_are_those_that_would_be_written():
+def test_what_is_reused_is_what_would_be_written():
     """Whatever changes from one result to the next, each series is the one of the later result."""
     pairs = 0
     for before, after in permutations(rich(), 2):
         if before.site.scheme == after.site.scheme:
-            last = render(replace(before, site=after.site), BOUNDS)
+            last = shown(replace(before, site=after.site))
             assert render(after, BOUNDS, last) == render(after, BOUNDS)
             pairs += 1
     assert pairs
+
+
+CHANGES: Mapping[str, Mapping[str, Any]] = {
+    "state": {
+        "status": Status.DOWN,
+        "since": 7.0,
+        "flapping": True,
+        "maintenance": True,
+        "because": "dns",
+        "joint": replace(JOINT, split=False),
+        "content_changed": 8.0,
+        "finished": None,
+        "streak": 9,
+    },
+    "counters": {
+        "checks": 5000,
+        "failures": {Reason.STATUS: 3},
+        "errors": 9,
+        "skipped": {"late": 1},
+        "durations": (6, 3, 1, 1, 0, 2),
+        "duration_sum": 15.75,
+    },
+    "last": {"error": "the monitor has no memory left"},
+    "result": {
+        "analysis": broken("status", "body", reason=Reason.STATUS),
+        "error": "the monitor has no memory left",
+    },
+    "seen": {
+        "time": 1_795_000_060.5,
+        "duration": 0.125,
+        "phases": {Phase.CONNECT: 0.5},
+        "address": "2001:db8::7",
+        "answer": None,
+        "tls": replace(SESSION, cipher="TLS_CHACHA20_POLY1305_SHA256"),
+        "failure": Failure(Reason.DNS_TIMEOUT, "why"),
+        "redirects": 3,
+    },
+    "answer": {
+        "status": 503,
+        "version": "2",
+        "headers": (("LAST-modified", "Wed, 21 Oct 2015 07:28:01 GMT"),),
+        "body_size": 77,
+        "content_length": -1,
+        "redirects": (),
+    },
+}
+
+
+def shown(of: SiteState) -> BoardEntry:
+    return BoardEntry(of, render(of, BOUNDS))
+
+
+def changed(one: SiteState, part: str, name: str, value: object) -> SiteState:
+    """Return a state with another value of one field."""
+    new: dict[str, Any] = {name: value}
+    was = one.finished
+    assert was is not None
+    seen = was.observation
+    match part:
+        case "state":
+            return replace(one, **new)
+        case "counters":
+            return replace(one, counters=replace(one.counters, **new))
+        case "last":
+            return replace(one, last=replace(was, **new))
+        case "result":
+            came = replace(was, **new)
+        case "seen":
+            came = replace(was, observation=replace(seen, **new))
+        case _:
+            assert isinstance(seen.answer, HttpAnswer)
+            came = replace(was, observation=replace(seen, answer=replace(seen.answer, **new)))
+    return replace(one, finished=came, last=came)
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [(part, name) for part, names in CHANGES.items() for name in names]
+)
+def test_each_thing_that_changes_is_shown(part, name):
+    """What is reused of the last series never hides a change, back and forth."""
+    for before in rich():
+        assert before.finished is not None
+        if part != "answer" or isinstance(before.finished.observation.answer, HttpAnswer):
+            after = changed(before, part, name, CHANGES[part][name])
+            assert render(after, BOUNDS, shown(before)) == render(after, BOUNDS)
+            assert render(before, BOUNDS, shown(after)) == render(before, BOUNDS)
+
+
+def test_only_what_moves_is_written_of_a_check_that_repeats_the_last():
+    """Of an HTTP site the rest is taken from the last series, which is what makes it cheap."""
+    for before in rich()[:2]:
+        after = changed(changed(before, "seen", "time", NOW + 1), "counters", "checks", 5000)
+        assert exposition._repeats(after, before)
+        last = shown(before)
+        new = render(after, BOUNDS, last)
+        kept = [one is other for one, other in zip(last.series.values, new.values, strict=True)]
+        assert kept.count(False) == 10  # duration, look-up, five phases, checks, time, sum
+
+
+def test_new_bounds_are_shown_though_the_check_is_as_the_last_one():
+    """A bound that moves leaves as many counts, under another label."""
+    one = state(site(), HTTP)
+    moved = (*BOUNDS[:-1], 15.0)
+    assert render(one, moved, shown(one)) == render(one, moved) != render(one, BOUNDS)
 
 
 def test_an_int_and_a_float_that_are_equal_are_written_differently():
@@ -224,7 +333,7 @@ def test_what_sites_share_is_one_object():
     """Of the same state rendered twice, labels and small counts are the same objects."""
     one = state(site(), HTTP)
     first = render(one, BOUNDS)
-    again = render(one, BOUNDS, first)
+    again = render(one, BOUNDS, BoardEntry(one, first))
     assert again.labels is first.labels
     counts = [pair for pair in zip(first.values, again.values, strict=True) if pair[0].isdigit()]
     small = [pair for pair in counts if int(pair[0]) < 1000]
