@@ -1,1 +1,1 @@
-"""Many places, one verdict: votes, what travels between places and hub, and the way it travels."""
+"""Many places, one verdict: votes, the messages between places and hub, and their transport."""

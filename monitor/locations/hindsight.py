@@ -1,17 +1,17 @@
 """
-What the verdict would have been, once late reports are here: for the history only. Pure.
+What the verdict would have been, once late reports have arrived: only for the history. Pure.
 
-While places cannot deliver, too few votes are left and the site is unknown. Their reports come
-later, with their own times, and then the votes of that time can be counted after all. What was a
-verdict then stays one, as it was told to people; what was unknown, or not observed because the hub
-was away, is filled with the verdict that the votes make. Nothing is told because of it. An example
-with three places, a check every minute, and NATS away from 12:00 to 12:10:
+While places cannot deliver, too few votes are left and the site is unknown. Their reports arrive
+later, with their own times, and the votes of that time can then be counted after all. A verdict
+that was given stays, because people were told about it; time that was unknown, or not observed
+because the hub was away, is filled with the verdict of the votes. No message is sent because of it.
+An example with three places, a check every minute, and NATS away from 12:00 to 12:10:
 
     told then      up until 12:03, unknown until 12:10, up
     fra, nyc, sin  down from 12:04 to 12:08, as each reports at 12:10
     kept then      up until 12:04, down until 12:08, up
 
-Only what each place said in a row is kept of it: from when, until when, and what.
+Only each place's sequence of reports is kept: from when, until when, and what it said.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,23 +23,23 @@ from monitor.past import Condition, Span
 from monitor.places import Ballot, Sender
 
 _MOST_RUNS = 100
-"""How often a place may have said another thing of a site; what came before is forgotten."""
+"""How many changes of a place's report on a site are kept; earlier ones are forgotten."""
 _PATIENCE: Seconds = 5.0
-"""After the last late report of a site; other places may still be delivering theirs."""
+"""The wait after the last late report of a site; other places may still be delivering."""
 _AT_ONCE = 100
-"""Sites that are looked at in one go, so that reports do not wait for it."""
+"""Sites to process in one go, so that reports do not wait for it."""
 _A_LITTLE: Seconds = 0.001
-"""A vote is stale once it is older, by however little."""
+"""A vote is stale as soon as it is the least bit older."""
 
 
 @dataclass(slots=True)
 class _Run:
     """
-    Reports of one place, one after the other, that say the same; there is one for most of them.
+    Consecutive reports of one place that say the same; most places have only one run.
 
     Attributes:
-        failed: The first of its ballots where it has no plain vote for up.
-        before: What the place said before.
+        failed: The first of its ballots, unless it is a plain vote for up.
+        before: The run before.
         depth: How many runs there are, this one and those before.
     """
 
@@ -57,7 +57,7 @@ class _Run:
         return (known.status, known.trouble) == (ballot.status, ballot.trouble)
 
     def ballot(self, location: str, at: Timestamp) -> Ballot:
-        """Return what the place had said last by a moment."""
+        """Return what the place had last said at a given moment."""
         time = min(at, self.last)
         if self.failed is not None:
             return replace(self.failed, time=time)
@@ -70,7 +70,7 @@ def _is_plain(ballot: Ballot) -> bool:
 
 @dataclass(slots=True)
 class _SiteRuns:
-    """What each place said of one site: the last of its runs."""
+    """What each place said about one site: its last run."""
 
     stale_after: Seconds
     runs: dict[str, _Run] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class _SiteRuns:
 
 @dataclass(slots=True)
 class _LateSpan:
-    """When the first late report was made, and when the last one came."""
+    """When the first late report was made, and when the last one arrived."""
 
     begin: Timestamp
     came: Timestamp
@@ -93,11 +93,11 @@ class _LateSpan:
 
 class Hindsight:
     """
-    The mutable state is what places said; the main thread alone uses it.
+    The mutable state is what places said; only the main thread uses it.
 
     Args:
         count: Counts ballots at a moment: ballots, verdict before, moment, when they are stale.
-        explain: Returns what a verdict down says.
+        explain: Returns the text of a verdict down.
     """
 
     def __init__(
@@ -108,10 +108,10 @@ class Hindsight:
         self._count = count
         self._explain = explain
         self._sites: dict[str, _SiteRuns] = {}
-        self._late: dict[str, _LateSpan] = {}  # that of which the last came longest ago first
+        self._late: dict[str, _LateSpan] = {}  # the one whose last report is oldest comes first
 
     def listed(self, name: str, stale_after: Seconds) -> None:
-        """Take note of a site, or that its interval changed."""
+        """Add a site, or record that its interval changed."""
         if name in self._sites:
             self._sites[name].stale_after = stale_after
         else:
@@ -129,7 +129,7 @@ class Hindsight:
             self._sites[new] = said
 
     def heard(self, name: str, ballot: Ballot) -> None:
-        """Take note of what a place said; its ballots come in the order of its checks."""
+        """Record what a place said; its ballots come in the order of its checks."""
         said = self._sites.get(name)
         if said is None:
             return
@@ -149,13 +149,13 @@ class Hindsight:
         said.runs[location] = _Run(time, time, failed, run, depth)
 
     def late(self, name: str, time: Timestamp, now: Timestamp) -> None:
-        """Take note that a report of a site came too late to have a vote."""
+        """Record that a report on a site came too late to have a vote."""
         before = self._late.pop(name, None)
         begin = time if before is None else min(before.begin, time)
         self._late[name] = _LateSpan(begin, now)
 
     def settled(self, now: Timestamp) -> Iterator[tuple[Span, ...]]:
-        """Yield what the verdicts would have been, of sites whose late reports are all here."""
+        """Yield the verdicts of sites whose late reports have all arrived."""
         ready: list[str] = []
         for name, late in self._late.items():
             if len(ready) == _AT_ONCE or 0 <= now - late.came < _PATIENCE:
@@ -163,12 +163,13 @@ class Hindsight:
             ready.append(name)
         for name in ready:
             late = self._late.pop(name)
-            # Until now: a place may be silent, and so without a vote, for some time after the last
+            # Until now, because a place may be silent, and so without a vote, for some time
+            # afterwards
             if name in self._sites and (spans := tuple(self._spans(name, late.begin, now))):
                 yield spans
 
     def _spans(self, name: str, begin: Timestamp, end: Timestamp) -> list[Span]:
-        """Return the verdicts of a site between two moments, in order; nothing where none was."""
+        """Return the verdicts of a site between two moments, in order; nothing if none."""
         said = self._sites[name]
         spans: list[Span] = []
         before = Status.UNKNOWN
@@ -197,7 +198,7 @@ class Hindsight:
 
 
 def _forget(run: _Run) -> None:
-    """Keep of a place's runs the last ones."""
+    """Keep only the last runs of a place."""
     for _ in range(_MOST_RUNS - 1):
         if run.before is None:
             return
@@ -206,7 +207,7 @@ def _forget(run: _Run) -> None:
 
 
 def _moments(said: _SiteRuns, begin: Timestamp, end: Timestamp) -> list[Timestamp]:
-    """Return when somebody says another thing, or falls silent."""
+    """Return the moments at which a place changes what it says, or falls silent."""
     turns = (
         moment
         for run in said.all()
@@ -217,7 +218,7 @@ def _moments(said: _SiteRuns, begin: Timestamp, end: Timestamp) -> list[Timestam
 
 
 def _ballots(said: _SiteRuns, at: Timestamp) -> dict[str, Ballot]:
-    """Return what each place had said last by a moment."""
+    """Return what each place had last said at a given moment."""
     found = {}
     for location, last in said.runs.items():
         run: _Run | None = last

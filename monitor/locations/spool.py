@@ -1,8 +1,8 @@
 """
-What a place could not deliver yet: a bounded file in the data folder. Used by the link's thread.
+What a place could not deliver yet: a limited file in the data folder. For the link's thread.
 
-Messages leave in the order in which they came; the oldest are dropped when the bound is reached.
-While the file cannot be used, what waits is kept in memory within the same bound.
+Messages leave in the order in which they came; the oldest are dropped when the limit is reached.
+While the file cannot be used, waiting messages are kept in memory, with the same limit.
 """
 
 import logging
@@ -32,11 +32,11 @@ CREATE TABLE IF NOT EXISTS waiting (
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """
-    One message that waits.
+    One waiting message.
 
     Attributes:
         count: How many reports it carries.
-        reports: As wire.pack_reports() makes them.
+        reports: The text from wire.pack_reports().
     """
 
     id: str
@@ -47,11 +47,11 @@ class Waiting:
 
 class Spool:
     """
-    The mutable state is one table; the link's thread alone uses it.
+    The mutable state is one table; only the link's thread uses it.
 
     Args:
         folder: The data folder; None keeps everything in memory.
-        bound: Of the reports' text.
+        bound: The limit for the text of all reports.
     """
 
     def __init__(self, folder: Path | None, bound: Bytes) -> None:
@@ -77,7 +77,7 @@ class Spool:
         return self.reports > 0
 
     def put(self, messages: Iterable[Waiting]) -> None:
-        """Append messages; the oldest are dropped where there are too many."""
+        """Append messages; the oldest are dropped if there are too many."""
         messages = list(messages)
         try:
             self._append(messages)
@@ -116,7 +116,7 @@ class Spool:
         self._append(kept)
 
     def first(self, most: int) -> list[Waiting]:
-        """Return the oldest messages, so many at most."""
+        """Return the oldest messages, at most this many."""
         return [Waiting(*row) for row in self._rows(f"LIMIT {int(most)}")]
 
     def _rows(self, limit: str) -> list[tuple[str, int, int, str]]:

@@ -1,9 +1,9 @@
 """
-From what each place says of a site to one verdict. Pure.
+Combines what each place says about a site into one verdict. Pure.
 
-A place votes up or down by the state that it has settled itself; it has no vote while its last
-report is stale, while nothing is heard of it, before it has settled anything, and while its own
-connection is lost or its checks fail for a fault of the monitor. Of the votes:
+A place votes up or down with the state that it has confirmed itself. It has no vote while its last
+report is stale, while it is silent, before it has confirmed a state, and while its own connection
+is lost or its checks fail because of the monitor. Of the votes:
 
     enough are down      down, even if enough are up as well
     else enough are up   up
@@ -40,8 +40,8 @@ class Enough:
     How many votes are enough.
 
     Attributes:
-        number: That many, whatever the number of voters; None if it depends on them.
-        percent: Of the voters, rounded up; None if it is a majority.
+        number: This many, whatever the number of voters; None if it depends on them.
+        percent: This share of the voters, rounded up; None if it is a majority.
     """
 
     number: int | None = None
@@ -49,7 +49,7 @@ class Enough:
 
     def of(self, voters: int) -> int:
         """
-        Return how many votes are enough among so many voters; at least 1.
+        Return how many votes are enough among this many voters; at least 1.
 
         Examples for 4 voters: ``2`` → 2, majority → 3, all → 4, any → 1, ``60%`` → 3.
         """
@@ -62,7 +62,7 @@ class Enough:
 
 def parse_enough(text: str) -> Enough:
     """
-    Return what ``2``, ``majority``, ``all``, ``any`` and ``60%`` mean.
+    Return the meaning of ``2``, ``majority``, ``all``, ``any`` or ``60%``.
 
     Raises:
         ValueError: The text is none of these.
@@ -97,7 +97,7 @@ class Quorum:
 
     def stale_after(self, interval: Seconds, timeout: Seconds) -> Seconds:
         """
-        Return how old a report may be: the missed intervals, and the time the check itself takes.
+        Return how old a report may be: the missed intervals, plus the time of the check itself.
 
         With ``stale: 3``, an interval of 60 s and a timeout of 10 s: 190 s.
         """
@@ -106,7 +106,7 @@ class Quorum:
 
 def take(report: Report, sender: Sender, skew: Seconds, known: Ballot | None) -> Ballot | None:
     """
-    Return what a place now says of a site; None if that was applied before.
+    Return what a place now says about a site; None if that was applied before.
 
     Args:
         skew: How far the place's clock is ahead of ours.
@@ -141,7 +141,7 @@ def count(
     Args:
         ballots: By location.
         before: The verdict until now.
-        silent: Daemons of which nothing has been heard for too long.
+        silent: Daemons that have been silent for too long.
     """
     votes: list[Vote] = []
     failing: list[Timestamp] = []

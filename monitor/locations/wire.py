@@ -1,10 +1,10 @@
 """
-What travels between places and hub, as JSON that is checked. Pure.
+The messages between places and hub, as JSON that is checked. Pure.
 
 Every message has the version that wrote it, ``v``, and the oldest that can read it, ``min``. A
-reader takes a message whose ``min`` is not above its own version: fields and columns that it does
-not know are passed over, so versions N and N-1 understand each other in both directions as long as
-N only adds. Anything else raises WireError; the receiver counts it and leaves it.
+reader accepts a message whose ``min`` is not above its own version and skips unknown fields and
+columns, so versions N and N-1 understand each other in both directions as long as N only adds.
+Anything else raises WireError; the receiver counts it and skips it.
 
 A report is an array, because there are many:
 
@@ -25,10 +25,10 @@ from monitor.units import Timestamp
 
 VERSION = 1
 _READABLE_FROM = 1
-"""The oldest version that can read what this one writes."""
+"""The oldest version that can read what this version writes."""
 
 LONGEST_MESSAGE = 300
-"""Characters of a failure's message that travel: 400 reports stay far below NATS' 1 MiB."""
+"""Characters of a failure's message that are sent: 400 reports stay far below NATS' 1 MiB."""
 _COLUMNS = 10
 _MOST_REPORTS = 10_000
 _MOST_SITES = 10_000
@@ -42,7 +42,7 @@ _encoded = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 class WireError(ValueError):
-    """A message that is not understood; the text says why."""
+    """A message that cannot be understood; the text says why."""
 
 
 # ---------------------------------------------------------------- reports
@@ -67,7 +67,7 @@ def pack_report(report: Report) -> str:
 
 
 def _milliseconds(time: Timestamp) -> int:
-    """Return a moment as places and hub remember it: cut, and the same once more."""
+    """Return a moment as places and hub remember it: truncated, and unchanged if done again."""
     return math.floor(time * 1000 + 0.001)
 
 
@@ -86,10 +86,10 @@ def pack_batch(part: str, number: str, sent: Timestamp, reports: str) -> bytes:
 
 def unpack_batch(data: bytes, location: str, stored: Timestamp) -> ReportBatch:
     """
-    Return what a message carries.
+    Return the content of a message.
 
     Raises:
-        WireError: It is not understood.
+        WireError: It cannot be understood.
     """
     message = _message(data)
     rows = message.get("reports")
@@ -119,7 +119,7 @@ def _report(row: Any) -> Report:
         raise WireError("reason is not a text")
     kind = None
     if trouble is not None:
-        # A kind that only a later version knows is still no vote
+        # A kind that only a later version knows still means no vote
         kind = _TROUBLES.get(trouble, Abstention.ERROR)
     elif up is None:
         kind = Abstention.ERROR
@@ -158,10 +158,10 @@ def pack_beat(beat: SignOfLife) -> bytes:
 
 def unpack_beat(data: bytes, location: str) -> SignOfLife:
     """
-    Return what a daemon tells of itself.
+    Return what a daemon reports about itself.
 
     Raises:
-        WireError: The message is not understood.
+        WireError: The message cannot be understood.
     """
     message = _message(data)
     return SignOfLife(
@@ -182,10 +182,10 @@ def pack_question(sites: Sequence[str]) -> bytes:
 
 def unpack_question(data: bytes) -> tuple[str, ...]:
     """
-    Return the sites that somebody asks about.
+    Return the sites that another place asks about.
 
     Raises:
-        WireError: The message is not understood.
+        WireError: The message cannot be understood.
     """
     sites = _message(data).get("sites")
     if not isinstance(sites, list) or len(sites) > _MOST_SITES:
@@ -221,7 +221,7 @@ _MOST = 1e15
 
 
 def _number(value: Any, name: str) -> float:
-    # Above it, a moment is no moment; NaN and the infinities are not within either
+    # A larger number is not a moment; NaN and the infinities are not within the limits either
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
         raise WireError(f"{name} is not a number from 0 to {_MOST:.0e}")
     return value

@@ -1,1 +1,1 @@
-"""Who is told what: grouping and the outbox, and the receivers, each in a thread of its own."""
+"""Who is notified of what: grouping and the outbox, and the receivers, each in its own thread."""

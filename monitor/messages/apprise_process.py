@@ -1,9 +1,9 @@
 """
-The process that sends one message by apprise: JSON in, JSON out, and then it ends.
+The process that sends one message with apprise: JSON in, JSON out, then it ends.
 
-Run by receivers/apprise.py. What is asked comes by standard input, because the URL is a secret and
-arguments are everybody's to see. The answer is one object on standard output: ``delivered``, and
-what apprise said as ``detail``, in which secrets are not masked yet.
+receivers/apprise.py starts it. The request comes on standard input, because the URL is a secret and
+everyone can see arguments. The answer is one object on standard output: ``delivered``, and in
+``detail`` what apprise logged, where secrets are not masked yet.
 """
 
 import json
@@ -24,7 +24,7 @@ _MOST_LINES = 5
 
 
 class _LogCapture(logging.Handler):
-    """Keeps what apprise says, instead of having it printed."""
+    """Keeps what apprise logs, instead of printing it."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -36,15 +36,15 @@ class _LogCapture(logging.Handler):
 
 
 def main() -> None:
-    """Read what is asked, do it, and write what came of it."""
-    # Whatever a library prints would otherwise stand between the braces
+    """Read the request, carry it out, and write the outcome."""
+    # Otherwise the output of a library would be mixed with the JSON
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     with suppress(OSError):
-        # Where memory is short, a message waits sooner than the monitor dies
+        # If memory is short, this process should die before the monitor does
         Path("/proc/self/oom_score_adj").write_text("1000")
     asked = json.load(sys.stdin)
-    # Nobody waits any longer, even if the daemon was killed
+    # Nobody waits longer; this also ends the process if the daemon was killed
     signal.setitimer(signal.ITIMER_REAL, asked["timeout"])
     heard = _LogCapture()
     log = logging.getLogger("apprise")
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _send(asked: dict[str, Any]) -> bool:
-    """Return whether the service took the message; without a text, whether the URL is one."""
+    """Return whether the service took the message; without a text, whether the URL is valid."""
     timeout = asked["timeout"]
     asset = AppriseAsset(
         app_id="website-monitor",
@@ -81,13 +81,13 @@ def _send(asked: dict[str, Any]) -> bool:
         return False
     if "title" not in asked:
         return True
-    # A redirect is followed as a GET without a body, whose success would be taken for delivery
+    # A redirect would be followed as a GET without a body, and its success count as delivery
     service.redirects = False
     service.socket_connect_timeout = service.socket_read_timeout = timeout
     service.overflow_mode = OverflowMode.SPLIT
     text = Text(asked["title"], tuple(asked["lines"]), asked["omitted"])
     title, body = text.within(min(MOST_TEXT, service.body_maxlen))
-    # Not service.notify(): Telegram's own takes plain text for HTML, and loses it from a < on
+    # Not service.notify(): Telegram's treats plain text as HTML, and loses everything after a <
     services = Apprise(asset=asset)
     services.add(service)
     return bool(

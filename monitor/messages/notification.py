@@ -1,8 +1,8 @@
 """
-What is sent, and what comes of it: the port between the outbox and the receivers.
+What is sent, and the outcome: the interface between the outbox and the receivers.
 
-The outbox decides what is told to whom and when; a sender says it once and reports. All times are
-seconds since 1970 in UTC, all durations seconds.
+The outbox decides what is told to whom and when; a sender sends it once and reports. All times are
+seconds since 1970 in UTC, all durations are seconds.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,13 +24,13 @@ class AlertStatus(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """
-    One thing that is wrong, or was.
+    One thing that is, or was, wrong.
 
     Attributes:
-        fingerprint: Stable over attempts and restarts: fingerprint_of() its labels.
-        labels: What it is about, as the rules in config/prometheus name it: alertname, severity,
-            site, target, group, and the site's own labels. An empty value is no label.
-        annotations: What is said about it: summary, description, runbook.
+        fingerprint: The same over attempts and restarts: fingerprint_of() its labels.
+        labels: What it is about, with the names of the rules in config/prometheus: alertname,
+            severity, site, target, group, and the site's own labels. An empty value is no label.
+        annotations: Texts about it: summary, description, runbook.
         starts_at: When it began; never in the future.
         ends_at: When it ended; None while it fires.
     """
@@ -49,13 +49,13 @@ class Notification:
     One message to one receiver.
 
     Attributes:
-        key: The same for each attempt to deliver it, also after a restart; of no other message.
-        receiver: The name of the channel that it goes to, see ``channels``.
-        group_key: What its group is called, the same for each message about that group.
-        group_labels: The labels that the group's alerts have in common.
+        key: The same for each attempt to deliver it, also after a restart; unique to the message.
+        receiver: The name of its channel, see ``channels``.
+        group_key: The name of its group, the same for each message about that group.
+        group_labels: The labels that the alerts of the group have in common.
         status: Firing while any of its alerts is.
         alerts: The firing ones first.
-        omitted: How many alerts the group has besides these.
+        omitted: How many more alerts the group has.
     """
 
     key: str
@@ -70,13 +70,13 @@ class Notification:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryOutcome:
     """
-    What came of one attempt.
+    The outcome of one attempt.
 
     Attributes:
         delivered: Whether the receiver has it.
-        lasting: Whether another attempt would end in the same way, so that it is pointless.
-        answered: Whether something answered, so that the message may be at fault and not the way.
-        retry_after: How long the receiver asks to be left alone; None where it does not say.
+        lasting: Whether every further attempt would end in the same way, so that it is pointless.
+        answered: Whether something answered, so that the message may be at fault, not the network.
+        retry_after: How long the receiver asks to wait; None if it does not say.
         detail: One sentence, secrets masked: the receiver's answer, or why there is none.
     """
 
@@ -91,9 +91,10 @@ class ChannelSender(Protocol):
     """
     Sends to one channel; called in the channel's own thread, one call at a time.
 
-    Most receivers are told once. Alertmanager forgets what it is not told again, so its sender
-    remembers what stands: firing alerts until they are resolved, resolved ones for 5 minutes. The
-    channel's thread calls ``refresh`` whenever ``next_refresh`` has come and no message waits.
+    Most receivers are told once. Alertmanager forgets an alert unless it is told again, so its
+    sender remembers the current alerts: firing ones until they are resolved, resolved ones for 5
+    minutes. The channel's thread calls ``refresh`` whenever ``next_refresh`` has come and no
+    message waits.
 
     Attributes:
         groups: Whether the receiver groups and repeats by itself, so that it is told each change
@@ -103,19 +104,19 @@ class ChannelSender(Protocol):
     groups: bool
 
     def send(self, notification: Notification, timeout: Seconds) -> DeliveryOutcome:
-        """Deliver one message, or say why not, within the timeout."""
+        """Deliver one message, or return why not, within the timeout."""
 
     def restore(self, alerts: Iterable[Alert]) -> None:
-        """Take over what the receiver was told before a restart, so that it goes on standing."""
+        """Restore the alerts that the receiver was told before a restart, so that they stay."""
 
     def next_refresh(self) -> Seconds | None:
-        """Return when what stands is to be told again, on the monotonic clock; None if never."""
+        """Return when to send the current alerts again, on the monotonic clock; None if never."""
 
     def refresh(self, timeout: Seconds) -> DeliveryOutcome:
-        """Tell again what stands, within the timeout; a failure is tried again soon."""
+        """Send the current alerts again, within the timeout; a failure is retried soon."""
 
     def close(self) -> None:
-        """Let go of what it holds; nothing is sent after that."""
+        """Release all resources; nothing is sent after that."""
 
 
 def fingerprint_of(labels: Mapping[str, str]) -> str:

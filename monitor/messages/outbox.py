@@ -1,10 +1,10 @@
 """
 The threads of messages: one that groups, and one for each channel, which sends.
 
-The main thread hands over sights by one put. The grouping thread alone has the router; it writes
-what is owed into the store before anything is sent, and what was delivered once it is. A channel
-that hangs holds up its own thread only. Nothing here is waited for when the daemon stops: what is
-under way is in the store, and the next life of the daemon goes on with it under the same key.
+The main thread passes sights with one put. Only the grouping thread uses the router; it writes
+messages into the store before anything is sent, and records when they are delivered. A channel that
+hangs blocks only its own thread. When the daemon stops, nothing here is waited for: unfinished
+messages are in the store, and the restarted daemon continues with them under the same key.
 """
 
 import logging
@@ -30,17 +30,17 @@ from monitor.past import Owed
 _log = logging.getLogger(__name__)
 
 _PATIENCE: Seconds = 5.0
-"""How long the store may take before a message is sent that is not in it yet."""
+"""How long to wait for the store; after that, a message is sent before it is stored."""
 _RESTORE: Seconds = 60.0
-"""How long a start waits for what is owed."""
+"""How long a start waits for the stored messages."""
 _LONGEST_WAIT: Seconds = 30.0
-"""Then the clock is looked at: it may have been set."""
+"""The longest sleep before the clock is read again, because it may have been set."""
 _SET_BACK: Seconds = 1.0
 _AFTER_FAULT: Seconds = 1.0
 
 
 class Store(Protocol):
-    """Where what is owed is kept; see history.Writer for what each member promises."""
+    """Keeps messages still to be sent; see history.Writer for what each member promises."""
 
     def keep(self, rows: Mapping[RowKey, bytes | None]) -> "Future[bool]": ...
     def owed(self) -> "Future[list[Owed]]": ...
@@ -48,7 +48,7 @@ class Store(Protocol):
 
 
 class MessageMeters(Protocol):
-    """What counts messages; called in the grouping thread."""
+    """Counts messages; called in the grouping thread."""
 
     def notified(self, receiver: str, outcome: str) -> None: ...
     def channels(self, names: Iterable[str]) -> None: ...
@@ -92,7 +92,7 @@ class _Retry:
 
 @dataclass(frozen=True, slots=True)
 class _Lost:
-    """The store has lost what was kept in it."""
+    """The store has lost its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +107,18 @@ _Event: TypeAlias = (
 
 class Outbox:
     """
-    What waits, and for whom.
+    The messages that wait, and their channels.
 
-    The mutable state is the router and the channels, which the grouping thread has; ``_seen``, the
-    last sight of each site, lies behind ``_lock``; ``_states`` is replaced as a whole.
+    The mutable state is the router and the channels, which belong to the grouping thread;
+    ``_seen``, the last sight of each site, is guarded by ``_lock``; ``_states`` is replaced as a
+    whole.
 
     Args:
-        senders: Makes the senders of a receiver, by the names of its channels.
-        store: None where nothing is to be kept.
-        seat: Which daemon this is among those that share the store.
-        is_ours: Tells of a site's name whether this daemon checks it, or would.
-        gently: Work in it leaves the interpreter to others soon, who check sites.
+        senders: Creates the senders of a receiver, by the names of its channels.
+        store: None if nothing is to be kept.
+        seat: The name of this daemon among those that share the store.
+        is_ours: Returns whether this daemon checks, or would check, the site of a given name.
+        gently: Work inside it lets other threads, which check sites, get the interpreter soon.
     """
 
     def __init__(
@@ -161,12 +162,12 @@ class Outbox:
         self._thread.start()
 
     def stop(self, patience: Seconds) -> None:
-        """Begin no message any more; those under way are not waited for."""
+        """Begin no more messages; those being sent are not waited for."""
         self._queue.put(_Stop())
         self._thread.join(patience)
 
     def noted(self, state: SiteState) -> None:
-        """Take note of a state, in the main thread; never waits."""
+        """Record a state; called in the main thread, never waits."""
         sight = sight_of(state)
         name = sight.site.name
         if sight.same_as(self._seen.get(name)):
@@ -176,7 +177,7 @@ class Outbox:
             self._queue.put(sight)
 
     def known(self, state: SiteState) -> None:
-        """Take note of a state from another thread, unless one of the site is known already."""
+        """Record a state from another thread, unless the site's state is already known."""
         sight = sight_of(state)
         with self._lock:
             if self._seen.setdefault(sight.site.name, sight) is sight:
@@ -195,11 +196,11 @@ class Outbox:
             self._queue.put(_SiteRenamed(old, new))
 
     def configure(self, settings: NotifyOptions) -> None:
-        """Work by these settings from now on."""
+        """Use these settings from now on."""
         self._queue.put(_Configured(settings))
 
     def listed(self) -> None:
-        """Take note that the state of each site of the list has been noted."""
+        """Record that the state of every listed site has been recorded."""
         self._queue.put(_Listed())
 
     def channels(self) -> tuple[ChannelState, ...]:
@@ -213,7 +214,7 @@ class Outbox:
         return bool(names) or receiver is None
 
     def trouble(self) -> str | None:
-        """Return why messages may not go out, as a sentence; None while all is well."""
+        """Return why messages may not be sent, as a sentence; None while all is well."""
         if not self._thread.is_alive():
             return "the thread of messages has ended"
         if self._clock.monotonic() - self._turned > 2 * _LONGEST_WAIT:
@@ -265,7 +266,7 @@ class Outbox:
             notifications = self._router.due(now) if not self._stopping else []
             kept = self._write()
         if notifications and kept is not None:
-            # It must be known by this key before it may arrive
+            # Its key must be stored before it may arrive
             self._wait_for(kept)
         for notification in notifications:
             self._threads[notification.receiver].send(notification)
@@ -279,7 +280,7 @@ class Outbox:
         return now
 
     def _awaited(self) -> _Event | None:
-        """Return the next event, or None once there is something to do without one."""
+        """Return the next event, or None once something is due without one."""
         due = self._router.next_due()
         wait = _LONGEST_WAIT if due is None else max(0.0, due - self._clock.time())
         try:
@@ -288,7 +289,7 @@ class Outbox:
             return None
 
     def _take_in(self, event: _Event | None) -> None:
-        """Take in what has happened, this first."""
+        """Process what has happened, this event first."""
         try:
             while not self._stopping:
                 if event is not None:
@@ -348,7 +349,7 @@ class Outbox:
         self._publish()
 
     def _say_dropped(self, dropped: Mapping[str, int]) -> None:
-        """Say that messages waited for receivers that the configuration does not name any more."""
+        """Log that messages were dropped whose receivers are no longer configured."""
         for name, count in sorted(dropped.items()):
             what = "1 message that waited is" if count == 1 else f"{count} messages that waited are"
             why = "this receiver is not under notify any more, or not at the sites they are about"
@@ -387,7 +388,7 @@ class Outbox:
             _log.warning("receiver_failing", extra=fields(receiver=name, detail=outcome.detail))
 
     def _write(self) -> "Future[bool] | None":
-        """Have written what differs; return what tells when the last of it is."""
+        """Have all changes written; return a future for the last of them."""
         kept: Future[bool] | None = None
         while rows := self._router.changes():
             if self._store is None:
@@ -423,7 +424,7 @@ class Outbox:
 
 
 class _ChannelThread:
-    """A sender, and the thread in which alone it is called."""
+    """A sender, and the only thread in which it is called."""
 
     def __init__(
         self,
@@ -455,7 +456,7 @@ class _ChannelThread:
         self._queue.put(notification)
 
     def end(self) -> None:
-        """End after what is under way; not waited for."""
+        """End after the running attempt, without waiting for it."""
         self._queue.put(None)
 
     def _run(self) -> None:

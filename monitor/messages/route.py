@@ -1,23 +1,22 @@
 """
 Who is told what, and when: sights and a clock in, notifications out. Pure.
 
-What has to be told is nowhere written down as a list of events: it is the difference between what
-is true of a site and what a channel was told of it last. So nothing is told twice, whatever is
-reloaded, restarted or repeated, and nothing is forgotten, because both sides of the difference are
-kept in the store.
+Nothing keeps a list of events to tell. What to tell is the difference between what is true of a
+site and what a channel was told last. So nothing is told twice, whatever is reloaded, restarted or
+repeated, and nothing is forgotten, because the store keeps both sides of the difference.
 
-Groups are Alertmanager's, with its words. A group's first message goes out ``group_wait`` after
-its first news, the next ones ``group_interval`` after the last message at the earliest; what still
-fires is told again after ``repeat_interval``. Some examples with the defaults (30s, 5m, 4h):
+Groups are Alertmanager's, with its terms. A group's first message is sent ``group_wait`` after its
+first news, later ones at the earliest ``group_interval`` after the last message; alerts that still
+fire are repeated after ``repeat_interval``. Some examples with the defaults (30s, 5m, 4h):
 
     a goes down at 0:00, b at 0:20           one message about both at 0:30
     a goes down at 0:00, comes up at 0:20    no message
     a goes down at 0:00, b at 2:00           a at 0:30, a and b at 5:30
     a goes down at 0:00 and stays down       a at 0:30, again at 4h 0:30
 
-A channel that cannot be reached is tried again with growing pauses. Each attempt tells what is true
-by then: the same message has the same key, another one has another. An outage that came and went
-meanwhile is told as such, in the next message that arrives.
+A channel that cannot be reached is retried with growing pauses. Each attempt tells what is true at
+that time: a message with the same content has the same key, any other has another key. An outage
+that came and went in the meantime is reported as such in the next message that arrives.
 """
 
 import heapq
@@ -54,36 +53,36 @@ from monitor.naming import natural_key
 from monitor.notify import NotifyOptions
 
 EXPIRY: Seconds = 86400.0
-"""How long a message is tried."""
+"""How long a message is retried."""
 PAUSES: tuple[Seconds, ...] = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Between attempts at a channel; the last one is kept."""
+"""Pauses between attempts at a channel; the last one repeats."""
 LONGEST_PAUSE: Seconds = 3600.0
-"""However long a receiver asks to be left alone."""
+"""The longest pause, however long a receiver asks to wait."""
 MOST_CARRIED = 200
-"""Alerts in one message; the rest is counted."""
+"""The most alerts in one message; the rest is counted."""
 MOST_AT_ONCE = 1000
-"""Alerts in one message to a receiver that groups by itself; the rest follows in the next ones."""
+"""The most alerts in a message to a receiver that groups by itself; the rest follows later."""
 ALL_LABELS = "..."
 _MOST_ROWS = 250
-"""Of a batch for the store: made all at once, those of 10,000 sites would take 10 MB."""
+"""The most rows in a batch for the store: those of 10,000 sites at once would take 10 MB."""
 
 _OF_CERTIFICATES = (CERTIFICATE_ENDS, CLIENT_CERTIFICATE_ENDS)
 _ALERTS = (SITE_DOWN, SITE_FLAPPING, *_OF_CERTIFICATES)
 
 _SUSPICIOUS = 3
-"""After so many answers that were no, another message than the oldest is tried."""
+"""After this many refusals, another message than the oldest is tried."""
 _SOON: Seconds = 1.0
-"""After a start: until then the other sites of a group are known, too."""
+"""The wait after a start, until the other sites of a group are also known."""
 
 
 @dataclass(slots=True)
 class _Group:
     """
-    What is told to one channel together.
+    What one channel is told together.
 
     Attributes:
-        refused: Topics that a message was given up for; they are told again with other news, or
-            after ``quiet_until``.
+        refused: Topics whose message was given up; they are told again with other news, or after
+            ``quiet_until``.
     """
 
     members: set[TopicKey] = field(default_factory=set)
@@ -96,7 +95,7 @@ class _Group:
 
 @dataclass(slots=True)
 class _Queue:
-    """What waits for one channel."""
+    """The messages that wait for one channel."""
 
     channel: Channel
     waiting: dict[str, Pending] = field(default_factory=dict)
@@ -109,7 +108,7 @@ class _Queue:
 
 @dataclass(frozen=True, slots=True)
 class LineState:
-    """How things stand with one channel."""
+    """The state of one channel."""
 
     waiting: int
     oldest: Timestamp | None
@@ -119,11 +118,11 @@ class LineState:
 
 class Router:
     """
-    The mutable state is what is true, what was told, and what waits; one thread has it.
+    The mutable state is what is true, what was told, and what waits; it belongs to one thread.
 
     Args:
-        new_key: Makes the keys of messages.
-        began: When this life of the daemon did.
+        new_key: Creates the keys of messages.
+        began: When this run of the daemon began.
     """
 
     def __init__(self, new_key: Callable[[], str], began: Timestamp) -> None:
@@ -148,10 +147,10 @@ class Router:
         self, settings: NotifyOptions, channels: Mapping[str, Channel], now: Timestamp
     ) -> dict[str, int]:
         """
-        Work by other settings from now on; what was told by the old ones stays told.
+        Use other settings from now on; what was told under the old ones stays told.
 
         Returns:
-            How many messages that waited are dropped, by channels that are not listed any more.
+            How many waiting messages are dropped, by channels that are no longer listed.
         """
         before = self._lines
         if settings.group_by != self._settings.group_by:
@@ -170,12 +169,12 @@ class Router:
             self._dirty_messages.update(dict.fromkeys(before[name].waiting))
             dropped[name] = len(before[name].waiting)
         for line in self._lines.values():
-            line.next_try = min(line.next_try, now)  # what kept it may have been corrected
+            line.next_try = min(line.next_try, now)  # the cause of the delay may have been fixed
         self._regroup(now)
         return {name: count for name, count in dropped.items() if count}
 
     def _drop_strangers(self, channel: str, line: _Queue) -> int:
-        """Drop messages that wait for a channel, and whose sites do not name it any more."""
+        """Drop messages that wait for a channel, and whose sites no longer name it."""
         count = 0
         for key, pending in list(line.waiting.items()):
             topics = [self._topics.get(entry.topic) for entry in pending.entries]
@@ -188,7 +187,7 @@ class Router:
         return count
 
     def _ungroup(self) -> None:
-        """Drop the messages that no attempt was made for yet: others tell the same."""
+        """Drop the messages that were never attempted: others will tell the same."""
         for line in self._lines.values():
             for key in [key for key in line.waiting if key != line.busy]:
                 del line.waiting[key]
@@ -209,7 +208,7 @@ class Router:
             self._touch(topic, now)
 
     def see(self, sight: Sight, now: Timestamp) -> None:
-        """Take note of what is true of a site by now."""
+        """Record what is now true of a site."""
         site = sight.site
         before = self._sights.get(site.name)
         self._on_labels(site, now)
@@ -224,7 +223,7 @@ class Router:
             topic = self._fire(site, SITE_DOWN, "critical", since, now)
             topic.detail = sight.detail
             if topic.because and not sight.because:
-                # It may have come back with the other site, and was not asked since
+                # It may have recovered with the other site, and was not checked since
                 topic.ready_at = now + site.interval * site.confirm.successes + site.timeout
             topic.because = sight.because
             self._mute(topic, now, muted=muted, frozen=sight.flapping)
@@ -258,7 +257,7 @@ class Router:
         self._mute(topic, now, muted=sight.maintenance, frozen=False)
 
     def leave(self, names: Iterable[str], now: Timestamp) -> None:
-        """Take note that sites are not in the list any more."""
+        """Record that sites have left the list."""
         for name in names:
             self._sights.pop(name, None)
             for alert in _ALERTS:
@@ -269,14 +268,14 @@ class Router:
 
     def listed(self, is_ours: Callable[[str], bool], now: Timestamp) -> dict[str, int]:
         """
-        Take note of the whole list, after a start and after each reload.
+        Apply the whole list, after a start and after each reload.
 
         Args:
-            is_ours: Tells of the name of a site that is not listed whether it was ours to check.
+            is_ours: Returns whether an unlisted site, given by name, was ours to check.
 
         Returns:
-            How many messages that waited are dropped, by channels that the sites that the messages
-            are about do not name any more.
+            How many waiting messages are dropped, by channels that are no longer named by the sites
+            that the messages are about.
         """
         self._listed = True
         gone = {key[0] for key in self._topics if key[0] not in self._sights}
@@ -287,7 +286,7 @@ class Router:
         return {name: count for name, count in dropped.items() if count}
 
     def rename(self, old: str, new: str, now: Timestamp) -> None:
-        """Take note that a site has another name, and is the same."""
+        """Record that a site has another name but is the same."""
         sight = self._sights.pop(old, None)
         if sight is not None:
             self._sights[new] = sight
@@ -306,7 +305,7 @@ class Router:
     def _fire(
         self, site: Site, name: str, severity: str, since: Timestamp, now: Timestamp
     ) -> Topic:
-        """Return the topic of an alert that fires, begun now unless it is known."""
+        """Return the topic of a firing alert, creating it unless it is known."""
         key = (site.name, name, "")
         topic = self._topics.get(key)
         if topic is None:
@@ -319,13 +318,13 @@ class Router:
             topic.ends_at, topic.starts_at = None, since
             topic.muted = topic.frozen = topic.gone = False
             topic.because = ""
-            # What began in an earlier life has waited long enough
+            # An alert that began before the restart has waited long enough
             first = since if since < self._began else now
             topic.ready_at = first + (self._settling(site) if name == SITE_DOWN else 0.0)
         return topic
 
     def _settling(self, site: Site) -> Seconds:
-        """Return how long it may take until it is known whether another site is the cause."""
+        """Return how long it may take to find out whether another site is the cause."""
         longest = 0.0
         for name in site.depends_on:
             sight = self._sights.get(name)
@@ -360,7 +359,7 @@ class Router:
         self._touch(topic, now)
 
     def _note_missed(self, topic: Topic) -> None:
-        """Remember that it ended where a channel may have, or should have, been told of it."""
+        """Remember that it ended, for channels that may have been, or should have been, told."""
         end = topic.ends_at or topic.starts_at
         for name in self._channels_of(topic):
             if name in topic.told or not (
@@ -381,7 +380,7 @@ class Router:
         self._dirty_topics.add(topic.key)
 
     def _may_have(self, topic: Topic, channel: str) -> bool:
-        """Tell whether a message about a topic was sent, and it is not known what came of it."""
+        """Return whether a message about a topic was sent with an unknown outcome."""
         group = self._groups.get(self._group_key(topic, channel))
         pending = group.pending if group else None
         if pending is None or all(entry.topic != topic.key for entry in pending.entries):
@@ -390,14 +389,14 @@ class Router:
         return bool(sent)
 
     def _was_due(self, topic: Topic, channel: str, end: Timestamp) -> bool:
-        """Tell whether a message about an outage was due, and the channel could not be reached."""
+        """Return whether a message about an outage was due while the channel was unreachable."""
         line = self._lines[channel]
         if topic.name != SITE_DOWN or line.failing_since is None or line.channel.groups:
             return False
         return topic.ready_at <= end and end - topic.starts_at >= self._settings.group_wait
 
     def _on_labels(self, site: Site, now: Timestamp) -> None:
-        """Let alerts go whose labels are not the site's any more, where labels are what counts."""
+        """Release alerts under a site's old labels, if receivers identify alerts by labels."""
         for alert in _ALERTS:
             topic = self._topics.get((site.name, alert, ""))
             if topic is not None and topic.place is not site:
@@ -408,7 +407,7 @@ class Router:
                 self._touch(topic, now)
 
     def _leave_ghost(self, topic: Topic, now: Timestamp) -> None:
-        """Have an alert resolved under its old labels where the receiver goes by labels."""
+        """Have an alert resolved under its old labels, if the receiver identifies it by labels."""
         told = {
             name: told
             for name, told in topic.told.items()
@@ -439,7 +438,7 @@ class Router:
     # ------------------------------------------------------------ groups
 
     def _channels_of(self, topic: Topic) -> list[str]:
-        """Return the channels that are told of a topic as it fires."""
+        """Return the channels that are told about a topic while it fires."""
         if topic.place is None:
             return []
         wanted = topic.place.notify
@@ -447,7 +446,7 @@ class Router:
         return [name for one in receivers for name in self._by_receiver.get(one, ())]
 
     def _concerned(self, topic: Topic) -> dict[str, None]:
-        """Return the channels that there is, or was, something to tell of a topic, in order."""
+        """Return the channels that are, or were, told about a topic, in order."""
         return dict.fromkeys((*self._channels_of(topic), *topic.told, *topic.missed))
 
     def _group_key(self, topic: Topic, channel: str) -> GroupKey:
@@ -463,7 +462,7 @@ class Router:
         return self._groups.setdefault(key, _Group())
 
     def _touch(self, topic: Topic, now: Timestamp, only: str | None = None) -> None:
-        """See when channels, or only one, are to be told of a topic, which may have changed."""
+        """Plan when channels, or only one, are told about a topic that may have changed."""
         concerned = self._concerned(topic)
         for channel in concerned if only is None else [only] if only in concerned else []:
             key = self._group_key(topic, channel)
@@ -489,12 +488,12 @@ class Router:
             return False
         if told is None or told.severity != topic.severity:
             return True
-        # Another certificate that ends soon is news, another outage of a site that is told as down
-        # is none
+        # Another expiring certificate is news; another outage of a site that was reported as down
+        # is not
         return topic.name in _OF_CERTIFICATES and told.starts_at != topic.starts_at
 
     def _is_repeated(self, topic: Topic, channel: str) -> bool:
-        """Tell whether a topic, which is no news, is told again after ``repeat_interval``."""
+        """Return whether a topic that is not news is told again after ``repeat_interval``."""
         return (
             topic.name == SITE_DOWN
             and topic.ends_at is None
@@ -503,7 +502,7 @@ class Router:
         )
 
     def _news_at(self, topic: Topic, key: GroupKey, group: _Group) -> Timestamp:
-        """Return when news of a topic is to be told."""
+        """Return when to tell news about a topic."""
         if self._lines[key[0]].channel.groups:
             quiet = group.quiet_until if topic.key in group.refused else topic.ready_at
             return max(quiet, topic.ready_at)
@@ -521,10 +520,10 @@ class Router:
             group.next = at
             heapq.heappush(self._due, (at, key))
 
-    # ------------------------------------------------------------ what is to be sent now
+    # ------------------------------------------------------------ what to send now
 
     def next_due(self) -> Timestamp | None:
-        """Return when due() is to be asked next, unless something happens; None if never."""
+        """Return when to call due() next, unless something happens; None if never."""
         moments = [self._due[0][0]] if self._due else []
         if self._endings:
             moments.append(self._endings[0][0])
@@ -535,9 +534,9 @@ class Router:
 
     def due(self, now: Timestamp) -> list[Notification]:
         """
-        Return what is to be sent now, at most one message a channel.
+        Return the messages to send now, at most one per channel.
 
-        Each has to be answered by ``answered`` before its channel gets another one.
+        Each must be completed with ``answered`` before its channel gets another one.
         """
         while self._endings and self._endings[0][0] <= now:
             _, name = heapq.heappop(self._endings)
@@ -549,13 +548,13 @@ class Router:
             if group is not None and group.next == at:
                 self._flush(key, group, now)
         if not self._listed:
-            return []  # what waits may not be true any more
+            return []  # waiting messages may no longer be true
         return [found for line in self._lines.values() if (found := self._take(line, now))]
 
     def _flush(self, key: GroupKey, group: _Group, now: Timestamp) -> None:
         group.next = None
         if group.pending is not None:
-            return  # what is new goes with the next attempt, or follows
+            return  # news goes with the next attempt, or follows it
         if pending := self._compose(key, group, now):
             self._keep(pending)
         else:
@@ -591,7 +590,7 @@ class Router:
         return None
 
     def _renewed(self, line: _Queue, pending: Pending, now: Timestamp) -> Pending | None:
-        """Return a message as it is true by now; None where there is nothing to tell any more."""
+        """Return a message with what is true now; None if there is nothing left to tell."""
         group = self._groups[pending.group]
         other = self._compose(pending.group, group, now)
         if (
@@ -611,7 +610,7 @@ class Router:
         return other
 
     def _compose(self, key: GroupKey, group: _Group, now: Timestamp) -> Pending | None:
-        """Return the message about a group; None where it has nothing to tell now."""
+        """Return the message about a group; None if there is nothing to tell now."""
         channel = key[0]
         by_itself = self._lines[channel].channel.groups
         news: list[Topic] = []
@@ -658,10 +657,10 @@ class Router:
         )
         return Pending(message_key, key, now, notification, entries)
 
-    # ------------------------------------------------------------ what came of it
+    # ------------------------------------------------------------ outcomes
 
     def delivered(self, channel: str, key: str, now: Timestamp) -> None:
-        """Take note that a channel has a message."""
+        """Record that a channel has received a message."""
         line = self._lines.get(channel)
         pending = line.waiting.pop(key, None) if line else None
         if line is None or pending is None:
@@ -669,7 +668,7 @@ class Router:
         line.busy, line.failures, line.answered, line.failing_since = None, 0, 0, None
         line.next_try = now
         for one in line.waiting.values():
-            # Others arrive: this one is at fault, not the channel
+            # Others arrive, so this message is at fault, not the channel
             one.behind |= one.attempts >= _SUSPICIOUS
         self._dirty_messages[key] = None
         group = self._group(pending.group)
@@ -698,11 +697,11 @@ class Router:
         retry_after: Seconds | None = None,
     ) -> str:
         """
-        Take note that an attempt failed.
+        Record that an attempt failed.
 
         Returns:
-            What comes of it: ``retried``, ``refused`` where trying again is pointless, ``expired``
-            where it was tried for long enough.
+            The consequence: ``retried``; ``refused`` if trying again is pointless; ``expired`` if
+            it was retried for long enough.
         """
         line = self._lines.get(channel)
         if line is None:
@@ -748,7 +747,7 @@ class Router:
         self._plan_again(pending.group, group, now)
 
     def retry(self, channels: Collection[str], now: Timestamp) -> None:
-        """Try what waits for these channels at once."""
+        """Retry the waiting messages of these channels at once."""
         for name in channels:
             if name in self._lines:
                 self._lines[name].next_try = now
@@ -758,7 +757,7 @@ class Router:
                 self._plan_again(key, group, now)
 
     def set_back(self, now: Timestamp) -> None:
-        """Take note that the clock was set back: what lies in the future by it came from before."""
+        """Handle a clock that was set back: times in its future are from before that."""
         self._began = min(self._began, now)
         for topic in self._topics.values():
             topic.ready_at = min(topic.ready_at, now)
@@ -773,7 +772,7 @@ class Router:
         self._regroup(now)
 
     def standing(self, channel: str) -> Iterator[Alert]:
-        """Yield what a channel was told to fire, as it is to stand there."""
+        """Yield the alerts that a channel was told are firing, as they should be there."""
         for topic in self._topics.values():
             if channel in topic.told and topic.ends_at is None:
                 yield alert_of(topic, channel)
@@ -793,10 +792,11 @@ class Router:
 
     def changes(self) -> dict[RowKey, bytes | None]:
         """
-        Return rows that differ from what was returned before; None is a row that is to go.
+        Return rows that differ from those returned before; None for a row to delete.
 
-        At most 250: there are more until it returns nothing. Topics come before messages, so a
-        life that finds only the first of them tries a message again, under the key that it had.
+        At most 250; there are more until it returns nothing. Topics come before messages, so a
+        daemon that finds only the topic after a restart sends the message again, under the same
+        key.
         """
         rows: dict[RowKey, bytes | None] = {}
         while self._dirty_topics and len(rows) < _MOST_ROWS:
@@ -809,14 +809,14 @@ class Router:
                 rows["topic", json.dumps(key)] = None
                 self._stored.discard(key)
         if not self._dirty_topics:
-            self._dirty_topics.clear()  # emptied one by one, it keeps the room of all
+            self._dirty_topics.clear()  # emptied one by one, it would keep its memory
         while self._dirty_messages and len(rows) < _MOST_ROWS:
             message_key, pending = self._dirty_messages.popitem()
             rows["message", message_key] = None if pending is None else message_row(pending)
         return rows
 
     def rewrite(self) -> None:
-        """Have all rows returned by changes() again: the store has lost them."""
+        """Make changes() return all rows again, because the store has lost them."""
         self._dirty_topics |= self._stored
         for line in self._lines.values():
             self._dirty_messages.update(line.waiting)
@@ -831,13 +831,13 @@ class Router:
 
     def restore(self, rows: Mapping[RowKey, bytes], now: Timestamp) -> dict[str, int]:
         """
-        Go on where an earlier life of the daemon stopped; called once, after configure().
+        Continue where the daemon stopped before its restart; called once, after configure().
 
         Returns:
-            How many messages are dropped, by channels that are not in the configuration any more.
+            How many messages are dropped, by channels that are no longer configured.
         """
         dropped: dict[str, int] = {}
-        # Topics first: what a message says is held against them
+        # Topics first, because messages are compared with them
         for (kind, text), data in sorted(rows.items(), key=lambda row: row[0][0] != "topic"):
             try:
                 if kind == "topic":
@@ -853,7 +853,7 @@ class Router:
                     if pending.group[0] not in self._lines:
                         dropped[pending.group[0]] = dropped.get(pending.group[0], 0) + 1
             except (ValueError, KeyError, TypeError, IndexError):
-                continue  # written by another version; what is true is told again
+                continue  # written by another version; what is true will be told again
         self._regroup(now)
         return dropped
 
@@ -865,24 +865,24 @@ class Router:
         for entry, alert in zip(pending.entries, pending.notification.alerts, strict=False):
             topic = self._topics.get(entry.topic)
             if entry.firing and topic is None:
-                # It may have ended by now, and then that is told
+                # It may have ended by now, which is then told
                 self._topics[entry.topic] = Topic(
                     entry.topic, None, entry.severity, entry.starts_at, kept=dict(alert.labels)
                 )
             elif entry.firing and topic is not None and topic.ends_at is not None:
                 channel = pending.group[0]
                 if channel not in (*topic.told, *topic.missed):
-                    # It ended before the stop, and the message may have been sent all the same
+                    # It ended before the stop, but the message may have been sent
                     self._miss(topic, channel, topic.ends_at)
 
 
 def _place_of(topic: Topic) -> tuple[Any, ...]:
-    """Return what topics of a message are sorted by: what fires first, by the sites' names."""
+    """Return the sort key of topics in a message: firing ones first, then by site name."""
     return topic.ends_at is not None, natural_key(topic.key[0]), topic.key
 
 
 def _next_of(line: _Queue) -> Pending:
-    """Return which message to try: the oldest, unless it may be the one at fault."""
+    """Return the message to try: the oldest, unless it may be the one at fault."""
     waiting = sorted(line.waiting.values(), key=lambda one: (one.behind, one.born))
     if len(waiting) > 1 and line.answered >= _SUSPICIOUS and line.answered % 2:
         return waiting[1 + line.answered // 2 % (len(waiting) - 1)]

@@ -1,4 +1,4 @@
-"""What is owed as rows of the store: JSON, a row a topic that was told, a row a message."""
+"""The store's rows as JSON: one per topic that was told, one per message to be sent."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -66,8 +66,8 @@ def message_row(pending: Pending) -> bytes:
 
 
 def _runs(entries: Iterable[AlertState]) -> Iterator[list[Any]]:
-    """Yield what entries in a row have in common, and sites and beginnings by turns."""
-    # Said for each of 10,000 sites, a row would take four times the space
+    """Yield what adjacent entries have in common, then their sites and beginnings in turn."""
+    # Repeated for each of 10,000 sites, a row would take four times the space
     for common, some in groupby(
         entries, lambda one: (one.topic[1], one.topic[2], one.firing, one.severity)
     ):

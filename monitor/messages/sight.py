@@ -1,8 +1,8 @@
 """
-What a site's state has to say to those who are told. Pure.
+What a site's state has to report. Pure.
 
-The main thread takes a sight of each state and hands on the few that differ from the last one; the
-thread of messages/outbox.py makes alerts of them.
+The main thread takes a sight of each state and passes on those that differ from the last one; the
+thread of messages/outbox.py turns them into alerts.
 """
 
 from typing import NamedTuple, TypeAlias
@@ -30,21 +30,21 @@ _STEPS: dict[str, tuple[tuple[str, float, Seconds], ...]] = {
         ("warning", 1 / 4, 21 * _DAY),
     ),
 }
-"""The thresholds of the rules of the same names: severity, share of the lifetime, at most so long
-before the end; the latest first."""
+"""The thresholds of the rules with the same names: severity, share of the lifetime, and the longest
+time before the end; the latest first."""
 
 
 class Sight(NamedTuple):
     """
-    What matters of a state to those who are told.
+    The part of a state that matters for notifications.
 
     Attributes:
         site: The site that it is about; compared by identity.
         down_since: The first failure of an outage; None unless the site is down.
-        because: The site whose outage is the cause of this one; empty where there is no such site.
-        certificate: From when to when the site's certificate is valid; None where the last check
-            saw no certificate, which says nothing about it.
-        client: The same of the client certificate.
+        because: The site whose outage is the cause of this one; empty if there is none.
+        certificate: From when to when the site's certificate is valid; None if the last check saw
+            no certificate, which says nothing about it.
+        client: The same for the client certificate.
         detail: What the last check found wrong; not compared.
     """
 
@@ -59,7 +59,7 @@ class Sight(NamedTuple):
     detail: str = ""
 
     def same_as(self, other: "Sight | None") -> bool:
-        """Tell whether this adds nothing to another sight of the same name."""
+        """Return whether this adds nothing to another sight of the same name."""
         return (
             other is not None
             and self.site is other.site
@@ -70,7 +70,7 @@ class Sight(NamedTuple):
 
 
 def sight_of(state: SiteState) -> Sight:
-    """Return what matters of a state; cheap, because it happens after each check."""
+    """Return the sight of a state; cheap, because it happens after each check."""
     analysis = state.finished.analysis if state.finished is not None else None
     client = analysis.client if analysis is not None else None
     return Sight(
@@ -87,7 +87,7 @@ def sight_of(state: SiteState) -> Sight:
 
 
 def _down_since(state: SiteState) -> Timestamp:
-    # The streak may be a later one of the same outage, where confirm.successes is more than 1
+    # If confirm.successes is above 1, this may be a later streak of the same outage
     first = state.streak_since
     return first if first is not None and first < state.since else state.since
 
@@ -97,9 +97,9 @@ class Ending(NamedTuple):
     How near the end of a certificate is.
 
     Attributes:
-        severity: Of the last threshold that was passed; None before the first.
+        severity: That of the last threshold that was passed; None before the first.
         since: When it was passed.
-        until: When the next one will be; None after the last.
+        until: When the next one will be passed; None after the last.
     """
 
     severity: str | None

@@ -11,23 +11,23 @@ from monitor.options import show_duration
 from monitor.units import Bytes
 
 MOST_TEXT: Bytes = 4000
-"""In UTF-8, title and lines together: a little less than the least of what most chats take."""
+"""In UTF-8, title and lines together: slightly below the smallest limit of most chats."""
 _LONGEST_CELL = 200  # characters
 _LONGEST_TITLE = 120  # characters
 _CALL = re.compile(r"(?<!\w)@(?=(?:all|channel|everyone|here|room)\b|[!&]?\d+>)", re.IGNORECASE)
-"""What chats take for a call to all members of a channel, or to one of them."""
+"""What chats treat as a mention of all members of a channel, or of one member."""
 _CALLS_NOBODY = "@\N{ZERO WIDTH SPACE}"
-_RESERVE: Bytes = 60  # for the line that says how many alerts are left out
+_RESERVE: Bytes = 60  # for the line that says how many alerts are omitted
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
     """
-    What is to be said.
+    The text of a message.
 
     Attributes:
-        lines: One for each alert; that of a single one is several lines of text.
-        omitted: How many alerts there are without a line.
+        lines: One for each alert; several lines of text if there is only one alert.
+        omitted: How many alerts have no line.
     """
 
     title: str
@@ -35,7 +35,7 @@ class Text:
     omitted: int = 0
 
     def within(self, limit: Bytes) -> tuple[str, str]:
-        """Return title and body that take no more than the limit, in UTF-8 and with a newline."""
+        """Return title and body within the limit, counted in UTF-8 and with a newline."""
         title = cut(self.title, limit - 1)
         room = limit - len(title.encode()) - 1
         body: list[str] = []
@@ -54,7 +54,7 @@ class Text:
 
 
 def cut(text: str, limit: Bytes) -> str:
-    """Return the text, or as much of it as fits into so many bytes of UTF-8."""
+    """Return the text, or as much of it as fits into this many bytes of UTF-8."""
     data = text.encode()
     if len(data) <= limit:
         return text
@@ -64,7 +64,7 @@ def cut(text: str, limit: Bytes) -> str:
 
 
 def text_of(notification: Notification) -> Text:
-    """Return what people are told."""
+    """Return the text for people."""
     alerts = notification.alerts
     if len(alerts) == 1 and not notification.omitted:
         return _single(alerts[0])
@@ -124,7 +124,7 @@ def _moment(moment: float) -> str:
 
 
 def _short(text: str, limit: int) -> str:
-    """Return a text in one line of limited length, which calls nobody in a chat."""
+    """Return a text as one line of limited length that mentions nobody in a chat."""
     line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
     line = _CALL.sub(_CALLS_NOBODY, line)
     return line if len(line) <= limit else line[: limit - 1] + "…"

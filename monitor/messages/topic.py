@@ -1,4 +1,4 @@
-"""What is told, and what was: the records of the router and of its rows in the store."""
+"""The records of the router and of its rows in the store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from monitor.messages.notification import Notification
 from monitor.model import Seconds, Site, Timestamp
 
 TopicKey: TypeAlias = tuple[str, str, str]
-"""A site, the name of an alert, and a mark where the site does not have its labels any more."""
+"""A site, the name of an alert, and a mark if the site no longer has these labels."""
 GroupKey: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 """A channel, and the labels by which it groups."""
 RowKey: TypeAlias = tuple[str, str]
@@ -19,11 +19,11 @@ RowKey: TypeAlias = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Channel:
     """
-    Something that is sent to.
+    An address that messages are sent to.
 
     Attributes:
-        receiver: The name by which sites name it.
-        groups: As a sender says: it groups and repeats by itself, and is told each change.
+        receiver: The name by which sites refer to it.
+        groups: As in ChannelSender: it groups and repeats by itself, and is told each change.
     """
 
     receiver: str
@@ -31,7 +31,7 @@ class Channel:
 
 
 class ToldAlert(NamedTuple):
-    """What a channel was told last: that an alert fires."""
+    """What a channel was told last: that an alert is firing."""
 
     starts_at: Timestamp
     severity: str
@@ -48,7 +48,7 @@ class Missed(NamedTuple):
 
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-"""Of all topics that have none: in an outage of 10,000 sites, dicts of their own take 1.3 MB."""
+"""Shared by all topics without any: in an outage of 10,000 sites, own dicts take 1.3 MB."""
 
 
 @dataclass(slots=True)
@@ -57,13 +57,13 @@ class Topic:
     An alert of a site.
 
     Attributes:
-        place: The site, for its labels; None where it left the list, or is not known yet.
+        place: The site, for its labels; None if it left the list or is not known yet.
         kept: The labels in that case.
         ends_at: None while it fires.
         gone: Whether it ended because its site left the list.
-        muted: That it fires is not told: maintenance, or another site's outage is the cause.
-        frozen: Neither is that it does not: the site flaps.
-        ready_at: From when on news of it may be told.
+        muted: Whether its firing is not told: maintenance, or another site's outage is the cause.
+        frozen: Whether its end is not told either, because the site flaps.
+        ready_at: From when on news about it may be told.
     """
 
     key: TopicKey
@@ -104,7 +104,7 @@ class Topic:
             self.missed = rest or _NOTHING
 
     def entry(self) -> "AlertState":
-        """Return what a message tells of it now; messages to several channels share it."""
+        """Return what a message now says about it; messages to several channels share it."""
         said = AlertState(self.key, self.ends_at is None, self.starts_at, self.severity)
         if said != self._entry:
             self._entry = said
@@ -118,7 +118,7 @@ class Topic:
 
 
 def labels_of(site: Site, name: str, severity: str) -> dict[str, str]:
-    """Return the labels of an alert as our rules give them; empty ones are left out."""
+    """Return the labels of an alert as our rules set them, without empty ones."""
     labels = {
         **dict(site.labels),
         "alertname": name,
@@ -131,7 +131,7 @@ def labels_of(site: Site, name: str, severity: str) -> dict[str, str]:
 
 
 class AlertState(NamedTuple):
-    """What a message tells of a topic: that it fires since a moment, or does not any more."""
+    """What a message says about a topic: that it has fired since a moment, or has ended."""
 
     topic: TopicKey
     firing: bool
@@ -145,9 +145,9 @@ class Pending:
     A message that waits in the outbox.
 
     Attributes:
-        entries: All that it tells, what is only counted in it as well.
-        restored: Whether an earlier life of the daemon may have sent it: it is sent as it is.
-        behind: Whether it waits behind the others, because they are taken and it is not.
+        entries: Everything that it tells, including what is only counted.
+        restored: Whether it may have been sent before a restart; it is then sent unchanged.
+        behind: Whether it waits behind the others, because they are accepted and it is not.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""An alert in words: its labels, and what is said about it. Pure."""
+"""An alert in words: its labels and its texts. Pure."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -40,12 +40,12 @@ _LEFT = "{site} is not in the list any more"
 
 
 def alert_of(topic: Topic, channel: str) -> Alert:
-    """Return what a channel is told of a topic."""
+    """Return what a channel is told about a topic."""
     labels = topic.labels()
     missed, told = topic.missed.get(channel), topic.told.get(channel)
     starts_at = topic.starts_at
     if told is not None and topic.ends_at is not None:
-        starts_at = told.starts_at  # it may have been up for a moment that nobody was told of
+        starts_at = told.starts_at  # it may have been up for a moment that nobody was told about
     elif missed is not None and topic.ends_at is not None:
         starts_at = missed.begin
     annotations = _said(topic, labels, starts_at, missed)

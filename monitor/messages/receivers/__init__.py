@@ -1,4 +1,4 @@
-"""The receivers of messages: one table of how each kind is sent to."""
+"""The receivers of messages: one table of the senders for each kind."""
 
 from collections.abc import Iterable
 
@@ -18,7 +18,7 @@ def build_senders(
     Return the senders of a receiver by the names of its channels.
 
     Args:
-        secrets: What must not be shown beside the receiver's own secrets, in every form.
+        secrets: What must not be shown, in every form, besides the receiver's own secrets.
     """
     if options.webhook:
         return {options.name: WebhookSender(options, options.webhook, call, clock, secrets)}

@@ -1,9 +1,9 @@
 """
-Alertmanager's API v2: one instance, which is told every alert, again and again while it stands.
+Alertmanager's API v2: one instance, which is told every alert again and again while it exists.
 
 Alertmanager resolves an alert by itself once its end has passed, and forgets alerts when it
-restarts. So each alert is sent with an end a few minutes ahead and sent again long before it, as
-Prometheus does; one that was resolved is sent for a while longer, in case that went amiss.
+restarts. So each alert is sent with an end a few minutes ahead, and sent again long before that, as
+Prometheus does; a resolved alert is sent for a while longer, in case a request failed.
 """
 
 import json
@@ -20,19 +20,19 @@ from monitor.units import Seconds, Timestamp
 
 RESEND: Seconds = 60.0
 _AHEAD: Seconds = 5 * RESEND
-"""How far the end of a firing alert lies ahead; so four times in a row may go amiss."""
+"""How far ahead the end of a firing alert is, so that four requests in a row may fail."""
 _RESOLVED_FOR: Seconds = 300.0
 _RETRY: Seconds = 15.0
 _BATCH = 1000  # alerts of about 700 bytes
 _REFUSED = {400, 422}
-"""What is wrong with a batch may be wrong with one alert only. After 400 the good ones are taken,
-after 422 none is."""
+"""The statuses for a batch that may be wrong because of one alert. After 400 the valid alerts have
+been accepted, after 422 none has."""
 
 
 @dataclass(slots=True)
 class _Standing:
     """
-    What an instance is to be told of one alert.
+    What an instance should know about one alert.
 
     Attributes:
         until: Until when it is told that the alert is resolved, on the monotonic clock; None while
@@ -65,9 +65,9 @@ class AlertmanagerSender:
 
     def send(self, notification: Notification, timeout: Seconds) -> DeliveryOutcome:
         """
-        Tell it the alerts of a message, each as it stands now.
+        Send the alerts of a message, each in its current state.
 
-        An older message that is sent after a newer one tells it nothing that was true once.
+        An older message that is sent after a newer one reports nothing that is no longer true.
         """
         for alert in notification.alerts:
             self._stand(alert)
@@ -99,7 +99,7 @@ class AlertmanagerSender:
         return outcome
 
     def close(self) -> None:
-        """Do nothing: each message has a connection of its own."""
+        """Do nothing: each message has its own connection."""
 
     def _stand(self, alert: Alert) -> None:
         now = self._clock.monotonic()
@@ -128,7 +128,7 @@ class AlertmanagerSender:
     def _post(
         self, alerts: Sequence[Alert], deadline: Deadline, refused: list[str]
     ) -> DeliveryOutcome:
-        """Post a batch; of one that is refused, find the alerts that are at fault and drop them."""
+        """Post a batch; if it is refused, find the alerts at fault and drop them."""
         now = self._clock.time()
         body = json.dumps(list(self._bodies(alerts, now)), ensure_ascii=False).encode()
         outcome, reply = self._delivery.post(body, {}, deadline)
@@ -158,7 +158,7 @@ class AlertmanagerSender:
 
 
 def _order(alert: Alert) -> tuple[Timestamp, bool]:
-    """Return when it became what it is; an end comes after a beginning at the same moment."""
+    """Return when it reached its state; an end comes after a beginning at the same moment."""
     if alert.ends_at is None:
         return alert.starts_at, False
     return alert.ends_at, True

@@ -1,8 +1,8 @@
 """
-apprise: chats, mail and short messages, each message sent by a process of its own.
+apprise: chats, mail and short messages; a separate process sends each message.
 
-The library is large, takes no deadline over a whole delivery, and logs as it likes. In a process
-it takes no memory of the daemon's, ends when its time is over, and what it says is masked here.
+The library is large, has no deadline for a whole delivery, and logs as it likes. In a process, it
+does not use the daemon's memory, ends when its time is over, and its output is masked here.
 """
 
 import json
@@ -24,7 +24,7 @@ from monitor.units import Seconds
 _COMMAND = (sys.executable, "-P", "-m", "monitor.messages.apprise_process")
 _CHECK_TIMEOUT: Seconds = 30.0
 _STARTING: Seconds = 5.0
-"""What the process is given beside the timeout, to load the library and to say what came."""
+"""Extra time for the process, to load the library and to write its answer."""
 _LONGEST_DETAIL = 300  # characters
 _URL = re.compile(r"(?<=://)\S+")
 _TYPES = {AlertStatus.FIRING: "failure", AlertStatus.RESOLVED: "success"}
@@ -60,7 +60,7 @@ class AppriseSender(ToldOnce):
         self._process.end()
 
 
-# A list is read again at each edit, and its receivers seldom change
+# A list is loaded again at each edit, and its receivers rarely change
 @lru_cache(maxsize=64)
 def obstacle(url: str) -> str | None:
     """Return why apprise cannot use this URL, without its secrets; None if it can."""
@@ -80,7 +80,7 @@ class _Process:
         self._ended = False
 
     def run(self, asked: dict[str, Any]) -> tuple[bool, str]:
-        """Return whether it went well, and what apprise said, secrets included."""
+        """Return whether it went well, and what apprise logged, secrets included."""
         try:
             with self._lock:
                 if self._ended:
@@ -104,7 +104,7 @@ class _Process:
             process.wait()
             with self._lock:
                 self._running = None
-        # Not its exit status: as process 1, the daemon may have waited for it somewhere else
+        # Not its exit status: as process 1, the daemon may already have waited for it elsewhere
         try:
             said = json.loads(answer)
         except ValueError:
@@ -120,12 +120,12 @@ class _Process:
 
 
 def _masked(said: str, secrets: tuple[str, ...]) -> str:
-    # apprise masks URLs by itself, but leaves the first and the last character of each token
+    # apprise masks URLs itself, but keeps the first and the last character of each token
     return _URL.sub(HIDDEN, redact(said, secrets))[:_LONGEST_DETAIL]
 
 
 def _secrets(url: str) -> Iterable[str]:
-    """Yield the URL and its parts, since each service has its tokens in another place."""
+    """Yield the URL and its parts, because each service has its tokens in another place."""
     yield url
     yield from credentials(url)
     yield from parts_of_url(url, with_host=True)

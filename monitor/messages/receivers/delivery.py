@@ -1,4 +1,4 @@
-"""What receivers over HTTP have in common: how one is asked, and what its answer means."""
+"""What receivers over HTTP have in common: the request, and the meaning of the answer."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -24,14 +24,14 @@ from monitor.secrecy import (
 from monitor.units import Seconds, Timestamp
 
 _LONGEST_RETRY_AFTER: Seconds = 3600.0
-"""A receiver that asks for more is tried again after an hour, since a wrong date is likelier."""
+"""A receiver that asks for more is retried after an hour: a wrong date is more likely."""
 _LASTING = {400, 410, 413, 414, 415, 422, 431}
-"""Client errors that are about this message or for good; others end when the receiver is fixed."""
+"""Client errors about this message, or permanent; others end when the receiver is fixed."""
 _LONGEST_EXCERPT = 200  # characters
 
 
 class Delivery:
-    """Asks one receiver over HTTP, and says what came of it without showing a secret."""
+    """Posts to one receiver over HTTP, and returns the outcome without showing a secret."""
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class Delivery:
 
         Args:
             options: Its login, headers, TLS and proxy.
-            url: Where messages are posted.
-            secrets: What must not be shown beside the receiver's own secrets, in every form.
+            url: The URL to post messages to.
+            secrets: What must not be shown, in every form, besides the receiver's own secrets.
         """
         login = _login(options)
         self._call = call
@@ -64,7 +64,7 @@ class Delivery:
     def post(
         self, body: bytes, headers: Mapping[str, str], deadline: Deadline
     ) -> tuple[DeliveryOutcome, Reply | None]:
-        """Post a JSON text; return what came of it, and the answer where there is one."""
+        """Post a JSON text; return the outcome, and the answer if there is one."""
         headers = {"Content-Type": "application/json", **headers, **self._template.headers}
         try:
             reply = self._call(replace(self._template, headers=headers, body=body), deadline)
@@ -163,12 +163,12 @@ def _secrets(options: ReceiverOptions, url: str, login: Mapping[str, str]) -> It
 
 
 def _address(url: str) -> str:
-    """Return host and port of a URL, which may be shown."""
+    """Return the host and port of a URL, which may be shown."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _retry_after(value: str, clock: Clock) -> Seconds | None:
-    """Return how long a Retry-After asks for, in seconds or until a date (RFC 9110, 10.2.3)."""
+    """Return the time in a Retry-After, given in seconds or as a date (RFC 9110, 10.2.3)."""
     if value.isascii() and value.isdigit():
         return min(float(value), _LONGEST_RETRY_AFTER)
     try:

@@ -1,4 +1,4 @@
-"""A sign of life for a service that raises an alarm when it stays away."""
+"""A sign of life for a service that raises an alarm when it stops coming."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ _TIMEOUT: Seconds = 10.0
 
 
 class Heartbeat:
-    """Asks for a URL at an even pace while all is well; belongs to one thread."""
+    """Requests a URL at regular intervals while all is well; belongs to one thread."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Heartbeat:
         Begin with the first one due at once.
 
         Args:
-            trouble: Says in a sentence what is not well; None if all is.
+            trouble: Returns a sentence that says what is not well; None if all is well.
         """
         self._call = call
         self._clock = clock
@@ -37,15 +37,15 @@ class Heartbeat:
 
     def beat(self) -> str | None:
         """
-        Ask for the URL, unless something is wrong; plan the next one.
+        Request the URL, unless something is wrong, and plan the next request.
 
         It takes 10 s at most, or the interval if that is shorter.
 
         Returns:
-            None if it was received, else a sentence that says why not and holds no secret.
+            None if it was received, otherwise a sentence that says why not and shows no secret.
         """
         began = self._clock.monotonic()
-        # On a grid, so that the time a request takes does not add up
+        # On a grid, so that the durations of requests do not add up
         missed = max(0.0, began - self.next_at) // self._interval
         self.next_at += (missed + 1) * self._interval
         trouble = self._trouble()

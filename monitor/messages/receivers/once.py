@@ -1,4 +1,4 @@
-"""What senders to receivers that are told once need not do."""
+"""The base of senders whose receivers are told once."""
 
 from collections.abc import Iterable
 
@@ -23,4 +23,4 @@ class ToldOnce:
         return DeliveryOutcome(delivered=True, detail="nothing needs to be told again")
 
     def close(self) -> None:
-        """Do nothing: each message has a connection of its own."""
+        """Do nothing: each message has its own connection."""

@@ -1,5 +1,5 @@
 """
-A webhook: Alertmanager's body, version "4", signed by Standard Webhooks' scheme.
+A webhook: Alertmanager's body, version "4", signed with the scheme of Standard Webhooks.
 
 docs/guides/receivers.md shows how a receiver verifies the signature.
 """
@@ -21,7 +21,7 @@ from monitor.units import Seconds
 
 _VERSION = "4"
 _NEVER = "0001-01-01T00:00:00Z"
-"""Alertmanager's end of an alert that has none: Go's zero time."""
+"""Alertmanager's value for an alert without an end: Go's zero time."""
 
 
 class WebhookSender(ToldOnce):
@@ -55,13 +55,13 @@ class WebhookSender(ToldOnce):
 
 
 def signature(key: bytes, identifier: str, moment: int, body: bytes) -> str:
-    """Return ``v1,`` and in Base64 the HMAC-SHA256 of identifier, seconds since 1970, and body."""
+    """Return ``v1,`` and the Base64 HMAC-SHA256 of identifier, seconds since 1970, and body."""
     signed = b".".join((identifier.encode(), str(moment).encode(), body))
     return f"v1,{b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
 
 
 def body_of(notification: Notification, receiver: str) -> dict[str, Any]:
-    """Return Alertmanager's message, as its documentation of webhook_config has it."""
+    """Return Alertmanager's message, as documented for webhook_config."""
     return {
         "version": _VERSION,
         "groupKey": notification.group_key,
