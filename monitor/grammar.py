@@ -96,6 +96,20 @@ def check_url(text: str, schemes: Collection[str], what: str) -> SplitResult:
     return parts
 
 
+def header_text(value: str) -> str:
+    """
+    Return the meaning of a header's value that was read byte by byte, as Latin-1.
+
+    Servers send UTF-8 today, and RFC 9110 (5.5) leaves what is not ASCII open.
+    """
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
 def _is_label(text: str) -> bool:
     if text.isascii():
         return _LABEL.fullmatch(text) is not None

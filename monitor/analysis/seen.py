@@ -13,6 +13,7 @@ from monitor.analysis.body import decode_json, decode_text
 from monitor.analysis.certificate import decode_chain
 from monitor.analysis.text import plain, quote
 from monitor.analysis.trust import trusted_chain
+from monitor.grammar import header_text
 from monitor.model import (
     Answer,
     Certificate,
@@ -81,7 +82,7 @@ class Seen:
         answer = self.observation.answer
         if not isinstance(answer, HttpAnswer | WebSocketAnswer):
             raise Unseen("there is no HTTP answer to look at")
-        return tuple((name.lower(), value) for name, value in answer.headers)
+        return tuple((name.lower(), header_text(value)) for name, value in answer.headers)
 
     @property
     def status(self) -> int | str:

@@ -19,7 +19,7 @@ from requests.hooks import default_hooks
 from monitor import __version__
 from monitor.clock import Deadline
 from monitor.errors import ProbeError
-from monitor.grammar import TOKEN, escape_percents
+from monitor.grammar import TOKEN, escape_percents, header_text
 from monitor.model import (
     Bytes,
     Failure,
@@ -415,7 +415,7 @@ class _HttpCheck:
             try:
                 following = self._session.following(request, response)
             except ValueError:
-                place = self._shown(_location(response))
+                place = self._shown(header_text(response.headers["location"]))
                 return Failure(Reason.PROTOCOL_ERROR, f"redirect to {place!r}, which is not a URL")
             refusal = self._refusal(request, following)
             if refusal:
@@ -532,20 +532,12 @@ class _Session(Session):
 
     def get_redirect_target(self, response: Response) -> str:
         """Return the Location, absolute and encoded; its host may contain letters beyond ASCII."""
-        text = urljoin(response.url, _location(response))
+        text = urljoin(response.url, header_text(response.headers["location"]))
         if urlsplit(text).scheme in ("http", "https"):
             origin_of(text)  # requests would treat port 0 as missing
             prepared = PreparedRequest()
             prepared.prepare_url(escape_percents(text), None)
             text = sent_url(prepared.url or "")
-        return text
-
-
-def _location(response: Response) -> str:
-    text: str = response.headers["location"]
-    try:
-        return text.encode("latin-1").decode()
-    except UnicodeDecodeError:
         return text
 
 

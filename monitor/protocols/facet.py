@@ -1,10 +1,11 @@
 """The facet, and what several facets share: texts that are masked and truncated."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from monitor.grammar import header_text
 from monitor.model import Answer, Site
 from monitor.secrecy import HIDDEN
 
@@ -63,6 +64,11 @@ def cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 
+def readable_headers(headers: Headers) -> Iterator[tuple[str, str]]:
+    """Yield header lines with their values as text."""
+    return ((name, header_text(value)) for name, value in headers)
+
+
 def kept_headers(site: Site, headers: Headers) -> Headers:
     """Return the first headers, up to some thousand characters in total, secrets masked."""
     shown: list[tuple[str, str]] = []
@@ -84,7 +90,7 @@ def kept_headers(site: Site, headers: Headers) -> Headers:
 
 
 def _shown_header(header: tuple[str, str]) -> tuple[str, str]:
-    name, value = header
+    name, value = header[0], header_text(header[1])
     if name.lower() == "set-cookie":
         # A session cookie that a check with credentials was given is as good as the credentials
         value = f"{value.partition('=')[0]}={HIDDEN}"

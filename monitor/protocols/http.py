@@ -13,6 +13,7 @@ from monitor.protocols.facet import (
     Step,
     cut,
     kept_headers,
+    readable_headers,
 )
 from monitor.records import replace
 
@@ -25,7 +26,7 @@ def _json(answer: HttpAnswer, leaves: Leaves) -> dict[str, Any]:
     return {
         "status": answer.status,
         "http_version": answer.version,
-        "headers": [list(header) for header in answer.headers],
+        "headers": [list(header) for header in readable_headers(answer.headers)],
         "redirects": [
             {"url": hop.url, "status": hop.status, "address": hop.address, "certificate": leaf}
             for hop, leaf in zip(answer.redirects, some, strict=False)
@@ -40,7 +41,7 @@ def _rows(answer: HttpAnswer) -> Iterator[Row]:
         yield str(hop.status), f"{hop.url} (redirect)"
     yield "status", f"{answer.status} (HTTP/{answer.version})"
     yield "body", f"{answer.body_size:,} bytes"
-    yield from answer.headers
+    yield from readable_headers(answer.headers)
 
 
 def _steps(answer: HttpAnswer, target: str) -> Iterator[Step]:

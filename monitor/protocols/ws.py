@@ -4,17 +4,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from monitor.model import Site, WebSocketAnswer
-from monitor.protocols.facet import Evidence, Facet, Leaves, Row, Step, kept_headers
+from monitor.protocols.facet import (
+    Evidence,
+    Facet,
+    Leaves,
+    Row,
+    Step,
+    kept_headers,
+    readable_headers,
+)
 from monitor.records import replace
 
 
 def _json(answer: WebSocketAnswer, _: Leaves) -> dict[str, Any]:
-    return {"status": answer.status, "headers": [list(header) for header in answer.headers]}
+    headers = [list(header) for header in readable_headers(answer.headers)]
+    return {"status": answer.status, "headers": headers}
 
 
 def _rows(answer: WebSocketAnswer) -> Iterator[Row]:
     yield "status", str(answer.status)
-    yield from answer.headers
+    yield from readable_headers(answer.headers)
 
 
 def _steps(answer: WebSocketAnswer, _: str) -> Iterator[Step]:

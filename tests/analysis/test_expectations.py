@@ -100,6 +100,14 @@ EXAMPLES = [
         http(b"", ("Server", "nginx/1.2")),
         r'header server "nginx/1.2" matches "\\d"',
     ),
+    ("header", {"x-city": "^Zürich$"}, http(b"", ("X-City", "ZÃ¼rich")), ""),
+    ("header", {"x-city": "^Zürich$"}, http(b"", ("X-City", "Zürich")), ""),
+    (
+        "header",
+        {"x-city": "Bern"},
+        http(b"", ("X-City", "æ\x9d±äº¬")),
+        'header x-city "東京" does not match "Bern"',
+    ),
     ("header", {"via": "b"}, http(b"", ("Via", "a"), ("via", "b")), ""),
     (
         "header",

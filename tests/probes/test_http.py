@@ -21,6 +21,7 @@ from monitor.probes.libcurl.transfer import Transfer
 from monitor.probes.oauth import OAuth2Options
 from monitor.probes.observe import Observer
 from monitor.probes.registry import PROBES, build_probes
+from monitor.protocols.facets import facet_of
 from tests.narrowing import answer_of, known
 from tests.probes.servers import Connection, answer, read_request, reset, stay_silent
 from tests.probes.talk import site_of
@@ -152,6 +153,17 @@ def test_the_environment_has_no_effect(serve, check, monkeypatch, tmp_path):
     server = serve(answer())
     assert check(server.url()).failure is None
     assert "authorization" not in head(server.requests[0])
+
+
+@pytest.mark.parametrize("sent", ["Zürich".encode(), "Zürich".encode("latin-1")])
+def test_a_header_is_shown_as_it_was_meant(serve, check, sent):
+    """Values are UTF-8, as servers send them today, or else Latin-1; kept ones stay readable."""
+    server = serve([read_request, b"HTTP/1.1 204 No\r\nX-City: " + sent + b"\r\n\r\n"])
+    seen = check(server.url())
+    facet = facet_of(seen.answer)
+    assert ["X-City", "Zürich"] in facet.json(seen.answer, ())["headers"]
+    kept = facet.kept(seen.answer, site_of(server.url()))
+    assert ("X-City", "Zürich") in list(facet.rows(kept))
 
 
 def test_a_check_keeps_no_cookies_for_the_next(serve, check):
