@@ -1,1 +1,1 @@
-"""Sites that others list: a thread for each source, and none without any."""
+"""Sites that other systems list: one thread for each source."""

@@ -1,8 +1,8 @@
 """
-What is known of all sources: last good lists, what vanished, what cannot be read.
+The state of all sources: last good lists, what vanished, what cannot be read.
 
-Each source has a thread, which looks and waits by turns; one more lets go of what has been gone for
-long enough, and writes the data folder.
+Each source has a thread that looks and waits in turn; one more thread removes entries that have
+been gone long enough, and writes the data folder.
 """
 
 import logging
@@ -25,18 +25,18 @@ _log = logging.getLogger(__name__)
 
 _WHOLE = ""
 _PAUSE: Seconds = 1.0
-"""Between two writes of the data folder, whatever changes meanwhile."""
+"""The time between two writes of the data folder, however much changes."""
 _MOST_REMARKS = 100
 
 
 class SourceMeters(Protocol):
-    """What is counted."""
+    """Counts the work of sources."""
 
     def discovery_failed(self, source: str) -> None:
         """Count a source, or a part of it, that could not be read."""
 
     def discovery_read(self, source: str, entries: int, time: Timestamp) -> None:
-        """Set how many entries a source lists that was read now."""
+        """Set how many entries a source lists, after it has been read."""
 
     def discovery_forgot(self, source: str) -> None:
         """Take back all series of a source that is no longer declared."""
@@ -50,8 +50,8 @@ class _Tracked:
     Attributes:
         parts: The last good list of each part.
         unread: Why a part could not be read the last time.
-        gone: By identity, what vanished, and when it is let go.
-        refused: The last list was longer than the limit.
+        gone: What vanished, by identity, and when to remove it.
+        refused: Whether the last list was longer than the limit.
     """
 
     source: Source
@@ -78,13 +78,13 @@ class _Tracked:
 
 class Discovery:
     """
-    Watches the sources that are declared, and calls back when what they list has changed.
+    Watches the declared sources, and calls back when what they list has changed.
 
     Args:
-        on_change: Called in any thread of a source.
-        memory: Where the last good lists are kept.
-        open_reader: Makes the reader of a source.
-        working: Around what computes for long, so that others have their turn.
+        on_change: Called in the thread of any source.
+        memory: Keeps the last good lists.
+        open_reader: Creates the reader of a source.
+        working: A context for long computations, so that other threads get their turn.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Discovery:
         self._housekeeper: Thread | None = None
 
     def use(self, sources: Iterable[Source]) -> None:
-        """Watch these sources from now on, and no others; what stays as it was is not disturbed."""
+        """Watch these sources from now on, and no others; unchanged ones are not disturbed."""
         wanted = {source.name: source for source in sources}
         with self._changed:
             if self._remembered is None:
@@ -133,7 +133,7 @@ class Discovery:
                 before = self._tracked.get(name)
                 if before is None or before.source != source:
                     started.append(self._track(source, before))
-            # In the order of the list: of two that name the same site the first has it
+            # In the order of the list: if two sources name the same site, the first one has it
             self._tracked = {name: self._tracked[name] for name in wanted}
             self._publish()
             self._changed.notify_all()
@@ -145,11 +145,11 @@ class Discovery:
             Thread(target=self._watch, args=(tracked,), name=name, daemon=True).start()
 
     def found(self) -> Mapping[str, SourceContents]:
-        """Return what is known of each source, in the order in which they are declared."""
+        """Return what is known about each source, in the order of declaration."""
         return self._found
 
     def stop(self) -> None:
-        """Watch nothing any more, and write what is not written yet."""
+        """Stop watching, and write what is not written yet."""
         with self._changed:
             self._stopped = True
             for tracked in self._tracked.values():
@@ -191,7 +191,7 @@ class Discovery:
             elif part in tracked.parts:
                 parts[part] = tracked.parts[part]
         count = sum(map(len, parts.values()))
-        # What is kept of an unread part was below the limit when it was read
+        # The kept list of an unread part was below the limit when it was read
         tracked.refused = count > source.limit
         if tracked.refused:
             unread[_WHOLE] = (
@@ -311,7 +311,7 @@ class Discovery:
 
 
 def look_once(sources: Iterable[Source], world: World) -> Iterator[tuple[str, SourceContents]]:
-    """Yield what each source lists now, one after the other, for commands that check once."""
+    """Yield what each source lists now, one after another, for commands that check once."""
     for source in sources:
         reader = _open(source, world)
         try:

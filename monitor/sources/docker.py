@@ -23,7 +23,7 @@ _QUIET: Seconds = 0.2
 """A container that is replaced causes several events in a row."""
 _RETRY: Seconds = 5.0
 _PAUSE: Seconds = 1.0
-"""After events broke off."""
+"""The pause after the event stream broke off."""
 _EVENTS = ("start", "die", "destroy", "rename", "update", "pause", "unpause")
 _COMPOSE = {
     "com.docker.compose.project": "compose_project",
@@ -45,7 +45,7 @@ class _Unix(http.client.HTTPConnection):
 
 
 class _Docker(WatchedSource):
-    """The mutable state belongs to the source's thread, but the event that ends a wait."""
+    """The mutable state belongs to the source's thread, except the event that ends a wait."""
 
     def __init__(self, source: Source, options: DockerOptions, world: World) -> None:
         self._source = source
@@ -58,7 +58,7 @@ class _Docker(WatchedSource):
 
     def look(self) -> Look:
         try:
-            # Before the list, so that no change falls between
+            # Before the list, so that no change is missed
             if self._stream is None:
                 self._listen()
             containers = self._containers()
@@ -100,7 +100,7 @@ class _Docker(WatchedSource):
         self._stream = self._ask(self._events, f"/events?filters={quote(filters)}")
 
     def _is_told(self, seconds: Seconds) -> bool:
-        """Return whether an event came within this time; otherwise events are asked for again."""
+        """Return whether an event came within this time; if not, events are requested again."""
         if self._stream is None or self._events is None or self._over.is_set():
             return False
         try:
@@ -110,7 +110,7 @@ class _Docker(WatchedSource):
                 return True
             self._over.wait(_PAUSE)
         except TimeoutError:
-            pass  # after which no more can be read of it
+            pass  # after that, nothing more can be read from it
         except (OSError, http.client.HTTPException, ValueError):
             self._over.wait(_PAUSE)
         self._hang_up()
@@ -192,10 +192,10 @@ class _Docker(WatchedSource):
 
 def _keys(labels: Mapping[str, Any], world: World) -> dict[str, Any]:
     """
-    Return the keys of a site that labels hold; dots lead into sections.
+    Return the keys of a site from labels; dots lead into sections.
 
     Raises:
-        ValueError: One is not YAML, or a label is both a value and a section.
+        ValueError: A label is not YAML, or is both a value and a section.
     """
     keys: dict[str, Any] = {}
     for label, text in sorted(labels.items()):

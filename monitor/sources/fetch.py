@@ -1,4 +1,4 @@
-"""One GET with a bound on its size and one deadline over all of it, for sources."""
+"""One GET with a size limit and one deadline for all of it, for sources."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _GOOD = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A whole answer; the body is None where nothing has changed."""
+    """A whole answer; the body is None if nothing has changed."""
 
     body: bytes | None
     headers: Mapping[str, str]
@@ -45,10 +45,10 @@ def fetch(
         redirects: Whether to follow them; headers that are secret would go there too.
 
     Raises:
-        UnreadableError: There is none in time, it is too large, or its status is no success.
+        UnreadableError: There is none in time, it is too large, or its status is not a success.
     """
     until = clock.monotonic() + timeout
-    # Unpacked, a small answer could be of any size
+    # A small compressed answer could decompress to any size
     sent = {"Accept-Encoding": "identity", "User-Agent": "website-monitor", **headers}
     login = login_in(url)
     try:
@@ -73,12 +73,12 @@ def fetch(
 
 
 def shown(url: str) -> str:
-    """Return the URL without its login and its query, either of which may hold a token."""
+    """Return the URL without login and query, because either may contain a token."""
     return hide_credentials(url.partition("?")[0])
 
 
 def why(error: requests.RequestException) -> str:
-    """Return the cause in few words, without the URL."""
+    """Return the cause in a few words, without the URL."""
     match error:
         case requests.exceptions.ConnectTimeout() | requests.exceptions.ReadTimeout():
             return "no answer in time"
@@ -123,8 +123,8 @@ def _body(answer: Response, url: str, until: Seconds, largest: Bytes, clock: Clo
 
 def _part(answer: Response, url: str) -> bytes:
     try:
-        # read1 returns with what has arrived; read would let a dripping server hold us
+        # read1 returns with what has arrived; read would let a slow server hold us
         part: bytes = answer.raw.read1(_CHUNK)
-    except Exception as error:  # urllib3's own, which requests translates in its iterators only
+    except Exception as error:  # urllib3's own, which requests translates only in its iterators
         raise UnreadableError(f"{shown(url)} broke off: {type(error).__name__}") from None
     return part

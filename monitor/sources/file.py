@@ -1,4 +1,4 @@
-"""Files in the form of Prometheus' file_sd, found by patterns; runs in the source's thread."""
+"""Files in Prometheus' file_sd format, found by patterns; runs in the source's thread."""
 
 import glob
 import json
@@ -15,16 +15,16 @@ from monitor.sources.targets import entries_of
 from monitor.units import Bytes, Seconds
 
 LARGEST: Bytes = 16 * 1024**2
-"""A hundred thousand targets with labels of their own; what is larger is no list."""
+"""A hundred thousand targets with their own labels; a larger file is not a list."""
 _MOST_FILES = 1000
 _POLL: Seconds = 2.0
-"""Between looks without an event: network drives send none."""
+"""The time between looks without an event: network drives send none."""
 _QUIET_MS = 50
 _BURST_MS = 500
 
 
 class _File(WatchedSource):
-    """The mutable state belongs to the source's thread: what each file held, what came of it."""
+    """The mutable state belongs to the source's thread: each file's content and its entries."""
 
     def __init__(self, source: Source, options: FileOptions, world: World) -> None:
         self._source = source
@@ -57,7 +57,7 @@ class _File(WatchedSource):
                 ignore_permission_denied=True,
             ):
                 return
-        except (OSError, RuntimeError):  # a folder went away, or inotify has no watches left
+        except (OSError, RuntimeError):  # a folder disappeared, or inotify has no watches left
             self._over.wait(_POLL)
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class _File(WatchedSource):
         return list(names)
 
     def _one(self, name: str) -> tuple[bytes, tuple[ListedSite, ...] | UnreadableError]:
-        """Return the content of a file and what comes of it; of the same content the same."""
+        """Return a file's content and its entries; the same entries for the same content."""
         try:
             content = _content(self._source.folder / name)
         except OSError as error:
@@ -109,7 +109,7 @@ class _File(WatchedSource):
 
 def read_document(content: bytes, shown: str, world: World, *, as_json: bool) -> Any:
     """
-    Return what a JSON or YAML text holds.
+    Return the data in a JSON or YAML text.
 
     Raises:
         UnreadableError: It is neither.
@@ -141,7 +141,7 @@ def _content(path: Path) -> bytes:
 
 
 def _nearest_folder(path: Path) -> Path:
-    """Return the folder in which something new could match; the nearest one that exists."""
+    """Return the nearest existing folder in which something new could match."""
     steps = [path, *path.parents]
     return next(step for step in steps if not glob.has_magic(str(step)) and step.is_dir())
 

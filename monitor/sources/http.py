@@ -1,4 +1,4 @@
-"""A list that a server has, in the form of Prometheus' http_sd; runs in the source's thread."""
+"""A server's list in Prometheus' http_sd format; runs in the source's thread."""
 
 from requests import Session
 
@@ -22,7 +22,7 @@ class _Http(Paced, WatchedSource):
         self._options = options
         self._world = world
         self._session = Session()
-        # A ~/.netrc would send its login, and a proxy that is meant for others see the list
+        # A ~/.netrc would send its login, and a proxy meant for other programs would see the list
         self._session.trust_env = False
         self._tag: str | None = None
 
@@ -31,7 +31,7 @@ class _Http(Paced, WatchedSource):
         headers: dict[str, str | bytes] = {
             "Accept": "application/json",
             "X-Prometheus-Refresh-Interval-Seconds": f"{options.refresh:g}",
-            # As sites' headers are sent; as text it would have to be Latin-1
+            # Encoded like sites' headers; as text they would have to be Latin-1
             **{name: value.encode() for name, value in options.headers.items()},
         }
         if self._tag is not None:
@@ -47,7 +47,7 @@ class _Http(Paced, WatchedSource):
         )
         if got.body is None:
             return None
-        self._tag = None  # until the list has proved to be good
+        self._tag = None  # until the list has proved to be valid
         if got.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
             raise UnreadableError(
                 f"{shown(options.url)} must have the Content-Type application/json"

@@ -1,4 +1,4 @@
-"""How to reach a Kubernetes API server: as a pod's service account, or by a kubeconfig."""
+"""How to reach a Kubernetes API server: as a pod's service account, or with a kubeconfig."""
 
 import base64
 import binascii
@@ -20,14 +20,14 @@ _UNSUPPORTED = {
 @dataclass(frozen=True, slots=True)
 class ApiServer:
     """
-    An API server, and what it knows us by.
+    An API server, and our credentials for it.
 
     Attributes:
         server: Its URL, without a slash at the end.
         verify: A file of authorities; True for the usual ones, False for none.
         certificate: Files of our own certificate and its key.
-        token: Returns the token of now; it is another one every hour.
-        descriptors: Files in memory that the paths above may lead to; the one that ends the access
+        token: Returns the current token, which changes every hour.
+        descriptors: In-memory files that the paths above may lead to; whoever ends the access
             closes them.
     """
 
@@ -44,10 +44,10 @@ class ApiServer:
 
 def in_cluster(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> ApiServer:
     """
-    Return the access that every pod has by its service account.
+    Return the access that every pod has through its service account.
 
     Raises:
-        UnreadableError: This is no pod, or it has no token.
+        UnreadableError: This is not a pod, or it has no token.
     """
     host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
     if not host or not port:
@@ -115,13 +115,13 @@ def _named(
 
 
 def _file_of(record: Mapping[str, Any], key: str, path: Path, descriptors: list[int]) -> str | None:
-    """Return the path of a file that a kubeconfig names, or holds in base64."""
+    """Return the path of a file that a kubeconfig names, or contains in base64."""
     if data := record.get(f"{key}-data"):
         try:
             content = base64.b64decode(str(data), validate=True)
         except binascii.Error:
             raise UnreadableError(f"{path}: {key}-data is not base64") from None
-        # A key never gets onto a disk
+        # A key is never written to a disk
         descriptor = os.memfd_create(key, os.MFD_CLOEXEC)
         os.write(descriptor, content)
         descriptors.append(descriptor)

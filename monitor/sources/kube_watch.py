@@ -1,8 +1,8 @@
 """
-One kind of object of a Kubernetes API server, listed and then watched, in a thread of its own.
+One kind of object of a Kubernetes API server, listed and then watched, in its own thread.
 
 The rules are those of Kubernetes' API concepts: a list comes in chunks and has a resource version,
-a watch goes on from there; 410 Gone means to list again.
+and a watch continues from there; 410 Gone means to list again.
 """
 
 import json
@@ -27,11 +27,11 @@ from monitor.units import Bytes, Seconds
 _log = logging.getLogger(__name__)
 
 _CHUNK = 500
-"""Objects of a list that come at once; what kubectl asks for."""
+"""Objects per chunk of a list, the same number as in kubectl."""
 _CONNECT: Seconds = 10.0
 _READ: Seconds = 30.0
 _WATCH = (240, 300)
-"""Seconds after which the server ends a watch; drawn, so that not all end at the same time."""
+"""Seconds after which the server ends a watch; random, so that not all end at once."""
 _FIRST_PAUSE: Seconds = 1.0
 _LONGEST_PAUSE: Seconds = 30.0
 _REFUSED_PAUSE: Seconds = 60.0
@@ -43,7 +43,7 @@ _OK, _GONE = 200, 410
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 Key: TypeAlias = tuple[str, str]
-"""Namespace, empty for what has none, and name."""
+"""Namespace (empty if there is none) and name."""
 Object: TypeAlias = Mapping[str, Any]
 
 
@@ -52,7 +52,7 @@ class _GoneError(Exception):
 
 
 class _RefusedError(UnreadableError):
-    """There is no use in asking again soon."""
+    """Asking again soon is useless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class Resource:
 
     Attributes:
         plural: As in its path.
-        versions: Groups with versions in which it may be served, the best one first.
-        namespace: Where it is looked for; None for everywhere.
+        versions: Groups and versions in which it may be served, the best one first.
+        namespace: Where to look for it; None for everywhere.
     """
 
     plural: str
@@ -75,7 +75,7 @@ class Resource:
         return f"{self.plural} in {self.namespace}" if self.namespace else self.plural
 
     def path(self, version: str) -> str:
-        """Return where it is listed."""
+        """Return the path of its list."""
         inside = f"/namespaces/{self.namespace}" if self.namespace else ""
         return f"/apis/{version}{inside}/{self.plural}"
 
@@ -83,11 +83,11 @@ class Resource:
 @dataclass(frozen=True, slots=True)
 class State:
     """
-    What is known of the objects now.
+    What is currently known about the objects.
 
     Attributes:
         objects: None before the first list.
-        error: Why it may be out of date.
+        error: Why they may be out of date.
     """
 
     objects: Mapping[Key, Object] | None = None
@@ -104,7 +104,7 @@ class KubeWatch:
 
     Args:
         on_change: Called in the watch's thread after each change, also of the error.
-        pause: How long to wait before the first new attempt; each next takes twice as long.
+        pause: How long to wait before the first new attempt; each further pause is twice as long.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class KubeWatch:
         self._path = ""
         self._session = Session()
         self._session.trust_env = False
-        if access.verify is False:  # the kubeconfig says so, and urllib3 would at each request
+        if access.verify is False:  # the kubeconfig says so; urllib3 would warn at each request
             warnings.filterwarnings("ignore", "Unverified HTTPS request")
         self._thread = Thread(target=self._run, name=f"watch-{resource.plural}", daemon=True)
 
@@ -140,7 +140,7 @@ class KubeWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the watch; a connection that is silent ends with its own time."""
+        """End the watch; a silent connection ends with its own timeout."""
         self._over.set()
 
     def state(self) -> State:
@@ -162,7 +162,7 @@ class KubeWatch:
                     version = seen
                     if self._over.is_set():
                         break
-                # One that ends at once, again and again, must not become a storm
+                # A watch that keeps ending at once must not cause a flood of requests
                 if self._clock.monotonic() - began < self._first_pause:
                     self._over.wait(self._first_pause)
                 pause = self._first_pause
@@ -198,7 +198,7 @@ class KubeWatch:
             self._on_change()
 
     def _list(self) -> str | None:
-        """Take all objects as they are now; None where the server has no such kind."""
+        """Load all current objects; None if the server does not have this kind."""
         for version in self.resource.versions:
             self._path = self.resource.path(version)
             with suppress(LookupError):
@@ -219,7 +219,7 @@ class KubeWatch:
         Return all objects, and the version of that list.
 
         Raises:
-            LookupError: The server has no such kind.
+            LookupError: The server does not have this kind.
         """
         objects: dict[Key, Object] = {}
         following = ""
@@ -237,7 +237,7 @@ class KubeWatch:
                 return objects, str(meta.get("resourceVersion") or "")
 
     def _events(self, version: str | None) -> Iterator[str]:
-        """Take one event after the other, and yield the version after each."""
+        """Process events one by one, and yield the version after each."""
         if version is None:
             return
         seconds = random.randint(*_WATCH)  # noqa: S311  no secret
@@ -280,14 +280,14 @@ class KubeWatch:
 
     def _get(self, query: Mapping[str, str], timeout: Seconds) -> Response:
         """
-        Return an answer whose status is good.
+        Return an answer with a good status.
 
         Raises:
             LookupError: The server does not know the path.
         """
         headers = {
             "Accept": "application/json",
-            # It packs lists of more than 128 KiB for anyone who lets it, as requests does
+            # Servers compress lists above 128 KiB if a client allows it, as requests does
             "Accept-Encoding": "identity",
             "User-Agent": "website-monitor",
         }
@@ -359,7 +359,7 @@ class KubeWatch:
             yield piece
 
     def _lines(self, answer: Response) -> Iterator[bytes]:
-        """Yield each line; one that is cut off at the end is left out, and comes again."""
+        """Yield each line; an incomplete last line is skipped, and comes again."""
         rest = b""
         for piece in self._pieces(answer, 0):
             *lines, rest = (rest + piece).split(b"\n")
@@ -383,7 +383,7 @@ def _key(item: Mapping[str, Any]) -> Key:
 
 
 def _slim(item: Mapping[str, Any]) -> Object:
-    """Return the object without what is large and means nothing here."""
+    """Return the object without its large parts that are not used here."""
     meta = dict(item.get("metadata") or {})
     annotations = dict(meta.get("annotations") or {})
     annotations.pop(_LAST_APPLIED, None)

@@ -1,7 +1,7 @@
 """
 Ingresses and routes of the Gateway API, watched; runs in the source's thread.
 
-Each kind of object has a thread of its own, which lists and watches it.
+Each kind of object has its own thread, which lists and watches it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,11 +40,11 @@ _FIRST: Seconds = 30.0
 _AGAIN: Seconds = 60.0
 _POLL: Seconds = 0.5
 _QUIET: Seconds = 0.3
-"""A controller writes the status of many routes in a row."""
+"""The wait for further changes: a controller writes the status of many routes in a row."""
 
 
 class _Kubernetes(WatchedSource):
-    """The mutable state belongs to the source's thread; watches tell it by the event."""
+    """The mutable state belongs to the source's thread; watches notify it through the event."""
 
     def __init__(self, source: Source, options: KubernetesOptions, world: World) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""The last good lists in the data folder, for the next start; a text file, one entry a line."""
+"""The last good lists in the data folder, for the next start; one entry per line."""
 
 import json
 import logging
@@ -22,10 +22,10 @@ Lists = Mapping[tuple[str, str], Mapping[str, tuple[ListedSite, ...]]]
 
 class LastGoodLists:
     """
-    The file of one daemon; written as a whole, under another name first.
+    The file of one daemon; it is written as a whole, first under another name.
 
     Args:
-        folder: None where nothing is to be kept.
+        folder: None if nothing is to be kept.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -33,7 +33,7 @@ class LastGoodLists:
         self._failed = False
 
     def load(self) -> Lists:
-        """Return what the file holds; nothing where it is missing, and no line that is broken."""
+        """Return the content of the file; empty if it is missing; broken lines are skipped."""
         lists: dict[tuple[str, str], dict[str, tuple[ListedSite, ...]]] = {}
         found: dict[tuple[str, str, str], list[ListedSite]] = {}
         for source, kind, part, entry in self._lines():
@@ -43,7 +43,7 @@ class LastGoodLists:
         return lists
 
     def save(self, lists: Lists) -> None:
-        """Write all lists; where that fails, the log tells it once."""
+        """Write all lists; a failure is logged once."""
         if self._path is None:
             return
         new = self._path.with_suffix(".new")
@@ -52,7 +52,7 @@ class LastGoodLists:
             # Entries may hold secrets
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-                # A line at a time: to write all of it at once would hold up all threads
+                # One line at a time: writing everything at once would hold up all threads
                 for (source, kind), parts in lists.items():
                     for part, entries in parts.items():
                         for one in entries:

@@ -1,7 +1,7 @@
 """
-The options of each kind of source, and the table of the kinds. Light: it is read with every list.
+The options of each kind of source, and the table of kinds; loaded with every list.
 
-The module of the same name as the kind is loaded when a list has such a source.
+The module with the name of the kind is loaded when a list has such a source.
 """
 
 import os
@@ -48,7 +48,7 @@ def _host(value: Any) -> str:
         if len(os.fsencode(socket[1])) > LONGEST_SOCKET:
             raise ValueError(f"has a path of more than {LONGEST_SOCKET} bytes, which no socket has")
         return text
-    # A login does not belong here, and is not quoted for that reason
+    # A login does not belong here, so it is not quoted
     check_url(
         text if _HOST.fullmatch(text) else "",
         ("http", "https"),
@@ -67,7 +67,7 @@ def _written(pattern: re.Pattern[str], what: str) -> Parsed:
 
 
 _MOST_PAGES = 50_000
-"""As many as one sitemap may have."""
+"""The most that one sitemap may have."""
 Refresh = Annotated[Seconds, duration(_SHORTEST_REFRESH)]
 _Url = Annotated[str, Parsed(_url, {"type": "string", "format": "uri"})]
 _Host = Annotated[

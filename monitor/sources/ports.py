@@ -1,4 +1,4 @@
-"""What each kind of source offers, and what it is given."""
+"""What each kind of source provides, and what it gets."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from monitor.units import Seconds
 
 ReadYaml: TypeAlias = Callable[[bytes, str], Any]
 """
-From a YAML text, and what to call it, to plain data; bounded in depth and expansion.
+Turns a YAML text, with its name for messages, into plain data, with limits on depth and expansion.
 
 Raises ValueError with each mistake and its place.
 """
@@ -23,12 +23,12 @@ class UnreadableError(Exception):
 @dataclass(frozen=True, slots=True)
 class Look:
     """
-    What one look at a source brought.
+    The outcome of one look at a source.
 
     Attributes:
         parts: The entries of each part that can be read by itself (a file, a kind of resource), or
-            why it cannot be read; a part that is not named any more has no entries.
-        remarks: What was left out on purpose, each with its reason.
+            why it cannot be read; a part that is no longer named has no entries.
+        remarks: What was skipped on purpose, each with its reason.
     """
 
     parts: Mapping[str, "tuple[ListedSite, ...] | UnreadableError"]
@@ -47,19 +47,19 @@ class WatchedSource(Protocol):
         """
 
     def wait(self) -> None:
-        """Return when another look is due, and soon after close."""
+        """Return when another look is due, or soon after close()."""
 
     def close(self) -> None:
-        """End what is under way, from any thread."""
+        """End the running look or wait; for any thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """
-    What sources are given of the outside.
+    What sources get from outside.
 
     Attributes:
-        environ: Where a pod learns of its API server.
+        environ: Where a pod finds its API server.
     """
 
     read_yaml: ReadYaml
@@ -73,7 +73,7 @@ class Opener(Protocol):
 
 
 class Paced:
-    """A source that is looked at again after a while; a base."""
+    """The base of a source that is looked at again after a while."""
 
     def __init__(self, refresh: Seconds) -> None:
         self._refresh = refresh

@@ -1,5 +1,5 @@
 """
-From Ingresses and the routes of the Gateway API to the sites that they serve. Pure.
+Turns Ingresses and routes of the Gateway API into the sites that they serve. Pure.
 
 The rules are those of the Gateway API's reference: which listeners a route is attached to, which
 hosts they have in common, and what conditions say.
@@ -26,19 +26,19 @@ SCHEMES: Mapping[str, Mapping[str, str]] = {
     "grpcroutes": {"HTTP": "grpc", "HTTPS": "grpcs"},
     "tlsroutes": {"TLS": "tls"},
 }
-"""By kind of route and protocol of the listener; other listeners serve no such route."""
+"""By kind of route and protocol of the listener; other listeners do not serve such routes."""
 _KINDS = {"httproutes": "HTTPRoute", "grpcroutes": "GRPCRoute", "tlsroutes": "TLSRoute"}
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """
-    What holds for all objects of one source.
+    What applies to all objects of one source.
 
     Attributes:
         source: Its name.
-        prefix: What stands before the slash in the names of annotations.
-        enabled: Whether objects are sites whose annotations do not say so or otherwise.
+        prefix: The part before the slash in the names of annotations.
+        enabled: Whether objects are sites if their annotations do not say.
     """
 
     source: str
@@ -50,10 +50,10 @@ class Rules:
 @dataclass(frozen=True, slots=True)
 class Gateways:
     """
-    The gateways and classes that are known.
+    The known gateways and classes.
 
     Attributes:
-        unknown: By namespace, or None for all of them, why gateways there cannot be read.
+        unknown: Why gateways cannot be read, by namespace, or under None for all namespaces.
     """
 
     gateways: Mapping[Key, Object]
@@ -63,7 +63,7 @@ class Gateways:
 
 @dataclass(slots=True)
 class RoutedSites:
-    """What came of some objects; a URL that is there already is not added again."""
+    """The sites of some objects; a URL that is already there is not added again."""
 
     entries: dict[str, ListedSite] = field(default_factory=dict)
     remarks: dict[str, None] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class RoutedSites:
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What annotations say; the nearer ones over the farther ones."""
+    """What annotations say; nearer ones override farther ones."""
 
     enabled: bool
     path: str | None
@@ -116,7 +116,7 @@ def from_ingresses(ingresses: Mapping[Key, Object], rules: Rules) -> RoutedSites
 def _has_tls(spec: Mapping[str, Any], host: str) -> bool:
     for one in spec.get("tls") or ():
         hosts = one.get("hosts") or ()
-        # A wildcard of a certificate stands for one label
+        # A wildcard in a certificate stands for one label
         if not hosts or host in hosts or f"*.{host.partition('.')[2]}" in hosts:
             return True
     return False
@@ -146,7 +146,7 @@ def from_routes(
     kind: str, routes: Mapping[Key, Object], gateways: Gateways, rules: Rules
 ) -> RoutedSites:
     """
-    Return the sites of routes: of each listener that has accepted one, each host with each path.
+    Return the sites of routes: each host with each path, for each accepting listener.
 
     Raises:
         UnreadableError: A gateway that a route needs cannot be read.
@@ -156,7 +156,7 @@ def from_routes(
         place = f"{kind.removesuffix('s')} {namespace}/{name}"
         for parent in route["spec"].get("parentRefs") or ():
             if (parent.get("group", _GROUP), parent.get("kind", "Gateway")) != (_GROUP, "Gateway"):
-                continue  # a service of a mesh: nothing that is reached from outside
+                continue  # a service of a mesh, which cannot be reached from outside
             at = (parent.get("namespace") or namespace, parent.get("name", ""))
             if why := _not_accepted(route, parent, at):
                 gathered.leave_out(place, f"gateway {at[0]}/{at[1]} {why}")
@@ -189,7 +189,7 @@ def _attach(
     rules: Rules,
     gathered: RoutedSites,
 ) -> None:
-    """Add the sites of a route at one gateway, which has accepted it."""
+    """Add the sites of a route at one gateway that has accepted it."""
     at, gateway = known
     shown = f"gateway {at[0]}/{at[1]}"
     chain = [gateway, route.object]
@@ -272,7 +272,7 @@ def _listeners(
             and (port is None or port == listener.get("port"))
             and listener.get("protocol") in SCHEMES[kind]
             and (not kinds or _KINDS[kind] in kinds)
-            # Whether a selector matches, the gateway has decided: it has accepted the route
+            # The gateway has decided whether a selector matches: it has accepted the route
             and (source in ("All", "Selector") or (source == "Same" and namespace == at[0]))
             and _condition(state, "Accepted").get("status") != "False"
             and _condition(state, "Conflicted").get("status") != "True"
@@ -282,9 +282,9 @@ def _listeners(
 
 def common_hosts(listener: str | None, route: Iterable[str]) -> list[str]:
     """
-    Return the hosts that a listener and a route have in common; wildcards among them.
+    Return the hosts, including wildcards, that a listener and a route have in common.
 
-    A wildcard stands for one label or more.
+    A wildcard stands for one or more labels.
     """
     names = list(route)
     if not listener:
@@ -360,7 +360,7 @@ def _entry(
     shown_port = "" if port in (None, _DEFAULT_PORTS.get(scheme)) else f":{port}"
     written = "" if path is None else path if path.startswith("/") else f"/{path}"
     url = f"{scheme}://{host}{shown_port}{quote(written, _IN_PATH)}"
-    # Two listeners may serve one host: by their names its sites are told apart
+    # Two listeners may serve one host: their names distinguish its sites
     name = url.removeprefix("https://").removesuffix("/")
     own = wish.keys.get("labels")
     together = {**labels, **(own if isinstance(own, dict) else {})}
@@ -369,7 +369,7 @@ def _entry(
 
 def _wish(chain: Iterable[Object], rules: Rules) -> _Wish:
     """
-    Return what the annotations of objects say, the nearest one last.
+    Return what the annotations of objects say, the nearest object last.
 
     Raises:
         ValueError: One cannot be understood.
@@ -394,7 +394,7 @@ def _wish(chain: Iterable[Object], rules: Rules) -> _Wish:
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both mappings as one; of a key that both have, mappings are put together likewise."""
+    """Return both mappings as one; mappings under the same key are merged in the same way."""
     together = dict(below)
     for key, value in above.items():
         under = together.get(key)

@@ -1,4 +1,4 @@
-"""Pages that a sitemap lists (sitemaps.org), a sample of them; runs in the source's thread."""
+"""A sample of the pages that a sitemap lists (sitemaps.org); runs in the source's thread."""
 
 import gzip
 import hashlib
@@ -18,9 +18,9 @@ from monitor.sources.ports import Look, Paced, UnreadableError, WatchedSource, W
 from monitor.units import Bytes
 
 LARGEST: Bytes = 50 * 1024**2
-"""What sitemaps.org allows one sitemap, unpacked."""
+"""The limit of sitemaps.org for one uncompressed sitemap."""
 _MOST_SITEMAPS = 20
-"""Of an index; which of them are read is chosen as pages are."""
+"""The most sitemaps of an index to read; they are chosen in the same way as pages."""
 _STEP: Bytes = 64 * 1024
 _GZIP = b"\x1f\x8b"
 
@@ -77,7 +77,7 @@ class _Sitemap(Paced, WatchedSource):
 
 
 def _unpacked(body: bytes) -> Iterator[bytes]:
-    """Yield the text in small pieces: a small file may unpack to any size."""
+    """Yield the text in small pieces, because a small file may decompress to any size."""
     stream: io.BufferedIOBase = io.BytesIO(body)
     if body.startswith(_GZIP):
         stream = gzip.GzipFile(fileobj=stream)
@@ -106,7 +106,7 @@ def _parse(pieces: Iterable[bytes]) -> tuple[str, list[str]]:
                 root = root or name
                 continue
             parent = element.getparent()
-            # Pictures and videos have a loc of their own, deeper
+            # Pictures and videos have their own loc, at a deeper level
             if name == "loc" and parent is not None and parent.getparent() is not None:
                 above = etree.QName(parent).localname
                 if above in ("url", "sitemap") and element.text:
@@ -122,7 +122,7 @@ def _parse(pieces: Iterable[bytes]) -> tuple[str, list[str]]:
 
 
 def _same_site(page: str, sitemap: str) -> bool:
-    """Tell whether a page is of the sitemap's host, as sitemaps.org demands."""
+    """Return whether a page is on the sitemap's host, as sitemaps.org requires."""
     try:
         one, other = urlsplit(page), urlsplit(sitemap)
     except ValueError:
@@ -131,7 +131,7 @@ def _same_site(page: str, sitemap: str) -> bool:
 
 
 def sample(pages: Iterable[str], count: int) -> list[str]:
-    """Return so many pages: the same ones while they are listed, whatever else comes and goes."""
+    """Return this many pages: the same ones while they are listed, whatever else changes."""
     ranked = sorted(dict.fromkeys(pages), key=lambda page: hashlib.sha256(page.encode()).digest())
     return sorted(ranked[:count])
 

@@ -1,4 +1,4 @@
-"""From Prometheus' target groups, as file_sd and http_sd have them, to entries. Pure."""
+"""Turns Prometheus' target groups, from file_sd and http_sd, into entries. Pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,10 +8,10 @@ from monitor.sources.ports import ReadYaml, UnreadableError
 
 SITE = "site"
 _OPTION = "__monitor_"
-"""Labels that begin so are keys of the site, their values YAML."""
+"""Labels with this prefix are keys of the site; their values are YAML."""
 _SCHEME = "__scheme__"
 _OF_PROMETHEUS = frozenset({"job", "instance"})
-"""Prometheus sets them itself for what it scrapes."""
+"""Prometheus sets these itself for its targets."""
 
 
 def entries_of(
@@ -22,10 +22,10 @@ def entries_of(
 
     Args:
         scheme: For targets without one.
-        labels: What every site gets, unless its group says otherwise.
+        labels: Labels of every site, unless its group sets them differently.
 
     Raises:
-        UnreadableError: It is no list of groups.
+        UnreadableError: It is not a list of groups.
     """
     if not isinstance(document, list):
         raise UnreadableError(
@@ -69,10 +69,10 @@ def _group(
 
 def site_keys(labels: Mapping[str, str], read_yaml: ReadYaml) -> dict[str, Any]:
     """
-    Return the keys of a site that labels ``__monitor_…`` hold.
+    Return the keys of a site from labels ``__monitor_…``.
 
     Raises:
-        ValueError: One is not YAML, or ``__monitor_site`` is no mapping.
+        ValueError: One is not YAML, or ``__monitor_site`` is not a mapping.
     """
     keys: dict[str, Any] = {}
     for name in sorted(labels, key=lambda name: name != _OPTION + SITE):
@@ -90,10 +90,10 @@ def site_keys(labels: Mapping[str, str], read_yaml: ReadYaml) -> dict[str, Any]:
 
 def fragment(text: str, name: str, read_yaml: ReadYaml) -> dict[str, Any]:
     """
-    Return the keys of a site that a YAML text holds.
+    Return the keys of a site from a YAML text.
 
     Raises:
-        ValueError: It is not YAML, or no mapping.
+        ValueError: It is not YAML, or not a mapping.
     """
     keys = read_yaml(text.encode(errors="replace"), name)
     if not isinstance(keys, dict):
