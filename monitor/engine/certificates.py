@@ -63,6 +63,11 @@ class KnownCertificates:
             min((end for end in ends if end >= seen.time), default=math.inf),
         )
 
+    def are_kept(self, site: Site, found: Analysis) -> bool:
+        """Return whether of() returned this, so that nothing in it has to be truncated."""
+        known = self._known.get(site)
+        return known is not None and found is known.found
+
     def of(self, site: Site, seen: Observation) -> Analysis | None:
         """
         Return what is known of the certificates of a handshake, with the verdict up.
@@ -72,4 +77,5 @@ class KnownCertificates:
         known = self._known.get(site)
         if known is None or not known.since < seen.time <= known.until:
             return None
-        return known.found if seen.tls == known.tls else None
+        same = seen.tls is known.tls or seen.tls == known.tls
+        return known.found if same else None

@@ -528,7 +528,8 @@ class Engine:
 
     def _conclude(self, check: Check, analysis: Analysis) -> None:
         assert check.seen is not None  # noqa: S101  it is being analysed
-        result = results.judged(check.site, check.seen, analysis, self._as_text)
+        kept = self._certificates.are_kept(check.site, analysis)
+        result = results.judged(check.site, check.seen, analysis, self._as_text, kept=kept)
         self._certificates.learn(check.site, check.seen, analysis, result.analysis)
         self._record(check, result)
 

@@ -33,12 +33,17 @@ AsText: TypeAlias = Callable[[Answer, Bytes], str]
 """Decodes the given number of bytes of an answer's content; empty if it has no content."""
 
 
-def judged(site: Site, seen: Observation, analysis: Analysis, as_text: AsText) -> Result:
+def judged(
+    site: Site, seen: Observation, analysis: Analysis, as_text: AsText, *, kept: bool = False
+) -> Result:
     """
     Return the result of a check that was judged.
 
     Results are remembered, so the parts that a server can make long are truncated: whatever the
     answer was, a result takes at most about 60 KiB.
+
+    Args:
+        kept: Whether the analysis is from an earlier result, which truncated it.
     """
     verdict = analysis.verdict
     site = site.with_secrets(seen.secrets)
@@ -46,7 +51,7 @@ def judged(site: Site, seen: Observation, analysis: Analysis, as_text: AsText) -
         site=site.name,
         url=site.target,
         observation=_keep(site, seen),
-        analysis=_bounded(site, analysis),
+        analysis=analysis if kept else _bounded(site, analysis),
         excerpt=None if verdict.up else _excerpt(site, seen.answer, as_text),
     )
 

@@ -243,7 +243,7 @@ def _flaps(turns: int, *, before: bool) -> bool:
 def _sharing(before: Result | None, result: Result) -> Result:
     """Return the result with the previous result's certificates, if they are the same."""
     earlier, analysis = before.analysis if before else None, result.analysis
-    if earlier is None or analysis is None or not analysis.chain:
+    if earlier is None or analysis is None or earlier.chain is analysis.chain:
         return result
     if earlier.chain != analysis.chain:
         return result

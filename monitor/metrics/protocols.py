@@ -2,7 +2,7 @@
 
 import re
 from calendar import timegm
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from time import strptime
@@ -26,6 +26,7 @@ from monitor.model import (
     Timestamp,
     WebSocketAnswer,
 )
+from monitor.protocols.facet import Headers
 from monitor.protocols.table import SCHEMES
 from monitor.records import replace
 
@@ -101,8 +102,7 @@ HTTP_TIMES = (
 
 def http_times(seen: Observation) -> tuple[Seconds, ...]:
     """Return the values of the families in `HTTP_TIMES`, of a check that got an answer."""
-    phases = _phases(seen, _HTTP_PHASES)
-    return seen.duration, _lookup_time(seen), *[seconds for _, seconds in phases]
+    return seen.duration, _lookup_time(seen), *_seconds(seen, _HTTP_PHASES)
 
 
 def repeats(seen: Observation, last: Observation) -> bool:
@@ -120,7 +120,7 @@ def repeats(seen: Observation, last: Observation) -> bool:
         and answer.content_length == before.content_length
         and answer.body_size == before.body_size
         and len(answer.redirects) == len(before.redirects)
-        and _last_modified(answer.headers) == _last_modified(before.headers)
+        and _are_modified_alike(answer.headers, before.headers)
     )
 
 
@@ -249,11 +249,15 @@ _NAME_FAILURES = frozenset((Reason.DNS_NOT_FOUND, Reason.DNS_ERROR, Reason.DNS_T
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-def _phases(seen: Observation, phases: Iterable[Phase]) -> list[tuple[str, Seconds]]:
+def _phases(seen: Observation, phases: Sequence[Phase]) -> list[tuple[str, Seconds]]:
     """Return the samples of these phases, resolve first; a phase that was not reached is 0."""
-    samples = [(_PHASE_LABELS[phase], seen.phases.get(phase, 0.0)) for phase in phases]
-    samples[0] = (samples[0][0], _lookup_time(seen))
-    return samples
+    return [*zip(map(_PHASE_LABELS.__getitem__, phases), _seconds(seen, phases), strict=True)]
+
+
+def _seconds(seen: Observation, phases: Sequence[Phase]) -> list[Seconds]:
+    found = [seen.phases.get(phase, 0.0) for phase in phases]
+    found[0] = _lookup_time(seen)
+    return found
 
 
 def _with_tls_in(other: Phase, seen: Observation) -> Observation:
@@ -301,7 +305,18 @@ _HTTP_DATES = (  # RFC 9110, 5.6.7: one format to send, and two more to accept
 _LONGEST_DATE = 40
 
 
-def _last_modified(headers: tuple[tuple[str, str], ...]) -> Timestamp | None:
+def _are_modified_alike(headers: Headers, before: Headers) -> bool:
+    """Return whether two answers have the same Last-Modified, which most repeat line by line."""
+    if len(headers) == len(before):
+        for one, other in zip(headers, before, strict=True):
+            if one is not other and "last-modified" in (one[0].lower(), other[0].lower()):
+                break
+        else:
+            return True
+    return _last_modified(headers) == _last_modified(before)
+
+
+def _last_modified(headers: Headers) -> Timestamp | None:
     """Return the time of the first Last-Modified header; None if it is missing or no date."""
     for name, value in headers:
         # The length first: some servers send a thousand headers.

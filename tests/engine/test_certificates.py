@@ -59,6 +59,16 @@ def test_only_the_certificates_are_known():
     assert known.of(SHOP, seen(tls=equal)) is again
 
 
+def test_what_is_known_need_not_be_truncated_again():
+    """It comes from an earlier result; what a worker has just found does not."""
+    known = learnt()
+    again = known.of(SHOP, seen())
+    assert again is not None
+    assert known.are_kept(SHOP, again)
+    assert not known.are_kept(SHOP, replace(again))
+    assert not KnownCertificates().are_kept(SHOP, FOUND)
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -7,6 +7,7 @@ import pytest
 from monitor.analysis.body import as_text
 from monitor.engine.result import judged
 from monitor.model import (
+    UP,
     Analysis,
     Certificate,
     DnsAnswer,
@@ -132,6 +133,27 @@ def test_headers_are_bounded_in_number_and_length():
     assert long.headers[-1] == ("…", "17 more")
     few = (("A", "b"), ("C", "d"))
     assert kept(http(headers=few)).observation.answer.headers == few
+
+
+@pytest.mark.parametrize("count", [0, 1, 14, 15, 16, 51])
+@pytest.mark.parametrize("length", [1, 238, 239, 2000])
+@pytest.mark.parametrize("name", ["x-cache", "Set-Cookie"])
+def test_few_short_headers_are_kept_as_many_long_ones_are(count, length, name):
+    """The short way for most answers keeps what the way of a site with secrets keeps."""
+    headers = tuple((name, f"{'v' * length}={number}") for number in range(count))
+    masked = kept(http(headers=headers), secrets=("nowhere in there",))
+    assert kept(http(headers=headers)).observation == masked.observation
+
+
+def test_an_analysis_of_an_earlier_result_is_kept_as_it_is():
+    """It was truncated then, and all results of the site share it."""
+    names = tuple(f"{number}.example" for number in range(2000))
+    observation = Observation(time=1.0, duration=0.1, answer=http())
+    found = Analysis(verdict=UP, chain=(replace(LEAF, names=names),))
+    first = judged(site(), observation, found, as_text).analysis
+    assert first is not None
+    assert first != found
+    assert judged(site(), observation, first, as_text, kept=True).analysis is first
 
 
 def test_certificates_are_bounded():

@@ -304,6 +304,22 @@ def test_each_thing_that_changes_is_shown(part, name):
             assert render(before, BOUNDS, shown(after)) == render(before, BOUNDS)
 
 
+@pytest.mark.parametrize("header", ["Last-Modified", "LAST-MODIFIED", "Date", "X-Last-Modified"])
+def test_a_header_that_changes_in_its_place_is_seen(header):
+    """As many headers as before, one of them different, or of another name."""
+    before = changed(state(site(), HTTP), "answer", "headers", (("A", "b"), (header, DATE)))
+    for headers in (
+        (("A", "b"), (header, DATE.replace("2015", "2016"))),
+        ((header, DATE.replace("2015", "2016")), (header, DATE)),
+        (("A", "b"), ("B", DATE)),
+    ):
+        after = changed(before, "answer", "headers", headers)
+        assert render(after, BOUNDS, shown(before)) == render(after, BOUNDS)
+
+
+DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
 def test_only_what_moves_is_written_of_a_check_that_repeats_the_last():
     """Of an HTTP site the rest is taken from the last series, which is what makes it cheap."""
     for before in rich()[:2]:
