@@ -213,7 +213,11 @@ def filled(pages: Mapping[Path, str]) -> dict[Path, str]:
     for name, table in tables():
         mark = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
         places = [path for path, text in new.items() if mark.search(text)]
-        assert len(places) == 1, f"the table {name!r} must have one place"
+        if len(places) != 1:
+            raise SystemExit(
+                f"the table {name!r} has {len(places)} places instead of one; write the lines"
+                f" <!-- {name} --> and <!-- /{name} --> once, where it belongs in docs/reference"
+            )
         [page] = places
         before, _, rest = new[page].partition(f"<!-- {name} -->")
         after = rest.partition(f"<!-- /{name} -->")[2]
