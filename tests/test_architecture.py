@@ -260,6 +260,22 @@ def test_a_daemon_without_receivers_loads_nothing_of_messages():
     assert done.stdout.strip() == "[]"
 
 
+def test_a_daemon_loads_the_dns_probe_with_the_first_such_site_and_jinja_with_the_first_page():
+    """Both take memory and time; neither is left to the first check of a site."""
+    script = (
+        "import sys, monitor.app.daemon\n"
+        "from monitor.probes.registry import PROBES\n"
+        "heavy = ('dns.message', 'monitor.probes.dns', 'jinja2')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+        "PROBES['dns'].check_url('dns://192.0.2.53/example.com')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.splitlines() == ["[]", "['dns.message', 'monitor.probes.dns']"]
+
+
 @pytest.mark.parametrize("command", ["--version", "healthcheck"])
 def test_a_light_command_loads_nothing_of_the_daemon(command):
     """What is run in seconds' time, or by hand to see what there is, costs next to nothing."""

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from monitor.clock import Deadline
 from monitor.mailbox import Mailbox
-from monitor.model import Probe, ProbeKind
+from monitor.model import Observation, Probe, ProbeKind, Site
 from monitor.outbound import NetworkOptions, TlsOptions
-from monitor.probes import dns, grpc, http, icmp, push, tcp, ws
-from monitor.probes.dns import DnsOptions, DnsProbe
+from monitor.probes import grpc, http, icmp, push, tcp, ws
+from monitor.probes.dns_options import DnsOptions
 from monitor.probes.family import check_addresses
 from monitor.probes.grpc import GrpcNetworkOptions, GrpcOptions, GrpcProbe, GrpcTlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
@@ -22,6 +23,27 @@ from monitor.protocols.table import PROTOCOLS
 def _asking(probe: Callable[[], Probe]) -> Callable[[Mailbox], Probe]:
     """Return a function that builds a probe that contacts the site, and so needs no mailbox."""
     return lambda _: probe()
+
+
+def _check_dns_url(url: str) -> None:
+    from monitor.probes.dns import check_url  # noqa: PLC0415  the docstring of dns_options says why
+
+    check_url(url)
+
+
+class _DnsProbe:
+    """The DNS probe, loaded at its first check; the list of a daemon that has DNS sites did it."""
+
+    def __init__(self) -> None:
+        self._probe: Probe | None = None
+
+    def __call__(self, site: Site, deadline: Deadline) -> Observation:
+        probe = self._probe
+        if probe is None:
+            from monitor.probes.dns import DnsProbe  # noqa: PLC0415  as above
+
+            probe = self._probe = DnsProbe()
+        return probe(site, deadline)
 
 
 _KINDS = (
@@ -42,9 +64,9 @@ _KINDS = (
     ),
     ProbeKind(
         protocol="dns",
-        build=_asking(DnsProbe),
+        build=_asking(_DnsProbe),
         sections={"dns": DnsOptions, "tls": TlsOptions, "network": NetworkOptions},
-        check_url=dns.check_url,
+        check_url=_check_dns_url,
         check_site=partial(check_addresses, proxied="dns"),
     ),
     ProbeKind(

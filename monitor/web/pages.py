@@ -16,7 +16,7 @@ from monitor.report import result_json
 from monitor.web.charts import DayBars, bars_of, day_bars, harmed_days, latency_chart
 from monitor.web.evidence import evidence
 from monitor.web.recall import DAY, DAYS, Recall
-from monitor.web.render import ORDER, encoded, renderer
+from monitor.web.render import ORDER, encoded, renderer, security_policy
 from monitor.web.words import show_span, show_time, show_uptime
 
 _ROWS = 250
@@ -148,7 +148,7 @@ class Pages:
         self._clock = clock
         self._recall = recall
         self._version = version
-        self.security_policy = renderer().security_policy
+        self.security_policy = security_policy()
 
     def status(
         self,

@@ -34,7 +34,7 @@ from monitor.web.fresh import Fresh
 from monitor.web.incidents import Incident, urn
 from monitor.web.public import Planned, PublicView, View, describe
 from monitor.web.recall import Recall
-from monitor.web.render import ORDER, encoded, renderer
+from monitor.web.render import ORDER, encoded, renderer, security_policy
 from monitor.web.status_api import (
     NAMES,
     StatusApi,
@@ -123,7 +123,7 @@ class StatusPages:
         self._view = PublicView(board, self._recall, planned, clock)
         self._pages = Fresh(_PAGE_GOOD_FOR, _MOST_PAGES)
         self._badges = Fresh(_BADGE_GOOD_FOR, _MOST_BADGES)
-        self._policy = renderer().security_policy
+        self._policy = security_policy()
 
     async def answer(self, request: Request, *, to_strangers: bool) -> Response | None:
         """

@@ -15,7 +15,7 @@ from monitor.config.load import Config, load
 from monitor.errors import ConfigError
 from monitor.importers.blackbox import imported
 from monitor.outbound import NetworkOptions, TlsOptions
-from monitor.probes.dns import DnsOptions
+from monitor.probes.dns_options import DnsOptions
 from monitor.probes.grpc import GrpcOptions
 from monitor.probes.http import HttpOptions
 from monitor.probes.icmp import IcmpOptions

@@ -28,7 +28,8 @@ from monitor.clock import SystemClock
 from monitor.errors import ProbeError
 from monitor.model import DnsAnswer, Observation, Phase, Reason, Site
 from monitor.outbound import NetworkOptions, TlsOptions
-from monitor.probes.dns import DnsOptions, DnsProbe, check_url
+from monitor.probes.dns import DnsProbe, check_url
+from monitor.probes.dns_options import DnsOptions
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.observe import Observer
 from monitor.probes.resolve import Resolver

@@ -8,7 +8,8 @@ import pytest
 from monitor.clock import SystemClock
 from monitor.model import Reason, Site
 from monitor.outbound import NetworkOptions, TlsOptions
-from monitor.probes.dns import DnsOptions, DnsProbe
+from monitor.probes.dns import DnsProbe
+from monitor.probes.dns_options import DnsOptions
 from monitor.probes.grpc import GrpcOptions, GrpcProbe
 from monitor.probes.guard import Guard, GuardedNetwork
 from monitor.probes.http import HttpOptions, HttpProbe
