@@ -1,1 +1,1 @@
-"""What is remembered: a thread that writes spans, results and rollups; readers in any thread."""
+"""What is remembered: a thread writes spans, results and rollups; any thread may read."""

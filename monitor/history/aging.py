@@ -1,8 +1,8 @@
 """
-Which sites' hours and days are over, and what is too old: the writer's upkeep of the store.
+The upkeep of the store: which hours and days are over, and which data is too old.
 
-It comes after what was noted is written, in transactions of its own, each for a few sites: what
-goes wrong here costs nothing that was noted, and news of a site waits for one of them at most.
+It runs after new records are written, in its own transactions, each for a few sites: an error here
+loses no new record, and news of a site waits for at most one of these transactions.
 """
 
 from collections import deque
@@ -22,17 +22,17 @@ from monitor.model import Bytes, Seconds
 _AT_ONCE = 16
 """Sites whose results are rolled up in one transaction."""
 _LATE: Milliseconds = 600_000
-"""So long after its end an hour or a day is over for good: results come late, and an outage may
+"""An hour or day is over for good this long after its end: results may come late, and an outage may
 turn out to have begun in it."""
 _PAGES = 200
-"""Given back to the file system at a time, where an SQLite file has more to spare than _SLACK."""
+"""Pages returned to the file system at a time, if an SQLite file has more spare than _SLACK."""
 _SLACK = 0.1
 _SHRINK = 0.9
 _STEPS = 44
-"""Each minute above max_size shortens what is kept to nine tenths, 44 times at most a kind."""
+"""Each minute above max_size shortens one kind's retention to nine tenths, at most 44 times."""
 _ROOMY = 0.9
 _LONG: Seconds = 10 * 365 * 86400.0
-"""What "for ever" counts as where max_size shortens it."""
+"""The retention that "forever" stands for when max_size shortens it."""
 _FORGET = 5
 """Removed sites that are forgotten at a time."""
 
@@ -40,10 +40,10 @@ _FORGET = 5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
     """
-    How long what is kept; None is for ever.
+    How long each kind of data is kept; None is forever.
 
     Attributes:
-        max_size: Of an SQLite file; what is oldest and finest goes first.
+        max_size: The limit of an SQLite file; the oldest and finest data is dropped first.
     """
 
     raw: Seconds | None
@@ -55,31 +55,31 @@ class Keep:
 
 
 class Aging:
-    """The state belongs to the writer's thread: whose turn it is, and how scarce space is."""
+    """The state, which sites come next and how scarce space is, belongs to the writer's thread."""
 
     def __init__(self, keep: Keep, breathe: Breathe) -> None:
         self._keep = keep
         self._breathe = breathe
         self._due: deque[KeptSite] = deque()
-        self._pressure = 0  # steps by which max_size has made what is kept shorter
+        self._pressure = 0  # steps by which max_size has shortened the retention
 
     @property
     def is_due(self) -> bool:
         return bool(self._due)
 
     def clear(self) -> None:
-        """Forget whose turn it is; the store is another than before."""
+        """Forget which sites come next, because the store has been replaced."""
         self._due.clear()
 
     def take(self, some: Iterable[KeptSite], now: Milliseconds) -> None:
-        """Line up those sites that have an hour or a day that is over."""
+        """Queue the sites that have an hour or a day that is over."""
         hour, today = _over(now, HOUR), _over(now, DAY)
         self._due.extend(
             kept for kept in some if kept.hours_until < hour or kept.days_until < today
         )
 
     def count_again(self, kept: KeptSite, time: Milliseconds, now: Milliseconds) -> None:
-        """Have an hour counted once more that got a late result, while its results are kept."""
+        """Count an hour again that got a late result, as long as its results are kept."""
         hour = time // HOUR
         oldest = self._moment(0, now)
         if hour < kept.hours_until and (oldest is None or hour * HOUR >= oldest):
@@ -101,7 +101,7 @@ class Aging:
         return rows
 
     def look(self, connection: Connection, listed: Sequence[KeptSite], now: Milliseconds) -> Bytes:
-        """Keep the store within bounds, forget sites that left long ago, and return its size."""
+        """Keep the store within its limits, forget sites that left long ago; return its size."""
         whole, used = ledger.size(connection)
         if connection.dialect.name == "sqlite":
             if used > self._keep.max_size:
@@ -119,7 +119,7 @@ class Aging:
     def _roll_up(
         self, connection: Connection, members: Mapping[int, KeptSite], now: Milliseconds
     ) -> int:
-        """Count what is over of sites' hours and days, and drop what is too old."""
+        """Count the sites' hours and days that are over, and drop what is too old."""
         hour, today = _over(now, HOUR), _over(now, DAY)
         hours = {site: kept.hours_until for site, kept in members.items()}
         hours = {site: since for site, since in hours.items() if since < hour}
@@ -129,7 +129,7 @@ class Aging:
         days = {site: kept.days_until for site, kept in members.items()}
         days = {site: since for site, since in days.items() if since < today}
         if days:
-            # What was summed up before may lack some of its five minutes by now
+            # Hours that were counted before may lack some of their five-minute rollups by now
             finest = self._moment(1, now)
             whole = 0 if finest is None else -(-finest // DAY)
             first = {
@@ -143,7 +143,7 @@ class Aging:
         return rows
 
     def _trim(self, connection: Connection, some: Sequence[KeptSite], now: Milliseconds) -> None:
-        """Drop what is too old, but nothing out of which something coarser is still to be made."""
+        """Drop what is too old, except data from which a coarser rollup is still to be made."""
         raw, fine, hourly, daily = (self._moment(kind, now) for kind in range(4))
         hours = min((kept.hours_until for kept in some), default=0)
         days = min((kept.days_until for kept in some), default=0)
@@ -160,7 +160,7 @@ class Aging:
         )
 
     def _moment(self, kind: int, now: Milliseconds) -> Milliseconds | None:
-        """Return since when a kind is kept: results, five minutes, hours, days."""
+        """Return since when a kind is kept: results, five minutes, hours or days."""
         keep = self._keep
         kept = (keep.raw, keep.five_minutes, keep.hourly, keep.daily)[kind]
         share = self._share(kind)
@@ -169,7 +169,7 @@ class Aging:
         return now - int(kept * share * 1000)
 
     def _share(self, kind: int) -> float:
-        """Return how much of a kind max_size leaves; the finer ones shrink first, down to 1 %."""
+        """Return the share of a kind that max_size leaves; finer ones shrink first, down to 1 %."""
         return max(0.01, _SHRINK ** min(max(0, self._pressure - kind * _STEPS), _STEPS))
 
 

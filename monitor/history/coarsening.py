@@ -1,10 +1,10 @@
 """
-What becomes of results as they age, as SQL; each function takes part in a transaction.
+What happens to results as they age, as SQL; each function takes part in a transaction.
 
-They are packed site by site, rolled up by steps of five minutes, hours and days, and dropped; spans
-are summed up day by day. All of it is done for some sites at once, because a statement costs as
-much as what it does for one of them; and as it computes longer than anything else the writer does,
-each function calls ``breathe`` wherever it may pause.
+Results are packed site by site, rolled up into steps of five minutes, hours and days, and dropped;
+spans are summed up day by day. Everything is done for several sites at once, because a statement
+costs as much as its work for one of them. As this computes longer than anything else the writer
+does, each function calls ``breathe`` wherever it may pause.
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
 """
-Sums of whole UTC days, 32 of them in a row of the store. Pure.
+Sums of whole UTC days, 32 of them in one row of the store. Pure.
 
-A row begins with the sums of all days before it. So what a window of any length consists of is the
+A row begins with the sums of all days before it. So the sums of a window of any length are the
 difference of two rows, and 90 days of a site are four rows.
 """
 
@@ -22,7 +22,7 @@ _MOST_OUTAGES = 2**16 - 1
 
 
 def pack_days(days: Iterable[Sums]) -> bytes:
-    """Return the days of a block, from its first day on, without gaps; 19 bytes each."""
+    """Return the packed days of a block, from its first day on, without gaps; 19 bytes each."""
     return b"".join(
         _DAY.pack(
             day.up,
@@ -41,10 +41,10 @@ _GOOD = [pack_days([Sums(up=DAY)] * days) for days in range(BLOCK + 1)]
 
 def unpack_days(data: bytes) -> list[Sums]:
     """
-    Return what pack_days was given.
+    Return the days that pack_days was given.
 
     Raises:
-        ValueError: These bytes are not its.
+        ValueError: These bytes are not from pack_days.
     """
     if len(data) % _DAY.size or len(data) > BLOCK * _DAY.size:
         raise ValueError("a row of days is cut off")
@@ -56,18 +56,18 @@ def unpack_days(data: bytes) -> list[Sums]:
 
 def before_day(before: tuple[int, int, int, int, int, bool], data: bytes, day: int) -> Sums:
     """
-    Return the sums of all days before one, as far as they are summed up.
+    Return the sums of all days before a day, as far as they are summed up.
 
     Args:
         before: Of all days before the block: up, down, maintenance, unknown, outages that began,
-            and whether the last that was seen was down.
-        day: Counted from the block's first.
+            and whether the last observation was down.
+        day: Counted from the first day of the block.
     """
     up, down, maintenance, unknown, begun, was_down = before
     count = min(day, len(data) // RECORD)
     known = data[: count * RECORD]
     if count and known == _GOOD[count]:
-        # By place, since by name it takes twice as long; and most are of this kind
+        # By position, because by name it takes twice as long; most days are of this kind
         return Sums(up + count * DAY, down, maintenance, unknown, begun)
     numbers = _ROWS[count].unpack(known)
     return Sums(
@@ -81,11 +81,11 @@ def before_day(before: tuple[int, int, int, int, int, bool], data: bytes, day: i
 
 
 def of_day(data: bytes, day: int) -> Sums:
-    """Return the sums of a block's day; of nothing, where it is not summed up."""
+    """Return the sums of a block's day; empty sums if it is not summed up."""
     its = unpack_days(data[day * RECORD : (day + 1) * RECORD])
     return its[0] if its else Sums()
 
 
 def total(before: Sums, days: Iterable[Sums]) -> Sums:
-    """Return the sums of all days before a block and these of it."""
+    """Return the sums of all days before a block plus these days of it."""
     return before_day((*before[:5], before.was_down), pack_days(days), BLOCK)

@@ -1,7 +1,7 @@
 """
 Results with their evidence as bytes: JSON, compressed. Pure.
 
-What was written by another version may have other fields; what cannot be read is no evidence.
+Another version may have written other fields; what cannot be read is no evidence.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 from monitor.model import Result
 
 _KIND = "kind"
-"""Where a value may be one of several records, which one."""
+"""The key that says which record a value is, if it may be one of several."""
 
 
 def pack_evidence(result: Result) -> bytes:
@@ -25,7 +25,7 @@ def pack_evidence(result: Result) -> bytes:
 
 
 def unpack_evidence(data: bytes) -> Result:
-    """Return the result; ValueError where these bytes are none that this version knows."""
+    """Return the result; raises ValueError if this version does not know the bytes."""
     try:
         result: Result = _record(Result, json.loads(zlib.decompress(data)))
     except (zlib.error, TypeError, KeyError, AttributeError) as error:
@@ -69,7 +69,7 @@ def _shapes(kind: type) -> dict[str, Any]:
 
 
 def _read(shape: Any, value: Any) -> Any:  # noqa: PLR0911  a flat list of kinds
-    """Return a value as its type has it, which is what is written of records."""
+    """Return a value decoded by its type."""
     origin, arguments = typing.get_origin(shape), typing.get_args(shape)
     if origin in (typing.Union, types.UnionType):
         return None if value is None else _read_one_of(arguments, value)

@@ -1,4 +1,4 @@
-"""The data folder: one daemon has it at a time."""
+"""The data folder, which only one daemon uses at a time."""
 
 import fcntl
 import os
@@ -10,21 +10,21 @@ _LOCK = "lock"
 
 
 def is_at(path: Path, known: os.stat_result) -> bool:
-    """Return whether a file that is open is still the one at its path, as far as can be seen."""
+    """Return whether an open file is still the one at its path, as far as we can see."""
     try:
         return os.path.samestat(path.stat(), known)
     except FileNotFoundError:
         return False
-    except OSError:  # somebody took our rights, which says nothing about the file
+    except OSError:  # somebody removed our rights, which says nothing about the file
         return True
 
 
 class DataFolder:
     """
-    A folder that is ours while its lock is held, which ends with the process, however that ends.
+    A folder that is ours while its lock is held; the lock ends with the process, however that ends.
 
     Attributes:
-        path: Need not be there yet.
+        path: The folder; it need not exist yet.
     """
 
     def __init__(self, path: Path, owner: str) -> None:
@@ -34,13 +34,13 @@ class DataFolder:
 
     def claim(self) -> None:
         """
-        Make the folder where there is none, and take it; does nothing where it is ours already.
+        Create the folder if it is missing, and lock it; does nothing if it is already ours.
 
-        A folder that was removed in the meantime is made again.
+        A folder that was removed in the meantime is created again.
 
         Raises:
-            StartupError: Another daemon has it.
-            HistoryError: It cannot be made, or not be written into.
+            StartupError: Another daemon uses it.
+            HistoryError: It cannot be created or written to.
         """
         if self._lock is not None:
             if is_at(self.path / _LOCK, os.fstat(self._lock)):
@@ -72,10 +72,10 @@ class DataFolder:
             os.truncate(lock, 0)
             os.pwrite(lock, f"{self._owner}\n".encode(), 0)
         except OSError:
-            pass  # a full disk: what counts is the lock, and it is ours
+            pass  # a full disk does not matter: the lock counts, and it is ours
 
     def release(self) -> None:
-        """Let another daemon have the folder."""
+        """Let another daemon use the folder."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

@@ -1,8 +1,8 @@
 """
-Takes over what another monitor knew, into a store in which no daemon writes meanwhile.
+Imports another monitor's past into a store to which no daemon writes at that time.
 
-What the store has of a site itself is never touched: the inheritance ends where that begins. So a
-second import adds nothing.
+Data that the store has about a site itself is never changed: the import ends where that begins. So
+a second import adds nothing.
 """
 
 from collections.abc import Mapping
@@ -39,10 +39,10 @@ def inherit(
     engine: Engine, sites: Mapping[str, Inherited], now: Timestamp, version: str
 ) -> dict[str, Inherited]:
     """
-    Write what is inherited of sites, by their names in our list.
+    Write the imported past of sites, by their names in our list.
 
     Returns:
-        What was written of each: that from before the store's own first moment of the site.
+        What was written of each site: the part before the store's own first moment of the site.
 
     Raises:
         HistoryError: The store cannot be used.
@@ -87,7 +87,7 @@ def _inherit(
 
 
 def _own_begin(connection: Connection, site: int, now: Milliseconds) -> Milliseconds:
-    """Return the first moment of which the store itself knows something of a site."""
+    """Return the first moment for which the store itself has data about a site."""
     firsts = [
         connection.scalar(select(func.min(table.c.begin)).where(table.c.site == site))
         for table in (schema.spans, schema.results)
@@ -108,7 +108,7 @@ def _before(whole: Inherited, end: Timestamp) -> Inherited:
 
 
 def _rows(span: Span) -> list[Row]:
-    """Return a span as rows; maintenance hides a state that nobody can tell."""
+    """Return a span as rows; the state during maintenance is unknown."""
     begin, end = milliseconds(span.begin), milliseconds(span.end or span.begin)
     if span.condition in _TRACKS:
         return [
@@ -124,7 +124,7 @@ def _write_rollups(
     outcomes: list[Outcome],
     counts: tuple[Counted, ...],
 ) -> None:
-    """Write rollups of what is over; a step that the store has stays as it is."""
+    """Write rollups of steps that are over; steps that the store already has stay unchanged."""
     fine = roll_up(outcomes, FIVE_MINUTES.step)
     hours = coarser(fine, HOURLY.step // FIVE_MINUTES.step)
     for one in counts:
@@ -144,7 +144,7 @@ def _write_rollups(
 
 
 def _put(rollups: dict[int, Rollup], number: int, other: Rollup) -> None:
-    """Keep the one that knows of more checks: both are about the same."""
+    """Keep the one with more checks, because both are about the same time."""
     known = rollups.get(number)
     if known is None or known.up + known.down < other.up + other.down:
         rollups[number] = other
@@ -160,7 +160,7 @@ def _add(connection: Connection, site: int, level: Level, rollups: Mapping[int, 
 
 
 def _rolled(one: Counted) -> Rollup:
-    """Return counts as a rollup whose checks all took as long as their mean."""
+    """Return counts as a rollup whose checks all took the mean duration."""
     if not one.up:
         return Rollup(down=one.down)
     mean = max(0, round(one.mean * _MICROSECONDS))

@@ -1,9 +1,9 @@
 """
-The results of one transaction as bytes: columns, so that one site's are found without a loop. Pure.
+The results of one transaction as bytes, in columns, so that a site is found without a loop. Pure.
 
-All sites' results of a second lie in one row of the store, and in many rows until they are packed
-site by site. A reader who wants one site's searches the column of sites, which is a matter of
-microseconds for thousands.
+All sites' results of one second are in one row of the store, and so in many rows until they are
+packed site by site. To find one site, a reader searches the column of sites, which takes
+microseconds for thousands of results.
 """
 
 import json
@@ -17,15 +17,15 @@ from monitor.history.uptime import Milliseconds
 from monitor.model import Timestamp
 
 SLOTS = 900
-"""A site's results are packed once in so many seconds; in each second the sites of one slot."""
+"""A site's results are packed once in this many seconds: each second, the sites of one slot."""
 
 _HEAD = 4
 LONGEST: Microseconds = 2**32 - 1
-"""A good hour; no check takes as long."""
+"""A little more than an hour; no check takes this long."""
 
 
 class Gathered:
-    """Results of many sites, in the order they came; 17 bytes each."""
+    """Results of many sites, in order of arrival; 17 bytes each."""
 
     def __init__(self) -> None:
         self.sites = array("I")
@@ -38,7 +38,7 @@ class Gathered:
         return len(self.sites)
 
     def add(self, site: int, time: Milliseconds, duration: Microseconds, outcome: str) -> None:
-        """Add a result; OverflowError where there are more outcomes than one byte tells apart."""
+        """Add a result; raises OverflowError if one byte cannot number the outcomes."""
         kind = self._texts.setdefault(outcome, len(self._texts))
         self.outcomes.append(kind)
         self.sites.append(site)
@@ -46,7 +46,7 @@ class Gathered:
         self.durations.append(min(LONGEST, duration))
 
     def renumbered(self, number_of: Callable[[int], int]) -> "Gathered":
-        """Return the same with other numbers of sites."""
+        """Return the same results with other site numbers."""
         other = Gathered()
         other.sites = array("I", map(number_of, self.sites))
         other.times, other.durations, other.outcomes = self.times, self.durations, self.outcomes
@@ -85,7 +85,7 @@ class Gathered:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Gathered":
-        """Return what to_bytes() was called on; ValueError where these bytes are not its."""
+        """Return the object that to_bytes() packed; raises ValueError for other bytes."""
         found = cls()
         count = int.from_bytes(data[:_HEAD], "little")
         at = _HEAD
@@ -115,12 +115,12 @@ def _little(column: "array[int]") -> "array[int]":
 
 
 def outcome_of(up: bool | None, reason: str | None) -> str:
-    """Return the outcome of a check, as it is kept."""
+    """Return the outcome of a check in its stored form."""
     if up is None:
         return "?"
     return UP if up else reason or "down"
 
 
 def milliseconds(time: Timestamp) -> Milliseconds:
-    """Return the whole milliseconds of a moment, cut as where it is shown; the same once more."""
+    """Return a moment in whole milliseconds, truncated as in reports; doing it again is safe."""
     return math.floor(time * 1000 + 0.001)

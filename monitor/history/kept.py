@@ -1,4 +1,4 @@
-"""What the writer's thread knows of each site."""
+"""What the writer's thread knows about each site."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from monitor.history.uptime import Milliseconds
 from monitor.model import Site, SiteState, Status
 
 _NEVER = 10**6
-"""A day after all others."""
+"""A day later than all others."""
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
 """
-A connection to PostgreSQL that gives up on a server that has gone silent.
+A connection to PostgreSQL that gives up on a silent server.
 
-A firewall that forgets a connection, or a proxy that hangs, sends no error: without a limit of the
-client's own, a query waits for the answer for ever, whatever limits the server has.
+A firewall that forgets a connection, or a proxy that hangs, sends no error: without a limit in the
+client, a query waits for its answer forever, whatever limits the server has.
 """
 
 import math
@@ -19,16 +19,16 @@ _Answer = TypeVar("_Answer")
 
 class WatchedConnection(Connection[Any]):
     """
-    Ends itself where an answer does not come in time.
+    A connection that closes itself if an answer does not come in time.
 
     Attributes:
-        silence: How long the server may say nothing while its answer is waited for.
+        silence: How long the server may stay silent while we wait for its answer.
     """
 
     silence: Seconds = math.inf
 
     def wait(self, gen: Generator[Any, Any, _Answer], *arguments: Any, **options: Any) -> _Answer:
-        """Do what psycopg does; raise OperationalError where the server is silent for too long."""
+        """Do what psycopg does; raise OperationalError if the server is silent for too long."""
         return super().wait(self._watched(gen), *arguments, **options)
 
     def _watched(self, gen: Generator[Any, Any, _Answer]) -> Generator[Any, Any, _Answer]:
@@ -36,11 +36,11 @@ class WatchedConnection(Connection[Any]):
         try:
             wanted = next(gen)
             while True:
-                # psycopg sends 0 every 0.1 s in which the socket is not ready
+                # psycopg sends 0 every 0.1 s while the socket is not ready
                 if ready := (yield wanted):
                     give_up = monotonic() + self.silence
                 elif monotonic() > give_up:
-                    self.close()  # its answer, should it come, would be taken for the next one
+                    self.close()  # a late answer would be taken for that of the next query
                     raise OperationalError(
                         f"the server has not answered for {self.silence:g} seconds"
                     )

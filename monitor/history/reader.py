@@ -1,10 +1,10 @@
 """
-The questions of pages, API, badges and reports; in any thread, each on a connection of its own.
+The queries of pages, API, badges and reports; in any thread, each over its own connection.
 
-What a window consists of is put together of three parts: the whole days that are summed up, which
-are two rows a site whatever the window's length; the rest of the day it begins in; and what comes
-after the last day that is summed up. Only the latter two look at spans, the second rarely: of a day
-that was good from beginning to end, any part is good.
+A window is put together from three parts: the whole days that are summed up, which are two rows per
+site whatever the window's length; the rest of the day in which it begins; and what comes after the
+last summed-up day. Only the latter two need spans, and the second one rarely: if a day was good
+from beginning to end, so is any part of it.
 """
 
 from collections import defaultdict
@@ -58,11 +58,11 @@ from monitor.model import Past, Reason, Seconds, Timestamp
 from monitor.past import Condition, Day, LatencyPoint, Span, Uptime
 
 _ALL = 500
-"""Where more sites than that are asked for, all are read, and those not asked for are left out."""
+"""If more sites than this are requested, all are read, and the others are left out."""
 _FEW = 20
-"""Of so many, all spans of each are read sooner than the outages of everybody."""
+"""For this many sites, reading all their spans is faster than reading everyone's outages."""
 _ALIVE: Milliseconds = 20_000
-"""A daemon that was seen in so much time goes on, and what lasts of its sites lasts until now."""
+"""A daemon seen this recently is running, so its sites' open spans last until now."""
 
 _EVER: Milliseconds = 2**52
 
@@ -72,13 +72,13 @@ _REASONS = {str(one): one for one in Reason}
 
 class _Site(NamedTuple):
     """
-    A site that is asked for.
+    A requested site.
 
     Attributes:
         days_until: The first day that is not summed up yet.
         hours_until: The first hour that is not rolled up yet.
-        until: Up to when it is known what it was in; nothing lasts beyond.
-        observed: Whether that goes on.
+        until: Up to when its condition is known; nothing lasts beyond.
+        observed: Whether it is still being observed.
     """
 
     id: int
@@ -91,7 +91,7 @@ class _Site(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A site that is remembered, for commands that have no list."""
+    """A remembered site, for commands that have no list."""
 
     name: str
     group: str
@@ -100,9 +100,9 @@ class Listing(NamedTuple):
 
 class Reader:
     """
-    What is remembered: ``past.History``, and what only commands ask.
+    What is remembered: ``past.History``, and queries that only commands need.
 
-    Each question raises HistoryError where the store cannot be read.
+    Each query raises HistoryError if the store cannot be read.
     """
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
@@ -122,7 +122,7 @@ class Reader:
         return {one.name: sums[one.id].uptime(max(0, last - first)) for one in some}
 
     def days(self, sites: Sequence[str], *, days: int, now: Timestamp) -> dict[str, list[Day]]:
-        """Return the last so many UTC days of each site, oldest first, today the last of them."""
+        """Return the last *days* UTC days of each site, oldest first; today is the last."""
         moment = milliseconds(now)
         today = moment // DAY
         first = today - days + 1
@@ -131,7 +131,7 @@ class Reader:
             return _Calendar(first, moment).days(connection, some)
 
     def outages(self, sites: Sequence[str], begin: Timestamp, end: Timestamp) -> list[Span]:
-        """Return the outages that overlap the window, newest first; each in its whole length."""
+        """Return the outages that overlap the window, newest first, each in full length."""
         first, last = milliseconds(begin), milliseconds(end)
         found: list[Span] = []
         with self._reading() as connection:
@@ -150,9 +150,9 @@ class Reader:
 
     def spans(self, sites: Sequence[str], begin: Timestamp, end: Timestamp) -> Iterator[Span]:
         """
-        Yield what sites were in, each stretch cut to the window, by site and time.
+        Yield the conditions of sites, each period cut to the window, by site and time.
 
-        From the first moment that a site was observed on, there is no gap between them.
+        From the first moment at which a site was observed, there is no gap between them.
         """
         first, last = milliseconds(begin), milliseconds(end)
         with self._reading() as connection:
@@ -168,9 +168,9 @@ class Reader:
         self, site: str, begin: Timestamp, end: Timestamp, step: Seconds
     ) -> list[LatencyPoint]:
         """
-        Return points from *begin* on, *step* apart; those without a check that was up are missing.
+        Return points from *begin* on, *step* apart, without those that have no check that was up.
 
-        Of the coarsest rollup whose steps fit into one of these; below five minutes, of results.
+        They come from the coarsest rollup whose steps fit, or from results below five minutes.
         """
         first, last, width = milliseconds(begin), milliseconds(end), milliseconds(step)
         points: dict[int, Rollup] = {}
@@ -206,7 +206,7 @@ class Reader:
         return [_past(one) for one in found[:limit]]
 
     def rollups(self, site: str, level: Level) -> list[tuple[Timestamp, Rollup]]:
-        """Return everything that is kept of one kind, in order; the last ones may not be over."""
+        """Return all rollups of one kind, in order; the last ones may not be over yet."""
         with self._reading() as connection:
             return [
                 (number * level.step / SECOND, rollup)
@@ -217,7 +217,7 @@ class Reader:
             ]
 
     def listing(self) -> list[Listing]:
-        """Return every site that is remembered, also those that left the list."""
+        """Return every remembered site, including those that left the list."""
         with self._reading() as connection:
             rows = connection.execute(
                 select(schema.sites.c.name, schema.sites.c.grp, schema.sites.c.removed)
@@ -228,12 +228,12 @@ class Reader:
             ]
 
     def first_seen(self) -> Timestamp | None:
-        """Return when the memory begins."""
+        """Return when the history begins."""
         with self._reading() as connection:
             moment = connection.scalar(select(func.min(schema.runs.c.began)))
         return None if moment is None else moment / SECOND
 
-    # ------------------------------------------------------------ what they have in common
+    # ------------------------------------------------------------ shared parts
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -242,7 +242,7 @@ class Reader:
             yield connection
 
     def _sites(self, connection: Connection, names: Sequence[str]) -> list[_Site]:
-        """Return those of the sites that are remembered, in the order in which they are named."""
+        """Return the remembered ones of these sites, in the given order."""
         now = milliseconds(self._clock.time())
         few = len(names) <= _ALL
         rows = connection.execute(_listed(few=few), {"names": list(names)} if few else {}).all()
@@ -275,7 +275,7 @@ def _listed(*, few: bool) -> "Select[Any]":
 
 
 class _Windows:
-    """What a window consists of, for many sites at once."""
+    """The sums of a window, for many sites at once."""
 
     def __init__(
         self,
@@ -309,7 +309,7 @@ class _Windows:
                     edge = _part_of(day, length)
                     begin = begin.then(day)
                 middle = _between(begin, self._days.before(site, last))
-            if middle is None:  # it takes spans to know whether an outage goes on
+            if middle is None:  # only spans show whether an outage continues
                 by_spans.append(site)
                 continue
             tails.append((site, last * DAY))
@@ -323,7 +323,7 @@ class _Windows:
         return found
 
     def _by_spans(self, sites: Sequence[_Site], end: Milliseconds) -> Iterator[tuple[_Site, Sums]]:
-        """Yield what there is from the window's begin to an end."""
+        """Yield the sums from the window's begin to an end."""
         spans = _conditions(self._connection, sites, self._day * DAY, end)
         for site in sites:
             known = self._days.before(site, self._day).was_down
@@ -333,7 +333,7 @@ class _Windows:
     def _add_tails(
         self, found: dict[int, Sums], tails: Sequence[tuple[_Site, Milliseconds]]
     ) -> None:
-        """Add what comes after the last whole day of each site."""
+        """Add the sums after the last whole day of each site."""
         since = min((begin for _, begin in tails), default=self._end)
         if since >= self._end:
             return
@@ -346,7 +346,7 @@ class _Windows:
 
 
 def _part_of(day: Sums, length: Milliseconds) -> Sums | None:
-    """Return what the end of a day consists of; None where it takes spans to know."""
+    """Return the sums of the end of a day; None if only spans can tell."""
     if day.up == DAY:
         return Sums(length)
     if day.down == DAY:
@@ -355,7 +355,7 @@ def _part_of(day: Sums, length: Milliseconds) -> Sums | None:
 
 
 def _between(begin: Sums, end: Sums) -> Sums | None:
-    """Return the whole days from one to another; None where an outage may go on into them."""
+    """Return the sums of whole days; None if an outage may continue into them."""
     down = end.down - begin.down
     if down and begin.was_down:
         return None
@@ -365,13 +365,13 @@ def _between(begin: Sums, end: Sums) -> Sums | None:
         end.maintenance - begin.maintenance,
         end.unknown - begin.unknown,
         end.begun - begin.begun,
-        False,  # by place, since by name it takes twice as long
+        False,  # by position, because by name it takes twice as long
         end.was_down,
     )
 
 
 class _SummedUp:
-    """The rows of the store that hold some days of sites, or else the last ones before these."""
+    """The rows of the store with these days of sites, or else the last ones before them."""
 
     def __init__(self, connection: Connection, sites: Sequence[_Site], days: Iterable[int]) -> None:
         blocks = {_block_of(site, day) for site in sites for day in days}
@@ -379,20 +379,20 @@ class _SummedUp:
         self._rows = {(row[0], row[1]): row for row in rows}
 
     def before(self, site: _Site, day: int) -> Sums:
-        """Return the sums of all days before one."""
+        """Return the sums of all days before a day."""
         block = _block_of(site, day)
         row = self._rows.get((site.id, block))
         return before_day(row[2:8], bytes(row[8]), day - block * BLOCK) if row else _NOTHING
 
     def of(self, site: _Site, day: int) -> Sums:
-        """Return a day's sums, as far as it is summed up."""
+        """Return the sums of a day, as far as it is summed up."""
         block = _block_of(site, day)
         row = self._rows.get((site.id, block))
         return of_day(bytes(row[8]), day - block * BLOCK) if row else _NOTHING
 
 
 def _block_of(site: _Site, day: int) -> int:
-    """Return which row has a day: they follow each other without a gap, up to the last one."""
+    """Return the row of a day; rows follow each other without a gap, up to the last one."""
     return min(day, site.days_until - 1) // BLOCK
 
 
@@ -418,7 +418,7 @@ def _rows_of_days() -> "Select[Any]":
 
 
 def _ends_down(block: int, data: bytes, day: int) -> bool:
-    """Return whether the last of a row's days before this one, of which it has some, was down."""
+    """Return whether the last day before this one, in a row that has one, was down."""
     end = min(len(data), (day - block * BLOCK) * RECORD)
     return end > 0 and unpack_days(data[end - RECORD : end])[0].was_down
 
@@ -440,7 +440,7 @@ _GOOD_RECORD = pack_days([_GOOD])
 
 
 class _Calendar:
-    """Days as they are shown; those that sites have in common, which are most, are made once."""
+    """Days as they are shown; most sites share theirs, so these are created once."""
 
     def __init__(self, first: int, now: Milliseconds) -> None:
         self._first = first
@@ -479,7 +479,7 @@ class _Calendar:
         Add the days that are not summed up yet.
 
         Args:
-            latest: The last row of the store of those sites that have one.
+            latest: The last row in the store for the sites that have one.
         """
         since = max(min((site.days_until for site in sites), default=today), self._first)
         others = [
@@ -501,7 +501,7 @@ class _Calendar:
                     found[site.id][day - self._first] = self._day(day, sums)
 
     def _block(self, block: int, data: bytes) -> list[Day]:
-        """Return what is shown of a row of the store, from the first day that is shown."""
+        """Return the days to show from a row of the store, from the first day to show."""
         made = self._blocks.get((block, data))
         if made is None:
             begin = block * BLOCK
@@ -539,7 +539,7 @@ class _Calendar:
 def _conditions(
     connection: Connection, sites: Sequence[_Site], begin: Milliseconds, end: Milliseconds
 ) -> dict[int, list[Stretch]]:
-    """Return what sites were in, composed, without reasons; earlier spans may be among them."""
+    """Return the composed spans of sites without reasons; earlier ones may be among them."""
     few = len(sites) <= _ALL
     return _composed(connection, sites, _spans_from if few else _spans_of_all, begin, end)
 
@@ -551,7 +551,7 @@ def _composed(
     begin: Milliseconds,
     end: Milliseconds,
 ) -> dict[int, list[Stretch]]:
-    """Return what a question about a track of sites brings for both, composed."""
+    """Run a query for each of the sites' two tracks, and return the composed spans."""
     if not sites:
         return {}
     until = {site.id: site.until for site in sites}
@@ -561,10 +561,10 @@ def _composed(
         rows = _ask(connection, question, sites, track=track, begin=begin, end=end)
         for site, start, stop, condition, *cause in rows:
             known = until.get(site)
-            if known is None or start is None:  # not asked for, or without spans
+            if known is None or start is None:  # not requested, or without spans
                 continue
             if stop is None:
-                stop = known  # noqa: PLW2901  it lasts
+                stop = known  # noqa: PLW2901  it is still open
             if stop > start:
                 found[site].append(Stretch(start, stop, _CONDITIONS[condition], *cause))
     return {site: compose(some, windows.get(site, ())) for site, some in states.items()}
@@ -572,19 +572,19 @@ def _composed(
 
 @cache
 def _spans_from() -> "Select[Any]":
-    """Spans of a track, from the one that a moment lies in to those before an end."""
+    """Select a track's spans, from the one that contains a moment to those before an end."""
     return _spans_since(schema.spans.alias(), ())
 
 
 @cache
 def _told_from() -> "Select[Any]":
-    """Likewise, with reason and message."""
+    """Select the same spans, with reason and message."""
     return _spans_from().add_columns(schema.spans.c.reason, schema.spans.c.message)
 
 
 @cache
 def _told_from_good() -> "Select[Any]":
-    """Likewise, from the last span before that moment that was not down."""
+    """Select the same, from the last span before that moment that was not down."""
     earlier = schema.spans.alias()
     question = _spans_since(earlier, (earlier.c.condition != str(Condition.DOWN),))
     return question.add_columns(schema.spans.c.reason, schema.spans.c.message)
@@ -614,7 +614,7 @@ def _spans_since(earlier: FromClause, conditions: Sequence[ColumnElement[bool]])
             & (table.c.track == bindparam("track"))
             & (table.c.begin >= func.coalesce(first, 0))
             & (table.c.begin < bindparam("end")),
-            isouter=True,  # else SQLite reads all spans, and looks at the site of each
+            isouter=True,  # otherwise SQLite reads all spans and looks up the site of each
         )
         .order_by(listed.c.id, table.c.begin)
     )
@@ -622,7 +622,7 @@ def _spans_since(earlier: FromClause, conditions: Sequence[ColumnElement[bool]])
 
 @cache
 def _spans_of_all() -> "Select[Any]":
-    """The spans of a track that overlap a window, of every site; an index has all of it."""
+    """Select a track's spans in a window, for every site; an index has all columns."""
     table = schema.spans
     columns = table.c.site, table.c.begin, table.c.end, table.c.condition
     some = (
@@ -638,7 +638,7 @@ def _spans_of_all() -> "Select[Any]":
 
 
 def _from(spans: Sequence[Stretch], begin: Milliseconds) -> Iterator[Stretch]:
-    """Yield what lies after a moment, for whom it is known what came before."""
+    """Yield the parts after a moment, when what came before is already known."""
     for one in spans:
         if one.end > begin:
             yield one.within(begin, one.end)
@@ -648,9 +648,9 @@ def _ever_down(
     connection: Connection, sites: Sequence[_Site], begin: Milliseconds, end: Milliseconds
 ) -> dict[int, Milliseconds]:
     """
-    Return who was down in a window, each with the moment from which on it was.
+    Return the sites that were down in a window, each with the start of its outage.
 
-    Where more than a few are asked for, others may be among them.
+    If more than a few are requested, others may be among them.
     """
     values: dict[str, Any] = {"begin": begin, "end": end}
     if len(sites) > _FEW:
@@ -676,7 +676,7 @@ def _down_of_some() -> "Select[Any]":
 
 @cache
 def _down_of_all() -> "Select[Any]":
-    # SQLite uses the index for one of two alternatives only: years of spans would be read for the
+    # SQLite uses the index for only one of two alternatives: it would read years of spans for the
     # outages of a week
     table = schema.spans
     down = table.c.condition == str(Condition.DOWN)
@@ -698,9 +698,9 @@ def _ask(
     **values: Any,
 ) -> Sequence[Any]:
     """
-    Return what a question about sites brings; about all of them, where they are many.
+    Return the result of a query about sites, or about all of them if they are many.
 
-    To make a question takes SQLAlchemy longer than to ask it, so each is made once.
+    Building a query takes SQLAlchemy longer than running it, so each is built once.
     """
     few = len(sites) <= _ALL
     if few:
@@ -726,9 +726,9 @@ def _rolled_up(
     width: Milliseconds,
 ) -> dict[int, Rollup]:
     """
-    Return the checks of a window in steps of a width, by their numbers from its begin on.
+    Return the checks of a window in steps of *width*, by their numbers from its begin on.
 
-    Of the coarsest rollups that fit; what they do not have yet of finer ones, and of results.
+    They come from the coarsest rollups that fit, and from finer ones and results for the rest.
     """
     found: dict[int, Rollup] = defaultdict(Rollup)
     since = begin
@@ -754,13 +754,13 @@ def _newest_first(
 def _packed(
     connection: Connection, site: _Site, begin: Milliseconds, end: Milliseconds
 ) -> Iterator[list[Outcome]]:
-    """Yield the results of a window, those that came together in one list, the latest first."""
+    """Yield the results of a window in lists that were stored together, the latest first."""
     table = schema.results
     rows = connection.execute(
         select(table.c.begin, table.c.data)
         .where(
             table.c.site == site.id,
-            table.c.begin >= begin // HOUR * HOUR,  # a row lies within an hour
+            table.c.begin >= begin // HOUR * HOUR,  # a row is within one hour
             table.c.begin < end,
         )
         .order_by(table.c.begin.desc())
@@ -770,7 +770,7 @@ def _packed(
 
 
 def _waiting(connection: Connection, site: _Site) -> list[Outcome]:
-    """Return a site's results that are in the journal and not packed yet."""
+    """Return a site's results that are still in the journal and not packed."""
     table, packed = schema.journal, schema.packed
     done = connection.scalar(
         select(packed.c.seq).where(packed.c.seat == site.seat, packed.c.slot == site.id % SLOTS)

@@ -1,16 +1,15 @@
 """
 Results packed into few bytes, and counted by 5 minutes, 1 hour and 1 day. Pure.
 
-Latencies are counted in buckets whose bounds grow by a constant factor, so counts of any stretches
-of time can be added up, and what a quantile says is off by at most 2 %: with the factor
-g = (1 + 0.02) / (1 - 0.02), bucket i holds what lies in (g^(i-1), g^i] microseconds, and its value
-is the point from which both bounds are equally far in relative terms. (Masson, Rim and Lee,
-"DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", PVLDB 12,
-2019.)
+Latencies are counted in buckets whose bounds grow by a constant factor, so the counts of any
+periods can be added, and a quantile is off by at most 2 %: with the factor g = (1 + 0.02) / (1 -
+0.02), bucket i holds durations in (g^(i-1), g^i] microseconds, and its value is the point from
+which both bounds are equally far in relative terms. (Masson, Rim and Lee, "DDSketch: A Fast and
+Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", PVLDB 12, 2019.)
 
-What is packed are rows of whole numbers of variable length (LEB128): seven bits a byte, lowest
-first. A result of a site that is up takes some six bytes, and a bucket with few durations one.
-Rollups are written once, when their time is over, and deflated, which halves them.
+Rows are packed as whole numbers of variable length (LEB128): seven bits per byte, lowest first. A
+result of a site that is up takes about six bytes, and a bucket with few durations one. Rollups are
+written once, when their period is over, and deflated, which halves them.
 """
 
 import math
@@ -35,7 +34,7 @@ _STEPS, _COUNTS = 8, 32
 UP = ""
 """The outcome of a check that was up; one that was down has its reason."""
 UNKNOWN = "?"
-"""The outcome of a check that the monitor itself spoilt."""
+"""The outcome of a check that failed because of the monitor itself."""
 
 
 class Level(NamedTuple):
@@ -43,9 +42,9 @@ class Level(NamedTuple):
     One kind of rollup.
 
     Attributes:
-        name: As the configuration has it.
-        step: What one entry counts.
-        block: What is kept in one row of the store.
+        name: The name in the configuration.
+        step: The time that one entry covers.
+        block: The time that one row of the store covers.
     """
 
     number: int
@@ -61,7 +60,7 @@ LEVELS = (FIVE_MINUTES, HOURLY, DAILY)
 
 
 class Outcome(NamedTuple):
-    """One result, as little as is kept for days."""
+    """One result, in the short form that is kept for days."""
 
     time: Milliseconds
     duration: Microseconds
@@ -71,11 +70,11 @@ class Outcome(NamedTuple):
 @dataclass(slots=True)
 class Rollup:
     """
-    What is kept of many results.
+    The counts of many results.
 
     Attributes:
-        least: Of the durations of checks that were up, as ``most`` and ``buckets`` are.
-        buckets: How many durations lie in each bucket.
+        least: Of the durations of checks that were up, as are ``most`` and ``buckets``.
+        buckets: How many durations are in each bucket.
     """
 
     up: int = 0
@@ -136,7 +135,7 @@ def _value_of(bucket: int) -> Microseconds:
 
 
 def roll_up(results: Iterable[Outcome], step: Milliseconds) -> dict[int, Rollup]:
-    """Return what to keep of results, by the number of the step that each began in."""
+    """Return the rollups of results, by the number of the step in which each began."""
     found: dict[int, Rollup] = {}
     for time, duration, outcome in results:
         number = time // step
@@ -148,7 +147,7 @@ def roll_up(results: Iterable[Outcome], step: Milliseconds) -> dict[int, Rollup]
 
 
 def coarser(rollups: Mapping[int, Rollup], factor: int) -> dict[int, Rollup]:
-    """Return rollups of steps so many times as long."""
+    """Return rollups of steps that are *factor* times as long."""
     found: dict[int, Rollup] = {}
     for number, rollup in rollups.items():
         found.setdefault(number // factor, Rollup()).merge(rollup)
@@ -160,9 +159,10 @@ def coarser(rollups: Mapping[int, Rollup], factor: int) -> dict[int, Rollup]:
 
 def pack_results(begin: Milliseconds, results: Iterable[Outcome]) -> bytes:
     """
-    Return results as bytes, each by its distance from the one before, the first from *begin*.
+    Return results as bytes, each by its distance from the previous one, the first from *begin*.
 
-    The distance is signed, as clocks are set back. Its lowest bit tells whether an outcome follows.
+    The distance is signed, because clocks may be set back. Its lowest bit says whether an outcome
+    follows.
     """
     out = bytearray()
     before = begin
@@ -181,10 +181,10 @@ def pack_results(begin: Milliseconds, results: Iterable[Outcome]) -> bytes:
 
 def unpack_results(begin: Milliseconds, data: bytes) -> Iterator[Outcome]:
     """
-    Yield what pack_results was given.
+    Yield the results that pack_results was given.
 
     Raises:
-        ValueError: These bytes are not its.
+        ValueError: These bytes are not from pack_results.
     """
     at = 0
     time = begin
@@ -228,10 +228,10 @@ def pack_rollups(first: int, rollups: Mapping[int, Rollup]) -> bytes:
 
 def unpack_rollups(first: int, data: bytes) -> dict[int, Rollup]:
     """
-    Return what pack_rollups was given.
+    Return the rollups that pack_rollups was given.
 
     Raises:
-        ValueError: These bytes are not its.
+        ValueError: These bytes are not from pack_rollups.
     """
     try:
         data = zlib.decompress(data, wbits=_WINDOW)
@@ -252,7 +252,7 @@ def unpack_rollups(first: int, data: bytes) -> dict[int, Rollup]:
 
 
 def _take_buckets(data: bytes, at: int, kinds: int, buckets: dict[int, int]) -> int:
-    """Read so many buckets, and return where they end."""
+    """Read this many buckets, and return where they end."""
     if at + kinds > len(data):
         raise ValueError("packed rollups end within their buckets")
     bucket = 0

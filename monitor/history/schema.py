@@ -1,8 +1,8 @@
 """
-The tables, once for SQLite and PostgreSQL; migrations/ makes them and brings older ones up to date.
+The tables, once for SQLite and PostgreSQL; migrations/ creates them and upgrades older ones.
 
-Moments are whole milliseconds since 1970 in UTC. What there is very much of lies in few rows,
-packed as rollup.py and days.py say.
+Moments are whole milliseconds since 1970 in UTC. Very numerous data is packed into few rows, as
+rollup.py and days.py describe.
 """
 
 from sqlalchemy import (
@@ -40,19 +40,19 @@ facts = Table(
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
-"""What is true of the store as a whole: the salt of identities, how far hubs read the stream."""
+"""Facts about the store as a whole: the salt of identities, how far hubs read the stream."""
 
 runs = Table(
     "runs",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("seat", Text, nullable=False),  # which shard of how many; one daemon sits there
+    Column("seat", Text, nullable=False),  # which shard of how many; one daemon has it
     Column("began", BigInteger, nullable=False),
     Column("last_seen", BigInteger, nullable=False),
     Column("version", Text, nullable=False),
     sqlite_autoincrement=True,
 )
-"""One row for each life of a daemon: what it did not see after ``last_seen``, nobody saw."""
+"""One row for each run of a daemon: after ``last_seen``, it observed nothing."""
 
 sites = Table(
     "sites",
@@ -60,8 +60,8 @@ sites = Table(
     Column("id", Integer, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("grp", Text, nullable=False),
-    Column("identity", LargeBinary, nullable=False),  # whether it still is the same site
-    Column("run", Integer, ForeignKey("runs.id"), nullable=False),  # who writes of it
+    Column("identity", LargeBinary, nullable=False),  # shows whether it is still the same site
+    Column("run", Integer, ForeignKey("runs.id"), nullable=False),  # which run writes about it
     Column("removed", BigInteger),  # when it left the list
     Column("days_until", Integer, nullable=False),  # the first day that is not summed up yet
     Column("hours_until", Integer, nullable=False),  # the first hour that is not rolled up yet
@@ -83,7 +83,7 @@ states = Table(
     Column("content", Text),
     Column("content_changed", BigInteger),
 )
-"""What the engine knows of a site, beside what its results tell."""
+"""What the engine knows about a site in addition to its results."""
 
 failures = Table(
     "failures",
@@ -99,14 +99,14 @@ spans = Table(
     _site(),
     Column("track", SmallInteger, primary_key=True),
     Column("begin", BigInteger, primary_key=True),
-    Column("end", BigInteger),  # none while it lasts
+    Column("end", BigInteger),  # NULL while it lasts
     Column("condition", Text, nullable=False),
     Column("reason", Text),
     Column("message", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 
-# No index of only those that last: to name one would load PostgreSQL's dialect for SQLite too
+# No partial index of open spans: that would load PostgreSQL's dialect for SQLite too
 Index("spans_by_condition", spans.c.condition, spans.c.end)
 
 outbox = Table(
@@ -117,7 +117,7 @@ outbox = Table(
     Column("seat", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),  # see messages/route.py
 )
-"""What was told to whom, and the messages that wait."""
+"""What each channel was told, and the messages that wait."""
 
 journal = Table(
     "journal",
@@ -136,7 +136,7 @@ packed = Table(
     Column("slot", SmallInteger, primary_key=True),
     Column("seq", BigInteger, nullable=False),
 )
-"""Up to which row of the journal the sites of a slot are packed."""
+"""Up to which row of the journal the sites of each slot are packed."""
 
 results = Table(
     "results",
@@ -156,7 +156,7 @@ rollups = Table(
     Column("block", Integer, primary_key=True),
     Column("data", LargeBinary, nullable=False),
 )
-"""With row numbers of SQLite's: without, rows above 1 KB would have pages of their own."""
+"""With SQLite's row numbers: without them, rows above 1 KB would have their own pages."""
 
 days = Table(
     "days",

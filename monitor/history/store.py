@@ -1,9 +1,9 @@
 """
-Where the tables are: an SQLite file or a PostgreSQL database; opened, migrated, told in sentences.
+The store: an SQLite file or a PostgreSQL database; opens and migrates it, and explains its errors.
 
 SQLite runs in WAL mode, so readers and the writer do not wait for each other. The writer takes its
-lock as a transaction begins: one that reads first and writes later fails at once where somebody
-wrote in between, however long it would have been willing to wait.
+lock when a transaction begins: a transaction that reads first and writes later fails at once if
+somebody wrote in between, however long it would have been willing to wait.
 """
 
 import logging
@@ -31,17 +31,17 @@ from monitor.history.schema import REVISION, metadata
 from monitor.model import Seconds
 
 Store: TypeAlias = Engine
-"""The way to a store; connections are made of it."""
+"""Creates the connections to a store."""
 
 FILE = "history.db"
-"""In the data folder, unless the history lies elsewhere."""
+"""The file in the data folder, unless the history is elsewhere."""
 
 _OPENED = "file"
-"""What a connection's record holds of the file that it opened."""
+"""The key in a connection's record for the file that it opened."""
 _LOGGED = "log"
-"""The same of the write-ahead log beside the file, once there is one."""
+"""The key for the write-ahead log beside the file, once there is one."""
 _PATIENCE: Seconds = 30.0
-"""How long one waits for another's lock: a vacuum, another command."""
+"""How long to wait for a lock, held for example by a vacuum or another command."""
 _CONNECT: Seconds = 5.0
 _READ_REVISION = text("SELECT version_num FROM alembic_version")
 # As Alembic makes it
@@ -56,13 +56,13 @@ _MIGRATION_LOCK = 0x6D6F6E69
 
 def store_url(store: str | None, folder: Path | None) -> URL:
     """
-    Return where the history lies.
+    Return the URL of the history's store.
 
     Args:
-        store: As the configuration says; None is a file in the folder.
+        store: The configured store; None for a file in the folder.
 
     Raises:
-        HistoryError: There is no folder for the file, or the store is of no kind that we know.
+        HistoryError: There is no folder for the file, or the kind of store is unknown.
     """
     if store is None:
         if folder is None:
@@ -73,11 +73,11 @@ def store_url(store: str | None, folder: Path | None) -> URL:
 
 def connect(url: URL, *, writes: bool, silence: Seconds = math.inf) -> Engine:
     """
-    Return the way to a store; nothing is connected yet.
+    Return the engine for a store; it does not connect yet.
 
     Args:
-        writes: Whether this one may change it.
-        silence: How long a PostgreSQL server may say nothing while its answer is waited for.
+        writes: Whether it may change the store.
+        silence: How long a PostgreSQL server may stay silent while we wait for its answer.
 
     Raises:
         HistoryError: The driver is not installed.
@@ -122,12 +122,12 @@ def _sqlite(url: URL, *, writes: bool) -> Engine:
     if writes:
         file.touch(mode=0o600)
     else:
-        # A file that is not there is not made by asking for it
+        # A query must not create a missing file
         database = f"file:{quote(url.database or '')}"
         url = url.set(database=database, query={"mode": "rw", "uri": "true"})
     engine = create_engine(
         url,
-        # SQLAlchemy's and ours are the only transactions; none begins by itself
+        # Only SQLAlchemy and we begin transactions; none begins by itself
         connect_args={
             "timeout": _PATIENCE,
             "check_same_thread": False,
@@ -150,13 +150,13 @@ def _sqlite(url: URL, *, writes: bool) -> Engine:
 
     @event.listens_for(engine, "checkout")
     def look(connection: Any, record: Any, _: Any) -> None:
-        # SQLite itself goes on with files that were removed, and all that it writes is lost
+        # SQLite itself continues with removed files, and everything that it writes is lost
         lost = _lost(file, record.info)
         if lost is None:
             return
         if not writes:
             raise DisconnectionError
-        if lost == log:  # what only the removed log holds is still within reach of this one
+        if lost == log:  # this connection can still read what only the removed log has
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         if lost == file and _is_empty(file):
             _set_aside(file)
@@ -175,7 +175,7 @@ def _log_of(file: Path) -> Path:
 
 
 def _lost(file: Path, known: dict[str, os.stat_result]) -> Path | None:
-    """Return the database, or its log, if it is not what a connection knows any more."""
+    """Return the database, or its log, if it is no longer the one that the connection opened."""
     opened, log = known[_OPENED], _log_of(file)
     if not is_at(file, opened) or (opened.st_size and _is_empty(file)):
         return file
@@ -193,10 +193,10 @@ def _is_empty(file: Path) -> bool:
 
 def _set_aside(file: Path) -> None:
     """
-    Rename an emptied database and its log, so that a new one can be made.
+    Rename an emptied database and its log, so that a new one can be created.
 
-    Otherwise whoever closes the database last writes what the log holds into the empty file, which
-    makes a database with holes. SQLite leaves files alone that were moved.
+    Otherwise, whoever closes the database last writes the content of the log into the empty file,
+    which creates a database with holes. SQLite leaves files alone that were moved.
     """
     for end in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
@@ -205,13 +205,13 @@ def _set_aside(file: Path) -> None:
 
 def migrate(connection: Connection) -> None:
     """
-    Bring the tables up to date, in the transaction that the connection is in.
+    Upgrade the tables, in the transaction of the connection.
 
-    A new store gets its tables as they are today. Alembic brings older ones up to date, and is
-    loaded for that alone: it takes 12 MB.
+    A new store gets its tables in their present form. Alembic upgrades older ones, and is loaded
+    only for that, because it takes 12 MB.
 
     Raises:
-        HistoryError: They were made by a newer version of this program, or are not ours.
+        HistoryError: A newer version of this program created them, or they are not ours.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
@@ -232,7 +232,7 @@ def migrate(connection: Connection) -> None:
     elif connection.dialect.name == "postgresql":
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  it is connected
-        # The server says nothing for as long as a step takes
+        # The server is silent for as long as a step takes
         silence, driver.silence = driver.silence, math.inf
         try:
             upgrade(connection)
@@ -243,7 +243,7 @@ def migrate(connection: Connection) -> None:
 
 
 def upgrade(connection: Connection) -> None:
-    """Take every step of migrations/ that the tables lack."""
+    """Run every step of migrations/ that the tables lack."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic.config import Config  # noqa: PLC0415  see above
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415  see above
@@ -260,13 +260,13 @@ def upgrade(connection: Connection) -> None:
 
 
 def require_current(connection: Connection) -> None:
-    """Raise HistoryError where the tables are not those that this version reads."""
+    """Raise HistoryError if this version cannot read the tables."""
     try:
-        # Not _revision(): to look first whether there is such a table takes longer than any answer
+        # Not _revision(): checking first whether the table exists takes longer than any answer
         revision = connection.execute(_READ_REVISION).scalar()
-    except ProgrammingError:  # PostgreSQL has no such table
+    except ProgrammingError:  # in PostgreSQL: no such table
         revision = None
-    except OperationalError:  # SQLite has none, or worse is the matter
+    except OperationalError:  # in SQLite: no such table, or something worse
         revision = _revision(connection)
     if revision is None:
         raise HistoryError(f"{connection.engine.url.database} holds no history of this monitor")
@@ -303,7 +303,7 @@ def told(what: str) -> Iterator[None]:
 
 
 def sentence(error: BaseException) -> str:
-    """Return what a driver or the system has to say, on one line and without the statement."""
+    """Return the message of a driver or the system, on one line and without the statement."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror

@@ -1,4 +1,4 @@
-"""Looking after a store: damage, and space that is not used; for commands."""
+"""Maintains a store for commands: finds damage, and frees unused space."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -17,11 +17,11 @@ from monitor.history.store import require_current, told
 from monitor.model import Bytes
 
 _MOST = 100
-"""Problems that are told: who has so many restores a backup."""
+"""The most problems to report: with more, one restores a backup."""
 
 
 class Upkeep:
-    """The upkeep of one store; each method raises HistoryError where it cannot be used."""
+    """The upkeep of one store; each method raises HistoryError if it cannot be used."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -52,7 +52,7 @@ class Upkeep:
                     connection.execute(text(f'VACUUM "{table.name}"'))
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong, a sentence each."""
+        """Yield the problems, one sentence each."""
         with told("the history cannot be read"), self._engine.connect() as connection:
             require_current(connection)
             yield from islice(self._all(connection), _MOST)

@@ -1,18 +1,18 @@
 """
-Availability out of spans: the one place where it is computed. Pure.
+Computes availability from spans, and is the only place that does. Pure.
 
-Times are whole milliseconds since 1970 in UTC, so that sums of days are exact. Stretches are
-half-open. A site's past is two tracks: its confirmed state (up, down, unknown; what neither covers
-was not observed), and its maintenance, which lies over the state and hides it. Some examples, a
-letter a second (``u`` up, ``d`` down, ``m`` maintenance, ``.`` not observed):
+Times are whole milliseconds since 1970 in UTC, so that sums of days are exact. Periods are
+half-open. A site's past consists of two tracks: its confirmed state (up, down, unknown; what
+neither covers was not observed), and its maintenance, which covers and hides the state. Some
+examples, with one letter per second (``u`` up, ``d`` down, ``m`` maintenance, ``.`` not observed):
 
     state        uuuudddduu..uuuu
     maintenance       mm
     composed     uuuudmmduu..uuuu   10 s up, 2 s down, 2 s maintenance: 10 of 12, 12 of 16 observed
 
-An outage is what people would call one: stretches of down between which the site was never seen to
-be otherwise are one outage. So maintenance or a restart of the monitor in its middle does not make
-two of it.
+An outage is what people would call one: periods of down between which the site was never seen in
+another condition are one outage. So maintenance or a restart of the monitor in the middle does not
+split it in two.
 """
 
 from bisect import bisect_right
@@ -31,7 +31,7 @@ _SAYS_OTHERWISE = frozenset((Condition.UP, Condition.UNKNOWN))
 
 
 class Stretch(NamedTuple):
-    """A stretch of time in one condition; ``reason`` and ``message`` are those of a down one."""
+    """A period in one condition; ``reason`` and ``message`` belong to a down one."""
 
     begin: Milliseconds
     end: Milliseconds
@@ -45,13 +45,13 @@ class Stretch(NamedTuple):
 
 class Sums(NamedTuple):
     """
-    What a window consists of; those of adjacent windows can be added up, the earlier one first.
+    The sums of a window; those of adjacent windows can be added, the earlier one first.
 
     Attributes:
-        up: Milliseconds, as the three after it are.
+        up: Milliseconds, as are the next three fields.
         begun: Outages that began in the window.
-        continued: Whether the first stretch of down in it belongs to an outage from before.
-        was_down: Whether the last that was seen before the window's end was down.
+        continued: Whether the first down period in it belongs to an outage from before.
+        was_down: Whether the last observation before the window's end was down.
     """
 
     up: Milliseconds = 0
@@ -89,10 +89,10 @@ class Sums(NamedTuple):
 
 def compose(states: Iterable[Stretch], maintenance: Sequence[Stretch]) -> list[Stretch]:
     """
-    Return the spans that count: the states, hidden where there was maintenance.
+    Return the spans that count: the states, hidden by maintenance.
 
-    Each track is in order and does not overlap itself. Maintenance that nobody observed, because
-    no monitor ran, is no maintenance: it is cut to where there is a state.
+    Each track is in order and does not overlap itself. Maintenance that was not observed, because
+    no monitor ran, does not count: it is cut to the periods that have a state.
     """
     if not maintenance:
         return list(states)
@@ -121,7 +121,7 @@ def compose(states: Iterable[Stretch], maintenance: Sequence[Stretch]) -> list[S
 def with_gaps(
     stretches: Iterable[Stretch], begin: Milliseconds, end: Milliseconds
 ) -> list[Stretch]:
-    """Return what covers the window without a hole: what was not observed is a stretch, too."""
+    """Return periods that cover the whole window; unobserved time is a period too."""
     found: list[Stretch] = []
     at = begin
     for one in clipped(stretches, begin, end):
@@ -137,7 +137,7 @@ def with_gaps(
 def clipped(
     stretches: Iterable[Stretch], begin: Milliseconds, end: Milliseconds
 ) -> Iterable[Stretch]:
-    """Yield what of the stretches lies in the window."""
+    """Yield the parts of the periods that are within the window."""
     for one in stretches:
         if one.begin < end and one.end > begin:
             yield one.within(begin, end)
@@ -147,11 +147,11 @@ def tally(
     spans: Iterable[Stretch], begin: Milliseconds, end: Milliseconds, *, was_down: bool = False
 ) -> Sums:
     """
-    Return what a window consists of.
+    Return the sums of a window.
 
     Args:
-        spans: As compose() returns them; they may reach beyond the window.
-        was_down: Whether the last that was seen before all of the spans was down.
+        spans: From compose(); they may reach beyond the window.
+        was_down: Whether the last observation before all of the spans was down.
     """
     up = down = hidden = unknown = begun = 0
     continued = False
@@ -180,7 +180,7 @@ def tally(
 
 def outages(spans: Iterable[Stretch]) -> list[Stretch]:
     """
-    Return each outage as one stretch, from its first moment of being down to its last.
+    Return each outage as one period, from its first to its last moment of being down.
 
     It has the reason and the message of its first part.
     """

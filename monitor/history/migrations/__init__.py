@@ -1,1 +1,1 @@
-"""How the tables came to be, step by step (Alembic); run when the store is opened."""
+"""The migrations of the tables (Alembic); run when the store is opened."""

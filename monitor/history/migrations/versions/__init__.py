@@ -1,1 +1,1 @@
-"""The steps; each knows the one before it. One that was released is never changed."""
+"""The steps; each names the previous one. A released step is never changed."""
