@@ -23,7 +23,8 @@ def main() -> None:
     _check(url, authorities, begin, count * pause)
 
 
-def _check(url: str, authorities: str, due: float, interval: float) -> None:
+def handle(url: str, authorities: str) -> pycurl.Curl:
+    """Return a handle whose transfers take what the daemon's take."""
     curl = pycurl.Curl()
     for option, value in (
         (pycurl.URL, url),
@@ -36,6 +37,11 @@ def _check(url: str, authorities: str, due: float, interval: float) -> None:
         (pycurl.WRITEFUNCTION, len),
     ):
         curl.setopt(option, value)
+    return curl
+
+
+def _check(url: str, authorities: str, due: float, interval: float) -> None:
+    curl = handle(url, authorities)
     while True:
         curl.perform()
         due += interval

@@ -16,6 +16,7 @@ from tests.bench.scrape import Scrape
 from tests.waiting import until
 
 _LIBCURL = "bare libcurl"
+_FLOOR = "the least in threads"
 
 
 def http(lab: Lab) -> Iterator[Figure]:
@@ -73,7 +74,8 @@ def _side_by_side(
             lab.exporter_name: lambda: _exporter(lab, exporter, fleet, proof)
         }
         if not alone:
-            peers[_LIBCURL] = lambda: _libcurl(lab, fleet)
+            peers[_LIBCURL] = lambda: _transfers(lab, fleet, "tests.bench.bare")
+            peers[_FLOOR] = lambda: _transfers(lab, fleet, "tests.bench.floor")
         if not alone and lab.other_build:
             peers[lab.other_build.name] = lambda: _daemon(lab, fleet, proof, other=True)
         theirs: dict[str, list[Seconds]] = {peer: [] for peer in peers}
@@ -97,8 +99,8 @@ def _daemon(lab: Lab, fleet: Fleet, proof: str, *, other: bool = False) -> Secon
         return cost
 
 
-def _libcurl(lab: Lab, fleet: Fleet) -> Seconds:
-    command = [sys.executable, "-m", "tests.bench.bare", fleet.url, str(lab.roots), str(fleet.rate)]
+def _transfers(lab: Lab, fleet: Fleet, module: str) -> Seconds:
+    command = [sys.executable, "-m", module, fleet.url, str(lab.roots), str(fleet.rate)]
     with subprocess.Popen(command) as process:
         try:
             before, ours = lab.answered(), count(1)

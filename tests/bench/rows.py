@@ -42,7 +42,8 @@ ROWS = (
     Row(
         name="cpu_http",
         what="CPU time of a check over HTTP, all processes, beside blackbox_exporter's, bare"
-        " libcurl's at the same rate, and the build's that --peer names",
+        " libcurl's and the least in Python threads at the same rate, and the build's that --peer"
+        " names",
         needs=("nginx", BLACKBOX),
         goals={"100/s": Goal("at most", 0.5), "400/s": Goal("at most", 0.5)},
         measure=cost.http,
