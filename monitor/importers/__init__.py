@@ -1,1 +1,1 @@
-"""Other programs' configurations as text in our form, and what became of each field."""
+"""Turns other programs' configurations into our YAML, and reports what became of each field."""

@@ -1,4 +1,4 @@
-"""blackbox_exporter's module files as YAML of ours: text, and what the configuration says of it."""
+"""Turns blackbox_exporter's module files into our YAML, with the problems of loading it."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,15 +24,15 @@ from monitor.secrecy import HIDDEN, is_sensitive_header
 _SECRET_KEYS = ("password", "bearer_token", "client_secret")
 _URLS = ("proxy", "token_url", "url")
 _WIDTH = 100_000
-"""No line is broken, so that each can be indented."""
+"""No line is wrapped, so that each can be indented."""
 
 
 def imported(path: Path, tables: Tables) -> Imported:
     """
-    Return the modules of a file, written as ours; what loading them would report is in it.
+    Return the modules of a file in our form, with everything that loading them would report.
 
     Raises:
-        ConfigError: The file has problems, or holds no module that could be written.
+        ConfigError: The file has problems, or contains no module that could be written.
     """
     problems = Problems()
     decoder = Decoder(problems)
@@ -63,7 +63,7 @@ def imported(path: Path, tables: Tables) -> Imported:
 
 
 def _rows(one: Translation) -> Iterator[ReportLine]:
-    """Yield what became of each key of a module; a key that means the same has none of ours."""
+    """Yield what became of each key of a module; keys that mean the same have no key of ours."""
     for ours, theirs in one.origins.items():
         yield ReportLine(one.name, _shown(theirs[2:]), Fate.CARRIED, _shown(ours[2:]))
     for remark in one.remarks:
@@ -94,7 +94,7 @@ def _shown(path: KeyPath) -> str:
 
 
 def _writable(node: Node, secrets: SecretVariables, path: tuple[str, ...]) -> Any:
-    """Return the node as plain data that means the same where dollars are special."""
+    """Return the node as plain data, with dollars escaped where they are special."""
     if isinstance(node, MappingNode):
         return {
             key: _writable(entry.value, secrets, (*path, key))

@@ -1,8 +1,8 @@
 """
-A list of sites while it is being imported, with what became of each field of the original.
+A list of sites during an import, with what became of each field of the original.
 
-Values are kept as they mean something. A secret and a variable of the environment are references:
-short marks inside a text, which are written as ``${NAME}``.
+Values are kept by their meaning. A secret and an environment variable are references: short marks
+inside a text that are written as ``${NAME}``.
 """
 
 import re
@@ -14,10 +14,10 @@ from typing import Any
 from monitor.secrecy import is_sensitive_header
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
-"""Characters that Unicode sets aside for such marks; no text that is exchanged holds them."""
+"""Characters that Unicode reserves for such marks; texts never contain them."""
 _REFERENCE = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
 _SPECIAL_DOLLAR = re.compile(rf"\$(?=[${{{_OPEN}])")
-"""One that would begin a reference, or be taken for an escaped one."""
+"""A dollar that would begin a reference, or look like an escaped one."""
 _SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey|Digest) +")
 _USERINFO = re.compile(r"^([a-zA-Z][\w+.-]*://)([^/?#\s]*)@")
 _PARAMETER = re.compile(r"([?&])([^=&#\s]+)=([^&#\s]+)")
@@ -37,11 +37,11 @@ class ReportLine:
     One line of the report.
 
     Attributes:
-        item: What the field belongs to, as the other program calls it: an endpoint, a monitor, a
+        item: What the field belongs to, in the other program's terms: an endpoint, a monitor, a
             module; empty for the whole.
-        field: As the other program calls it.
-        ours: Where it stands now.
-        why: What is different, or why it could not be carried.
+        field: The field's name in the other program.
+        ours: The key that now has it.
+        why: What is different, or why it could not be carried over.
     """
 
     item: str
@@ -52,7 +52,7 @@ class ReportLine:
 
 
 def reference(name: str) -> str:
-    """Return what stands for a variable of the environment inside a text."""
+    """Return the mark for an environment variable inside a text."""
     return f"{_OPEN}{name}{_CLOSE}"
 
 
@@ -66,12 +66,12 @@ def references(text: str) -> list[str]:
 
 
 def resolved(text: str, environ: Mapping[str, str]) -> str:
-    """Return the text with the values of its variables; empty where there is none."""
+    """Return the text with the values of its variables; missing values are empty."""
     return _REFERENCE.sub(lambda found: environ.get(found[1], ""), text)
 
 
 def without_value(text: str, environ: Mapping[str, str]) -> str:
-    """Return which variables in a text have no value here, as a sentence; empty for none."""
+    """Return a sentence that names the variables in a text without a value here; empty if none."""
     names = [name for name in dict.fromkeys(references(text)) if name not in environ]
     if not names:
         return ""
@@ -80,7 +80,7 @@ def without_value(text: str, environ: Mapping[str, str]) -> str:
 
 
 def written(text: str) -> str:
-    """Return the text as it stands in a file of ours."""
+    """Return the text as it is written in our files."""
     return _REFERENCE.sub(lambda found: f"${{{found[1]}}}", _SPECIAL_DOLLAR.sub("$$", text))
 
 
@@ -109,18 +109,18 @@ class SecretVariables:
         self._taken: set[str] = set()
 
     def reserve(self, names: Iterable[str]) -> None:
-        """Give no secret one of these names: they are variables of the environment already."""
+        """Use none of these names for secrets, because they are already environment variables."""
         self._taken.update(names)
 
     def keep(self, names: Collection[str]) -> None:
-        """Forget the others: they belong to what was left out."""
+        """Forget all others, which belong to skipped parts."""
         self.values = {name: value for name, value in self.values.items() if name in names}
 
     def hide(self, value: str, *hints: str) -> str:
         """
         Return the text with everything secret replaced by references.
 
-        What is a reference already stays one. A value that was met before keeps its name.
+        References stay references. A value that occurred before keeps its name.
         """
         parts = []
         for part, is_reference in between_references(value):
@@ -135,7 +135,7 @@ class SecretVariables:
         return "".join(parts)
 
     def in_url(self, url: str, *hints: str) -> str:
-        """Return a URL with its password, and parameters whose names say so, as references."""
+        """Return a URL with its password, and parameters with secret names, as references."""
         if found := _USERINFO.match(url):
             user, colon, password = found[2].partition(":")
             hidden = self.hide(password, *hints, "password") if password else ""
@@ -173,10 +173,10 @@ class SiteDraft:
     One site.
 
     Attributes:
-        item: What the other program calls it.
+        item: Its name in the other program.
         keys: In our form.
-        left_out: Why there is no such site in the list; None where there is.
-        shown: Whether it is shown as a comment where it is left out.
+        left_out: Why the list has no such site; None if it has.
+        shown: Whether a skipped site is shown as a comment.
         remarks: Comments above it.
     """
 
@@ -207,17 +207,17 @@ class SiteDraft:
         self.parent.note(ReportLine(self.item, theirs, Fate.CHANGED, ours, why))
 
     def dropped(self, theirs: str, why: str, *, quiet: bool = False) -> None:
-        """Note a field that cannot be carried; a comment says so, unless it is told elsewhere."""
+        """Note a field that cannot be carried over; a comment says so, unless *quiet*."""
         self.parent.note(ReportLine(self.item, theirs, Fate.DROPPED, "", why))
         if not quiet:
             self.remarks.append(f"{theirs}: {why}")
 
     def leave_out(self, theirs: str, why: str, *, shown: bool = False) -> None:
         """
-        Have no such site, and say why.
+        Skip this site, and record why.
 
         Args:
-            shown: Whether the comment is to show how the site would be without that.
+            shown: Whether the comment should show how the site would look otherwise.
         """
         self.parent.note(ReportLine(self.item, theirs, Fate.DROPPED, "", why))
         if self.left_out is None:
@@ -229,7 +229,7 @@ class SiteDraft:
         return self.parent.secrets.hide(value, self.item, *map(_bare, hints))
 
     def safe_url(self, url: str) -> str:
-        """Return a URL without what is secret in it, as SecretVariables.in_url() does."""
+        """Return a URL without its secrets, like SecretVariables.in_url()."""
         return self.parent.secrets.in_url(url, self.item)
 
 
@@ -240,9 +240,9 @@ class ListDraft:
 
     Attributes:
         source: Where it comes from, for messages.
-        title: The same as the first comment.
-        top: Keys beside ``sites``, such as ``connectivity``.
-        always: Values that hold for all sites, to be written into ``defaults``.
+        title: The source, as the first comment.
+        top: Keys besides ``sites``, such as ``connectivity``.
+        always: Values that apply to all sites, to be written into ``defaults``.
         rows: What became of each field.
         remarks: Comments at the top.
     """
@@ -278,5 +278,5 @@ class ListDraft:
 
     @property
     def kept(self) -> list[SiteDraft]:
-        """The sites that stand in the list."""
+        """The sites that are in the list."""
         return [one for one in self.sites if one.left_out is None]

@@ -1,4 +1,4 @@
-"""What every importer gives: a file of ours, its secrets, what became of each field."""
+"""What every importer produces: our file, its secrets, and what became of each field."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from monitor.importers.writing import listed
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 _REFERENCE = re.compile(r"\$\{(\w+)")
 _LABEL_DEPTH = 4
-"""Of the path of one label: sites, a number, labels, its name."""
+"""The length of the path of one label: sites, a number, labels, its name."""
 _ESCAPED = re.compile(r'([\\"$`])')
 
 
@@ -91,12 +91,12 @@ def finished(draft: ListDraft, tables: Tables, environ: Mapping[str, str]) -> Im
 
 
 def referred(text: str) -> set[str]:
-    """Return the variables that a file of ours refers to."""
+    """Return the variables that one of our files refers to."""
     return set(_REFERENCE.findall(text))
 
 
 class _Filled(dict[str, str]):
-    """An environment in which every variable has a value: it need not be set at the import."""
+    """An environment in which every variable has a value; none need be set for the import."""
 
     def get(self, name: str, default: str | None = None) -> str:  # type: ignore[override]
         found = super().get(name, default)

@@ -1,4 +1,4 @@
-"""What another monitor knew of a site, as spans, results and counts. Pure."""
+"""Turns another monitor's data about a site into spans, results and counts. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,19 +10,20 @@ from monitor.units import Seconds, Timestamp
 
 _LEAST_PATIENCE: Seconds = 300.0
 _MISSED = 3
-"""So many intervals without a check, and nobody looked."""
+"""After this many intervals without a check, the site counts as unobserved."""
 _MESSAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
     """
-    One check, or one turn of the state, as the other monitor kept it.
+    One check, or one transition, as the other monitor stored it.
 
     Attributes:
-        condition: What it found; None where the state did not turn by it, such as a failure that
-            was not confirmed yet.
-        up: What the check itself said; None where it is no check, or says nothing of the site.
+        condition: What it found; None if the state did not change because of it, for example
+            because a failure was not confirmed yet.
+        up: The result of the check itself; None if it is not a check, or says nothing about the
+            site.
     """
 
     time: Timestamp
@@ -90,7 +91,7 @@ def _from_beats(name: str, beats: Sequence[Beat], patience: Seconds) -> list[Spa
 def _from_counts(
     name: str, counts: Iterable[Counted], until: Timestamp, program: str
 ) -> list[Span]:
-    """Return spans of hours and days, the part that failed at the end of each; finer ones win."""
+    """Return spans for hours and days, with the failed part at the end; finer ones win."""
     found: list[Span] = []
     finest = sorted(counts, key=lambda one: (one.begin, one.length))
     hours = [one for one in finest if one.length < 86400]  # noqa: PLR2004  a day
@@ -115,7 +116,7 @@ def _from_counts(
 
 
 def _join(found: list[Span], span: Span) -> None:
-    """Add a span; one of the same condition that goes on is one span."""
+    """Add a span; merge it with a preceding span of the same condition."""
     last = found[-1] if found else None
     same = last is not None and last.end == span.begin and last.condition is span.condition
     if last is not None and same and span.condition is Condition.UP:

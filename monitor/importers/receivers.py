@@ -1,4 +1,4 @@
-"""Alert providers of other monitors as receivers of ours."""
+"""Turns alert providers of other monitors into receivers."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +22,7 @@ _SAFE = ":@,-"
 
 
 class NoReceiver(Exception):  # noqa: N818  not an error: a reason
-    """A provider that cannot be carried; the text says why."""
+    """A provider that cannot be carried over; the text says why."""
 
 
 class ProviderSettings:
@@ -30,7 +30,7 @@ class ProviderSettings:
     The settings of a provider; each may hold references.
 
     Args:
-        name: Of the receiver, after which its secrets are named.
+        name: The name of the receiver, from which its secrets get their names.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ProviderSettings:
         self._environ = environ
 
     def raw(self, key: str) -> str:
-        """Return a setting as it stands there; the texts of a list are joined by commas."""
+        """Return a setting unchanged; the texts of a list are joined by commas."""
         self.used.add(key)
         value = self._values.get(key)
         if isinstance(value, list):
@@ -94,14 +94,14 @@ class ProviderSettings:
         return "/".join(one for one in self.part(key).split(",") if one)
 
     def whole(self, key: str) -> str:
-        """Return a setting, which is secret as a whole."""
+        """Return a setting that is secret as a whole."""
         raw = self.raw(key)
         if any(not is_reference for _, is_reference in between_references(raw)):
             return self.hide(self.value(key), key)
         return raw
 
     def without_value(self) -> str:
-        """Return which variables of the settings that were used have no value; empty for none."""
+        """Return which variables in used settings have no value; empty if all have one."""
         return without_value(" ".join(map(self.raw, sorted(self.used))), self._environ)
 
     def hide(self, value: str, key: str) -> str:
@@ -111,7 +111,7 @@ class ProviderSettings:
 Made: TypeAlias = str | Mapping[str, Any]
 """One of apprise's URLs, or the keys of another receiver."""
 Maker: TypeAlias = Callable[[ProviderSettings, Mapping[str, str]], Made]
-"""Takes settings, and what they are called there by the names that they have here."""
+"""Takes the settings, and their names there by our names for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,8 @@ class Provider:
     How one kind of provider becomes a receiver.
 
     Attributes:
-        names: What settings are called there, by the names that the maker has for them.
-        differs: What is different, where that is something to know.
+        names: The names of settings there, by the names that the maker uses.
+        differs: What is different, if that matters.
     """
 
     make: Maker
@@ -134,7 +134,7 @@ class Receivers:
     The receivers of a list that is being imported.
 
     Args:
-        program: Whose providers they are.
+        program: The program that the providers belong to.
 
     Attributes:
         names: In the order of the list.
@@ -166,16 +166,16 @@ class Receivers:
         path: str,
     ) -> str | None:
         """
-        Add a receiver, unless there is the same already, and tell what became of each setting.
+        Add a receiver, unless an equal one exists, and report what became of each setting.
 
         Args:
-            name: Of the receiver; it is made unique.
-            told: The settings that stand at the path.
+            name: The name of the receiver; it is made unique.
+            told: The settings at the path.
             draft: What the path belongs to.
-            path: Of the provider, as the other program calls it.
+            path: The path of the provider in the other program.
 
         Returns:
-            The name of the receiver; None where the provider cannot be one.
+            The name of the receiver; None if the provider cannot be one.
         """
         base = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-_.") or kind
         name, number = base, 2

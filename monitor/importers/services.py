@@ -24,7 +24,7 @@ _NATIVE: Mapping[str, str] = {
     ),
     "googlechat": r"https://chat\.googleapis\.com/v1/spaces/\S+",
 }
-"""Services whose own webhook URLs apprise takes as they are."""
+"""Services whose own webhook URLs apprise accepts unchanged."""
 _HOOK = re.compile(r"(https?)://([^/?#@\s]+)((?:/[^?#\s]*)?)/hooks/([^/?#\s]+)/?")
 _ROCKET = re.compile(r"(https?)://([^/?#@\s]+)/hooks/([^/?#\s]+/[^/?#\s]+)/?")
 _SIGNAL = re.compile(r"(https?)://([^/?#@\s]+)/v2/send/?")

@@ -1,4 +1,4 @@
-"""Other programs' SQLite files, read only; whatever is wrong with one is a sentence."""
+"""Opens other programs' SQLite files, read only; every error is one sentence."""
 
 import os
 import sqlite3
@@ -18,7 +18,7 @@ def connect(source: str, wanted: str, example: str) -> sqlite3.Connection:
 
     Args:
         wanted: What it should be, for messages, such as ``Uptime Kuma's database``.
-        example: What that is called.
+        example: The usual file name.
 
     Raises:
         ConfigError: It is not there, may not be read, or is not a whole SQLite database.
@@ -44,7 +44,7 @@ def connect(source: str, wanted: str, example: str) -> sqlite3.Connection:
 
 
 def explained(error: Exception) -> str:
-    """Return what SQLite says of a file, and what to do about it."""
+    """Return what SQLite says about a file, and what to do about it."""
     if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
         return (
             "is damaged, or a part of a database"
@@ -59,7 +59,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:
-        # A database in WAL mode needs to write beside itself, unless nobody writes to it
+        # A database in WAL mode needs files beside it, unless nobody writes to it
         connection.close()
         beside = path.with_name(f"{path.name}-wal")
         if beside.exists() and beside.stat().st_size:

@@ -1,4 +1,4 @@
-"""Values as our files have them."""
+"""Writes values as in our files."""
 
 import re
 from typing import Any
@@ -19,18 +19,18 @@ def show(seconds: Seconds) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return the text as a pattern that matches it; only what is special is escaped."""
+    """Return a pattern that matches the text; only special characters are escaped."""
     return re.sub(r"([\\.+*?()\[\]{}|^$])", r"\\\1", text)
 
 
 def bracketed(host: str) -> str:
-    """Return a host as URLs have it: an IPv6 address in brackets."""
+    """Return a host as written in URLs: an IPv6 address in brackets."""
     host = host.strip()
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def add_rule(rules: dict[str, Any], key: str, value: Any) -> None:
-    """Write a rule such as ``contains``; several of a kind are a list."""
+    """Write a rule such as ``contains``; several of the same kind become a list."""
     if key not in rules:
         rules[key] = value
     elif isinstance(rules[key], list):

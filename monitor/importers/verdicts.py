@@ -1,4 +1,4 @@
-"""What another monitor said last of each site, whichever it is."""
+"""Reads another monitor's last verdict on each site, whichever monitor it is."""
 
 from contextlib import closing
 

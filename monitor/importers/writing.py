@@ -11,7 +11,7 @@ from monitor.importers.draft import ListDraft, SiteDraft, written
 from monitor.options import parse_duration
 
 _WIDTH = 88
-"""Columns of a line; what does not fit is written over several."""
+"""Columns per line; longer entries are written on several lines."""
 _NO_WRAP = 1_000_000
 _ORDER = (
     "name", "was", "url", "group", "labels", "interval", "timeout", "confirm", "notify",
@@ -24,7 +24,7 @@ _BUILT_IN: Mapping[str, Any] = {
     "confirm": {"failures": 1, "successes": 1},
     "maintenance": [],
 }
-"""What holds where nothing is written, for the keys that may move into ``defaults``."""
+"""The values if nothing is written, for the keys that may move into ``defaults``."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -47,7 +47,7 @@ def listed(draft: ListDraft, *, with_files: bool = True) -> str:
     Return the list as text; it is a file of ours.
 
     Args:
-        with_files: Whether with what depends on the machine: options that name files, and
+        with_files: Whether to include what depends on the machine: options that name files, and
             receivers, which may need an extra package.
     """
     lines = [_comment(draft.title)]
@@ -94,7 +94,7 @@ def _site_lines(draft: SiteDraft, keys: dict[str, Any] | None) -> list[str]:
 
 
 def _is_flat(keys: Mapping[str, Any]) -> bool:
-    """Return whether a site is short enough to be read in one line."""
+    """Return whether a site is short enough for one line."""
     nested = [value for value in keys.values() if isinstance(value, dict)]
     return len(keys) <= 4 and len(nested) <= 1  # noqa: PLR2004  what a line holds at a glance
 
@@ -150,7 +150,7 @@ def _comment(text: str, mark: str = "# ") -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value with its references and dollars as our files have them."""
+    """Return the value with its references and dollars as written in our files."""
     if isinstance(value, str):
         return written(value)
     if isinstance(value, Mapping):
@@ -164,7 +164,7 @@ def _plain(value: Any) -> Any:
 
 
 def _hoisted(sites: list[dict[str, Any]], receivers: list[str]) -> dict[str, Any]:
-    """Move the value that most sites have of a key into defaults, and return those."""
+    """Move values that most sites share into defaults, and return these."""
     defaults: dict[str, Any] = {}
     for key, built_in in {**_BUILT_IN, "notify": receivers}.items():
         these = [site for site in sites if _takes(site, key)]
@@ -184,7 +184,7 @@ def _hoisted(sites: list[dict[str, Any]], receivers: list[str]) -> dict[str, Any
 
 
 def _takes(site: Mapping[str, Any], key: str) -> bool:
-    """Return whether the key means something to a site: who reports himself is not asked."""
+    """Return whether a site uses the key: a site that reports itself is not contacted."""
     return not (key in ("interval", "timeout") and str(site["url"]).startswith("push:"))
 
 

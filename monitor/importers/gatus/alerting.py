@@ -76,7 +76,7 @@ PROVIDERS: Mapping[str, Provider] = {
         },
     ),
 }
-"""How each becomes a receiver, and what its settings are called in Gatus 5.36."""
+"""How each becomes a receiver, and the names of its settings in Gatus 5.36."""
 _WHY_NOT = {
     "custom": "a body of its own, where a webhook of ours has Alertmanager's",
     "pagerduty": "apprise's pagerduty://INTEGRATION_KEY@API_KEY needs an API key, too;"

@@ -1,9 +1,9 @@
 """
 Gatus' conditions as expectations.
 
-What Gatus asks of an answer is read by its own grammar: an operator between two operands, each a
-literal, a placeholder, or a function of one. Conditions on the status become one set of codes; all
-others become an expectation each, in the plainest form that says the same.
+Conditions are parsed with Gatus' own grammar: an operator between two operands, each a literal, a
+placeholder, or a function of one. Conditions on the status become one set of codes; each of the
+others becomes an expectation, in the simplest form that means the same.
 """
 
 import json
@@ -18,7 +18,7 @@ from monitor.importers.values import add_rule, quoted, show
 from monitor.units import Seconds
 
 _OPERATORS = ("==", "!=", "<=", ">=", ">", "<")
-"""In the order in which Gatus looks for them."""
+"""In the order in which Gatus searches for them."""
 _FLIPPED = {"==": "==", "!=": "!=", "<=": ">=", ">=": "<=", ">": "<", "<": ">"}
 _WORDS = {"==": "eq", "!=": "ne", "<=": "le", ">=": "ge", ">": "gt", "<": "lt"}
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
@@ -48,7 +48,7 @@ Step: TypeAlias = str | int
 
 
 class Untranslatable(Exception):  # noqa: N818  not an error: a reason
-    """A condition that cannot be carried; the text says why."""
+    """A condition that cannot be carried over; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Operand:
 
     Attributes:
         what: A placeholder; empty for a literal.
-        path: Into the body, where it leads somewhere.
-        function: ``len`` or ``has``; empty without.
+        path: The path into the body, if there is one.
+        function: ``len`` or ``has``; empty without one.
         text: As it was written.
     """
 
@@ -76,12 +76,12 @@ class Operand:
 @dataclass(slots=True)
 class Expectations:
     """
-    What is gathered of the conditions of an endpoint.
+    The expectations collected from the conditions of an endpoint.
 
     Attributes:
-        codes: Good status codes; None where no condition is about them.
+        codes: Good status codes; None if no condition is about them.
         changed: Condition → what is different.
-        dropped: Condition → why it cannot be carried.
+        dropped: Condition → why it cannot be carried over.
         impossible: Why the endpoint cannot be a site at all.
     """
 
@@ -95,7 +95,7 @@ class Expectations:
     impossible: str | None = None
 
     def add_rule(self, section: str, key: str, value: Any) -> None:
-        """Write a rule such as ``body.contains``; several of a kind are a list."""
+        """Write a rule such as ``body.contains``; several of the same kind become a list."""
         add_rule(self.expect.setdefault(section, {}), key, value)
 
 
@@ -106,8 +106,8 @@ def read_conditions(
     Return the expectations of an endpoint.
 
     Args:
-        kind: Of the endpoint: http, tcp, tls, starttls, dns, icmp, ws, grpc or ssh.
-        query_type: Of an endpoint that asks a name server.
+        kind: The kind of the endpoint: http, tcp, tls, starttls, dns, icmp, ws, grpc or ssh.
+        query_type: For an endpoint that queries a name server.
     """
     found = Expectations()
     reader = _Reader(found, kind, environ, query_type)
@@ -121,7 +121,7 @@ def read_conditions(
 
 
 def split(condition: str) -> tuple[str, str, str] | None:
-    """Return a condition's operands and operator as Gatus takes it apart; None where it cannot."""
+    """Return a condition's operands and operator as Gatus parses it; None if it cannot."""
     for operator in _OPERATORS:
         parts = condition.split(f" {operator} ")
         if len(parts) > 1:
@@ -130,7 +130,7 @@ def split(condition: str) -> tuple[str, str, str] | None:
 
 
 def operand(text: str) -> Operand:
-    """Return what one side of a condition means."""
+    """Return the meaning of one side of a condition."""
     inner, function = text, ""
     for name in ("len", "has"):
         if text.startswith(f"{name}(") and text.endswith(")"):
@@ -157,7 +157,7 @@ def _steps(path: str) -> tuple[Step, ...]:
 
 
 def _keys(path: str) -> Iterator[str]:
-    """Yield the keys between dots, but not between those inside brackets."""
+    """Yield the keys between dots, except dots inside brackets."""
     start = depth = 0
     for place, char in enumerate(path):
         depth += (char == "[") - (char == "]")
@@ -467,7 +467,7 @@ class _Reader:
 
 
 def _holds(left: str, operator: str, right: str) -> bool:
-    """Return whether Gatus takes a comparison of two texts as true."""
+    """Return whether a comparison of two texts is true for Gatus."""
     if operator in ("==", "!="):
         return _equal(left, right) is (operator == "==")
     return _COMPARE[operator](_milliseconds(left), _milliseconds(right))
@@ -496,7 +496,7 @@ def _members(literal: str, *, globs: bool = False) -> list[str]:
 
 
 def _milliseconds(text: str) -> float:
-    """Return a number as Gatus compares it: a duration in milliseconds, cut to a whole one."""
+    """Return a number as Gatus compares it: a duration in whole milliseconds, truncated."""
     duration = parse_duration(text)
     if duration:
         return int(duration * 1000)
@@ -525,7 +525,7 @@ def _number(value: float) -> str:
 
 
 def _typed(literal: str) -> Any:
-    """Return a literal as JSON most probably has it."""
+    """Return the JSON value that a literal most probably means."""
     if literal in ("true", "false"):
         return literal == "true"
     if literal.lower().startswith("0x") and (number := parse_int(literal)) is not None:
@@ -554,7 +554,7 @@ def _ranges(codes: set[int]) -> list[Any]:
 
 
 def _body_rule(literal: str) -> tuple[str, str]:
-    """Return the rule for a whole text that Gatus has trimmed; no value where all texts match."""
+    """Return the rule for a whole text that Gatus has trimmed; no value if all texts match."""
     if literal.startswith("pat(") and literal.endswith(")"):
         return _text_rule(literal[4:-1], r"^\s*", r"\s*$")
     values = [quoted(one) for one in _members(literal)]
@@ -578,7 +578,7 @@ def _text_rule(glob: str, start: str, end: str) -> tuple[str, str]:
 
 
 def _record(kind: str, literals: list[str]) -> str:
-    """Return the pattern of a record with one of these data, as answers show it."""
+    """Return the pattern of a record with one of these values, as answers show it."""
     if kind == "SRV":
         data = [_service(literal) for literal in literals]
     elif len(literals) == 1 and literals[0].startswith("pat(") and literals[0].endswith(")"):
@@ -642,7 +642,7 @@ def _is_field(name: str) -> bool:
 
 
 def _there(steps: tuple[Step, ...], *, there: bool) -> str:
-    """Return the expression that a path leads to a value that is not null, or does not."""
+    """Return the expression that a path has a value other than null, or has none."""
     clauses = []
     for place, step in enumerate(steps):
         above = _cel_steps(steps[:place])

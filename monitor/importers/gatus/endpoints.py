@@ -1,4 +1,4 @@
-"""One endpoint of Gatus as a site of ours."""
+"""Turns one endpoint of Gatus into a site."""
 
 import json
 import re
@@ -53,7 +53,7 @@ class EndpointReader:
         self._environ = environ
 
     def read(self, site: SiteDraft, fields: Fields) -> None:
-        """Draft the site; every field of the endpoint is carried, changed or told."""
+        """Draft the site; every field of the endpoint is carried over, changed or reported."""
         site.carried("name", "name")
         interval = self._common(site, fields)
         kind, query_type = self._address(site, fields)
@@ -137,7 +137,7 @@ class EndpointReader:
                 site.changed("client.timeout", "timeout", "no longer than the interval")
 
     def _address(self, site: SiteDraft, fields: Fields) -> tuple[str, str]:
-        """Write the URL; return the kind of the endpoint, and the type of a DNS question."""
+        """Write the URL; return the kind of the endpoint and the type of a DNS query."""
         url = fields.text("url")
         dns = fields.mapping("dns")
         if dns is not None:
@@ -328,7 +328,7 @@ class EndpointReader:
             site.dropped(name, _UNKNOWN, quiet=True)
 
     def _ways(self, site: SiteDraft, client: Fields) -> None:
-        """Carry how the target is reached."""
+        """Carry over how the target is reached."""
         network = client.value("network")
         if network in ("ip4", "ip6"):
             site.carry("client.network", "network.ip", network.removeprefix("ip"))
@@ -429,7 +429,7 @@ class EndpointReader:
             site.put("notify", [name for name in self._alerting.receivers if name in told])
 
     def _is_given(self, key: str, value: Any) -> bool:
-        """Return whether an alert has a value of its own; a threshold of 0 is none to Gatus."""
+        """Return whether an alert has its own value; Gatus treats a threshold of 0 as missing."""
         zero = key.endswith("-threshold") and parse_int(resolved(str(value), self._environ)) == 0
         return value is not None and not zero
 
@@ -459,7 +459,7 @@ class EndpointReader:
 
 
 def put_header(site: SiteDraft, kind: str, name: str, value: str) -> None:
-    """Write a header of the request, whose name may hold dots."""
+    """Write a header of the request; its name may contain dots."""
     site.keys.setdefault(kind, {}).setdefault("headers", {})[name] = value
 
 

@@ -1,4 +1,4 @@
-"""A whole configuration of Gatus as a list of ours."""
+"""Turns a whole configuration of Gatus into a site list."""
 
 from collections import Counter
 from collections.abc import Mapping

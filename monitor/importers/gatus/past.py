@@ -1,4 +1,4 @@
-"""What Gatus kept of its checks: results, turns and counts by the hour, in SQLite or PostgreSQL."""
+"""Reads Gatus' history: results, transitions and hourly counts, in SQLite or PostgreSQL."""
 
 import re
 import sqlite3

@@ -20,7 +20,7 @@ _MOST = 2**63
 
 
 def parse_duration(text: str) -> Seconds | None:
-    """Return the seconds of a Go duration such as ``1h30m``; None where it is none."""
+    """Return the seconds of a Go duration such as ``1h30m``; None for any other text."""
     if not _DURATION.fullmatch(text):
         return None
     total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
@@ -32,7 +32,7 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_int(text: str) -> int | None:
-    """Return a whole number as strconv.ParseInt reads it with base 0; None where it is none."""
+    """Return a whole number as strconv.ParseInt reads it with base 0; None for any other text."""
     if not _INTEGER.fullmatch(text):
         return None
     sign = -1 if text.startswith("-") else 1
@@ -65,10 +65,10 @@ def glob_pattern(glob: str) -> str:
 
 class Fields:
     """
-    The fields of a mapping, each taken once, so that what nobody took can be told.
+    The fields of a mapping, each taken once, so that fields which nobody took can be reported.
 
     Args:
-        path: Where the mapping stands, as in ``client.tls``.
+        path: The path of the mapping, such as ``client.tls``.
         environ: The variables with which Gatus would run.
     """
 
@@ -83,7 +83,7 @@ class Fields:
         return key in self._left
 
     def take(self, key: str, default: Any = None) -> Any:
-        """Return a field; *default* where it is missing or null."""
+        """Return a field; *default* if it is missing or null."""
         value = self._left.pop(key, None)
         return default if value is None else value
 
@@ -102,17 +102,17 @@ class Fields:
         return resolved(self.text(key), self._environ)
 
     def flag(self, key: str) -> bool | None:
-        """Return a boolean; None where it is missing, null, or a variable without a value."""
+        """Return a boolean; None if it is missing, null, or a variable without a value."""
         value = resolved(str(self.take(key, "")), self._environ)
         return parse_bool(value) if value else None
 
     def mapping(self, key: str) -> "Fields | None":
-        """Return a field that is a mapping; None where it is missing."""
+        """Return a field that is a mapping; None if it is missing."""
         value = self.take(key)
         return self.below(value, self.name(key)) if isinstance(value, Mapping) else None
 
     def below(self, value: Any, path: str) -> "Fields":
-        """Return a mapping that stands at a path, with the same variables."""
+        """Return the mapping at a path, with the same variables."""
         return Fields(value, path, self._environ)
 
     def mappings(self, key: str, *, apart: bool = False) -> list["Fields"]:
@@ -120,7 +120,7 @@ class Fields:
         Return a field that is a list of mappings.
 
         Args:
-            apart: Whether each is an item of its own, whose fields have no path above them.
+            apart: Whether each is a separate item, whose fields have no path above them.
         """
         value = self.take(key)
         some = value if isinstance(value, list) else []

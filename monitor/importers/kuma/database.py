@@ -1,8 +1,8 @@
 """
 Uptime Kuma's database: an SQLite file, or MySQL and MariaDB.
 
-Versions differ in their columns. So whole rows are read, and what a version does not have is
-missing from them.
+Versions differ in their columns, so whole rows are read, and columns that a version does not have
+are missing.
 """
 
 import sqlite3
@@ -28,7 +28,7 @@ class Database:
     The tables, read only.
 
     Attributes:
-        shown: Where it is, without a password.
+        shown: Its location, without a password.
     """
 
     def __init__(self, connection: Any, shown: str) -> None:
@@ -36,7 +36,7 @@ class Database:
         self.shown = shown
 
     def rows(self, table: str, order: str = "id") -> list[dict[str, Any]]:
-        """Return the rows of a table; none where this version has no such table."""
+        """Return the rows of a table; empty if this version has no such table."""
         question = f"SELECT * FROM `{table}` ORDER BY `{order}`"  # noqa: S608  names of ours
         return list(self.each(question, missing=True))
 
@@ -70,7 +70,7 @@ class Database:
     def _fetched(self, cursor: Any) -> list[Any]:
         try:
             return list(cursor.fetchmany(_AT_ONCE))
-        except self._connection.Error as error:  # a damaged file is found out here
+        except self._connection.Error as error:  # a damaged file is detected here
             raise _problem(self.shown, error) from error
 
 
@@ -153,7 +153,7 @@ def _problem(shown: str, error: Exception) -> ConfigError:
 
 
 def setting(database: Database, key: str) -> str | None:
-    """Return a setting, which is kept as JSON; None where it is not set."""
+    """Return a setting, which is stored as JSON; None if it is not set."""
     for row in database.rows("setting"):
         if row.get("key") == key and row.get("value"):
             return str(row["value"]).strip('"')
@@ -161,7 +161,7 @@ def setting(database: Database, key: str) -> str | None:
 
 
 def number(row: Mapping[str, Any], key: str) -> int | None:
-    """Return a whole number; None where the column is missing or holds none."""
+    """Return a whole number; None if the column is missing or has none."""
     value: Any = row.get(key)
     try:
         return int(value)
@@ -170,6 +170,6 @@ def number(row: Mapping[str, Any], key: str) -> int | None:
 
 
 def flag(row: Mapping[str, Any], key: str, *, default: bool = False) -> bool:
-    """Return a boolean, which databases keep as a number."""
+    """Return a boolean, which databases store as a number."""
     found = number(row, key)
     return default if found is None else bool(found)

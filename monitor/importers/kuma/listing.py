@@ -1,4 +1,4 @@
-"""The monitors, status pages and maintenance of Uptime Kuma as a list of ours."""
+"""Turns the monitors, status pages and maintenance of Uptime Kuma into a site list."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def imported(source: str, tables: Tables, environ: Mapping[str, str]) -> Importe
 
 
 def sites_of(database: Database) -> dict[str, int]:
-    """Return the number of each monitor by its name in our list, those left out included."""
+    """Return the number of each monitor by its name in our list, including skipped ones."""
     return _KumaLister(database).numbers()
 
 
@@ -176,7 +176,7 @@ class _KumaLister:
                 continue
             try:
                 window = _window(row, zone)
-            except (ValueError, TypeError):  # what the database holds is no window
+            except (ValueError, TypeError):  # the database has an invalid window
                 window = None
             if window is None:
                 strategy = row.get("strategy")
@@ -265,7 +265,7 @@ class _KumaLister:
     def _tell_notification(
         self, whole: ListDraft, monitor: int, found: Notifications, one: int
     ) -> None:
-        """Tell what became of one notification of a monitor."""
+        """Report what became of one notification of a monitor."""
         if one not in found.names:
             return
         path = f"notification {found.names[one]}"
@@ -279,7 +279,7 @@ class _KumaLister:
             self._sites[monitor].dropped(path, "there is no such receiver", quiet=True)
 
     def _with_groups(self, monitor: int) -> list[int]:
-        """Return the number of a monitor, and those of the groups it is in."""
+        """Return the number of a monitor, and those of its groups."""
         found = [monitor]
         while len(found) < _DEEPEST and (above := self._parent_of(self._monitors[found[-1]])):
             found.append(int(above["id"]))
@@ -287,7 +287,7 @@ class _KumaLister:
 
 
 def _window(row: Mapping[str, Any], server_zone: str) -> dict[str, Any] | None:
-    """Return a maintenance as a window of ours; None where it is of another kind."""
+    """Return a maintenance as one of our windows; None if it is of another kind."""
     zone = str(row.get("timezone") or server_zone)
     zone = server_zone if zone in ("SAME_AS_SERVER", "") else zone
     strategy = row.get("strategy")

@@ -1,4 +1,4 @@
-"""One monitor of Uptime Kuma as a site of ours."""
+"""Turns one monitor of Uptime Kuma into a site."""
 
 import json
 import re
@@ -46,7 +46,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "rabbitmq_nodes": "[]", "ntp_stratum_threshold": 15, "ntp_time_offset_threshold": 1000,
     "ntp_root_dispersion_threshold": 1000, "expected_tls_alert": "none", "retry_interval": 0,
 }  # fmt: skip
-"""What a column holds where nobody chose anything: no field to tell of."""
+"""The values of columns that nobody changed, which need not be reported."""
 _QUIET: Mapping[str, str] = {
     "description": "a comment of yours can say it",
     "expiry_notification": "SiteCertificateEnds of the shipped rules warns of every certificate",
@@ -86,7 +86,7 @@ _OPERATORS: Mapping[str, Callable[[str], tuple[str, str]]] = {
 
 
 class Columns:
-    """The columns of a monitor, each taken once; what nobody took and somebody chose is told."""
+    """The columns of a monitor, each taken once; unused columns that somebody set are reported."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self._left = dict(row)
@@ -110,7 +110,7 @@ class Columns:
         return bool(self.number(key))
 
     def document(self, key: str) -> Any:
-        """Return what a column holds as JSON; None where it holds none."""
+        """Return the JSON value of a column; None if it has none."""
         text = self.text(key)
         try:
             return json.loads(text) if text.strip() else None
@@ -118,7 +118,7 @@ class Columns:
             return None
 
     def chosen(self) -> list[str]:
-        """Return the columns that are left and do not hold what they hold by default."""
+        """Return the unused columns that do not have their default value."""
         return [
             key
             for key, value in self._left.items()
@@ -145,7 +145,7 @@ class MonitorReader:
         self._proxies = proxies
 
     def read(self, site: SiteDraft, columns: Columns) -> None:
-        """Draft the site; every column that somebody filled is carried, changed or told."""
+        """Draft the site; every column that somebody set is carried over, changed or reported."""
         kind = columns.text("type")
         site.carried("type", "url")
         interval = max(1.0, columns.number("interval", 60))
@@ -491,7 +491,7 @@ def _ours(path: str) -> str:
 
 
 def _comparison(operator: str, expected: str) -> Any:
-    """Return the rule of a comparison; None where there is none."""
+    """Return the rule of a comparison; None if there is none."""
     value: Any = expected
     if expected in ("true", "false"):
         value = expected == "true"
@@ -509,7 +509,7 @@ def _comparison(operator: str, expected: str) -> Any:
 
 
 def _host_of(connection: str, port: int) -> tuple[str, int, bool]:
-    """Return host, port and whether somebody logs in, of a connection string that is a URL."""
+    """Return the host, the port and whether there is a login, from a connection URL."""
     try:
         parts = urlsplit(connection.partition(",")[0] if "@" not in connection else connection)
         return parts.hostname or "", parts.port or port, bool(parts.username or parts.password)

@@ -153,7 +153,7 @@ PROVIDERS: Mapping[str, Provider] = {
         "it gets Alertmanager's body, so what reads it has to change",
     ),
 }
-"""How each becomes a receiver, and what its settings are called in Uptime Kuma 1.23 to 2.5."""
+"""How each becomes a receiver, and the names of its settings in Uptime Kuma 1.23 to 2.5."""
 _BY_OTHER_SETTINGS = {
     "DingDing": "dingtalk", "Kook": "kook", "OneBot": "onebot", "SMSEagle": "smseagle",
     "SMSManager": "smsmgr", "SpugPush": "spugpush", "WPush": "wpush", "WxPusher": "wxpusher",
@@ -161,7 +161,7 @@ _BY_OTHER_SETTINGS = {
     "nostr": "nostr", "octopush": "octopush", "pinglet": "pinglet", "plivo": "plivo",
     "serwersms": "serwersms", "smsc": "smsc", "whapi": "whapi", "Webpush": "vapid",
 }  # fmt: skip
-"""Services that apprise asks for otherwise, with its name for each."""
+"""Services for which apprise has another name."""
 _INCIDENTS = (
     *("AlertNow", "FlashDuty", "Flowtriq", "GrafanaOncall", "HeiiOnCall", "JiraServiceManagement"),
     *("Keep", "PagerTree", "Splunk", "alerta"),
@@ -236,7 +236,7 @@ class Notifications:
 
 
 def _config(text: Any) -> dict[str, Any] | None:
-    """Return the settings of a notification, which are kept as JSON; None where they are not."""
+    """Return the settings of a notification, stored as JSON; None if they are not JSON."""
     try:
         config = json.loads(text)
     except (TypeError, ValueError, RecursionError):
@@ -249,7 +249,7 @@ def _is_chosen(key: str, value: Any) -> bool:
 
 
 def _ntfy(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of ntfy without the logins that are kept and not used."""
+    """Return the settings of ntfy without the logins that are stored but not used."""
     used = {
         "usernamePassword": ("ntfyusername", "ntfypassword"),
         "accessToken": ("ntfyaccesstoken",),

@@ -1,4 +1,4 @@
-"""What Uptime Kuma kept of its checks: heartbeats, and counts by hours and days."""
+"""Reads Uptime Kuma's history: heartbeats, and counts per hour and day."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -72,7 +72,7 @@ def _beats(database: Database, monitor: int) -> list[Beat]:
     for row in database.each(question):
         time, status = _moment(row["time"]), number(row, "status")
         if time is None or status not in _CONDITIONS:
-            continue  # nothing that Uptime Kuma writes
+            continue  # not written by Uptime Kuma
         up = None if status == _MAINTENANCE else status == _UP
         said = str(row["msg"] or "")
         found.append(Beat(time, _CONDITIONS[status], up, _seconds(row["ping"]), said))
@@ -109,7 +109,7 @@ def _seconds(milliseconds: Any) -> Seconds:
 
 
 def _moment(value: Any) -> Timestamp | None:
-    """Return a moment, which the database has in UTC without saying so; None if it is none."""
+    """Return a moment, which the database stores in UTC without saying so; None if invalid."""
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
