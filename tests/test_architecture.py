@@ -76,7 +76,10 @@ HOMES = {
     "re2": ("monitor/options.py",),
     "sqlalchemy": ("monitor/history/",),
     "alembic": ("monitor/history/",),
-    "nats": ("monitor/locations/link.py",),
+    "nats": tuple(
+        f"monitor/locations/{name}.py"
+        for name in ("access", "link", "place_link", "hub_link", "stream")
+    ),
     "pymysql": ("monitor/importers/kuma/",),
     "psycopg": ("monitor/history/", "monitor/importers/gatus/"),
     "apprise": ("monitor/messages/apprise_process.py",),

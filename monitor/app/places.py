@@ -8,8 +8,8 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from monitor import __version__
@@ -34,6 +34,7 @@ from monitor.engine.state import down_by
 from monitor.errors import StartupError
 from monitor.locations import votes
 from monitor.locations.hindsight import Hindsight
+from monitor.locations.subjects import LOCATION
 from monitor.locations.votes import Quorum, parse_enough
 from monitor.logs import fields
 from monitor.metrics.internal import Internal
@@ -43,7 +44,9 @@ from monitor.places import Abstention, Ballot, Report, Sender, SignOfLife
 from monitor.units import Seconds, Timestamp
 
 if TYPE_CHECKING:
-    from monitor.locations.link import HubLink, NatsAccess, PlaceLink
+    from monitor.locations.access import NatsAccess
+    from monitor.locations.hub_link import HubLink
+    from monitor.locations.place_link import PlaceLink
 
 _log = logging.getLogger(__name__)
 
@@ -88,20 +91,19 @@ class Role:
         return HubShard(shard.number, shard.total, partitions)
 
 
-def load_link() -> ModuleType:
+def require_nats() -> None:
     """
-    Return the module that uses NATS; only code for places loads its client.
+    Check that NATS' client can be loaded; only code for places loads it.
 
     Raises:
         StartupError: The client is not installed.
     """
     try:
-        from monitor.locations import link  # noqa: PLC0415
+        import_module("monitor.locations.access")
     except ModuleNotFoundError as error:
         raise StartupError(
             f"locations need the package {error.name}; install website-monitor[nats]"
         ) from error
-    return link
 
 
 ALONE = Role()
@@ -117,10 +119,10 @@ def role_of(location: str | None, *, hub: bool) -> Role:
     """
     if location is None and not hub:
         return ALONE
-    link = load_link()
+    require_nats()
     if location is not None and hub:
         raise StartupError("a hub checks nothing itself; say either --location or --hub")
-    if location is not None and not link.LOCATION.fullmatch(location):
+    if location is not None and not LOCATION.fullmatch(location):
         raise StartupError(
             f"{location!r} is not a location; write 1 to 40 letters, digits, _ or -, such as fra"
         )
@@ -142,7 +144,7 @@ def located(settings: LocationsSettings | None) -> LocationsSettings:
 
 
 def access_of(settings: LocationsSettings) -> "NatsAccess":
-    from monitor.locations.link import NatsAccess  # noqa: PLC0415  see load_link()
+    from monitor.locations.access import NatsAccess  # noqa: PLC0415  see require_nats()
 
     nats = settings.nats
     return NatsAccess(
@@ -350,7 +352,7 @@ def _place_link(
     Args:
         load: Returns how many sites are checked here.
     """
-    from monitor.locations.link import PlaceLink  # noqa: PLC0415  see load_link()
+    from monitor.locations.place_link import PlaceLink  # noqa: PLC0415  see require_nats()
 
     settings = located(config().settings.locations)
     sender = Sender(shard.location, str(shard))
@@ -481,7 +483,7 @@ def _hub_link(
     meters: PlaceMeters,
 ) -> "HubLink":
     """Return a hub's connection to the places; it is started once it has the list."""
-    from monitor.locations.link import HubLink  # noqa: PLC0415  see load_link()
+    from monitor.locations.hub_link import HubLink  # noqa: PLC0415  see require_nats()
 
     settings = located(config.settings.locations)
     quorum = quorum_of(settings)

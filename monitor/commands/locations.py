@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from monitor.app.places import access_of, fingerprint, load_link, located
+from monitor.app.places import access_of, fingerprint, located, require_nats
 from monitor.app.tables import TABLES
 from monitor.clock import SystemClock
 from monitor.commands import DOWN, OK
 from monitor.commands.options import config_option
 from monitor.config.load import load
+from monitor.locations.subjects import STREAM
 from monitor.options import show_size
 
 if TYPE_CHECKING:
-    from monitor.locations.link import StreamLook
+    from monitor.locations.stream import StreamLook
 
 
 @click.group(invoke_without_command=True)
@@ -32,10 +33,12 @@ def locations(ctx: click.Context, config: Path) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    link = load_link()
+    require_nats()
     loaded = load(config, TABLES, os.environ)
     settings = located(loaded.settings.locations)
-    look = link.look(access_of(settings), SystemClock())
+    from monitor.locations import stream  # noqa: PLC0415  see require_nats()
+
+    look = stream.look(access_of(settings), SystemClock())
     click.echo(
         f"stream: {look.messages} messages, {look.size / 2**20:.1f} MiB of"
         f" {show_size(settings.stream)}, the last is {look.last}"
@@ -85,7 +88,9 @@ def setup(config: Path) -> None:
     It may be run again at any time. It needs the right to make streams, which neither places nor
     hubs need.
     """
-    link = load_link()
+    require_nats()
     settings = located(load(config, TABLES, os.environ).settings.locations)
-    done = link.set_up(access_of(settings), settings.stream)
-    click.echo(f"stream {link.STREAM}: {done}")
+    from monitor.locations import stream  # noqa: PLC0415  see require_nats()
+
+    done = stream.set_up(access_of(settings), settings.stream)
+    click.echo(f"stream {STREAM}: {done}")

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from monitor.locations.link import NatsAccess, set_up
+from monitor.locations.access import NatsAccess
+from monitor.locations.stream import set_up
 from tests.system.namespaces import Apart, Namespace
 from tests.system.processes import Daemon
 from tests.waiting import free_port, until

@@ -8,7 +8,8 @@ import trustme
 
 from monitor.clock import SystemClock
 from monitor.errors import StartupError
-from monitor.locations.link import NatsAccess, look, set_up
+from monitor.locations.access import NatsAccess
+from monitor.locations.stream import look, set_up
 from tests.system.nats import SITES, SIZE, Nats, Places, says, votes
 from tests.waiting import until
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.commands.locations import reading
-from monitor.locations.link import Reading, StreamLook
+from monitor.locations.stream import Reading, StreamLook
 from tests.system.nats import SITES, Nats
 from tests.waiting import until
 
