@@ -9,6 +9,10 @@ import sys
 
 def main() -> None:
     try:
+        if sys.argv[1:2] == ["run"]:
+            from monitor.allocator import start_again  # noqa: PLC0415  see above
+
+            start_again()
         from monitor.cli import cli  # noqa: PLC0415  see above
 
         cli()

@@ -53,6 +53,7 @@ class Effort:
         steps: Checks per second that are tried, rising.
         sustain: Seconds for which punctuality is looked at, and the highest rate must last.
         outage: Seconds for which most sites hang.
+        steady: Seconds until workers that have nothing to do have ended, and some more.
         remembered: Seconds until the history does each second what it does for hours.
         slow: Seconds on a slow disk.
         answer: Seconds that a slow receiver of messages takes.
@@ -72,6 +73,7 @@ class Effort:
     steps: tuple[int, ...] = (800, 1000, 1200, 1400, 1500, 1600, 1700, 1850, 2000, 2200, 2500)
     sustain: Seconds = 60
     outage: Seconds = 180
+    steady: Seconds = 120
     remembered: Seconds = 960
     slow: Seconds = 3600
     answer: Seconds = 10

@@ -36,6 +36,7 @@ def resident(lab: Lab) -> Iterator[Figure]:
         )
         with lab.daemon(fleet) as daemon:
             lab.until_all_checked(daemon, fleet)
+            time.sleep(lab.effort.steady)
             pids = tree(daemon.process.pid)
             held = memory(pids)
         yield Figure(
@@ -70,7 +71,7 @@ def resident_https(lab: Lab) -> Iterator[Figure]:
 def _held(lab: Lab, name: str, fleets: Sequence[Fleet], *, other: bool = False) -> Figure:
     with lab.daemon(*fleets, other=other) as daemon:
         lab.until_all_checked(daemon, *fleets)
-        time.sleep(lab.effort.window)
+        time.sleep(lab.effort.steady)
         pids = tree(daemon.process.pid)
         held = memory(pids)
     return Figure(
