@@ -180,7 +180,7 @@ def parse_duration(value: Any) -> Seconds:
     units = ", ".join(_DURATION_UNITS)
     if isinstance(value, int | float) and not isinstance(value, bool):
         # Plus, because the number may be written 0x10
-        raise ValueError(f"{value} has no unit; write {+value}s, or another of {units}")  # noqa: TRY004
+        raise ValueError(f"{value} has no unit; write {+value}s, or another of {units}")
     text = value if isinstance(value, str) else ""
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
@@ -197,7 +197,7 @@ def parse_size(value: Any) -> Bytes:
     """
     units = ", ".join(_SIZE_UNITS)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"{value} has no unit; write {+value}B, or another of {units}")  # noqa: TRY004
+        raise ValueError(f"{value} has no unit; write {+value}B, or another of {units}")
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if not match:
         raise ValueError(f"{value!r} is not a size such as 64KiB or 1MB; units: {units}")
@@ -220,7 +220,7 @@ def parse_regex(value: Any) -> str:
         ValueError: RE2 has no such syntax.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a pattern; put it in quotes")  # noqa: TRY004
+        raise ValueError(f"{value!r} is not a pattern; put it in quotes")
     compile_regex(value)
     if found := _LITERAL_BRACES.search(value):
         most = found[1]

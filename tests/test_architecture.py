@@ -354,3 +354,20 @@ def _asks(node: ast.AST) -> bool:
         or called in {"pytest.raises", "pytest.fail"}
         or called.startswith(("assert_", "until"))
     )
+
+
+_EXCEPTION = re.compile(r"# (?:noqa: [A-Z]+[0-9]+(?:, [A-Z]+[0-9]+)*|type: ignore\[[a-z, -]+\])")
+
+
+def test_every_exception_to_a_rule_has_a_reason():
+    """Beside each ``noqa`` and ``type: ignore`` stands why, or a comment does on the line above."""
+    missing = []
+    for path in sorted((ROOT / "monitor").rglob("*.py")):
+        before = ""
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            code, *_ = _EXCEPTION.split(line, maxsplit=1)
+            bare = code != line and not _EXCEPTION.sub("", line[len(code) :]).strip(" #")
+            if bare and not before.startswith("#"):
+                missing.append(f"{path.relative_to(ROOT)}:{number}")
+            before = line.strip()
+    assert missing == []

@@ -109,7 +109,7 @@ def parse_selector(value: Any) -> str:
         ValueError: It is not a selector, or depends on what comes after an element.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a CSS selector; put it in quotes")  # noqa: TRY004
+        raise ValueError(f"{value!r} is not a CSS selector; put it in quotes")
     _compiled(value)
     return value
 

@@ -37,7 +37,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 def _parse_path(value: Any) -> JsonPath:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a path such as $.queue.depth")  # noqa: TRY004
+        raise ValueError(f"{value!r} is not a path such as $.queue.depth")
     return parse_path(value)
 
 

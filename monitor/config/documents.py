@@ -242,7 +242,7 @@ class DocumentReader:
         # Not Path.glob: it refuses absolute patterns, and ** would walk a whole disk
         found = [
             name
-            for name in sorted(glob.glob(pattern, root_dir=folder))  # noqa: PTH207
+            for name in sorted(glob.glob(pattern, root_dir=folder))  # noqa: PTH207  see above
             if is_yaml_name(Path(name).name) and is_file(folder / name)
         ]
         if not found:

@@ -98,7 +98,7 @@ def referred(text: str) -> set[str]:
 class _Filled(dict[str, str]):
     """An environment in which every variable has a value; none need be set for the import."""
 
-    def get(self, name: str, default: str | None = None) -> str:  # type: ignore[override]
+    def get(self, name: str, default: str | None = None) -> str:  # type: ignore[override]  # always text
         found = super().get(name, default)
         return "unset" if found is None else found
 

@@ -96,9 +96,9 @@ def _from_counts(
     finest = sorted(counts, key=lambda one: (one.begin, one.length))
     hours = [one for one in finest if one.length < 86400]  # noqa: PLR2004  a day
     first_hour = hours[0].begin if hours else until
-    days = [one for one in finest if one.length >= 86400 and one.begin < first_hour]  # noqa: PLR2004
+    days = [one for one in finest if one.length >= 86400 and one.begin < first_hour]  # noqa: PLR2004  a day
     for one in [*days, *hours]:
-        limit = first_hour if one.length >= 86400 else until  # noqa: PLR2004
+        limit = first_hour if one.length >= 86400 else until  # noqa: PLR2004  a day
         end = min(one.begin + one.length, limit, until)
         total = one.up + one.down
         if end <= one.begin or not total:

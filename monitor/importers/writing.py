@@ -106,7 +106,7 @@ def _entry(key: str, value: Any, indent: int) -> list[str]:
     flat = f"{pad}{name}: {_flow(value)}"
     if not isinstance(value, dict | list) or not value:
         return [flat]
-    if len(flat) <= _WIDTH and (indent or isinstance(value, list)) and _depth(value) <= 3:  # noqa: PLR2004
+    if len(flat) <= _WIDTH and (indent or isinstance(value, list)) and _depth(value) <= 3:  # noqa: PLR2004  still readable
         return [flat]
     if isinstance(value, dict):
         inner = [line for k, one in value.items() for line in _entry(str(k), one, indent + 2)]

@@ -236,7 +236,7 @@ class PlaceLink(NatsLink):
                     beat = self._beat()
                     await client.publish(subjects.beats(self._sender.location), pack_beat(beat))
                 beats += 1
-                if beats > 2:  # by then each of the others has beaten once  # noqa: PLR2004
+                if beats > 2:  # noqa: PLR2004  by then each of the others has beaten once
                     self._look_at_places()
             # At once after a time without a connection: a silent place has no vote
             await within(self._back.wait(), BEAT)

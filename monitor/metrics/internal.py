@@ -108,7 +108,7 @@ class Internal:
         registry: CollectorRegistry | None = None,
     ) -> None:
         # They add a gauge for each counter and histogram, which none of our queries needs.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
         registry = registry or CollectorRegistry()
         self.registry = registry
         Info("monitor_build", "Versions that this daemon is made of", registry=registry).info(

@@ -49,7 +49,7 @@ class DigestAuth(AuthBase):
         self._password = password.encode()
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        request.register_hook("response", self._answer)  # type: ignore[no-untyped-call]
+        request.register_hook("response", self._answer)  # type: ignore[no-untyped-call]  # requests has no types
         return request
 
     def _answer(self, response: Response, **kwargs: Any) -> Response:
@@ -68,19 +68,25 @@ class DigestAuth(AuthBase):
             if offers:
                 raise ExchangeFailed(_unknown(offers, response.url))
             return response
-        request = response.request.copy()
-        # As bytes, because a realm may contain any, and text is sent as UTF-8
-        request.headers["Authorization"] = self._credentials(chosen, request)  # type: ignore[assignment]
+        request = self._with_credentials(response.request, chosen)
         answer: Response = response.connection.send(request, **kwargs)
         if answer.status_code == _UNAUTHORIZED:
             # Another server behind the same name may know the password but not the nonce
             fresh = next((offer for offer in _offers(answer) if _is_stale(offer)), None)
             if fresh is not None:
-                request = request.copy()
-                request.headers["Authorization"] = self._credentials(fresh, request)  # type: ignore[assignment]
+                request = self._with_credentials(request, fresh)
                 answer = response.connection.send(request, **kwargs)
         answer.history.append(response)
         return answer
+
+    def _with_credentials(
+        self, request: PreparedRequest, challenge: Mapping[str, str]
+    ) -> PreparedRequest:
+        again = request.copy()
+        # As bytes, because a realm may contain any, and text is sent as UTF-8
+        value = self._credentials(challenge, again)
+        again.headers["Authorization"] = value  # type: ignore[assignment]  # requests takes both
+        return again
 
     def _credentials(self, challenge: Mapping[str, str], request: PreparedRequest) -> bytes:
         """Return the value of Authorization (RFC 7616, 3.4)."""

@@ -33,10 +33,10 @@ _GRANT_TYPE = "grant_type"
 def _parse_params(value: Any) -> tuple[tuple[str, str], ...]:
     """Return names with values, hashable; raises ValueError for anything but texts by name."""
     if not isinstance(value, Mapping):
-        raise ValueError(f"{value!r} is not a mapping of parameters, as in {{audience: api}}")  # noqa: TRY004
+        raise ValueError(f"{value!r} is not a mapping of parameters, as in {{audience: api}}")
     for name, one in value.items():
         if not isinstance(one, str):
-            raise ValueError(f"{name} must be text; put it in quotes")  # noqa: TRY004
+            raise ValueError(f"{name} must be text; put it in quotes")
     return tuple((str(name), str(one)) for name, one in value.items())
 
 

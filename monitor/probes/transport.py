@@ -265,8 +265,8 @@ class CurlAdapter(BaseAdapter):
         for name, value in _joined(answer.headers).items():
             response.headers[name] = value
         response.raw = _Raw(answer.headers, urlsplit(answer.url).hostname or "")
-        # Digest authentication sends the request again through it; any adapter will do
-        response.connection = self  # type: ignore[assignment]
+        # Digest authentication sends the request again through it
+        response.connection = self  # type: ignore[assignment]  # any adapter will do
         response._content = answer.body  # noqa: SLF001  as requests' own adapters do
         response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001  no stream to read
         return response

@@ -208,7 +208,7 @@ def _keys(labels: Mapping[str, Any], world: World) -> dict[str, Any]:
         for step in path[:-1]:
             below = section.setdefault(step, {})
             if not isinstance(below, dict):
-                raise ValueError(f"{label}: a label above it gives this section a value already")  # noqa: TRY004
+                raise ValueError(f"{label}: a label above it gives this section a value already")
             section = below
         section[path[-1]] = value
     return keys

@@ -97,5 +97,5 @@ def fragment(text: str, name: str, read_yaml: ReadYaml) -> dict[str, Any]:
     """
     keys = read_yaml(text.encode(errors="replace"), name)
     if not isinstance(keys, dict):
-        raise ValueError(f"{name}: must be a mapping of a site's keys, such as {{interval: 30s}}")  # noqa: TRY004
+        raise ValueError(f"{name}: must be a mapping of a site's keys, such as {{interval: 30s}}")
     return keys

@@ -384,7 +384,7 @@ class _Connection(H11Protocol):
 
     # ------------------------------------------------------------ called by asyncio and uvicorn
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio knows less
         super().connection_made(transport)
         tls = self._server.tls
         if tls and not tls.admits(transport.get_extra_info("peercert")):

@@ -7,7 +7,7 @@ are windows. Times are RFC 3339 in UTC.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from monitor.model import Status, Timestamp
 from monitor.report import moment
@@ -48,7 +48,7 @@ class StatusApi:
         Raises:
             LookupError: There is no such path.
         """
-        return {"page": self._page, **_ANSWERS[name](self)}
+        return {"page": self._page, **self.ANSWERS[name](self)}
 
     # ------------------------------------------------------------ the answers
 
@@ -233,18 +233,20 @@ class StatusApi:
     def _affected(self, sites: Sequence[str]) -> list[dict[str, Any]]:
         return [self._by_name[site] for site in sites if site in self._by_name]
 
+    ANSWERS: ClassVar[Mapping[str, Callable[["StatusApi"], dict[str, Any]]]] = {
+        "summary": _summary,
+        "status": _status,
+        "components": _components,
+        "incidents": _incidents,
+        "incidents/unresolved": _unresolved,
+        "scheduled-maintenances": _maintenances,
+        "scheduled-maintenances/upcoming": _upcoming,
+        "scheduled-maintenances/active": _active,
+    }
+    """What makes each answer, by its name in the URL."""
 
-_ANSWERS: Mapping[str, Callable[[StatusApi], dict[str, Any]]] = {
-    "summary": StatusApi._summary,  # noqa: SLF001  a table of its own methods
-    "status": StatusApi._status,  # noqa: SLF001
-    "components": StatusApi._components,  # noqa: SLF001
-    "incidents": StatusApi._incidents,  # noqa: SLF001
-    "incidents/unresolved": StatusApi._unresolved,  # noqa: SLF001
-    "scheduled-maintenances": StatusApi._maintenances,  # noqa: SLF001
-    "scheduled-maintenances/upcoming": StatusApi._upcoming,  # noqa: SLF001
-    "scheduled-maintenances/active": StatusApi._active,  # noqa: SLF001
-}
-NAMES = frozenset(_ANSWERS)
+
+NAMES = frozenset(StatusApi.ANSWERS)
 
 
 def incident_id(view: View, incident: Incident) -> str:

@@ -79,7 +79,7 @@ def parse_text(value: Any) -> tuple[tuple[str, str], ...]:
     if isinstance(value, str):
         return (("contains", value),)
     if not isinstance(value, dict):
-        raise ValueError("must be a text or a mapping")  # noqa: TRY004  what the language expects
+        raise ValueError("must be a text or a mapping")
     return tuple(value.items())
 
 

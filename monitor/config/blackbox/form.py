@@ -73,7 +73,7 @@ def _duration(value: Any) -> Seconds:
 def _bytes(value: Any) -> str:
     """Return a text that may contain surrogate escapes (see GoScalar), which pydantic rejects."""
     if not isinstance(value, str):
-        raise ValueError("must be text")  # noqa: TRY004
+        raise ValueError("must be text")
     return str(value)
 
 

@@ -85,14 +85,14 @@ def _of_endpoint(ask: _Ask, number: int, site: Site) -> Inherited:
     results = [
         Beat(_moment(at), _state(success), bool(success), duration * _NANOSECOND, str(errors))
         for success, errors, duration, at in ask(
-            f"SELECT success, errors, duration, timestamp FROM endpoint_results {of}"  # noqa: S608
+            f"SELECT success, errors, duration, timestamp FROM endpoint_results {of}"  # noqa: S608  a number
             " ORDER BY endpoint_result_id"
         )
     ]
     turns = [
         Beat(_moment(at), _TURNS[kind])
         for kind, at in ask(
-            f"SELECT event_type, event_timestamp FROM endpoint_events {of}"  # noqa: S608
+            f"SELECT event_type, event_timestamp FROM endpoint_events {of}"  # noqa: S608  a number
             " ORDER BY endpoint_event_id"
         )
         if kind in _TURNS
@@ -106,7 +106,7 @@ def _of_endpoint(ask: _Ask, number: int, site: Site) -> Inherited:
             mean=time / total / 1000 if total else 0.0,
         )
         for hour, total, good, time in ask(
-            "SELECT hour_unix_timestamp, total_executions, successful_executions,"  # noqa: S608
+            "SELECT hour_unix_timestamp, total_executions, successful_executions,"  # noqa: S608  a number
             f" total_response_time FROM endpoint_uptimes {of} ORDER BY hour_unix_timestamp"
         )
     ]

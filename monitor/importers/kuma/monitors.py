@@ -394,7 +394,7 @@ class MonitorReader:
                 name = ip_address(name).reverse_pointer
             except ValueError:
                 site.changed("hostname", "url", "it is not an address, which PTR asks for")
-        where = bracketed(servers[0]) + ("" if port == 53 else f":{port}")  # noqa: PLR2004
+        where = bracketed(servers[0]) + ("" if port == 53 else f":{port}")  # noqa: PLR2004  of DNS
         site.put("url", f"dns://{where}/{name.rstrip('.')}?type={kind}")
         for one in ("hostname", "port", "dns_resolve_type"):
             site.carried(one, "url")

@@ -82,7 +82,7 @@ def _beats(database: Database, monitor: int) -> list[Beat]:
 def _counts(database: Database, monitor: int) -> list[Counted]:
     found = []
     for table, length in _TABLES.items():
-        question = f"SELECT * FROM {table} WHERE monitor_id = {monitor} ORDER BY timestamp"  # noqa: S608
+        question = f"SELECT * FROM {table} WHERE monitor_id = {monitor} ORDER BY timestamp"  # noqa: S608  our words
         for row in database.each(question, missing=True):
             if (begin := number(row, "timestamp")) is None:
                 continue
