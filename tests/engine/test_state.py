@@ -13,6 +13,7 @@ from monitor.engine.state import (
     awaits_confirmation,
     begin,
     rebucket,
+    resume,
     skip,
     take_over,
 )
@@ -27,6 +28,7 @@ from monitor.model import (
     Status,
     Verdict,
 )
+from monitor.past import Remembered
 from tests.builders import down_result, error_result, site, up_result
 
 BOUNDS = (0.1, 1.0)
@@ -135,6 +137,52 @@ def test_other_bounds(after, counts):
     for duration in (0.05, 0.5, 10.0):
         state, _ = advance(state, up_result(listed, duration=duration), BOUNDS, DEPTH)
     assert rebucket(state, BOUNDS, after).counters.durations == counts
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"), [(False, Reason.STATUS), (True, None), (None, None)], ids=str
+)
+def test_what_a_restart_carries_on(said, shown):
+    """Streak and past go on, no deeper than configured; only what was left down shows a result."""
+    listed = site()
+    failures = tuple(down_result(listed, time=time) for time in (9.0, 8.0, 7.0))
+    known = Remembered(
+        status=Status.DOWN,
+        since=1.0,
+        streak=2,
+        streak_since=0.5,
+        said=said,
+        repeats=3,
+        content="a",
+        content_changed=4.0,
+        failures=failures,
+    )
+    state = resume(listed, known, BOUNDS, DEPTH)
+    assert (state.status, state.since, state.said) == (Status.DOWN, 1.0, said)
+    assert (state.streak, state.streak_since) == (5, 0.5)
+    assert state.failures == failures[:2]
+    assert state.counters.durations == (0, 0, 0)
+    assert (state.content, state.content_changed) == (None, None)  # nothing is watched any more
+    watched = resume(site(watch="css: a"), known, BOUNDS, DEPTH)
+    assert (watched.content, watched.content_changed) == ("a", 4.0)
+    last = state.last.analysis.verdict.reason if state.last and state.last.analysis else None
+    assert (last, state.finished) == (shown, state.last)
+
+
+@pytest.mark.parametrize(("repeats", "flaps"), [(0, True), (16, True), (17, False), (1000, False)])
+def test_checks_that_only_repeated_end_flapping(repeats, flaps):
+    """Each that was not written down in full counts as one without a turn, as if it had come."""
+    before, _ = run(site(), ["up", "down"] * 3 + ["up"])
+    assert before.flapping
+    known = Remembered(
+        status=before.status,
+        since=before.since,
+        said=before.said,
+        turns=before.turns,
+        flapping=before.flapping,
+        repeats=repeats,
+    )
+    assert resume(site(), known, BOUNDS, DEPTH).flapping is flaps
 
 
 @given(

@@ -78,14 +78,41 @@ def test_an_outage_begins_with_the_failure_that_made_the_quorum():
         "sin": ballot("down", location="sin", first=NOW - 5),
     }
     assert count(ballots, TWO, Status.UP, NOW, STALE).first == NOW - 20
+    with_one_up = ballots | {"ams": ballot("up", location="ams")}
+    assert count(with_one_up, MAJORITY, Status.UP, NOW, STALE).first == NOW - 5
     assert count({}, TWO, Status.DOWN, NOW, STALE).first is None
 
 
+def test_an_outage_may_begin_with_the_last_failure_that_is_needed():
+    """With just enough votes for down it is the newest; without a verdict there is no outage."""
+    ballots = {
+        "fra": ballot("down", location="fra", first=NOW - 20),
+        "nyc": ballot("down", location="nyc", first=NOW - 5),
+    }
+    assert count(ballots, TWO, Status.UP, NOW, STALE).first == NOW - 5
+    three = Quorum(down=Enough(number=1), minimum=3)
+    assert count(ballots, three, Status.UP, NOW, STALE).first is None
+
+
 def test_a_vote_expires_with_the_first_that_becomes_stale():
-    """Until then nothing but a report can change the verdict."""
-    ballots = {"fra": ballot(time=NOW - 50), "nyc": ballot(time=NOW, location="nyc")}
-    assert count(ballots, TWO, Status.UP, NOW, STALE).expires == NOW - 50 + STALE
+    """Until then nothing but a report can change the verdict; the order of places is no matter."""
+    for ages in ((50, 0), (0, 50)):
+        ballots = {str(place): ballot(time=NOW - age) for place, age in enumerate(ages)}
+        assert count(ballots, TWO, Status.UP, NOW, STALE).expires == NOW - 50 + STALE
     assert joined("stale").expires is None
+
+
+@pytest.mark.parametrize(("age", "counted"), [(STALE, True), (STALE + 0.001, False)])
+def test_a_report_is_stale_once_it_is_older_than_allowed(age, counted):
+    """At that very age it still counts."""
+    (vote,) = count({"fra": ballot(time=NOW - age)}, TWO, Status.UP, NOW, STALE).votes
+    assert vote.counted is counted
+
+
+def test_how_old_a_report_may_be():
+    """By default three missed intervals, and the time that the check itself may take."""
+    assert Quorum().stale_after(interval=60.0, timeout=10.0) == 190.0
+    assert Quorum(stale=1).stale_after(interval=20.0, timeout=5.0) == 25.0
 
 
 def test_a_clock_that_is_ahead_is_taken_into_account():
@@ -95,24 +122,32 @@ def test_a_clock_that_is_ahead_is_taken_into_account():
     assert (said.time, said.since, said.first) == (NOW, NOW, NOW)
     assert take(report("up", NOW + 300), Sender("fra"), 300.0, said) is None
     assert take(report("up", NOW + 299), Sender("fra"), 300.0, said) is None
+    newer = take(report("up", NOW + 301), Sender("fra"), 300.0, said)
+    assert newer is not None
+    assert (newer.time, newer.status, newer.first) == (NOW + 1, Status.UP, None)
 
 
 @pytest.mark.parametrize(
-    ("text", "of_one", "of_four", "of_five"),
+    ("text", "of_none", "of_one", "of_four", "of_five"),
     [
-        ("2", 2, 2, 2),
-        ("majority", 1, 3, 3),
-        ("all", 1, 4, 5),
-        ("any", 1, 1, 1),
-        ("60%", 1, 3, 3),
-        ("1%", 1, 1, 1),
-        ("100%", 1, 4, 5),
+        ("2", 2, 2, 2, 2),
+        ("majority", 1, 1, 3, 3),
+        ("all", 1, 1, 4, 5),
+        ("any", 1, 1, 1, 1),
+        ("60%", 1, 1, 3, 3),
+        ("1%", 1, 1, 1, 1),
+        ("100%", 1, 1, 4, 5),
     ],
 )
-def test_forms_of_a_quorum(text, of_one, of_four, of_five):
+def test_forms_of_a_quorum(text, of_none, of_one, of_four, of_five):
     """Numbers stay, shares are rounded up, and none is ever less than one vote."""
     enough = parse_enough(text)
-    assert (enough.of(1), enough.of(4), enough.of(5)) == (of_one, of_four, of_five)
+    assert [enough.of(voters) for voters in (0, 1, 4, 5)] == [of_none, of_one, of_four, of_five]
+
+
+def test_a_share_of_many_voters_is_exact():
+    """60 % of 200 are 120, not one more and not one less."""
+    assert parse_enough("60%").of(200) == 120
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "0%", "101%", "most", "", "2.5", "1000"])

@@ -64,6 +64,12 @@ def test_what_is_not(host, address, why):
     assert known(ALLOWED.why_not(host, address)).startswith(why)
 
 
+def test_a_network_may_be_written_by_any_of_its_addresses():
+    """10.1.2.3/8 is the network 10.0.0.0/8, not the name of a host."""
+    guard = Guard.of(("10.1.2.3/8",))
+    assert (guard.names, guard.why_not("10.255.0.1")) == ((), None)
+
+
 @pytest.mark.parametrize(
     "address",
     [
