@@ -279,6 +279,11 @@ def show_size(size: Bytes) -> str:
     return f"{size}B"
 
 
+def show_count(number: int, noun: str) -> str:
+    """Return how many there are: ``1 datagram``, ``2 datagrams``, ``0 datagrams``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def parse_zone(value: Any) -> ZoneInfo:
     try:
         return ZoneInfo(value)

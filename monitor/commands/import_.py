@@ -21,6 +21,7 @@ from monitor.importers.kuma import listing as of_kuma
 from monitor.importers.kuma import past as of_kuma_past
 from monitor.model import Site
 from monitor.naming import natural_key
+from monitor.options import show_count
 from monitor.past import Condition, Inherited
 from monitor.report import moment
 from monitor.secrecy import hide_credentials
@@ -144,8 +145,12 @@ def _carry(
             continue
         begin = min((span.begin for span in one.spans), default=None)
         outages = sum(span.condition is Condition.DOWN for span in one.spans)
-        since = "nothing new" if begin is None else f"since {moment(begin)}, {outages} outages"
-        click.echo(f"{name}: {since}, {len(one.results)} checks")
+        since = (
+            "nothing new"
+            if begin is None
+            else f"since {moment(begin)}, {show_count(outages, 'outage')}"
+        )
+        click.echo(f"{name}: {since}, {show_count(len(one.results), 'check')}")
 
 
 def _print(done: Imported, source: str, secrets: Path, report: Path | None) -> None:
@@ -171,5 +176,4 @@ def _write_secrets(done: Imported, path: Path) -> None:
         raise MonitorError(f"{path} cannot be written: {error.strerror}") from error
     with os.fdopen(target, "w", encoding="utf-8") as file:
         file.write(done.environment())
-    many = len(done.secrets)
-    click.echo(f"{many} secret{'s' * (many > 1)} written to {path}", err=True)
+    click.echo(f"{show_count(len(done.secrets), 'secret')} written to {path}", err=True)

@@ -15,7 +15,7 @@ from monitor.commands import DOWN, OK
 from monitor.commands.options import config_option
 from monitor.config.load import load
 from monitor.locations.subjects import STREAM
-from monitor.options import show_size
+from monitor.options import show_count, show_size
 
 if TYPE_CHECKING:
     from monitor.locations.stream import StreamLook
@@ -40,7 +40,7 @@ def locations(ctx: click.Context, config: Path) -> None:
 
     look = stream.look(access_of(settings), SystemClock())
     click.echo(
-        f"stream: {look.messages} messages, {look.size / 2**20:.1f} MiB of"
+        f"stream: {show_count(look.messages, 'message')}, {look.size / 2**20:.1f} MiB of"
         f" {show_size(settings.stream)}, the last is {look.last}"
     )
     for line in reading(look, settings.partitions):
@@ -53,7 +53,7 @@ def locations(ctx: click.Context, config: Path) -> None:
         note = "" if same else f" (differs from {own} here)"
         click.echo(
             f"{beat.sender.location} {beat.sender.part}: version {beat.version},"
-            f" {beat.sites} sites, list {beat.fingerprint}{note},"
+            f" {show_count(beat.sites, 'site')}, list {beat.fingerprint}{note},"
             f" clock {round(skew, 1) + 0:+.1f} s, {beat.waiting} reports wait, {beat.dropped} lost"
         )
     if not look.beats:

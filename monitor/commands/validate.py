@@ -13,6 +13,7 @@ from monitor.commands import BAD, OK
 from monitor.commands.options import config_option
 from monitor.config.load import load
 from monitor.errors import ConfigError, Problem
+from monitor.options import show_count
 
 
 @click.command()
@@ -52,5 +53,5 @@ def validate(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
         for one in warnings:
             click.echo(f"{one.file}:{one.line}:{one.column}: warning: {one.message}")
         if not problems:
-            click.echo(f"{sites} {'site' if sites == 1 else 'sites'}, no problem")
+            click.echo(f"{show_count(sites, 'site')}, no problem")
     sys.exit(BAD if problems else OK)

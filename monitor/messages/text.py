@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from monitor.messages.notification import Alert, AlertStatus, Notification
-from monitor.options import show_duration
+from monitor.options import show_count, show_duration
 from monitor.units import Bytes
 
 MOST_TEXT: Bytes = 4000
@@ -70,7 +70,7 @@ def text_of(notification: Notification) -> Text:
         return _single(alerts[0])
     counts = Counter(alert.status for alert in alerts)
     total = len(alerts) + notification.omitted
-    title = f"{_word(notification.status)}: {total} alerts"
+    title = f"{_word(notification.status)}: {show_count(total, 'alert')}"
     group = ", ".join(value for value in notification.group_labels.values() if value)
     if group:
         title += f" ({group})"

@@ -43,7 +43,7 @@ from monitor.model import (
     Site,
     TlsSession,
 )
-from monitor.options import show_duration
+from monitor.options import show_count, show_duration
 from monitor.outbound import NetworkOptions, Proxy, TlsOptions, join_address, split_address
 from monitor.probes.datagrams import (
     ANCILLARY_SPACE,
@@ -264,7 +264,7 @@ class _DnsCheck:
     def _silent(self, peer: str, ignored: int = 0) -> Broken:
         message = f"no reply from {peer} within {show_duration(self._deadline.timeout)}"
         if ignored:
-            message += f"; {ignored} datagrams did not answer our question"
+            message += f"; {show_count(ignored, 'datagram')} did not answer our question"
         return Broken(Reason.READ_TIMEOUT, message)
 
     # ------------------------------------------------------------ UDP

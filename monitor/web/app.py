@@ -212,11 +212,10 @@ class _Endpoints:
         return streamed(request, content_type, pieces)
 
     async def _probe_target(self, live: Live, request: Request) -> Response:
-        params = request.query_params
         query = ProbeQuery(
-            target=params.get("target"),
-            module=params.get("module"),
-            hostname=params.get("hostname"),
+            target=_first(request, "target"),
+            module=_first(request, "module"),
+            hostname=_first(request, "hostname"),
             scrape_timeout=request.headers.get(_SCRAPE_TIMEOUT),
         )
         try:
@@ -233,7 +232,7 @@ class _Endpoints:
         result = check.reply.result()
         if result.error is not None:
             raise HTTPException(500, f"the monitor could not check: {result.error}")
-        debug = params.get("debug") == "true"
+        debug = _first(request, "debug") == "true"
         content_type, text = live.expose(check.site, result, "" if debug else _accept(request))
         if debug:
             content_type, text = "text/plain; charset=utf-8", debug_text(check, result, text)
@@ -436,6 +435,11 @@ def _targets_json(entries: Iterator[BoardEntry], place: str, scheme: str) -> Ite
 
 def _accept(request: Request) -> str:
     return ", ".join(request.headers.getlist("accept"))
+
+
+def _first(request: Request, parameter: str) -> str | None:
+    """Return a parameter; of several, the first, as blackbox_exporter takes it."""
+    return next(iter(request.query_params.getlist(parameter)), None)
 
 
 def _named_site(request: Request) -> str:

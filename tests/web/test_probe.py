@@ -69,6 +69,17 @@ def client_of(live, *found):
     return TestClient(app, raise_server_exceptions=False)
 
 
+def test_of_a_repeated_parameter_the_first_counts():
+    """As blackbox_exporter takes them; the rest is ignored."""
+    live = HandMade(up_result)
+    answer = client_of(live).get(
+        "/probe?target=a&module=m&target=b&hostname=h&module=n&hostname=i&debug=true&debug=false"
+    )
+    (query,) = live.queries
+    assert (query.target, query.module, query.hostname) == ("a", "m", "h")
+    assert "Logs for the probe:" in answer.text
+
+
 def test_what_was_asked_is_passed_on():
     """Every parameter, decoded once, and Prometheus' header."""
     live = HandMade(up_result)
