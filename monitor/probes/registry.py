@@ -13,6 +13,7 @@ from monitor.probes.family import check_addresses
 from monitor.probes.grpc import GrpcNetworkOptions, GrpcOptions, GrpcProbe, GrpcTlsOptions
 from monitor.probes.http import HttpOptions, HttpProbe
 from monitor.probes.icmp import IcmpOptions, IcmpProbe
+from monitor.probes.libcurl.handles import Handles
 from monitor.probes.push import PushOptions, PushProbe
 from monitor.probes.tcp import TcpOptions, TcpProbe
 from monitor.probes.tls import TlsDialogueOptions, TlsProbe, TlsProbeOptions
@@ -34,7 +35,8 @@ def _check_dns_url(url: str) -> None:
 class _DnsProbe:
     """The DNS probe, loaded at its first check; the list of a daemon that has DNS sites did it."""
 
-    def __init__(self) -> None:
+    def __init__(self, handles: Handles | None = None) -> None:
+        self._handles = handles
         self._probe: Probe | None = None
 
     def __call__(self, site: Site, deadline: Deadline) -> Observation:
@@ -42,7 +44,7 @@ class _DnsProbe:
         if probe is None:
             from monitor.probes.dns import DnsProbe  # noqa: PLC0415  as above
 
-            probe = self._probe = DnsProbe()
+            probe = self._probe = DnsProbe(self._handles)
         return probe(site, deadline)
 
 
