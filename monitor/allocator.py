@@ -1,9 +1,9 @@
 """
-Has the C library keep fewer freed pieces of memory for each thread.
+Makes the C library keep fewer freed pieces of memory for each thread.
 
-glibc keeps up to 24 KB of freed pieces for each thread (tcache), and the threads of a daemon whose
-sites hang are hundreds. Only the environment can say otherwise, before a process starts. So the
-daemon starts once more in its first milliseconds, as the same process.
+glibc keeps up to 24 KB of freed pieces for each thread (tcache), and a daemon whose sites hang has
+hundreds of threads. Only the environment can change this, before a process starts. So the daemon
+starts again in its first milliseconds, as the same process.
 """
 
 import os
@@ -21,15 +21,15 @@ def start_again(
     """
     Replace this program by itself, with the allocator set up.
 
-    Returns where that is done or has no use: the variable is set, whoever set it; the C library is
-    not glibc; or the system refuses.
+    Returns if that is already done or has no effect: the variable is set, by us or by somebody
+    else; the C library is not glibc; or the system refuses.
     """
     if VARIABLE in environ or not sys.executable or not _is_glibc():
         return
     try:
         execve(sys.executable, sys.orig_argv, {**environ, VARIABLE: VALUE})
     except OSError:
-        return  # it runs with more memory
+        return  # the daemon then runs with more memory
 
 
 def _is_glibc() -> bool:

@@ -1,7 +1,9 @@
 """What people read keeps to docs/style.md: no word that it says to avoid."""
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +48,18 @@ def _said(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, text
 
 
+def _notes(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the docstrings and the comments of a file, each as one line, with their lines."""
+    source = path.read_text()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield node.lineno, " ".join(text.split())
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
 def _commands(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
     context = click.Context(command, info_name=path)
     yield path, command.get_help(context)
@@ -75,6 +89,12 @@ def test_pages_keep_to_the_style(page):
 def test_messages_keep_to_the_style(path):
     """Each text in the source that is not a docstring: messages, documentation of options."""
     assert {line: words for line, text in _said(path) if (words := _found(text))} == {}
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda one: str(one.relative_to(ROOT)))
+def test_comments_and_docstrings_keep_to_the_style(path):
+    """What those read who change the code."""
+    assert {line: words for line, text in _notes(path) if (words := _found(text))} == {}
 
 
 def test_help_keeps_to_the_style():

@@ -63,7 +63,7 @@ def _decode(pem: str) -> Certificate | None:
             )
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:  # also a panic of a Rust library, which is no Exception
+        except BaseException:  # also a panic of a Rust library, which is not an Exception
             return None
 
 

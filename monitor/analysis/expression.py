@@ -374,7 +374,7 @@ def _translate(source: str) -> Any:
         raise ValueError(f"{plain(source)} is not a CEL expression: {reason} at {place}") from error
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # also a panic of a Rust library, which is no Exception
+    except BaseException as error:  # also a panic of a Rust library, which is not an Exception
         raise ValueError(f"{plain(source)} is not a CEL expression: {error}") from error
 
 

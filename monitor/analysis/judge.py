@@ -111,7 +111,7 @@ def _broken(key: str, value: Any, seen: Seen) -> Failure | None:
         why = str(error)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # also a panic of a Rust library, which is no Exception
+    except BaseException as error:  # also a panic of a Rust library, which is not an Exception
         _log.exception("expectation_bug", extra=fields(site=seen.site, expectation=key))
         why = f"{key} cannot be judged: {type(error).__name__}: {error}"
     return Failure(kind.reason, why) if why else None

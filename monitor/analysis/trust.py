@@ -46,7 +46,7 @@ def trusted_chain(pems: tuple[str, ...], authorities: str) -> tuple[Certificate,
         return decode_chain(_find(pems, authorities, stamp))
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # also a panic of a Rust library, which is no Exception
+    except BaseException:  # also a panic of a Rust library, which is not an Exception
         return ()
 
 

@@ -269,7 +269,7 @@ def end_of(
         )
     if role.location is None:
         return OwnEnd(recorder, _NoLink())
-    assert isinstance(reloader.shard, PlaceShard)  # noqa: S101  likewise
+    assert isinstance(reloader.shard, PlaceShard)  # noqa: S101  Role.shard() gives it too
     link = _place_link(
         lambda: reloader.config,
         reloader.shard,

@@ -1,4 +1,4 @@
-"""What workers found in the certificates of each site's last handshake. Pure."""
+"""Remembers what workers found in the certificates of each site's last handshake. Pure."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,8 +13,8 @@ class _Known:
     A handshake and what a worker found in it.
 
     Attributes:
-        since, until: Between which times of a check the same is found: no certificate of the chain
-            ends in between.
+        since, until: A check between these times finds the same, because no certificate of the
+            chain ends in between.
     """
 
     tls: TlsSession
@@ -27,7 +27,7 @@ class KnownCertificates:
     """
     Remembers the last handshake of each site until the site leaves the list or changes.
 
-    Nearly every handshake shows what the one before it did, so the answer need not go to a worker.
+    Nearly every handshake shows the same as the one before, so the answer needs no worker.
     """
 
     def __init__(self) -> None:
@@ -38,15 +38,15 @@ class KnownCertificates:
         Remember what was found in the certificates of a check's last connection.
 
         Args:
-            found: By a worker, or what of() returned.
-            kept: The same as results keep it. Where something was cut for them, nothing is
-                remembered: what is remembered of a site is bounded.
+            found: The result of a worker, or of of().
+            kept: The result in its stored form. If something was truncated for that, nothing is
+                remembered, because the memory for each site is limited.
         """
         tls = seen.tls
         if tls is None or kept is None:
             return
         if tls.authorities is not None and tls.stamp is None:
-            return  # nobody knows whether the file of authorities is as it was
+            return  # the file of authorities may have changed
         known = self._known.get(site)
         if known is not None and found is known.found:
             if tls is not known.tls:  # equal; the probe holds this one
@@ -70,9 +70,9 @@ class KnownCertificates:
 
     def of(self, site: Site, seen: Observation) -> Analysis | None:
         """
-        Return what is known of the certificates of a handshake, with the verdict up.
+        Return what is known about the certificates of a handshake, with the verdict up.
 
-        None where it differs from the site's last one, or where a certificate has ended since.
+        None if it differs from the site's last one, or if a certificate has ended since then.
         """
         known = self._known.get(site)
         if known is None or not known.since < seen.time <= known.until:

@@ -46,7 +46,7 @@ def end_forkserver() -> None:
     """
     End the forkserver and free its memory; the next worker starts another.
 
-    No worker may be running or starting. Does nothing where there is no forkserver.
+    No worker may be running or starting. Does nothing if there is no forkserver.
     """
     server: Any = forkserver._forkserver  # noqa: SLF001  there is no public way to end it
     if server._forkserver_pid is not None:  # noqa: SLF001  as above

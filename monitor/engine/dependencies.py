@@ -7,19 +7,19 @@ from monitor.model import Site, SiteState, Status
 
 class Dependencies:
     """
-    The mutable state is the two tables below; the loop's thread alone has them.
+    The mutable state is the two tables below; it belongs to the loop's thread.
 
     Args:
-        states: Of all sites by name, as they stand at each moment.
+        states: The current states of all sites, by name.
     """
 
     def __init__(self, states: Mapping[str, SiteState]) -> None:
         self._states = states
-        self._children: dict[str, set[str]] = {}  # sites by what they depend on
+        self._children: dict[str, set[str]] = {}  # the sites that depend on each site
         self._parents: dict[str, tuple[str, ...]] = {}
 
     def set_parents(self, name: str, parents: tuple[str, ...]) -> None:
-        """Have a site depend on these, and on nothing else."""
+        """Make a site depend on these sites, and on no others."""
         for parent in self._parents.pop(name, ()):
             self._children[parent].discard(name)
             if not self._children[parent]:

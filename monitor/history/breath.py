@@ -7,8 +7,8 @@ from typing import TypeAlias
 from monitor.units import Seconds
 
 _STRETCH: Seconds = 0.0002
-"""The processor time after which others get the interpreter: a check that begins or ends meanwhile
-waits as long, and is told late or too long by as much."""
+"""The processor time after which others get the interpreter: a check that begins or ends in this
+time waits that long, and looks that much too late or too long."""
 _PAUSE: Seconds = 0.0005
 """Long enough for a thread to wake up and take the interpreter. Statements release it, too, but for
 so short a time that this thread has it back before another one is awake."""

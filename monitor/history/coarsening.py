@@ -269,7 +269,7 @@ def sum_up_days(
 def _sum_up_block(
     connection: Connection, since: Mapping[int, int], block: int, until: int, breathe: Breathe
 ) -> None:
-    """Likewise, of days that lie in one block."""
+    """Write the sums of days that are in one block."""
     sites = list(since)
     at = {"sites": sites, "block": block}
     earlier = {row.site: row for row in connection.execute(_days_before(), at).all()}

@@ -1,7 +1,7 @@
 """
 Results with their evidence as bytes: JSON, compressed. Pure.
 
-Another version may have written other fields; what cannot be read is no evidence.
+Another version may have written other fields; what cannot be read is ignored.
 """
 
 import json

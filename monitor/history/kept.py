@@ -23,7 +23,7 @@ class KeptSite:
         waiting: Results that are in the journal and not packed yet.
         days_until: The first day that is to be summed up, for the first time or again.
         summed_up: The same as the store has it.
-        hours_until: The first hour that is to be rolled up, likewise.
+        hours_until: The first hour that is to be rolled up, also as the store has it.
         told: Reason and message of the failure whose evidence was written last.
     """
 

@@ -180,7 +180,7 @@ def take_sites(connection: Connection, run: int | None, ids: Sequence[int]) -> N
 
 
 def take_other_sites(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Likewise, those that changed: ``number``, ``run``, ``grp``, ``identity`` of each."""
+    """Do the same for sites that changed: ``number``, ``run``, ``grp``, ``identity`` of each."""
     if rows:
         connection.execute(
             update(schema.sites)
@@ -225,7 +225,7 @@ def close_spans(connection: Connection, ids: Sequence[int]) -> None:
 
 
 def remove_absent(connection: Connection, seat: str, run: int, now: Milliseconds) -> None:
-    """Note which sites of an earlier run in the same seat are not in the list any more."""
+    """Record which sites of an earlier run in the same seat have left the list."""
     earlier = select(schema.runs.c.id).where(schema.runs.c.seat == seat, schema.runs.c.id != run)
     gone = (schema.sites.c.run.in_(earlier), schema.sites.c.removed.is_(None))
     ids = connection.scalars(select(schema.sites.c.id).where(*gone)).all()
@@ -547,7 +547,7 @@ def give_back(connection: Connection, pages: int) -> None:
 
 def upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:
     """
-    Write rows, each in the place of one that has the same key, and return how many.
+    Write rows, each replacing the one with the same key, and return how many.
 
     A part at a time: those of 10,000 sites at a start would take 20 MB, made all at once.
     """

@@ -195,8 +195,8 @@ def _set_aside(file: Path) -> None:
     """
     Rename an emptied database and its log, so that a new one can be created.
 
-    Otherwise, whoever closes the database last writes the content of the log into the empty file,
-    which creates a database with holes. SQLite leaves files alone that were moved.
+    Otherwise, the process that closes the database last writes the content of the log into the
+    empty file, which creates a database with holes. SQLite leaves files alone that were moved.
     """
     for end in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):

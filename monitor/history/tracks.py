@@ -29,7 +29,7 @@ _CONDITIONS = {
 
 class Row(NamedTuple):
     """
-    A span as it is to be written, in the place of an earlier one of the same track and begin.
+    A span to write, which replaces an earlier one with the same track and begin.
 
     Attributes:
         end: None while it lasts; at or before ``begin`` there is no such span, and it is to go.
@@ -53,7 +53,7 @@ class Tracks:
         state: The span of it that lasts; None while nobody observes the site.
         window: The span of maintenance that lasts.
         in_doubt: Spans that ended since the first failure, while it is not confirmed.
-        closed: Where an earlier life ended what lasted. What a hub hears then may be from before.
+        closed: Where open spans ended at a restart. What a hub hears later may be from before.
     """
 
     status: Status = Status.UNKNOWN
@@ -113,7 +113,7 @@ class Tracks:
         return rows
 
     def on_filled(self, rows: Iterable[Row]) -> None:
-        """Take note of spans that filled() gave: the state that lasts may begin later now."""
+        """Record spans that filled() returned: the open state may begin later now."""
         lasting = [row for row in rows if row.end is None and row.track == STATE_TRACK]
         if self.state is not None and lasting:
             self.state = lasting[-1]
@@ -135,12 +135,12 @@ def filled(stored: Sequence[Row], wanted: Sequence[Row]) -> list[Row]:
     """
     Return the spans to be written so that the past says what is wanted where it says nothing.
 
-    It says nothing where it is unknown, and between two spans where no monitor looked; what was
+    It says nothing while it is unknown, and between two spans while no monitor looked; what was
     told as up or down stays.
 
     Args:
         stored: Spans of the state in order, without overlap; those around what is wanted too.
-        wanted: Likewise; all of them ended.
+        wanted: Spans in order, without overlap; all of them ended.
     """
     rows: list[Row] = []
     until: Milliseconds | None = None

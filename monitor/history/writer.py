@@ -2,7 +2,7 @@
 The thread that writes: what the engine notes goes into the store in one transaction a second.
 
 The engine hands over frozen records by one put and never waits. What turns a state is written at
-once, so that a process that is killed has told nothing that its next life does not know. While the
+once, so that a killed process has told nothing that it will not know after a restart. While the
 store cannot be used, checks and states go on; what waits is bounded, results are dropped first, and
 everything is written once the store works again.
 """
@@ -47,7 +47,7 @@ _PAUSE: Seconds = 0.05
 _BACKOFF: tuple[Seconds, ...] = (1.0, 2.0, 5.0)
 """Until the next attempt, where the store cannot be used."""
 _ABSENT: Seconds = 30.0
-"""A wait that takes so much longer was none: the process, or the machine, stood still."""
+"""A wait that takes this much longer means that the process, or the machine, stood still."""
 _MOST_WAITING = 200_000
 """Records in the queue; results that turn nothing are dropped beyond it."""
 _MOST_RESULTS = 500_000
@@ -66,7 +66,7 @@ _WAITING = Struct("<qIB")
 
 
 class HistoryMeters(Protocol):
-    """What the history tells of itself; called in its thread."""
+    """Counts the history's work; called in its thread."""
 
     def history_written(self, rows: int, seconds: Seconds) -> None: ...
     def history_failed(self) -> None: ...
@@ -248,7 +248,7 @@ class Writer:
         return self._persistent is True
 
     def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None:
-        """Take note of a state; never waits."""
+        """Record a state; never waits."""
         news = not checked or state.streak == 1 or state.since == time
         if not news and self._queue.qsize() > _MOST_WAITING:
             self._meters.history_dropped(1)
@@ -258,7 +258,7 @@ class Writer:
             self._wake.set()
 
     def left(self, names: Iterable[str], time: Timestamp) -> None:
-        """Take note that sites are not in the list any more."""
+        """Record that sites have left the list."""
         self._queue.put(_Left(tuple(names), time))
 
     def renamed(self, old: str, new: str) -> None:
@@ -268,7 +268,7 @@ class Writer:
         """
         Return what is remembered of sites that still are the same, by name; waits for it.
 
-        Nothing where the store cannot be used, or not in time.
+        Empty if the store cannot be used, or not in time.
         """
         try:
             return self.ask(sites).result(patience)
@@ -308,14 +308,14 @@ class Writer:
         self._on_loss = call
 
     def owed(self) -> "Future[list[Owed]]":
-        """Have read all rows of the outbox; none where the store cannot be used now."""
+        """Have all rows of the outbox read; empty if the store cannot be used now."""
         reply: Future[list[Owed]] = Future()
         self._queue.put(_ReadOutbox(reply))
         self._wake.set()
         return reply
 
     def late(self, site: Site, past: Past) -> None:
-        """Take note of a result that changes no state: it came too late for that."""
+        """Record a result that changes no state, because it came too late for that."""
         if self._queue.qsize() > _MOST_WAITING:
             self._meters.history_dropped(1)
             return
@@ -323,7 +323,7 @@ class Writer:
 
     def mended(self, spans: Sequence[Span]) -> None:
         """
-        Take note of what one site was in, where nobody could tell then.
+        Record the conditions of one site at a time when nobody could tell.
 
         What was told as up or down stays as it is.
 
@@ -334,14 +334,14 @@ class Writer:
 
     def position(self, partition: int, sequence: int) -> None:
         """
-        Take note of how far a stream is read.
+        Record how far a stream has been read.
 
         It is written with what was noted before it, in the same transaction.
         """
         self._queue.put(_Position(partition, sequence))
 
     def positions(self, patience: Seconds) -> Mapping[int, int]:
-        """Return how far an earlier life of this daemon has read each partition; waits for it."""
+        """Return how far this daemon had read each partition before its restart; waits for it."""
         reply: Future[Mapping[int, int]] = Future()
         self._queue.put(_Positions(reply))
         self._wake.set()
@@ -532,7 +532,7 @@ class Writer:
             self._evidence[kept.number] = (kept, state)
 
     def _on_hub(self, item: _Late | _Mended | _Position) -> None:
-        """Take note of what a hub alone has."""
+        """Record what only a hub has."""
         match item:
             case _Position():
                 self._positions[item.partition] = item.sequence
@@ -634,7 +634,7 @@ class Writer:
         for recall, found in remembered:
             recall.reply.set_result(found)
         self._meters.history_written(rows, self._clock.monotonic() - began)
-        if not stopping:  # the next life does it as well
+        if not stopping:  # the next run does it as well
             self._age(engine, now)
         if began >= self._look_at:  # apart: what goes wrong in it costs nothing that was noted
             self._look_at = began + _LOOK
@@ -1021,7 +1021,7 @@ class Writer:
         return listed.removed == self._began and now - listed.removed <= _BACK_WITHIN
 
     def _read_journal(self, connection: Connection) -> None:
-        """Take over what an earlier life of this daemon had not packed yet."""
+        """Take over what this daemon had not packed before its restart."""
         self._packed = ledger.packed_slots(connection, self._seat)
         last, waiting = self._unpacked(connection, self._seat)
         self._leftover = {}

@@ -202,8 +202,8 @@ def on_server(scheme: str, template: str, default: str = "", *, path: bool = Fal
 
     Args:
         scheme: Over HTTP; with an s over HTTPS.
-        template: What follows the address of the server, as of spelled().
-        default: The server where none is named.
+        template: The part after the address of the server, as in spelled().
+        default: The server if none is named.
         path: Whether apprise takes a path before it.
     """
     rest = spelled(template)

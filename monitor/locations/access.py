@@ -1,4 +1,4 @@
-"""How NATS is reached: servers, login, certificates, and what its errors mean to an operator."""
+"""Access to NATS: servers, login, certificates, and its errors in words for operators."""
 
 import asyncio
 import ssl
@@ -13,7 +13,7 @@ from monitor.locations.subjects import STREAM
 from monitor.units import Seconds
 
 CONNECT_TIMEOUT = 5
-"""Seconds, whole ones as NATS' client takes them."""
+"""In whole seconds, because NATS' client takes no others."""
 ACK_TIMEOUT: Seconds = 5.0
 """How long JetStream may take to answer."""
 
@@ -62,7 +62,7 @@ class NatsAccess:
 
 
 def sentence_of(error: BaseException) -> str:
-    """Return what is wrong, in words for the person who looks after the servers."""
+    """Return what is wrong, in words for the operator of the servers."""
     if isinstance(error, NoStreamResponseError | NotFoundError):
         return f"there is no stream {STREAM}; make it with: monitor locations setup"
     if isinstance(error, asyncio.TimeoutError | NatsError) and "timeout" in str(error).lower():

@@ -1,4 +1,4 @@
-"""A hub's connection: reports and signs of life come in, and each report is applied once."""
+"""A hub's connection: receives reports and signs of life, and applies each report once."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ from monitor.units import Seconds, Timestamp
 _log = logging.getLogger(__name__)
 
 _IDLE: Seconds = 15.0
-"""After so long without a message, the server is asked whether it still knows the consumer."""
+"""After this long without a message, ask the server whether it still knows the consumer."""
 _MOST_WAITING = 2000
 """Messages that wait for the hub's main thread; reading pauses beyond that."""
 _BREATH: Seconds = 0.02
@@ -33,16 +33,16 @@ _BREATH: Seconds = 0.02
 
 class HubLink(NatsLink):
     """
-    The hub's end: reports and signs of life come in.
+    The hub's end: receives reports and signs of life.
 
     Args:
-        partitions: Those that this hub joins.
-        positions: Returns how far each was read in an earlier life; asked at the start.
-        replay: How far back to read again, to know what each place said last.
-        on_reports: Told of each batch, where it stands in the stream, and whether it was applied
-            in an earlier life.
-        on_beat: Told of each sign of life, and when it came.
-        on_not_understood: Told of each message that is not understood.
+        partitions: The partitions that this hub reads.
+        positions: Returns how far each was read before a restart; called at the start.
+        replay: How far back to read again, to learn what each place said last.
+        on_reports: Called with each batch, its position in the stream, and whether it was applied
+            before a restart.
+        on_beat: Called with each sign of life, and when it arrived.
+        on_not_understood: Called for each message that cannot be understood.
         backlog: How many events wait for the main thread.
     """
 
@@ -62,8 +62,8 @@ class HubLink(NatsLink):
         super().__init__(access, name="monitor hub", inbox="_INBOX.hub", clock=clock)
         self._partitions = tuple(partitions)
         self._positions = positions
-        self._applied: dict[int, int] = {}  # in an earlier life
-        self._read: dict[int, int] = {}  # in this one
+        self._applied: dict[int, int] = {}  # before a restart
+        self._read: dict[int, int] = {}  # since the start
         self._replay = replay
         self._on_reports = on_reports
         self._on_beat = on_beat
@@ -91,7 +91,7 @@ class HubLink(NatsLink):
         await self._stop.wait()
 
     async def _follow(self, client: Client, partition: int) -> None:
-        """Read one partition, again from where it stopped whenever its consumer may be gone."""
+        """Read one partition; if its consumer may be gone, start again from the last position."""
         while True:
             if self.connected:
                 stream = client.jetstream(timeout=ACK_TIMEOUT)
@@ -102,7 +102,7 @@ class HubLink(NatsLink):
             await asyncio.sleep(PAUSE)
 
     async def _until_lost(self, reading: "asyncio.Future[None]") -> None:
-        # A server that was started again has forgotten the consumer, and says nothing of it
+        # A restarted server has forgotten the consumer, and does not report that
         lost: asyncio.Future[Any] = asyncio.ensure_future(self._lost.wait())
         try:
             await asyncio.wait({reading, lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -125,7 +125,7 @@ class HubLink(NatsLink):
                     continue
                 sequence = message.metadata.sequence
                 if sequence.consumer != expected:
-                    return  # something is missing: read again from the last that came
+                    return  # something is missing: read again from the last message that came
                 expected += 1
                 self._take(message, partition, sequence.stream)
         finally:
@@ -146,12 +146,12 @@ class HubLink(NatsLink):
                 deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
                 opt_start_seq=read + 1,
             )
-        # The first life, or another stream than before: all that it holds is news
+        # The first start, or another stream than before: everything in it is new
         self._applied.pop(partition, None)
         return await _push(stream, subject, deliver_policy=DeliverPolicy.ALL)
 
     async def _before_replay(self, stream: JetStreamContext, subject: str) -> int:
-        """Return the message after which the time begins that is read again."""
+        """Return the last message before the time that is read again."""
         since = datetime.now(UTC) - timedelta(seconds=self._replay)
         subscription = await _push(
             stream,

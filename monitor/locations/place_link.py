@@ -1,4 +1,4 @@
-"""A place's connection: reports go out and are kept until they arrive, questions come in."""
+"""A place's connection: sends reports, keeps them until they arrive, and receives questions."""
 
 import asyncio
 import os
@@ -31,26 +31,26 @@ from monitor.places import Report, Sender, SignOfLife
 from monitor.units import Bytes, Seconds
 
 BEAT: Seconds = 5.0
-"""From one sign of life to the next."""
+"""The interval between signs of life."""
 _QUIET: Seconds = 1.0
-"""How long a report may wait that changes nothing."""
+"""How long a report that changes nothing may wait."""
 _IN_MESSAGE = 400
-"""Reports at most; with messages of 300 characters that is some 300 kB, below NATS' 1 MiB."""
+"""The most reports; with messages of 300 characters about 300 kB, below NATS' 1 MiB."""
 _AT_ONCE = 32
-"""Messages that are on their way at a time when a spool is emptied."""
+"""The most messages in flight while a spool is emptied."""
 _FORGOTTEN: Seconds = 900.0
-"""After so long without a sign of life, a place's share of the slots goes to the others."""
+"""After this long without a sign of life, a place's share of the slots goes to the others."""
 
 
 class PlaceLink(NatsLink):
     """
-    A place's end: reports go out, questions come in.
+    The place's end: sends reports, and receives questions.
 
     Args:
-        partition_of: Which partition a site belongs to.
-        beat: What this daemon tells of itself; the link adds what waits.
-        on_question: Told of sites that other places ask about.
-        on_places: Told of this place's position among the live places, and of their number.
+        partition_of: Returns the partition of a site.
+        beat: What this daemon reports about itself; the link adds the waiting reports.
+        on_question: Called with the sites that other places ask about.
+        on_places: Called with this place's number among the live places, and how many there are.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class PlaceLink(NatsLink):
 
     def report(self, report: Report, *, news: bool, ask: bool) -> None:
         """
-        Send a report; any thread, never waits.
+        Send a report; any thread may call this, and it never waits.
 
         Args:
-            news: Whether it changes anything, and leaves at once.
-            ask: Whether other places are to check the site now.
+            news: Whether the report changes anything and must leave at once.
+            ask: Whether other places should check the site now.
         """
         self._fresh.append(report)
         if ask:
@@ -117,7 +117,7 @@ class PlaceLink(NatsLink):
         return (self._pump(),)
 
     async def _pump(self) -> None:
-        """Gather what was reported and deliver it, or have it wait in the spool."""
+        """Collect reports and deliver them, or keep them in the spool."""
         while True:
             await within(self._news.wait(), _QUIET)
             self._news.clear()
@@ -130,7 +130,7 @@ class PlaceLink(NatsLink):
         sites = tuple(dict.fromkeys(self._questions))
         self._questions.clear()
         if self._client is not None and self.connected:
-            with suppress(NatsError, OSError):  # a question that is lost is asked by nobody
+            with suppress(NatsError, OSError):  # a lost question is not asked again
                 subject = subjects.questions(self._sender.location)
                 for start in range(0, len(sites), _IN_MESSAGE):
                     await self._client.publish(
@@ -143,7 +143,7 @@ class PlaceLink(NatsLink):
             try:
                 await self._deliver_all(fresh)
             except BaseException:
-                self._spool.put(fresh)  # what did arrive is recognised by its number
+                self._spool.put(fresh)  # the server recognises by its number what did arrive
                 raise
 
     async def _deliver_all(self, fresh: list[Waiting]) -> None:
@@ -162,7 +162,7 @@ class PlaceLink(NatsLink):
             self._spool.put(left)
 
     def _gathered(self) -> list[Waiting]:
-        """Return what was reported since the last time, as messages by partition."""
+        """Return the reports since the last call, as messages by partition."""
         parts: dict[int, list[str]] = {}
         for _ in range(len(self._fresh)):
             report = self._fresh.popleft()
@@ -187,7 +187,7 @@ class PlaceLink(NatsLink):
         stream = client.jetstream(timeout=ACK_TIMEOUT)
         sent = [asyncio.ensure_future(self._publish_one(stream, one)) for one in messages]
         lost: asyncio.Future[Any] = asyncio.ensure_future(self._lost.wait())
-        # Whatever a lost connection has not answered will not be answered over the next one
+        # What a lost connection has not answered will not be answered over the next one
         everything: asyncio.Future[Any] = asyncio.ensure_future(
             asyncio.gather(*sent, return_exceptions=True)
         )
@@ -216,7 +216,7 @@ class PlaceLink(NatsLink):
         return (self._talk(client),)
 
     async def _talk(self, client: Client) -> None:
-        """Listen to the other places, and tell that we live."""
+        """Listen to the other places, and send signs of life."""
 
         async def asked(message: Msg) -> None:
             if subjects.location_of(message.subject) != self._sender.location:
@@ -236,9 +236,9 @@ class PlaceLink(NatsLink):
                     beat = self._beat()
                     await client.publish(subjects.beats(self._sender.location), pack_beat(beat))
                 beats += 1
-                if beats > 2:  # noqa: PLR2004  by then each of the others has beaten once
+                if beats > 2:  # noqa: PLR2004  by then each of the others has sent one
                     self._look_at_places()
-            # At once after a time without a connection: a silent place has no vote
+            # At once after a lost connection, because a silent place has no vote
             await within(self._back.wait(), BEAT)
             self._back.clear()
 

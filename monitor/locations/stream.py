@@ -1,4 +1,4 @@
-"""The stream that keeps reports: how it is made, and how it stands, seen from outside."""
+"""The stream that keeps reports: creates it, and shows its state."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -26,14 +26,14 @@ from monitor.places import Sender, SignOfLife
 from monitor.units import Bytes, Seconds
 
 _NO_ROOM = frozenset((10002, 10023, 10028, 10047))
-"""JetStream's codes: of the account, of resources, of memory, of storage (server/errors.json)."""
+"""JetStream's codes for a full account, resources, memory, storage (server/errors.json)."""
 _KEPT: Seconds = 86_400.0
 _DUPLICATES: Seconds = 600.0
 """How long the stream recognises a message that is delivered twice."""
 
 
 async def _with_client(access: NatsAccess, do: Callable[[Client], Awaitable[Any]]) -> Any:
-    # Without a bound the client goes on for minutes where nobody listens
+    # Without a limit, the client tries for minutes if nobody listens
     client = await asyncio.wait_for(
         nats.connect(
             **access.options(),
@@ -59,7 +59,7 @@ async def _ignore(_: Exception) -> None:
 
 def _ask(access: NatsAccess, do: Callable[[Client], Awaitable[Any]]) -> Any:
     """
-    Do something over a connection of its own.
+    Do something over a separate connection.
 
     Raises:
         StartupError: The servers cannot be reached, or refuse it.
@@ -72,7 +72,7 @@ def _ask(access: NatsAccess, do: Callable[[Client], Awaitable[Any]]) -> Any:
 
 def set_up(access: NatsAccess, size: Bytes) -> str:
     """
-    Make the stream, or bring it to what it should be; return what was done.
+    Create or update the stream; return what was done.
 
     Raises:
         StartupError: The servers cannot be reached, or refuse it.
@@ -112,7 +112,7 @@ def set_up(access: NatsAccess, size: Bytes) -> str:
 
 async def _with_room(change: Awaitable[Any], size: Bytes) -> None:
     """
-    Make or change the stream.
+    Create or change the stream.
 
     Raises:
         StartupError: JetStream has no room for it.
@@ -135,8 +135,8 @@ class Reading:
     How far a hub has read a partition.
 
     Attributes:
-        last: The last message that it was sent, of the whole stream's.
-        waiting: Messages of the partition behind that.
+        last: The last message that it was sent, by its number in the whole stream.
+        waiting: Messages of the partition after that one.
     """
 
     partition: int
@@ -147,11 +147,11 @@ class Reading:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamLook:
     """
-    How the stream stands.
+    The state of the stream.
 
     Attributes:
-        beats: The last sign of life of each daemon within the time of the look, with its skew.
-        readings: Of each hub, by partition; None where we may not ask for them.
+        beats: The last sign of life of each daemon while looking, with its skew.
+        readings: For each hub, by partition; None if we may not ask for them.
     """
 
     messages: int
@@ -163,7 +163,7 @@ class StreamLook:
 
 def look(access: NatsAccess, clock: Clock) -> StreamLook:
     """
-    Return how the stream stands, and who gives a sign of life within a little more than a beat.
+    Return the stream's state, and who sends a sign of life in a little over one interval.
 
     Raises:
         StartupError: The servers cannot be reached, or refuse it.
@@ -206,7 +206,7 @@ async def _readings(stream: JetStreamContext) -> tuple[Reading, ...] | None:
     found = []
     for one in consumers:
         partition = subjects.partition_of(one.config.filter_subject or "")
-        # One that nobody listens to is what a hub that was killed leaves for a minute
+        # A killed hub leaves a consumer without a listener for a minute
         if partition is not None and one.push_bound:
             last = one.delivered.stream_seq if one.delivered else 0
             found.append(Reading(partition=partition, last=last, waiting=one.num_pending or 0))

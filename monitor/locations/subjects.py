@@ -1,21 +1,21 @@
 """
-The names of what travels over NATS: the stream, the subjects, and the places in them.
+The names of the stream and the subjects in NATS, and the places in them.
 
-    monitor.reports.PARTITION.LOCATION   what a place has settled; kept by the stream
+    monitor.reports.PARTITION.LOCATION   the states that a place has confirmed; kept by the stream
     monitor.places.LOCATION              a sign of life of each daemon, every few seconds; not kept
     monitor.questions.LOCATION           a place asks the others to check sites now; not kept
 
-The partition stands first, so that a hub subscribes to its own; the location last, so that a place
-may be permitted to publish ``monitor.reports.*.fra`` and nothing else.
+The partition comes first, so that a hub subscribes to its own; the location comes last, so that a
+place may be permitted to publish ``monitor.reports.*.fra`` and nothing else.
 """
 
 import re
 
 STREAM = "MONITOR_REPORTS"
 LOCATION = re.compile(r"[A-Za-z0-9_-]{1,40}")
-"""What a location may be called: one token of a subject."""
+"""The allowed names of a location: one token of a subject."""
 ANY = "*"
-"""In place of a partition or a location: all of them."""
+"""Stands for all partitions or locations."""
 _OF_PARTITION = re.compile(r"monitor\.reports\.([0-9]+)\.\*")
 
 

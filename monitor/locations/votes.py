@@ -65,7 +65,7 @@ def parse_enough(text: str) -> Enough:
     Return the meaning of ``2``, ``majority``, ``all``, ``any`` or ``60%``.
 
     Raises:
-        ValueError: The text is none of these.
+        ValueError: The text has another form.
     """
     form = _FORM.fullmatch(text)
     if form is None:

@@ -29,7 +29,7 @@ class Alert:
     Attributes:
         fingerprint: The same over attempts and restarts: fingerprint_of() its labels.
         labels: What it is about, with the names of the rules in config/prometheus: alertname,
-            severity, site, target, group, and the site's own labels. An empty value is no label.
+            severity, site, target, group, and the site's own labels. An empty value is not a label.
         annotations: Texts about it: summary, description, runbook.
         starts_at: When it began; never in the future.
         ends_at: When it ended; None while it fires.

@@ -201,7 +201,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "monitor_site_maintenance",
         "gauge",
-        "Whether a maintenance window of the site is open; its checks and its state go on in it",
+        "Whether a maintenance window of the site is open; its checks and its state continue in it",
     ),
     Family(
         "monitor_site_suppressed",
@@ -245,15 +245,14 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "monitor_extracted_value",
         "gauge",
-        "A number out of the last answer, by the name the site gives it; absent where it was not "
+        "A number out of the last answer, by the name the site gives it; absent if it was not "
         "found",
         ("name",),
     ),
     Family(
         "monitor_extracted_info",
         "gauge",
-        "A text out of the last answer, by the name the site gives it; absent where it was not "
-        "found",
+        "A text out of the last answer, by the name the site gives it; absent if it was not found",
         ("name", "value"),
     ),
     Family(
@@ -270,12 +269,12 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "monitor_client_certificate_not_before_timestamp_seconds",
         "gauge",
-        "From when on our own client certificate is valid, in unixtime; absent where there is none",
+        "From when on our own client certificate is valid, in unixtime; absent if there is none",
     ),
     Family(
         "monitor_client_certificate_expiry_timestamp_seconds",
         "gauge",
-        "When our own client certificate ends, in unixtime; absent where there is none",
+        "When our own client certificate ends, in unixtime; absent if there is none",
     ),
     Family(
         "monitor_certificate_verified",

@@ -246,7 +246,7 @@ class Internal:
         )
         self._notifications = Counter(
             "monitor_notifications_total",
-            "Attempts to deliver a message, by receiver and by what came of them; and messages that"
+            "Attempts to deliver a message, by receiver and by outcome; and messages that"
             " were dropped with their receiver",
             ("receiver", "outcome"),
             registry=registry,

@@ -91,7 +91,7 @@ class PlaceMeters:
         self._not_understood.inc()
 
     def location(self, standing: Standing) -> None:
-        """Set how a location stands."""
+        """Set the state of a location."""
         name = standing.location
         self._up.labels(name).set(standing.up)
         self._last_seen.labels(name).set(standing.last_seen)

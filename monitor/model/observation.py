@@ -98,7 +98,7 @@ class TlsSession:
             verification off.
         verdict: OpenSSL's code for why the chain was refused (X509_V_ERR_…); 0 if it was not.
         authorities: The file of authorities that it was verified against; None if it was not.
-        stamp: What changes when that file does; None where the probe does not know it.
+        stamp: Changes when that file does; None if the probe does not know it.
         client: The client certificate that we could have shown, with its intermediates, as PEM.
         legacy: Whether old renegotiation and weak keys were allowed.
         server_name: The name that was requested and that the certificate must cover; None if it is

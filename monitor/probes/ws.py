@@ -288,7 +288,7 @@ class _Upgrade:
 
     def _connected(self, *_addresses: object) -> int:
         self._asked = True
-        return 0  # go on
+        return 0  # continue
 
     def _go_on(self, *_amounts: object) -> int:
         if not self._asked or not self._deadline.passed():

@@ -27,7 +27,7 @@ class ApiServer:
         verify: A file of authorities; True for the usual ones, False for none.
         certificate: Files of our own certificate and its key.
         token: Returns the current token, which changes every hour.
-        descriptors: In-memory files that the paths above may lead to; whoever ends the access
+        descriptors: In-memory files that the paths above may lead to; the code that ends the access
             closes them.
     """
 

@@ -464,7 +464,7 @@ def put_header(site: SiteDraft, kind: str, name: str, value: str) -> None:
 
 
 def maintenance_window(fields: Fields) -> dict[str, Any] | None:
-    """Return a window in our form; None where it is not enabled, or none that Gatus takes."""
+    """Return a window in our form; None if it is not enabled, or if Gatus rejects it."""
     if fields.flag("enabled") is False:
         list(fields.rest())
         return None

@@ -47,7 +47,7 @@ def imported(path: Path, tables: Tables, environ: Mapping[str, str]) -> Imported
 
 
 def store_of(path: Path, environ: Mapping[str, str]) -> str | None:
-    """Return where a configuration keeps results; None where only in memory."""
+    """Return where a configuration keeps results; None if only in memory."""
     storage = Fields(read(path, environ), "", environ).mapping("storage") or Fields({})
     return storage.value("path") or None
 
