@@ -2,10 +2,22 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.history.uptime import SECOND, Stretch, Sums, compose, outages, tally, with_gaps
+from monitor.history.uptime import (
+    DAY,
+    HOUR,
+    SECOND,
+    Stretch,
+    Sums,
+    clipped,
+    compose,
+    outages,
+    tally,
+    with_gaps,
+)
 from monitor.past import Condition
 
 LONGEST = 60
@@ -141,6 +153,76 @@ def test_what_was_not_observed_is_a_stretch_too(tracks, window):
         assert one.begin == at
         at = one.end
     assert end in (at, begin)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "parts"),
+    [
+        (0, 8, [".", "uu", "d", "..", "u", "."]),
+        (2, 4, ["u", "d"]),
+        (1, 3, ["uu"]),
+        (4, 6, [".."]),
+        (6, 7, ["u"]),
+        (7, 9, [".."]),
+        (3, 3, []),
+    ],
+)
+def test_a_window_is_covered_exactly(begin, end, parts):
+    """Stretches beside it or that only touch it are not in it, and none of no length is."""
+    track = stretches(".uud..u.")
+    found = with_gaps(track, begin * SECOND, end * SECOND)
+    assert [drawn([one], 9)[one.begin // SECOND : one.end // SECOND] for one in found] == parts
+    at = begin
+    for one, part in zip(found, parts, strict=True):
+        assert (one.begin, one.end) == (at * SECOND, (at + len(part)) * SECOND)
+        at += len(part)
+    seen = [one for one in found if one.condition is not Condition.UNOBSERVED]
+    assert list(clipped(track, begin * SECOND, end * SECOND)) == seen
+
+
+@pytest.mark.parametrize(
+    ("row", "begin", "end", "was_down", "begun", "continued", "ends_down"),
+    [
+        ("uddu", 0, 4, False, 1, False, False),
+        ("uddu", 2, 4, False, 0, True, False),  # cut in its middle
+        ("uddu", 0, 3, False, 1, False, True),
+        ("uddu", 3, 4, False, 0, False, False),  # it ended as the window began
+        ("uddu", 0, 1, False, 0, False, False),  # it began as the window ended
+        ("dud", 0, 3, True, 1, True, True),
+        ("dmd", 1, 3, False, 0, True, True),
+        ("ud.d", 3, 4, False, 0, True, True),
+        ("dudud", 1, 5, False, 2, False, True),
+    ],
+)
+def test_outages_that_began_before_the_window(
+    row, begin, end, was_down, begun, continued, ends_down
+):
+    """They are told from those that began in it, so that adjacent windows add up."""
+    sums = tally(stretches(row), begin * SECOND, end * SECOND, was_down=was_down)
+    assert (sums.begun, sums.continued, sums.was_down) == (begun, continued, ends_down)
+
+
+def test_an_outage_has_its_first_reason_and_its_last_moment():
+    """Maintenance and restarts in its middle are part of it; up or unknown ends it."""
+    spans = [
+        Stretch(0, 1000, Condition.UP),
+        Stretch(1000, 2000, Condition.DOWN, "status", "503"),
+        Stretch(2000, 3000, Condition.MAINTENANCE),
+        Stretch(5000, 6000, Condition.DOWN, "tls", "expired"),
+        Stretch(6000, 7000, Condition.UNKNOWN),
+        Stretch(7000, 8000, Condition.DOWN, "dns", "no name"),
+    ]
+    assert outages(spans) == [
+        Stretch(1000, 6000, Condition.DOWN, "status", "503"),
+        Stretch(7000, 8000, Condition.DOWN, "dns", "no name"),
+    ]
+
+
+def test_times_are_milliseconds_and_uptime_is_in_seconds():
+    """An hour of up is 3600 s of a window that is a day."""
+    assert (SECOND, HOUR, DAY) == (1000, 3600 * SECOND, 24 * HOUR)
+    uptime = tally([Stretch(0, HOUR, Condition.UP)], 0, DAY).uptime(DAY)
+    assert (uptime.window, uptime.up, uptime.ratio) == (86400.0, 3600.0, 1.0)
 
 
 def test_the_example_of_the_module_is_true():
