@@ -68,6 +68,17 @@ def test_a_handshake_says_by_which_state_of_the_file_it_was_verified(serve, watc
     }
 
 
+def test_sites_hold_a_certificate_that_they_share_once(serve, watch, tmp_path):
+    """What is kept of a handshake until the next one is mostly the text of its certificates."""
+    file = tmp_path / "ca.pem"
+    authority = trustme.CA()
+    _bundle(file, authority)
+    url = serve(answer(), tls=_serving(authority)).url()
+    one, other = (watch(url, tls=TlsOptions(ca_file=str(file)))().tls.chain for _ in range(2))
+    assert one
+    assert all(mine is others for mine, others in zip(one, other, strict=True))
+
+
 def test_authorities_are_those_of_the_file_alone(serve, watch, tmp_path, monkeypatch):
     """What the environment names as OpenSSL's default is not trusted beside it."""
     ours, other = tmp_path / "ca.pem", tmp_path / "other.pem"

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
+from sys import intern
 from typing import Any, Protocol
 
 import pycurl
@@ -228,7 +229,8 @@ class Transfer(ABC):
             return None
         tls = self._route.tls
         suite = self._told.suite
-        chain = tuple(one["Cert"] for one in self._certificates if "Cert" in one)
+        # Interned, because the same intermediates come with the chains of many sites
+        chain = tuple(intern(one["Cert"]) for one in self._certificates if "Cert" in one)
         refused = reason is Reason.TLS_CLIENT_CERTIFICATE
         if not (chain or suite or refused):
             return None
