@@ -18,12 +18,12 @@ class KeptSite:
     Attributes:
         number: The writer's own number of it, until the store has one.
         id: The store's number of it; None until it has one.
-        identity: Whether it still is the same site; None until somebody asks.
-        as_of: The last result that ``state`` holds.
+        identity: Shows whether it is still the same site; None until it is needed.
+        as_of: The last result that ``state`` includes.
         waiting: Results that are in the journal and not packed yet.
-        days_until: The first day that is to be summed up, for the first time or again.
-        summed_up: The same as the store has it.
-        hours_until: The first hour that is to be rolled up, also as the store has it.
+        days_until: The first day to sum up, for the first time or again.
+        summed_up: The same in the store.
+        hours_until: The first hour to roll up, also as in the store.
         told: Reason and message of the failure whose evidence was written last.
     """
 

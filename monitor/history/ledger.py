@@ -49,7 +49,7 @@ class Listed(NamedTuple):
     A site as the store has it.
 
     Attributes:
-        last_seen: By the daemon that wrote of it last.
+        last_seen: When the daemon that wrote about it last was seen.
     """
 
     id: int
@@ -70,7 +70,7 @@ def in_parts(items: Sequence[_Item], size: int = _MANY) -> Iterator[Sequence[_It
 
 
 def salt(connection: Connection) -> bytes:
-    """Return what makes identities of this store tell nothing elsewhere."""
+    """Return the salt that makes this store's identities meaningless elsewhere."""
     name = "salt"
     found = connection.scalar(select(schema.facts.c.value).where(schema.facts.c.name == name))
     if found is None:
@@ -86,7 +86,7 @@ def write_positions(connection: Connection, seat: str, positions: Mapping[int, i
 
 
 def positions(connection: Connection, seat: str) -> dict[int, int]:
-    """Return what write_positions() wrote; nothing before that."""
+    """Return what write_positions() wrote; empty before that."""
     name = _positions_of(seat)
     found = connection.scalar(select(schema.facts.c.value).where(schema.facts.c.name == name))
     if found is None:
@@ -112,7 +112,7 @@ def begin_run(connection: Connection, seat: str, now: Milliseconds, version: str
 
 
 def is_known(connection: Connection, run: int) -> bool:
-    """Tell whether the store still is the one in which the run began."""
+    """Return whether the store is still the one in which the run began."""
     return connection.scalar(select(schema.runs.c.id).where(schema.runs.c.id == run)) is not None
 
 
@@ -124,7 +124,7 @@ _SEE = (
 
 
 def see(connection: Connection, run: int, now: Milliseconds) -> None:
-    """Note that the daemon lives."""
+    """Record that the daemon is alive."""
     connection.execute(_SEE, {"run": run, "now": now})
 
 
@@ -146,17 +146,17 @@ def listed(connection: Connection, names: Sequence[str]) -> dict[str, Listed]:
             )
             .join(schema.runs, schema.runs.c.id == schema.sites.c.run)
             .where(schema.sites.c.name.in_(part))
-        ).all()  # at once: row by row takes five times as long
+        ).all()  # all at once: row by row takes five times as long
         found.update({row.name: Listed._make(row) for row in rows})
     return found
 
 
 def rename(connection: Connection, old: str, new: str) -> bool:
     """
-    Have a site remembered under another name.
+    Keep a site's memory under another name.
 
     Returns:
-        Whether it was: not where a site of that name is listed, which has a memory of its own.
+        Whether that happened; it does not if a site of that name is listed and has its own memory.
     """
     sites = schema.sites
     connection.execute(delete(sites).where(sites.c.name == new, sites.c.removed.is_not(None)))
@@ -172,7 +172,7 @@ def add_sites(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None
 
 
 def take_sites(connection: Connection, run: int | None, ids: Sequence[int]) -> None:
-    """Have sites written by another run that are the same as before."""
+    """Assign unchanged sites to another run."""
     for part in in_parts(ids):
         connection.execute(
             update(schema.sites).where(schema.sites.c.id.in_(part)).values(run=run, removed=None)
@@ -244,7 +244,7 @@ def mark_removed(connection: Connection, ids: Sequence[int], now: Milliseconds) 
 
 
 def forget_removed(connection: Connection, before: Milliseconds, most: int) -> int:
-    """Drop a few of the sites that left the list before a moment, with all their memory."""
+    """Drop a few of the sites that left the list before a moment, with all their data."""
     abandoned = select(schema.runs.c.id).where(schema.runs.c.last_seen < before)
     ids = connection.scalars(
         select(schema.sites.c.id)
@@ -398,7 +398,7 @@ _ENTER = insert(schema.journal).returning(schema.journal.c.seq)
 
 
 def write_journal(connection: Connection, seat: str, gathered: Gathered) -> int:
-    """Return the number of the row."""
+    """Write the results of a transaction, and return the number of their row."""
     row = {"seat": seat, "data": gathered.to_bytes()}
     seq: int | None = connection.scalar(_ENTER, row)
     assert seq is not None  # noqa: S101  what returning() is for
@@ -406,7 +406,7 @@ def write_journal(connection: Connection, seat: str, gathered: Gathered) -> int:
 
 
 def journal_of(connection: Connection, seat: str) -> list[tuple[int, Gathered]]:
-    """Return what a seat's daemon had not packed yet."""
+    """Return the results that a seat's daemon had not packed yet."""
     rows = connection.execute(
         select(schema.journal.c.seq, schema.journal.c.data)
         .where(schema.journal.c.seat == seat)
@@ -416,7 +416,7 @@ def journal_of(connection: Connection, seat: str) -> list[tuple[int, Gathered]]:
 
 
 def orphaned_seats(connection: Connection, alive_since: Milliseconds) -> list[str]:
-    """Return the seats that have results to pack and whose daemons have not been seen since."""
+    """Return the seats with results to pack whose daemons have not been seen since then."""
     alive = select(schema.runs.c.seat).where(schema.runs.c.last_seen >= alive_since)
     seats = select(schema.journal.c.seat).distinct().where(schema.journal.c.seat.not_in(alive))
     return list(connection.scalars(seats))
@@ -432,7 +432,7 @@ def drop_journal(connection: Connection, seat: str, up_to: int) -> None:
 
 
 def packed_slots(connection: Connection, seat: str) -> dict[int, int]:
-    """Return up to which row of the journal each slot's sites are packed."""
+    """Return up to which row of the journal the sites of each slot are packed."""
     rows = connection.execute(
         select(schema.packed.c.slot, schema.packed.c.seq).where(schema.packed.c.seat == seat)
     )
@@ -444,7 +444,7 @@ def note_packed(connection: Connection, seat: str, slot: int, seq: int) -> None:
 
 
 def present(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Return those of these sites that there still are."""
+    """Return those of these sites that still exist."""
     return {
         found
         for part in in_parts(ids)
@@ -457,7 +457,7 @@ def present(connection: Connection, ids: Sequence[int]) -> set[int]:
 def last_results(
     connection: Connection, ids: Sequence[int], count: int
 ) -> dict[int, list[Outcome]]:
-    """Return some of the results of each site that were packed last, the oldest first."""
+    """Return some of each site's last packed results, the oldest first."""
     table, other, listed = schema.results, schema.results.alias(), schema.sites
     last_but_one = (
         select(other.c.begin)
@@ -493,7 +493,7 @@ def last_results(
 def write_outbox(
     connection: Connection, seat: str, rows: Mapping[tuple[str, str], bytes | None]
 ) -> None:
-    """Write rows by kind and key in the places of those before; None is a row that goes."""
+    """Write rows by kind and key, replacing earlier ones; None deletes a row."""
     gone = [{"of": kind, "at": key} for (kind, key), data in rows.items() if data is None]
     if gone:
         connection.execute(
@@ -522,7 +522,7 @@ def read_outbox(connection: Connection) -> list[Owed]:
 
 
 def size(connection: Connection) -> tuple[Bytes, Bytes]:
-    """Return how large the store is, and how much of that is in use."""
+    """Return the size of the store, and how much of it is in use."""
     if connection.dialect.name == "postgresql":
         whole = int(connection.scalar(text("SELECT pg_database_size(current_database())")) or 0)
         return whole, whole
@@ -534,13 +534,13 @@ def size(connection: Connection) -> tuple[Bytes, Bytes]:
 
 
 def give_back(connection: Connection, pages: int) -> None:
-    """Let an SQLite file shrink by some of the pages that it does not use."""
+    """Let an SQLite file shrink by some of its unused pages."""
     if connection.dialect.name == "sqlite":
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  it is connected
         cursor = driver.cursor()
         for _ in range(pages):
-            # Python 3.11 takes only the first step of a statement without columns: one page
+            # Python 3.11 runs only the first step of a statement without columns: one page
             cursor.execute("PRAGMA incremental_vacuum(1)")
         cursor.close()
 

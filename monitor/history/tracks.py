@@ -1,8 +1,8 @@
 """
-What a site's states make of its two tracks of spans: confirmed state, and maintenance. Pure.
+Turns a site's states into its two tracks of spans: confirmed state, and maintenance. Pure.
 
-A state that turns to down was down from the first failure on, so what was written since then is
-written again; but nothing is said of the time in which no monitor looked. Some examples, with
+A state that turns to down was down from the first failure on, so everything written since then is
+written again; but nothing is said about time in which no monitor looked. Some examples, with
 ``confirm.failures`` of 2, results above (``.`` up, ``x`` down, ``!`` an error of ours) and the
 confirmed state below (``u`` up, ``d`` down, ``?`` unknown):
 
@@ -133,10 +133,10 @@ class Tracks:
 
 def filled(stored: Sequence[Row], wanted: Sequence[Row]) -> list[Row]:
     """
-    Return the spans to be written so that the past says what is wanted where it says nothing.
+    Return the spans to write so that the past shows what is wanted where it shows nothing.
 
-    It says nothing while it is unknown, and between two spans while no monitor looked; what was
-    told as up or down stays.
+    It shows nothing while it is unknown, and between two spans while no monitor looked; time that
+    was reported as up or down stays.
 
     Args:
         stored: Spans of the state in order, without overlap; those around what is wanted too.
@@ -165,7 +165,7 @@ def _within(wanted: Sequence[Row], begin: Milliseconds, end: Milliseconds | None
 
 
 def _told(unknown: Row, parts: Sequence[Row]) -> list[Row]:
-    """Return an unknown span with other spans in it, and what is left of it around them."""
+    """Return other spans within an unknown span, and what is left of it around them."""
     if not parts:
         return []
     rows: list[Row] = []
@@ -181,7 +181,7 @@ def _told(unknown: Row, parts: Sequence[Row]) -> list[Row]:
 
 
 def latest(rows: Iterable[Row]) -> dict[tuple[int, Milliseconds], Row]:
-    """Return of rows that are written one after the other what is there in the end."""
+    """Return the rows that remain after these rows are written one after another."""
     return {(row.track, row.begin): row for row in rows}
 
 

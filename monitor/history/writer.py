@@ -1,10 +1,10 @@
 """
-The thread that writes: what the engine notes goes into the store in one transaction a second.
+The thread that writes: everything the engine reports is stored in one transaction a second.
 
-The engine hands over frozen records by one put and never waits. What turns a state is written at
-once, so that a killed process has told nothing that it will not know after a restart. While the
-store cannot be used, checks and states go on; what waits is bounded, results are dropped first, and
-everything is written once the store works again.
+The engine passes frozen records with one put and never waits. A change of state is written at once,
+so that a killed process has told nothing that it will not know after a restart. While the store
+cannot be used, checks and states continue; waiting records are limited, results are dropped first,
+and everything is written once the store works again.
 """
 
 import logging
@@ -41,19 +41,19 @@ from monitor.past import Noted, Owed, Remembered, Span
 _log = logging.getLogger(__name__)
 
 _PERIOD: Seconds = 1.0
-"""From one transaction to the next, where no state turns."""
+"""The time between transactions if no state changes."""
 _PAUSE: Seconds = 0.05
-"""Between two transactions at least: when a thousand sites turn, they turn in few of them."""
+"""The least time between transactions, so that the changes of a thousand sites share a few."""
 _BACKOFF: tuple[Seconds, ...] = (1.0, 2.0, 5.0)
-"""Until the next attempt, where the store cannot be used."""
+"""The pauses before further attempts if the store cannot be used."""
 _ABSENT: Seconds = 30.0
 """A wait that takes this much longer means that the process, or the machine, stood still."""
 _MOST_WAITING = 200_000
-"""Records in the queue; results that turn nothing are dropped beyond it."""
+"""Records in the queue; beyond that, results that change no state are dropped."""
 _MOST_RESULTS = 500_000
-"""Results that wait for a store that cannot be used: some 9 MB, an hour of 8,000 sites a minute."""
+"""Results that wait for an unusable store: about 9 MB, one hour of 8,000 checks a minute."""
 _TAKEN_AT_ONCE = 8
-"""Records that are taken from the queue before the thread may pause."""
+"""Records to take from the queue before the thread may pause."""
 _MOST_SLOTS = 8
 _BACK_WITHIN: Milliseconds = 86_400_000
 """After a start without them, sites go on where they stopped if a source lists them this soon."""
@@ -143,10 +143,10 @@ _Item: TypeAlias = (
 @dataclass(slots=True)
 class _Mend:
     """
-    What a site was in, as it became known later.
+    The conditions of a site, as they became known later.
 
     Attributes:
-        written: What the transaction under way makes of it.
+        written: What the current transaction makes of it.
     """
 
     kept: KeptSite
@@ -156,11 +156,11 @@ class _Mend:
 
 class Writer:
     """
-    The mutable state below belongs to the writer's thread; the others reach it by the queue.
+    The mutable state below belongs to the writer's thread; other threads use the queue.
 
     Args:
-        open_store: Returns the way to the store; raises HistoryError where there is none now.
-        seat: Which daemon this is among those that share the store: its shard.
+        open_store: Returns the engine for the store; raises HistoryError if it is not available.
+        seat: The name of this daemon among those that share the store: its shard.
         results: How many of a site's last results are read back.
     """
 
@@ -205,8 +205,8 @@ class Writer:
         self._number = 0
         self._by_number: dict[int, KeptSite] = {}
         self._dropped = 0
-        self._leftover: dict[int, dict[int, bytearray]] = {}  # of sites not entered, by slot
-        self._entered: list[KeptSite] = []  # in the transaction under way
+        self._leftover: dict[int, dict[int, bytearray]] = {}  # for sites not entered yet, by slot
+        self._entered: list[KeptSite] = []  # in the current transaction
         self._last_seen: Milliseconds = 0
         self._breathe = Breath()
         self._aging = Aging(keep, self._breathe)
@@ -237,7 +237,7 @@ class Writer:
         self._thread.start()
 
     def stop(self, patience: Seconds) -> None:
-        """Write what there is to write, and end; the store may take so long."""
+        """Write everything and end; the store may take this long."""
         self._stopping = True
         self._wake.set()
         self._thread.join(patience)
@@ -266,7 +266,7 @@ class Writer:
 
     def recall(self, sites: Sequence[Site], patience: Seconds) -> Mapping[str, Remembered]:
         """
-        Return what is remembered of sites that still are the same, by name; waits for it.
+        Return what is remembered about sites that are still the same, by name; waits for it.
 
         Empty if the store cannot be used, or not in time.
         """
@@ -277,7 +277,7 @@ class Writer:
             return {}
 
     def ask(self, sites: Sequence[Site]) -> "Future[Mapping[str, Remembered]]":
-        """Have looked up what recall() returns, without waiting for it."""
+        """Have the data for recall() looked up, without waiting for it."""
         reply: Future[Mapping[str, Remembered]] = Future()
         self._queue.put(_Recall(tuple(sites), reply))
         self._wake.set()
@@ -285,13 +285,13 @@ class Writer:
 
     def keep(self, rows: Mapping[tuple[str, str], bytes | None]) -> "Future[bool]":
         """
-        Have rows of the outbox written at once, after all that was noted until now.
+        Have rows of the outbox written at once, after everything reported so far.
 
         Args:
-            rows: By kind and key; None is a row that goes.
+            rows: By kind and key; None is a row to delete.
 
         Returns:
-            Whether they are in the store; where it cannot be used now, they follow later.
+            Whether they are in the store; if it cannot be used now, they follow later.
         """
         reply: Future[bool] = Future()
         self._queue.put(_Keep(rows, reply))
@@ -300,10 +300,10 @@ class Writer:
 
     def on_loss(self, call: Callable[[], None]) -> None:
         """
-        Have a function called whenever rows of the outbox that were kept may be gone.
+        Have a function called whenever stored rows of the outbox may be lost.
 
-        The store is another than before then, as where its file was removed. It is called in the
-        writer's thread, and must not wait.
+        This happens when the store has been replaced, for example because its file was removed. The
+        function is called in the writer's thread, and must not wait.
         """
         self._on_loss = call
 
@@ -325,7 +325,7 @@ class Writer:
         """
         Record the conditions of one site at a time when nobody could tell.
 
-        What was told as up or down stays as it is.
+        Time that was reported as up or down stays unchanged.
 
         Args:
             spans: In order, up or down, and ended.
@@ -402,7 +402,7 @@ class Writer:
             self._say_persistent(persistent=True)
 
     def _on_trouble(self, error: Exception) -> None:
-        """Go on from memory, and try again soon; say so once."""
+        """Continue from memory, and try again soon; log it once."""
         self._meters.history_failed()
         self._retry_at = self._clock.monotonic() + _BACKOFF[min(self._failures, 2)]
         self._failures += 1
@@ -412,7 +412,7 @@ class Writer:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
-        for kept in self._entered:  # which the transaction did not bring about
+        for kept in self._entered:  # their transaction did not happen
             self._slots[(kept.id or 0) % SLOTS].remove(kept)
             kept.id = None
             self._unlisted[kept.number] = kept
@@ -424,7 +424,7 @@ class Writer:
             self._meters.history_dropped(surplus)
 
     def _answer_nothing(self) -> None:
-        """Let nobody wait for a store that cannot be used."""
+        """End all waits for a store that cannot be used."""
         for recall in self._recalls:
             recall.reply.set_result({})
         for keep in self._keeps:
@@ -437,7 +437,7 @@ class Writer:
             waiting.clear()
 
     def _on_fault(self) -> None:
-        """Drop what cannot be written because of a fault of ours, so that the rest can be."""
+        """Drop what cannot be written because of a bug, so that the rest can be written."""
         _log.exception("history_fault")
         self._meters.history_failed()
         self._meters.history_dropped(len(self._gathered))
@@ -450,7 +450,7 @@ class Writer:
             self._persistent = persistent
             self._meters.history_persistent(persistent)
 
-    # ------------------------------------------------------------ what was noted
+    # ------------------------------------------------------------ what was reported
 
     def _drain(self) -> None:
         taken = 0
