@@ -226,7 +226,9 @@ def _call(
         ("grpc.max_receive_message_length", _LARGEST_ANSWER),
     ]
     if route.scheme == "https":
-        channel_options.append(("grpc.ssl_target_name_override", route.name))
+        # Without the dot that ends a full name (RFC 6066, 3)
+        name = route.name.removesuffix(".")
+        channel_options.append(("grpc.ssl_target_name_override", name))
         credentials = grpc.ssl_channel_credentials(*_read_credentials(route))
         channel = grpc.secure_channel(target, credentials, channel_options)
     else:

@@ -304,7 +304,7 @@ def test_proxies_of_the_environment_have_no_effect(check, health, monkeypatch):
 # ---------------------------------------------------------------- TLS
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+@pytest.mark.parametrize("host", ["localhost", "localhost.", "127.0.0.1"])
 def test_tls(check, health, certificates, host):
     """Over TLS the certificates are there, and the server's name or address is verified."""
     seen = check(health(credentials=certificates.credentials()).url(host=host))
@@ -361,6 +361,16 @@ def test_no_http2(check, serve, certificates):
         Reason.PROTOCOL_ERROR,
         f"localhost:{server.port} does not offer HTTP/2",
     )
+
+
+def test_a_full_name_is_asked_for_without_its_dot(check, serve, certificates):
+    """The dot that ends a full name is no part of SNI (RFC 6066, 3), in none of the handshakes."""
+    names: list[str | None] = []
+    context = certificates.context()
+    context.sni_callback = lambda _socket, name, _context: names.append(name)
+    server = serve([stay_silent], tls=context)
+    check(f"grpcs://localhost.:{server.port}")
+    assert set(names) == {"localhost"}
 
 
 def test_authorities_that_are_gone(check, health, certificates, tmp_path):
