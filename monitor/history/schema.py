@@ -115,7 +115,7 @@ outbox = Table(
     Column("kind", Text, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("seat", Text, nullable=False),
-    Column("data", LargeBinary, nullable=False),  # see messages/route.py
+    Column("data", LargeBinary, nullable=False),  # see messages/rows.py
 )
 """What each channel was told, and the messages that wait."""
 

@@ -216,6 +216,23 @@ def test_a_receiver_that_refuses_is_asked_again_with_other_news():
     assert world.run(60).taken() != []
 
 
+def test_a_repetition_that_a_receiver_refuses_waits_for_the_next_one():
+    """It is not sent again at once, but after repeat_interval, or on retry."""
+    world = World()
+    world.see("a", "down")
+    world.run(60)
+    due = world.router.next_due()
+    assert due == BEGAN + 40 + 4 * 3600
+    (repetition,) = world.router.due(due)
+    assert world.router.failed("chat", repetition.key, due, lasting=True) == "refused"
+    assert world.router.due(due) == []
+    assert world.router.next_due() == due + 4 * 3600
+    world.router.retry(["chat"], due + 60)
+    (again,) = world.router.due(due + 60)
+    world.router.delivered("chat", again.key, due + 60)
+    assert world.router.next_due() == due + 60 + 4 * 3600
+
+
 def test_maintenance_mutes_and_its_end_tells_what_is_down():
     """Down within a window: told at its end; up within a window: told if it was told as down."""
     world = World()
