@@ -46,6 +46,8 @@ class Effort:
         tls_rates: Likewise for HTTPS.
         waiting: HTTPS checks that wait at the same time, where their memory is measured.
         true_rate: Checks per second while the truth of durations is looked at.
+        scrapes: While so many, at least: one check in thirty overlaps a scrape, and a p99 of a few
+            dozen of them is their largest.
         interval: Seconds between checks of a site, where its rate is what counts.
         sites: In the list of those rows that are about many.
         many_interval: Seconds between checks of these, where nothing else is said.
@@ -66,6 +68,7 @@ class Effort:
     tls_rates: tuple[int, ...] = (100, 300)
     waiting: int = 500
     true_rate: int = 400
+    scrapes: int = 6
     interval: int = 10
     sites: int = 10_000
     many_interval: int = 60

@@ -34,6 +34,7 @@ SHORT = Effort(
     tls_rates=(20,),
     waiting=5,
     true_rate=200,
+    scrapes=0,
     interval=1,
     sites=200,
     many_interval=1,

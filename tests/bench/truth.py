@@ -48,6 +48,7 @@ def durations(lab: Lab) -> Iterator[Figure]:
     ours: list[list[Seconds]] = []
     theirs: list[list[Seconds]] = []
     growth: list[Seconds] = []
+    overlapped = 0
     server = lab.delay_server(_DELAY)
     fleet = Fleet(
         count=lab.effort.sites,
@@ -58,6 +59,7 @@ def durations(lab: Lab) -> Iterator[Figure]:
         for _ in range(lab.effort.rounds):
             during, between = _daemon(lab, fleet)
             ours.append([*during, *between])
+            overlapped += len(during)
             growth.append(percentile(during, 0.99) - percentile(between, 0.99))
             theirs.append(_exporter(lab, exporter, fleet))
     exactness = f"the server: {server.exactness()}"
@@ -67,7 +69,8 @@ def durations(lab: Lab) -> Iterator[Figure]:
             [percentile(errors, share) for errors in ours],
             [percentile(errors, share) for errors in theirs],
         )
-    yield milliseconds("p99 added by a scrape", growth, exactness)
+    detail = f"{overlapped} checks overlapped a scrape; {exactness}"
+    yield milliseconds("p99 added by a scrape", growth, detail)
 
 
 def _daemon(lab: Lab, fleet: Fleet) -> tuple[list[Seconds], list[Seconds]]:
@@ -76,7 +79,7 @@ def _daemon(lab: Lab, fleet: Fleet) -> tuple[list[Seconds], list[Seconds]]:
         lab.until_all_checked(daemon, fleet)
         began = time.time()
         with _Prometheus(daemon) as prometheus:
-            time.sleep(lab.effort.window)
+            time.sleep(max(lab.effort.window, lab.effort.scrapes * _SCRAPE_INTERVAL))
         prometheus.scrapes.append(Scrape(daemon.url))
     during: list[Seconds] = []
     between: list[Seconds] = []
