@@ -73,7 +73,7 @@ class GivenUp(NamedTuple):
     pending: Pending | None
 
 
-class Groups:
+class MessageGroups:
     """
     The mutable state is the groups and the queues of the channels; one thread has it.
 

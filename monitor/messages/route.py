@@ -15,7 +15,7 @@ import heapq
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from monitor.messages.groups import EXPIRY, Groups, Outcome
+from monitor.messages.groups import EXPIRY, MessageGroups, Outcome
 from monitor.messages.notification import Alert, Notification, fingerprint_of
 from monitor.messages.queue import QueueState
 from monitor.messages.rows import message_of, topic_of
@@ -62,7 +62,7 @@ class Router:
         self._sights: dict[str, Sight] = {}
         self._endings: list[tuple[Timestamp, str]] = []
         self._unsaved = Unsaved()
-        self._groups = Groups(new_key, began, self._topics, self._unsaved)
+        self._groups = MessageGroups(new_key, began, self._topics, self._unsaved)
 
     # ------------------------------------------------------------ what is true
 
