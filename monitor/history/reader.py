@@ -227,12 +227,6 @@ class Reader:
                 for row in rows
             ]
 
-    def first_seen(self) -> Timestamp | None:
-        """Return when the history begins."""
-        with self._reading() as connection:
-            moment = connection.scalar(select(func.min(schema.runs.c.began)))
-        return None if moment is None else moment / SECOND
-
     # ------------------------------------------------------------ shared parts
 
     @contextmanager

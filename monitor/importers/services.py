@@ -147,11 +147,7 @@ def pushover(settings: ProviderSettings, names: Mapping[str, str]) -> str:
 
 
 def mattermost(settings: ProviderSettings, names: Mapping[str, str]) -> str:
-    key = names["url"]
-    found = _HOOK.fullmatch(settings.value(key))
-    if found is None:
-        raise NoReceiver(f"{key} is not of the form https://HOST/hooks/TOKEN")
-    scheme, address, path, token = found.groups()
+    scheme, address, path, token = _parts(settings, names["url"], _HOOK, "https://HOST/hooks/TOKEN")
     channel = settings.part(names["channel"], needed=False).removeprefix("%23")
     url = (
         f"mmost{'s' if scheme == 'https' else ''}://{address}{path}/{settings.hide(token, 'token')}"
@@ -160,11 +156,7 @@ def mattermost(settings: ProviderSettings, names: Mapping[str, str]) -> str:
 
 
 def rocketchat(settings: ProviderSettings, names: Mapping[str, str]) -> str:
-    key = names["url"]
-    found = _ROCKET.fullmatch(settings.value(key))
-    if found is None:
-        raise NoReceiver(f"{key} is not of the form https://HOST/hooks/ID/TOKEN")
-    scheme, address, token = found.groups()
+    scheme, address, token = _parts(settings, names["url"], _ROCKET, "https://HOST/hooks/ID/TOKEN")
     channel = settings.part(names["channel"], needed=False)
     if channel and channel[0] != "@" and not channel.startswith("%23"):
         channel = f"%23{channel}"
@@ -179,10 +171,7 @@ def matrix(settings: ProviderSettings, names: Mapping[str, str]) -> str:
 
 
 def signal(settings: ProviderSettings, names: Mapping[str, str]) -> str:
-    found = _SIGNAL.fullmatch(settings.value(names["url"]))
-    if found is None:
-        raise NoReceiver(f"{names['url']} is not of the form http://HOST/v2/send")
-    scheme, address = found.groups()
+    scheme, address = _parts(settings, names["url"], _SIGNAL, "http://HOST/v2/send")
     people = f"{settings.part(names['from'])}/{settings.several(names['to'])}"
     return f"signal{'s' if scheme == 'https' else ''}://{address}/{people}"
 
@@ -265,6 +254,21 @@ def email(settings: ProviderSettings, names: Mapping[str, str]) -> str:
     more += "&verify=no" if secure and settings.flag(names["unverified"]) else ""
     address = f"{host}:{port}" if port else host
     return f"mailto{'s' if secure else ''}://{login}{address}?from={sender}&to={to}{more}"
+
+
+def _parts(
+    settings: ProviderSettings, key: str, pattern: re.Pattern[str], form: str
+) -> tuple[str, ...]:
+    """
+    Return the groups that a pattern has in the whole value of a setting.
+
+    Raises:
+        NoReceiver: The value is not of the form.
+    """
+    found = pattern.fullmatch(settings.value(key))
+    if found is None:
+        raise NoReceiver(f"{key} is not of the form {form}")
+    return found.groups()
 
 
 def _server(
