@@ -2,8 +2,9 @@
 Makes the C library keep fewer freed pieces of memory for each thread.
 
 glibc keeps up to 24 KB of freed pieces for each thread (tcache), and a daemon whose sites hang has
-hundreds of threads. Only the environment can change this, before a process starts. So the daemon
-starts again in its first milliseconds, as the same process.
+hundreds of threads. It also splits memory into up to eight arenas per core, and other threads
+cannot use what the threads of one arena have freed. Only the environment can change this, before a
+process starts. So the daemon starts again in its first milliseconds, as the same process.
 """
 
 import os
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 VARIABLE = "GLIBC_TUNABLES"
-VALUE = "glibc.malloc.tcache_max=64"
+VALUE = "glibc.malloc.tcache_max=64:glibc.malloc.arena_max=1"
 
 
 def start_again(
