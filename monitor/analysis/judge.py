@@ -53,9 +53,9 @@ def judge_at_once(job: Job, certificates: Analysis | None) -> Analysis | None:
         return None
     if isinstance(seen.answer, HttpAnswer) and seen.answer.redirects:
         return None  # each may have certificates
-    view = Seen(job)
+    view = Seen(job, certificates.chain if certificates else None)
     for key, value in job.expect:
-        if not EXPECTATIONS[key].compares or _broken(key, value, view):
+        if not EXPECTATIONS[key].only_compares(value) or _broken(key, value, view):
             return None
     return certificates if seen.tls else _AS_EXPECTED
 

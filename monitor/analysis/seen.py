@@ -51,7 +51,14 @@ class Seen:
         site: Its name, for the log.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, chain: tuple[Certificate, ...] | None = None) -> None:
+        """
+        Begin to judge an observation.
+
+        Args:
+            chain: The final connection's certificates if they are known; None to decode them.
+        """
+        self._known_chain = chain
         self.observation: Observation = job.observation
         self.url = job.url
         self.site = job.site
@@ -128,6 +135,8 @@ class Seen:
     @cached_property
     def chain(self) -> tuple[Certificate, ...]:
         """The final connection's certificates, leaf first; empty without any."""
+        if self._known_chain is not None:
+            return self._known_chain
         tls = self.observation.tls
         return decode_chain(tls.chain) if tls else ()
 

@@ -54,6 +54,7 @@ class ExpectationKind:
         reads_body_when: For a row that reads the body, which values really do; see needs_body().
         compares: Whether ``check`` only compares numbers or single words, so that it takes
             microseconds for any answer; see judge_at_once().
+        compares_when: For a row that compares, which values really do; see only_compares().
         check_protocol: ``(value, protocol)``; raises ValueError, with what is wrong, for a value
             that makes no sense for one of the protocols, which is ignored in defaults; TypeError
             for one that is a mistake even there.
@@ -69,7 +70,12 @@ class ExpectationKind:
     reads_body_when: Callable[[Any], bool] | None = None
     check_protocol: Callable[[Any, str], None] | None = None
     compares: bool = False
+    compares_when: Callable[[Any], bool] | None = None
     doc: str
+
+    def only_compares(self, value: Any) -> bool:
+        """Return whether checking this value only compares numbers or single words."""
+        return self.compares and (self.compares_when is None or self.compares_when(value))
 
     def needs_body(self, value: Any) -> bool:
         """Return whether the whole body is needed to check this value."""

@@ -103,6 +103,24 @@ def test_known_certificates_need_no_worker():
     assert judge_at_once(asked(_PLAIN, {"status": 200}), found) == Analysis(verdict=UP)
 
 
+@pytest.mark.parametrize(
+    ("expect", "at_once"),
+    [
+        ({"certificate": {"valid_for": "1h", "names": ["shop.example.com"]}}, True),
+        ({"certificate": {"valid_for": "33%"}, "tls": True, "tls_version": "1.3"}, True),
+        ({"certificate": {"valid_for": "9000d"}}, False),
+        ({"certificate": {"issuer": "."}}, False),
+        ({"tls_version": "1.2"}, False),
+    ],
+    ids=["days and names", "share and version", "ends too soon", "pattern", "version"],
+)
+def test_expectations_about_known_certificates_are_compared_at_once(expect, at_once):
+    """Patterns and what does not hold go to a worker; the verdict is the same in both places."""
+    job = asked(_PLAIN, expect, tls=tls(version="TLS 1.3"))
+    found = judge(asked(_PLAIN, {}, tls=tls()))
+    assert judge_at_once(job, found) == (judge(job) if at_once else None)
+
+
 def test_what_is_read_or_watched_is_left_to_a_worker():
     """A site whose answers become series or are compared has something decoded each time."""
     job = asked(_PLAIN, {"status": 200})

@@ -156,6 +156,8 @@ CERTIFICATE = ExpectationKind(
     reason=Reason.CERTIFICATE,
     check=_check_certificate,
     protocols=OVER_TLS,
+    compares=True,
+    compares_when=lambda rule: not (rule.issuer or rule.subject),  # these are patterns
     doc="Of the server's certificate: valid_for (a duration, or a part of its lifetime such as"
     " 33%; of redirects, too), issuer, subject, names, fingerprint.",
 )
@@ -195,6 +197,7 @@ TLS = ExpectationKind(
     reason=Reason.TLS,
     check=_check_tls,
     protocols=only("http", "tcp", "ws"),
+    compares=True,
     doc="Whether the final answer must have come over TLS, or must not.",
 )
 
@@ -227,5 +230,6 @@ TLS_VERSION = ExpectationKind(
     reason=Reason.TLS_VERSION,
     check=_check_tls_version,
     protocols=OVER_TLS,
+    compares=True,
     doc="The version of TLS, several, or {min: 1.2, max: 1.3}.",
 )
