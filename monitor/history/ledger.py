@@ -15,8 +15,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     Connection,
+    Delete,
     Executable,
     Table,
+    Update,
     bindparam,
     delete,
     func,
@@ -206,22 +208,42 @@ def close_spans(connection: Connection, ids: Sequence[int]) -> None:
         .join(schema.runs, schema.runs.c.id == schema.sites.c.run)
         .where(spans.c.condition.in_([str(one) for one in Condition]), spans.c.end.is_(None))
     )
-    rows = [
-        {"of": site, "on": track, "at": begin, "until": max(begin, last_seen)}
-        for site, track, begin, last_seen in lasting
-        if site in wanted
-    ]
-    if rows:
-        connection.execute(
-            update(spans)
-            .where(
-                spans.c.site == bindparam("of"),
-                spans.c.track == bindparam("on"),
-                spans.c.begin == bindparam("at"),
-            )
-            .values(end=bindparam("until")),
-            rows,
-        )
+    ended, none = [], []  # where the clock was set back, the daemon was seen last before it began
+    for site, track, begin, last_seen in lasting:
+        if site in wanted:
+            key = {"of": site, "on": track, "at": begin}
+            if last_seen > begin:
+                ended.append({**key, "until": last_seen})
+            else:
+                none.append(key)
+    if ended:
+        connection.execute(_which(update(spans)).values(end=bindparam("until")), ended)
+    if none:
+        connection.execute(_which(delete(spans)), none)
+
+
+_Changing = TypeVar("_Changing", Update, Delete)
+
+
+def _which(statement: _Changing) -> _Changing:
+    """Have a statement change the span of a site, a track and a begin."""
+    spans = schema.spans
+    return statement.where(
+        spans.c.site == bindparam("of"),
+        spans.c.track == bindparam("on"),
+        spans.c.begin == bindparam("at"),
+    )
+
+
+def told_until(connection: Connection, since: Milliseconds) -> dict[tuple[int, int], Milliseconds]:
+    """Return by site and track where the last of the spans ends that end after a moment."""
+    spans = schema.spans
+    rows = connection.execute(
+        select(spans.c.site, spans.c.track, func.max(spans.c.end))
+        .where(spans.c.condition.in_([str(one) for one in Condition]), spans.c.end > since)
+        .group_by(spans.c.site, spans.c.track)
+    )
+    return {(site, track): end for site, track, end in rows}
 
 
 def remove_absent(connection: Connection, seat: str, run: int, now: Milliseconds) -> None:
@@ -312,14 +334,7 @@ def write_spans(connection: Connection, rows: Iterable[tuple[int, Row]]) -> None
     gone: list[dict[str, Any]] = []
     upsert(connection, schema.spans, _lasting(rows, gone))
     if gone:
-        connection.execute(
-            delete(schema.spans).where(
-                schema.spans.c.site == bindparam("of"),
-                schema.spans.c.track == bindparam("on"),
-                schema.spans.c.begin == bindparam("at"),
-            ),
-            gone,
-        )
+        connection.execute(_which(delete(schema.spans)), gone)
 
 
 def _lasting(

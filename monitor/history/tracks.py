@@ -53,7 +53,9 @@ class Tracks:
         state: The span of it that lasts; None while nobody observes the site.
         window: The span of maintenance that lasts.
         in_doubt: Spans that ended since the first failure, while it is not confirmed.
-        closed: Where open spans ended at a restart. What a hub hears later may be from before.
+        closed: Where open spans ended at a restart or a gap; no span begins earlier, even if the
+            clock was set back. What a hub hears later may be from before.
+        window_closed: The same for maintenance.
     """
 
     status: Status = Status.UNKNOWN
@@ -61,6 +63,7 @@ class Tracks:
     window: Row | None = None
     in_doubt: list[Row] = field(default_factory=list)
     closed: Milliseconds = 0
+    window_closed: Milliseconds = 0
 
     def on_result(self, after: SiteState, at: Milliseconds) -> list[Row]:
         """Return the spans to be written after a result that came at a moment."""
@@ -94,22 +97,23 @@ class Tracks:
         if is_open == (self.window is not None):
             return []
         if self.window is None:
-            self.window = Row(MAINTENANCE_TRACK, at, None, Condition.MAINTENANCE)
+            begin = max(at, self.window_closed)
+            self.window = Row(MAINTENANCE_TRACK, begin, None, Condition.MAINTENANCE)
             return [self.window]
-        ended = self.window._replace(end=max(at, self.window.begin))
+        self.window_closed = max(at, self.window.begin)
+        ended = self.window._replace(end=self.window_closed)
         self.window = None
         return [ended]
 
     def on_gap(self, at: Milliseconds) -> list[Row]:
         """Return the spans to be written where nobody looked any more from a moment on."""
-        rows = [
-            lasts._replace(end=max(at, lasts.begin))
-            for lasts in (self.state, self.window)
-            if lasts is not None
-        ]
+        rows = self.on_maintenance(is_open=False, at=at)
         if self.state is not None:
-            self.in_doubt.append(rows[0])
-        self.state = self.window = None
+            self.closed = max(at, self.state.begin)
+            ended = self.state._replace(end=self.closed)
+            self.in_doubt.append(ended)
+            rows.append(ended)
+        self.state = None
         return rows
 
     def on_filled(self, rows: Iterable[Row]) -> None:

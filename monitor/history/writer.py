@@ -30,9 +30,9 @@ from monitor.history.evidence import pack_evidence, unpack_evidence
 from monitor.history.journal import SLOTS, Gathered, milliseconds, outcome_of
 from monitor.history.kept import KeptSite
 from monitor.history.rollup import UNKNOWN, UP, Outcome
-from monitor.history.schema import STATE_TRACK
+from monitor.history.schema import MAINTENANCE_TRACK, STATE_TRACK
 from monitor.history.store import migrate, sentence
-from monitor.history.tracks import Row, filled, latest
+from monitor.history.tracks import Row, Tracks, filled, latest
 from monitor.history.uptime import DAY, HOUR, Milliseconds
 from monitor.logs import fields
 from monitor.model import Bytes, Past, Reason, Result, Seconds, Site, SiteState, Status, Timestamp
@@ -57,6 +57,8 @@ _TAKEN_AT_ONCE = 8
 _MOST_SLOTS = 8
 _BACK_WITHIN: Milliseconds = 86_400_000
 """After a start without them, sites go on where they stopped if a source lists them this soon."""
+_BEFORE: Milliseconds = 600_000
+"""Results of sites that are entered are from so long before at most."""
 _LOOK: Seconds = 60.0
 """How often the store's size is looked at."""
 _HEARTBEAT: Milliseconds = 5000
@@ -202,9 +204,8 @@ class Writer:
         self._slot_at: Seconds | None = None
         self._kinds: dict[str, int] = {UP: 0}
 
-        self._number = 0
+        self._number = self._dropped = 0
         self._by_number: dict[int, KeptSite] = {}
-        self._dropped = 0
         self._leftover: dict[int, dict[int, bytearray]] = {}  # for sites not entered yet, by slot
         self._entered: list[KeptSite] = []  # in the current transaction
         self._last_seen: Milliseconds = 0
@@ -220,6 +221,7 @@ class Writer:
         self._mends: list[_Mend] = []
         self._unlisted: dict[int, KeptSite] = {}
         self._gone: list[tuple[KeptSite, Milliseconds]] = []
+        self._left: dict[str, Tracks] = {}  # of the same
         self._renames: list[tuple[str, str]] = []
         self._recalls: list[_Recall] = []
         self._outbox: dict[tuple[str, str], bytes | None] = {}
@@ -511,6 +513,8 @@ class Writer:
     def _new(self, site: Site) -> KeptSite:
         self._number += 1
         kept = self._kept[site.name] = KeptSite(self._number, site)
+        if (left := self._left.get(site.name)) is not None:
+            kept.tracks.closed, kept.tracks.window_closed = left.closed, left.window_closed
         self._by_number[kept.number] = kept
         self._unlisted[kept.number] = kept
         return kept
@@ -576,6 +580,7 @@ class Writer:
                 if rows := kept.tracks.on_gap(at):
                     self._write_later(kept, rows, at)
                 kept.gone = True
+                self._left[name] = kept.tracks
                 self._gone.append((kept, at))
 
     def _on_renamed(self, renamed: _Renamed) -> None:
@@ -725,13 +730,12 @@ class Writer:
         now: Milliseconds,
     ) -> None:
         run = self._run_id
+        self._close(connection, some, known, now)
         ledger.close_spans(connection, [one.id for one in known.values() if one.run != run])
         same, other, added = [], [], []
         for name, kept in some.items():
             own, identity = known.get(name), self._identity(kept)
             values = {"run": run, "grp": kept.site.group, "identity": identity}
-            if own is not None and own.run != run:
-                kept.tracks.closed = own.last_seen
             if own is None:
                 until = {"days_until": now // DAY, "hours_until": now // HOUR}
                 added.append({"name": name, **until, **values})
@@ -759,6 +763,26 @@ class Writer:
                 if kept.state is not None:
                     self._dirty[kept.number] = kept
 
+    def _close(
+        self,
+        connection: Connection,
+        some: Mapping[str, KeptSite],
+        known: Mapping[str, ledger.Listed],
+        now: Milliseconds,
+    ) -> None:
+        """Let nothing of sites begin before the end of what is written of them."""
+        if not known:
+            return
+        since = min(now, *(one.last_seen for one in known.values())) - _BEFORE
+        told = ledger.told_until(connection, since)
+        for name, own in known.items():
+            tracks = some[name].tracks
+            seen = own.last_seen if own.run != self._run_id else 0
+            tracks.closed = max(tracks.closed, seen, told.get((own.id, STATE_TRACK), 0))
+            tracks.window_closed = max(
+                tracks.window_closed, seen, told.get((own.id, MAINTENANCE_TRACK), 0)
+            )
+
     def _identity(self, kept: KeptSite) -> bytes:
         """Return what tells whether a site is the same, without what it says of the site."""
         if kept.identity is None:
@@ -783,9 +807,9 @@ class Writer:
             if (kept := self._by_number[number]).id is not None and kept.days_until < kept.summed_up
         }
         coarsening.sum_up_again(connection, again)
-        states = ledger.write_states(
-            connection, (self._state_row(kept) for kept in self._dirty.values() if kept.state)
-        )
+        # A site that left before it was entered has no number in the store
+        entered = [kept for kept in self._dirty.values() if kept.state and kept.id is not None]
+        states = ledger.write_states(connection, map(self._state_row, entered))
         evidence = [
             {
                 "site": kept.id,
@@ -794,6 +818,7 @@ class Writer:
                 "oldest": milliseconds(state.failures[-1].observation.time),
             }
             for kept, state in self._evidence.values()
+            if kept.id is not None
             for failure in state.failures[:1]
         ]
         ledger.write_failures(connection, evidence)
@@ -872,6 +897,7 @@ class Writer:
         self._mends.clear()
         self._unlisted.clear()
         self._gone.clear()
+        self._left.clear()
         self._renames.clear()
         self._recalls.clear()
         self._outbox.clear()
