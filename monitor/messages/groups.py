@@ -1,17 +1,17 @@
 """
-When each channel is told what, in groups: topics and a clock in, messages out. Pure.
+Decides when each channel is told what, in groups: topics and a clock in, messages out. Pure.
 
-Groups are Alertmanager's, with its words. A group's first message goes out ``group_wait`` after
-its first news, the next ones ``group_interval`` after the last message at the earliest; what still
-fires is told again after ``repeat_interval``. Some examples with the defaults (30s, 5m, 4h):
+Groups are Alertmanager's, with its terms. A group's first message is sent ``group_wait`` after its
+first news, later ones at the earliest ``group_interval`` after the last message; alerts that still
+fire are repeated after ``repeat_interval``. Some examples with the defaults (30s, 5m, 4h):
 
     a goes down at 0:00, b at 0:20           one message about both at 0:30
     a goes down at 0:00, comes up at 0:20    no message
     a goes down at 0:00, b at 2:00           a at 0:30, a and b at 5:30
     a goes down at 0:00 and stays down       a at 0:30, again at 4h 0:30
 
-Each attempt to send tells what is true by then: the same message has the same key, another one has
-another.
+Each attempt tells what is true at that time: a message with the same content has the same key, any
+other has another key.
 """
 
 import heapq
@@ -31,31 +31,31 @@ from monitor.naming import natural_key
 from monitor.notify import NotifyOptions
 
 EXPIRY: Seconds = 86400.0
-"""How long a message is tried."""
+"""How long a message is retried."""
 MOST_CARRIED = 200
-"""Alerts in one message; the rest is counted."""
+"""The most alerts in one message; the rest is counted."""
 MOST_AT_ONCE = 1000
-"""Alerts in one message to a receiver that groups by itself; the rest follows in the next ones."""
+"""The most alerts in a message to a receiver that groups by itself; the rest follows later."""
 ALL_LABELS = "..."
 _SOON: Seconds = 1.0
-"""After a start: until then the other sites of a group are known, too."""
+"""The wait after a start, until the other sites of a group are also known."""
 
 _OF_CERTIFICATES = (CERTIFICATE_ENDS, CLIENT_CERTIFICATE_ENDS)
 
 Outcome: TypeAlias = Literal["retried", "refused", "expired"]
-"""Of an attempt that failed: whether trying again is pointless, or was done for long enough."""
+"""The consequence of a failed attempt: trying again may be pointless, or have lasted too long."""
 
 
 @dataclass(slots=True)
 class _Group:
     """
-    What is told to one channel together.
+    What one channel is told together.
 
     Attributes:
-        next: When to see whether there is a message; None while one waits, or without a reason.
+        next: When to check whether there is a message; None while one waits, or without a reason.
         pending: The message that waits.
-        refused: Topics that a message was given up for; they are told again with other news, or
-            after ``quiet_until``.
+        refused: Topics whose message was given up; they are told again with other news, or after
+            ``quiet_until``.
     """
 
     members: set[TopicKey] = field(default_factory=set)
@@ -67,7 +67,7 @@ class _Group:
 
 
 class GivenUp(NamedTuple):
-    """What comes of an attempt that failed; the message is None if it is tried again."""
+    """The consequence of a failed attempt; the message is None if it is retried."""
 
     outcome: Outcome
     pending: Pending | None
@@ -75,16 +75,16 @@ class GivenUp(NamedTuple):
 
 class MessageGroups:
     """
-    The mutable state is the groups and the queues of the channels; one thread has it.
+    The mutable state is the groups and the queues of the channels; it belongs to one thread.
 
     Args:
-        new_key: Makes the keys of messages.
-        began: When this life of the daemon did.
+        new_key: Creates the keys of messages.
+        began: When this run of the daemon began.
         topics: All topics, as the router changes them; they are only read here.
-        unsaved: Told of each message that waits, or waits no longer.
+        unsaved: Notified of each message that waits, or no longer waits.
 
     Attributes:
-        queues: What waits for each channel.
+        queues: The messages that wait for each channel.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class MessageGroups:
     def configure(
         self, settings: NotifyOptions, channels: Mapping[str, Channel], now: Timestamp
     ) -> dict[str, int]:
-        """Work by other settings; regroup() has to follow. Returns as Router.configure() does."""
+        """Use other settings; regroup() must follow. Returns the same as Router.configure()."""
         before = self.queues
         if settings.group_by != self._settings.group_by:
             self._ungroup()
@@ -128,11 +128,11 @@ class MessageGroups:
                 self._unsaved.no_message(key)
             dropped[name] = len(before[name].waiting)
         for queue in self.queues.values():
-            queue.next_try = min(queue.next_try, now)  # what kept it may have been corrected
+            queue.next_try = min(queue.next_try, now)  # the cause of the delay may have been fixed
         return {name: count for name, count in dropped.items() if count}
 
     def _ungroup(self) -> None:
-        """Drop the messages that no attempt was made for yet: others tell the same."""
+        """Drop the messages that were never attempted: others will tell the same."""
         for queue in self.queues.values():
             for key in [key for key in queue.waiting if key != queue.busy]:
                 self._drop_message(queue, key)
@@ -143,10 +143,10 @@ class MessageGroups:
 
     def drop_strangers(self) -> dict[str, int]:
         """
-        Drop messages to channels that the sites of the messages do not name any more.
+        Drop messages to channels that the sites of the messages no longer name.
 
         Returns:
-            How many, by channel. If it is not empty, regroup() has to follow.
+            How many, by channel. If it is not empty, regroup() must follow.
         """
         dropped = {name: self._drop_strangers(name, one) for name, one in self.queues.items()}
         return {name: count for name, count in dropped.items() if count}
@@ -163,22 +163,22 @@ class MessageGroups:
         return count
 
     def regroup(self) -> None:
-        """Begin with groups that have no members; touch() has to follow for each topic."""
+        """Start with groups that have no members; touch() must follow for each topic."""
         self._groups, self._due = {}, []
         for queue in self.queues.values():
             for pending in queue.waiting.values():
                 self._group(pending.group).pending = pending
 
     def set_back(self, now: Timestamp) -> None:
-        """Let nothing lie in the future of a clock that was set back; regroup() has to follow."""
+        """Handle a clock that was set back: nothing may be in its future; regroup() must follow."""
         self._began = min(self._began, now)
         for queue in self.queues.values():
             queue.set_back(now)
 
-    # ------------------------------------------------------------ who is told of a topic
+    # ------------------------------------------------------------ who is told about a topic
 
     def channels_of(self, topic: Topic) -> list[str]:
-        """Return the channels that are told of a topic as it fires."""
+        """Return the channels that are told about a topic while it fires."""
         if topic.place is None:
             return []
         wanted = topic.place.notify
@@ -186,7 +186,7 @@ class MessageGroups:
         return [name for one in receivers for name in self._by_receiver.get(one, ())]
 
     def _concerned(self, topic: Topic) -> dict[str, None]:
-        """Return the channels that there is, or was, something to tell of a topic, in order."""
+        """Return the channels that are, or were, told about a topic, in order."""
         return dict.fromkeys((*self.channels_of(topic), *topic.told, *topic.missed))
 
     def _group_key(self, topic: Topic, channel: str) -> GroupKey:
@@ -202,18 +202,18 @@ class MessageGroups:
         return self._groups.setdefault(key, _Group())
 
     def remove(self, topic: Topic) -> None:
-        """Take a topic out of the groups that its labels put it in."""
+        """Remove a topic from the groups of its labels."""
         for name in self.queues:
             group = self._groups.get(self._group_key(topic, name))
             if group is not None:
                 group.members.discard(topic.key)
 
     def should_know(self, topic: Topic, channel: str, end: Timestamp) -> bool:
-        """Tell whether a channel may have, or should have, been told of a topic that ended."""
+        """Return whether a channel may or should have been told about an ended topic."""
         return self._may_have(topic, channel) or self._was_due(topic, channel, end)
 
     def _may_have(self, topic: Topic, channel: str) -> bool:
-        """Tell whether a message about a topic was sent, and it is not known what came of it."""
+        """Return whether a message about a topic was sent with an unknown outcome."""
         group = self._groups.get(self._group_key(topic, channel))
         pending = group.pending if group else None
         if pending is None or all(entry.topic != topic.key for entry in pending.entries):
@@ -222,7 +222,7 @@ class MessageGroups:
         return bool(sent)
 
     def _was_due(self, topic: Topic, channel: str, end: Timestamp) -> bool:
-        """Tell whether a message about an outage was due, and the channel could not be reached."""
+        """Return whether a message about an outage was due while the channel was unreachable."""
         queue = self.queues[channel]
         if topic.name != SITE_DOWN or queue.failing_since is None or queue.channel.groups:
             return False
@@ -231,7 +231,7 @@ class MessageGroups:
     # ------------------------------------------------------------ when
 
     def touch(self, topic: Topic, now: Timestamp, only: str | None = None) -> None:
-        """See when channels, or only one, are to be told of a topic, which may have changed."""
+        """Plan when channels, or only one, are told about a topic that may have changed."""
         concerned = self._concerned(topic)
         for channel in concerned if only is None else [only] if only in concerned else []:
             key = self._group_key(topic, channel)
@@ -246,7 +246,7 @@ class MessageGroups:
                 self._plan(key, group, self._repeat_at(group, group.sent_at), now)
 
     def _is_repeated(self, topic: Topic, channel: str) -> bool:
-        """Tell whether a topic, which is no news, is told again after ``repeat_interval``."""
+        """Return whether a topic that is not news is told again after ``repeat_interval``."""
         return (
             topic.name == SITE_DOWN
             and topic.ends_at is None
@@ -255,11 +255,11 @@ class MessageGroups:
         )
 
     def _repeat_at(self, group: _Group, sent_at: Timestamp) -> Timestamp:
-        """Return when what still fires is told again; a refused repetition waits as long."""
+        """Return when firing alerts are repeated; a refused repetition waits as long."""
         return max(sent_at + self._settings.repeat_interval, group.quiet_until)
 
     def _news_at(self, topic: Topic, key: GroupKey, group: _Group) -> Timestamp:
-        """Return when news of a topic is to be told."""
+        """Return when to tell news about a topic."""
         if self.queues[key[0]].channel.groups:
             quiet = group.quiet_until if topic.key in group.refused else topic.ready_at
             return max(quiet, topic.ready_at)
@@ -278,7 +278,7 @@ class MessageGroups:
             heapq.heappush(self._due, (at, key))
 
     def plan_again(self, key: GroupKey, now: Timestamp) -> None:
-        """See when a group's channel is to be told of each topic of the group."""
+        """Plan when a group's channel is told about each topic of the group."""
         group = self._groups[key]
         for topic_key in list(group.members):
             topic = self._topics.get(topic_key)
@@ -290,7 +290,7 @@ class MessageGroups:
             self._groups.pop(key, None)
 
     def next_flush(self) -> Timestamp | None:
-        """Return when flush() is to be called next; None if never."""
+        """Return when to call flush() next; None if never."""
         return self._due[0][0] if self._due else None
 
     def flush(self, now: Timestamp) -> None:
@@ -302,7 +302,7 @@ class MessageGroups:
                 continue
             group.next = None
             if group.pending is not None:
-                continue  # what is new goes with the next attempt, or follows
+                continue  # news goes with the next attempt, or follows it
             if pending := self._compose(key, group, now):
                 self._keep(pending)
             else:
@@ -316,7 +316,7 @@ class MessageGroups:
     # ------------------------------------------------------------ messages
 
     def take(self, now: Timestamp) -> Iterator[Notification]:
-        """Yield what is to be sent now, at most one message a channel."""
+        """Yield the messages to send now, at most one per channel."""
         for queue in self.queues.values():
             if (notification := self._take(queue, now)) is not None:
                 yield notification
@@ -336,7 +336,7 @@ class MessageGroups:
         return None
 
     def _renewed(self, queue: ChannelQueue, pending: Pending, now: Timestamp) -> Pending | None:
-        """Return a message as it is true by now; None where there is nothing to tell any more."""
+        """Return a message with what is true now; None if there is nothing left to tell."""
         group = self._groups[pending.group]
         other = self._compose(pending.group, group, now)
         if (
@@ -355,7 +355,7 @@ class MessageGroups:
         return other
 
     def _compose(self, key: GroupKey, group: _Group, now: Timestamp) -> Pending | None:
-        """Return the message about a group; None where it has nothing to tell now."""
+        """Return the message about a group; None if there is nothing to tell now."""
         channel = key[0]
         news: list[Topic] = []
         firing: list[Topic] = []
@@ -397,7 +397,7 @@ class MessageGroups:
     def _is_due(
         self, channel: str, group: _Group, news: list[Topic], firing: list[Topic], now: Timestamp
     ) -> bool:
-        """Tell whether news, or the time since the last message, ask for another one."""
+        """Return whether news, or the time since the last message, requires another one."""
         if group.refused and now < group.quiet_until:
             is_due = any(topic.key not in group.refused for topic in news)
         else:
@@ -408,14 +408,14 @@ class MessageGroups:
             )
         return is_due
 
-    # ------------------------------------------------------------ what came of them
+    # ------------------------------------------------------------ outcomes
 
     def delivered(self, channel: str, key: str, now: Timestamp) -> Pending | None:
         """
-        Note that a channel has a message; plan_again() has to follow, once its topics know.
+        Record that a channel has a message; plan_again() must follow, once its topics know.
 
         Returns:
-            The message; None if it, or the channel, is not known any more.
+            The message; None if it, or the channel, is no longer known.
         """
         queue = self.queues.get(channel)
         pending = queue.waiting.pop(key, None) if queue else None
@@ -438,7 +438,7 @@ class MessageGroups:
         answered: bool,
         retry_after: Seconds | None,
     ) -> GivenUp:
-        """Note that an attempt failed; plan_again() has to follow if a message was given up."""
+        """Record that an attempt failed; plan_again() must follow if a message was given up."""
         queue = self.queues.get(channel)
         if queue is None:
             return GivenUp("retried", None)
@@ -466,7 +466,7 @@ class MessageGroups:
         }
 
     def retry(self, channels: Collection[str], now: Timestamp) -> None:
-        """Try what waits for these channels at once."""
+        """Retry the waiting messages of these channels at once."""
         for name in channels:
             if name in self.queues:
                 self.queues[name].next_try = now
@@ -478,7 +478,7 @@ class MessageGroups:
 
 
 def _has_news(topic: Topic, channel: str) -> bool:
-    """Tell whether a channel was told something else of a topic than what is true."""
+    """Return whether a channel was last told something about a topic that is no longer true."""
     if topic.frozen:
         return False
     told = topic.told.get(channel)
@@ -488,11 +488,11 @@ def _has_news(topic: Topic, channel: str) -> bool:
         return False
     if told is None or told.severity != topic.severity:
         return True
-    # Another certificate that ends soon is news; another outage of a site that is told as down
+    # Another certificate that ends soon is news; another outage of a site that was told as down
     # is not
     return topic.name in _OF_CERTIFICATES and told.starts_at != topic.starts_at
 
 
 def _order_of(topic: Topic) -> tuple[Any, ...]:
-    """Return what topics of a message are sorted by: what fires first, by the sites' names."""
+    """Return the sort key of topics in a message: firing ones first, then by site name."""
     return topic.ends_at is not None, natural_key(topic.key[0]), topic.key

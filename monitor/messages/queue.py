@@ -1,7 +1,7 @@
 """
 The messages that wait for one channel: which is tried next, and when. Pure.
 
-A channel that cannot be reached is tried again with growing pauses. If it answers and refuses, one
+A channel that cannot be reached is retried with growing pauses. If it answers and refuses, one
 message may be at fault: the others are tried in turn, and if they arrive, that one waits behind.
 """
 
@@ -11,16 +11,16 @@ from monitor.messages.topic import Channel, Pending
 from monitor.model import Seconds, Timestamp
 
 PAUSES: tuple[Seconds, ...] = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Between attempts at a channel; the last one is kept."""
+"""Pauses between attempts at a channel; the last one repeats."""
 LONGEST_PAUSE: Seconds = 3600.0
-"""However long a receiver asks to be left alone."""
+"""The longest pause, however long a receiver asks to wait."""
 _SUSPICIOUS = 3
-"""After so many answers that were no, another message than the oldest is tried."""
+"""After this many refusals, another message than the oldest is tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """How things stand with one channel."""
+    """The state of one channel."""
 
     waiting: int
     oldest: Timestamp | None
@@ -31,15 +31,15 @@ class QueueState:
 @dataclass(slots=True)
 class ChannelQueue:
     """
-    What waits for one channel.
+    The messages that wait for one channel.
 
     Attributes:
         waiting: The messages by their keys.
         busy: The key of the message that is being sent.
         failures: Attempts that failed since the last message arrived.
-        answered: Attempts since then, in a row, that the receiver answered with an error.
-        failing_since: When the first of the failures was.
-        next_try: Nothing is sent before that moment.
+        answered: Consecutive attempts since then that the receiver answered with an error.
+        failing_since: When the first of these failures was.
+        next_try: Nothing is sent before this moment.
     """
 
     channel: Channel
@@ -63,15 +63,15 @@ class ChannelQueue:
         return waiting[0]
 
     def arrived(self, now: Timestamp) -> None:
-        """Note that the channel has taken a message, which waits no longer."""
+        """Record that the channel has taken a message, which no longer waits."""
         self.busy, self.failures, self.answered, self.failing_since = None, 0, 0, None
         self.next_try = now
         for one in self.waiting.values():
-            # Others arrive: this one is at fault, not the channel
+            # Others arrive, so this message is at fault, not the channel
             one.behind |= one.attempts >= _SUSPICIOUS
 
     def failed(self, now: Timestamp, *, answered: bool, retry_after: Seconds | None) -> None:
-        """Note that an attempt failed, and pause."""
+        """Record that an attempt failed, and pause."""
         pause = PAUSES[min(self.failures, len(PAUSES) - 1)]
         if retry_after is not None:
             pause = max(pause, min(retry_after, LONGEST_PAUSE))
@@ -82,13 +82,13 @@ class ChannelQueue:
             self.failing_since = now
 
     def restore(self, pending: Pending) -> None:
-        """Take a message over from an earlier life of the daemon."""
+        """Restore a message from before the daemon's restart."""
         self.waiting[pending.key] = pending
         if pending.attempts and self.failing_since is None:
             self.failing_since = pending.born
 
     def set_back(self, now: Timestamp) -> None:
-        """Let nothing lie in the future of a clock that was set back."""
+        """Handle a clock that was set back: nothing may be in its future."""
         self.next_try = min(self.next_try, now)
         for pending in self.waiting.values():
             pending.born = min(pending.born, now)

@@ -1,14 +1,13 @@
 """
 Who is told what: sights and a clock in, notifications out. Pure.
 
-What has to be told is nowhere written down as a list of events: it is the difference between what
-is true of a site and what a channel was told of it last. So nothing is told twice, whatever is
-reloaded, restarted or repeated, and nothing is forgotten, because both sides of the difference are
-kept in the store.
+Nothing keeps a list of events to tell. What to tell is the difference between what is true of a
+site and what a channel was told last. So nothing is told twice, whatever is reloaded, restarted or
+repeated, and nothing is forgotten, because the store keeps both sides of the difference.
 
-This module knows what is true, and what each channel was told. When a channel is told the
-difference is decided in messages/groups.py. An outage that came and went while a channel could not
-be reached is told as such, in the next message that arrives.
+This module knows what is true, and what each channel was told; messages/groups.py decides when a
+channel is told the difference. An outage that came and went while a channel could not be reached is
+reported as such in the next message that arrives.
 """
 
 import heapq
@@ -48,11 +47,11 @@ _ALERTS = (SITE_DOWN, SITE_FLAPPING, CERTIFICATE_ENDS, CLIENT_CERTIFICATE_ENDS)
 
 class Router:
     """
-    The mutable state is what is true, what was told, and what waits; one thread has it.
+    The mutable state is what is true, what was told, and what waits; it belongs to one thread.
 
     Args:
-        new_key: Makes the keys of messages.
-        began: When this life of the daemon did.
+        new_key: Creates the keys of messages.
+        began: When this run of the daemon began.
     """
 
     def __init__(self, new_key: Callable[[], str], began: Timestamp) -> None:
@@ -70,10 +69,10 @@ class Router:
         self, settings: NotifyOptions, channels: Mapping[str, Channel], now: Timestamp
     ) -> dict[str, int]:
         """
-        Work by other settings from now on; what was told by the old ones stays told.
+        Use other settings from now on; what was told under the old ones stays told.
 
         Returns:
-            How many messages that waited are dropped, by channels that are not listed any more.
+            How many waiting messages are dropped, by channels that are no longer listed.
         """
         dropped = self._groups.configure(settings, channels, now)
         self._regroup(now)
@@ -187,7 +186,7 @@ class Router:
     # ------------------------------------------------------------ topics
 
     def _touch(self, topic: Topic, now: Timestamp) -> None:
-        """Plan what is told of a topic that changed; drop it once there is nothing more to tell."""
+        """Plan what is told about a changed topic; drop it once there is nothing more to tell."""
         self._groups.touch(topic, now)
         if topic.over:
             self._drop(topic)
@@ -302,10 +301,10 @@ class Router:
         self._groups.remove(topic)
         self._unsaved.topic(topic.key)
 
-    # ------------------------------------------------------------ what is to be sent now
+    # ------------------------------------------------------------ what to send now
 
     def next_due(self) -> Timestamp | None:
-        """Return when due() is to be asked next, unless something happens; None if never."""
+        """Return when to call due() next, unless something happens; None if never."""
         moments = [self._groups.next_flush(), self._endings[0][0] if self._endings else None]
         if self._listed:
             moments += [queue.due_at for queue in self._groups.queues.values()]
@@ -313,9 +312,9 @@ class Router:
 
     def due(self, now: Timestamp) -> list[Notification]:
         """
-        Return what is to be sent now, at most one message a channel.
+        Return the messages to send now, at most one per channel.
 
-        A channel gets another one after delivered() or failed() was called for this one.
+        A channel gets another one once delivered() or failed() has been called for this one.
         """
         while self._endings and self._endings[0][0] <= now:
             _, name = heapq.heappop(self._endings)
@@ -323,13 +322,13 @@ class Router:
                 self.see(self._sights[name], now)
         self._groups.flush(now)
         if not self._listed:
-            return []  # what waits may not be true any more
+            return []  # waiting messages may no longer be true
         return list(self._groups.take(now))
 
-    # ------------------------------------------------------------ what came of it
+    # ------------------------------------------------------------ outcomes
 
     def delivered(self, channel: str, key: str, now: Timestamp) -> None:
-        """Take note that a channel has a message."""
+        """Record that a channel has received a message."""
         pending = self._groups.delivered(channel, key, now)
         if pending is None:
             return
@@ -355,11 +354,11 @@ class Router:
         retry_after: Seconds | None = None,
     ) -> Outcome:
         """
-        Take note that an attempt failed.
+        Record that an attempt failed.
 
         Returns:
-            What comes of it: ``retried``, ``refused`` where trying again is pointless, ``expired``
-            where it was tried for long enough.
+            The consequence: ``retried``; ``refused`` if trying again is pointless; ``expired`` if
+            it was retried for long enough.
         """
         outcome, given_up = self._groups.failed(
             channel, key, now, lasting=lasting, answered=answered, retry_after=retry_after
@@ -377,14 +376,14 @@ class Router:
         return outcome
 
     def _answered(self, topic: Topic, channel: str) -> None:
-        """Note that a message about a topic arrived, or was given up."""
+        """Record that a message about a topic arrived, or was given up."""
         topic.forget_missed(channel)
         self._unsaved.topic(topic.key)
         if topic.over:
             self._drop(topic)
 
     def retry(self, channels: Collection[str], now: Timestamp) -> None:
-        """Try what waits for these channels at once."""
+        """Retry the waiting messages of these channels at once."""
         self._groups.retry(channels, now)
 
     def set_back(self, now: Timestamp) -> None:
@@ -415,7 +414,7 @@ class Router:
         return self._unsaved.rows(self._topics)
 
     def rewrite(self) -> None:
-        """Have all rows returned by changes() again: the store has lost them."""
+        """Make changes() return all rows again, because the store has lost them."""
         queues = self._groups.queues.values()
         self._unsaved.rewrite(one for queue in queues for one in queue.waiting.values())
 

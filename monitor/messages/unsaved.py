@@ -7,11 +7,11 @@ from monitor.messages.rows import message_row, topic_row
 from monitor.messages.topic import Pending, RowKey, Topic, TopicKey
 
 _MOST_ROWS = 250
-"""Of a batch for the store: made all at once, those of 10,000 sites would take 10 MB."""
+"""The most rows in a batch for the store: those of 10,000 sites at once would take 10 MB."""
 
 
 class Unsaved:
-    """What differs from the store; a row is made only when the store is to have it."""
+    """What differs from the store; a row is created only when it is to be written."""
 
     def __init__(self) -> None:
         self._topics: set[TopicKey] = set()
@@ -19,27 +19,28 @@ class Unsaved:
         self._stored: set[TopicKey] = set()
 
     def topic(self, key: TopicKey) -> None:
-        """Note that a topic changed, or is gone."""
+        """Record that a topic changed, or is gone."""
         self._topics.add(key)
 
     def message(self, pending: Pending) -> None:
-        """Note that a message waits, or how often it was tried."""
+        """Record that a message waits, or how often it was tried."""
         self._messages[pending.key] = pending
 
     def no_message(self, key: str) -> None:
-        """Note that a message does not wait any more."""
+        """Record that a message no longer waits."""
         self._messages[key] = None
 
     def restored(self, key: TopicKey) -> None:
-        """Note that the store has a topic, as it is."""
+        """Record that the store has the current state of a topic."""
         self._stored.add(key)
 
     def rows(self, topics: Mapping[TopicKey, Topic]) -> dict[RowKey, bytes | None]:
         """
-        Return rows that differ from what was returned before; None is a row to delete.
+        Return rows that differ from those returned before; None is a row to delete.
 
-        At most 250: there are more until it returns nothing. Topics come before messages, so a
-        life that finds only the first of them tries a message again, under the key that it had.
+        At most 250; there are more until it returns nothing. Topics come before messages, so a
+        daemon that finds only the topic after a restart sends the message again, under the same
+        key.
         """
         rows: dict[RowKey, bytes | None] = {}
         while self._topics and len(rows) < _MOST_ROWS:
@@ -52,13 +53,13 @@ class Unsaved:
                 rows["topic", json.dumps(key)] = None
                 self._stored.discard(key)
         if not self._topics:
-            self._topics.clear()  # emptied one by one, it keeps the room of all
+            self._topics.clear()  # emptied one by one, it would keep its memory
         while self._messages and len(rows) < _MOST_ROWS:
             message_key, pending = self._messages.popitem()
             rows["message", message_key] = None if pending is None else message_row(pending)
         return rows
 
     def rewrite(self, waiting: Iterable[Pending]) -> None:
-        """Have rows() return everything again: the store has lost it."""
+        """Make rows() return everything again, because the store has lost it."""
         self._topics |= self._stored
         self._messages.update((pending.key, pending) for pending in waiting)
