@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.messages.queue import QueueState
+from monitor.messages.route import Router
 from monitor.messages.topic import Channel
 from monitor.model import Confirm, Status
 from tests.builders import site
@@ -473,6 +475,76 @@ def test_what_ended_while_its_message_waited_is_told_to_have_ended_after_a_resta
     for channel in ("chat", "am"):
         known = followed([one for one in world.sent if one.channel == channel], channel)
         assert not any(known.values())
+
+
+def test_how_things_stand_with_a_channel():
+    """What waits since when, how long it has failed, and when it is tried next; else nothing."""
+    world = World()
+    assert world.router.states() == {"chat": QueueState(0, None, None, None)}
+    world.see("a", "down")
+    world.now += 30
+    [first] = world.router.due(world.now)
+    assert world.router.states()["chat"] == QueueState(1, world.now, None, None)  # it is under way
+    sent = world.now
+    world.now += 5
+    world.router.failed("chat", first.key, world.now, lasting=False)
+    assert world.router.states()["chat"] == QueueState(1, sent, world.now, world.now + 1)
+    world.now += 1
+    [again] = world.router.due(world.now)
+    world.router.delivered("chat", again.key, world.now)
+    assert world.router.states() == {"chat": QueueState(0, None, None, None)}
+
+
+def test_what_a_restart_drops_is_counted_by_channel():
+    """Messages that waited for a channel that the configuration does not list any more."""
+    world = World(channels={"chat": Channel("chat"), "mail": Channel("mail")}, group_by=("site",))
+    world.away |= {"chat", "mail"}
+    for name in "ab":
+        world.see(name, "down")
+    world.run(60)
+    router = Router(lambda: "key", world.now)
+    router.configure(world.settings, {"chat": Channel("chat")}, world.now)
+    assert router.restore(dict(world.rows), world.now) == {"mail": 2}
+    assert router.states()["chat"].waiting == 2
+    changes = router.changes()
+    assert [kind for kind, _ in changes if changes[kind, _] is None] == ["message"] * 2
+
+
+def test_what_stands_at_an_alertmanager_has_not_ended():
+    """An alert whose end could not be delivered yet is not told to fire again."""
+    world = World(channels={"am": Channel("am", groups=True)})
+    world.see("a", "down")
+    world.see("b", "down")
+    world.run(5)
+    world.away.add("am")
+    world.see("a", "up")
+    assert [one.labels["site"] for one in world.router.standing("am")] == ["b"]
+
+
+def test_retry_of_a_channel_that_is_not_there_changes_nothing():
+    """A reload may have taken it away while the request was on its way."""
+    world = World()
+    world.away.add("chat")
+    world.see("a", "down")
+    world.run(100)
+    before = world.router.next_due()
+    world.router.retry(["mail"], world.now)
+    assert world.router.next_due() == before
+    world.router.retry(["mail", "chat"], world.now)
+    assert world.router.next_due() == world.now
+
+
+def test_a_channel_that_comes_back_under_its_name_is_told_what_is_true():
+    """What it was told before it left the configuration is forgotten with it."""
+    world = World()
+    world.see("a", "down")
+    world.run(60)
+    world.taken()
+    world.router.configure(world.settings, {}, world.now)
+    world.keep()
+    assert world.rows == {}
+    world.reload()
+    assert [told for _, told in world.run(60).taken()] == [{"a": FIRING}]
 
 
 # ---------------------------------------------------------------- against a naive oracle
