@@ -389,6 +389,14 @@ def test_a_command_is_known_by_its_name():
     assert "there is no command 'chek'; did you mean 'check'?" in done.stderr
 
 
+def test_an_option_before_a_command_that_would_not_read_it_is_refused(tmp_path):
+    """It would make the stream of another list; one sentence says where the option belongs."""
+    other = tmp_path / "other.yaml"
+    done = CliRunner().invoke(cli, ["locations", "--config", str(other), "setup"])
+    assert done.exit_code == 2
+    assert "write --config after setup" in done.stderr
+
+
 def test_import_of_a_blackbox_file(tmp_path):
     """Modules go to standard output, ready for a file of ours; a bad file is told and exits 2."""
     path = tmp_path / "blackbox.yml"

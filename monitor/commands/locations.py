@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from monitor.app.places import access_of, fingerprint, located, require_nats
 from monitor.app.tables import TABLES
@@ -32,6 +33,8 @@ def locations(ctx: click.Context, config: Path) -> None:
     checks another list than this one, or if no place reports.
     """
     if ctx.invoked_subcommand is not None:
+        if ctx.get_parameter_source("config") is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"write --config after {ctx.invoked_subcommand}")
         return
     require_nats()
     loaded = load(config, TABLES, os.environ)
