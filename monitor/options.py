@@ -2,7 +2,7 @@
 How options are declared: units, patterns, secrets, and what a record says about its fields.
 
 Probes and expectations describe their YAML with plain frozen dataclasses whose fields have these
-types; ``config.schema`` decodes them and creates the JSON Schema. So a field's name, type, default,
+types; ``config`` decodes them and creates the JSON Schema. So a field's name, type, default,
 rule and documentation are all in one place.
 """
 

@@ -5,7 +5,7 @@ import json
 import click
 
 from monitor.app.tables import TABLES
-from monitor.config.schema import json_schema
+from monitor.config.json_schema import json_schema
 
 
 @click.command()

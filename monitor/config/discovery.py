@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from monitor.config.decoder import Decoder, Forms
 from monitor.config.documents import Document
 from monitor.config.forms import Form, record_form
 from monitor.config.keys import SourceKeys, Tables
@@ -32,7 +33,6 @@ from monitor.config.nodes import (
 )
 from monitor.config.problems import KeyPath, Problems, YamlFile
 from monitor.config.references import check_receivers, with_parents
-from monitor.config.schema import Decoder, Forms
 from monitor.config.sites import SiteFound, SiteReader
 from monitor.discovered import ListedSite, Source, SourceContents
 from monitor.model import Site

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from monitor.config.blackbox.draft import Translation
+from monitor.config.decoder import EXTENSION, Decoder, Forms
 from monitor.config.discovery import (
     DISCOVER,
     Adopted,
@@ -32,7 +33,6 @@ from monitor.config.pages import read_published
 from monitor.config.places import warn_of_places
 from monitor.config.problems import KeyPath, Problems, YamlFile
 from monitor.config.references import check_receivers, try_receivers, with_parents
-from monitor.config.schema import EXTENSION, Decoder, Forms
 from monitor.config.settings import Settings
 from monitor.config.sites import SiteFound, SiteReader
 from monitor.config.substitute import Substituter

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from monitor.config.address import parse_site_url
+from monitor.config.decoder import Decoder, Forms
 from monitor.config.keys import PLACE, Tables
 from monitor.config.mask import masked_lines
 from monitor.config.nodes import KeyValue, MappingNode, Node, Scalar
 from monitor.config.problems import KeyPath, Problems, YamlFile
-from monitor.config.schema import Decoder, Forms
 from monitor.config.sites import SiteReader
 from monitor.config.substitute import Substitution
 from monitor.grammar import is_ipv6

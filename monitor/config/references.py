@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
+from monitor.config.decoder import DEFAULTS
 from monitor.config.nodes import KeyValue, MappingNode, Node, SequenceNode
 from monitor.config.problems import KeyPath, Problems
-from monitor.config.schema import DEFAULTS
 from monitor.config.sites import SiteFound
 from monitor.model import Site
 from monitor.notify import ReceiverOptions

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from monitor.config.address import SiteUrl, parse_site_url
+from monitor.config.decoder import DEFAULTS, NOT_IN_DEFAULTS, Decoded, Decoder, Forms
 from monitor.config.forms import Form
 from monitor.config.keys import LABEL_NAME, ConfirmKeys, SiteKeys, Tables, WindowKeys
 from monitor.config.messages import listed
@@ -23,7 +24,6 @@ from monitor.config.nodes import (
     scalars,
 )
 from monitor.config.problems import KeyPath, Problems, YamlFile
-from monitor.config.schema import DEFAULTS, NOT_IN_DEFAULTS, Decoded, Decoder, Forms
 from monitor.model import Confirm, Site, Window
 from monitor.options import OptionError, show_duration, unknown
 from monitor.secrecy import every_form, redact

@@ -8,12 +8,12 @@ import yaml
 
 from monitor.config.blackbox.draft import Translation
 from monitor.config.blackbox.reader import BlackboxReader
+from monitor.config.decoder import Decoder, Forms
 from monitor.config.forms import SecretsAndFiles, data_of
 from monitor.config.keys import Tables
 from monitor.config.modules import ModuleReader
 from monitor.config.nodes import MappingNode, Node, Scalar, SequenceNode
 from monitor.config.problems import KeyPath, Problems, YamlFile
-from monitor.config.schema import Decoder, Forms
 from monitor.config.sites import SiteReader
 from monitor.errors import ConfigError
 from monitor.importers.draft import Fate, ReportLine, SecretVariables, written

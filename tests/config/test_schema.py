@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from monitor.config.forms import form_of
-from monitor.config.schema import json_schema
+from monitor.config.json_schema import json_schema
 from monitor.options import option
 
 

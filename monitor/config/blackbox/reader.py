@@ -17,12 +17,12 @@ from monitor.config.blackbox.draft import SHORTEST, Draft, Translation, shown_ti
 from monitor.config.blackbox.form import BlackboxFile, BlackboxModule
 from monitor.config.blackbox.go_yaml import GoComposer, settled
 from monitor.config.blackbox.http import http_module
+from monitor.config.decoder import Decoder
 from monitor.config.documents import DocumentReader
 from monitor.config.forms import record_form
 from monitor.config.keys import PLACE
 from monitor.config.nodes import MappingNode
 from monitor.config.problems import Problems, YamlFile
-from monitor.config.schema import Decoder
 from monitor.config.substitute import Substituter
 
 _LISTS = ("sites", "defaults", "connectivity", "include", "blackbox_modules")
