@@ -141,6 +141,7 @@ class Cable(RuleBasedStateMachine):
     @invariant()
     def somebody_is_asked_or_will_be(self):
         due = self.connectivity.next_due()
+        # Private, because next_target() is the only public view of what waits, and it takes one
         assert due is not None or self.connectivity.busy or self.connectivity._waiting
         assert due is None or due <= self.now + 10.0
 

@@ -92,6 +92,7 @@ class TurnedPool:
             self.turn()
 
     def pids(self) -> list[int]:
+        # Private, because nothing but these tests needs to know which processes to kill
         return [worker.pid for worker in self.pool._workers if worker.pid]
 
     def verdicts(self) -> dict[str, Reason | None]:

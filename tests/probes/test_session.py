@@ -32,6 +32,7 @@ def sent(url: str = START, *, secrets: tuple[str, ...] = (), **options):
         options=(chosen, TlsOptions(), NetworkOptions()),
         secrets=secrets,
     )
+    # Private, because the probe's public door gives an answer, not the requests that led to it
     session = http._Session(HTTPAdapter())
     request = http._prepared(site, chosen)
     response = session.exchange(request)
