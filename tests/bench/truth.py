@@ -1,5 +1,7 @@
 """How true reported durations are, under load and while Prometheus scrapes."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -16,6 +18,7 @@ from tests.system.processes import Daemon
 
 _DELAY: Seconds = 0.05
 _SCRAPE_INTERVAL: Seconds = 5.0
+_SHARES = (("p50", 0.5), ("p99", 0.99))
 _SLACK: Seconds = 0.005  # the wall clock, by which both tell moments, may be set a little meanwhile
 
 
@@ -47,6 +50,7 @@ def durations(lab: Lab) -> Iterator[Figure]:
     """Measure what is reported beyond the server's delay, and what a scrape adds to it."""
     ours: list[list[Seconds]] = []
     theirs: list[list[Seconds]] = []
+    least: list[tuple[Seconds, Seconds]] = []
     growth: list[Seconds] = []
     overlapped = 0
     server = lab.delay_server(_DELAY)
@@ -62,13 +66,16 @@ def durations(lab: Lab) -> Iterator[Figure]:
             overlapped += len(during)
             growth.append(percentile(during, 0.99) - percentile(between, 0.99))
             theirs.append(_exporter(lab, exporter, fleet))
+            least.append(_least(lab, fleet))
     exactness = f"the server: {server.exactness()}"
-    for name, share in (("p50", 0.5), ("p99", 0.99)):
+    for name, share in _SHARES:
         yield ratio(
             name,
             [percentile(errors, share) for errors in ours],
             [percentile(errors, share) for errors in theirs],
         )
+    for (name, _), values in zip(_SHARES, zip(*least, strict=True), strict=True):
+        yield milliseconds(f"{name}, the least in threads", values)
     detail = f"{overlapped} checks overlapped a scrape; {exactness}"
     yield milliseconds("p99 added by a scrape", growth, detail)
 
@@ -127,7 +134,7 @@ def phases_over_tls(lab: Lab) -> Iterator[Figure]:
         for phase in seen[0]:
             checks = sum(len(one[phase]) for one in seen)
             about = f"{checks:,} checks; the relay: {priority} priority"
-            for name, share in (("p50", 0.5), ("p99", 0.99)):
+            for name, share in _SHARES:
                 values = [percentile(one[phase], share) for one in seen]
                 yield milliseconds(f"{phase} {name}{build}", values, about)
 
@@ -193,3 +200,23 @@ def _exporter(lab: Lab, exporter: Blackbox, fleet: Fleet) -> list[Seconds]:
         for answer in asker.answers
         if answer.asked >= began
     ]
+
+
+def _least(lab: Lab, fleet: Fleet) -> tuple[Seconds, Seconds]:
+    """Return p50 and p99 of what libcurl itself measures in Python threads, with no scrape."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench.floor",
+        fleet.url,
+        str(lab.roots),
+        str(fleet.rate),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            time.sleep(lab.effort.settle + lab.effort.window)
+            process.terminate()
+            middle, tail = process.communicate()[0].split()
+        finally:
+            process.kill()
+    return float(middle) - _DELAY, float(tail) - _DELAY
