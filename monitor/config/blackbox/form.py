@@ -303,6 +303,7 @@ class Http(HttpClient):
     fail_if_body_not_matches_regexp: tuple[Regex, ...] = ()
     fail_if_header_matches: tuple[HeaderMatch, ...] = ()
     fail_if_header_not_matches: tuple[HeaderMatch, ...] = ()
+    # Without effect: with a proxy, we never resolve the name
     skip_resolve_phase_with_proxy: _Flag = False
     enable_http3: _Flag = False
     preferred_ip_protocol: str = ""
