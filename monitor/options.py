@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, field
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from enum import Enum
 from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
@@ -18,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 import re2
 
-from monitor.units import Bytes, Seconds
+from monitor.units import Bytes, Seconds, Timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +283,11 @@ def show_size(size: Bytes) -> str:
 def show_count(number: int, noun: str) -> str:
     """Return how many there are: ``1 datagram``, ``2 datagrams``, ``0 datagrams``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def show_minute(time: Timestamp) -> str:
+    """Return ``2026-11-22 11:20 UTC``."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def parse_zone(value: Any) -> ZoneInfo:

@@ -7,13 +7,13 @@ and 15 MB.
 """
 
 import warnings
-from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from monitor.analysis.text import enumerate_few, plain
 from monitor.model import Certificate, Failure, Reason, Seconds, Timestamp
+from monitor.options import show_minute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,10 +163,6 @@ def show_names(names: tuple[str, ...]) -> str:
     return enumerate_few(map(plain, names)) or "no name"
 
 
-def show_moment(time: Timestamp) -> str:
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
 def show_days(seconds: Seconds) -> str:
     """Return a span in days, as is usual for certificates: ``9.3 days``."""
     return f"{seconds / _DAY:.1f} days"
@@ -201,10 +197,10 @@ def why_not_accepted(
         case Reason.TLS_WRONG_HOST if host and not covers(leaf.names, host):
             message = why_not_covered(leaf, host)
         case Reason.TLS_EXPIRED if expired:
-            when, ago = show_moment(expired.not_after), show_days(now - expired.not_after)
+            when, ago = show_minute(expired.not_after), show_days(now - expired.not_after)
             message = f"{_which(expired, leaf)} expired on {when}, {ago} ago"
         case Reason.TLS_NOT_YET_VALID if early:
-            message = f"{_which(early, leaf)} is not valid before {show_moment(early.not_before)}"
+            message = f"{_which(early, leaf)} is not valid before {show_minute(early.not_before)}"
         case Reason.TLS_UNTRUSTED if verdict == _SELF_SIGNED:
             message = f"{describe(leaf)} is self-signed by {_issuer(leaf)}"
         case Reason.TLS_UNTRUSTED if verdict in _UNKNOWN_ISSUER:

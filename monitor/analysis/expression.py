@@ -17,7 +17,7 @@ from typing import Any
 
 from monitor.analysis.arithmetic import Arithmetic, as_written, doubles, rewritten
 from monitor.analysis.seen import Seen, Unseen
-from monitor.analysis.text import plain, quote, unknown
+from monitor.analysis.text import plain, quote, unknown_name
 from monitor.model import DnsAnswer, IcmpAnswer, Seconds
 from monitor.protocols.table import OVER_TLS, only
 
@@ -383,7 +383,7 @@ _SYNTAX_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)
 
 def _refuse_unknown(kind: str, names: set[str], known: Iterable[str]) -> None:
     for name in sorted(names.difference(known)):
-        raise ValueError(unknown(kind, name, sorted(known)))
+        raise ValueError(unknown_name(kind, name, sorted(known)))
 
 
 def _refuse_bad_pattern(literal: str) -> None:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from monitor.analysis.jsonpath import type_name
-from monitor.analysis.text import enumerate_few, unknown
+from monitor.analysis.text import enumerate_few, unknown_name
 from monitor.options import compile_regex, parse_regex
 
 Quote = Callable[[Any], str]
@@ -54,7 +54,7 @@ def mapping(value: Any, known: Iterable[str]) -> Mapping[str, Any]:
         raise ValueError(f"{value!r} is not a mapping with some of {', '.join(keys)}")
     for key in value:
         if key not in keys:
-            raise ValueError(unknown("key", key, keys))
+            raise ValueError(unknown_name("key", key, keys))
     return value
 
 
@@ -421,7 +421,7 @@ def _parse_exists(value: Any) -> bool:
 def _parse_types(value: Any) -> tuple[str, ...]:
     for one in each(value):
         if one not in _TYPES:
-            raise ValueError(unknown("type", one, _TYPES))
+            raise ValueError(unknown_name("type", one, _TYPES))
     return tuple(each(value))
 
 

@@ -39,7 +39,7 @@ def enumerate_few(values: Iterable[str], few: int = 3) -> str:
     return ", ".join(listed[:few]) + (f" and {more} more" if more > 0 else "")
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     """Return the message about an unknown name, with all known names."""
     names = [str(one) for one in known]
     return options.unknown(f"{kind} {name!r}", str(name), names, many=len(names))

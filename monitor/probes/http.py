@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 from urllib.parse import urljoin, urlsplit
 from weakref import WeakKeyDictionary
 
@@ -117,17 +117,40 @@ class HttpOptions:
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.method):
             raise ValueError(f"method {self.method!r} is not an HTTP method")
-        for name, value in {"User-Agent": self.user_agent, **self.headers}.items():
-            check_header(name, value)
+        check_request(self)
         if self.body is not None and self.body_file is not None:
             raise ValueError("body and body_file cannot be used together")
-        given = logins(self, self.headers)
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} cannot be used together")
-        if self.bearer_token is not None:
-            check_header("bearer_token", self.bearer_token)
-        if self.proxy is not None:
-            Proxy.parse(self.proxy)
+
+
+class RequestOptions(Protocol):
+    """The options that every probe has which sends an HTTP request."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def user_agent(self) -> str: ...
+    @property
+    def bearer_token(self) -> str | None: ...
+    @property
+    def proxy(self) -> str | None: ...
+
+
+def check_request(options: RequestOptions) -> None:
+    """
+    Accept headers, a login and a proxy that can be sent and used.
+
+    Raises:
+        ValueError: They cannot, or there are two logins.
+    """
+    for name, value in {"User-Agent": options.user_agent, **options.headers}.items():
+        check_header(name, value)
+    given = logins(options, options.headers)
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} cannot be used together")
+    if options.bearer_token is not None:
+        check_header("bearer_token", options.bearer_token)
+    if options.proxy is not None:
+        Proxy.parse(options.proxy)
 
 
 _AUTHENTICATIONS = ("basic_auth", "digest_auth", "bearer_token", "oauth2")

@@ -163,7 +163,7 @@ def check_url(url: str) -> None:
         raise ValueError("has more than a host; write icmp://192.0.2.1")
 
 
-def forbidden(sockets: Mapping[int, Callable[..., _Socket]] = _SOCKETS) -> str | None:
+def ping_obstacle(sockets: Mapping[int, Callable[..., _Socket]] = _SOCKETS) -> str | None:
     """Return a sentence naming the setting that forbids pinging; None if pinging is allowed."""
     try:
         _open(sockets[4], None).close()

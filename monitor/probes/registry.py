@@ -62,7 +62,7 @@ _KINDS = (
         sections={"icmp": IcmpOptions, "network": NetworkOptions},
         check_url=icmp.check_url,
         check_site=check_addresses,
-        obstacle=icmp.forbidden,
+        obstacle=icmp.ping_obstacle,
     ),
     ProbeKind(
         protocol="dns",

@@ -506,11 +506,11 @@ def _request_options(
         options.append((pycurl.NOBODY, 1))
     elif method != "GET" or body:
         options.append((pycurl.CUSTOMREQUEST, method.encode()))
-    options.append((pycurl.HTTPHEADER, tuple(_header_lines(headers))))
+    options.append((pycurl.HTTPHEADER, tuple(header_lines(headers))))
     return url, options
 
 
-def _header_lines(headers: Mapping[str, Any]) -> list[bytes]:
+def header_lines(headers: Mapping[str, Any]) -> list[bytes]:
     """Return the headers in libcurl's form, without those that it would add by itself."""
     unwanted = {"accept", "content-type", "expect"}
     lines = []

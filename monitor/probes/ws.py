@@ -6,7 +6,7 @@ import math
 import re
 import secrets
 import select
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -33,13 +33,13 @@ from monitor.outbound import (
     NetworkOptions,
     Proxy,
     TlsOptions,
-    check_header,
     join_address,
     login_in,
 )
+from monitor.probes.answer import FIRST_FINAL, SWITCHING, list_elements
 from monitor.probes.dialogue import Dialogue, Step, check_steps, evidence
 from monitor.probes.family import check_addresses
-from monitor.probes.http import check_login, logins, sent_user_agent
+from monitor.probes.http import check_login, check_request, logins, sent_user_agent
 from monitor.probes.libcurl.errors import code_and_text
 from monitor.probes.libcurl.handles import Handles
 from monitor.probes.libcurl.options import SUPPRESS_CONNECT_HEADERS
@@ -56,11 +56,10 @@ from monitor.probes.stream import (
     peer_of,
     wait_for,
 )
+from monitor.probes.transport import header_lines
 from monitor.probes.zone import escaped
 
 _PORTS = {"ws": 80, "wss": 443}
-_SWITCHING_PROTOCOLS = 101
-_FIRST_FINAL = 200
 _MOST_HEADER_BYTES: Bytes = 64 * 1024
 _PIECE: Bytes = 16 * 1024
 _NORMAL_CLOSURE = 1000
@@ -87,21 +86,13 @@ class WsOptions:
     )
 
     def __post_init__(self) -> None:
-        for name, value in {"User-Agent": self.user_agent, **self.headers}.items():
-            check_header(name, value)
+        check_request(self)
         for name in self.headers:
             if name.lower().startswith("sec-websocket-"):
                 raise ValueError(f"headers may not set {name}; subprotocols is a key of its own")
         for name in self.subprotocols:
             if not _TOKEN.fullmatch(name):
                 raise ValueError(f"subprotocols: {name!r} is not a subprotocol's name")
-        given = logins(self, self.headers)
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} cannot be used together")
-        if self.bearer_token is not None:
-            check_header("bearer_token", self.bearer_token)
-        if self.proxy is not None:
-            Proxy.parse(self.proxy)
         check_steps(self.dialogue)
 
 
@@ -268,7 +259,7 @@ class _Upgrade:
             (pycurl.HTTP09_ALLOWED, 0),
             (SUPPRESS_CONNECT_HEADERS, 1),
             (pycurl.USERAGENT, sent_user_agent(options.headers, options.user_agent)),
-            (pycurl.HTTPHEADER, list(_lines(headers | dict(options.headers)))),
+            (pycurl.HTTPHEADER, header_lines(headers | dict(options.headers))),
             (pycurl.HEADERFUNCTION, self._take),
             # With CONNECT_ONLY, libcurl's own timeout ends once it is connected. It still wakes
             # libcurl, which then calls _go_on: certainly not before the deadline has passed
@@ -284,7 +275,7 @@ class _Upgrade:
 
     @property
     def switched(self) -> bool:
-        return self.complete and self.status == _SWITCHING_PROTOCOLS
+        return self.complete and self.status == SWITCHING
 
     def _connected(self, *_addresses: object) -> int:
         self._asked = True
@@ -310,7 +301,7 @@ class _Upgrade:
             name, _, value = text.partition(":")
             self.headers.append((name.rstrip(), value.strip()))
         else:
-            self.complete = self.status == _SWITCHING_PROTOCOLS or self.status >= _FIRST_FINAL
+            self.complete = self.status == SWITCHING or self.status >= FIRST_FINAL
             if self.complete and not self.switched:
                 return self._transfer.stop()  # an answer for us, an error for libcurl
         return None
@@ -333,7 +324,8 @@ class _Upgrade:
     def _breach(self) -> Failure | None:
         """Return what a client must not accept from a server that switched (RFC 6455, 4.1)."""
         for name, token in (("Upgrade", "websocket"), ("Connection", "upgrade")):
-            if token not in self._tokens(name.lower()):
+            listed = list_elements(self.headers, name.lower())
+            if token not in [one.lower() for one in listed]:
                 message = f"{self._peer} answered 101 without the header {name}: {token}"
                 return Failure(Reason.PROTOCOL_ERROR, message)
         digest = hashlib.sha1((self._key + _GUID).encode()).digest()  # noqa: S324  as the RFC says
@@ -349,11 +341,6 @@ class _Upgrade:
             return Failure(Reason.PROTOCOL_ERROR, message)
         return None
 
-    def _tokens(self, name: str) -> set[str]:
-        """Return the members of a list header, in lower case; all its lines are one list."""
-        lines = (value for key, value in self.headers if key.lower() == name)
-        return {token.strip().lower() for line in lines for token in line.split(",")}
-
     def _header(self, name: str) -> str | None:
         values = (value for key, value in self.headers if key.lower() == name)
         return next(values, None)
@@ -366,14 +353,6 @@ def _authorization(options: WsOptions, url: str) -> str | None:
     if options.basic_auth:
         login = options.basic_auth.username.encode(), options.basic_auth.password.encode()
     return "Basic " + base64.b64encode(b":".join(login)).decode() if login else None
-
-
-def _lines(headers: Mapping[str, str]) -> Iterator[bytes]:
-    for name, value in headers.items():
-        # For libcurl, "Name;" sends a header without a value and "Name:" removes it
-        yield f"{name}: {value}".encode() if value else f"{name};".encode()
-    if not any(name.lower() == "accept" for name in headers):
-        yield b"Accept:"
 
 
 class _Messages:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from monitor.board import StatusBoard
 from monitor.clock import Clock
 from monitor.model import Seconds, SiteState, Status, Timestamp
+from monitor.options import show_minute
 from monitor.past import History, LatencyPoint
 from monitor.statuspage import Announcement, Published, StatusPage
 from monitor.web.answers import sentence, tag_of, tagged, whole
@@ -43,7 +44,6 @@ from monitor.web.status_api import (
     maintenance_id,
     turned,
 )
-from monitor.web.words import show_minute
 
 _PAGE_GOOD_FOR: Seconds = 5.0
 _BADGE_GOOD_FOR: Seconds = 60.0

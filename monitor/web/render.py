@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from monitor.model import Status
-from monitor.options import show_duration
+from monitor.options import show_duration, show_minute
 from monitor.report import moment
 from monitor.web.charts import SCALE
-from monitor.web.words import NO_DATA, show_minute, show_moment, show_time, show_uptime
+from monitor.web.words import NO_DATA, show_moment, show_time, show_uptime
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -26,11 +26,6 @@ def show_moment(time: Timestamp) -> str:
     return moment(time)[:19].replace("T", " ") + " UTC"
 
 
-def show_minute(time: Timestamp) -> str:
-    """Return ``2026-11-22 11:20 UTC``."""
-    return moment(time)[:16].replace("T", " ") + " UTC"
-
-
 def show_day(time: Timestamp) -> str:
     """Return the UTC day: ``2026-11-22``."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d")

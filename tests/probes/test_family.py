@@ -8,7 +8,7 @@ from monitor.clock import Deadline, SystemClock
 from monitor.errors import ConfigError
 from monitor.model import Reason
 from monitor.outbound import NetworkOptions
-from monitor.probes.icmp import IcmpProbe, forbidden
+from monitor.probes.icmp import IcmpProbe, ping_obstacle
 from monitor.probes.resolve import Resolver
 from tests.narrowing import known
 from tests.probes.talk import site_of
@@ -115,7 +115,7 @@ def test_what_can_be_reached_is_no_mistake(load, site):
     assert load(site).sites
 
 
-@pytest.mark.skipif(forbidden() is not None, reason=forbidden() or "")
+@pytest.mark.skipif(ping_obstacle() is not None, reason=ping_obstacle() or "")
 def test_a_target_of_the_other_version_fails():
     """A stranger's target is no list: its check is down, as blackbox_exporter's is."""
     site = site_of("icmp://127.0.0.1")

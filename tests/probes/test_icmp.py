@@ -20,7 +20,7 @@ from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
 from monitor.model import Failure, IcmpAnswer, Observation, Phase, Reason, Result, Site
 from monitor.outbound import NetworkOptions
-from monitor.probes.icmp import IcmpOptions, IcmpProbe, check_url, forbidden
+from monitor.probes.icmp import IcmpOptions, IcmpProbe, check_url, ping_obstacle
 from monitor.probes.resolve import Resolver
 from monitor.report import result_json
 from tests.narrowing import answer_of, known
@@ -29,7 +29,7 @@ from tests.resources import open_files
 
 SHORT = 0.5  # the timeout of checks that must run into it
 
-needs_permission = pytest.mark.skipif(forbidden() is not None, reason=forbidden() or "")
+needs_permission = pytest.mark.skipif(ping_obstacle() is not None, reason=ping_obstacle() or "")
 
 
 def ping(
@@ -257,7 +257,7 @@ def test_forbidden():
 
 def test_forbidden_at_start():
     """The same sentence is there before the first check."""
-    assert "net.ipv4.ping_group_range" in known(forbidden({4: refused}))
+    assert "net.ipv4.ping_group_range" in known(ping_obstacle({4: refused}))
 
 
 def test_raw_sockets_are_the_second_choice():
@@ -268,7 +268,7 @@ def test_raw_sockets_are_the_second_choice():
         tried.append(privileged)
         return refused(privileged=privileged)
 
-    forbidden({4: refusing})
+    ping_obstacle({4: refusing})
     assert tried == [False, True]
 
 
@@ -276,9 +276,9 @@ def test_raw_sockets_are_the_second_choice():
 
 _IN_NAMESPACE = """
 import sys
-from tests.probes.test_icmp import forbidden, ping
+from tests.probes.test_icmp import ping_obstacle, ping
 
-print(forbidden())
+print(ping_obstacle())
 for host, options in {cases!r}:
     try:
         seen = ping(host, timeout=2, **options)
@@ -293,7 +293,7 @@ def in_namespace(real):
     """
     Return a function that runs a shell script and then pings, in a network namespace of its own.
 
-    It returns what forbidden() says there, and a line for each ping.
+    It returns what ping_obstacle() says there, and a line for each ping.
     """
     unshare, _ = real("unshare"), real("ip")
     alone = [unshare, "--net"] if os.geteuid() == 0 else [unshare, "--map-root-user", "--net"]

@@ -14,7 +14,7 @@ import pytest
 from monitor.clock import Deadline, SystemClock
 from monitor.errors import ProbeError
 from monitor.model import GrpcAnswer
-from monitor.probes.icmp import IcmpProbe, forbidden
+from monitor.probes.icmp import IcmpProbe, ping_obstacle
 from monitor.probes.zone import host_of, socket_address, zone_of
 from tests.narrowing import answer_of
 from tests.probes.servers import answer
@@ -78,7 +78,7 @@ def test_connect_to_may_have_a_zone(handles, authority, any_address, zoned):
     assert seen.failure is None
 
 
-@pytest.mark.skipif(forbidden() is not None, reason=forbidden() or "")
+@pytest.mark.skipif(ping_obstacle() is not None, reason=ping_obstacle() or "")
 def test_ping_takes_a_zone(zoned):
     """A ping leaves through the interface."""
     site = site_of(f"icmp://[{zoned}]", icmp={"count": 1})
@@ -117,7 +117,7 @@ def test_a_missing_interface_is_told(handles, authority, scheme):
         observe(handles, authority, url)
 
 
-@pytest.mark.skipif(forbidden() is not None, reason=forbidden() or "")
+@pytest.mark.skipif(ping_obstacle() is not None, reason=ping_obstacle() or "")
 def test_ping_tells_a_missing_interface():
     """So does the ping."""
     site = site_of("icmp://[fe80::1%none0]")

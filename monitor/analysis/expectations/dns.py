@@ -18,7 +18,7 @@ from monitor.analysis.rules import (
     search,
 )
 from monitor.analysis.seen import Seen
-from monitor.analysis.text import unknown
+from monitor.analysis.text import unknown_name
 from monitor.model import DnsAnswer, ExpectationKind, Reason
 from monitor.protocols.table import only
 
@@ -39,7 +39,7 @@ def parse_rcodes(value: Any) -> tuple[str, ...]:
     codes = tuple(str(one).upper() for one in each(value))
     for code in codes:
         if code not in _RCODES:
-            raise ValueError(unknown("rcode", code, _RCODES))
+            raise ValueError(unknown_name("rcode", code, _RCODES))
     return codes
 
 
@@ -87,7 +87,7 @@ def _flags(value: Any) -> tuple[str, ...]:
     flags = tuple(str(one).upper() for one in each(value))
     for flag in flags:
         if flag not in _FLAG_NAMES:
-            raise ValueError(unknown("flag", flag, _FLAG_NAMES))
+            raise ValueError(unknown_name("flag", flag, _FLAG_NAMES))
     return flags
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from monitor.analysis.certificate import covers, show_days, show_moment, why_not_covered
+from monitor.analysis.certificate import covers, show_days, why_not_covered
 from monitor.analysis.expectations.words import either, parse_version, parsed
 from monitor.analysis.rules import (
     REGEX_SCHEMA,
@@ -18,7 +18,7 @@ from monitor.analysis.rules import (
 )
 from monitor.analysis.seen import Seen
 from monitor.model import Certificate, ExpectationKind, HttpAnswer, Reason, Seconds, Timestamp
-from monitor.options import LONGEST_KEPT, duration, show_duration
+from monitor.options import LONGEST_KEPT, duration, show_duration, show_minute
 from monitor.protocols.table import OVER_TLS, only
 
 _PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?) ?%")
@@ -125,7 +125,7 @@ def _ends_too_soon(rule: CertificateRule, one: Certificate, now: Timestamp) -> s
         needed, limit = rule.valid_for, show_duration(rule.valid_for)
     else:
         return None
-    left, when = one.not_after - now, show_moment(one.not_after)
+    left, when = one.not_after - now, show_minute(one.not_after)
     if left >= needed:
         return None
     if left < 0:
