@@ -1,13 +1,15 @@
 """
 Which strings are secret, in which forms they occur, and how a text is masked.
 
-The rule: **a text is masked where it becomes final**. There are three such places, and each masks
+The rule: **a text is masked where it becomes final**. These places are final, and each masks
 everything that it gets:
-whatever it is given:
 
-    engine/result.py  a Result, its answer by protocols/: all that is shown and kept of a check
-    logs.py           a log line
-    config/mask.py    the text of /config
+    engine/result.py               a Result, its answer by protocols/: what is shown and kept
+    logs.py                        a log line
+    config/mask.py, load.py        the text of /config
+    config/decoder.py, sites.py,   a problem in the list: it may quote any value that was written;
+      documents.py                 there is no configuration yet that could tell its secrets
+    messages/receivers/            what a receiver answered, as the outbox keeps it
 
 Code before these places masks for only one reason: it is about to truncate, escape or take apart a
 text, after which a secret in it can no longer be recognised (analysis/seen.py, probes/dialogue.py,
