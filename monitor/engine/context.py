@@ -53,7 +53,8 @@ def end_forkserver() -> None:
         # _stop() waits for it, so it must not be stopped or busy
         with suppress(ProcessLookupError):
             os.kill(server._forkserver_pid, signal.SIGKILL)  # noqa: SLF001  as above
-        server._stop()  # noqa: SLF001  as above
+        with suppress(FileNotFoundError):  # its socket, which a cleaner of /tmp may have removed
+            server._stop()  # noqa: SLF001  as above
 
 
 @cache
