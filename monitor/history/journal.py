@@ -53,8 +53,17 @@ class Gathered:
         other._texts = self._texts
         return other
 
+    def take_oldest(self, count: int) -> "Gathered":
+        """Return the results that were added first, and keep all others."""
+        taken = Gathered()
+        taken.sites, taken.times = self.sites[:count], self.times[:count]
+        taken.durations, taken.outcomes = self.durations[:count], self.outcomes[:count]
+        taken._texts = self._texts
+        self.drop_oldest(count)
+        return taken
+
     def drop_oldest(self, count: int) -> None:
-        for column in (self.sites, self.times, self.durations, self.outcomes):
+        for column in self._columns:
             del column[:count]
 
     @property

@@ -430,6 +430,14 @@ def journal_of(connection: Connection, seat: str) -> list[tuple[int, Gathered]]:
     return [(row.seq, Gathered.from_bytes(bytes(row.data))) for row in rows]
 
 
+def last_of_journal(connection: Connection, seat: str) -> int:
+    """Return the number of a seat's last row in the journal; 0 if it has none."""
+    last = connection.scalar(
+        select(func.max(schema.journal.c.seq)).where(schema.journal.c.seat == seat)
+    )
+    return last or 0
+
+
 def orphaned_seats(connection: Connection, alive_since: Milliseconds) -> list[str]:
     """Return the seats with results to pack whose daemons have not been seen since then."""
     alive = select(schema.runs.c.seat).where(schema.runs.c.last_seen >= alive_since)

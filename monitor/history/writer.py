@@ -199,7 +199,7 @@ class Writer:
         self._kept: dict[str, KeptSite] = {}
         self._slots: dict[int, list[KeptSite]] = {}
         self._packed: dict[int, int] = {}
-        self._seq = 0
+        self._seq = self._sent = 0  # the last row of the journal; results in the last transaction
         self._slot = 0
         self._slot_at: Seconds | None = None
         self._kinds: dict[str, int] = {UP: 0}
@@ -423,6 +423,7 @@ class Writer:
         surplus = len(self._gathered) - _MOST_RESULTS
         if surplus > 0:
             self._gathered.drop_oldest(surplus)
+            self._sent = max(0, self._sent - surplus)
             self._meters.history_dropped(surplus)
 
     def _answer_nothing(self) -> None:
@@ -602,7 +603,7 @@ class Writer:
         engine = self._engine or self._open()
         now = milliseconds(self._clock.time())
         slots = self._due_slots()
-        rows = len(self._gathered)
+        rows = self._sent = len(self._gathered)
         if not stopping and not self._has_something(slots, now):
             return
         with engine.begin() as connection:
@@ -681,6 +682,8 @@ class Writer:
                     run = ledger.begin_run(connection, self._seat, now, self._version)
                     self._forget_numbers()
                     self._read_journal(connection)
+                else:
+                    self._catch_up(connection)
             self._run_id = run
         except BaseException:
             engine.dispose()
@@ -690,6 +693,21 @@ class Writer:
             self._on_loss()
         self._opened = True
         return engine
+
+    def _catch_up(self, connection: Connection) -> None:
+        """
+        Forget what the last transaction wrote, where only the answer to its commit was lost.
+
+        Everything else that it wrote may be written again; a result would be counted twice.
+        """
+        for slot, seq in ledger.packed_slots(connection, self._seat).items():
+            if seq > self._packed.get(slot, 0):
+                self._on_packed(slot, seq)
+        last = ledger.last_of_journal(connection, self._seat)
+        if last > self._seq:
+            self._let_wait(self._gathered.take_oldest(self._sent))
+            self._seq = last
+        self._sent = 0
 
     def _forget_numbers(self) -> None:
         """Have all sites entered into a store that is another than the one before."""
@@ -872,22 +890,29 @@ class Writer:
         for mend in self._mends:
             mend.kept.tracks.on_filled(mend.written)
         for slot in slots:
-            self._packed[slot] = self._seq
-            self._leftover.pop(slot, None)
+            self._on_packed(slot, self._seq)
             members = self._slots.get(slot, [])
-            for kept in members:
-                kept.waiting.clear()
             self._aging.take(members, now)
             for gone in [kept for kept in members if kept.gone]:
                 members.remove(gone)
                 self._by_number.pop(gone.number, None)
             if not members:
                 self._slots.pop(slot, None)
-        for number, packed in self._to_wait(self._gathered):
-            if (its := self._by_number.get(number)) is not None:
-                its.waiting += packed
+        self._let_wait(self._gathered)
         self._forget_written()
         self._entered.clear()
+
+    def _on_packed(self, slot: int, seq: int) -> None:
+        self._packed[slot] = seq
+        self._leftover.pop(slot, None)
+        for kept in self._slots.get(slot, []):
+            kept.waiting.clear()
+
+    def _let_wait(self, written: Gathered) -> None:
+        """Have results that stand in the journal wait for the turn of their site's slot."""
+        for number, packed in self._to_wait(written):
+            if (its := self._by_number.get(number)) is not None:
+                its.waiting += packed
 
     def _forget_written(self) -> None:
         self._gathered = Gathered()

@@ -1,5 +1,6 @@
 """Lives of a daemon that a test turns by hand: what the engine would note, written and read."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,15 @@ class Told:
 class World:
     """A store, a clock, and one daemon after the other."""
 
-    def __init__(self, folder: Path, store: str | None, time: float = 1_800_000_000.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: str | None,
+        time: float = 1_800_000_000.0,
+        silence: float = math.inf,
+    ) -> None:
         self.url = store_url(store, folder)
+        self.silence = silence
         self.clock = FakeClock(time=time)
         self.told = Told()
         self.states: dict[str, SiteState] = {}
@@ -64,7 +72,7 @@ class World:
     def start(self, *sites: Site, seat: str = "1/1", remembering: bool = True) -> None:
         """Begin a life: read back what is remembered of these sites."""
         self.writer = Writer(
-            lambda: connect(self.url, writes=True),
+            lambda: connect(self.url, writes=True, silence=self.silence),
             seat=seat,
             version="1",
             clock=self.clock,

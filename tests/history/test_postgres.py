@@ -7,18 +7,28 @@ from typing import Any
 
 import pytest
 from alembic.util import CommandError
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from monitor.history.journal import SLOTS
 from monitor.history.store import connect, migrate, sentence, store_url
+from tests.builders import site, up_result
+from tests.history.lives import World
 
 
 class Relay:
-    """Passes bytes between TCP clients and a server's Unix socket, unless it is told to stop."""
+    """
+    Passes bytes between TCP clients and a server's Unix socket, unless it is told to stop.
+
+    Attributes:
+        silent: Nothing is passed.
+        mute: No answer is passed.
+    """
 
     def __init__(self, path):
         self.silent = Event()
+        self.mute = Event()
         self._path = path
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -32,13 +42,13 @@ class Relay:
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(self._path)
                 self._open += [client, server]
-                for pair in ((client, server), (server, client)):
-                    Thread(target=self._pass, args=pair, daemon=True).start()
+                for ends in ((client, server, self.silent), (server, client, self.mute)):
+                    Thread(target=self._pass, args=ends, daemon=True).start()
 
-    def _pass(self, source, target):
+    def _pass(self, source, target, stopped):
         with suppress(OSError):
             while data := source.recv(65536):
-                if not self.silent.is_set():
+                if not self.silent.is_set() and not stopped.is_set():
                     target.sendall(data)
             target.shutdown(socket.SHUT_WR)
 
@@ -81,6 +91,38 @@ def test_a_server_that_falls_silent_is_given_up(postgres, relay, silent_before):
             migrate(connection)
     finally:
         engine.dispose()
+
+
+@pytest.mark.real
+def test_a_result_whose_commit_was_not_answered_counts_once(postgres, relay, tmp_path):
+    """Each transaction is committed and its answer lost, those that pack results as well."""
+    url = make_url(postgres.database()).set(query={}, host="127.0.0.1", port=relay.port)
+    world = World(tmp_path, url.render_as_string(hide_password=False), silence=0.3)
+    sites = [site(f"shop-{number}") for number in range(12)]
+    world.start(*sites)
+    begin = world.clock.time()
+    for round_ in range(1, 4):
+        world.clock.advance(5.0)  # the slots of five seconds, and so some of the sites, are packed
+        for one in sites:
+            world.enter(up_result(one, world.clock.time()))
+        event.listen(world.writer._engine, "commit", lambda _: relay.mute.set(), once=True)
+        world.turn()
+        assert world.told.failures == round_
+        relay.mute.clear()
+        world.clock.advance(1.0)
+        world.turn()
+        assert world.told.persistent[-1]
+    reader = world.reader()
+
+    def counts():
+        until = world.clock.time() + 1
+        return {len(reader.results(one.name, begin, until)) for one in sites}
+
+    assert counts() == {3}
+    for _ in range(0, SLOTS, 5):  # until all are packed
+        world.pass_time(5.0)
+    assert counts() == {3}
+    world.close()
 
 
 @pytest.mark.real
