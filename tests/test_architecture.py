@@ -280,6 +280,19 @@ def test_a_daemon_loads_the_dns_probe_with_the_first_such_site_and_jinja_with_th
     assert done.stdout.splitlines() == ["[]", "['dns.message', 'monitor.probes.dns']"]
 
 
+@pytest.mark.parametrize("module", ["app.daemon", "app.places", "commands.check", "commands.probe"])
+def test_what_keeps_nothing_loads_no_history(module):
+    """Neither ``--data none`` nor a single check pays for the libraries of databases."""
+    heavy = ["sqlalchemy", "alembic", "monitor.history"]
+    script = (
+        f"import sys, monitor.{module}\nprint([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("command", ["--version", "healthcheck"])
 def test_a_light_command_loads_nothing_of_the_daemon(command):
     """What is run in seconds' time, or by hand to see what there is, costs next to nothing."""

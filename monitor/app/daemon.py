@@ -16,9 +16,9 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from monitor import __version__
-from monitor.app.memory import Memory
 from monitor.app.on_demand import LiveProbes
 from monitor.app.places import ALONE, Role, end_of
 from monitor.app.process import handled_signals, on_stop
@@ -50,6 +50,9 @@ from monitor.probes.registry import PROBES
 from monitor.probes.version import LIBCURL_VERSION
 from monitor.units import Seconds
 from monitor.web.push import PushCalls
+
+if TYPE_CHECKING:
+    from monitor.app.memory import Memory
 
 _log = logging.getLogger(__name__)
 
@@ -233,20 +236,19 @@ def _seat(options: RunOptions) -> str:
     return f"hub {options.shard}" if options.role.hub else str(options.shard)
 
 
-def _memory(options: RunOptions, settings: Settings, internal: Internal) -> Memory | None:
+def _memory(options: RunOptions, settings: Settings, internal: Internal) -> "Memory | None":
     if options.data is None:
         return None
     history = settings.history
     if options.role.location is not None:
         # The list's store belongs to the hub: only one daemon writes about each site
         history = replace(history, store=None)
-    return Memory(
-        options.data,
-        history,
-        seat=_seat(options),
-        version=__version__,
-        meters=internal,
+    # Loaded here, because SQLAlchemy takes 13 MB, which a daemon without a data folder saves
+    module = import_module("monitor.app.memory")
+    memory: Memory = module.Memory(
+        options.data, history, seat=_seat(options), version=__version__, meters=internal
     )
+    return memory
 
 
 def _finder(data: Path | None, internal: Internal, requests: Requests) -> Finder:

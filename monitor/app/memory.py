@@ -7,14 +7,12 @@ Commands that query the past without a daemon open the same store with ``open_hi
 import math
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 from monitor.clock import SystemClock
 from monitor.config.settings import HistorySettings
-from monitor.engine.hub import HubRecorder
 from monitor.errors import HistoryError
 from monitor.history.aging import Keep
 from monitor.history.folder import DataFolder
@@ -23,12 +21,9 @@ from monitor.history.reader import Reader
 from monitor.history.store import Store, connect, store_url
 from monitor.history.upkeep import Upkeep
 from monitor.history.writer import HistoryMeters, Writer
-from monitor.model import Past, Site, SiteState
-from monitor.past import Inherited, Remembered, Span
-from monitor.units import Seconds, Timestamp
-
-NOTHING = "none"
-"""Given instead of a data folder: nothing is kept."""
+from monitor.model import Site
+from monitor.past import Inherited, Remembered
+from monitor.units import Seconds
 
 _PATIENCE: Seconds = 60.0
 """How long a start waits for the remembered states."""
@@ -38,15 +33,6 @@ _SILENCE: Seconds = 40.0
 """How long a PostgreSQL server may stay silent; it waits up to 30 seconds for locks."""
 _FAREWELL: Seconds = 10.0
 """How long a stop waits for the last transaction."""
-
-
-def data_folder(given: str | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the data folder; None if nothing is to be kept."""
-    path = given or environ.get("MONITOR_DATA")
-    if not path:
-        # systemd lists several folders, separated by colons, if a unit has several
-        path = environ.get("STATE_DIRECTORY", "").partition(":")[0] or "data"
-    return None if path == NOTHING else Path(path)
 
 
 class Memory:
@@ -115,34 +101,6 @@ class Memory:
             self._folder.claim()
         url = store_url(self._settings.store, self._folder.path)
         return connect(url, writes=True, silence=_SILENCE)
-
-
-class HubMemory(HubRecorder, Protocol):
-    """A recorder that also accepts corrections of the past."""
-
-    def mended(self, spans: Sequence[Span]) -> None: ...
-
-
-class Oblivion:
-    """A recorder that keeps nothing, for one-off checks and for ``--data none``."""
-
-    def noted(self, state: SiteState, time: Timestamp, *, checked: bool) -> None:
-        pass
-
-    def left(self, names: Iterable[str], time: Timestamp) -> None:
-        pass
-
-    def renamed(self, old: str, new: str) -> None:
-        pass
-
-    def late(self, site: Site, past: Past) -> None:
-        pass
-
-    def mended(self, spans: Sequence[Span]) -> None:
-        pass
-
-    def position(self, partition: int, sequence: int) -> None:
-        pass
 
 
 def open_history(folder: Path | None, settings: HistorySettings) -> Reader:

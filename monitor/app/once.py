@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
 
 from monitor import __version__
-from monitor.app.memory import Oblivion
+from monitor.app.keeping import Oblivion
 from monitor.app.process import handled_signals, on_stop
 from monitor.app.reloader import bucket_bounds
 from monitor.app.runtime import Runtime

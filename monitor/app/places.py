@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from monitor import __version__
-from monitor.app.memory import HubMemory, Memory
+from monitor.app.keeping import HubMemory
 from monitor.app.reloader import Reloader
 from monitor.app.sharding import HubShard, PlaceShard, Shard, owner
 from monitor.board import StatusBoard
@@ -44,6 +44,7 @@ from monitor.places import Abstention, Ballot, Report, Sender, SignOfLife
 from monitor.units import Seconds, Timestamp
 
 if TYPE_CHECKING:
+    from monitor.app.memory import Memory
     from monitor.locations.access import NatsAccess
     from monitor.locations.hub_link import HubLink
     from monitor.locations.place_link import PlaceLink
@@ -234,7 +235,7 @@ class HubEnd:
 def end_of(
     role: Role,
     reloader: Reloader,
-    memory: Memory | None,
+    memory: "Memory | None",
     recorder: HubMemory,
     inbox: Inbox,
     internal: Internal,

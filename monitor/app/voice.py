@@ -12,7 +12,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from monitor.app.gentle import interruptibly
-from monitor.app.memory import HubMemory, Memory, Oblivion
+from monitor.app.keeping import HubMemory, Oblivion
 from monitor.app.sharding import Shard
 from monitor.board import StatusBoard
 from monitor.clock import SystemClock
@@ -28,6 +28,7 @@ from monitor.secrecy import longest_first
 from monitor.units import Seconds, Timestamp
 
 if TYPE_CHECKING:
+    from monitor.app.memory import Memory
     from monitor.messages.notification import ChannelSender
     from monitor.messages.outbox import Outbox
 
@@ -69,7 +70,7 @@ class Voice:
 
     def __init__(
         self,
-        memory: Memory | None,
+        memory: "Memory | None",
         *,
         board: StatusBoard,
         internal: Internal,

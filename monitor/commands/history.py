@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from monitor.app.memory import data_folder, open_history, open_upkeep
+from monitor.app.keeping import data_folder
+from monitor.app.memory import open_history, open_upkeep
 from monitor.app.tables import TABLES
 from monitor.commands import DOWN, OK
 from monitor.commands.options import config_option, data_option

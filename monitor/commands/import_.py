@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from monitor import __version__
-from monitor.app.memory import data_folder, take_over
+from monitor.app.keeping import data_folder
+from monitor.app.memory import take_over
 from monitor.app.tables import TABLES
 from monitor.commands.options import config_option, data_option
 from monitor.config.load import load

@@ -13,7 +13,8 @@ import click
 from rich import box
 from rich.table import Table
 
-from monitor.app.memory import data_folder, open_history
+from monitor.app.keeping import data_folder
+from monitor.app.memory import open_history
 from monitor.app.tables import TABLES
 from monitor.commands.options import config_option, data_option
 from monitor.commands.output import console

@@ -7,7 +7,7 @@ import click
 
 from monitor import logs
 from monitor.app import daemon
-from monitor.app.memory import data_folder
+from monitor.app.keeping import data_folder
 from monitor.app.places import role_of
 from monitor.app.process import leave
 from monitor.app.sharding import parse_shard

@@ -112,7 +112,8 @@ ROWS = (
         needs=("nginx",),
         goals={
             "a waiting check": Goal("at most", 0.15),
-            "1,000 sites, half HTTPS": Goal("at most", 85),
+            "1,000 sites, half HTTPS, no history": Goal("at most", 85),
+            "1,000 sites, half HTTPS": Goal("at most", 100),  # and what history_memory allows
         },
         measure=size.resident_https,
     ),

@@ -65,11 +65,15 @@ def resident_https(lab: Lab) -> Iterator[Figure]:
     half, pause = lab.effort.fleets[0] // 2, lab.effort.many_interval
     plain = Fleet(count=half, url=lab.url, interval=pause)
     secure = Fleet(count=half, url=lab.tls_url, interval=pause, options=roots, prefix="tls")
-    yield _held(lab, f"{2 * half:,} sites, half HTTPS", (plain, secure))
+    name = f"{2 * half:,} sites, half HTTPS"
+    yield _held(lab, name, (plain, secure))
+    yield _held(lab, f"{name}, no history", (plain, secure), MONITOR_DATA="none")
 
 
-def _held(lab: Lab, name: str, fleets: Sequence[Fleet], *, other: bool = False) -> Figure:
-    with lab.daemon(*fleets, other=other) as daemon:
+def _held(
+    lab: Lab, name: str, fleets: Sequence[Fleet], *, other: bool = False, **environ: str
+) -> Figure:
+    with lab.daemon(*fleets, other=other, **environ) as daemon:
         lab.until_all_checked(daemon, *fleets)
         time.sleep(lab.effort.steady)
         pids = tree(daemon.process.pid)
