@@ -1,4 +1,4 @@
-"""Checks that a stranger asks for: which are begun, and what is said of others."""
+"""Checks that a client asks for: which ones start, and what the others are answered."""
 
 from pathlib import Path
 from queue import SimpleQueue
@@ -30,7 +30,7 @@ modules:
 
 
 class LiveChecks:
-    """Live checks without an engine; what it would be asked is in ``inbox``."""
+    """Live checks without an engine; what they would ask of it is in ``inbox``."""
 
     def __init__(self, text: str = CONFIG) -> None:
         self.config = load_text(text, TABLES, {"KEY": "s3cr3t"})
@@ -67,7 +67,7 @@ def section(site, record):
 
 
 def test_off():
-    """Without probe_endpoint.enabled there is nothing but listed sites, whatever is asked."""
+    """Without probe_endpoint.enabled only listed sites are answered, whatever is asked for."""
     status, text = LiveChecks("sites: [https://a.example]").refusal(
         "http://127.0.0.1/", module="nope"
     )
@@ -76,7 +76,7 @@ def test_off():
 
 
 def test_a_module_that_was_left_out_says_why(tmp_path):
-    """By name or as the default, it is refused with the reason, and no other stands in."""
+    """It is refused with the reason, by name or as the default, and no other replaces it."""
     (tmp_path / "blackbox.yml").write_text(
         "modules: {socket: {prober: unix}, http_2xx: {prober: http, http: {body_file: /nowhere}}}"
     )
@@ -92,7 +92,7 @@ def test_a_module_that_was_left_out_says_why(tmp_path):
 
 
 def test_the_order_of_refusals(rig):
-    """Module, then the header, then the target: the first that is wrong is told."""
+    """The module is checked first, then the header, then the target; the first error is told."""
     wrong = {"module": "nope", "scrape_timeout": "soon"}
     assert rig.refusal(None, **wrong) == (400, 'Unknown module "nope"')
     del wrong["module"]
@@ -120,7 +120,7 @@ def test_the_order_of_refusals(rig):
     ],
 )
 def test_a_target_that_is_none(rig, target, module, text):
-    """400, with what is wrong with it."""
+    """The answer is 400, with what is wrong with the target."""
     status, said = rig.refusal(target, module=module)
     assert status == 400
     assert said.startswith(text)
@@ -141,21 +141,21 @@ def test_a_target_that_is_none(rig, target, module, text):
     ],
 )
 def test_a_target_that_is_not_allowed(rig, target, module):
-    """403, and the engine hears nothing of it."""
+    """The answer is 403, and the engine is not asked."""
     status, text = rig.refusal(target, module=module)
     assert status == 403
     assert text.endswith("allowed by probe_endpoint.allow")
 
 
 def test_credentials_are_not_repeated(rig):
-    """No answer repeats what stands before the @ of a target."""
+    """No answer repeats what precedes the @ of a target."""
     for target in ("http://me:s3cr3t@10.0.0.1/", "http://me:s3cr3t@127.0.0.1:x/"):
         assert "s3cr3t" not in rig.refusal(target)[1]
     assert "s3cr3t" not in rig.site("http://me:s3cr3t@127.0.0.1/").target
 
 
 def test_so_many_and_no_more(rig):
-    """Beyond probe_endpoint.concurrent it is 503, until one is answered."""
+    """Beyond probe_endpoint.concurrent the answer is 503, until one check has been answered."""
     checks = [rig.start("127.0.0.1") for _ in range(2)]
     while not rig.inbox.empty():
         rig.inbox.get()
@@ -191,7 +191,7 @@ def test_so_many_and_no_more(rig):
     ],
 )
 def test_the_url_of_a_target(rig, target, module, url):
-    """A URL is one; anything else takes its place in the module's."""
+    """A URL is used as it is; anything else replaces the host in the module's URL."""
     assert rig.site(target, module=module).url == url
 
 
@@ -212,19 +212,19 @@ def test_the_url_of_a_target(rig, target, module, url):
     ],
 )
 def test_the_deadline(rig, module, header, timeout):
-    """Prometheus' patience less half a second, or the module's timeout where that is less."""
+    """It is Prometheus' timeout less half a second, or the module's timeout if that is shorter."""
     site = rig.site("127.0.0.1", module=module, scrape_timeout=header)
     assert site.timeout == pytest.approx(timeout)
 
 
 @pytest.mark.parametrize("header", ["soon", "1_0", "nan", "inf", "10s", "٣"])
 def test_a_header_that_is_no_number(rig, header):
-    """500, as blackbox_exporter says it."""
+    """The answer is 500, in the words of blackbox_exporter."""
     assert rig.refusal("127.0.0.1", scrape_timeout=header)[0] == 500
 
 
 def test_every_check_is_guarded(rig):
-    """The network options of each carry the list; the rest of them stays as it is."""
+    """The network options of each check carry the list; the rest of them is unchanged."""
     network = section(rig.site("127.0.0.1"), NetworkOptions)
     assert isinstance(network, GuardedNetwork)
     assert network.guard.why_not("127.0.0.9") is None
@@ -232,14 +232,14 @@ def test_every_check_is_guarded(rig):
 
 
 def test_no_two_checks_share_a_name(rig):
-    """The engine knows checks by name, and those of the list have none like these."""
+    """The engine knows checks by name, so each name differs from all others and from the sites'."""
     names = {rig.start("127.0.0.1").site.name for _ in range(2)}
     assert len(names) == 2
     assert all("\n" in name for name in names)
 
 
 def test_a_secret_of_the_url_is_not_shown(rig):
-    """What is substituted into a module's url stays hidden in what is shown of the target."""
+    """A secret that is substituted into a module's url stays hidden where the target is shown."""
     site = rig.site("127.0.0.1", module="health")
     assert site.url == "https://127.0.0.1/health?key=s3cr3t"
     assert site.target == "https://127.0.0.1/health?key=<secret>"
@@ -247,7 +247,7 @@ def test_a_secret_of_the_url_is_not_shown(rig):
 
 
 def test_another_configuration(rig):
-    """What was read since holds from the next check on."""
+    """A configuration that was read since applies from the next check on."""
     rig.config = load_text("probe_endpoint: {enabled: true, allow: [10.0.0.1]}", TABLES, {})
     assert rig.refusal("127.0.0.1")[0] == 403
     assert rig.site("10.0.0.1").url == "http://10.0.0.1"
@@ -257,14 +257,14 @@ def test_another_configuration(rig):
 
 
 def test_hostname_is_the_host_header(rig):
-    """It is asked for by that name, in TLS too."""
+    """The request asks for that host name, in TLS too."""
     site = rig.site("https://127.0.0.1/", hostname="a.example.com")
     assert section(site, HttpOptions).headers == {"Host": "a.example.com"}
     assert section(site, TlsOptions).server_name == "a.example.com"
 
 
 def test_hostname_that_the_module_says_too(rig):
-    """The same name twice is no contradiction; another one is."""
+    """The same name given twice is accepted; two different names are refused."""
     site = rig.site("127.0.0.1", module="hosted", hostname="A.example.com")
     assert section(site, HttpOptions).headers == {"host": "a.example.com"}
     status, text = rig.refusal("127.0.0.1", module="hosted", hostname="b.example.com")
@@ -285,12 +285,12 @@ def test_hostname_of_a_tls_target(rig):
 
 @pytest.mark.parametrize("hostname", ["a\r\nX: y", " a", "a b\n"])
 def test_a_hostname_that_is_none(rig, hostname):
-    """400: nothing is smuggled into the request."""
+    """The answer is 400, so that nothing is smuggled into the request."""
     assert rig.refusal("http://127.0.0.1/", hostname=hostname)[0] == 400
     assert rig.refusal("tls://127.0.0.1:1", hostname=hostname)[0] == 400
 
 
 def test_the_documentation_names_the_default_timeout():
-    """119.5 s stands in docs/blackbox.md."""
+    """docs/blackbox.md names 119.5 s."""
     docs = Path(__file__).parents[2] / "docs" / "blackbox.md"
     assert "119.5 s" in docs.read_text()

@@ -1,4 +1,4 @@
-"""Reloading, with the engine's side of it in the test's hands."""
+"""Reloading, with the test playing the engine."""
 
 import logging
 import sys
@@ -26,7 +26,7 @@ REMEMBERED = Remembered(status=Status.UP, since=1.0, streak=1)
 
 
 class RunningReloader:
-    """A reloader that has put its first list in force, and an engine that takes every change."""
+    """A reloader that has put its first list in force, and an engine that accepts every change."""
 
     def __init__(self, path, text: str, data=None) -> None:
         self.path = path
@@ -105,7 +105,7 @@ def start(tmp_path):
 
 
 def test_settings_are_compared_with_what_runs(start, caplog):
-    """Each reload names those that need a restart; put back to what runs, they need none."""
+    """Each reload names the settings that need a restart; one that restores them names none."""
 
     def named(text: str) -> list[str]:
         caplog.clear()
@@ -123,7 +123,7 @@ def test_settings_are_compared_with_what_runs(start, caplog):
 
 
 def test_a_reload_tells_of_all_that_it_changes(start, caplog):
-    """Not of sites alone: the log line names modules, settings and what tells of the connection."""
+    """The log line names not only sites, but also modules, settings and connectivity targets."""
 
     def told(text: str) -> dict[str, object]:
         caplog.clear()
@@ -155,7 +155,7 @@ def test_a_reload_tells_of_all_that_it_changes(start, caplog):
 
 @pytest.mark.parametrize("text", ["", "null\n", "# sites: []\n", "sites:\n", "sites: []\n"])
 def test_an_emptied_list_is_not_put_in_force(start, text):
-    """The one before goes on, whole."""
+    """The list before it stays in force, complete."""
     rig = start(SITES)
     assert rig.reload(text) != ()
     assert rig.reloader.rejected
@@ -163,7 +163,7 @@ def test_an_emptied_list_is_not_put_in_force(start, text):
 
 
 def test_a_reload_gives_way_to_checks(start):
-    """While a list is read others have the interpreter soon, and afterwards as always."""
+    """While a list is read the interpreter switches threads sooner, and afterwards as usual."""
     usual = sys.getswitchinterval()
     rig = start(SITES)
     assert rig.reload(f"{SITES}shutdown_grace: 6s\n") == ()
@@ -174,14 +174,14 @@ def test_a_reload_gives_way_to_checks(start):
 
 
 def test_nothing_is_reloaded_after_a_stop(start):
-    """The engine would not apply it, so a request is cancelled at once."""
+    """The engine would not apply it, so the request is cancelled at once."""
     rig = start(SITES)
     rig.stop()
     assert rig.reloader.request().cancelled()
 
 
 def test_what_a_source_lists_is_applied_by_itself(start, tmp_path, caplog):
-    """A change reaches the engine without a reload, names what changed only, and keeps the rest."""
+    """A change reaches the engine without a reload, names only what changed, and keeps the rest."""
     caplog.set_level(logging.INFO)
     targets = tmp_path / "targets.json"
     targets.write_text('[{"targets": ["https://a.example", "https://b.example", "nonsense"]}]')
@@ -209,7 +209,7 @@ def test_what_a_source_lists_is_applied_by_itself(start, tmp_path, caplog):
 
 
 def test_sites_that_come_later_are_remembered(start, tmp_path):
-    """New ones by a source and by a reload; a renamed one has the memory of what it was."""
+    """Sites added by a source or a reload get their memory; a renamed one gets its old name's."""
     (tmp_path / "targets.json").write_text("[]")
     discover = "discover: [{file: {paths: [targets.json]}}]\n"
     rig = start(SITES + discover)
@@ -227,7 +227,7 @@ def test_sites_that_come_later_are_remembered(start, tmp_path):
 
 
 def test_a_reload_and_a_source_go_together(start, tmp_path):
-    """What is discovered outlives a reload, a bad one too, and goes with its source."""
+    """Discovered sites survive a reload, even a failed one, and leave with their source."""
     (tmp_path / "targets.json").write_text('[{"targets": ["https://a.example"]}]')
     discover = "discover: [{file: {paths: [targets.json]}, defaults: {interval: %s}}]\n"
     rig = start(SITES + discover % "30s")
@@ -245,7 +245,7 @@ def test_a_reload_and_a_source_go_together(start, tmp_path):
 
 
 def test_a_start_needs_no_source(start, tmp_path):
-    """Sites of the last good list are there from the first moment, whatever the source does."""
+    """Sites of the last good list are there from the start, whatever the source does."""
     line = '["http", "http", "", "[0].targets[0]", {"url": "https://a.example"}]\n'
     (tmp_path / "discovered.jsonl").write_text(line)
     rig = start("discover: [{http: {url: 'http://127.0.0.1:1/'}}]\n", tmp_path)
@@ -253,7 +253,7 @@ def test_a_start_needs_no_source(start, tmp_path):
 
 
 def test_many_who_compute_give_way_until_the_last_is_done():
-    """The interpreter's interval is one for all threads, and is put back once."""
+    """The interpreter's switch interval is one for all threads, and is restored once."""
     usual = sys.getswitchinterval()
     with interruptibly():
         short = sys.getswitchinterval()
@@ -264,7 +264,7 @@ def test_many_who_compute_give_way_until_the_last_is_done():
 
 
 def test_a_check_asks_each_source_once(tmp_path):
-    """What it lists now is checked; what cannot be read, is too long or no site is told."""
+    """Its current list is checked; what is unreadable, too long or not a site is reported."""
     (tmp_path / "a.json").write_text('[{"targets": ["https://a.example", "nonsense"]}]')
     (tmp_path / "sites.yaml").write_text(
         "discover:\n"

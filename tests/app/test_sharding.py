@@ -1,4 +1,4 @@
-"""Which shard a site belongs to, and what the command line may say of it."""
+"""Which shard a site belongs to, and what the command line accepts about it."""
 
 from collections import Counter
 
@@ -16,18 +16,18 @@ NAMES = [f"site-{number}.example.com" for number in range(6000)]
 
 @given(name=st.text(), total=st.integers(1, 40))
 def test_a_shard_more_takes_sites_and_moves_none_between_the_others(name, total):
-    """From five to six, a site stays where it was or goes to the sixth."""
+    """When a sixth shard is added, each site stays where it was or moves to the sixth."""
     assert owner(name, total + 1) in {owner(name, total), total + 1}
 
 
 @given(name=st.text(), total=st.integers(1, 40))
 def test_every_site_has_exactly_one_shard(name, total):
-    """All shards work out the same by themselves."""
+    """Each shard works out the same division by itself."""
     assert sum(Shard(number, total).owns(name) for number in range(1, total + 1)) == 1
 
 
 def test_a_sixth_of_the_sites_moves_to_a_sixth_shard():
-    """It takes about as many from each of the five."""
+    """The sixth shard takes about as many sites from each of the five."""
     moved = [name for name in NAMES if owner(name, 5) != owner(name, 6)]
     assert 900 < len(moved) < 1100
     lost = Counter(owner(name, 5) for name in moved)
@@ -36,7 +36,7 @@ def test_a_sixth_of_the_sites_moves_to_a_sixth_shard():
 
 @pytest.mark.parametrize("total", [2, 5, 9])
 def test_shards_are_about_equal(total):
-    """No shard has more than a tenth above its share, of some thousands."""
+    """With some thousands of sites, no shard has more than a tenth above its share."""
     sizes = Counter(owner(name, total) for name in NAMES)
     assert len(sizes) == total
     assert max(sizes.values()) < 1.1 * len(NAMES) / total
@@ -54,12 +54,12 @@ def test_shards_are_about_equal(total):
     ],
 )
 def test_the_division_is_the_same_in_every_version(name, total, number):
-    """Shards of two versions run side by side during an upgrade, and miss no site."""
+    """Shards of two versions run side by side during an upgrade and leave no site unchecked."""
     assert owner(name, total) == number
 
 
 def test_a_change_is_narrowed_to_the_shards_own_sites():
-    """What is added, removed and changed elsewhere is none of its business."""
+    """A shard ignores what is added, removed or changed in other shards."""
     sites = [site(name) for name in NAMES[:60]]
     change = SiteChange(
         added=tuple(sites[:20]),
@@ -76,7 +76,7 @@ def test_a_change_is_narrowed_to_the_shards_own_sites():
 
 
 def test_what_is_not_divided_is_left_alone():
-    """A single daemon has every change as it stands."""
+    """A single daemon gets every change unaltered."""
     change = SiteChange(added=(site("shop"),))
     assert WHOLE.own(change) is change
 
@@ -97,7 +97,7 @@ def test_what_is_not_divided_is_left_alone():
     ],
 )
 def test_a_shard_is_said_or_found_out(text, environ, shard):
-    """By numbers, or by the pod's name, which counts from 0."""
+    """The shard comes from numbers, or from the pod's name, which counts from 0."""
     assert parse_shard(text, environ) == shard
 
 
@@ -156,7 +156,7 @@ def test_a_shard_is_said_or_found_out(text, environ, shard):
     ],
 )
 def test_what_is_no_shard_is_said_in_a_sentence(text, environ, sentence):
-    """And what would be right with it."""
+    """The error says what is wrong and what would be right."""
     with pytest.raises(StartupError) as caught:
         parse_shard(text, environ)
     assert str(caught.value) == sentence

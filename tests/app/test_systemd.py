@@ -1,4 +1,4 @@
-"""What the service manager is told, over real sockets that the tests listen on in its place."""
+"""What the service manager is sent, over real sockets that the tests listen on in its place."""
 
 import logging
 import os
@@ -56,7 +56,7 @@ def alive():
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
 def test_the_states_of_a_daemon(systemd, kind):
-    """Ready, reloading with the moment it began, ready again, stopping; nothing after that."""
+    """They are ready, reloading with the time it began, ready again, and stopping, then nothing."""
     there = systemd() if kind == "path" else systemd(f"@monitor-test-{os.getpid()}")
     manager = ServiceManager(there.environ)
 
@@ -84,7 +84,7 @@ def test_the_states_of_a_daemon(systemd, kind):
     ids=["anybody", "this process"],
 )
 def test_a_watchdog_hears_that_the_loop_turns(systemd, environ):
-    """Regularly, and each time with how things are."""
+    """It gets regular messages, each with the current status."""
     there = systemd()
     manager = ServiceManager({**there.environ, **environ})
     manager.watch(alive, lambda: "3 up, 1 down")
@@ -104,7 +104,7 @@ def test_a_watchdog_hears_that_the_loop_turns(systemd, environ):
     ids=["none", "off", "broken", "another process"],
 )
 def test_without_a_watchdog_the_status_is_told(systemd, environ):
-    """Where nobody, or another process, is watched."""
+    """The status is sent where no process, or another process, is watched."""
     there = systemd()
     manager = ServiceManager({**there.environ, **environ})
     manager.watch(alive, lambda: "4 up")
@@ -113,7 +113,7 @@ def test_without_a_watchdog_the_status_is_told(systemd, environ):
 
 
 def test_a_watchdog_hears_nothing_of_a_loop_that_is_stuck(systemd):
-    """The sign of life is the main thread's, not that of a thread that goes on beside it."""
+    """The keep-alive message comes from the main thread, not from a thread that runs beside it."""
     there = systemd()
     asked: SimpleQueue[Future[None]] = SimpleQueue()
 
@@ -134,7 +134,7 @@ def test_a_watchdog_hears_nothing_of_a_loop_that_is_stuck(systemd):
 
 
 def test_nobody_listens():
-    """Started by hand, the daemon says nothing and starts no thread for it."""
+    """A daemon that was started by hand sends nothing and starts no thread for it."""
     manager = ServiceManager(QUICK)
     manager.watch(lambda: pytest.fail("nobody asked"), lambda: pytest.fail("nobody asked"))
     manager.ready()
@@ -142,7 +142,7 @@ def test_nobody_listens():
 
 
 def test_a_manager_that_is_not_there_is_no_trouble(tmp_path, caplog):
-    """The log says once that it cannot be reached."""
+    """The log says once that the manager cannot be reached."""
     with caplog.at_level(logging.WARNING):
         manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "nobody")})
         manager.ready()
@@ -151,7 +151,7 @@ def test_a_manager_that_is_not_there_is_no_trouble(tmp_path, caplog):
 
 
 def test_a_manager_that_went_away_is_no_trouble(systemd, caplog):
-    """Each message that is lost is logged, and the daemon stops all the same."""
+    """Each message that is lost is logged, and the daemon stops normally."""
     there = systemd()
     manager = ServiceManager(there.environ)
     there.listener.close()
