@@ -1,4 +1,4 @@
-"""Lives of a daemon that a test turns by hand: what the engine would note, written and read."""
+"""Daemons that a test runs by hand, one after the other: what the engine would note."""
 
 import math
 from pathlib import Path
@@ -26,7 +26,7 @@ KEEP = Keep(
 
 
 class Told:
-    """Stands for the meters."""
+    """Stands in for the meters."""
 
     def __init__(self) -> None:
         self.failures = 0
@@ -70,7 +70,7 @@ class World:
         self._readers: list[Reader] = []
 
     def start(self, *sites: Site, seat: str = "1/1", remembering: bool = True) -> None:
-        """Begin a life: read back what is remembered of these sites."""
+        """Start a daemon: read back what is remembered of these sites."""
         self.writer = Writer(
             lambda: connect(self.url, writes=True, silence=self.silence),
             seat=seat,
@@ -106,7 +106,7 @@ class World:
         self.writer._turn()
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass while the daemon lives and nothing happens."""
+        """Let time pass while the daemon runs and nothing happens."""
         self.clock.advance(seconds)
         self.turn()
 
@@ -115,7 +115,7 @@ class World:
         self.writer._engine.dispose()
 
     def kill(self) -> None:
-        """End this life with what has not been written yet."""
+        """Kill the daemon before it has written everything."""
         if self.writer._engine is not None:
             self.writer._engine.dispose()
         self.writer = None

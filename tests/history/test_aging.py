@@ -1,4 +1,4 @@
-"""How the writer rolls up and sums up: a few sites at a time, in turns with what checks sites."""
+"""How the writer rolls up and sums up: a few sites at a time, alternating with the checks."""
 
 import math
 
@@ -15,12 +15,12 @@ NOON = math.floor(1_800_000_000 / DAY) * DAY + DAY / 2
 
 
 def test_long_work_pauses_after_each_stretch():
-    """Every 0.2 ms of processor time, by the time that was used since the pause, and not before."""
+    """It pauses after each 0.2 ms of processor time used since the last pause, and not before."""
     used, slept = [1.0], []
 
     def sleep(_):
         slept.append(used[0])
-        used[0] += 0.01  # what others use is no stretch of ours
+        used[0] += 0.01  # what others use does not count
 
     breathe = Breath(lambda: used[0], sleep)
     for _ in range(10):
@@ -30,7 +30,7 @@ def test_long_work_pauses_after_each_stretch():
 
 
 def test_news_waits_for_a_few_sites_at_most(tmp_path):
-    """Of forty sites that are due, sixteen are done when news is written, and then the others."""
+    """Of forty sites that are due, sixteen are done when news is written, and the rest after it."""
     world = World(tmp_path, None, time=NOON)
     sites = [site(f"site-{number}") for number in range(40)]
     world.start(*sites)
@@ -42,7 +42,7 @@ def test_news_waits_for_a_few_sites_at_most(tmp_path):
     seen: list[tuple[int, int]] = []
 
     def done():
-        """Return how many sites are rolled up, and how many are down, as the store has it."""
+        """Return how many sites the store has rolled up, and how many are down."""
         with world.reader()._engine.connect() as connection:
             rolled = select(func.count()).where(schema.sites.c.hours_until == hour)
             down = select(func.count()).where(schema.states.c.status == str(Status.DOWN))

@@ -1,4 +1,4 @@
-"""Clocks that are set, ahead and back: what the store says of the past stays free of nonsense."""
+"""Clocks that are set ahead and back leave no nonsense in what the store says of the past."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ steps = st.lists(
 
 
 def turn(world, listed):
-    """Open a window of maintenance, or close it."""
+    """Open or close a maintenance window."""
     state = world.states[listed.name]
     state = world.states[listed.name] = replace(state, maintenance=not state.maintenance)
     world.writer.noted(state, world.clock.time(), checked=False)
@@ -50,7 +50,7 @@ def turn(world, listed):
 )
 @given(steps, st.integers(1, 2))
 def test_spans_never_overlap_however_clocks_are_set(tmp_path_factory, some, failures):
-    """Nor does one end before it begins; with restarts, maintenance, and sites that come back."""
+    """No span ends before it begins, even with restarts, maintenance and sites that return."""
     world = World(tmp_path_factory.mktemp("life"), None)
     listed = site(confirm=Confirm(failures=failures))
     world.start(listed)

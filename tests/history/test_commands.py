@@ -44,7 +44,7 @@ def run(folder):
 
 
 def test_a_report_says_what_happened_and_how_it_is_counted(run):
-    """Uptime, coverage, budget and outages for people; a site that nobody saw has no uptime."""
+    """It shows uptime, coverage, budget and outages; a site that was never seen has no uptime."""
     end = time.time() // 1 - 30
     begin = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(end - 200))
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(end))
@@ -60,7 +60,7 @@ def test_a_report_says_what_happened_and_how_it_is_counted(run):
 
 
 def test_a_report_as_a_table_and_as_a_page(run, folder):
-    """The same numbers in both; nothing of them is a formula or markup."""
+    """Both show the same numbers, and nothing in them acts as a formula or as markup."""
     done = run("report", "--csv", folder / "r.csv", "--html", folder / "r.html")
     assert (done.exit_code, done.output) == (0, "")
     with (folder / "r.csv").open(newline="", encoding="utf-8") as file:
@@ -92,14 +92,14 @@ def test_a_report_as_a_table_and_as_a_page(run, folder):
     ],
 )
 def test_a_report_that_cannot_be_is_told_why(run, arguments, said):
-    """One sentence, status 2."""
+    """The command prints one sentence and exits with status 2."""
     done = run("report", *arguments)
     assert done.exit_code == 2
     assert said in " ".join(done.output.split())
 
 
 def test_what_is_exported_is_what_was_seen(run):
-    """Spans, results and rollups, as CSV and as JSON Lines; each result once."""
+    """Spans, results and rollups come as CSV and as JSON Lines, each result once."""
     lines = run("history", "export", "spans", "--format", "jsonl").output.splitlines()
     spans = [json.loads(line) for line in lines]
     assert [one["condition"] for one in spans][:3] == ["up", "down", "up"]
@@ -120,7 +120,7 @@ def test_what_is_exported_is_what_was_seen(run):
 
 
 def test_damage_is_found_and_space_given_back(run, folder):
-    """A sound store says so; overlapping spans and unreadable rows are named, with status 1."""
+    """A sound store is reported as sound; overlaps and unreadable rows are named, with status 1."""
     done = run("history", "check")
     assert done.exit_code == 0, done.output
     done = run("history", "vacuum")
@@ -136,7 +136,7 @@ def test_damage_is_found_and_space_given_back(run, folder):
 
 
 def test_a_folder_without_a_history_is_told(run, folder):
-    """Of each command, in a sentence; nothing is made by asking."""
+    """Each command says so in one sentence and creates nothing."""
     (folder / "history.db").unlink()
     for arguments in (("report",), ("history", "check"), ("history", "export", "spans")):
         done = run(*arguments)
@@ -147,7 +147,7 @@ def test_a_folder_without_a_history_is_told(run, folder):
 
 
 def test_a_month_is_told_by_days_of_utc(run):
-    """From its first midnight to its last, or to now."""
+    """The month runs from its first midnight in UTC to its last, or to now."""
     now = time.time()
     month = time.strftime("%Y-%m", time.gmtime(now - 40 * DAY))
     done = run("report", "--month", month)

@@ -1,4 +1,4 @@
-"""Evidence comes out of the store as it went in, whatever kind of answer it is of."""
+"""Evidence comes out of the store as it went in, for every kind of answer."""
 
 import json
 import types
@@ -17,7 +17,7 @@ PLAIN = {str: "é|\x00 text", bytes: b"\xff\x00", bool: True, int: 7, float: 1.5
 
 
 def full(shape):
-    """Return a value of a type in which nothing is as it would be by itself."""
+    """Return a value of a type in which no field has its default."""
     origin, arguments = typing.get_origin(shape), typing.get_args(shape)
     if origin in (typing.Union, types.UnionType):
         made = full(next(one for one in arguments if one is not type(None)))
@@ -35,7 +35,7 @@ def full(shape):
 
 
 def filled(shape, **values):
-    """Return a record; what is not shown of it is not kept either, and is as it is by itself."""
+    """Return a filled record; a field that is not shown is not kept, and has its default."""
     hints = typing.get_type_hints(shape)
     shown = [one for one in fields(shape) if one.init and (one.repr or not has_default(one))]
     return shape(**{one.name: full(hints[one.name]) for one in shown} | values)
@@ -47,7 +47,7 @@ def has_default(one):
 
 @pytest.mark.parametrize("kind", typing.get_args(Answer), ids=lambda kind: kind.__name__)
 def test_every_kind_of_answer_survives(kind):
-    """Each field of each record, and the type of each: numbers, texts, bytes, tuples, records."""
+    """Each field of each record keeps its value and type: number, text, bytes, tuple or record."""
     told = filled(Result, observation=filled(Observation, answer=filled(kind)))
     found = unpack_evidence(pack_evidence(told))
     assert found == told
@@ -55,7 +55,7 @@ def test_every_kind_of_answer_survives(kind):
 
 
 def test_evidence_of_another_version_is_read_as_far_as_it_is_known():
-    """A field that this version does not have is left out; damage is told."""
+    """A field that this version does not have is left out; damage is reported."""
     packed = pack_evidence(down_result(site()))
     form = json.loads(zlib.decompress(packed))
     form["observation"]["colour"] = {"red": 1}

@@ -1,4 +1,4 @@
-"""What becomes of the SQLite file while a daemon uses it."""
+"""What happens to the SQLite file while a daemon uses it."""
 
 import os
 
@@ -10,10 +10,9 @@ from tests.history.lives import World
 
 
 def test_a_database_that_is_emptied_is_begun_anew(tmp_path, caplog):
-    """
-    As by `truncate -s 0`: said and counted once, and what lasts is in the new file.
+    """It is logged and counted once, as after `truncate -s 0`, and what lasts is in the new file.
 
-    The emptied one is kept with its log, and no page of it gets into the new one.
+    The emptied file is kept with its log, and no page of it gets into the new one.
     """
     world = World(tmp_path, None)
     listed = site()

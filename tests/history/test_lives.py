@@ -1,4 +1,4 @@
-"""What one life of the daemon writes, the next and every reader finds; on each kind of store."""
+"""Each daemon and every reader finds what the daemon before it wrote, on each kind of store."""
 
 import math
 from dataclasses import replace
@@ -35,7 +35,7 @@ def run(world, listed, seconds, outcome=up_result, interval=1):
 
 
 def test_uptime_is_what_happened(world):
-    """90 s up, 10 s down, of 100 s; a quarter of the hour was not observed at all."""
+    """Of 100 s, 90 s are up and 10 s down; a quarter of the hour was not observed at all."""
     listed = site()
     world.start(listed)
     run(world, listed, 60)
@@ -49,7 +49,7 @@ def test_uptime_is_what_happened(world):
 
 
 def test_a_site_that_was_never_seen_is_not_100_percent(world):
-    """Listed, but not checked yet: no ratio."""
+    """A site that is listed but not checked yet has no ratio."""
     world.start(site())
     world.pass_time(10)
     now = world.clock.time()
@@ -57,7 +57,7 @@ def test_a_site_that_was_never_seen_is_not_100_percent(world):
 
 
 def test_an_outage_has_its_reason_and_begins_with_the_first_failure(world):
-    """Two failures confirm it; it lasts since the first, and ends with the success."""
+    """Two failures confirm it; it lasts from the first failure to the success."""
     listed = site(confirm=Confirm(failures=2))
     world.start(listed)
     run(world, listed, 10)
@@ -73,7 +73,7 @@ def test_an_outage_has_its_reason_and_begins_with_the_first_failure(world):
 
 
 def test_a_killed_daemon_goes_on_where_it_was(world):
-    """Down since then, with streak, evidence and results; the time between is not observed."""
+    """It stays down, with streak, evidence and results; the time in between is not observed."""
     listed = site()
     world.start(listed)
     run(world, listed, 30)
@@ -104,7 +104,7 @@ def test_a_killed_daemon_goes_on_where_it_was(world):
 
 
 def test_a_failure_before_the_kill_and_one_after_it_are_an_outage(world):
-    """It began with the first, and nothing is said of the time in which no monitor ran."""
+    """It began with the first; the time in which no monitor ran is not counted."""
     listed = site(confirm=Confirm(failures=2))
     world.start(listed)
     run(world, listed, 20)
@@ -121,7 +121,7 @@ def test_a_failure_before_the_kill_and_one_after_it_are_an_outage(world):
 
 
 def test_a_site_that_became_another_begins_anew(world):
-    """Its past stays, its state does not: what was down may be up."""
+    """Its past stays, but its state does not: the new one starts as unknown."""
     listed = site()
     world.start(listed)
     run(world, listed, 10, down_result)
@@ -133,7 +133,7 @@ def test_a_site_that_became_another_begins_anew(world):
 
 
 def test_other_credentials_make_no_other_site(world):
-    """A password that was changed is no reason to forget."""
+    """A changed password makes the monitor forget nothing."""
     listed = site(url="http://me:old@shop.test/")
     world.start(listed)
     run(world, listed, 10, down_result)
@@ -144,7 +144,7 @@ def test_other_credentials_make_no_other_site(world):
 
 @pytest.mark.parametrize("restarts", [True, False])
 def test_another_group_or_label_makes_no_other_site(world, restarts):
-    """Its state goes on, over a restart and without one; what is asked by group finds the new."""
+    """Its state continues, with or without a restart; a query by group finds the new one."""
     listed = site(group="web", labels=(("team", "a"),))
     world.start(listed)
     run(world, listed, 10, down_result)
@@ -160,7 +160,7 @@ def test_another_group_or_label_makes_no_other_site(world, restarts):
 
 
 def test_a_renamed_site_keeps_its_past(world):
-    """Over a restart, and while the daemon runs."""
+    """It does so over a restart, and while the daemon runs."""
     world.start(site("a"))
     run(world, site("a"), 10, down_result)
     world.stop()
@@ -179,7 +179,7 @@ def test_a_renamed_site_keeps_its_past(world):
 
 
 def test_a_site_that_left_is_remembered_for_a_while(world):
-    """Its past can be asked for as long as `removed` says, then it is gone."""
+    """Its past is available for as long as `removed` says, and is then deleted."""
     listed = site()
     world.start(listed, site("other"))
     run(world, listed, 10)
@@ -194,7 +194,7 @@ def test_a_site_that_left_is_remembered_for_a_while(world):
 
 
 def test_a_site_that_left_while_no_daemon_ran_has_left(world):
-    """And one that comes back does not claim to have been up all the time."""
+    """A site that returns does not claim to have been up all the time."""
     world.start(site("a"), site("b"))
     run(world, site("a"), 10)
     world.stop()
@@ -207,7 +207,7 @@ def test_a_site_that_left_while_no_daemon_ran_has_left(world):
 
 
 def come_back(world, listed):
-    """Have a site listed that was not in the list of the start."""
+    """List a site that was not in the list at the start."""
     known = world.writer.ask([listed])
     world.turn()
     world.put(listed, known.result(0).get(listed.name))
@@ -215,7 +215,7 @@ def come_back(world, listed):
 
 
 def test_a_site_that_a_source_lists_after_the_start_goes_on_where_it_stopped(world):
-    """State, since and streak are back, its absence is no outage; after a day it is unknown."""
+    """State, since and streak are back, and its absence is no outage; after a day it is unknown."""
     late, other = site("late"), site("other")
     world.start(late, other)
     run(world, late, 10)
@@ -249,7 +249,7 @@ def test_a_site_that_leaves_and_is_back_at_once_is_no_site_that_left(world):
 
 
 def test_a_clock_that_is_set_ahead_skips_time_that_nobody_observed(world):
-    """Also where that happens while a transaction is under way, not while the writer waits."""
+    """It does so even if the clock is set while a transaction is under way."""
     listed = site()
     world.start(listed)
     begin = world.clock.time()
@@ -268,7 +268,7 @@ def test_a_clock_that_is_set_ahead_skips_time_that_nobody_observed(world):
 
 
 def test_maintenance_counts_as_neither(world):
-    """What happens in a window is no downtime, and an outage around it is one."""
+    """What happens in a window is no downtime, and an outage around the window stays one outage."""
     listed = site()
     world.start(listed)
     run(world, listed, 10)
@@ -287,7 +287,7 @@ def test_maintenance_counts_as_neither(world):
 
 
 def test_results_are_found_before_and_after_they_are_packed(world):
-    """From the journal at first, later from rows of their own; each once."""
+    """They come from the journal at first and from packed rows later, each once."""
     listed = site()
     world.start(listed)
     begin = world.clock.time()
@@ -304,7 +304,7 @@ def test_results_are_found_before_and_after_they_are_packed(world):
 
 
 def test_what_was_not_packed_of_a_site_that_left_is_found_once(world):
-    """Sites that were listed when the daemon was killed, and are not any more."""
+    """This holds for sites that were listed when the daemon was killed and are listed no longer."""
     world.start(site("a"), site("b"))
     begin = world.clock.time()
     run(world, site("a"), 50, interval=10)
@@ -319,7 +319,7 @@ def test_what_was_not_packed_of_a_site_that_left_is_found_once(world):
 
 
 def test_the_results_of_a_shard_that_is_no_more_are_packed_by_another(world):
-    """Two shards became one; nothing of the second is lost or doubled."""
+    """When two shards become one, no result of the second is lost or doubled."""
     world.start(site("a"), seat="2/2")
     begin = world.clock.time()
     run(world, site("a"), 50, interval=10)
@@ -331,7 +331,7 @@ def test_the_results_of_a_shard_that_is_no_more_are_packed_by_another(world):
 
 
 def test_what_exceeds_max_size_goes_and_the_file_shrinks(world):
-    """What is oldest and finest first; spans stay, and nothing is written off as a fault."""
+    """The oldest and finest data goes first; spans stay, and nothing is logged as a fault."""
     if world.url.get_backend_name() != "sqlite":
         pytest.skip("PostgreSQL has no bound of ours")
     world.keep = replace(world.keep, max_size=400_000)
@@ -354,7 +354,7 @@ def test_what_exceeds_max_size_goes_and_the_file_shrinks(world):
 
 
 def test_pages_that_are_free_go_back_to_the_file_system(world):
-    """200 each minute, as long as more than a tenth of the file is free."""
+    """Each minute 200 pages go back, as long as more than a tenth of the file is free."""
     if world.url.get_backend_name() != "sqlite":
         pytest.skip("PostgreSQL vacuums by itself")
     world.start(site("shop"))
@@ -376,7 +376,7 @@ def test_pages_that_are_free_go_back_to_the_file_system(world):
 
 
 def test_latency_comes_from_the_coarsest_rollup_that_fits(world):
-    """Steps of a minute, of five, of an hour: the same checks, none of them lost or doubled."""
+    """Steps of 1 min, 5 min and 1 h count the same checks; none is lost or doubled."""
     listed = site()
     world.start(listed)
     begin = world.clock.time()
@@ -397,7 +397,7 @@ def test_latency_comes_from_the_coarsest_rollup_that_fits(world):
 
 
 def test_what_is_rolled_up_says_what_the_results_said(world):
-    """Hours and days that are over, the hour that is not, and a result that came late: all once."""
+    """Finished hours and days, the current hour and a late result all count once."""
     listed = site()
     world.start(listed)
     begin = world.clock.time()
@@ -432,7 +432,7 @@ def test_what_is_rolled_up_says_what_the_results_said(world):
 
 
 def test_nothing_is_dropped_that_is_still_to_be_rolled_up(world):
-    """However short results are kept, hours and days are made of all of them."""
+    """However short results are kept, hours and days are made from all of them."""
     world.keep = replace(world.keep, raw=60.0, five_minutes=60.0)
     listed = site()
     world.start(listed)
@@ -445,7 +445,7 @@ def test_nothing_is_dropped_that_is_still_to_be_rolled_up(world):
 
 
 def test_days_are_the_same_once_they_are_summed_up(world):
-    """Over midnights, with an outage across one: days and windows agree with the spans."""
+    """Days and windows agree with the spans over midnights, with an outage across one."""
     listed = site(confirm=Confirm(failures=3))
     world.start(listed)
     pattern = [up_result] * 50 + [down_result] * 20 + [up_result] * 80
@@ -477,7 +477,7 @@ def test_days_are_the_same_once_they_are_summed_up(world):
 
 
 def test_two_shards_share_a_store(world):
-    """Each writes of its own sites, and one does not take the other's for removed."""
+    """Each writes its own sites, and does not take the other's for removed."""
     first, second = World.__new__(World), world
     first.__dict__ |= {**world.__dict__, "states": {}}
     first.start(site("a"), seat="1/2")
@@ -492,7 +492,7 @@ def test_two_shards_share_a_store(world):
 
 
 def test_a_result_from_before_a_restart_begins_where_the_last_life_ended(world):
-    """A hub that starts hears of checks that were made while its last life was seen."""
+    """A hub that starts receives checks that were made while the hub before it was running."""
     listed = site()
     world.start(listed)
     run(world, listed, 10)
@@ -510,7 +510,7 @@ def test_a_result_from_before_a_restart_begins_where_the_last_life_ended(world):
 
 
 def test_what_is_known_later_mends_days_that_are_summed_up(world):
-    """Two days later, over a midnight: an unknown night was an outage, and all sums say so."""
+    """Two days later an unknown night turns out to be an outage, and all sums say so."""
     listed = site()
     world.start(listed)
     pattern = [up_result] * 60 + [error_result] * 24 + [up_result] * 200
@@ -529,7 +529,7 @@ def test_what_is_known_later_mends_days_that_are_summed_up(world):
     outage = Span(
         site="shop",
         condition=Condition.DOWN,
-        begin=unknown.begin - 600,  # what was told then stays
+        begin=unknown.begin - 600,  # what was written then stays
         end=unknown.end - 600,
         reason=Reason.STATUS,
         message="status 503 is not in 2xx",
@@ -547,7 +547,7 @@ def test_what_is_known_later_mends_days_that_are_summed_up(world):
     assert sum(day.uptime.down for day in days) == pytest.approx(length)
 
 
-# ------------------------------------------------------------ against every second
+# ------------------------------------------------------------ compared second by second
 
 STEP = 20
 SECONDS = 10
@@ -572,7 +572,7 @@ LETTERS = {
 
 
 def letters_of(world, begin, seconds):
-    """Return what the store says of each second."""
+    """Return what the store says about each second."""
     return "".join(
         LETTERS[one.condition] * round((one.end or math.inf) - one.begin)
         for one in world.reader().spans(["shop"], begin, begin + seconds)
@@ -580,7 +580,7 @@ def letters_of(world, begin, seconds):
 
 
 def observed(some, failures):
-    """Say second by second what the site was in; steps of ten seconds, with a check at each."""
+    """Return the site's state second by second; steps are ten seconds, with a check at each."""
     row: list[str] = []
     state, streak, first = "?", 0, 0
     seen_until_gap = True
@@ -611,7 +611,7 @@ def observed(some, failures):
 )
 @given(lives, st.integers(1, 3))
 def test_the_store_says_what_each_second_says(tmp_path_factory, some, failures):
-    """Kills, stops and sleeps, errors of ours, failures that are confirmed or not."""
+    """It does so over kills, stops, sleeps, errors of ours, and failures confirmed or not."""
     world = World(tmp_path_factory.mktemp("life"), None, time=NOON)
     listed, pulse = site(confirm=Confirm(failures=failures)), site("pulse")
     begin = world.clock.time()
@@ -634,7 +634,7 @@ def test_the_store_says_what_each_second_says(tmp_path_factory, some, failures):
             world.start(listed, pulse)
     if some[-1][1] == "sleep":
         world.turn()
-    world.clock.advance(60)  # until then, who was killed might still live
+    world.clock.advance(60)  # until then, the killed daemon might still be running
     row = observed(some, failures)
     assert letters_of(world, begin, len(row)) == row
     uptime = world.reader().uptime(["shop"], begin, begin + len(row))["shop"]
@@ -650,7 +650,7 @@ later = st.lists(st.sampled_from("ud."), min_size=1, max_size=30)
 
 
 def spans_of(letters, begin):
-    """Return what is said of a site as the writer is told; a letter is a second."""
+    """Return what the writer is told about a site; each letter is a second."""
     found = []
     at = begin
     for letter, some in groupby(letters):
@@ -669,7 +669,7 @@ def spans_of(letters, begin):
 @example([(["!"], "kill", 0)], ["u"], 0, 15)
 @given(lives, later, st.integers(0, 20), st.integers(1, 15))
 def test_what_is_known_later_fills_what_was_unknown(tmp_path_factory, some, letters, start, length):
-    """Second by second: what was told stays, what was not observed or unknown is filled."""
+    """Second by second, known states stay, and unobserved or unknown time is filled."""
     world = World(tmp_path_factory.mktemp("life"), None, time=NOON)
     listed, pulse = site(), site("pulse")
     begin = world.clock.time()

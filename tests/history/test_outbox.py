@@ -1,4 +1,4 @@
-"""What is owed lies beside the states that it is about, in the same transactions."""
+"""Messages to send are stored beside the states they are about, in the same transactions."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def owed(world) -> dict[tuple[str, str], tuple[str, bytes]]:
 
 
 def test_rows_are_written_with_the_state_before_them(world):
-    """A life that ends then has both; one that ends earlier has neither."""
+    """A daemon that ends after the write leaves both; one that ends before it leaves neither."""
     listed = site()
     world.start(listed)
     world.turn()
@@ -41,7 +41,7 @@ def test_rows_are_written_with_the_state_before_them(world):
 
 
 def test_a_row_is_replaced_and_goes(world):
-    """By its kind and key, whichever daemon wrote it."""
+    """Its kind and key identify it, whichever daemon wrote it."""
     world.start(site())
     world.writer.keep({FIRST: b"1", SECOND: b"2"})
     world.writer.keep({FIRST: b"3"})
@@ -53,7 +53,7 @@ def test_a_row_is_replaced_and_goes(world):
 
 
 def test_nobody_waits_for_a_store_that_is_away(world, monkeypatch):
-    """The answer is no at once; the rows follow when the store is back."""
+    """The answer is an immediate no; the rows follow when the store is back."""
     world.start(site())
     opened = world.writer._open_store
 

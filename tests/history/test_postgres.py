@@ -75,7 +75,7 @@ def _fall_silent(engine, relay, before):
 @pytest.mark.real
 @pytest.mark.parametrize("silent_before", ["a statement", "a commit"])
 def test_a_server_that_falls_silent_is_given_up(postgres, relay, silent_before):
-    """The transaction fails with one sentence, and the next one connects again and succeeds."""
+    """The transaction fails with one sentence, and the next one reconnects and succeeds."""
     url = make_url(postgres.database()).set(query={}, host="127.0.0.1", port=relay.port)
     engine = connect(
         store_url(url.render_as_string(hide_password=False), None), writes=True, silence=0.3
@@ -95,7 +95,7 @@ def test_a_server_that_falls_silent_is_given_up(postgres, relay, silent_before):
 
 @pytest.mark.real
 def test_a_result_whose_commit_was_not_answered_counts_once(postgres, relay, tmp_path):
-    """Each transaction is committed and its answer lost, those that pack results as well."""
+    """Each transaction is committed and its answer lost, including those that pack results."""
     url = make_url(postgres.database()).set(query={}, host="127.0.0.1", port=relay.port)
     world = World(tmp_path, url.render_as_string(hide_password=False), silence=0.3)
     sites = [site(f"shop-{number}") for number in range(12)]
@@ -138,7 +138,7 @@ def test_a_server_that_works_for_long_is_not_silent_to_a_command(postgres):
 
 @pytest.mark.real
 def test_a_migration_that_fails_leaves_the_limit_on_silence(postgres):
-    """Tables of a revision that no step begins at: the next statement is not waited for forever."""
+    """When the tables' revision is unknown, the next statement still has its limit."""
     engine = connect(store_url(postgres.database(), None), writes=True, silence=0.3)
     try:
         with engine.begin() as connection:

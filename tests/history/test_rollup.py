@@ -1,4 +1,4 @@
-"""What is packed comes out again, and quantiles of merged counts are those of all values."""
+"""What is packed is unpacked unchanged, and merged quantiles are those of all values."""
 
 import zlib
 
@@ -37,20 +37,20 @@ results = st.lists(
 
 @given(results)
 def test_results_come_out_as_they_went_in(some):
-    """Also where the clock was set back between two of them."""
+    """They do so even if the clock was set back between two of them."""
     assert list(unpack_results(BEGIN, pack_results(BEGIN, some))) == some
 
 
 @given(results)
 def test_rollups_come_out_as_they_went_in(some):
-    """Counts, least, most and buckets survive packing."""
+    """Count, minimum, maximum and buckets survive packing."""
     rollups = roll_up(some, FIVE_MINUTES.step)
     first = min(rollups, default=0)
     assert unpack_rollups(first, pack_rollups(first, rollups)) == rollups
 
 
 def test_many_durations_in_one_bucket_and_buckets_far_apart_are_counted():
-    """Beyond what one byte holds: a step of 8 and more, and a count of 32 and more."""
+    """They exceed one byte: a step of 8 or more, and a count of 32 or more."""
     some = [Outcome(BEGIN, duration, UP) for duration in [1000] * 500 + [1010, 90_000] + [95_000]]
     rollups = roll_up(some, FIVE_MINUTES.step)
     first = min(rollups)
@@ -59,7 +59,7 @@ def test_many_durations_in_one_bucket_and_buckets_far_apart_are_counted():
 
 @given(results, st.integers(0, 60))
 def test_merging_is_counting_everything_at_once(some, cut):
-    """Two parts rolled up and merged are what the whole is when rolled up."""
+    """Merging the rollups of two parts equals rolling up the whole."""
     whole, parts = Rollup(), Rollup()
     for one in some:
         whole.add(one.duration, one.outcome)
@@ -73,7 +73,7 @@ def test_merging_is_counting_everything_at_once(some, cut):
 
 @given(results)
 def test_coarser_steps_lose_nothing(some):
-    """Hours made of five minutes are what hours made of the results are."""
+    """Hours made from five-minute steps equal hours made from results."""
     fine = roll_up(some, FIVE_MINUTES.step)
     assert coarser(fine, 12) == roll_up(some, 12 * FIVE_MINUTES.step)
 
@@ -83,7 +83,7 @@ def test_coarser_steps_lose_nothing(some):
     st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]),
 )
 def test_a_quantile_is_at_most_two_percent_off(durations, share):
-    """The value of that rank is known within the error that is promised."""
+    """The value of that rank is known within the promised error."""
     rollup = Rollup()
     for duration in durations:
         rollup.add(duration, UP)
@@ -92,7 +92,7 @@ def test_a_quantile_is_at_most_two_percent_off(durations, share):
 
 
 def test_failures_have_no_latency():
-    """How long a check took that was down tells nothing of how fast the site is."""
+    """The duration of a failed check says nothing about how fast the site is."""
     rollup = Rollup()
     rollup.add(5_000_000, "connect_timeout")
     rollup.add(0, UNKNOWN)
@@ -101,14 +101,14 @@ def test_failures_have_no_latency():
 
 
 def test_a_result_of_a_site_that_is_up_takes_six_bytes():
-    """A minute's interval to the millisecond and a duration to the microsecond."""
+    """It stores an interval of a minute to the millisecond and a duration to the microsecond."""
     some = [Outcome(BEGIN + 60_000 * n + n % 7, 48_000 + n, UP) for n in range(60)]
     assert len(pack_results(BEGIN, some)) / len(some) <= 6
 
 
 @pytest.mark.parametrize("data", [b"\x80", b"\x03\x01\x09st"])
 def test_what_is_cut_off_is_no_result(data):
-    """Damage is told, not read as something else."""
+    """Damage is reported, not read as something else."""
     with pytest.raises(ValueError, match="packed"):
         list(unpack_results(BEGIN, data))
 
@@ -123,6 +123,6 @@ def test_what_is_cut_off_is_no_result(data):
     ids=["cannot be inflated", "within a number", "within the buckets"],
 )
 def test_damaged_rollups_are_told(data):
-    """Likewise."""
+    """Damage in rollups is reported, too."""
     with pytest.raises(ValueError, match=r"packed (rollups|numbers)"):
         unpack_rollups(0, data)

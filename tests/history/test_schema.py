@@ -26,7 +26,7 @@ def index(one):
 
 
 def described(connection):
-    """Return everything that the database tells of its tables."""
+    """Return everything that the database reports about its tables."""
     found = inspect(connection)
     return {
         name: (
@@ -41,7 +41,7 @@ def described(connection):
 
 
 def test_migrations_lead_to_the_tables_of_a_new_store(tmp_path, store, request):
-    """Step by step from nothing, or all at once: the same tables, columns, keys and indexes."""
+    """Step by step or all at once, tables, columns, keys and indexes are the same."""
     other = store and request.getfixturevalue("postgres").database()
     (tmp_path / "other").mkdir()
     with begun(tmp_path, store) as connection:

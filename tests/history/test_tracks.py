@@ -1,4 +1,4 @@
-"""The spans that a site's states become, drawn with a letter a second."""
+"""The spans that a site's states become, drawn with one letter per second."""
 
 from itertools import groupby
 
@@ -23,7 +23,7 @@ LETTERS = {
 
 
 def drawn(rows, length):
-    """Return what is there once these rows are written one after the other."""
+    """Return what the store holds once these rows are written one after the other."""
     letters = {condition: letter for letter, condition in LETTERS.items()}
     seconds = [" "] * length
     for row in latest(rows).values():
@@ -46,7 +46,7 @@ def spans(picture, *, lasts=False):
 
 
 def told(results, **confirm):
-    """Return the tracks and the rows of a result a second; a blank is one without a monitor."""
+    """Return the tracks and rows of one result per second; a blank is a second with no monitor."""
     state = begin(site(confirm=Confirm(**confirm)), BOUNDS, now=0.0)
     tracks, rows = Tracks(), []
     for second, letter in enumerate(results):
@@ -70,32 +70,32 @@ def told(results, **confirm):
         ("x.xx", "?udd"),
         ("!!..", "??uu"),
         (".xx!x.", "udd?du"),
-        (".x.!xx", "uuu?dd"),  # the success in between has settled what was in doubt
+        (".x.!xx", "uuu?dd"),  # the success in between has settled the doubt
         (".x !xx", "ud ddd"),
         ("xx  .", "dd  u"),
     ],
 )
 def test_a_state_is_down_from_its_first_failure_on(results, confirmed):
-    """What was written since then is written again, but not the time in which no monitor looked."""
+    """Time since that failure is rewritten as down, except while no monitor ran."""
     _, rows = told(results, failures=2)
     assert drawn(rows, len(results)) == confirmed
 
 
 def test_only_time_down_has_a_reason():
-    """Each span of an outage has the reason and the message of the failure that confirmed it."""
+    """Each span of an outage has the reason and message of the failure that confirmed it."""
     _, rows = told("..x!xx..", failures=2)
     reasons = {(row.condition, row.reason, bool(row.message)) for row in latest(rows).values()}
     assert reasons == {(Condition.UP, None, False), (Condition.DOWN, "status", True)}
 
 
 def test_nothing_is_written_while_nothing_changes():
-    """A result that says the same as the one before costs no row."""
+    """A result that equals the one before adds no row."""
     _, rows = told("....")
     assert rows == [Row(STATE_TRACK, 0, None, Condition.UP)]
 
 
 def test_a_clock_that_was_set_back_makes_no_span_end_before_it_begins():
-    """The span is empty, which says that it is to go."""
+    """The span becomes empty, which marks it for deletion."""
     tracks, _ = told(" .")
     state = begin(site(), BOUNDS, now=0.0)
     state, _ = advance(state, error_result(state.site, time=0.0), BOUNDS, DEPTH)
@@ -108,7 +108,7 @@ def test_a_clock_that_was_set_back_makes_no_span_end_before_it_begins():
 
 
 def test_a_state_begins_no_earlier_than_an_earlier_life_ended():
-    """A hub hears of checks from before; what was closed stays closed."""
+    """A hub receives checks from before its start; spans that were closed stay closed."""
     state = begin(site(), BOUNDS, now=0.0)
     state, _ = advance(state, up_result(state.site, time=1.0), BOUNDS, DEPTH)
     (row,) = Tracks(closed=3000).on_result(state, 1000)
@@ -116,7 +116,7 @@ def test_a_state_begins_no_earlier_than_an_earlier_life_ended():
 
 
 def test_maintenance_is_a_track_of_its_own():
-    """A row as a window opens and as it closes, and none while it is as it was."""
+    """A row is written when a window opens and when it closes, and none in between."""
     tracks = Tracks()
     assert tracks.on_maintenance(is_open=False, at=500) == []
     opened = Row(MAINTENANCE_TRACK, 1000, None, Condition.MAINTENANCE)
@@ -143,14 +143,14 @@ def test_maintenance_is_a_track_of_its_own():
     ],
 )
 def test_what_is_known_later_fills_only_what_was_not_known(stored, wanted, then):
-    """What is unknown, and time between two spans; what was told as up or down stays."""
+    """It fills unknown states and gaps between spans; known up or down stays."""
     rows = spans(stored)
     wanted_rows = spans(wanted) if wanted.strip() else []
     assert drawn([*rows, *filled(rows, wanted_rows)], len(stored)) == then
 
 
 def test_what_lasts_may_begin_later_once_its_begin_is_known():
-    """An unknown state without an end is cut where the wanted spans end, and goes on from there."""
+    """An open unknown state is cut where the wanted spans end, and continues from there."""
     tracks, rows = told("!!!!")
     written = filled(list(latest(rows).values()), spans("dd"))
     tracks.on_filled(written)

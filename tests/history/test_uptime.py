@@ -1,4 +1,4 @@
-"""Availability, held against a reference that looks at every second by itself."""
+"""Availability, compared with a reference that looks at every second by itself."""
 
 from itertools import pairwise
 
@@ -32,7 +32,7 @@ LETTERS = {
 
 
 def stretches(seconds: str) -> list[Stretch]:
-    """Return the track that a row of letters draws, one for each second; a dot is nothing."""
+    """Return the track drawn by a row of letters, one per second; a dot is nothing."""
     found: list[Stretch] = []
     for second, letter in enumerate(seconds):
         begin, end = second * SECOND, (second + 1) * SECOND
@@ -64,7 +64,7 @@ def by_seconds(state: str, maintenance: str) -> str:
 
 
 def count_outages(row: str, begin: int, end: int) -> int:
-    """Count the outages that a window shows, second by second."""
+    """Count the outages in a window, second by second."""
     outage = 0
     shown = set()
     down = False
@@ -94,7 +94,7 @@ windows = st.tuples(st.integers(0, LONGEST), st.integers(0, LONGEST)).map(sorted
 
 @given(rows)
 def test_maintenance_hides_the_state_and_nothing_else(tracks):
-    """Composed tracks are second by second what lies on top, without overlap, in order."""
+    """Second by second, composed tracks show what lies on top, in order and without overlap."""
     state, maintenance = tracks
     composed = compose(stretches(state), stretches(maintenance))
     assert drawn(composed, len(state)) == by_seconds(state, maintenance)
@@ -103,7 +103,7 @@ def test_maintenance_hides_the_state_and_nothing_else(tracks):
 
 @given(rows, windows)
 def test_sums_are_those_of_each_second(tracks, window):
-    """A window's sums and outages are what looking at each of its seconds gives."""
+    """A window's sums and outages equal those counted second by second."""
     state, maintenance = tracks
     begin, end = window
     row = by_seconds(state, maintenance)
@@ -117,13 +117,13 @@ def test_sums_are_those_of_each_second(tracks, window):
 
 @given(rows, st.lists(st.integers(0, LONGEST), min_size=1, max_size=8).map(sorted))
 def test_adjacent_windows_add_up(tracks, cuts):
-    """The sums of a window are those of its parts, however it is cut: so days can be kept."""
+    """A window's sums equal those of its parts, however it is cut, so days can be stored."""
     state, maintenance = tracks
     spans = compose(stretches(state), stretches(maintenance))
     edges = [0, *(cut * SECOND for cut in cuts), LONGEST * SECOND]
     total = Sums()
     for begin, end in pairwise(edges):
-        # Each part sees its own spans only, and what the part before it has told
+        # Each part sees only its own spans and what the part before it has passed on
         own = [one.within(begin, end) for one in spans if one.begin < end and one.end > begin]
         total = total.then(tally(own, begin, end, was_down=total.was_down))
     assert total == tally(spans, 0, LONGEST * SECOND)
@@ -131,7 +131,7 @@ def test_adjacent_windows_add_up(tracks, cuts):
 
 @given(rows)
 def test_outages_are_counted_as_they_are_listed(tracks):
-    """What is listed begins and ends in down time, and is as many as is counted."""
+    """Each listed outage begins and ends in down time, and as many are listed as counted."""
     state, maintenance = tracks
     spans = compose(stretches(state), stretches(maintenance))
     listed = outages(spans)
@@ -168,7 +168,7 @@ def test_what_was_not_observed_is_a_stretch_too(tracks, window):
     ],
 )
 def test_a_window_is_covered_exactly(begin, end, parts):
-    """Stretches beside it or that only touch it are not in it, and none of no length is."""
+    """Spans outside it or only touching it are excluded, and none has length zero."""
     track = stretches(".uud..u.")
     found = with_gaps(track, begin * SECOND, end * SECOND)
     assert [drawn([one], 9)[one.begin // SECOND : one.end // SECOND] for one in found] == parts
@@ -197,13 +197,13 @@ def test_a_window_is_covered_exactly(begin, end, parts):
 def test_outages_that_began_before_the_window(
     row, begin, end, was_down, begun, continued, ends_down
 ):
-    """They are told from those that began in it, so that adjacent windows add up."""
+    """They are distinguished from those that began in it, so that adjacent windows add up."""
     sums = tally(stretches(row), begin * SECOND, end * SECOND, was_down=was_down)
     assert (sums.begun, sums.continued, sums.was_down) == (begun, continued, ends_down)
 
 
 def test_an_outage_has_its_first_reason_and_its_last_moment():
-    """Maintenance and restarts in its middle are part of it; up or unknown ends it."""
+    """Maintenance and restarts within it are part of it; up or unknown ends it."""
     spans = [
         Stretch(0, 1000, Condition.UP),
         Stretch(1000, 2000, Condition.DOWN, "status", "503"),
@@ -219,14 +219,14 @@ def test_an_outage_has_its_first_reason_and_its_last_moment():
 
 
 def test_times_are_milliseconds_and_uptime_is_in_seconds():
-    """An hour of up is 3600 s of a window that is a day."""
+    """An hour of up is 3600 s of a window of one day."""
     assert (SECOND, HOUR, DAY) == (1000, 3600 * SECOND, 24 * HOUR)
     uptime = tally([Stretch(0, HOUR, Condition.UP)], 0, DAY).uptime(DAY)
     assert (uptime.window, uptime.up, uptime.ratio) == (86400.0, 3600.0, 1.0)
 
 
 def test_the_example_of_the_module_is_true():
-    """10 s of 12 are up, and 12 of 16 are observed; maintenance in an outage makes no two."""
+    """10 s of 12 are up, and 12 of 16 are observed; maintenance does not split an outage."""
     spans = compose(stretches("uuuudddduu..uuuu"), stretches(".....mm........."))
     assert drawn(spans, 16) == "uuuudmmduu..uuuu"
     uptime = tally(spans, 0, 16 * SECOND).uptime(16 * SECOND)
