@@ -1,4 +1,4 @@
-"""A folder of configuration files, loaded with tables of our own."""
+"""A folder of configuration files, loaded with the tables of these tests."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.config.tables import TABLES
 
 
 class Files:
-    """A folder of YAML files, and what they are loaded with."""
+    """A folder of YAML files, and what is needed to load them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -29,7 +29,7 @@ class Files:
         return load(self.folder / name, TABLES, self.environ)
 
     def problems(self, text: str | bytes | None = None, name: str = "sites.yaml") -> list[str]:
-        """Return what is wrong, by paths relative to the folder."""
+        """Return the problems, with paths relative to the folder."""
         with pytest.raises(ConfigError) as caught:
             self.load(text, name)
         return [str(problem).replace(f"{self.folder}/", "") for problem in caught.value.problems]

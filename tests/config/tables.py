@@ -1,4 +1,4 @@
-"""A probe and expectations of our own, which have every type of the language between them."""
+"""Test probes and expectations that together use every type of the configuration language."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

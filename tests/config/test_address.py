@@ -1,4 +1,4 @@
-"""URLs are taken apart strictly, and reach the probe in ASCII."""
+"""URLs are parsed strictly, and the probe gets them in ASCII."""
 
 import pytest
 
@@ -25,7 +25,7 @@ from monitor.errors import ConfigError
     ],
 )
 def test_a_good_url_is_taken(files, written, url, target):
-    """The host becomes ASCII for the probe and stays as written for people."""
+    """The probe gets the host in ASCII, and people see it as written."""
     (site,) = files.load(f'sites: ["{written}"]').sites
     assert (site.url, site.target) == (url, target)
 
@@ -40,13 +40,13 @@ def test_a_good_url_is_taken(files, written, url, target):
     ],
 )
 def test_the_name_comes_from_the_url(files, url, name):
-    """Without scheme, credentials and last slash."""
+    """The name is the URL without scheme, credentials and last slash."""
     (site,) = files.load(f"sites: [{url}]").sites
     assert site.name == name
 
 
 def test_a_rows_own_rule_never_quotes_a_secret(files):
-    """What it says of the URL as shown is passed on; where that is no help, nothing is quoted."""
+    """The rule's message is used if it is about the URL as shown; otherwise nothing is quoted."""
     files.environ = {"HOST": "se/cret"}
     assert files.problems('sites: ["ping://${HOST}"]') == [
         "sites.yaml:1:9: sites[0]: is not a URL that ping checks can use"
@@ -75,7 +75,7 @@ def test_a_rows_own_rule_never_quotes_a_secret(files):
 )
 @pytest.mark.parametrize("key", ["sites", "connectivity"])
 def test_a_scheme_is_offered_by_the_port(key, written, offered):
-    """What listens there most often; what may be anything is offered as a connection."""
+    """The error offers the usual scheme of the port, or a plain connection if there is none."""
     text = f"{key}: ['{written}']\nmodules: {{m: {{}}}}\n"
     with pytest.raises(ConfigError) as caught:
         load_text(text, TABLES, {})

@@ -1,4 +1,4 @@
-"""Each file in bad/ breaks one rule, and the text beside it is exactly what is said of it."""
+"""Each file in bad/ breaks one rule, and the text file beside it holds the exact error."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ SECRETS = {"TOKEN": "s3cr3t", "PAREN": "se(cret"}
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in BAD.glob("*.yaml")))
 def test_a_bad_file_is_told_what_is_wrong(name, tables, monkeypatch):
-    """Every problem of a file is reported at its place, in the words that stand beside it."""
+    """Every problem of a file is reported at its place, in the words of the text file."""
     monkeypatch.chdir(BAD)
     with pytest.raises(ConfigError) as caught:
         load(Path(f"{name}.yaml"), tables, SECRETS)
@@ -21,6 +21,6 @@ def test_a_bad_file_is_told_what_is_wrong(name, tables, monkeypatch):
 
 
 def test_no_message_holds_a_secret():
-    """What came from the environment, and what stands before an @ in a URL, is never repeated."""
+    """No message repeats a value from the environment or what stands before an @ in a URL."""
     said = "".join(path.read_text() for path in BAD.glob("*.txt"))
     assert not [word for word in (*SECRETS.values(), "geheim") if word in said]

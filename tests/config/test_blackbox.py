@@ -1,4 +1,4 @@
-"""blackbox_exporter's files: every key has its place with us, or a sentence that says why not."""
+"""Each key of a blackbox_exporter file has an equivalent here, or an error that says why not."""
 
 import re
 from dataclasses import replace
@@ -27,7 +27,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "blackbox.md"
 
 
 class Modules:
-    """Loads modules of a blackbox_exporter file in a folder of its own."""
+    """Loads the modules of a blackbox_exporter file from a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Modules:
         return load(sites, TABLES, {})
 
     def one(self, module: str):
-        """Return the module that this flow mapping is."""
+        """Return the module that this flow mapping describes."""
         return self.load(f"  m: {module}").modules["m"]
 
     def problems(self, modules: str) -> list[str]:
@@ -63,7 +63,7 @@ def section(module, record):
 
 
 def expected(module):
-    """Return what is expected beyond, or instead of, the defaults of the protocol."""
+    """Return the expectations that differ from the defaults of the protocol."""
     protocol = TABLES.protocol_of(module.scheme)
     kinds = TABLES.expectations
     return {
@@ -74,7 +74,7 @@ def expected(module):
 
 
 def shape(key: str, written):
-    """Return an expectation as it is decoded."""
+    """Return an expectation in its decoded form."""
     return get_args(TABLES.expectations[key].shape)[1].parse(written)
 
 
@@ -179,7 +179,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("written", "options"), OPTIONS, ids=[one for one, _ in OPTIONS])
 def test_an_option_has_its_place(modules, written, options):
-    """Each key of theirs becomes one of ours with the same meaning."""
+    """Each key of blackbox_exporter becomes one of our options with the same meaning."""
     assert section(modules.one(written), type(options)) == options
 
 
@@ -213,19 +213,19 @@ EXPECTATIONS = [
 
 @pytest.mark.parametrize(("written", "ours"), EXPECTATIONS, ids=[one for one, _ in EXPECTATIONS])
 def test_a_condition_becomes_an_expectation(modules, written, ours):
-    """What makes their probe fail makes ours fail."""
+    """A condition that fails their probe becomes an expectation that fails ours."""
     module = modules.one(f"{{prober: http, http: {{{written}}}}}")
     assert expected(module) == {key: shape(key, value) for key, value in ours.items()}
 
 
 @pytest.mark.parametrize(("key", "wanted"), [("fail_if_ssl", False), ("fail_if_not_ssl", True)])
 def test_tls_or_no_tls(modules, key, wanted):
-    """fail_if_ssl is tls: false."""
+    """fail_if_ssl becomes tls: false, and fail_if_not_ssl becomes tls: true."""
     assert expected(modules.one(f"{{prober: http, http: {{{key}: true}}}}")) == {"tls": wanted}
 
 
 def test_dns_records(modules):
-    """Patterns are left as they are; any of several is one pattern."""
+    """Patterns are kept as written, and a list of which any may match becomes one pattern."""
     module = modules.one(
         "{prober: dns, dns: {query_name: a.test, valid_rcodes: [NXDOMAIN], validate_answer_rrs: "
         r"{fail_if_matches_regexp: [a], fail_if_not_matches_regexp: ['A\t1'], "
@@ -261,7 +261,7 @@ def test_dns_records(modules):
     ],
 )
 def test_the_prober_is_the_scheme(modules, written, url):
-    """A target without a scheme gets the prober's."""
+    """A target without a scheme gets the scheme of the prober."""
     assert modules.one(written).url == url
 
 
@@ -269,7 +269,7 @@ def test_the_prober_is_the_scheme(modules, written, url):
     ("written", "seconds"), [("", None), ("timeout: 5s, ", 5.0), ("timeout: 0s, ", None)]
 )
 def test_the_timeout(modules, written, seconds):
-    """0 is no limit of the module's own."""
+    """A timeout of 0 means that the module sets no limit of its own."""
     assert modules.one(f"{{{written}prober: icmp}}").timeout == seconds
 
 
@@ -292,20 +292,20 @@ DIALOGUES = [
 
 @pytest.mark.parametrize(("written", "steps"), DIALOGUES, ids=[one for one, _ in DIALOGUES])
 def test_a_dialogue(modules, written, steps):
-    """One step of theirs expects, sends and upgrades; ours does one thing at a time."""
+    """One step of theirs may expect, send and upgrade; each of ours does one of these."""
     module = modules.one(f"{{prober: tcp, tcp: {{query_response: {written}}}}}")
     assert section(module, TcpOptions).dialogue == tuple(TcpStep(**step) for step in steps)
 
 
 def test_a_dialogue_under_tls(modules):
-    """With tls: true the steps come after the handshake."""
+    """With tls: true, the steps run after the handshake."""
     module = modules.one("{prober: tcp, tcp: {tls: true, query_response: [{expect: '^+OK'}]}}")
     (step,) = section(module, TlsDialogueOptions).dialogue
     assert step.expect == "^+OK"
 
 
 def test_a_dialogue_of_messages(modules):
-    """A WebSocket's messages are sent as they are, without a line's end."""
+    """WebSocket messages are sent as written, with no line ending added."""
     module = modules.one("{prober: websocket, websocket: {query_response: [{send: hello}]}}")
     (step,) = section(module, WsOptions).dialogue
     assert step.send == "hello"
@@ -407,7 +407,7 @@ LEFT_OUT = [
 
 @pytest.mark.parametrize(("written", "said"), BAD, ids=[one for one, _ in BAD])
 def test_what_is_wrong_is_told_with_its_place(modules, written, said):
-    """A sentence, and where in the blackbox_exporter file it is about."""
+    """Each error is one sentence and gives its place in the blackbox_exporter file."""
     (problem,) = modules.problems(f"  m: {written}\n")
     assert problem.startswith("blackbox.yml:2:")
     assert (
@@ -419,7 +419,7 @@ def test_what_is_wrong_is_told_with_its_place(modules, written, said):
 
 @pytest.mark.parametrize(("written", "said"), LEFT_OUT, ids=[one for one, _ in LEFT_OUT])
 def test_what_cannot_be_had_is_left_out_with_a_warning(modules, written, said):
-    """The file is good, the module is not there, and a sentence says why and where."""
+    """The file loads without the module, and a warning says where and why it is left out."""
     config = modules.load(f"  m: {written}\n")
     assert "m" not in config.modules
     assert "m" in config.set_aside
@@ -430,7 +430,7 @@ def test_what_cannot_be_had_is_left_out_with_a_warning(modules, written, said):
 
 
 def test_every_problem_of_a_file_is_told(modules):
-    """Unknown keys of several modules in one go."""
+    """One load reports the unknown keys of several modules."""
     said = modules.problems("  a: {prober: http, x: 1}\n  b: {prober: icmp, y: 1}\n")
     assert [one.partition(": ")[0] for one in said] == ["blackbox.yml:2:21", "blackbox.yml:3:21"]
 
@@ -444,7 +444,7 @@ def test_every_problem_of_a_file_is_told(modules):
     ],
 )
 def test_a_file_that_is_not_there(tmp_path, written, said):
-    """The problem is at the key that names it."""
+    """The error points to the key that names the missing file."""
     path = tmp_path / "sites.yaml"
     path.write_text(written)
     with pytest.raises(ConfigError, match=said) as caught:
@@ -453,7 +453,7 @@ def test_a_file_that_is_not_there(tmp_path, written, said):
 
 
 def test_a_name_is_given_once(modules):
-    """A module of ours can not have the name of one that the file brings."""
+    """Our own module cannot have the name of a module in the blackbox_exporter file."""
     modules.write("  m: {prober: http}\n")
     path = modules.folder / "sites.yaml"
     path.write_text("blackbox_modules: blackbox.yml\nmodules: {m: {}}\n")
@@ -482,7 +482,7 @@ def secretive(modules):
 
 
 def test_secrets_are_known(secretive):
-    """Passwords, secret headers, what is read from files: masked wherever they may show."""
+    """Passwords, secret headers and values read from files are masked wherever they may appear."""
     first, second = secretive.modules["m"], secretive.modules["n"]
     assert {f"geheim-{number}" for number in (1, 2, 3, 4)} <= {*first.secrets}
     assert "geheim-5" in second.secrets
@@ -492,13 +492,13 @@ def test_secrets_are_known(secretive):
 
 
 def test_files_are_watched(secretive):
-    """A change of the file, or of one that it names, is a change of the configuration."""
+    """The watched files include the blackbox_exporter file and each file that it names."""
     names = {path.name for path in secretive.files}
     assert {"blackbox.yml", "header.txt", "secret.txt"} <= names
 
 
 def test_a_dollar_is_a_dollar(modules):
-    """Nothing is substituted in such a file."""
+    """Nothing is substituted in a blackbox_exporter file."""
     module = modules.one("{prober: http, http: {body: '${HOME} $$'}}")
     assert section(module, HttpOptions).body == "${HOME} $$"
 
@@ -516,7 +516,7 @@ def equal(one, other):
     + [f"{{prober: tcp, tcp: {{query_response: {one}}}}}" for one, _ in DIALOGUES],
 )
 def test_an_imported_module_means_the_same(modules, written):
-    """What is printed loads without a problem, and is the module that the file itself brings."""
+    """The printed text loads without a problem and gives the same module as the original file."""
     theirs = modules.one(written)
     ours = modules.folder / "ours.yaml"
     done = imported(modules.folder / "blackbox.yml", TABLES)
@@ -526,7 +526,7 @@ def test_an_imported_module_means_the_same(modules, written):
 
 
 def test_an_import_with_secrets_and_files(secretive, modules):
-    """Secrets become variables, which are written apart; files stay files."""
+    """Secrets become variables whose values are written apart; files stay files."""
     done = imported(modules.folder / "blackbox.yml", TABLES)
     assert "geheim" not in done.text + done.report("blackbox.yml")
     assert "geheim-1" in done.environment()
@@ -538,7 +538,7 @@ def test_an_import_with_secrets_and_files(secretive, modules):
 
 
 def test_an_import_comments_on_what_has_no_equivalent(modules):
-    """Comments take the place of problems, and the rest is there."""
+    """Comments replace errors about what has no equivalent, and the rest is imported."""
     path = modules.write(
         "  u: {prober: unix}\n"
         "  p: {prober: http, http: {method: PUT, proxy_from_environment: true}}\n"
@@ -552,14 +552,14 @@ def test_an_import_comments_on_what_has_no_equivalent(modules):
 
 
 def test_an_import_of_a_bad_file(modules):
-    """Its problems, and nothing else."""
+    """The import of a bad file reports its problems and prints nothing."""
     with pytest.raises(ConfigError, match="did you mean 'method'"):
         imported(modules.write("  m: {prober: http, http: {metod: GET}}\n"), TABLES)
 
 
 @pytest.mark.parametrize("written", ["{}", "{u: {prober: unix}}"])
 def test_an_import_of_nothing(tmp_path, written):
-    """What would be a file without modules, which `monitor validate` refuses, is a problem."""
+    """An import fails if it would write no module, since `monitor validate` refuses such a file."""
     path = tmp_path / "blackbox.yml"
     path.write_text(f"modules: {written}\n")
     with pytest.raises(ConfigError, match="has no module that can be written"):
@@ -567,7 +567,7 @@ def test_an_import_of_nothing(tmp_path, written):
 
 
 def test_an_import_of_a_site_list(tmp_path):
-    """A list of ours is told what it is."""
+    """The error says that the file is a site list, not a blackbox_exporter file."""
     path = tmp_path / "sites.yaml"
     path.write_text("sites: [https://a.test]\nmodules: {m: {url: 'tcp://{target}'}}\n")
     with pytest.raises(ConfigError, match=r"sites\.yaml:1:1: sites: this is a site list"):
@@ -599,7 +599,7 @@ def test_an_import_of_a_site_list(tmp_path):
     ],
 )
 def test_what_cannot_be_used_as_it_is_written_is_told(modules, written, said):
-    """The import prints its text, and each problem that the text has, at its place in the file."""
+    """The import prints its text and reports each problem in it at its place in the file."""
     path = modules.write(f"  m: {written}\n")
     done = CliRunner().invoke(cli, ["import", "blackbox", str(path)])
     assert done.exit_code == 2
@@ -612,7 +612,7 @@ def test_what_cannot_be_used_as_it_is_written_is_told(modules, written, said):
 
 
 def test_the_examples_of_the_documentation(modules):
-    """docs/blackbox.md shows a configuration that loads."""
+    """The configuration in docs/blackbox.md loads."""
     modules.write("  theirs: {prober: http}\n")
     (block,) = re.findall(r"^```yaml\n(.*?)^```", DOCS.read_text(), re.DOTALL | re.MULTILINE)
     path = modules.folder / "sites.yaml"
@@ -621,7 +621,7 @@ def test_the_examples_of_the_documentation(modules):
 
 
 def test_the_shipped_modules_are_all_named_there():
-    """The list of names in docs/blackbox.md is that of the code."""
+    """docs/blackbox.md lists exactly the modules that the code ships."""
     named = (
         DOCS.read_text()
         .split("a module of yours with the same name replaces it:")[1]

@@ -1,4 +1,4 @@
-"""Each form of blackbox_exporter's files: read or refused as the table says, by us and by it."""
+"""Each form of blackbox_exporter's files is read or refused as the table says, here and there."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ RELEASE = "0.28"
 
 
 def read(folder: Path, text: str | bytes) -> Config:
-    """Return what comes of a blackbox_exporter file."""
+    """Return the configuration that a blackbox_exporter file gives."""
     content = text if isinstance(text, bytes) else text.encode()
     (folder / "blackbox.yml").write_bytes(content)
     (folder / "sites.yaml").write_text("blackbox_modules: blackbox.yml\n")
@@ -31,7 +31,7 @@ def read(folder: Path, text: str | bytes) -> Config:
 
 @pytest.mark.parametrize(("who", "form"), [(who, form) for who, _, form in FORMS])
 def test_a_form_is_read_or_refused(tmp_path, who, form):
-    """We read what the table says that we read, and tell all else in sentences with a place."""
+    """The monitor reads what the table says, and reports the line of everything else."""
     text = f"modules:\n  m: {form}\n"
     if who in ("both", "here"):
         assert "m" in read(tmp_path, text).modules
@@ -49,7 +49,7 @@ def test_a_form_is_read_or_refused(tmp_path, who, form):
 
 @pytest.mark.real
 def test_the_exporter_reads_and_refuses_what_the_table_says(tmp_path):
-    """The other half of the table is what blackbox_exporter 0.28 says to --config.check."""
+    """blackbox_exporter 0.28 --config.check accepts and refuses what the table says."""
     program = shutil.which("blackbox_exporter")
     if program is None:
         pytest.skip(
@@ -90,12 +90,12 @@ FILES = [
 
 @pytest.mark.parametrize(("what", "text"), FILES, ids=[what for what, _ in FILES])
 def test_a_form_of_the_file_is_read(tmp_path, what, text):
-    """As Go's yaml.v3 reads it, which looks at the first document alone."""
+    """The file is read as Go's yaml.v3 reads it, which looks only at the first document."""
     assert read(tmp_path, text).modules["m"].scheme == "http", what
 
 
 def test_a_second_document_is_not_passed_over(tmp_path):
-    """blackbox_exporter never looks at it; somebody who wrote it believes that it counts."""
+    """It is refused: blackbox_exporter ignores it, and its author believes that it counts."""
     with pytest.raises(ConfigError, match="blackbox_exporter reads only the first"):
         read(tmp_path, f"{ONE}---\nmodules: {{n: {{prober: tcp}}}}\n")
 
@@ -123,14 +123,14 @@ def options(folder: Path, form: str, record: type):
     ],
 )
 def test_what_is_text_is_text_as_it_is_written(tmp_path, written, headers):
-    """A number where text is meant keeps its digits, and a dollar is a dollar."""
+    """A number keeps its digits where text is expected, and a dollar stays a dollar."""
     form = f"{{prober: http, http: {{headers: {written}}}}}"
     assert options(tmp_path, form, HttpOptions).headers == headers
 
 
 @pytest.mark.parametrize("word", ["no", "No", "NO", "n", "N", "off", "Off", "OFF", "'no'", "false"])
 def test_a_word_of_yaml_1_1_is_a_boolean(tmp_path, word):
-    """As Go's yaml.v3 has it where a boolean is meant, in quotes or not."""
+    """Where a boolean is expected, the word is one, quoted or not, as in Go's yaml.v3."""
     form = f"{{prober: http, http: {{follow_redirects: {word}}}}}"
     assert options(tmp_path, form, HttpOptions).follow_redirects is False
 
@@ -147,7 +147,7 @@ def test_a_word_of_yaml_1_1_is_a_boolean(tmp_path, word):
     ],
 )
 def test_a_size_is_of_powers_of_two(tmp_path, written, size):
-    """MB is MiB there; less than nothing is no limit."""
+    """In blackbox_exporter MB means MiB, and a size of 0 or less means no limit."""
     form = f"{{prober: http, http: {{body_size_limit: {written}}}}}"
     assert options(tmp_path, form, HttpOptions).max_body == size
 
@@ -170,7 +170,7 @@ def test_a_size_is_of_powers_of_two(tmp_path, written, size):
     ],
 )
 def test_bytes_are_sent_as_they_are(tmp_path, written, steps):
-    """What is not text goes as bytes, with the line feed that ends all that is sent there."""
+    """Data that is not text is sent as bytes, with the line feed that blackbox_exporter adds."""
     form = f"{{prober: tcp, tcp: {{query_response: {written}}}}}"
     dialogue = options(tmp_path, form, TcpOptions).dialogue
     assert dialogue == tuple(TcpStep(**step) for step in steps)
@@ -185,10 +185,10 @@ modules:
 
 
 def test_a_module_that_cannot_be_had_costs_no_other(tmp_path):
-    """What has no equivalent, or names a file that is gone, is left out; the rest is read."""
+    """A module without an equivalent or with a missing file is left out; the rest is read."""
     config = read(tmp_path, MIXED)
     assert "good" in config.modules
-    assert {"socket", "http_2xx"}.isdisjoint(config.modules)  # nor does the shipped one stand in
+    assert {"socket", "http_2xx"}.isdisjoint(config.modules)  # the shipped one does not replace it
     assert config.set_aside == {
         "socket": "Unix sockets cannot be checked",
         "http_2xx": "modules.http_2xx.http.tls_config.ca_file: there is no file /nowhere/ca.pem",

@@ -1,4 +1,4 @@
-"""Modules of our own, and the settings of the endpoint that they are for."""
+"""Our own modules, and the settings of the probe endpoint that uses them."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def problems(text: str, environ=None) -> list[str]:
     ],
 )
 def test_what_is_wrong_with_a_module(module, said):
-    """As strict as for a site, and told with its place."""
+    """The checks are as strict as for a site, and the error has a place."""
     (problem,) = problems(f"modules:\n  m: {module}\n")
     place, _, message = problem.partition(": ")
     assert place.startswith("text:2:")
@@ -62,34 +62,34 @@ def test_what_is_wrong_with_a_module(module, said):
     ],
 )
 def test_what_is_wrong_with_the_endpoint(settings, said):
-    """Whatever would admit nothing, or nothing that was meant, is told."""
+    """Settings that admit no target, or other targets than meant, are reported."""
     (problem,) = problems(f"probe_endpoint: {settings}\nsites: [https://a.test]\n")
     assert said in problem
 
 
 def test_a_module_is_given_once():
-    """Two of a name would be one too many; a shipped one may be replaced."""
+    """A module may replace the shipped one of the same name."""
     config = load_text("modules: {http_2xx: {http: {method: HEAD}}}", TABLES, {})
     (options,) = [o for o in config.modules["http_2xx"].options if isinstance(o, HttpOptions)]
     assert options.method == "HEAD"
 
 
-def test_modules_are_none_of_defaults():
-    """What defaults say is for sites alone."""
+def test_defaults_do_not_apply_to_modules():
+    """Defaults apply to sites, not to modules."""
     config = load_text("defaults: {http: {method: HEAD}}\nmodules: {m: {}}", TABLES, {})
     (options,) = [o for o in config.modules["m"].options if isinstance(o, HttpOptions)]
     assert options.method == "GET"
 
 
 def test_a_configuration_without_sites():
-    """Modules, or the endpoint, are reason enough for a daemon; nothing at all is a mistake."""
+    """Modules or the endpoint suffice without sites; a configuration without any is an error."""
     assert load_text("modules: {m: {}}", TABLES, {}).sites == ()
     assert load_text("probe_endpoint: {enabled: true, allow: ['*']}", TABLES, {}).sites == ()
     assert "lists no site" in problems("probe_endpoint: {enabled: false}")[0]
 
 
 def test_secrets_of_a_module():
-    """They are known, and neither the page of the configuration nor debug=true shows them."""
+    """They are known, and neither the configuration page nor debug=true shows them."""
     text = "modules: {m: {http: {bearer_token: geheim-1, headers: {X-Token: geheim-2}}}}"
     config = load_text(f"{text}\nsites: [https://a.test]", TABLES, {})
     assert {"geheim-1", "geheim-2"} <= config.secrets()
@@ -107,14 +107,14 @@ def test_secrets_of_a_module():
         ("ftp://example.com", "http_2xx"),
     ],
 )
-def test_the_module_of_who_names_none(target, name):
-    """http_2xx as in blackbox_exporter; another scheme has a module of its own."""
+def test_the_default_module_of_a_target(target, name):
+    """The default is http_2xx as in blackbox_exporter; each other scheme has its own module."""
     assert default_module(target) == name
     assert name in load_text("sites: [https://a.test]", TABLES, {}).modules
 
 
 def test_every_scheme_has_a_module():
-    """A target of any scheme that can be asked is probed without naming a module."""
+    """A target of any scheme that can be probed needs no module in the request."""
     shipped = load_text("sites: [https://a.test]", TABLES, {}).modules
     for scheme in TABLES.probes:
         if SCHEMES[scheme].reports_itself:
@@ -134,7 +134,7 @@ def test_every_scheme_has_a_module():
     ],
 )
 def test_an_emptied_module_file_is_a_mistake(tmp_path, monkeypatch, text, said):
-    """Its modules would be gone, and every /probe that names one a 404 or 400."""
+    """If it loaded, its modules would vanish and each /probe of them would get a 404 or 400."""
     monkeypatch.chdir(tmp_path)
     Path("sites.yaml").write_text("blackbox_modules: bb.yml\nsites: [https://a.example]\n")
     Path("bb.yml").write_text("modules: {mine: {prober: tcp}}\n")

@@ -1,4 +1,4 @@
-"""How many cores there are to use, by files as the kernel writes them."""
+"""How many cores the process may use, read from files as the kernel writes them."""
 
 import os
 
@@ -22,18 +22,18 @@ from monitor.config.cores import count_cores, usable_cores
     ],
 )
 def test_the_tightest_limit_counts(limits, expected):
-    """Parts of a core count as a core; what is no limit, or not understood, limits nothing."""
+    """Part of a core counts as one core; a missing or unreadable limit is ignored."""
     assert usable_cores(8, limits) == expected
 
 
 def test_there_is_always_one():
-    """However little a group is given, the process runs."""
+    """The count is at least 1, however small the limit of the group."""
     assert usable_cores(4, ["0 100000"]) == 1
 
 
 @pytest.fixture
 def groups(tmp_path):
-    """Return a function that writes files of control groups and counts the cores with them."""
+    """Return a function that writes files of control groups and counts the cores from them."""
 
     def count(own: str, **files: str) -> int:
         (tmp_path / "own").write_text(own)
@@ -69,7 +69,7 @@ _ONE = "100000 100000\n"
     ids=["container", "service", "slice", "outer name", "version 1 container", "version 1 group"],
 )
 def test_limits_are_found(groups, own, files):
-    """That of the group itself or of one above, in either version of control groups."""
+    """The limit of the group or of a parent is found, in both versions of control groups."""
     assert groups(own, **files) == 1
 
 
@@ -84,10 +84,10 @@ def test_limits_are_found(groups, own, files):
     ids=["another group", "no group", "version 1 without limit", "nothing told"],
 )
 def test_without_a_limit_all_cores_count(groups, own, files):
-    """Other groups' limits, and files that are not there, change nothing."""
+    """Limits of other groups and missing files change nothing."""
     assert groups(own, **files) == _UNLIMITED
 
 
 def test_without_control_groups_all_cores_count(tmp_path):
-    """A kernel may have none, and they may not be mounted."""
+    """All cores count if the kernel has no control groups or they are not mounted."""
     assert count_cores(tmp_path / "none", tmp_path / "none") == _UNLIMITED

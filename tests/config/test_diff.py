@@ -5,13 +5,13 @@ from monitor.model import SiteChange
 
 
 def test_from_nothing_everything_is_added(files):
-    """Starting is the difference from no configuration."""
+    """At the start every site is new, since there is no earlier configuration."""
     config = files.load("sites: [https://a.example, https://b.example]")
     assert diff(None, config) == SiteChange(added=config.sites)
 
 
 def test_only_what_differs_is_in_the_difference(files):
-    """Sites go by name; one that is equal is not mentioned, wherever it now stands."""
+    """Sites are matched by name, and one that is equal is not listed even if it moved."""
     old = files.load("sites: [https://a.example, https://b.example, https://c.example]")
     new = files.load(
         "sites: [https://d.example, https://b.example, {url: https://a.example, group: x}]"
@@ -21,7 +21,7 @@ def test_only_what_differs_is_in_the_difference(files):
 
 
 def test_a_changed_secret_is_a_changed_site(files):
-    """Although nothing of it can be seen."""
+    """A site counts as changed although its new secret is shown nowhere."""
     files.environ = {"TOKEN": "one"}
     old = files.load('sites: [{url: https://a.example, web: {token: "${TOKEN}"}}]')
     files.environ = {"TOKEN": "two"}

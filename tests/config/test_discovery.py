@@ -1,4 +1,4 @@
-"""The key ``discover``, and the sites that are made of what sources list."""
+"""The key ``discover``, and the sites made from what sources list."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def problems_of(config_of, tmp_path):
 
 
 def adopt(config, *found, **more):
-    """Return the configuration with these entries of its only source."""
+    """Return the configuration with these entries from its only source."""
     adoption = config.adoption(TABLES)
     [declared] = config.sources
     entries = tuple(
@@ -44,7 +44,7 @@ HTTP = "discover: [{http: {url: 'http://127.0.0.1:1/x'}}]\n"
 
 
 def test_a_source_is_declared(config_of, tmp_path):
-    """Name, limit and grace have defaults; the options are those of the kind."""
+    """Name, limit and grace have defaults, and the options are those of the source's kind."""
     config = config_of(
         "discover:\n"
         "  - file: {paths: [a/*.json]}\n"
@@ -100,14 +100,14 @@ def test_a_source_is_declared(config_of, tmp_path):
     ],
 )
 def test_a_mistake_in_a_source_has_its_place(problems_of, text, message):
-    """As every mistake of the list; a secret is not quoted."""
+    """The error has a place, as any error of the list, and quotes no secret."""
     (problem,) = problems_of(text)
     assert message in problem
     assert "hunter22" not in problem
 
 
 def test_entries_pass_the_checks_of_the_list(config_of):
-    """With the defaults of the file and of the source; a bad one costs itself and says why."""
+    """Defaults of file and source apply; a bad entry is rejected alone and says why."""
     config = config_of(
         "defaults: {interval: 30s, timeout: 3s}\n"
         "discover:\n"
@@ -161,7 +161,7 @@ def test_entries_pass_the_checks_of_the_list(config_of):
 
 
 def test_files_win_over_what_is_discovered(config_of):
-    """Of two entries of one name the first is taken, and the other is told; /config has both."""
+    """Of two entries with one name the first wins; /config shows both, with the reason."""
     config = config_of(f"sites: [{{name: shop, url: https://own.example}}]\n{HTTP}")
     config, rejected = adopt(
         config,
@@ -188,7 +188,7 @@ def test_files_win_over_what_is_discovered(config_of):
 
 
 def test_secrets_of_what_is_discovered_are_masked(config_of):
-    """In names, in /config and in what is told of a bad entry."""
+    """They appear neither in names nor in /config nor in the error of a bad entry."""
     config, rejected = adopt(
         config_of(HTTP),
         {"url": "https://u:hunter22@a.example/x", "http": {"headers": {"Cookie": "hunter23"}}},
@@ -203,7 +203,7 @@ def test_secrets_of_what_is_discovered_are_masked(config_of):
 
 
 def test_only_what_changed_is_read_again(config_of):
-    """Of many entries the others stay the very same sites."""
+    """If one of many entries changes, the other sites stay the same objects."""
     config = config_of(HTTP)
     adoption = config.adoption(TABLES)
 
@@ -221,7 +221,7 @@ def test_only_what_changed_is_read_again(config_of):
 
 
 def test_dependencies_hold_over_list_and_sources(config_of):
-    """By name and by label, both ways; receivers that are none and circles are told."""
+    """Names and labels work in both directions; unknown receivers and circles are reported."""
     config = config_of(
         "notify: {receivers: [{name: chat, apprise: 'json://127.0.0.1:1'}]}\n"
         "sites:\n"
@@ -242,7 +242,7 @@ def test_dependencies_hold_over_list_and_sources(config_of):
 
 
 def test_deep_data_of_others_is_refused(config_of):
-    """JSON may be nested as deeply as its reader allows; a site may not."""
+    """JSON may be nested as deeply as its reader allows, and a site at most 50 levels."""
     deep: object = "x"
     for _ in range(60):
         deep = [deep]
@@ -251,7 +251,7 @@ def test_deep_data_of_others_is_refused(config_of):
 
 
 def test_pages_may_name_what_is_yet_to_be_discovered(config_of, problems_of):
-    """Only without sources is an unknown site a mistake."""
+    """A page that names an unknown site is an error only if there are no sources."""
     page = "pages: [{path: /p, title: t, sites: [later], groups: [g], labels: {a: b}}]\n"
     assert config_of(HTTP + page).published.pages
     assert len(problems_of(f"sites: [https://a.example]\n{page}")) == 3

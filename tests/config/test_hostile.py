@@ -1,4 +1,4 @@
-"""Whatever stands in a file: it loads, or there are problems; nothing else, and not for long."""
+"""Any file either loads or has problems, and never takes long."""
 
 import threading
 import time
@@ -38,7 +38,7 @@ PROFILE = settings(max_examples=150, deadline=None, suppress_health_check=list(H
 
 
 def attempt(text):
-    """Return the configuration or the problems."""
+    """Return the configuration, or the problems."""
     try:
         return load_text(text, TABLES, {"X": "x-secret"})
     except ConfigError as error:
@@ -48,7 +48,7 @@ def attempt(text):
 @PROFILE
 @given(st.binary() | st.text(st.sampled_from("[]{}:,-&*a#\"'\n\t ?|>!%<")).map(str.encode))
 def test_any_bytes_are_nodes_or_problems(data):
-    """No parser's error, no recursion, no surprise gets out."""
+    """No error of the parser, no RecursionError and no other exception escapes."""
     problems = Problems()
     node = Composer(YamlFile(Path("x"), "x"), problems, lambda _node, _path: None).compose(data)
     assert node is None or not any("is not YAML" in str(problem) for problem in problems.all())
@@ -68,7 +68,7 @@ def test_any_bytes_are_nodes_or_problems(data):
     )
 )
 def test_any_structure_loads_or_has_problems(tree):
-    """Whatever stands where something else belongs."""
+    """A value of any kind in any place loads or is reported with its place."""
     outcome = attempt(yaml.safe_dump(tree, allow_unicode=True))
     if isinstance(outcome, tuple):
         assert outcome
@@ -78,9 +78,9 @@ def test_any_structure_loads_or_has_problems(tree):
 
 def test_a_load_does_not_keep_other_threads_waiting() -> None:
     """
-    While 3,000 sites are read, another thread's turns come all the time.
+    While 3,000 sites are read, another thread gets its turn all the time.
 
-    What is asserted is far more than is measured (10 ms), for the sake of slow machines; a load
+    The asserted limit is far above the measured 10 ms, to allow for slow machines; a load
     in one piece would take a whole second.
     """
     sites = "".join(

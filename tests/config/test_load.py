@@ -1,4 +1,4 @@
-"""Files become sites: defaults, includes, folders, and the places of what is wrong in them."""
+"""Files become sites: defaults, includes, folders, and the place of each problem."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.config.tables import Color, Login, NetOptions, PingOptions, Step, Web
 
 
 def test_a_bare_url_is_a_whole_site(files):
-    """A URL alone has every default, and its name is the URL without scheme and last slash."""
+    """It gets every default, and its name is the URL without scheme and last slash."""
     (site,) = files.load("sites: [https://example.com/]").sites
     assert (site.name, site.url, site.target) == ("example.com", *["https://example.com/"] * 2)
     assert (site.scheme, site.group, site.labels) == ("https", "", ())
@@ -27,7 +27,7 @@ def test_a_bare_url_is_a_whole_site(files):
 
 
 def test_every_type_is_decoded(files):
-    """Each type of the language is read as what its record declares."""
+    """Each type of the language is decoded into the type that its record declares."""
     files.write("body.json", "{}")
     text = """
         sites:
@@ -85,14 +85,14 @@ def test_every_type_is_decoded(files):
 
 
 def test_texts_are_exactly_texts(files):
-    """No type of the loader's own gets into a record, where pickling would drag it along."""
+    """Records hold plain str, since pickling would drag the loader's own types along."""
     (site,) = files.load("sites: [{url: https://example.com, web: {method: A}}]").sites
     texts = (site.name, site.url, site.target, site.scheme, site.section(WebOptions).method)
     assert {type(text) for text in texts} == {str}
 
 
 def test_a_field_named_like_a_keyword_has_its_key_without_the_underscore(files):
-    """``class_`` is written ``class``."""
+    """The key of the field ``class_`` is ``class``."""
     (site,) = files.load("sites: [{url: ping://example.com, ping: {class: CH}}]").sites
     assert site.section(PingOptions).class_ == "CH"
 
@@ -101,7 +101,7 @@ def test_a_field_named_like_a_keyword_has_its_key_without_the_underscore(files):
 
 
 def test_defaults_lie_below_each_site_key_by_key(files):
-    """Mappings are overlaid at every depth; scalars and lists replace."""
+    """Mappings are merged at every depth; scalars and lists are replaced."""
     text = """
         defaults:
           group: all
@@ -122,7 +122,7 @@ def test_defaults_lie_below_each_site_key_by_key(files):
 
 
 def test_defaults_of_other_schemes_are_passed_over(files):
-    """A section or expectation in defaults reaches only the sites that may have it."""
+    """A section or expectation in defaults applies only to the sites that may have it."""
     text = """
         defaults: {web: {hops: 3}, ping: {count: 5}, expect: {status: 404, latency: 1s}}
         sites: [https://example.com, "ping://192.0.2.1"]
@@ -137,7 +137,7 @@ def test_defaults_of_other_schemes_are_passed_over(files):
 
 
 def test_a_default_that_is_a_mistake_is_not_passed_over(tmp_path):
-    """An expression of a wrong type would let a site pass that was to be judged by it."""
+    """Otherwise an expression of a wrong type would let a site pass unjudged."""
     path = tmp_path / "sites.yaml"
     path.write_text("""
         defaults: {expect: {that: size(status) == 7}}
@@ -153,7 +153,7 @@ def test_a_default_that_is_a_mistake_is_not_passed_over(tmp_path):
 
 @pytest.mark.parametrize("name", ["a" * 5000, "loop"])
 def test_a_path_that_cannot_be_looked_at_is_told(files, name):
-    """Wherever it stands: as the list itself, as a file of it, as a folder of a pattern."""
+    """The error comes for the list itself, an included file and the folder of a pattern."""
     (files.folder / "loop").symlink_to("loop")
     assert "cannot be read: " in files.problems(name=name)[0]
     (problem,) = files.problems(f"include: [{name}]\nsites: [https://a.example]")
@@ -164,7 +164,7 @@ def test_a_path_that_cannot_be_looked_at_is_told(files, name):
 
 @pytest.mark.parametrize("pattern", ["gone/*.yaml", "here/*.yaml", "*/nobody.yml", "gone/?/*"])
 def test_a_pattern_that_matches_nothing_is_a_mistake(files, pattern):
-    """A folder that was moved or is not mounted would take its sites along without a word."""
+    """Otherwise a folder that was moved or is not mounted would silently drop its sites."""
     files.write("here/notes.txt", "")
     (problem,) = files.problems(f"include: ['{pattern}']\nsites: [https://a.example]")
     nothing = f"{pattern} matches no *.yaml and no *.yml file; add one, or remove the pattern"
@@ -179,7 +179,7 @@ NOTHING = "is empty; write URLs below sites:, or sites: [] to list none"
 )
 @pytest.mark.parametrize("included", [False, True], ids=["in a folder", "included"])
 def test_a_file_that_holds_nothing_is_a_mistake(files, text, included):
-    """Emptied, cut off, or commented out: its sites leave only where the file says so."""
+    """An emptied, cut off or commented-out file is refused; ``sites: []`` drops its sites."""
     lead = "include: [b.yaml]\n" if included else ""
     files.write("conf/a.yaml", f"{lead}sites: [https://a.example]")
     files.write("conf/b.yaml", text)
@@ -212,14 +212,14 @@ def test_a_file_that_holds_nothing_is_a_mistake(files, text, included):
     ],
 )
 def test_a_file_that_ends_at_a_key_is_a_mistake(files, rest, said):
-    """Cut off there, it would be a good file of no sites."""
+    """A file cut off at a key would otherwise be a valid file with no sites."""
     files.write("conf/a.yaml", "sites: [https://a.example]")
     files.write("conf/b.yaml", f"# ours\n{rest}")
     assert files.problems(name="conf") == [f"conf/b.yaml:{said}"]
 
 
 def test_an_empty_secret_is_a_mistake(files):
-    """A file of a token that is being written would log nobody in."""
+    """A token file may be empty while it is being written, and an empty token cannot log in."""
     files.write("token", "\n")
     text = "sites: [{url: https://a.example, web: {token: '${file:token}'}}]"
     (problem,) = files.problems(text)
@@ -232,7 +232,7 @@ UNITS = "B, kB, KB, MB, GB, KiB, MiB, GiB, TiB"
 
 
 def test_numbers_are_quoted_as_they_are_written(files):
-    """What YAML reads as another number is not what its author looks for."""
+    """The error quotes the author's spelling, not the number that YAML reads."""
     text = """
         sites:
           - url: https://a.example
@@ -263,7 +263,7 @@ def test_numbers_are_quoted_as_they_are_written(files):
 
 
 def test_numbers_are_exactly_numbers(files):
-    """How they were written is for messages alone: no type of the loader's gets into a record."""
+    """The spelling serves messages alone: records hold plain int and float."""
     text = (
         "sites: [{url: https://a.example, web: {hops: 0x10, ratio: 5e-1}, expect: {status: 0xC8}}]"
     )
@@ -276,7 +276,7 @@ def test_numbers_are_exactly_numbers(files):
 
 
 def test_extensions_are_for_anchors(files):
-    """Top-level x-… keys, as in Compose files, mean nothing but what aliases take from them."""
+    """Top-level x-… keys, as in Compose files, count only through aliases to their anchors."""
     config = files.load("""
         x-login: &login {login: {username: u, password: geheim}, hops: 3}
         x-urls: [&first https://a.example]
@@ -293,14 +293,14 @@ def test_extensions_are_for_anchors(files):
 
 
 def test_sites_share_the_records_of_their_defaults(files):
-    """What many sites have in common is decoded and kept once."""
+    """What sites have in common is decoded and kept once."""
     text = "defaults: {web: {hops: 3}}\nsites: [https://a.example, https://b.example]"
     first, second = files.load(text).sites
     assert all(one is other for one, other in zip(first.options, second.options, strict=True))
 
 
 def test_sites_share_whatever_is_equal(files):
-    """A hundred thousand sites differ in little but their names and URLs."""
+    """Equal values are one object, since many sites differ only in names and URLs."""
     first, second = files.load(
         "defaults: {interval: 30s, group: shop, labels: {team: web}}\n"
         "sites: [https://a.example, https://b.example]\n"
@@ -311,7 +311,7 @@ def test_sites_share_whatever_is_equal(files):
 
 
 def test_defaults_may_be_completed_by_the_site(files):
-    """A rule that holds only for the whole is not asked of defaults alone."""
+    """A rule about a whole record is checked on the site, not on the defaults alone."""
     text = """
         defaults: {web: {login: {username: u}}}
         sites: [{url: https://example.com, web: {login: {password: p}}}]
@@ -325,7 +325,7 @@ def test_defaults_may_be_completed_by_the_site(files):
     [("interval: 5s", 5.0), ("interval: 1h", 10.0), ("interval: 5s, timeout: 2s", 2.0)],
 )
 def test_an_unwritten_timeout_is_no_longer_than_the_interval(files, keys, timeout):
-    """10 s, or the interval where that is shorter."""
+    """The default is 10 s, or the interval if that is shorter."""
     (site,) = files.load(f"sites: [{{url: https://example.com, {keys}}}]").sites
     assert site.timeout == timeout
 
@@ -334,7 +334,7 @@ def test_an_unwritten_timeout_is_no_longer_than_the_interval(files, keys, timeou
 
 
 def test_anchors_aliases_and_merge_keys_work(files):
-    """What a mapping says itself wins over what is merged into it, and the first merge wins."""
+    """A mapping's own keys win over merged ones, and the first merge wins."""
     text = """
         sites:
           - &shop
@@ -359,7 +359,7 @@ def test_a_quoted_merge_key_is_a_key(files):
 
 
 def test_a_great_many_aliases_are_no_bomb(files):
-    """A list that uses an anchor for every site is read."""
+    """A list that uses one anchor for 2,000 sites is read."""
     head = "defaults: {labels: &l {a: b, c: d}}\nsites:\n"
     sites = "".join(
         f"  - {{url: https://{n}.example, labels: *l, web: {{headers: *l}}}}\n" for n in range(2000)
@@ -368,7 +368,7 @@ def test_a_great_many_aliases_are_no_bomb(files):
 
 
 def test_bom_and_windows_newlines_are_read(files):
-    """Files from Windows editors are files too."""
+    """Files from Windows editors load, with a byte order mark and CRLF."""
     config = files.load(b"\xef\xbb\xbfsites:\r\n  - https://example.com\r\n")
     assert [site.name for site in config.sites] == ["example.com"]
 
@@ -377,7 +377,7 @@ def test_bom_and_windows_newlines_are_read(files):
 
 
 def test_included_files_add_their_sites_and_defaults(files):
-    """Defaults of the including file hold below those of the included one, and not the reverse."""
+    """An included file inherits the defaults of the including file, and not the reverse."""
     files.write(
         "teams/a.yaml",
         "defaults: {group: a}\nsites: [https://a.example]\ninclude: [deep/d.yaml]",
@@ -400,14 +400,14 @@ def test_included_files_add_their_sites_and_defaults(files):
 
 
 def test_a_pattern_for_the_own_folder_does_not_mean_the_own_file(files):
-    """``include: ["*.yaml"]`` takes the neighbours."""
+    """``include: ["*.yaml"]`` includes the other files of the folder."""
     files.write("b.yaml", "sites: [https://b.example]")
     config = files.load('include: ["*.yaml"]\nsites: [https://a.example]', name="a.yaml")
     assert [site.name for site in config.sites] == ["a.example", "b.example"]
 
 
 def test_a_folder_is_read_file_by_file(files):
-    """Files come by name, share no defaults, and the folder is watched."""
+    """Files are read in order of name, share no defaults, and the folder is watched."""
     files.write("conf/b.yaml", "sites: [https://b.example]")
     files.write("conf/a.yml", "defaults: {group: a}\nsites: [https://a.example]")
     files.write("conf/.c.yaml", "nonsense")
@@ -423,7 +423,7 @@ def test_a_folder_is_read_file_by_file(files):
 
 
 def test_problems_of_all_files_come_in_one_run(files):
-    """Each with the path as the including file makes it, sorted by place."""
+    """Each has its path relative to the including file, and they are sorted by place."""
     files.write("teams/a.yaml", "sites: [{url: https://a.example, name: x, grup: y}]")
     files.write("teams/b.yaml", "sites: [\nhistory: {}")
     files.write("teams/c.yaml", "sites: [{url: https://a.example, name: x}]\nhistory: {}")
@@ -449,7 +449,7 @@ def test_problems_of_all_files_come_in_one_run(files):
 
 
 def test_includes_in_a_circle_are_reported(files):
-    """Also over several files, each by its name."""
+    """The error names each file of a circle through several files."""
     files.write("b.yaml", "include: [c.yaml]")
     files.write("c.yaml", "include: [sites.yaml]")
     assert files.problems("include: [b.yaml]\nsites: [https://a.example]") == [
@@ -461,7 +461,7 @@ def test_includes_in_a_circle_are_reported(files):
 
 
 def test_a_file_is_read_once(files):
-    """A second include of it, under whatever name, is a mistake."""
+    """A second include of a file, under any name, is an error."""
     files.write("b.yaml", "sites: [https://b.example]")
     (files.folder / "c.yaml").symlink_to("b.yaml")
     assert files.problems("include: [b.yaml, c.yaml]") == [
@@ -480,14 +480,14 @@ def test_a_file_is_read_once(files):
     ids=["missing", "empty folder", "device", "loop"],
 )
 def test_what_is_no_file_is_named(files, make, message):
-    """One sentence, whatever stands there; nothing that could be waited for is opened."""
+    """The error is one sentence, and nothing is opened that the load would wait for."""
     make(files.folder / "sites.yaml")
     (problem,) = files.problems()
     assert problem.startswith(f"sites.yaml:1:1: {message}")
 
 
 def test_a_failed_load_tells_what_it_read(files):
-    """So that the mending can be seen, wherever it happens."""
+    """The error lists every file read, so that a fix in any of them is noticed."""
     files.write("a.yaml", "sites: [}")
     files.write("sites.yaml", "include: [a.yaml, b.yaml]\nsites: ['https://x/${file:token}']")
     with pytest.raises(ConfigError) as caught:
@@ -506,23 +506,23 @@ def test_relative_paths_stay_relative(files, monkeypatch, tables):
     assert str(caught.value) == ("config/more/a.yaml:1:9: sites[0]: has no scheme; write https://x")
 
 
-# ---------------------------------------------------------------- other front doors
+# ---------------------------------------------------------------- other ways in
 
 
 def test_a_text_is_a_configuration(tables):
-    """The command line's flags are decoded as a file would be."""
+    """Flags of the command line are decoded as a file is."""
     config = load_text('{"sites": [{"url": "https://example.com"}]}', tables, {})
     assert [site.name for site in config.sites] == ["example.com"]
 
 
 def test_a_record_is_decoded_from_a_file_of_its_own(files):
-    """As strictly as the configuration, and with its substitution; a lone dollar stays."""
+    """It is as strict as the configuration and substitutes too; a lone dollar stays."""
     path = files.write("login.yaml", "username: $2y$10$u\npassword: ${P}")
     assert load_record(path, Login, {"P": "p"}) == Login(username="$2y$10$u", password="p")
 
 
 def test_a_bad_record_is_told_what_is_wrong(files):
-    """By file, line and column."""
+    """Each problem of the record is reported as one of the configuration is."""
     path = files.write("login.yaml", "user: u\npassword: p")
     with pytest.raises(ConfigError) as caught:
         load_record(path, Login, {})
@@ -533,7 +533,7 @@ def test_a_bad_record_is_told_what_is_wrong(files):
 
 
 def test_an_empty_mapping_is_a_record_of_defaults(files):
-    """Where every field has one; an emptied file would take users and certificates away."""
+    """{} means all defaults; an empty file is refused, since it would drop users and keys."""
     assert load_record(files.write("net.yaml", "{}"), NetOptions, {}) == NetOptions()
     for text in ("", "# {}\n", "null"):
         with pytest.raises(ConfigError, match=r"holds nothing; write \{\} where all defaults"):
@@ -544,19 +544,19 @@ def test_an_empty_mapping_is_a_record_of_defaults(files):
 
 
 def test_the_same_files_make_equal_configurations(files):
-    """Equality is what a reload goes by."""
+    """A reload compares configurations for equality."""
     text = "defaults: {web: {tags: [a]}}\nsites: [https://example.com, {url: ping://a.example}]"
     assert files.load(text) == files.load()
 
 
 def test_settings_are_decoded_once_over_all_files(files):
-    """Unwritten ones have their defaults."""
+    """Settings that are not written have their defaults."""
     config = files.load("shutdown_grace: 3s\nhistory: {failures: 2}\nsites: [https://a.example]")
     assert config.settings == Settings(shutdown_grace=3.0, history=HistorySettings(failures=2))
 
 
 def test_connectivity_targets_are_sites_of_their_own(files):
-    """They take nothing of defaults but their URL's rules, have one deadline, and keep secrets."""
+    """They ignore defaults, have a timeout of 5 s, and their secrets are masked."""
     files.environ["KEY"] = "s3cr3t"
     config = files.load("""
         connectivity: [ping://192.0.2.1, "http://u:geheim@a.test/?k=${KEY}"]
@@ -576,7 +576,7 @@ def test_connectivity_targets_are_sites_of_their_own(files):
 
 
 def test_what_is_taken_out_of_answers_is_read(files):
-    """Values and the watch are decoded, read the body where they must, and come by defaults too."""
+    """Values and the watch are decoded, need the body only if they read it, and may be defaults."""
     text = r"""
         defaults: {extract: {depth: {json: $.queue.depth}}}
         sites:
@@ -598,7 +598,7 @@ def test_what_is_taken_out_of_answers_is_read(files):
 
 
 def test_a_site_may_not_depend_on_the_connection(files):
-    """connectivity is true or false at a site, also by defaults, and a list of URLs above."""
+    """At a site or in defaults connectivity is true or false; at the top it lists URLs."""
     text = """
         defaults: {connectivity: false}
         connectivity: [https://c.example]
@@ -661,7 +661,7 @@ def test_a_site_may_not_depend_on_the_connection(files):
     ],
 )
 def test_a_mistake_about_the_memory_is_told_at_its_place(files, text, problem):
-    """Former names and lengths of time, each with what would be right; no password shows."""
+    """Former names and wrong durations get the right form; no password is shown."""
     [told] = files.problems(text)
     assert told.startswith(problem)
     assert "geheim" not in told
@@ -678,7 +678,7 @@ def test_a_mistake_about_the_memory_is_told_at_its_place(files, text, problem):
     ],
 )
 def test_a_moment_is_in_the_zone_beside_it_or_says_its_own(files, written, zone):
-    """Maintenance and announcements begin at the moment that is meant, however it is written."""
+    """Maintenance and announcements begin at the same moment in every notation."""
     meant = datetime(2026, 12, 1, 22, tzinfo=UTC)
     config = files.load(f"""
         pages: [{{path: /status, title: A, groups: [g]}}]

@@ -20,6 +20,6 @@ from monitor.config.nodes import read_plain
     ],
 )
 def test_a_plain_scalar_is_what_editors_take_it_for(text, value):
-    """The core rules of YAML 1.2, not the surprises of 1.1."""
+    """Types follow the core schema of YAML 1.2, without the surprises of 1.1."""
     read = read_plain(text)
     assert (type(read), read) == (type(value), value)

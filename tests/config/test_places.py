@@ -1,4 +1,4 @@
-"""Settings of several places that are allowed and hardly meant: each is told with its place."""
+"""Settings of several places that are allowed and probably not meant: each gets a warning."""
 
 import pytest
 
@@ -32,7 +32,7 @@ JOB = "{url: push:job, push: {token: a-token-of-a-job, every: 5m}}"
     ],
 )
 def test_what_several_places_make_unsafe_is_told(locations, site, said):
-    """One place that decides alone, and a site that calls one of many; nothing without votes."""
+    """A place that decides alone and a job that calls one place get a warning; shards do not."""
     config = load_text(f"locations: {locations}\nsites: [{site}]\n", TABLES, {})
     warned = [str(one) for one in config.warnings]
     assert len(warned) == len(said)

@@ -1,4 +1,4 @@
-"""The JSON Schema says to editors what the decoder says to people."""
+"""The JSON Schema tells editors what the decoder tells people."""
 
 import json
 from dataclasses import dataclass
@@ -22,20 +22,20 @@ def subschemas(schema):
 
 
 def test_the_schema_is_the_same_each_time(tables):
-    """Its text is committed, and compared."""
+    """The schema has the same text each time, since the text is committed and compared."""
     first, second = (json.dumps(json_schema(tables)) for _ in range(2))
     assert first == second
 
 
 def test_every_reference_leads_somewhere(tables):
-    """All stay inside the document."""
+    """Every reference points to a definition in the document, and each definition is used."""
     schema = json_schema(tables)
     references = {part["$ref"] for part in subschemas(schema) if "$ref" in part}
     assert {ref.removeprefix("#/$defs/") for ref in references} == set(schema["$defs"])
 
 
 def test_objects_are_closed_and_documented(tables):
-    """An unknown key is a mistake in the editor too, and each key says what it is for."""
+    """Editors too refuse an unknown key, and each key has a description."""
     schema = json_schema(tables)
     closed = [part for part in subschemas(schema) if "properties" in part]
     assert closed
@@ -47,7 +47,7 @@ def test_objects_are_closed_and_documented(tables):
 
 
 def test_the_top_level_and_the_site_have_their_keys(tables):
-    """Sections of all schemes are allowed on a site; a URL alone is one."""
+    """A site may have the sections of all schemes and needs only a URL."""
     schema = json_schema(tables)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert list(schema["properties"]) == [
@@ -76,7 +76,7 @@ def test_the_top_level_and_the_site_have_their_keys(tables):
 
 
 def test_each_type_has_its_schema(tables):
-    """With its documentation and default, and a reference wherever free text is not allowed."""
+    """Each has a description and a default; where free text is not allowed, a reference is."""
     schema = json_schema(tables)
     web = schema["$defs"]["web"]["properties"]
     reference = {"$ref": "#/$defs/substitution"}
@@ -101,7 +101,7 @@ def test_each_type_has_its_schema(tables):
 
 
 def test_what_defaults_may_give_is_not_required(tables):
-    """``required`` stands only where nothing can be overlaid: at a site's URL and in lists."""
+    """``required`` is only where defaults do not apply: at a site's URL and in lists."""
     definitions = json_schema(tables)["$defs"]
     assert [name for name, part in definitions.items() if list_required(part)] == ["site"]
 

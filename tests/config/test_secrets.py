@@ -1,4 +1,4 @@
-"""What is substituted, what is secret, and that it is shown nowhere."""
+"""What is substituted, what is secret, and that secrets are shown nowhere."""
 
 import re
 from urllib.parse import unquote
@@ -11,7 +11,7 @@ from tests.config.tables import Login, Step, WebOptions
 
 
 def test_references_are_resolved_in_every_value(files):
-    """From the environment, from a default, from a file; ``$$`` and a lone ``$`` are dollars."""
+    """References take the environment, a default or a file; ``$$`` and a lone ``$`` are dollars."""
     files.environ = {"METHOD": "PUT", "EMPTY": "", "N": "5"}
     files.write("run/token", "t0ken\n")
     text = """
@@ -36,7 +36,7 @@ def test_references_are_resolved_in_every_value(files):
 
 
 def test_what_is_substituted_has_the_type_that_is_wanted(files):
-    """A number where a number belongs, and text where text belongs, as without substitution."""
+    """A substituted value gets the type of its option, as if it were written there."""
     files.environ = {"I": "15s", "N": "7", "B": "false", "C": "404", "V": "1.1"}
     text = """
         sites:
@@ -62,21 +62,21 @@ def test_what_is_substituted_has_the_type_that_is_wanted(files):
 
 
 def test_quotes_around_more_than_a_reference_make_a_text(files):
-    """As quotes do everywhere."""
+    """A quoted value that is more than one reference is text, as any quoted value is."""
     files.environ = {"N": "7"}
     (problem,) = files.problems('sites: [{url: https://example.com, web: {hops: "1${N}"}}]')
     assert problem.endswith("sites[0].web.hops: must be a whole number, not '1${N}'")
 
 
 def test_keys_are_not_substituted(files):
-    """Only values are."""
+    """References are resolved in values, never in keys."""
     files.environ = {"K": "group"}
     (problem,) = files.problems('sites: [{url: https://example.com, "${K}": x}]')
     assert "sites[0]['${K}']: unknown option" in problem
 
 
 def test_a_reference_is_resolved_once(files):
-    """What a variable holds is not looked into, and an alias does not resolve it again."""
+    """References in a variable's value stay as they are, and an alias does not resolve again."""
     files.environ = {"A": "${B}", "D": "$$"}
     text = """
         sites:
@@ -88,7 +88,7 @@ def test_a_reference_is_resolved_once(files):
 
 
 def test_a_file_counts_from_the_yaml_file_that_names_it(files):
-    """Also when that file was included, and when the path stands in another file's defaults."""
+    """A path is relative to the YAML file that holds it, even an included one or its defaults."""
     files.write("secret", "top")
     files.write("teams/secret", "team")
     files.write("teams/a.yaml", 'sites: [{url: https://a.example, web: {token: "${file:secret}"}}]')
@@ -106,7 +106,7 @@ def test_a_file_counts_from_the_yaml_file_that_names_it(files):
     ids=["binary", "huge"],
 )
 def test_a_file_that_holds_no_secret_is_reported(files, content, message):
-    """By its path, at the place of the reference."""
+    """The error names the file's path, at the place of the reference."""
     files.write("token", content)
     assert files.problems('sites: ["https://example.com/${file:token}"]') == [
         f"sites.yaml:1:9: sites[0]: token {message}"
@@ -117,14 +117,14 @@ def test_a_file_that_holds_no_secret_is_reported(files, content, message):
     "content", [b"tok", b"tok\n", b"tok\r\n", b"tok\n\n", b"\xef\xbb\xbftok\r\n\r\n"], ids=repr
 )
 def test_what_editors_put_around_a_secret_is_no_part_of_it(files, content):
-    """A byte order mark and line ends would be sent with the token, and refused by the site."""
+    """A byte order mark and line endings are removed, since the site would refuse such a token."""
     files.write("secret", content)
     (site,) = files.load('sites: [{url: https://a.example, web: {token: "${file:secret}"}}]').sites
     assert site.section(WebOptions).token == "tok"
 
 
 def test_bytes_in_the_environment_that_are_no_text_are_reported(files):
-    """os.environ hands them through in a form that no record may get to see."""
+    """A variable that is not UTF-8 is refused; os.environ holds it as surrogate escapes."""
     files.environ = {"RAW": "a\udcff"}
     assert files.problems('sites: ["https://example.com/${RAW}"]') == [
         "sites.yaml:1:9: sites[0]: the value of RAW in the environment is not UTF-8"
@@ -135,7 +135,7 @@ def test_bytes_in_the_environment_that_are_no_text_are_reported(files):
 
 
 def test_a_site_knows_every_secret_in_it(files):
-    """Substituted values, secret options, users and passwords, telling headers; longest first."""
+    """Secrets are substituted values, secret options, logins and secret headers; longest first."""
     files.environ = {"E": "from-env"}
     text = """
         defaults: {web: {steps: [{send: "${E}"}]}}
@@ -173,20 +173,20 @@ def test_a_site_knows_every_secret_in_it(files):
     ids=["plain", "quoted", "requests", "urllib3", "JSON", "ASCII JSON", "HTML"],
 )
 def test_a_secret_is_known_in_every_form_it_is_shown_in(files, shown):
-    """Encoded for a URL, escaped in a page: nothing of it is left."""
+    """A secret is masked in full, even URL-encoded or escaped in a page."""
     files.environ = {"E": 's3c["é%t'}
     (site,) = files.load("sites: [{url: https://example.com, web: {token: '${E}'}}]").sites
     assert site.redact(shown) == "<secret>"
 
 
 def test_a_short_secret_is_searched_for_in_no_form(files):
-    """Its forms would be long enough, and tear holes into every text."""
+    """A short secret has no encoded forms, which would mask parts of any text."""
     (site,) = files.load("sites: [{url: https://example.com, web: {token: é}}]").sites
     assert site.secrets == ("é",)
 
 
 def test_a_default_in_the_text_is_no_secret(files):
-    """It stands there for all to see."""
+    """A default is not masked, since anyone who reads the file sees it."""
     files.environ = {"SET": "hidden-path"}
     text = 'sites: ["https://example.com/${NOBODY:-shown}/${SET}"]'
     (site,) = files.load(text).sites
@@ -207,14 +207,14 @@ def test_a_default_in_the_text_is_no_secret(files):
     ],
 )
 def test_the_target_shows_no_credentials_and_nothing_substituted(files, url, target):
-    """Whatever way they came into the URL."""
+    """The target hides them however they came into the URL."""
     files.environ = {"USER": "u", "PASS": "pässword", "HOST": "a.example", "URL": "https://b.c"}
     (site,) = files.load(f'sites: ["{url}"]').sites
     assert site.target == target
 
 
 def test_repr_and_equality(files):
-    """A site's secrets are a part of it and are not in its repr."""
+    """A site's secrets count in comparisons and do not appear in its repr."""
     files.environ = {"E": "one-secret"}
     text = 'sites: [{url: "https://example.com/?k=${E}", web: {token: "tttt"}}]'
     config = files.load(text)
@@ -228,7 +228,7 @@ def test_repr_and_equality(files):
 
 
 def test_the_configuration_can_be_shown(files):
-    """As it was written, file after file, each secret masked at its place."""
+    """Each file is shown as written, one after the other, with each secret masked in place."""
     files.environ = {"TOKEN": "t0ken", "N": "3"}
     files.write("b.yaml", "sites: [{url: ping://b.example, ping: {count: 1}}]")
     text = """\
@@ -315,7 +315,7 @@ sites:
 
 
 def test_credentials_in_a_record_are_decoded_and_not_shown(files):
-    """The record has them, its repr in a site has not."""
+    """The record holds the credentials, and the site's repr does not show them."""
     text = "sites: [{url: https://example.com, web: {login: {username: u, password: geheim}}}]"
     (site,) = files.load(text).sites
     assert site.section(WebOptions).login == Login(username="u", password="geheim")
@@ -323,7 +323,7 @@ def test_credentials_in_a_record_are_decoded_and_not_shown(files):
 
 
 def test_a_header_that_echoes_a_secret_is_masked():
-    """Its UTF-8 bytes are read as Latin-1, as headers are."""
+    """A secret in UTF-8 is masked even after the header is read as Latin-1."""
     shown = redact("pw=" + "Pässw0rd".encode().decode("latin-1"), every_form(["Pässw0rd"]))
     assert shown == "pw=<secret>"
 
@@ -345,7 +345,7 @@ def test_a_header_that_echoes_a_secret_is_masked():
     ],
 )
 def test_each_part_of_a_url_that_is_secret_may_be_the_secret(url, with_host, shown):
-    """From four characters on, decoded or not; the host only where a token may stand there."""
+    """Parts of 4 or more characters are masked; the host only if it may be a token."""
     pieces = re.split(r"[][/:?&=#+ ]+", unquote(url.partition("://")[2]))
     secrets = every_form(parts_of_url(url, with_host=with_host))
     assert redact(" ".join(filter(None, pieces)), secrets) == shown

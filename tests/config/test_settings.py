@@ -1,4 +1,4 @@
-"""The settings of the engine: their defaults, and the bounds they are held to."""
+"""The settings of the engine: their defaults and their bounds."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from monitor.config.settings import AnalysisSettings
 
 
 def test_there_are_as_many_workers_as_cores():
-    """Only cores that this process may use count, and no more than four."""
+    """Only cores that this process may use count, and at most four."""
     script = (
         "import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])\n"
         "from monitor.config.settings import AnalysisSettings\n"
@@ -34,6 +34,6 @@ def test_there_are_as_many_workers_as_cores():
     ],
 )
 def test_workers_are_within_bounds(settings, message, files):
-    """What no system gives is refused when the file is read, not found out by each worker."""
+    """A value that no system allows is refused when the file is read, not by each worker."""
     [told] = files.problems(f"analysis: {{{settings}}}\nsites: []\n")
     assert told.endswith(f"analysis.{message}")

@@ -1,4 +1,4 @@
-"""Values of the right form that cannot be: each is refused at its place, and says what would do."""
+"""Values of the right form that are impossible: each error has a place and says what to write."""
 
 import pytest
 
@@ -50,7 +50,7 @@ SETTINGS = [
         "48: pages[0].url: must be a URL such as https://status.example.com/status",
     ),
     ("pages: [{path: /s, title: s, groups: [a], url: 'http://h:0'}]", f"48: pages[0].url: {PORT}"),
-    # every length of time
+    # every duration
     (f"history: {{raw: {LONG}}}", f"16: history.raw: {OVER_A_CENTURY}"),
     (f"history: {{five_minutes: {LONG}}}", f"25: history.five_minutes: {OVER_A_CENTURY}"),
     (f"history: {{hourly: {LONG}}}", f"19: history.hourly: {OVER_A_CENTURY}"),
@@ -184,7 +184,7 @@ SITES = [
     ],
 )
 def test_what_cannot_be_is_refused_at_its_place(text, told):
-    """A port, a time, a size, a number or a name that cannot be; a URL is never quoted."""
+    """An impossible port, time, size, number or name is refused; no URL is quoted."""
     with pytest.raises(ConfigError) as caught:
         load_text(text, TABLES, {})
     [problem] = map(str, caught.value.problems)
@@ -207,5 +207,5 @@ def test_what_cannot_be_is_refused_at_its_place(text, told):
     ],
 )
 def test_what_can_be_is_taken(text):
-    """The same options at their bounds, and in the forms that are not the usual ones."""
+    """The same options are accepted at their bounds and in less common forms."""
     assert load_text(f"{text}\nsites: [http://a.test]\n", TABLES, {}).sites

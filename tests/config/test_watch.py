@@ -1,4 +1,4 @@
-"""Real files in real folders: what is noticed, and what is not."""
+"""What the watcher notices in real files and folders, and what it does not."""
 
 import os
 import threading
@@ -40,7 +40,7 @@ def calls() -> Calls:
 
 @pytest.fixture
 def watcher(calls):
-    # A test writes at once, when the folders may not be watched yet
+    # A test writes at once, perhaps before the folders are watched
     watcher = Watcher(calls, poll=0.1)
     yield watcher
     watcher.stop()
@@ -54,7 +54,7 @@ def sites(tmp_path: Path) -> Path:
 
 
 def test_an_edit_in_place_is_noticed(watcher, calls, sites):
-    """Once for each edit."""
+    """Each edit causes exactly one call."""
     watcher.start([sites])
     for text in ("two", "three"):
         sites.write_text(text)
@@ -64,9 +64,9 @@ def test_an_edit_in_place_is_noticed(watcher, calls, sites):
 
 @pytest.mark.parametrize("old", [True, False], ids=["settled", "just written"])
 def test_a_file_that_keeps_size_and_time_is_read_again(watcher, calls, sites, old):
-    """As cp --preserve, rsync --inplace and tar leave it: only the time of the change is new."""
+    """A write that keeps size and mtime is noticed, as by cp --preserve, rsync --inplace or tar."""
     if old:
-        # Until its stamp is trusted, which is when only the stamp is looked at
+        # After this the watcher trusts the stamp and looks at nothing else
         time.sleep(2.5)
     before = sites.stat()
     watcher.start([sites])
@@ -81,7 +81,7 @@ def test_a_file_that_keeps_size_and_time_is_read_again(watcher, calls, sites, ol
 
 
 def test_the_system_tells_of_changes(calls, sites):
-    """Without any polling, once the folder is watched."""
+    """Once the folder is watched, a change is noticed without any polling."""
     watcher = Watcher(calls, poll=3600)
     watcher.start([sites])
     try:
@@ -96,7 +96,7 @@ def test_the_system_tells_of_changes(calls, sites):
 
 
 def test_an_atomic_rename_is_noticed(watcher, calls, sites):
-    """And the file that took the place is watched in its turn."""
+    """The file that replaces the old one is watched too."""
     watcher.start([sites])
     for text in ("two", "three"):
         new = sites.with_suffix(".tmp")
@@ -106,7 +106,7 @@ def test_an_atomic_rename_is_noticed(watcher, calls, sites):
 
 
 def test_a_swapped_configmap_is_noticed(watcher, calls, tmp_path):
-    """Kubernetes replaces the link ``..data``; neither the file nor its folder changes."""
+    """Kubernetes replaces only the link ``..data``; neither the file nor its folder changes."""
     for version, text in (("..v1", "one"), ("..v2", "two"), ("..v3", "three")):
         (tmp_path / version).mkdir()
         (tmp_path / version / "sites.yaml").write_text(text)
@@ -121,7 +121,7 @@ def test_a_swapped_configmap_is_noticed(watcher, calls, tmp_path):
 
 
 def test_a_link_to_a_file_elsewhere_is_followed(watcher, calls, tmp_path, sites):
-    """An edit of the file behind the link counts."""
+    """An edit of the file behind the link is noticed."""
     link = tmp_path / "etc" / "sites.yaml"
     link.parent.mkdir()
     link.symlink_to(sites)
@@ -131,7 +131,7 @@ def test_a_link_to_a_file_elsewhere_is_followed(watcher, calls, tmp_path, sites)
 
 
 def test_a_folder_tells_of_new_and_lost_yaml_files(watcher, calls, sites):
-    """Its other files are nobody's business, nor are hidden ones."""
+    """Its other files and its hidden files cause no call."""
     watcher.start([sites.parent])
     (sites.parent / "notes.txt").write_text("x")
     (sites.parent / ".sites.yaml.swp").write_text("x")
@@ -144,7 +144,7 @@ def test_a_folder_tells_of_new_and_lost_yaml_files(watcher, calls, sites):
 
 
 def test_neighbours_and_touching_change_nothing(watcher, calls, sites):
-    """Content counts, not the time of writing."""
+    """Only the watched file's content counts, not its time of writing."""
     watcher.start([sites])
     (sites.parent / "other.yaml").write_text("x")
     sites.touch()
@@ -153,7 +153,7 @@ def test_neighbours_and_touching_change_nothing(watcher, calls, sites):
 
 
 def test_a_file_that_does_not_exist_yet_is_noticed_when_it_comes(watcher, calls, tmp_path):
-    """Also in a folder that does not exist yet; and when it goes again."""
+    """Its folder need not exist yet, and its removal is noticed too."""
     path = tmp_path / "a" / "b" / "token"
     watcher.start([path])
     path.parent.mkdir(parents=True)
@@ -163,8 +163,8 @@ def test_a_file_that_does_not_exist_yet_is_noticed_when_it_comes(watcher, calls,
     assert calls.come()
 
 
-def test_a_replaced_folder_is_watched_anew(watcher, calls, tmp_path):
-    """When the whole folder was moved away and another took its name."""
+def test_a_replaced_folder_is_watched_again(watcher, calls, tmp_path):
+    """A folder is watched again after it is moved away and another takes its name."""
     folder = tmp_path / "config"
     folder.mkdir()
     (folder / "sites.yaml").write_text("one")
@@ -176,7 +176,7 @@ def test_a_replaced_folder_is_watched_anew(watcher, calls, tmp_path):
 
 
 def test_a_burst_is_hardly_more_than_one_change(watcher, calls, sites):
-    """Many writes in a row are answered when they are over; one look may fall in their midst."""
+    """50 writes in a row cause one call after the last, and at most one before it."""
     watcher.start([sites])
     for number in range(50):
         sites.write_text(f"text {number}")
@@ -185,7 +185,7 @@ def test_a_burst_is_hardly_more_than_one_change(watcher, calls, sites):
 
 
 def test_other_files_can_be_watched_from_now_on(watcher, calls, tmp_path, sites):
-    """Those of the last load, and no others."""
+    """After an update the new files are watched, and the old ones no longer."""
     other = tmp_path / "other" / "b.yaml"
     other.parent.mkdir()
     other.write_text("one")
@@ -198,7 +198,7 @@ def test_other_files_can_be_watched_from_now_on(watcher, calls, tmp_path, sites)
 
 
 def test_a_change_before_an_update_is_not_lost(watcher, calls, sites):
-    """A file that was watched before is compared with what it was then."""
+    """A file that stays watched is compared with its content before the update."""
     watcher.start([sites])
     sites.write_text("two")
     watcher.update([sites])
@@ -206,7 +206,7 @@ def test_a_change_before_an_update_is_not_lost(watcher, calls, sites):
 
 
 def test_what_is_no_file_does_no_harm(watcher, calls, tmp_path, sites):
-    """Links that lead to themselves, pipes, files without permission."""
+    """Beside looping links and a pipe, the site list is still watched."""
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "deeper").symlink_to("deeper/still")
     os.mkfifo(tmp_path / "pipe")
@@ -216,8 +216,8 @@ def test_what_is_no_file_does_no_harm(watcher, calls, tmp_path, sites):
 
 
 def test_stopping_ends_the_thread(calls, sites):
-    """At once, and also when nothing was started."""
-    before = set(threading.enumerate())  # those of other tests may be on their way out
+    """The thread ends at once, and stop() also works without a start."""
+    before = set(threading.enumerate())  # threads of other tests may still be ending
     watcher = Watcher(calls)
     watcher.stop()
     watcher = Watcher(calls)
@@ -229,12 +229,12 @@ def test_stopping_ends_the_thread(calls, sites):
 
 
 def test_stopping_is_never_overlooked(calls, sites):
-    """Also not in the moment in which the thread takes note of other files."""
+    """A stop counts even at the moment when the thread takes over other files."""
     watcher = Watcher(calls, poll=3600)
     stopper = threading.Thread(target=watcher.stop)
 
     class StoppedMeanwhile(threading.Event):
-        """Somebody stops the watcher just before the thread's first clear()."""
+        """Stops the watcher just before the thread's first clear()."""
 
         def clear(self) -> None:
             super().clear()
@@ -244,7 +244,7 @@ def test_stopping_is_never_overlooked(calls, sites):
             super().clear()
 
     watcher._interrupted = StoppedMeanwhile()
-    before = set(threading.enumerate())  # those of other tests may be on their way out
+    before = set(threading.enumerate())  # threads of other tests may still be ending
     watcher.start([sites])
     watcher._thread.join(SOON)
     stopped = not watcher._thread.is_alive()
@@ -255,7 +255,7 @@ def test_stopping_is_never_overlooked(calls, sites):
 
 
 def test_without_inotify_files_are_polled(calls, sites, caplog):
-    """One warning, and changes are noticed all the same."""
+    """One warning is logged, and changes are still noticed."""
 
     def no_inotify(*_folders, **_settings):
         raise OSError(24, "inotify instance limit reached")
