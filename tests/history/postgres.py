@@ -13,8 +13,8 @@ BINARIES = Path("/usr/lib/postgresql/15/bin")
 
 
 class Postgres:
-    """A server that may be stopped and started; its databases are created on request.
-    A server that may be stopped and started; its databases are made as they are asked for.
+    """
+    A server that may be stopped and started; its databases are created on request.
 
     PostgreSQL refuses to run as root, so there it is run as a user whom the system has anyway.
     """

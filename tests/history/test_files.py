@@ -10,7 +10,8 @@ from tests.history.lives import World
 
 
 def test_a_database_that_is_emptied_is_begun_anew(tmp_path, caplog):
-    """It is logged and counted once, as after `truncate -s 0`, and what lasts is in the new file.
+    """
+    It is logged and counted once, as after `truncate -s 0`, and what lasts is in the new file.
 
     The emptied file is kept with its log, and no page of it gets into the new one.
     """
