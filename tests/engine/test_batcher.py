@@ -1,4 +1,4 @@
-"""When the observations that have gathered are sent to a worker."""
+"""When collected observations are sent to a worker."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def job(body: bytes = b"") -> Job:
     ids=["long interval", "short interval", "somebody waits"],
 )
 def test_how_long_observations_gather(interval, awaited, send_at):
-    """Half a second, or a twentieth of the site's interval, or hardly at all."""
+    """They wait half a second, a twentieth of the site's interval, or close to nothing."""
     batcher = Batcher(TUNING)
     assert batcher.send_at is None
     batcher.add(site(interval=interval), job(), 100.0, awaited=awaited)
@@ -39,13 +39,13 @@ def test_how_long_observations_gather(interval, awaited, send_at):
     ],
 )
 def test_a_batch_is_full(bodies, full):
-    """With so many observations, or so many bytes of bodies."""
+    """It is full at a number of observations, or at a number of bytes of bodies."""
     batcher = Batcher(TUNING)
     assert [batcher.add(site(), job(body), 0.0, awaited=False) for body in bodies] == full
 
 
 def test_taking_a_batch_begins_the_next():
-    """Sites and jobs come in the order in which they were added, and nothing of them stays."""
+    """Sites and jobs keep the order in which they were added, and the next batch starts empty."""
     batcher = Batcher(TUNING)
     jobs = job(b"x" * 900), job()
     sites = site("a"), site("b")

@@ -1,4 +1,4 @@
-"""When what a worker found in a site's certificates holds for the next handshake, too."""
+"""When a worker's analysis of a site's certificates applies to the next handshake as well."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ def seen(time: float = 110.0, tls: TlsSession | None = TLS):
 
 
 def test_only_the_certificates_are_known():
-    """The verdict and what is beside it are of the next answer; one object serves all checks."""
+    """Verdict and other findings belong to the next answer; one object serves all checks."""
     known = learnt()
     again = known.of(SHOP, seen())
     assert again == Analysis(
@@ -60,7 +60,7 @@ def test_only_the_certificates_are_known():
 
 
 def test_what_is_known_need_not_be_truncated_again():
-    """It comes from an earlier result; what a worker has just found does not."""
+    """Findings of an earlier result are truncated already; a worker's new findings are not."""
     known = learnt()
     again = known.of(SHOP, seen())
     assert again is not None
@@ -82,7 +82,7 @@ def test_what_is_known_need_not_be_truncated_again():
     ids=["plain", "chain", "stamp", "authorities", "unverified", "client"],
 )
 def test_another_handshake_is_not_known(other):
-    """Whatever differs, a worker has to look."""
+    """Whatever differs in the handshake, a worker has to analyse it."""
     assert learnt().of(SHOP, seen(tls=other)) is None
     assert KnownCertificates().of(SHOP, seen()) is None
 
@@ -92,23 +92,23 @@ def test_another_handshake_is_not_known(other):
     [(100.0, 200.0, True), (100.0, 200.5, False), (250.0, 300.0, True), (250.0, 199.0, False)],
 )
 def test_what_depends_on_the_time_is_looked_at_again(learnt_at, time, holds):
-    """A certificate that ends, or a clock set back before its end, changes what limits a chain."""
+    """A certificate that expires, or a clock set back before that, changes what limits a chain."""
     assert (learnt(learnt_at).of(SHOP, seen(time)) is not None) is holds
 
 
 def test_a_file_that_nobody_watches_is_looked_at_each_time():
-    """Where the probe does not know whether the authorities have changed, a worker has to look."""
+    """If the probe cannot tell whether the authorities changed, a worker has to analyse it."""
     unwatched = replace(TLS, stamp=None)
     assert learnt(tls=unwatched).of(SHOP, seen(tls=unwatched)) is None
 
 
 def test_what_was_cut_is_not_remembered():
-    """A chain longer than results keep is not held whole, and the former one is forgotten."""
+    """A chain too long for a result is not remembered, and the one before it is forgotten."""
     known = learnt()
     known.learn(SHOP, seen(), replace(FOUND), replace(FOUND, chain=FOUND.chain[:1]))
     assert known.of(SHOP, seen()) is None
 
 
 def test_a_site_that_changes_is_another_one():
-    """The same name with another URL has certificates of its own; the old site's are dropped."""
+    """A site with the same name and another URL starts afresh; the old certificates are dropped."""
     assert learnt().of(replace(SHOP, url="https://elsewhere.example/"), seen()) is None

@@ -1,4 +1,4 @@
-"""When the monitor holds its own connection for broken, and what it does then."""
+"""When the monitor considers its own connection lost, and what it does then."""
 
 import pytest
 from hypothesis import settings
@@ -19,7 +19,7 @@ def two():
 
 
 def begin(connectivity, now):
-    """Begin a round if one is due; returns the targets that are asked now."""
+    """Begin a round if one is due; return the targets that are asked now."""
     connectivity.begin_if_due(now)
     asked = []
     while target := connectivity.next_target(now):
@@ -28,7 +28,7 @@ def begin(connectivity, now):
 
 
 def test_one_answer_decides(two):
-    """The connection stands with the first answer, as of the beginning of the round."""
+    """The connection is up with the first answer, from the beginning of the round."""
     assert begin(two, 5.0) == [A, B]
     assert two.on_asked(B, 5.2, answered=True)
     assert (two.up, two.proven) == (True, 5.0)
@@ -37,7 +37,7 @@ def test_one_answer_decides(two):
 
 
 def test_the_last_silence_decides(two):
-    """It is lost once all were silent, and asked for again sooner than otherwise."""
+    """It is lost once all targets were silent, and is tested again sooner than usual."""
     begin(two, 5.0)
     assert not two.on_asked(A, 6.0, answered=False)
     assert two.up is None
@@ -47,7 +47,7 @@ def test_the_last_silence_decides(two):
 
 
 def test_who_asks_gets_a_round_that_begins_later(two):
-    """However often somebody asks, rounds lie at least a second apart."""
+    """However often it is requested, rounds are at least a second apart."""
     begin(two, 5.0)
     two.ask(5.1)
     assert two.next_due() is None
@@ -56,11 +56,11 @@ def test_who_asks_gets_a_round_that_begins_later(two):
     two.ask(5.3)
     assert two.next_due() == 6.0
     assert begin(two, 5.9) == []
-    assert begin(two, 6.0) == [A]  # B still has to come back from the round before
+    assert begin(two, 6.0) == [A]  # B still has to answer in the round before
 
 
 def test_an_answer_to_an_earlier_round_is_asked_for_again(two):
-    """It says how things stood before; a silence says how they stood until now."""
+    """A late answer shows how the connection was then; a silence shows it up to now."""
     begin(two, 5.0)
     two.on_asked(A, 5.2, answered=True)
     two.ask(6.0)
@@ -73,7 +73,7 @@ def test_an_answer_to_an_earlier_round_is_asked_for_again(two):
 
 
 def test_a_target_of_an_earlier_list_has_no_say(two):
-    """Its silence counts once, for whoever is like it now; each of the new ones is waited for."""
+    """Its silence counts once, for an equal target of the new list; each new one is waited for."""
     begin(two, 5.0)
     again, other = site("a"), site("c")
     two.change((again, other))
@@ -86,7 +86,7 @@ def test_a_target_of_an_earlier_list_has_no_say(two):
 
 
 def test_other_targets_are_asked_at_once(two):
-    """What former targets answer does not count any more."""
+    """Answers of former targets do not count any more."""
     begin(two, 5.0)
     other = site("c")
     two.change((other,))
@@ -101,7 +101,7 @@ def test_other_targets_are_asked_at_once(two):
 
 
 class Cable(RuleBasedStateMachine):
-    """A cable that is pulled and put back; targets answer by how it lay while they were asked."""
+    """A cable that is pulled and put back; targets answer by its state while they were asked."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The engine's loop, turned by hand: which checks begin when, and what comes of them."""
+"""The engine's loop, turned by hand: which checks begin when, and how they end."""
 
 import logging
 from concurrent.futures import Future
@@ -46,7 +46,7 @@ def rig():
 
 
 def test_a_check_goes_all_the_way(rig):
-    """Due, probed, judged, published: one interval, one check."""
+    """In one interval one check becomes due, is probed, judged and published."""
     rig.list(site())
     assert rig.state().status is Status.UNKNOWN
     rig.advance(10.0)
@@ -58,7 +58,7 @@ def test_a_check_goes_all_the_way(rig):
 
 
 def test_a_batch_is_recorded_in_small_pieces():
-    """Many results at once are recorded a few at a time, with a rest for the threads in between."""
+    """Many results are recorded a few at a time, with a pause for the threads in between."""
     rig = TurnedEngine(threads=40)
     rig.list(*(site(f"{number}", interval=1000.0) for number in range(40)))
     rig.advance(60.0)
@@ -74,7 +74,7 @@ def test_a_batch_is_recorded_in_small_pieces():
 
 
 def test_a_failure_without_an_answer_is_judged_at_once(rig):
-    """Nothing to analyse goes to no worker."""
+    """If there is nothing to analyse, nothing goes to a worker."""
     rig.list(site())
     rig.advance(10.0)
     rig.finish(rig.probes.take()[0], refused())
@@ -84,7 +84,7 @@ def test_a_failure_without_an_answer_is_judged_at_once(rig):
 
 
 def test_the_loop_sleeps_until_the_next_slot(rig):
-    """What comes in within a moment of the next look wakes nobody, and is taken with it."""
+    """Events shortly before the next look do not wake the loop, and are handled with it."""
     rig.list(site(interval=10.0))
     until = rig.engine.wait_time()
     rig.clock.advance(until - 0.09)
@@ -97,7 +97,7 @@ def test_the_loop_sleeps_until_the_next_slot(rig):
 
 
 def near_slot(rig: TurnedEngine, interval: float = 10.0) -> float:
-    """List a site, and return its slot once it has come near."""
+    """List a site and return its slot once it is near."""
     rig.list(site(interval=interval))
     rig.clock.advance(rig.engine.wait_time())
     rig.engine.start_due_checks()
@@ -107,7 +107,7 @@ def near_slot(rig: TurnedEngine, interval: float = 10.0) -> float:
 
 
 def test_a_check_is_handed_out_before_its_slot(rig):
-    """Its thread waits for the slot by itself, so nobody has to wake it then."""
+    """Its thread waits for the slot by itself, so that nothing has to wake it."""
     slot = near_slot(rig)
     (listed,) = rig.probes.take()
     rig.finish(listed, refused(), began=slot + 0.002)
@@ -117,7 +117,7 @@ def test_a_check_is_handed_out_before_its_slot(rig):
 
 @pytest.mark.parametrize(("rate", "ahead"), [(50, 0.1), (500, 0.08), (2000, 0.05)])
 def test_threads_wait_for_no_more_than_a_few_slots_each(rate, ahead):
-    """The more checks a second there are, the nearer their slots are when threads get them."""
+    """The more checks a second there are, the closer to their slots threads get them."""
     rig = TurnedEngine(threads=500)
     rig.list(*(site(f"{number}", interval=10.0) for number in range(rate * 10)))
     for _ in range(10):  # each turn hands out only some
@@ -127,7 +127,7 @@ def test_threads_wait_for_no_more_than_a_few_slots_each(rate, ahead):
 
 
 def test_a_check_that_ends_just_before_the_next_slot_costs_none(rig):
-    """Whether the one before has ended is asked at the slot, not when the slot is near."""
+    """The engine asks at the slot, not shortly before it, whether the last check has ended."""
     near_slot(rig, interval=1.0)
     (listed,) = rig.probes.take()
     rig.clock.advance(0.98)
@@ -141,7 +141,7 @@ def test_a_check_that_ends_just_before_the_next_slot_costs_none(rig):
 
 
 def test_a_check_that_goes_on_at_the_next_slot_costs_it(rig):
-    """A slot that was near while the check before ran on is skipped once it has come."""
+    """A slot that was near while the last check still ran is skipped once it has come."""
     near_slot(rig, interval=1.0)
     rig.clock.advance(0.98)
     rig.engine.start_due_checks()
@@ -161,7 +161,7 @@ def test_a_check_that_goes_on_at_the_next_slot_costs_it(rig):
     ids=["site removed", "stop", "site changed"],
 )
 def test_what_has_not_begun_is_called_off(rig, happens, checked):
-    """A check that waits for its slot is not begun once there is no site, or another one."""
+    """A check that waits for its slot is not begun if its site has left or changed."""
     near_slot(rig)
     happens(rig)
     assert rig.probes.submitted == []
@@ -172,7 +172,7 @@ def test_what_has_not_begun_is_called_off(rig, happens, checked):
 
 
 def test_a_slot_near_goes_with_its_site(rig):
-    """A site that leaves while it is checked, its next slot near, leaves nothing behind."""
+    """A site that leaves during a check, with its next slot near, leaves nothing behind."""
     near_slot(rig, interval=1.0)
     rig.clock.advance(0.98)
     rig.engine.start_due_checks()
@@ -182,7 +182,7 @@ def test_a_slot_near_goes_with_its_site(rig):
 
 
 def test_the_loop_does_not_sleep_while_somebody_waits():
-    """A check that waits for a thread is begun when one is free, not at the next slot."""
+    """A check that waits for a thread begins when one is free, not at the next slot."""
     rig = TurnedEngine(threads=1)
     rig.list(site("a", interval=10.0), site("b", interval=10.0))
     rig.advance(10.0)
@@ -197,7 +197,7 @@ def test_the_loop_does_not_sleep_while_somebody_waits():
 
 
 def test_under_pressure_a_check_begins_where_one_ended(rig):
-    """Threads that queue for the interpreter are not joined by more, or all would look slow."""
+    """No more threads join those that queue for the interpreter, or all sites would look slow."""
     rig.list(*(site(f"{number}", interval=10.0) for number in range(6)))
     rig.clock.overslept = 0.02
     rig.clock.advance(10.0)
@@ -209,7 +209,7 @@ def test_under_pressure_a_check_begins_where_one_ended(rig):
 
 
 def test_a_short_interval_does_not_wait_for_company(rig):
-    """An answer travels to its worker within a twentieth of its site's interval."""
+    """An answer reaches its worker within a twentieth of its site's interval."""
     rig.list(site(interval=1.0))
     rig.advance(1.0)
     rig.finish(rig.probes.take()[0], answered())
@@ -236,7 +236,7 @@ def test_what_is_judged_at_once_goes_to_no_worker():
 
 
 def test_certificates_that_are_as_before_go_to_no_worker():
-    """The first handshake is read by a worker; what it found serves for the next ones alike."""
+    """A worker reads the first handshake; its findings serve for the next equal ones."""
     rig = TurnedEngine(judge_at_once=lambda _, certificates: certificates)
     rig.list(site())
     shown, renewed = (
@@ -255,7 +255,7 @@ def test_certificates_that_are_as_before_go_to_no_worker():
 
 
 def test_a_failure_with_a_certificate_is_analysed(rig):
-    """The chain of a handshake that failed is decoded by a worker."""
+    """A worker decodes the chain of a handshake that failed."""
     rig.list(site())
     rig.advance(10.0)
     rig.finish(rig.probes.take()[0], untrusted())
@@ -265,7 +265,7 @@ def test_a_failure_with_a_certificate_is_analysed(rig):
 
 
 def test_never_two_checks_of_one_site(rig):
-    """A slot that comes while the check before it still runs is skipped and counted."""
+    """A slot that comes while the site's last check still runs is skipped and counted."""
     rig.list(site())
     rig.advance(35.0)
     assert len(rig.probes.take()) == 1
@@ -287,7 +287,7 @@ def test_no_thread_is_a_cause_of_its_own():
 
 
 def test_threads_are_never_overbooked():
-    """No more checks are under way than there are threads."""
+    """No more checks run than there are threads."""
     rig = TurnedEngine(threads=3)
     rig.list(*(site(f"site-{number}") for number in range(20)))
     rig.advance(10.0)
@@ -295,7 +295,7 @@ def test_threads_are_never_overbooked():
 
 
 def test_a_mass_outage_leaves_half_of_the_threads():
-    """Sites that hang in their timeouts hold at most half of the threads; the others go ahead."""
+    """Sites that hang until their timeouts hold at most half of the threads; others go ahead."""
     rig = TurnedEngine(threads=8)
     sick = [site(f"sick-{number}") for number in range(20)]
     rig.list(*sick)
@@ -330,7 +330,7 @@ def test_a_failure_that_awaits_confirmation_is_checked_again_soon(rig):
 
 
 def test_a_fault_of_ours_is_an_error_and_is_repeated(rig, caplog):
-    """The site is not down for it, and is looked at again soon."""
+    """The site is not down because of it, and is checked again soon."""
     rig.list(site(interval=1000.0, confirm=Confirm(retry_interval=1.0)))
     rig.advance(60.0)
     rig.finish(rig.probes.take()[0], ProbeError("no file descriptor is left"))
@@ -343,7 +343,7 @@ def test_a_fault_of_ours_is_an_error_and_is_repeated(rig, caplog):
 
 
 def test_a_bug_in_a_probe_is_logged_with_its_traceback(rig, caplog):
-    """It counts as an error, and people are sent to the log."""
+    """It counts as an error, and its message refers to the log."""
     rig.list(site())
     rig.advance(10.0)
     rig.finish(rig.probes.take()[0], KeyError("oops"))
@@ -353,7 +353,7 @@ def test_a_bug_in_a_probe_is_logged_with_its_traceback(rig, caplog):
     rig.advance(10.0)
     rig.finish(rig.probes.take()[0], KeyError("oops"))
     assert rig.state().counters.errors == 2
-    assert len(caplog.records) == 1  # the same bug again says nothing new
+    assert len(caplog.records) == 1  # the same bug again logs nothing new
 
 
 def test_secrets_are_masked_in_what_is_kept(rig):
@@ -370,7 +370,7 @@ def test_secrets_are_masked_in_what_is_kept(rig):
 
 
 def test_the_judge_knows_the_secrets_of_a_check(rig):
-    """What only the probe knew is masked in messages, too; it is not the site's from then on."""
+    """A secret that only the probe knew is masked in messages, and does not stay with the site."""
     rig.list(site(secrets=("hunter22",)))
     known = []
     for secrets in (("t0ken-1", "t0"), ()):
@@ -385,7 +385,7 @@ def test_the_judge_knows_the_secrets_of_a_check(rig):
 
 
 def test_a_site_that_did_not_change_goes_on(rig):
-    """A reload that changes another site leaves counters, state and the check in flight alone."""
+    """A reload that changes another site leaves its counters, state and running check alone."""
     rig.list(site("a"), site("b"))
     rig.advance(10.0)
     listed = {one.name: one for one in rig.probes.take()}
@@ -398,7 +398,7 @@ def test_a_site_that_did_not_change_goes_on(rig):
 
 
 def test_watched_content_is_compared_with_the_one_before(rig):
-    """A job takes along what was seen last; a reload that watches another part forgets it."""
+    """A job carries what was seen last; a reload that watches another part forgets it."""
     listed = site(watch="body", extract="values")
     rig.list(listed)
     references = []
@@ -430,7 +430,7 @@ def test_a_removed_site_takes_everything_with_it(rig):
 
 
 def test_a_site_that_returns_waits_for_its_old_check(rig):
-    """Removed and added again while its check runs: no second check begins beside it."""
+    """If it is removed and added again while its check runs, no second check begins beside it."""
     rig.list(site())
     rig.advance(10.0)
     (old,) = rig.probes.take()
@@ -444,7 +444,7 @@ def test_a_site_that_returns_waits_for_its_old_check(rig):
 
 
 def test_a_jammed_pool_starts_no_check(rig):
-    """Back-pressure: while too much waits to be judged nothing new is probed, and it is counted."""
+    """While too much waits to be judged, nothing new is probed, and that is counted."""
     rig.analysis.jammed = True
     rig.list(site())
     rig.advance(30.0)
@@ -456,7 +456,7 @@ def test_a_jammed_pool_starts_no_check(rig):
 
 
 def test_lag_is_how_late_a_check_started():
-    """Time spent waiting for a thread is lag, and so is what the thread took to begin."""
+    """Waiting for a thread is lag, and so is the time the thread took to begin."""
     rig = TurnedEngine(threads=1)
     rig.list(site("a", interval=100.0), site("b", interval=100.0))
     rig.advance(60.0)
@@ -472,7 +472,7 @@ def test_lag_is_how_late_a_check_started():
 
 
 def test_a_stop_starts_nothing_and_waits_for_what_runs(rig):
-    """After a stop no check begins; run() ends once those in flight are recorded."""
+    """After a stop no check begins; run() returns once the running ones are recorded."""
     rig.list(site("a"), site("b"))
     rig.advance(10.0)
     running = rig.probes.take()
@@ -487,7 +487,7 @@ def test_a_stop_starts_nothing_and_waits_for_what_runs(rig):
 
 
 def test_a_second_stop_does_not_wait(rig):
-    """run() ends at once, and says that checks were cut off."""
+    """run() returns at once and says that checks were cut off."""
     rig.list(site())
     rig.advance(10.0)
     rig.engine.handle(StopRequested(grace=1000.0))
@@ -496,7 +496,7 @@ def test_a_second_stop_does_not_wait(rig):
 
 
 def test_the_grace_ends(rig):
-    """A check that outlasts the grace is cut off."""
+    """A check that runs longer than the grace period is cut off."""
     rig.list(site())
     rig.advance(10.0)
     rig.engine.handle(StopRequested(grace=3.0))
@@ -505,7 +505,7 @@ def test_the_grace_ends(rig):
 
 
 def test_a_bug_costs_one_step(rig, caplog):
-    """An event that the engine trips over is logged and counted, and the loop goes on."""
+    """An event that raises in the engine is logged and counted, and the loop continues."""
     rig.list(site())
     rig.inbox.put(ProbeFinished(site("stranger"), refused(), 0.0))
     rig.engine.turn()
@@ -525,7 +525,7 @@ def test_once_checks_everything_now(rig):
 
 
 def test_a_check_that_is_asked_for(rig):
-    """It takes a thread and a batch like any other, and is answered; no site is listed by it."""
+    """It takes a thread and a batch like any other and is answered; no site is listed for it."""
     reply: Future[Result] = Future()
     rig.engine.handle(CheckRequested(site("\n1"), reply))
     rig.engine.start_due_checks()
@@ -538,7 +538,7 @@ def test_a_check_that_is_asked_for(rig):
 
 
 def test_a_check_that_is_asked_for_and_spoilt(rig):
-    """What kept the monitor from looking is in the answer."""
+    """The answer says what kept the monitor from checking."""
     reply: Future[Result] = Future()
     rig.engine.handle(CheckRequested(site("\n1"), reply))
     rig.engine.start_due_checks()
@@ -547,7 +547,7 @@ def test_a_check_that_is_asked_for_and_spoilt(rig):
 
 
 def test_nobody_waits_for_the_answer_any_more(rig):
-    """A reply that was cancelled meanwhile is no trouble."""
+    """A reply that was cancelled in the meantime does no harm."""
     reply: Future[Result] = Future()
     rig.engine.handle(CheckRequested(site("\n1"), reply))
     rig.engine.start_due_checks()
@@ -557,7 +557,7 @@ def test_nobody_waits_for_the_answer_any_more(rig):
 
 
 def test_a_stop_answers_nobody_who_waits():
-    """Checks that wait for a thread, and those asked for later, are cancelled."""
+    """Checks that wait for a thread, and those requested later, are cancelled."""
     rig = TurnedEngine(threads=1)
     replies: list[Future[Result]] = [Future() for _ in range(3)]
     for number in range(2):
@@ -571,7 +571,7 @@ def test_a_stop_answers_nobody_who_waits():
 
 
 def test_an_interval_shorter_than_the_retry_interval_is_kept(rig):
-    """While a failure awaits confirmation a site is checked no less often than otherwise."""
+    """While a failure awaits confirmation, a site is checked at least as often as usual."""
     confirm = Confirm(failures=3, retry_interval=60.0)
     rig.list(site(interval=2.0, confirm=confirm))
     for checks in range(1, 4):
@@ -582,7 +582,7 @@ def test_an_interval_shorter_than_the_retry_interval_is_kept(rig):
 
 
 def test_each_failure_that_awaits_confirmation_is_followed_up_soon(rig):
-    """Not only the first one is; and once the state is confirmed, the interval holds again."""
+    """Each of them is, not only the first; once the state is confirmed, the interval applies."""
     confirm = Confirm(failures=4, retry_interval=1.0)
     rig.list(site(interval=1000.0, confirm=confirm))
     rig.advance(60.0)
@@ -602,14 +602,14 @@ def events(caplog):
 
 
 def check(rig, outcome):
-    """Let the next check of the one site come, and end in this."""
+    """Let the next check of the only site come and end in this result."""
     rig.advance(rig.state().site.interval)
     rig.finish(rig.probes.take()[0], outcome)
     rig.judge()
 
 
 def test_flapping_is_told_once(rig, caplog):
-    """A warning when it begins, a line when it ends; transitions in between are no warnings."""
+    """It warns when it begins and logs when it ends; transitions in between are no warnings."""
     caplog.set_level("INFO")
     rig.list(site())
     for _ in range(5):
@@ -629,18 +629,18 @@ def test_flapping_is_told_once(rig, caplog):
     for _ in range(20):
         check(rig, refused())
     assert not rig.state().flapping
-    assert events(caplog) == [("WARNING", "site_steady")]  # for it is down now, and steadily
+    assert events(caplog) == [("WARNING", "site_steady")]  # the site is steadily down now
 
 
 def window(rig, begin, length):
-    """Return maintenance that begins so many seconds from now."""
+    """Return a maintenance window that begins in this many seconds."""
     start = datetime.fromtimestamp(rig.clock.time() + begin, UTC).replace(tzinfo=None)
     end = start + timedelta(seconds=length)
     return (SingleWindow(start=start, end=end, zone=ZoneInfo("UTC")),)
 
 
 def test_maintenance_begins_and_ends_on_time(rig, caplog):
-    """No check need happen for it; in between failures warn nobody, and afterwards they do."""
+    """No check is needed for it; failures within it warn of nothing, and later ones do."""
     caplog.set_level("INFO")
     rig.list(site(interval=1000.0, maintenance=window(rig, 100.0, 200.0)), site("other"))
     rig.advance(99.4)
@@ -670,7 +670,7 @@ def test_maintenance_begins_and_ends_on_time(rig, caplog):
 
 
 def test_maintenance_holds_by_a_clock_that_was_set_back(rig):
-    """Years, even: what had opened closes, and opens when its time has come."""
+    """Even years later, what was open closes, and opens again when its time has come."""
     years = 10 * 365 * 86_400.0
     rig.list(
         site("wrong", maintenance=window(rig, -10.0, 100.0)),
@@ -684,7 +684,7 @@ def test_maintenance_holds_by_a_clock_that_was_set_back(rig):
 
 
 def test_maintenance_comes_and_goes_with_the_list(rig):
-    """A window that is open when the site is listed, or is taken off the list, holds at once."""
+    """A window that is open when the site is listed or removed takes effect at once."""
     rig.list(site(maintenance=window(rig, -10.0, 100.0)))
     assert rig.state().shown is Status.MAINTENANCE
     rig.change(changed=(site(),))
@@ -709,7 +709,7 @@ def tethered(rig):
 
 
 def targets(rig, *outcomes):
-    """Let a round begin, and its targets come back with this; those left over come back silent."""
+    """Let a round begin and these targets answer; the others stay silent."""
     rig.engine.start_due_checks()
     asked = [one for one in rig.probes.submitted if one in TARGETS]
     rig.probes.submitted = [one for one in rig.probes.submitted if one not in TARGETS]
@@ -743,7 +743,7 @@ def test_a_failure_waits_for_proof(tethered):
 
 
 def test_a_failure_is_not_proven_by_a_round_under_way(tethered):
-    """The cable may have been pulled since it began."""
+    """The cable may have been pulled since that round began."""
     listed = shop(tethered)
     tethered.advance(20.0)
     asked = [one for one in tethered.probes.take() if one in TARGETS]
@@ -758,7 +758,7 @@ def test_a_failure_is_not_proven_by_a_round_under_way(tethered):
 
 
 def test_without_a_connection_nobody_is_down(tethered, caplog):
-    """Failures are errors of ours with the reason, and the site is checked again afterwards."""
+    """Failures become errors of ours with the reason, and the site is checked again afterwards."""
     caplog.set_level("INFO")
     tethered.finish(shop(tethered), refused())
     tethered.advance(1.1)
@@ -782,7 +782,7 @@ def test_without_a_connection_nobody_is_down(tethered, caplog):
 
 
 def test_what_is_local_is_down_without_a_connection(tethered):
-    """A site that does not depend on the connection fails at once, lost or not, and is told."""
+    """A site that does not depend on the connection goes down at once, connected or not."""
     local = site("local", interval=1000.0, connectivity=False)
     tethered.change(added=(local,), connectivity=TARGETS)
     tethered.advance(10.0)
@@ -828,7 +828,7 @@ def test_a_site_that_is_down_anyway_waits_for_nothing(tethered):
 
 
 def test_a_stop_waits_for_the_proof(tethered):
-    """Failures that are held are results that were obtained; they are recorded within the grace."""
+    """Failures that are held back are results, and are recorded within the grace period."""
     tethered.finish(shop(tethered), refused())
     tethered.engine.handle(StopRequested(grace=60.0))
     tethered.advance(1.1)
@@ -841,7 +841,7 @@ def test_a_stop_waits_for_the_proof(tethered):
 
 
 def test_without_targets_failures_are_not_held_any_more(tethered):
-    """A reload that takes the targets away settles what waits for them."""
+    """A reload that removes the targets settles the failures that wait for them."""
     tethered.finish(shop(tethered), refused())
     tethered.change()
     assert tethered.state().status is Status.DOWN
@@ -849,7 +849,7 @@ def test_without_targets_failures_are_not_held_any_more(tethered):
 
 
 def test_targets_come_first(rig):
-    """They get the next thread, whatever else waits for one, and are no sites."""
+    """They get the next thread, whatever else waits for one, and do not count as sites."""
     rig = TurnedEngine(threads=1)
     rig.change(added=tuple(site(f"site-{n}") for n in range(5)), connectivity=TARGETS[:1])
     rig.advance(10.0)
@@ -863,7 +863,7 @@ def test_targets_come_first(rig):
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_a_pulled_cable_takes_nobody_down(data):
-    """Whatever is under way when it is pulled: no failure of a site that is well counts."""
+    """Whatever runs when the cable is pulled, no failure of a healthy site counts."""
     rig = TurnedEngine()
     sites = tuple(site(f"site-{n}", interval=3.0, timeout=2.0) for n in range(3))
     rig.change(added=sites, connectivity=TARGETS)
@@ -894,7 +894,7 @@ def test_once_never_checks_twice(rig):
     def submit(listed, _at):
         checked.append(listed.name)
         rig.probes.busy += 1
-        rig.clock.advance(30.0)  # many slots of both pass meanwhile
+        rig.clock.advance(30.0)  # many slots of both sites pass meanwhile
         rig.inbox.put(ProbeFinished(listed, refused(), rig.clock.now))
 
     rig.probes.submit = submit
@@ -904,7 +904,7 @@ def test_once_never_checks_twice(rig):
 
 @pytest.mark.parametrize("once", [True, False], ids=["once", "stop"])
 def test_the_end_comes_with_the_last_verdict(once):
-    """Nobody waits for anything more once the last answer is judged and recorded."""
+    """The run ends as soon as the last answer is judged and recorded."""
     rig = TurnedEngine(threads=64)
     rig.list(*(site(f"{number}", interval=1000.0) for number in range(64)))
 
@@ -917,7 +917,7 @@ def test_the_end_comes_with_the_last_verdict(once):
         rig.analysis.decided.append(Judged(Batch(tuple(sites), tuple(jobs), 0.0), outcome))
 
     rig.probes.submit = submit  # type: ignore[method-assign]  # answered at once
-    rig.analysis.submit = decide  # type: ignore[method-assign]  # likewise
+    rig.analysis.submit = decide  # type: ignore[method-assign]  # answered at once
     if once:
         rig.engine.run_once()
     else:
@@ -965,7 +965,7 @@ def test_a_bug_while_a_probe_is_taken_ends_its_check(rig):
 
 
 def test_neither_line_starves():
-    """Where threads are short, a site that was slow gets its turn when it is due the longest."""
+    """If threads are short, a slow site gets its turn once it has been due the longest."""
     rig = TurnedEngine(threads=2)
     rig.list(site("sick", interval=10.0))
     rig.advance(10.0)
@@ -981,7 +981,7 @@ def test_neither_line_starves():
 
 
 def test_a_check_that_nobody_waits_for_is_not_begun(rig):
-    """The one that asked for it went away while it waited for a thread."""
+    """Its client went away while the check waited for a thread."""
     rig = TurnedEngine(threads=1)
     rig.list(site())
     rig.advance(10.0)
@@ -994,7 +994,7 @@ def test_a_check_that_nobody_waits_for_is_not_begun(rig):
 
 
 def test_an_enormous_interval_is_waited_for_in_pieces(rig):
-    """The system refuses waits of many years; the loop never asks for one."""
+    """The system refuses waits of many years, so the loop never asks for one."""
     rig.list(site(interval=1e15))
     rig.advance(60.0)
     rig.probes.take()
@@ -1002,7 +1002,7 @@ def test_an_enormous_interval_is_waited_for_in_pieces(rig):
 
 
 def test_a_site_goes_on_after_a_restart_as_it_was_left(rig, caplog):
-    """Down since then, with its evidence; the next failure is news to nobody."""
+    """It is still down, with its evidence, and its next failure reports nothing new."""
     listed = site(confirm=Confirm(failures=2))
     failure = down_result(listed, time=rig.clock.time() - 60)
     known = Remembered(
@@ -1065,7 +1065,7 @@ def test_a_site_that_no_longer_depends_on_another_has_no_cause_left(rig):
 
 
 def test_everything_that_becomes_of_a_site_is_noted(rig):
-    """Each result at its own time, and that a site left the list."""
+    """Each result is recorded at its own time, and so is the removal of a site."""
     listed = site()
     rig.list(listed)
     rig.advance(10)
@@ -1076,7 +1076,7 @@ def test_everything_that_becomes_of_a_site_is_noted(rig):
 
 
 def test_news_of_a_site_lead_to_a_check_each(rig):
-    """At once, or after the check under way; none is lost, and none comes of an unknown name."""
+    """It begins at once or after the running check; each item causes one, an unknown name none."""
     listed = site(interval=1000.0)
     rig.list(listed)
     for _ in range(3):
@@ -1092,7 +1092,7 @@ def test_news_of_a_site_lead_to_a_check_each(rig):
 
 
 def test_a_site_of_which_there_is_nothing_to_say_stays_as_it_is(rig):
-    """No result, no error; its next slot is run as always."""
+    """There is neither a result nor an error, and its next slot runs as always."""
     listed = site()
     rig.list(listed)
     rig.advance(10.0)
@@ -1105,7 +1105,7 @@ def test_a_site_of_which_there_is_nothing_to_say_stays_as_it_is(rig):
 
 
 def test_a_child_that_fails_has_its_parent_checked_at_once(rig):
-    """And is down because of it; when the parent is up again, the child is checked at once, too."""
+    """Its outage is then due to the parent, and once that is up, the child is checked at once."""
     gateway = site("gw", interval=3600.0, confirm=Confirm(retry_interval=1.0))
     rig.list(gateway, site("child", interval=60.0, depends_on=("gw",)))
     rig.advance(61)
@@ -1131,7 +1131,7 @@ def test_a_child_that_fails_has_its_parent_checked_at_once(rig):
 
 
 def test_the_cause_is_the_first_of_a_chain(rig):
-    """The topmost that is down; one that leaves the list explains nothing any more."""
+    """It is the topmost site that is down; one that leaves the list explains nothing any more."""
     names = ("gw", "child", "grandchild")
     sites = [
         site(name, depends_on=(parent,) if parent else ())

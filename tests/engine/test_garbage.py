@@ -1,4 +1,4 @@
-"""When cycles of garbage are searched for, and how much of them at a time."""
+"""When the collector searches for reference cycles, and in how many objects at a time."""
 
 import gc
 
@@ -10,7 +10,7 @@ from tests.fakes import FakeClock
 
 class EmptySearch:
     """
-    A search that finds nothing, and remembers which generations it was about.
+    A search that finds nothing and remembers which generations it searched.
 
     Attributes:
         takes: Seconds that a search through everything takes.
@@ -27,7 +27,7 @@ class EmptySearch:
         self.clock.advance(self.takes if generation == ALL else 0.0)
 
     def turn(self, seconds: float, *, step: float = 0.01) -> None:
-        """Let the loop turn for so long."""
+        """Let the loop turn for this long."""
         end = self.clock.now + seconds
         while self.clock.now < end:
             self.garbage.step()
@@ -40,27 +40,27 @@ def rig():
 
 
 def test_what_is_new_is_searched_often(rig):
-    """Small steps, some twenty a second, however often the loop turns."""
+    """Small steps run some twenty times a second, however often the loop turns."""
     rig.turn(10.0)
     assert 150 <= rig.searched.count(YOUNG) <= 201
     assert rig.searched.count(ALL) == 0
 
 
 def test_everything_is_searched_now_and_then(rig):
-    """What was in use while it was young is found within a quarter of an hour."""
+    """A cycle whose objects were in use while young is found within a quarter of an hour."""
     rig.turn(3600.0, step=1.0)
     assert rig.searched.count(ALL) == 3
 
 
 def test_a_long_search_is_a_rare_one(rig):
-    """Searching through everything takes no more than a ten-thousandth of the time."""
+    """Full searches take no more than a ten-thousandth of the time."""
     rig.takes = 1.0
     rig.turn(25_000.0, step=1.0)
     assert rig.searched.count(ALL) == 3
 
 
 def test_nothing_is_searched_while_a_list_is_read(rig):
-    """What a reload reads holds no cycles, and looking through it would stop all threads."""
+    """A list that is being read holds no cycles, and a search would stop all threads."""
     gc.disable()
     try:
         rig.turn(1.0)
@@ -72,7 +72,7 @@ def test_nothing_is_searched_while_a_list_is_read(rig):
 
 
 def test_the_real_search_finds_cycles():
-    """A cycle that nobody holds is gone after a step, and one that is held is not."""
+    """A cycle that nothing refers to is gone after a step, and one that is referred to stays."""
 
     class Node:
         alive = 0

@@ -1,4 +1,4 @@
-"""What the counted votes of several places make of a site's state."""
+"""How the counted votes of several places become a site's state."""
 
 import pytest
 
@@ -11,7 +11,7 @@ DEPTH = Depth(results=5, failures=2)
 
 
 def vote(location, reason=None, message="", *, counted=True, why_not=""):
-    """Return a vote for down if there is a reason, else for up."""
+    """Return a vote for down if there is a reason, otherwise for up."""
     return Vote(
         location=location,
         state=Status.DOWN if reason else Status.UP,
@@ -29,7 +29,7 @@ SIN_SILENT = vote("sin", counted=False, why_not="nothing is heard from it")
 
 
 def joined(*joints, reported=True):
-    """Return the state and the transitions after one count a second, the first at 1 s."""
+    """Return the state and its transitions after one count per second, the first at 1 s."""
     state = begin(site(), BOUNDS, now=0.0)
     transitions = []
     for time, joint in enumerate(joints, start=1):
@@ -45,7 +45,7 @@ NO_QUORUM = Joint(status=None, votes=(SIN_SILENT, FRA_DOWN))
 
 
 def test_a_verdict_turns_the_state_once():
-    """Only the count that changes the verdict brings a transition, and starts its time."""
+    """Only the count that changes the verdict brings a transition and restarts its time."""
     state, transitions = joined(UP, UP, DOWN, DOWN)
     assert transitions == [(Status.UNKNOWN, Status.UP), None, (Status.UP, Status.DOWN), None]
     assert (state.status, state.since, state.streak, state.said) == (Status.DOWN, 3.0, 2, False)
@@ -53,7 +53,7 @@ def test_a_verdict_turns_the_state_once():
 
 @pytest.mark.parametrize(("first", "since"), [(2.5, 2.5), (None, 3.0)], ids=["known", "unknown"])
 def test_an_outage_starts_with_its_first_failure(first, since):
-    """That is the failure that completed the quorum; without one, the time of the count."""
+    """It starts with the failure that completed the quorum, or else at the time of the count."""
     state, _ = joined(UP, UP, Joint(status=Status.DOWN, votes=(FRA_DOWN,), first=first), DOWN)
     assert state.streak_since == since
 
@@ -71,7 +71,7 @@ def test_an_outage_starts_with_its_first_failure(first, since):
     ids=["few", "none", "split"],
 )
 def test_without_a_verdict_the_state_stays(joint, error):
-    """The site is shown as unknown with the reason, and no turn is counted or told."""
+    """The site is shown as unknown with the reason; no turn is counted or reported."""
     before, _ = joined(UP)
     state, transitions = joined(UP, joint)
     assert transitions[1] is None
@@ -81,7 +81,7 @@ def test_without_a_verdict_the_state_stays(joint, error):
 
 
 def test_only_a_report_counts_as_a_check():
-    """A count because time passed adds to the recent results, and to no counter."""
+    """A count that only passing time causes adds to the recent results, but to no counter."""
     for joint in (UP, NO_QUORUM):
         state, _ = joined(joint, reported=False)
         assert (state.counters.checks, len(state.recent)) == (0, 1)
@@ -90,14 +90,14 @@ def test_only_a_report_counts_as_a_check():
 
 
 def test_an_outage_is_one_failure():
-    """It is kept when the verdict turns to down, however often places report it after that."""
+    """It is kept when the verdict turns to down, however often places report it afterwards."""
     state, _ = joined(DOWN, DOWN, UP, DOWN)
     assert [one.observation.time for one in state.failures] == [4.0, 1.0]
 
 
 @pytest.mark.parametrize(("turns", "flaps"), [(5, False), (6, True)])
 def test_a_joint_verdict_flaps_as_any_other(turns, flaps):
-    """The sixth turn is flapping; the first verdict of all is not a turn."""
+    """The sixth turn starts flapping; the very first verdict is not a turn."""
     state, _ = joined(*((UP, DOWN) * 4)[: turns + 1])
     assert state.flapping is flaps
 
@@ -130,6 +130,6 @@ def test_a_joint_verdict_flaps_as_any_other(turns, flaps):
     ids=["one", "silent", "most", "uncounted", "unknown-reason"],
 )
 def test_the_reason_that_most_places_give(votes, reason, message):
-    """It comes with the first message for it; votes that do not count have no say."""
+    """Its first message is shown with it; votes that do not count are ignored."""
     verdict = down_by(Joint(status=Status.DOWN, votes=votes))
     assert (verdict.up, verdict.reason, verdict.message) == (False, reason, message)

@@ -1,4 +1,4 @@
-"""Which of the checks that wait gets the next thread."""
+"""Which waiting check gets the next thread."""
 
 from monitor.engine.lines import Check, Lines
 from tests.builders import site
@@ -24,7 +24,7 @@ def taken(from_: Lines) -> list[str]:
 
 
 def test_slow_checks_get_half_of_the_threads():
-    """Of eight threads four, whatever else there is; one that ends lets the next one in."""
+    """They get four of eight threads, whatever else waits; one that ends admits the next."""
     slow = [waiting(f"slow-{number}", number, slow=True) for number in range(6)]
     some = lines(*slow, waiting("well", 100.0))
     assert taken(some) == ["slow-0", "slow-1", "slow-2", "slow-3", "well"]
@@ -34,12 +34,12 @@ def test_slow_checks_get_half_of_the_threads():
 
 
 def test_a_single_thread_takes_slow_checks_too():
-    """Half of one thread would be none, and slow sites would never be checked."""
+    """Half of one thread would be zero, and slow sites would never be checked."""
     assert taken(lines(waiting("slow", 0.0, slow=True), threads=1)) == ["slow"]
 
 
 def test_the_check_that_is_due_longest_comes_first():
-    """Neither line waits until the other is empty."""
+    """Neither queue waits until the other is empty."""
     some = lines(waiting("b", 2.0), waiting("c", 3.0), waiting("a", 1.0, slow=True))
     assert some.longest_due(9.0) == 1.0
     assert taken(some) == ["a", "b", "c"]
@@ -47,7 +47,7 @@ def test_the_check_that_is_due_longest_comes_first():
 
 
 def test_checks_that_were_given_up_are_passed_over():
-    """A check whose site has left, or whose asker has gone, takes no thread."""
+    """A check whose site has left the list, or whose client has gone, takes no thread."""
     gone = (waiting("gone", 0.0), waiting("gone too", 0.0, slow=True))
     some = lines(*gone, waiting("here", 1.0), gone=gone)
     assert not some.empty

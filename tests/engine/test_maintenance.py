@@ -1,4 +1,4 @@
-"""When a maintenance window is open, over midnights and changes of the clock."""
+"""When a maintenance window is open, across midnights and clock changes."""
 
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -36,7 +36,7 @@ def at(text):
 
 
 def edges(windows, begin, end):
-    """Return each change between two moments, as its text in UTC."""
+    """Return each change between two moments as text in UTC."""
     found: list[str] = []
     now, stop = at(begin), at(end)
     is_open = stretch(windows, now).open
@@ -149,12 +149,12 @@ def edges(windows, begin, end):
     ],
 )
 def test_windows(windows, begin, end, expected):
-    """They open and close when clocks in their zone show it, whatever summer time does to these."""
+    """They open and close when clocks in their zone show it, with or without summer time."""
     assert edges(tuple(windows), begin, end) == expected
 
 
 def test_without_windows_nothing_ever_changes():
-    """Nor after the last one that happens once."""
+    """The same holds after the last window that happens once."""
     assert not stretch((), at("2026-11-20")).open
     assert stretch((), at("2026-11-20")).until is None
     past = (once("2026-01-01T00:00", "2026-01-02T00:00"),)
@@ -179,7 +179,7 @@ recurring = st.builds(
     share=st.floats(0, 0.999),
 )
 def test_a_window_is_open_while_a_clock_shows_a_time_in_it(windows, now, share):
-    """Nothing changes between two edges, and where no clock is turned they are what it shows."""
+    """Nothing changes between two edges, and without clock changes windows match the wall clock."""
     found = stretch(windows, now)
     if found.until is not None:
         assert found.until > now
@@ -205,13 +205,13 @@ def _shows(window, now):
 
 
 def test_the_calendar_yields_each_edge_once():
-    """Sites come when their moment has come, no more at a time than asked for."""
+    """Sites are returned once their time has come, at most as many as asked for."""
     calendar = Calendar()
     windows = (weekly("12:00", "13:00", zone=ZoneInfo("UTC")),)
     for name in "abc":
         assert not calendar.put(name, windows, at("2026-11-20T11:00"))
     calendar.put("never", (), at("2026-11-20T11:00"))
-    calendar.put("a", windows, at("2026-11-20T11:30"))  # once more, in its place
+    calendar.put("a", windows, at("2026-11-20T11:30"))  # once more, replacing the first
     calendar.remove("b")
     assert list(calendar.pop(at("2026-11-20T11:59:59"), at_most=9)) == []
     assert calendar.next_edge() == at("2026-11-20T12:00")
@@ -230,7 +230,7 @@ DAILY = (weekly("12:00", "13:00", zone=ZoneInfo("UTC")),)
 
 
 def test_a_clock_that_is_set_back_has_every_site_looked_at_anew():
-    """No more at a time than asked for; windows that were long over come again."""
+    """At most the requested number is returned at a time; windows long past open again."""
     calendar = Calendar()
     calendar.put("daily", DAILY, at("2036-05-01T12:30"))
     calendar.put("once", (once("2026-11-20T11:00", "2026-11-20T14:00"),), at("2036-05-01T12:30"))
@@ -244,7 +244,7 @@ def test_a_clock_that_is_set_back_has_every_site_looked_at_anew():
 
 
 def test_a_clock_that_is_set_right_by_little_changes_nothing():
-    """Within a second; but many such steps in a row count as what they add up to."""
+    """A step within a second is ignored, but many such steps in a row add up."""
     calendar = Calendar()
     noon = at("2026-11-20T12:00")
     calendar.put("a", DAILY, noon)
@@ -254,7 +254,7 @@ def test_a_clock_that_is_set_right_by_little_changes_nothing():
 
 
 def test_a_clock_that_is_set_forward_is_noticed_within_a_minute():
-    """However far off the next edge is; it comes once the clock has passed it."""
+    """It is noticed however far off the next edge is; the edge follows once its time is past."""
     calendar = Calendar()
     assert calendar.next_edge() is None
     calendar.put("a", DAILY, at("2026-11-20T02:00"))
@@ -264,7 +264,7 @@ def test_a_clock_that_is_set_forward_is_noticed_within_a_minute():
 
 
 def test_what_is_planned():
-    """Of each window the time that is open or comes next, whatever lies ahead of it."""
+    """For each window it is the time that is open or comes next, however far ahead."""
     night, sunday = weekly("22:00", "23:00"), weekly("02:00", "03:00", SUN)
     far = once("2027-03-01T10:00", "2027-03-01T12:00")
     over = once("2026-01-01T10:00", "2026-01-01T12:00")

@@ -8,7 +8,7 @@ from monitor.engine.orphans import reap
 
 
 def dead_child() -> int:
-    """Return a child that has ended, and that nobody has waited for."""
+    """Return a child that has ended and that no process has waited for."""
     pid = os.fork()
     if pid == 0:
         os._exit(0)
@@ -17,14 +17,14 @@ def dead_child() -> int:
 
 
 def test_only_strangers_are_reaped():
-    """A dead child that nobody here knows is waited for; those that somebody waits for are not."""
+    """A dead child that no code here knows is reaped; one that is waited for elsewhere is not."""
     stranger, ours = dead_child(), dead_child()
     assert reap(lambda: {ours}) == [stranger]
     assert os.waitpid(ours, 0) == (ours, 0)
 
 
 def test_the_living_are_left_alone():
-    """A child that runs is not waited for, whoever it is."""
+    """A running child is not waited for, whether known or not."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         assert reap(set) == []
         child.communicate(b"\n")
@@ -32,7 +32,7 @@ def test_the_living_are_left_alone():
 
 
 def test_only_process_1_reaps():
-    """Elsewhere orphans go to somebody else, and no thread is needed."""
+    """In any other process no thread is started, because another process reaps orphans."""
     script = (
         "import threading, monitor.engine.orphans as orphans\n"
         "orphans.start_reaping(0.01)\n"

@@ -51,7 +51,7 @@ class TurnedPool:
         self.restarts += 1
 
     def start(self) -> None:
-        """Start the pool, and give it so much to do that it starts all workers."""
+        """Start the pool, and give it enough work to start all workers."""
         self.pool.start()
         while (running := len(self.pids())) < self.workers:
             for number in range(2 * running + 1):
@@ -101,7 +101,7 @@ class TurnedPool:
 
 @pytest.fixture(params=[SOCKET_FOLDERS, ()], ids=["forkserver", "spawn"])
 def folders(request):
-    """Places for the forkserver's socket, or none: then each worker is a Python of its own."""
+    """Folders for the forkserver's socket, or None: then each worker starts as its own Python."""
     return request.param
 
 
@@ -131,7 +131,7 @@ def test_batches_come_back_judged(make):
 
 
 def test_workers_start_as_they_are_needed(folders):
-    """One starts with the pool; the next only when a batch waits that the first has no room for."""
+    """One starts with the pool; the next only when the first has no room for a waiting batch."""
     rig = TurnedPool(workers=3, folders=folders)
     try:
         rig.pool.start()
@@ -152,7 +152,7 @@ def test_workers_start_as_they_are_needed(folders):
 
 
 def test_a_worker_with_nothing_to_do_ends(folders):
-    """The forkserver ends with the last one; the next batch starts both, which is no restart."""
+    """The forkserver ends with the last one; the next batch starts both, without a restart."""
     rig = TurnedPool(workers=2, folders=folders, idle=0.0)
     try:
         rig.pool.start()
@@ -179,7 +179,7 @@ def until_all_ended(rig: TurnedPool) -> None:
 
 
 def test_a_worker_that_was_used_a_moment_ago_stays(make):
-    """Of two, the one without work ends, and the other keeps what it has loaded."""
+    """Of two workers the idle one ends, and the other keeps what it has loaded."""
     rig = make(workers=2, idle=3600.0)
     busy, other = rig.pool._workers
     other.since -= 3600.0
@@ -189,7 +189,7 @@ def test_a_worker_that_was_used_a_moment_ago_stays(make):
 
 
 def test_a_worker_killed_from_outside_costs_nothing(make):
-    """Its batch is judged again by its successor; nobody is down for it, the restart is counted."""
+    """Its successor judges the batch again; no site is down for it, and the restart is counted."""
     rig = make()
     (pid,) = rig.pids()
     os.kill(pid, signal.SIGKILL)
@@ -200,7 +200,7 @@ def test_a_worker_killed_from_outside_costs_nothing(make):
 
 
 def test_only_the_culprit_is_convicted_of_a_crash(make):
-    """What kills every worker that looks at it is found among its batch, and only it is down."""
+    """The job that kills every worker is found among its batch, and only its site is down."""
     rig = make(workers=2)
     rig.submit("a", "crash", "b")
     rig.submit("c", "d")
@@ -215,7 +215,7 @@ def test_only_the_culprit_is_convicted_of_a_crash(make):
 
 
 def test_only_the_culprit_is_convicted_of_a_hang(make):
-    """What exceeds the time in every worker is found among its batch, and only it is down."""
+    """The job that exceeds the time in every worker is found, and only its site is down."""
     rig = make(workers=2, timeout=0.3, deaths=2)
     rig.submit("a", "hang", "b")
     rig.submit("c")
@@ -230,7 +230,7 @@ def test_only_the_culprit_is_convicted_of_a_hang(make):
 
 
 def test_memory_is_bounded(make):
-    """A job that wants more than a worker may have gets a MemoryError, not the machine."""
+    """A job that needs more memory than a worker may use gets a MemoryError."""
     rig = make(memory=512 * 1024**2)
     rig.submit("eat")
     rig.until_idle()
@@ -239,7 +239,7 @@ def test_memory_is_bounded(make):
 
 
 def test_a_worker_that_grew_is_replaced(make):
-    """Above three eighths of what it may allocate the next batch goes to a fresh process."""
+    """Above three eighths of what it may allocate, the next batch goes to a new process."""
     rig = make(memory=160 * 1024**2)
     rig.submit("pid")
     rig.until_idle()
@@ -253,7 +253,7 @@ def test_a_worker_that_grew_is_replaced(make):
 
 
 def test_a_worn_worker_finishes_what_it_holds(make):
-    """It is replaced once nothing is on its bench, and nothing is judged twice for that."""
+    """It is replaced only once it holds no batch, and nothing is judged twice for that."""
     rig = make(recycle_after=1)
     for number in range(6):
         rig.submit(f"a-{number}", f"b-{number}")
@@ -263,7 +263,7 @@ def test_a_worn_worker_finishes_what_it_holds(make):
 
 
 def test_a_worker_that_died_idle_makes_no_batch_a_suspect(make):
-    """However often: only who was on the bench of a dying worker can be convicted."""
+    """However often that happens, only jobs that a dying worker held can be convicted."""
     rig = make(deaths=2)
     for number in range(4):
         (pid,) = rig.pids()
@@ -276,7 +276,7 @@ def test_a_worker_that_died_idle_makes_no_batch_a_suspect(make):
 
 
 def test_a_stopped_worker_is_replaced(make):
-    """One that hangs without using the processor is no other than one that does."""
+    """A worker that hangs without using the processor is replaced like one that uses it."""
     rig = make(timeout=0.3)
     (pid,) = rig.pids()
     os.kill(pid, signal.SIGSTOP)
@@ -289,7 +289,7 @@ def test_a_stopped_worker_is_replaced(make):
 
 
 def test_a_bug_in_the_judge_spoils_one_job(make):
-    """Those that travelled with it are judged all the same."""
+    """The other jobs of its batch are judged all the same."""
     rig = make()
     rig.submit("a", "bug", "b")
     rig.until_idle()
@@ -299,7 +299,7 @@ def test_a_bug_in_the_judge_spoils_one_job(make):
 
 
 def test_a_bug_in_the_judge_is_handed_on(make):
-    """An exception of ours is no verdict; the worker lives."""
+    """An exception in the judge is no verdict, and the worker lives."""
     rig = make()
     (pid,) = rig.pids()
     rig.submit("bug")
@@ -309,7 +309,7 @@ def test_a_bug_in_the_judge_is_handed_on(make):
 
 
 def test_what_a_worker_logs_is_logged_by_the_daemon(make, caplog):
-    """Event, fields and traceback, once; before it is known what became of the batch."""
+    """Event, fields and traceback are logged once, before the outcome of the batch is known."""
     rig = make()
     rig.submit("log", "a")
     rig.submit("b")
@@ -322,7 +322,7 @@ def test_what_a_worker_logs_is_logged_by_the_daemon(make, caplog):
 
 
 def test_a_pool_that_keeps_dying_keeps_judging(make):
-    """Many deaths in a row slow the restarts down; what waits is judged all the same."""
+    """Many deaths in a row slow the restarts down, but what waits is still judged."""
     rig = make(workers=2)
     for number in range(6):
         for pid in rig.pids():
@@ -337,7 +337,7 @@ def test_a_pool_that_keeps_dying_keeps_judging(make):
 
 @pytest.mark.parametrize("folders", [SOCKET_FOLDERS], ids=["forkserver"])
 def test_the_forkserver_may_be_killed(make):
-    """All workers go with it, and all are replaced."""
+    """All workers end with it, and all are replaced."""
     rig = make(workers=2)
     rig.submit("pid")
     rig.until_idle()
@@ -351,7 +351,7 @@ def test_the_forkserver_may_be_killed(make):
 
 
 def test_back_pressure_shows():
-    """With no worker to take them, batches wait, and beyond the limit the pool says so."""
+    """Without a worker batches wait, and beyond the limit the pool reports it."""
     rig = TurnedPool(workers=1, waiting=3)
     for number in range(3):
         assert not rig.pool.jammed
@@ -361,7 +361,7 @@ def test_back_pressure_shows():
 
 
 def test_no_worker_to_be_had_is_one_sentence(monkeypatch):
-    """Where processes cannot be started, start() says why and leaves nothing behind."""
+    """If processes cannot be started, start() says why and leaves nothing behind."""
     rig = TurnedPool()
     monkeypatch.setattr("multiprocessing.forkserver._forkserver.ensure_running", _refuse)
     with pytest.raises(StartupError, match=r"no analysis worker can be started: .*try again"):
@@ -373,7 +373,7 @@ def _refuse() -> None:
 
 
 def test_a_worker_that_cannot_be_held_is_ended(monkeypatch, folders):
-    """With no descriptor left for its handle, not even a stopped process stays behind."""
+    """If no descriptor is left for its handle, not even a stopped process stays behind."""
     pids = []
 
     def no_descriptor(pid: int) -> int:
@@ -406,7 +406,7 @@ def many_descriptors():
 
 @pytest.mark.usefixtures("many_descriptors")
 def test_thousands_of_open_descriptors_are_no_obstacle(make):
-    """Workers whose handles are above 1023 judge, and are replaced, like any other."""
+    """Workers whose handles are above 1023 judge and are replaced like any other."""
     rig = make()
     rig.submit("a")
     rig.until_idle()
@@ -420,7 +420,7 @@ def test_thousands_of_open_descriptors_are_no_obstacle(make):
 
 
 def test_a_signal_during_the_start_is_not_lost():
-    """What came in meanwhile is in the inbox for the engine."""
+    """A signal that came in meanwhile is in the inbox for the engine."""
     rig = TurnedPool()
     rig.inbox.put(StopRequested(1.0))
     rig.pool.start()
@@ -429,7 +429,7 @@ def test_a_signal_during_the_start_is_not_lost():
 
 
 def test_nothing_is_under_way_after_the_stop(folders):
-    """No thread of an executor is left, which Python would disturb at its end."""
+    """No executor thread is left for Python to disturb when it exits."""
     others = executors_threads()
     rig = TurnedPool(workers=2, folders=folders)
     rig.start()
@@ -441,7 +441,7 @@ def test_nothing_is_under_way_after_the_stop(folders):
 
 @pytest.mark.parametrize("before", ["pass", "rig.pool._replace(rig.pool._workers[0])"])
 def test_pythons_end_has_nothing_to_say(tmp_path, before):
-    """Whatever moment its hook takes to wake the executors' threads, none of them is ending."""
+    """Whenever its hook wakes the executors' threads, none of them is ending."""
     path = tmp_path / "daemon.py"
     path.write_text(f"""if True:
         import time
@@ -473,7 +473,7 @@ def executors_threads() -> set[threading.Thread]:
 
 
 def test_workers_do_not_outlive_the_daemon(tmp_path, folders):
-    """After kill -9 of the daemon nothing is left: no worker, busy, idle or stopped, no helper."""
+    """After kill -9 of the daemon no worker (busy, idle or stopped) and no helper is left."""
     daemon, pids = daemon_of_three(tmp_path, folders, 'rig.submit("hang")')
     os.kill(pids[2], signal.SIGSTOP)
     daemon.kill()
@@ -483,7 +483,7 @@ def test_workers_do_not_outlive_the_daemon(tmp_path, folders):
 
 
 def test_a_stop_does_not_wait_for_workers_that_hang(tmp_path, folders):
-    """A busy one, an idle one and a stopped one: the daemon's process ends, and they with it."""
+    """The daemon ends with its busy, idle and stopped workers."""
     daemon, pids = daemon_of_three(
         tmp_path,
         folders,
@@ -496,7 +496,7 @@ def test_a_stop_does_not_wait_for_workers_that_hang(tmp_path, folders):
 
 
 def daemon_of_three(folder, folders, then):
-    """Start a process with three workers that does something; return it, and all below it."""
+    """Start a process with three workers that does something; return it and its descendants."""
     path = folder / "daemon.py"
     path.write_text(f"""if True:
         import os, signal, sys
@@ -520,7 +520,7 @@ def daemon_of_three(folder, folders, then):
 
 
 def below(pid: int) -> set[int]:
-    """Return all processes that come of one: children, and theirs."""
+    """Return all descendants of a process: children, and theirs."""
     children = {
         int(child)
         for path in Path(f"/proc/{pid}/task").glob("*/children")
@@ -570,7 +570,7 @@ def probes():
 
 
 def test_probe_threads_appear_as_needed(probes):
-    """A pool of many threads starts none before there is something to do."""
+    """A pool of many threads starts none before there is work."""
     before = threading.active_count()
     for _ in range(5):
         probes.submit()
@@ -580,7 +580,7 @@ def test_probe_threads_appear_as_needed(probes):
 
 
 def test_what_a_probe_raises_is_reported():
-    """No exception is lost in a thread."""
+    """No exception in a thread is lost."""
 
     def fail(_):
         raise KeyError("bug")
@@ -593,7 +593,7 @@ def test_what_a_probe_raises_is_reported():
 
 
 def refused_once(event: threading.Event) -> Observe:
-    """Return a probe that is refused once something has happened."""
+    """Return a probe that is refused once an event is set."""
 
     def observe(_: Site) -> Observation:
         assert event.wait(PATIENCE)
@@ -603,7 +603,7 @@ def refused_once(event: threading.Event) -> Observe:
 
 
 def test_a_visit_waits_for_its_moment(probes):
-    """A check begins at its slot, however long before it was handed in."""
+    """A check begins at its slot, however early it was handed in."""
     visit = probes.submit(after=0.1)
     probes.attend()
     assert (probes.pool.busy, probes.pool.free) == (0, 99)
@@ -612,7 +612,7 @@ def test_a_visit_waits_for_its_moment(probes):
 
 
 def test_a_thread_that_comes_back_takes_the_next_visit():
-    """Nobody has to send a thread while one returns; the earliest visit comes first."""
+    """No thread has to be sent while one returns; the earliest visit comes first."""
     may_end = threading.Event()
     probes = Probes(1, refused_once(may_end))
     probes.submit("first")
@@ -635,7 +635,7 @@ def test_a_visit_without_a_thread_is_known(probes):
 
 
 def test_visits_beyond_the_threads_wait_for_one():
-    """With every thread in a check no other is started, and nobody asks at once again."""
+    """With every thread in a check no other is started, and the pool asks for none at once."""
     may_end = threading.Event()
     probes = Probes(1, refused_once(may_end))
     probes.submit("first")
@@ -652,7 +652,7 @@ def test_visits_beyond_the_threads_wait_for_one():
 
 @pytest.mark.parametrize("attended", [True, False], ids=["with a thread", "without"])
 def test_a_visit_is_called_off_until_it_begins(probes, attended):
-    """What is called off never begins, and leaves its thread for others."""
+    """A visit that is called off never begins, and leaves its thread to others."""
     visit = probes.submit("off", after=0.05)
     if attended:
         probes.attend()

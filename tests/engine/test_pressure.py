@@ -5,7 +5,7 @@ from tests.fakes import FakeClock
 
 
 def test_nobody_is_late():
-    """While checks start on time nothing is measured, so that it costs nothing."""
+    """While checks start on time nothing is measured, so it costs nothing."""
     clock = FakeClock()
     clock.overslept = 1.0
     before = clock.now
@@ -14,12 +14,12 @@ def test_nobody_is_late():
 
 
 def test_late_alone_is_no_pressure():
-    """After a pause many checks are late, and all may start at once."""
+    """After a pause many checks are late, and all of them may start at once."""
     assert not is_high(FakeClock(), 60.0)
 
 
 def test_whoever_waits_for_the_interpreter_is_under_pressure():
-    """What tells is the time until the interpreter is had back, again at each measurement."""
+    """Pressure is the time it takes to get the interpreter back, at each measurement."""
     clock = FakeClock()
     for delay in (0.0, 0.02, 0.02, 0.0):
         clock.overslept = delay

@@ -1,4 +1,4 @@
-"""What is kept of a finished check: evidence for every protocol, bounded and without secrets."""
+"""What a finished check keeps: evidence for every protocol, bounded and without secrets."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def http(body=b"", headers=(), **more):
 
 
 def size(thing) -> int:
-    """Return about how many characters a record holds."""
+    """Return roughly how many characters a record holds."""
     return len(repr(thing))
 
 
@@ -70,13 +70,13 @@ def size(thing) -> int:
     ],
 )
 def test_the_beginning_of_the_body_is_kept_as_people_read_it(answer, excerpt):
-    """The first 1,024 characters, decoded as the answer says; of failures only."""
+    """Failures keep the first 1,024 characters, decoded as the answer says."""
     assert kept(answer).excerpt == excerpt
     assert kept(answer, verdict=Verdict(up=True)).excerpt is None
 
 
 def test_half_a_secret_is_none_to_show():
-    """Where a probe cut the answer within a secret, what is left of it goes too."""
+    """If the probe cut the answer within a secret, the rest of the secret is removed too."""
     secret = "correct-horse-battery"
     for length in range(4, len(secret) + 1):
         first = kept(http(b"token: " + secret[:length].encode()), secrets=(secret,))
@@ -86,7 +86,7 @@ def test_half_a_secret_is_none_to_show():
 
 
 def test_secrets_are_masked_for_every_protocol():
-    """Wherever an answer echoes one."""
+    """They are masked wherever an answer repeats one."""
     secret = "hunter22"
     echoed = (("X-Echo", secret), ("Set-Cookie", "id=1234; path=/"))
     for answer in (
@@ -103,7 +103,7 @@ def test_secrets_are_masked_for_every_protocol():
 
 
 def test_urls_and_failures_are_masked_whatever_the_probe_left_in_them():
-    """A result has no secret in its URLs, its redirects or its failure, and none cut in half."""
+    """URLs, redirects and failures of a result hold no secret, whole or cut in half."""
     hop = Hop(url=f"http://a.example/{'x' * 975}?key=hunter22", status=302)
     answer = http(redirects=(hop,), url="http://b.example/hunter22/")
     failure = Failure(Reason.PROTOCOL_ERROR, f"{'y' * 990} said hunter22")
@@ -114,7 +114,7 @@ def test_urls_and_failures_are_masked_whatever_the_probe_left_in_them():
 
 
 def test_what_a_check_was_given_is_masked_and_forgotten():
-    """A token that the probe fetched is as secret as the site's own, which stay so."""
+    """A token that the probe fetched is masked like the site's own secrets, which stay masked."""
     echo = http(b"t0ken-1 hunter22", (("X-Echo", "t0ken-1"),))
     shown = kept(echo, secrets=("hunter22",), seen_secrets=("t0ken-1",))
     assert shown.excerpt == "<secret> <secret>"
@@ -123,7 +123,7 @@ def test_what_a_check_was_given_is_masked_and_forgotten():
 
 
 def test_headers_are_bounded_in_number_and_length():
-    """The first ones are kept, each cut, and it is said how many are missing."""
+    """The first ones are kept, each cut, with the number of those that are missing."""
     many = kept(http(headers=tuple((f"X-{n}", "v") for n in range(1000)))).observation.answer
     assert len(many.headers) == 51
     assert many.headers[0] == ("X-0", "v")
@@ -139,14 +139,14 @@ def test_headers_are_bounded_in_number_and_length():
 @pytest.mark.parametrize("length", [1, 238, 239, 2000])
 @pytest.mark.parametrize("name", ["x-cache", "Set-Cookie"])
 def test_few_short_headers_are_kept_as_many_long_ones_are(count, length, name):
-    """The short way for most answers keeps what the way of a site with secrets keeps."""
+    """The fast path for most answers keeps what the path for sites with secrets keeps."""
     headers = tuple((name, f"{'v' * length}={number}") for number in range(count))
     masked = kept(http(headers=headers), secrets=("nowhere in there",))
     assert kept(http(headers=headers)).observation == masked.observation
 
 
 def test_an_analysis_of_an_earlier_result_is_kept_as_it_is():
-    """It was truncated then, and all results of the site share it."""
+    """It is truncated already, and all results of the site share it."""
     names = tuple(f"{number}.example" for number in range(2000))
     observation = Observation(time=1.0, duration=0.1, answer=http())
     found = Analysis(verdict=UP, chain=(replace(LEAF, names=names),))
@@ -157,7 +157,7 @@ def test_an_analysis_of_an_earlier_result_is_kept_as_it_is():
 
 
 def test_certificates_are_bounded():
-    """A thousand names, a long subject, a chain of a hundred: the leaf comes first."""
+    """Of a thousand names, a long subject and a chain of a hundred, the leaf comes first."""
     names = tuple(f"host-{n}.example.com" for n in range(1000))
     leaf = replace(LEAF, names=names, subject="CN=" + "x" * 60_000)
     chain = kept(None, chain=(leaf, *[replace(LEAF, names=names)] * 100)).analysis.chain
@@ -171,7 +171,7 @@ def test_certificates_are_bounded():
 
 
 def test_records_that_are_not_kept_still_count():
-    """Metrics show how many a section had, so each leaves its place."""
+    """Metrics show how many records a section had, so each leaves a placeholder."""
     records = tuple(f"{n}.example. 60 IN A 192.0.2.1" for n in range(4000))
     answer = kept(DnsAnswer(rcode="NOERROR", answer=records)).observation.answer
     assert len(answer.answer) == 4000
@@ -180,7 +180,7 @@ def test_records_that_are_not_kept_still_count():
 
 
 def test_a_hostile_answer_takes_little_memory():
-    """Whatever is large in it at once, some tens of KiB are kept."""
+    """Whatever is large in it, at most some tens of KiB are kept."""
     big = "x" * 300_000
     names = tuple(f"host-{n}.example.com" for n in range(5000))
     hops = tuple(Hop(url=big, status=302, tls=TlsSession(chain=(big,))) for _ in range(10))
@@ -200,7 +200,7 @@ def test_a_hostile_answer_takes_little_memory():
 
 
 def test_the_evidence_has_it_all():
-    """Time, phases, address, status, headers, body, chain and the sentence, in the JSON form."""
+    """Time, phases, address, status, headers, body, chain and message are in the JSON form."""
     answer = http(b"sorry", (("Server", "nginx"),))
     tls = TlsSession(version="TLS 1.3", chain=("PEM",), verified=True)
     form = result_json(kept(answer, tls=tls, address="192.0.2.1", chain=(LEAF, LEAF)))

@@ -1,4 +1,4 @@
-"""What a changed list makes of what is known of its sites: the same with the engine and the hub."""
+"""How a changed list affects what is known of its sites, the same in the engine and the hub."""
 
 from dataclasses import replace
 from queue import SimpleQueue
@@ -21,7 +21,7 @@ SHOP = site(url="http://me:old@shop.test/", target="http://shop.test/", group="w
 
 
 class Checking:
-    """An engine, whose sites fail because their probes say so."""
+    """An engine whose sites fail because their probes say so."""
 
     def __init__(self) -> None:
         self.rig = TurnedEngine()
@@ -36,7 +36,7 @@ class Checking:
 
 
 class Joining:
-    """A hub, whose sites fail because a place says so."""
+    """A hub whose sites fail because a place says so."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -91,7 +91,7 @@ def shown(world, name="shop"):
 
 
 def down(world):
-    """List the shop and let it fail twice; return how it stands."""
+    """List the shop, let it fail twice, and return its state."""
     change(world, added=(SHOP,))
     world.fail()
     world.fail()
@@ -111,7 +111,7 @@ def down(world):
     ids=["interval", "group", "labels", "password"],
 )
 def test_a_site_is_the_same_while_its_url_stays(world, other):
-    """It keeps its state and its counters, and goes on from there."""
+    """It keeps its state and its counters and continues from there."""
     before = down(world)
     change(world, changed=(other,))
     assert shown(world) == replace(before, site=other)
@@ -121,7 +121,7 @@ def test_a_site_is_the_same_while_its_url_stays(world, other):
 
 
 def test_another_url_is_another_thing_to_check(world):
-    """It begins unknown, and its counters at 0; what was said of the old URL has no vote."""
+    """It starts as unknown with counters at 0; reports about the old URL have no vote."""
     down(world)
     change(world, changed=(replace(SHOP, url="http://b.test/", target="http://b.test/"),))
     assert shown(world).status is Status.UNKNOWN
@@ -131,7 +131,7 @@ def test_another_url_is_another_thing_to_check(world):
 
 
 def test_a_renamed_site_carries_on_its_state(world):
-    """The memory of its former name is told to go with it, and nothing is said to have left."""
+    """The memory of its former name moves with it, and no site is reported as removed."""
     before = down(world)
     new = replace(SHOP, name="store", was="shop")
     change(world, removed=("shop",), added=(new,))
@@ -143,7 +143,7 @@ def test_a_renamed_site_carries_on_its_state(world):
 
 
 def test_a_site_goes_on_with_what_an_earlier_life_remembers(world):
-    """Unless it is listed under another name already, which knows more."""
+    """It continues from there, unless the list has it under another name, which knows more."""
     known = Remembered(status=Status.DOWN, since=1.0, said=False, streak=7)
     change(world, added=(SHOP,), remembered={"shop": known})
     assert (shown(world).status, shown(world).since, shown(world).streak) == (Status.DOWN, 1.0, 7)
@@ -157,7 +157,7 @@ def test_a_site_goes_on_with_what_an_earlier_life_remembers(world):
 
 
 def test_a_site_that_leaves_is_shown_no_more(world):
-    """It is told once, under its name."""
+    """It is reported once, under its name."""
     down(world)
     change(world, removed=("shop",))
     assert world.listener.published == {}
@@ -165,7 +165,7 @@ def test_a_site_that_leaves_is_shown_no_more(world):
 
 
 def test_a_bug_in_listing_one_site_costs_no_other(world, monkeypatch):
-    """It is counted, and the rest of the list is there."""
+    """The bug is counted, and the rest of the list is there."""
     publish = world.listener.publish
 
     def breaks(state: SiteState) -> None:

@@ -1,4 +1,4 @@
-"""The slots of a site: spread over the interval, and never two checks at once."""
+"""The slots of a site are spread over the interval, and no two of its checks overlap."""
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ def slot_of(schedule: Schedule) -> float:
 
 
 def test_slots_are_spread_over_one_interval():
-    """A thousand sites begin evenly within their interval, not in a stampede."""
+    """A thousand sites begin evenly over their interval, not all at once."""
     schedule = Schedule(WALL)
     for number in range(1000):
         schedule.add(f"site-{number}", 10.0, now=0.0)
@@ -27,7 +27,7 @@ def test_slots_are_spread_over_one_interval():
 
 
 def test_a_restart_keeps_the_slot():
-    """Two processes with different monotonic clocks give a site the same place in wall time."""
+    """Two processes with different monotonic clocks give a site the same slot in wall time."""
     before, after = Schedule(WALL), Schedule(WALL + 777.0)
     before.add("shop", 10.0, now=100.0)
     after.add("shop", 10.0, now=50.0)
@@ -39,7 +39,7 @@ def test_a_restart_keeps_the_slot():
 
 
 def test_the_grid_does_not_drift():
-    """However late each slot is taken, the thousandth is where the first one said."""
+    """However late each slot is taken, the thousandth is where the first one implies."""
     schedule = Schedule(WALL)
     schedule.add("shop", 10.0, now=0.0)
     first = slot_of(schedule)
@@ -60,7 +60,7 @@ def test_slots_nobody_looked_at_are_counted():
 
 
 def test_a_removed_site_is_never_due():
-    """What the heap still holds of a site that left is passed over."""
+    """Entries in the heap for a removed site are passed over."""
     schedule = Schedule(WALL)
     schedule.add("shop", 10.0, now=0.0)
     schedule.remove("shop")
@@ -69,7 +69,7 @@ def test_a_removed_site_is_never_due():
 
 
 def test_the_rate_is_that_of_all_sites():
-    """Sites that come, change their interval and go leave the sum of those that are there."""
+    """As sites come, change their interval and go, the rate is the sum of those listed."""
     schedule = Schedule(WALL)
     assert schedule.rate == 0.0
     schedule.add("shop", 10.0, now=0.0)
@@ -82,7 +82,7 @@ def test_the_rate_is_that_of_all_sites():
 
 
 def test_a_long_interval_begins_with_an_early_check():
-    """A site with an hour to its slot is checked within the first minute, and then on its grid."""
+    """A site with an hour to its slot is checked within the first minute, then on its grid."""
     schedule = Schedule(WALL)
     schedule.add("shop", 3600.0, now=0.0)
     schedule.add("db", 3600.0, now=0.0)
@@ -105,7 +105,7 @@ def test_an_early_check_leaves_the_grid_alone():
 
 
 def test_an_early_check_after_the_slot_is_dropped():
-    """A re-check that would come later than the regular one is no use."""
+    """A re-check that would come later than the regular check is dropped."""
     schedule = Schedule(WALL)
     schedule.add("shop", 10.0, now=0.0)
     slot = slot_of(schedule)
@@ -114,7 +114,7 @@ def test_an_early_check_after_the_slot_is_dropped():
 
 
 def test_others_cause_one_check_an_interval():
-    """However often a place asks about a site; after the interval it may ask again."""
+    """However often a place asks about a site, it may ask again only after the interval."""
     schedule = Schedule(WALL)
     schedule.add("shop", 100.0, now=0.0)
     slot = slot_of(schedule)
@@ -152,7 +152,7 @@ def test_questions_about_many_sites_are_spread():
     steps=st.lists(st.floats(0.0, 500.0), max_size=30),
 )
 def test_time_is_accounted_for_in_full(names, interval, steps):
-    """Whatever the clock does, every slot is either due or missed, never both, never twice."""
+    """Whatever the clock does, every slot is either due or missed, and counted once."""
     schedule = Schedule(WALL)
     for name in names:
         schedule.add(name, interval, now=0.0)

@@ -65,7 +65,7 @@ def run(listed, outcomes):
     ],
 )
 def test_confirmation(confirm, outcomes, status, since):
-    """The state turns after as many results in a row as the site asks for, and not before."""
+    """The state turns after as many equal results in a row as the site asks for, not before."""
     state, _ = run(site(confirm=confirm), outcomes)
     assert (state.status, state.since) == (status, since)
 
@@ -82,7 +82,7 @@ def test_a_transition_is_told_once():
 
 
 def test_an_error_of_ours_says_nothing_of_the_site():
-    """It is counted by itself, shown as unknown, and neither the state nor the gauges move."""
+    """It is counted separately and shown as unknown, and neither state nor gauges change."""
     state, _ = run(site(), ["up", "error"])
     assert state.status is Status.UP
     assert state.shown is Status.UNKNOWN
@@ -94,7 +94,7 @@ def test_an_error_of_ours_says_nothing_of_the_site():
 
 
 def test_what_is_kept_is_bounded_and_newest_first():
-    """No more results and failures are kept than configured."""
+    """At most the configured number of results and failures is kept."""
     state, _ = run(site(), ["down", "up", "down", "down", "up"])
     assert [past.time for past in state.recent] == [5.0, 4.0, 3.0]
     assert [failure.observation.time for failure in state.failures] == [4.0, 3.0]
@@ -115,7 +115,7 @@ def test_counters_and_histogram():
 
 
 def test_skipped_slots_are_counted_by_cause():
-    """Each cause has its own count."""
+    """Each cause of a skipped slot has its own count."""
     state = skip(skip(begin(site(), BOUNDS, 0.0), "overrun"), "late", 3)
     assert state.counters.skipped == {"overrun": 1, "late": 3}
 
@@ -131,7 +131,7 @@ def test_skipped_slots_are_counted_by_cause():
     ids=["appended", "dropped", "moved", "others"],
 )
 def test_other_bounds(after, counts):
-    """A longer timeout in the list adds a bucket and loses no count; other buckets start at 0."""
+    """A longer timeout in the list adds a bucket and loses no count; other bounds start at 0."""
     listed = site()
     state = begin(listed, BOUNDS, now=0.0)
     for duration in (0.05, 0.5, 10.0):
@@ -143,7 +143,7 @@ def test_other_bounds(after, counts):
     ("said", "shown"), [(False, Reason.STATUS), (True, None), (None, None)], ids=str
 )
 def test_what_a_restart_carries_on(said, shown):
-    """Streak and past go on, no deeper than configured; only what was left down shows a result."""
+    """Streak and past continue within configured bounds; only a site left down shows a result."""
     listed = site()
     failures = tuple(down_result(listed, time=time) for time in (9.0, 8.0, 7.0))
     known = Remembered(
@@ -171,7 +171,7 @@ def test_what_a_restart_carries_on(said, shown):
 
 @pytest.mark.parametrize(("repeats", "flaps"), [(0, True), (16, True), (17, False), (1000, False)])
 def test_checks_that_only_repeated_end_flapping(repeats, flaps):
-    """Each that was not written down in full counts as one without a turn, as if it had come."""
+    """Each repeated check that was not written in full counts as one without a turn."""
     before, _ = run(site(), ["up", "down"] * 3 + ["up"])
     assert before.flapping
     known = Remembered(
@@ -191,7 +191,7 @@ def test_checks_that_only_repeated_end_flapping(repeats, flaps):
     successes=st.integers(1, 4),
 )
 def test_the_state_is_what_the_last_results_support(outcomes, failures, successes):
-    """Down needs that many failures in a row before it, up a success, whatever happens between."""
+    """Down needs that many failures in a row, up one success, whatever happens in between."""
     state, transitions = run(
         site(confirm=Confirm(failures=failures, successes=successes)), outcomes
     )
@@ -229,7 +229,7 @@ def drawn(picture):
     ],
 )
 def test_flapping(picture, flaps):
-    """It begins with the sixth turn of the last 20 results, and ends with no more than three."""
+    """It starts with the sixth turn of the last 20 results and ends with three or fewer."""
     outcomes = drawn(picture)
     flapping = [
         upto for upto in range(1, len(outcomes) + 1) if run(site(), outcomes[:upto])[0].flapping
@@ -238,7 +238,7 @@ def test_flapping(picture, flaps):
 
 
 def test_errors_and_confirmation_hide_no_flapping():
-    """Raw results count: a site whose failures never get confirmed flaps all the same."""
+    """Raw results count, so a site flaps even if its failures are never confirmed."""
     state, turns = run(site(confirm=Confirm(failures=3)), ["up", "down", "error"] * 4)
     assert state.flapping
     assert state.status is Status.UP
@@ -247,7 +247,7 @@ def test_errors_and_confirmation_hide_no_flapping():
 
 @given(outcomes=st.lists(st.sampled_from(["up", "down", "error"]), max_size=80))
 def test_flapping_is_what_the_last_results_support(outcomes):
-    """With more than five turns of the last 20 it flaps, with three or fewer never."""
+    """With more than five turns in the last 20 it flaps, with three or fewer it never does."""
     state, _ = run(site(), outcomes)
     told = [outcome for outcome in outcomes if outcome != "error"]
     turns = sum(one != other for one, other in pairwise(told[-21:]))
@@ -262,7 +262,7 @@ def test_flapping_is_what_the_last_results_support(outcomes):
     maintenance=st.booleans(),
 )
 def test_what_is_shown_is_what_is_known(outcomes, maintenance):
-    """Maintenance before all, unknown after an error, else the confirmed state."""
+    """Maintenance comes first, then unknown after an error, otherwise the confirmed state."""
     state, _ = run(site(), outcomes)
     state = replace(state, maintenance=maintenance)
     if maintenance:
@@ -274,7 +274,7 @@ def test_what_is_shown_is_what_is_known(outcomes, maintenance):
 
 
 def seeing(listed, contents, state=None):
-    """Return the state after checks with this content each; an exclamation mark is a failure."""
+    """Return the state after a check with each content; an exclamation mark is a failure."""
     state = state or begin(listed, BOUNDS, now=0.0)
     for number, content in enumerate(contents, start=1):
         analysis = None
@@ -305,13 +305,13 @@ def seeing(listed, contents, state=None):
     ],
 )
 def test_content_that_changes(contents, content, changed):
-    """What was seen first is no change, nor is what could not be seen; a failure is one of it."""
+    """The first content is no change, nor is unreadable content; a failed check may show one."""
     state = seeing(site(), contents)
     assert (state.content, state.content_changed) == (content, changed)
 
 
 def test_another_watch_has_nothing_to_compare_with():
-    """A reload that watches another part starts over; any other change goes on."""
+    """A reload that watches another part starts over; any other change continues."""
     listed = site(watch="css: a")
     state = seeing(listed, ["a", "b"])
     same = take_over(state, replace(listed, interval=60.0))
@@ -322,7 +322,7 @@ def test_another_watch_has_nothing_to_compare_with():
 
 
 def test_equal_chains_are_kept_once():
-    """The same certificates come with every check; the memory holds them one time."""
+    """Every check brings the same certificates, and memory holds them once."""
 
     def certificate():
         return Certificate(

@@ -1,4 +1,4 @@
-"""The engine's loop in the hands of a test, which turns it and answers for its pools."""
+"""The engine's loop, driven by a test that also acts for its pools."""
 
 from queue import SimpleQueue
 
