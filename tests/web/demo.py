@@ -62,7 +62,7 @@ def board() -> StatusBoard:
 
 
 def history() -> FakeHistory:
-    """Return what is remembered of them: outages, a maintenance window a week, gaps."""
+    """Return the history of the sites: outages, a weekly maintenance window, gaps."""
     found: list[Span] = []
     points = {}
     for name, _, latency, days in _SITES:
@@ -85,7 +85,7 @@ class _History(FakeHistory):
 
 
 class _Curve:
-    """Slower by day than by night, and now and then slower still."""
+    """Latency: higher by day than by night, with occasional spikes."""
 
     def __init__(self, median, name):
         self._median = median

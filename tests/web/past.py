@@ -1,4 +1,4 @@
-"""A past for pages: a History that tests fill by hand, and one that is made up but consistent."""
+"""Histories for page tests: one that a test fills by hand, and one invented but consistent."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -17,7 +17,7 @@ from tests.web import demo
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Where the pages are: everything, and what is for strangers."""
+    """The addresses of the demonstration: the full interface, and the public one for strangers."""
 
     url: str
     public_url: str
@@ -25,7 +25,7 @@ class Served:
 
 @contextmanager
 def served(board: StatusBoard | None = None, history: History | None = None) -> Iterator[Served]:
-    """Serve the demonstration, or other sites with another past."""
+    """Serve the demonstration, or other sites with another history."""
     board = board or demo.board()
     clock = FakeClock(time=demo.NOW)
     if history is None:

@@ -107,7 +107,7 @@ def unchecked(name: str, **site: Any) -> SiteState:
 
 
 def error(name: str, **site: Any) -> SiteState:
-    """An up site that the monitor, at the moment, cannot check."""
+    """Return the state of an up site that the monitor currently cannot check."""
     last = result(name, error="no file descriptor is left for a connection")
     recent = [past(0, up=None), *(past(one) for one in range(1, 12))]
     return _state(name, Status.UP, last, recent, finished=result(name), **site)

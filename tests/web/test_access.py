@@ -1,4 +1,4 @@
-"""Who is let in, with a stand-in for bcrypt; with the real one over sockets in test_server.py."""
+"""Who may log in, with a stand-in for bcrypt; test_server.py uses the real one over sockets."""
 
 import pytest
 from starlette.applications import Starlette
@@ -14,7 +14,7 @@ HASHES = {"alice": "$2b$10$" + "a" * 53, "bob": "$2b$12$" + "b" * 53}
 
 @pytest.fixture
 def door():
-    """A client, and the list of what was compared."""
+    """Return an access check, and the list of the comparisons it made."""
     compared = []
 
     def check(password, expected):
@@ -29,7 +29,7 @@ def door():
 
 
 def test_unknown_users_take_as_long_as_known_ones(door):
-    """Each unknown name is compared, always with the same hash; whose it is can not be foreseen."""
+    """An unknown name is compared with the same user's hash each time, one nobody can predict."""
     client, compared = door
     names = [f"user-{number}" for number in range(40)]
     for name in names * 2:
@@ -41,7 +41,7 @@ def test_unknown_users_take_as_long_as_known_ones(door):
 
 
 def test_what_proved_right_is_not_compared_again(door):
-    """What was right is remembered, for as many users as there are; what was wrong is not."""
+    """Correct passwords are remembered, one for each user; wrong ones are not."""
     client, compared = door
     for _ in range(3):
         assert client.get("/", auth=("alice", "right")).status_code == 200
@@ -52,7 +52,7 @@ def test_what_proved_right_is_not_compared_again(door):
 
 
 def test_what_is_free_of_the_log_in():
-    """The paths that the application calls free, exactly as they were asked for, and no others."""
+    """Exactly the paths that the application declares free need no log-in, and no others."""
 
     async def hello(scope, receive, send):
         await PlainTextResponse(scope["path"])(scope, receive, send)

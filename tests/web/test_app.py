@@ -1,4 +1,4 @@
-"""The endpoints, asked through Starlette's test client: no socket."""
+"""The endpoints, called through Starlette's test client, without a socket."""
 
 import asyncio
 import base64
@@ -40,7 +40,7 @@ HOSTILE = [
 
 
 def exposition(accept, sites):
-    """Stands for the metrics: echoes what it was asked, in pieces."""
+    """Stands in for the metrics: echoes what it was asked, in pieces."""
     for name in sites:
         if name.startswith("no-"):
             raise LookupError(name)
@@ -60,7 +60,7 @@ def done(value):
 
 @pytest.fixture
 def client_of():
-    """Return a function from a board, or sites' states, to a client."""
+    """Return a function that makes a client from a board, or from the states of sites."""
 
     def make(*found, **given):
         board = found[0] if found and isinstance(found[0], StatusBoard) else states.board(*found)
@@ -82,7 +82,7 @@ def client_of():
 
 
 def test_metrics_pass_on_what_was_asked(client_of):
-    """The Accept header and every ?site= reach the exposition, whose type and text come back."""
+    """The Accept header and every ?site= reach the exposition, and its type and text come back."""
     answer = client_of().get(
         "/metrics?site=b&site=a%2Fc", headers={"Accept": "text/x", "Accept-Encoding": "identity"}
     )
@@ -93,7 +93,7 @@ def test_metrics_pass_on_what_was_asked(client_of):
 
 
 def test_metrics_of_an_unknown_site(client_of):
-    """A site that is not listed is a 404 whose sentence names it."""
+    """A site that is not listed gets a 404 that names it."""
     answer = client_of().get("/metrics?site=a&site=no-such")
 
     assert answer.status_code == 404
@@ -103,7 +103,7 @@ def test_metrics_of_an_unknown_site(client_of):
 
 @pytest.mark.parametrize("path", ["/metrics?site=no-x", "/logs?site=x", "/api/v1/sites/x"])
 def test_a_site_that_another_daemon_has(client_of, path):
-    """Is a 404 that says who has it."""
+    """A site that another daemon checks gets a 404 that says which daemon has it."""
     answer = client_of(elsewhere={"x": "shard 3/5", "no-x": "shard 3/5"}.get).get(path)
 
     assert answer.status_code == 404
@@ -111,7 +111,7 @@ def test_a_site_that_another_daemon_has(client_of, path):
 
 
 def test_many_parameters(client_of):
-    """Thousands of query parameters are no trouble."""
+    """A request with thousands of query parameters is answered normally."""
     names = [f"s{number}" for number in range(5000)]
 
     answer = client_of().get("/metrics?" + "&".join(f"site={name}" for name in names))
@@ -146,7 +146,7 @@ def test_many_parameters(client_of):
     ],
 )
 def test_gzip_by_quality(client_of, accept_encoding, packed):
-    """The answer is compressed exactly where the client prefers that."""
+    """The answer is compressed if, and only if, the client prefers that."""
     with client_of().stream(
         "GET", "/metrics", headers={"Accept-Encoding": accept_encoding, "Accept": "*/*"}
     ) as answer:
@@ -161,7 +161,7 @@ def test_gzip_by_quality(client_of, accept_encoding, packed):
 
 
 def test_probe_of_one_site(client_of):
-    """/probe?site= passes on the last result's exposition."""
+    """/probe?site= returns the exposition of the site's last result."""
     client = client_of(states.up("a"), probe_site=lambda _, name: ("text/x", iter([name.encode()])))
 
     assert client.get("/probe?site=a").text == "a"
@@ -170,7 +170,7 @@ def test_probe_of_one_site(client_of):
 
 
 def test_probe_without_a_result(client_of):
-    """An unknown site is a 404; one that no check of has finished, a 503."""
+    """An unknown site gets a 404, and a site without a finished check gets a 503."""
 
     def nothing(_, name):
         raise LookupError(name)
@@ -183,7 +183,7 @@ def test_probe_without_a_result(client_of):
 
 
 def test_no_probe_unless_given(client_of):
-    """Without a function for it there is no /probe."""
+    """There is no /probe if the application is given no function for it."""
     assert client_of().get("/probe?site=a").status_code == 404
 
 
@@ -191,7 +191,7 @@ def test_no_probe_unless_given(client_of):
 
 
 def test_health_and_readiness(client_of):
-    """Healthy while the process lives; ready once the board says so, and until it stops."""
+    """The process is healthy while it lives; it is ready once the board says so, until it stops."""
     board = states.board()
     client = client_of(board)
 
@@ -212,14 +212,14 @@ def test_health_and_readiness(client_of):
 
 
 def test_reload_that_works(client_of):
-    """A reload without problems is a 200."""
+    """A reload without problems returns 200."""
     answer = client_of(reload=lambda: done(())).post("/-/reload")
 
     assert (answer.status_code, answer.text) == (200, "reloaded\n")
 
 
 def test_reload_with_problems(client_of):
-    """Every problem is a line of the 400."""
+    """A reload with problems returns 400, with one line per problem."""
     problems = ("sites.yaml:1:2: one", "sites.yaml:3:4: two")
 
     answer = client_of(reload=lambda: done(problems)).post("/-/reload")
@@ -229,7 +229,7 @@ def test_reload_with_problems(client_of):
 
 
 def test_reload_waits_for_the_main_thread(client_of):
-    """The answer comes when another thread has finished the reload."""
+    """The answer comes once another thread has finished the reload."""
     future: Future[tuple[str, ...]] = Future()
 
     def ask():
@@ -240,7 +240,7 @@ def test_reload_waits_for_the_main_thread(client_of):
 
 
 def test_reload_while_stopping(client_of):
-    """A reload that nobody will do any more is a 503, not a wait without end."""
+    """A reload that will never be done returns 503 instead of waiting forever."""
     future: Future[tuple[str, ...]] = Future()
     future.cancel()
 
@@ -248,7 +248,7 @@ def test_reload_while_stopping(client_of):
 
 
 def test_reload_by_get(client_of):
-    """A GET does not reload, and says what would."""
+    """A GET does not reload, and the answer says which method does."""
     answer = client_of().get("/-/reload")
 
     assert answer.status_code == 405
@@ -268,7 +268,7 @@ def test_reload_by_get(client_of):
     ],
 )
 def test_a_page_of_another_site_changes_nothing(client_of, path, headers):
-    """A POST that a browser sends for another site's page is a 403, whatever log-in it carries."""
+    """A POST that a browser sends for another site's page gets a 403, whatever its log-in."""
     answer = client_of().post(path, headers=headers)
 
     assert answer.status_code == 403
@@ -284,14 +284,14 @@ def test_a_page_of_another_site_changes_nothing(client_of, path, headers):
     ],
 )
 def test_a_page_of_the_monitor_itself_may_reload(client_of, headers):
-    """What a browser says of the same origin counts, also where a proxy gave another Host."""
+    """The browser's word for the same origin is accepted, even if a proxy changed the Host."""
     client = client_of(reload=lambda: done(()))
 
     assert client.post("/-/reload", headers=headers).status_code == 200
 
 
 def test_configuration_as_text(client_of):
-    """/config is plain text, as it was made."""
+    """/config returns the configuration as plain text, unchanged."""
     text = "sites:\n  - name: ü\n" * 5000
 
     answer = client_of(config_text=lambda: text).get("/config")
@@ -304,7 +304,7 @@ def test_configuration_as_text(client_of):
 
 
 def test_api_lists_every_site(client_of):
-    """The list has each site once, in the one form of the report."""
+    """The list has each site once, in the same form as the report."""
     found = [states.down("a"), states.up("b"), states.unchecked("c"), states.error("d")]
 
     answer = client_of(*found).get("/api/v1/sites")
@@ -314,13 +314,13 @@ def test_api_lists_every_site(client_of):
 
 
 def test_api_without_sites(client_of):
-    """No site is an empty list."""
+    """Without sites the API returns an empty list."""
     assert client_of().get("/api/v1/sites").json() == {"sites": []}
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name[:20]))
 def test_api_finds_every_name(client_of, name):
-    """Whatever a name is made of, its URL-encoded form finds it."""
+    """The URL-encoded form of any name finds its site."""
     state = states.down(name)
 
     answer = client_of(state).get("/api/v1/sites/" + quote(name, safe=""))
@@ -330,7 +330,7 @@ def test_api_finds_every_name(client_of, name):
 
 
 def test_api_errors_are_json(client_of):
-    """Under /api an error is JSON as well: unknown site, unknown path, wrong method."""
+    """Errors under /api are JSON too: unknown site, unknown path, wrong method."""
     client = client_of()
 
     unknown = client.get("/api/v1/sites/nobody")
@@ -348,7 +348,7 @@ def test_api_errors_are_json(client_of):
 
 
 def test_logs_newest_first(client_of):
-    """/logs shows each remembered failure with all that was seen, newest first."""
+    """/logs shows each remembered failure with all its evidence, newest first."""
     answer = client_of(states.down("a")).get("/logs?site=a")
 
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
@@ -369,7 +369,7 @@ def test_logs_newest_first(client_of):
 
 
 def test_logs_cannot_drive_a_terminal(client_of):
-    """Control characters in what a site sent are spelt out."""
+    """Control characters that a site sent are shown escaped."""
     hostile = "\x1b]0;owned\x07 \N{RIGHT-TO-LEFT OVERRIDE} \x9b2J\r\nnext\x00\ud800"
 
     answer = client_of(states.down("a", excerpt=hostile)).get("/logs?site=a")
@@ -380,7 +380,7 @@ def test_logs_cannot_drive_a_terminal(client_of):
 
 
 def test_logs_without_failures(client_of):
-    """No failure, no site by that name, and no name are a sentence each."""
+    """/logs answers with one sentence if there is no failure, no such site, or no name."""
     client = client_of(states.up("a"))
 
     assert client.get("/logs?site=a").text == "No failure of this site is remembered.\n"
@@ -395,7 +395,7 @@ def test_logs_without_failures(client_of):
 
 
 def test_page_counts_and_orders(client_of):
-    """What is down comes first, over groups and within them, under a headline that counts it."""
+    """Down sites come first, among groups and within them, under a headline that counts them."""
     page = client_of(
         states.up("fine", group="calm"),
         states.up("well", group="storm"),
@@ -425,7 +425,7 @@ def test_page_counts_and_orders(client_of):
     ids=["none", "one", "all", "down", "unknown"],
 )
 def test_page_headlines(client_of, found, headline):
-    """The headline says the one thing that matters."""
+    """The headline states the most important fact."""
     assert f">{headline}</h1>" in client_of(*found).get("/").text
 
 
@@ -453,7 +453,7 @@ def test_the_monitors_own_fault_is_no_outage(client_of):
     ],
 )
 def test_page_filters(client_of, query, shown):
-    """?state= and ?q= (name, target, group, labels) choose rows, and the counts stay whole."""
+    """?state= and ?q= (name, target, group, labels) select rows, and the counts still cover all."""
     page = client_of(
         states.up("alpha", group="storefront"),
         states.down("beta"),
@@ -465,7 +465,7 @@ def test_page_filters(client_of, query, shown):
 
 
 def test_page_refuses_an_unknown_state(client_of):
-    """A state that is none is a sentence with those there are."""
+    """An unknown state is answered with a sentence that lists the states there are."""
     answer = client_of().get("/?state=broken")
 
     assert answer.status_code == 400
@@ -473,7 +473,7 @@ def test_page_refuses_an_unknown_state(client_of):
 
 
 def test_page_loads_itself_again_when_told_to(client_of):
-    """The page refreshes without JavaScript where somebody asks for it (WCAG 2.2.1)."""
+    """The page refreshes without JavaScript, but only if the reader asks for it (WCAG 2.2.1)."""
     client = client_of(states.up("a"))
 
     assert '<meta http-equiv="refresh" content="30">' in client.get("/?refresh=30").text
@@ -482,7 +482,7 @@ def test_page_loads_itself_again_when_told_to(client_of):
 
 
 def test_page_keeps_the_filters_in_its_links(client_of):
-    """Choosing a state keeps the search, escaped."""
+    """The links that choose a state keep the search text, escaped."""
     page = client_of(states.up("a&b")).get("/?q=a%26b&refresh=30").text
 
     assert 'href="./?state=down&amp;q=a%26b&amp;refresh=30"' in page
@@ -491,7 +491,7 @@ def test_page_keeps_the_filters_in_its_links(client_of):
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name[:20]))
 def test_hostile_texts_stay_text(client_of, name):
-    """Whatever sites and their answers contain, the pages have the elements they always have."""
+    """Pages keep the same elements, whatever text sites and their answers contain."""
 
     def shapes(text):
         client = client_of(
@@ -527,7 +527,7 @@ def shape(page):
 
 
 def test_only_web_targets_are_links(client_of):
-    """A target is a link where a browser can follow it, and never runs anything."""
+    """A target is a link only if a browser can follow it, and it never runs a script."""
     page = client_of(
         states.up("a", target="https://a.example"),
         states.up("b", target="icmp://10.0.0.1", scheme="icmp"),
@@ -540,7 +540,7 @@ def test_only_web_targets_are_links(client_of):
 
 
 def test_site_page(client_of):
-    """A site's page has its state, the phases of its last check, certificate and evidence."""
+    """A site's page shows its state, the phases of its last check, its certificate and evidence."""
     page = client_of(states.down("shop", group="storefront", labels=(("team", "web"),))).get(
         "/sites/shop"
     )
@@ -560,7 +560,7 @@ def test_site_page(client_of):
 
 
 def test_flapping_and_maintenance_are_told(client_of):
-    """A site in maintenance says so instead of its state; one that flaps says so beside it."""
+    """A site in maintenance shows that instead of its state; one that flaps shows it as well."""
     flapping = replace(states.down("a"), flapping=True)
     serviced = replace(states.down("b"), maintenance=True)
     client = client_of(flapping, serviced)
@@ -576,7 +576,7 @@ def test_flapping_and_maintenance_are_told(client_of):
 
 
 def test_site_page_before_the_first_check(client_of):
-    """A site that was never checked has a page that says so."""
+    """The page of a site that was never checked says so."""
     page = client_of(states.unchecked("new")).get("/sites/new")
 
     assert page.status_code == 200
@@ -584,12 +584,12 @@ def test_site_page_before_the_first_check(client_of):
 
 
 def test_site_page_of_nobody(client_of):
-    """No page for a site that is not listed."""
+    """A site that is not listed has no page."""
     assert client_of().get("/sites/nobody").status_code == 404
 
 
 def test_links_are_relative(client_of):
-    """Pages find their way home from names with slashes, behind any proxy's prefix."""
+    """Links lead home from names that contain slashes, behind any proxy's prefix."""
     client = client_of(states.down("a/b"))
 
     assert 'href="../../api/v1/sites/a%2Fb"' in client.get("/sites/a/b").text
@@ -600,7 +600,7 @@ def test_links_are_relative(client_of):
 
 
 def past_of(name):
-    """A site that was down for 12 minutes three days ago, and is again since 10 minutes."""
+    """Return the past of a site that was down 3 days ago for 12 min, and now for 10 min."""
     now = states.NOW
     points = [
         LatencyPoint(begin=now - 3600 * hour, count=9, p50=0.1, p95=0.2, p99=0.3, max=0.4)
@@ -616,7 +616,7 @@ def past_of(name):
 
 
 def test_the_status_page_shows_90_days(client_of):
-    """A bar and the uptime of each site, with its coverage; a dash where nothing was observed."""
+    """Each site has a bar, its uptime and coverage; a dash stands for what was not observed."""
     page = client_of(states.down("a"), states.up("b"), history=past_of("a")).get("/").text
 
     assert 'aria-label="last 90 days: downtime on 2 of them, 22 min in all"' in page
@@ -625,7 +625,7 @@ def test_the_status_page_shows_90_days(client_of):
 
 
 def test_a_page_asks_for_the_days_of_its_rows_alone(client_of):
-    """However many sites there are, the history is asked once, for those that are shown."""
+    """The page asks the history once, for the shown sites only, however many sites there are."""
     asked = []
 
     class Asked(FakeHistory):
@@ -639,7 +639,7 @@ def test_a_page_asks_for_the_days_of_its_rows_alone(client_of):
 
 
 def test_the_site_page_shows_the_past(client_of):
-    """Uptime of five windows, three charts, the days with downtime, outages with length and why."""
+    """The page shows uptime of five windows, three charts, days with downtime, and outages."""
     page = client_of(states.down("a"), history=past_of("a")).get("/sites/a").text
 
     for text in (
@@ -657,7 +657,7 @@ def test_the_site_page_shows_the_past(client_of):
 
 
 def test_without_a_history_nothing_is_100_percent(client_of):
-    """Pages that know no past, or cannot read it, show dashes in its place."""
+    """Pages show dashes if there is no history, or if it cannot be read."""
 
     class Broken:
         def __getattr__(self, _):
@@ -674,7 +674,7 @@ def test_without_a_history_nothing_is_100_percent(client_of):
 
 @pytest.mark.parametrize("path", ["/", "/?page=1", "/sites/a"])
 def test_entity_tags_of_pages(client_of, path):
-    """A page that says nothing new is not sent again, whatever moment stands at its foot."""
+    """A page whose content is unchanged is not sent again, whatever time its footer shows."""
     clock = FakeClock(time=states.NOW + 600)
     since = states.NOW - 400 * DAY
     client = client_of(replace(states.up("a"), since=since, last=None), clock=clock)
@@ -712,7 +712,7 @@ def complete(client_of):
 
 @pytest.mark.parametrize("path", GETS)
 def test_head(complete, path):
-    """HEAD answers as GET does, without the text."""
+    """HEAD answers as GET does, without the body."""
     got, head = complete.get(path), complete.head(path)
 
     assert head.status_code == got.status_code == 200
@@ -723,7 +723,7 @@ def test_head(complete, path):
 
 @pytest.mark.parametrize("path", [*GETS, "/nothing", "/-/reload"])
 def test_headers_that_protect(complete, path):
-    """Every answer, errors too, keeps browsers from storing, framing, sniffing and running it."""
+    """Every answer, errors too, tells browsers not to store, frame, sniff or run it."""
     headers = complete.get(path).headers
 
     assert headers["cache-control"] == "no-store"
@@ -735,7 +735,7 @@ def test_headers_that_protect(complete, path):
 
 
 def test_the_policy_admits_the_pages_style(complete):
-    """The style of a page is the one its Content-Security-Policy names, and its only one."""
+    """The Content-Security-Policy admits exactly the one style that the page has."""
     for path in ("/", "/sites/a"):
         page = complete.get(path)
         style = page.text.partition("<style>")[2].partition("</style>")[0]
@@ -745,7 +745,7 @@ def test_the_policy_admits_the_pages_style(complete):
 
 
 def test_a_very_long_path(client_of):
-    """A path of any length is a 404 with a short sentence."""
+    """A path of any length gets a 404 with a short sentence."""
     answer = client_of().get("/" + "x" * 60_000)
 
     assert answer.status_code == 404
@@ -754,7 +754,7 @@ def test_a_very_long_path(client_of):
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/v1/sites/a"])
 def test_a_bug_is_one_sentence(client_of, caplog, path):
-    """What is our fault is a 500 without a traceback; the log has it."""
+    """An error of the program gets a 500 without a traceback, which only the log has."""
 
     class Broken(StatusBoard):
         def get(self, _):
@@ -774,7 +774,7 @@ def test_a_bug_is_one_sentence(client_of, caplog, path):
 
 
 def test_ten_thousand_sites_come_in_pieces(client_of):
-    """The list of 10,000 sites is whole, in pieces of some 10 KiB."""
+    """The list of 10,000 sites arrives complete, in pieces of about 10 KiB."""
     client = client_of(*(states.up(f"s{number}") for number in range(10_000)))
     sent = []
 
@@ -788,7 +788,7 @@ def test_ten_thousand_sites_come_in_pieces(client_of):
 
 
 def test_a_page_has_room_for_250_sites(client_of):
-    """Of 501 sites the pages show each one once, what is down on the first; no page is empty."""
+    """Pages show each of 501 sites once, down sites on the first page, and no page is empty."""
     client = client_of(
         *(states.up(f"s{number}", group=f"g{number % 3}") for number in range(500)),
         states.down("broken", group="g2"),
@@ -811,7 +811,7 @@ def test_a_page_has_room_for_250_sites(client_of):
 
 
 def test_names_sort_as_people_count(client_of):
-    """Two comes before ten, in groups and within them, and sites without a group come last."""
+    """2 comes before 10, in groups and within them, and sites without a group come last."""
     page = client_of(
         states.up("shop-10", group="zone-2"),
         states.up("Shop-2", group="zone-2"),

@@ -32,7 +32,7 @@ from tests.web import states
     ],
 )
 def test_what_a_path_asks_for(path, asked):
-    """Names may hold slashes, and whatever badges' paths are made of."""
+    """Names may contain slashes, and any text that paths of badges are made of."""
     found = known(asked_by(path))
     assert (found.site, found.kind, found.window, found.form) == asked
 
@@ -51,7 +51,7 @@ def test_what_a_path_asks_for(path, asked):
     ],
 )
 def test_what_is_no_badge(path):
-    """Other windows, other forms and other places are nothing."""
+    """Other windows, forms and places are not badges."""
     assert asked_by(path) is None
 
 
@@ -68,12 +68,12 @@ def test_what_is_no_badge(path):
     ],
 )
 def test_colours_go_by_nines(down, colour):
-    """99.9, 99 and 95 divide good from fair, poor and bad."""
+    """99.9, 99 and 95 % separate good from fair, poor and bad."""
     assert uptime_badge("30d", Uptime(window=100.0, up=100 - down, down=down)).colour == colour
 
 
 def test_what_badges_say():
-    """State, uptime with its coverage, latency; a dash for what was not observed, never 100 %."""
+    """Badges show state, uptime with coverage, or latency; a dash, never 100 %, if not observed."""
     assert status_badge(states.down("shop")).message == "down"
     seen = Uptime(window=200.0, up=99.0, down=1.0)
     assert uptime_badge("30d", seen).message == "99.000 % of 50.0 % observed"
@@ -87,7 +87,7 @@ def test_what_badges_say():
 
 @pytest.mark.parametrize("text", ['<script>alert("1")</script>', "a&b", "ünïcödé ✓", "x" * 3000])
 def test_pictures_are_whole_whatever_the_name(text):
-    """The SVG is well-formed, shows the text, and names itself to a screen reader."""
+    """The SVG is well-formed for any name, shows the text, and has a label for screen readers."""
     badge = status_badge(states.up(text))
     picture = ET.fromstring(as_svg(badge))
 
@@ -99,7 +99,7 @@ def test_pictures_are_whole_whatever_the_name(text):
 
 @pytest.mark.parametrize("status", list(Status))
 def test_letters_can_be_read(status):
-    """White on each colour has the contrast of WCAG 2.2, 1.4.3."""
+    """White text on each colour has the contrast that WCAG 2.2, 1.4.3 requires."""
 
     def light(colour):
         parts = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
@@ -118,7 +118,7 @@ def test_letters_can_be_read(status):
 
 
 def test_the_form_that_shields_reads():
-    """The endpoint's schema, version 1."""
+    """The JSON follows version 1 of the schema of Shields' endpoint."""
     assert as_shields(Badge("uptime 30d", NO_DATA, "#5d636c"), good_for=300.0) == {
         "schemaVersion": 1,
         "label": "uptime 30d",

@@ -1,8 +1,8 @@
 """
-The pages in Debian's Chromium: no script error, no request to another host, readable by everybody.
+The pages in Debian's Chromium: no script error, no request to another host, accessible to all.
 
-axe-core finds what breaks WCAG 2.2 AA as far as a program can tell; what it cannot, such as whether
-everything is reached by the keyboard alone, is tried.
+axe-core finds the violations of WCAG 2.2 AA that a program can find; the tests try what it
+cannot, such as whether the keyboard alone reaches everything.
 """
 
 import shutil
@@ -38,7 +38,7 @@ PAGES = [
 
 @pytest.fixture(scope="module")
 def program():
-    """Chromium's path, found once for the module; without it the tests skip or fail as others."""
+    """Return Chromium's path, looked up once; without it the tests skip or fail as usual."""
     return shutil.which("chromium")
 
 
@@ -94,7 +94,7 @@ def visit(browser, real):
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_are_for_everybody(visit, at, path, dark, width):
-    """axe-core finds nothing, and nothing is wider than the screen."""
+    """axe-core finds no violation, and no element is wider than the screen."""
     page = visit(at.url + path, dark=dark, width=width)
     for one in page.query_selector_all("details"):
         one.evaluate("one => one.open = true")
@@ -107,7 +107,7 @@ def test_pages_are_for_everybody(visit, at, path, dark, width):
 
 @pytest.mark.parametrize("width", [NARROW, WIDE])
 def test_pages_of_very_many_and_of_none(visit, width):
-    """With more sites than a page has room for, and with none and no past, it is as good."""
+    """Pages pass the same checks with more sites than fit on one page, and without any."""
     many = states.board(*(states.up(f"site-{number}" + "x" * 80) for number in range(300)))
     for board in (many, states.board()):
         with served(board, FakeHistory()) as found:
@@ -119,7 +119,7 @@ def test_pages_of_very_many_and_of_none(visit, width):
 
 
 def test_dark_is_dark(visit, at):
-    """The scheme that the system asks for is the one that is shown."""
+    """The page shows the colour scheme that the system asks for."""
 
     def ground(dark):
         page = visit(at.url + "/status", dark=dark)
@@ -131,7 +131,7 @@ def test_dark_is_dark(visit, at):
 
 
 def test_without_scripts_everything_is_there(visit, at):
-    """A browser that runs no script shows the same page, and follows its links."""
+    """A browser that runs no scripts shows the same page, and its links work."""
     page = visit(at.url + "/", javascript=False)
     assert page.locator("td.site a[href^='sites/']").count() == len(demo.board().entries())
 
@@ -145,7 +145,7 @@ def test_without_scripts_everything_is_there(visit, at):
 
 
 def focused(page):
-    """Return what has the focus, and whether it can be seen that it has."""
+    """Return which element has the focus, and whether the focus is visible."""
     return page.evaluate(
         """() => {
             const one = document.activeElement, style = getComputedStyle(one);
@@ -157,7 +157,7 @@ def focused(page):
 
 @pytest.mark.parametrize("path", ["/", "/sites/checkout", "/status"])
 def test_the_keyboard_alone(visit, at, path):
-    """Tab reaches every link, field and detail, and it is seen where it is."""
+    """Tab reaches every link, field and detail, and the focus is always visible."""
     page = visit(at.url + path)
     wanted = page.evaluate(
         """() => [...document.querySelectorAll("a, input:not([type=hidden]), button, summary, "
@@ -171,11 +171,11 @@ def test_the_keyboard_alone(visit, at, path):
     assert all(tag != "BODY" for tag, *_ in reached)
     assert all(visible for *_, visible in reached), reached
     page.keyboard.press("Tab")
-    assert focused(page)[0] == "BODY"  # and then it leaves the page
+    assert focused(page)[0] == "BODY"  # then the focus leaves the page
 
 
 def test_the_keyboard_opens_and_follows(visit, at):
-    """Enter opens what is folded, and follows a link."""
+    """Enter opens a folded section, and follows a link."""
     page = visit(at.public_url + "/status")
     incident = page.locator("details").first
     incident.locator("summary").focus()
@@ -189,7 +189,7 @@ def test_the_keyboard_opens_and_follows(visit, at):
 
 
 def test_badges_on_another_site(visit, at):
-    """A page of another origin can show a badge, whose picture is whole."""
+    """A page of another origin can show a badge, and its picture is complete."""
     picture = f"{at.public_url}/badges/shop/uptime/30d.svg"
 
     async def readme(scope, receive, send):

@@ -1,4 +1,4 @@
-"""Bars and curves, as paths."""
+"""Bars and curves, drawn as SVG paths."""
 
 import re
 
@@ -21,7 +21,7 @@ def day(number, *, up=DAY, down=0.0, maintenance=0.0):
 
 
 def test_days_that_are_alike_are_one_dash_line():
-    """A site that was up for 90 days costs one short path."""
+    """The bars of a site that was up for 90 days are one short path."""
     bars = day_bars([day(number) for number in reversed(range(90))])
 
     assert (bars.up, bars.down, bars.unseen, bars.maintenance) == ("M0 10h359", "", "", "")
@@ -33,14 +33,14 @@ def test_days_that_are_alike_are_one_dash_line():
     ("seconds", "height"), [(1.0, 5), (87.0, 10), (1000.0, 15), (4400.0, 20), (DAY, 20)]
 )
 def test_downtime_is_as_tall_as_the_nines_it_cost(seconds, height):
-    """How bad a day was is told by the height of its stripe, not by a colour alone."""
+    """The height of a day's stripe, not only its colour, shows how bad the day was."""
     bars = day_bars([day(1), day(0, up=DAY - seconds, down=seconds)])
 
     assert bars.down == f"M5.5 20v-{height}"
 
 
 def test_days_without_an_observation_are_neither_up_nor_down():
-    """Nothing seen, and only maintenance, have bars of their own and no uptime."""
+    """Days without observation, and days of maintenance only, have their own bars and no uptime."""
     bars = day_bars([day(3, up=0.0), day(2, up=0.0), day(1, up=0.0, maintenance=DAY), day(0)])
 
     assert (bars.unseen, bars.maintenance, bars.up) == ("M0 10h7", "M8 10h3", "M12 10h3")
@@ -50,7 +50,7 @@ def test_days_without_an_observation_are_neither_up_nor_down():
 
 
 def test_bars_of_spans():
-    """From spans to bars: an outage over midnight harms two days, newest first in the list."""
+    """An outage over midnight counts on both days, and the list has the newest day first."""
     history = FakeHistory(
         span("a", TODAY - 3 * DAY, TODAY - 600),
         down("a", TODAY - 600, TODAY + 600),
@@ -66,7 +66,7 @@ def test_bars_of_spans():
 
 
 def test_maintenance_beside_an_observation_is_an_observed_day():
-    """A window of two hours does not make a day one of maintenance."""
+    """A window of two hours does not make the whole day a maintenance day."""
     history = FakeHistory(
         span("a", TODAY - DAY, TODAY - DAY + 7200, Condition.MAINTENANCE),
         span("a", TODAY - DAY + 7200, None),
@@ -87,7 +87,7 @@ def point(begin, p50, p99=None, count=5):
 
 
 def test_a_gap_is_a_gap():
-    """Steps without a check are not bridged, and a point alone is still drawn."""
+    """The curve does not bridge steps without a check, and still draws an isolated point."""
     none = LatencyPoint(begin=200.0, count=0)
     drawn = chart([point(0.0, 0.1, 0.2), point(100.0, 0.1, 0.2), none, point(500.0, 0.2, 0.2)])
 
@@ -97,13 +97,13 @@ def test_a_gap_is_a_gap():
 
 
 def test_nothing_to_draw():
-    """Without a point the chart says so and has no curve."""
+    """A chart without points says so, and has no curve."""
     assert chart([]).p50 == ""
     assert chart([LatencyPoint(begin=0.0, count=0)]).summary == "no check that was up is remembered"
 
 
 def test_outages_are_bands_at_least_a_unit_wide():
-    """Short ones are seen, touching ones joined, what lies outside is left out."""
+    """Short outages stay visible, adjacent ones are joined, and those out of range are left out."""
     bands = chart(
         [],
         [
@@ -124,7 +124,7 @@ def test_outages_are_bands_at_least_a_unit_wide():
     [(0.0003, "0.5 ms"), (0.12, "200 ms"), (0.2, "200 ms"), (0.201, "500 ms"), (7.3, "10.00 s")],
 )
 def test_the_axis_ends_at_a_round_number(tallest, top):
-    """Above every value, so that no curve leaves the picture."""
+    """The axis ends above every value, so that no curve leaves the picture."""
     drawn = chart([point(0.0, tallest, tallest)])
 
     assert drawn.durations[0].text == top

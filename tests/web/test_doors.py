@@ -25,7 +25,7 @@ from tests.waiting import PATIENCE
 
 @pytest.fixture
 def path(tmp_path, monkeypatch):
-    """Where the socket is to be; relative, for pytest's folders have long names."""
+    """Return a relative path for the socket, because pytest's folders have long names."""
     monkeypatch.chdir(tmp_path)
     return Path("web.sock")
 
@@ -48,7 +48,7 @@ def ask(path):
 
 
 def test_it_answers_beside_a_port(path):
-    """One application answers on a Unix socket and a port; the file goes with the stop."""
+    """One application answers on a Unix socket and on a port; the stop removes the socket file."""
 
     async def hello(_):
         return PlainTextResponse("hello")
@@ -66,7 +66,7 @@ def test_it_answers_beside_a_port(path):
 
 
 def test_the_health_check_finds_it(path):
-    """``monitor healthcheck`` asks at a Unix socket as at a port."""
+    """``monitor healthcheck`` works with a Unix socket as it does with a port."""
     ask_health = [*(sys.executable, "-m", "monitor"), "healthcheck", "--listen", f"unix:{path}"]
     gone = subprocess.run(ask_health, check=False, capture_output=True, text=True)
     assert (gone.returncode, gone.stderr) == (
@@ -87,7 +87,7 @@ def test_the_health_check_finds_it(path):
 
 
 def test_permissions(path):
-    """Its owner and group may connect, whatever the umask says, and nobody else."""
+    """The owner and the group may connect, whatever the umask is, and nobody else."""
     before = os.umask(0)
     try:
         (listener,) = listen_on([f"unix:{path}"])
@@ -98,7 +98,7 @@ def test_permissions(path):
 
 
 def test_the_file_of_a_dead_daemon(path):
-    """What a daemon left that was killed is replaced."""
+    """A new daemon replaces the socket file that a killed daemon left."""
     (left,) = listen_on([f"unix:{path}"])
     left.socket.close()
     assert path.is_socket()
@@ -109,7 +109,7 @@ def test_the_file_of_a_dead_daemon(path):
 
 
 def test_a_living_daemon(path):
-    """While another program listens there the start fails with a sentence, and it goes on."""
+    """If another program listens there, the start fails with a sentence, and that program stays."""
     with closing(listen_on([f"unix:{path}"])[0]):
         assert refusal(f"unix:{path}") == (
             f"cannot listen on unix:{path}: another program listens there; stop it, or choose"
@@ -120,7 +120,7 @@ def test_a_living_daemon(path):
 
 
 def test_a_living_daemon_that_is_busy(path):
-    """A queue that is full belongs to somebody."""
+    """A socket whose queue is full counts as in use."""
     with closing(socket.socket(socket.AF_UNIX)) as busy:
         busy.bind(str(path))
         busy.listen(0)
@@ -130,7 +130,7 @@ def test_a_living_daemon_that_is_busy(path):
 
 
 def test_a_file_that_is_no_socket(path):
-    """Nobody's file is overwritten."""
+    """A file that is not a socket is never overwritten."""
     path.write_text("precious")
 
     assert refusal(f"unix:{path}") == (
@@ -141,7 +141,7 @@ def test_a_file_that_is_no_socket(path):
 
 
 def test_of_daemons_that_start_at_once_one_listens(path):
-    """However they meet, in the place of a dead one, it is the one that clients find."""
+    """Of daemons that replace a dead one at the same time, exactly one listens, for all clients."""
     at_once = 8
     ready = Barrier(at_once)
 
@@ -163,7 +163,7 @@ def test_of_daemons_that_start_at_once_one_listens(path):
 
 
 def test_a_folder_that_is_locked(path):
-    """Whoever keeps it so keeps us from starting, and not from saying why."""
+    """A locked folder keeps the daemon from starting, but not from saying why."""
     handle = os.open(".", os.O_RDONLY)
     flock(handle, LOCK_EX)
     assert refusal(f"unix:{path}").endswith("; another program has locked .")
@@ -172,7 +172,7 @@ def test_a_folder_that_is_locked(path):
 
 
 def test_our_successor_keeps_its_file(path):
-    """A stop leaves the socket alone that a daemon started meanwhile put in the same place."""
+    """A stop leaves the socket alone if a newer daemon has put its own in the same place."""
     (old,) = listen_on([f"unix:{path}"])
     path.unlink()
     with closing(listen_on([f"unix:{path}"])[0]):
@@ -195,12 +195,12 @@ def test_our_successor_keeps_its_file(path):
 )
 @pytest.mark.usefixtures("path")
 def test_paths_that_are_none(address, sentence):
-    """What cannot be listened on is one sentence with what would be right."""
+    """An address that cannot be listened on gets one sentence that says what would be right."""
     assert sentence in refusal(address)
 
 
 def test_all_or_nothing(path):
-    """Where one address cannot be had the others are given back, files included."""
+    """If one address is not available, the others are released, socket files included."""
     assert "unix:no/web.sock" in refusal(f"unix:{path}", "unix:no/web.sock")
 
     assert not path.exists()
@@ -208,5 +208,5 @@ def test_all_or_nothing(path):
 
 @pytest.mark.parametrize("text", [":80", "*:80"])
 def test_every_address_has_two_forms(text):
-    """The health check knows either, and asks on loopback."""
+    """The health check accepts both forms of each address, and asks on loopback."""
     assert parse_listen(text) == Listen(port=80)

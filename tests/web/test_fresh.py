@@ -1,4 +1,4 @@
-"""What is made once for a crowd."""
+"""Answers that are made once and shared by many clients."""
 
 import asyncio
 import threading
@@ -9,7 +9,7 @@ from monitor.web.fresh import Fresh
 
 
 def test_everybody_who_asks_meanwhile_gets_the_same():
-    """A hundred who come while it is made wait for one making."""
+    """A hundred clients that ask while the answer is being made share that one answer."""
     made = []
     ready = threading.Event()
 
@@ -31,7 +31,7 @@ def test_everybody_who_asks_meanwhile_gets_the_same():
 
 
 def test_what_is_old_is_made_anew():
-    """After its time it is made again, under the same key."""
+    """An answer that is too old is made again, under the same key."""
 
     async def ask():
         fresh = Fresh(0.0, 10)
@@ -44,7 +44,7 @@ def test_what_is_old_is_made_anew():
 
 
 def test_no_more_is_kept_than_was_said():
-    """Of more keys than there is room for, the first one goes."""
+    """If there are more keys than there is room for, the oldest one is dropped."""
 
     async def ask():
         fresh = Fresh(60.0, 2)
@@ -58,7 +58,7 @@ def test_no_more_is_kept_than_was_said():
 
 
 def test_a_failure_is_not_kept():
-    """All that waited hear of it; the next one has it made again."""
+    """All waiting clients get the error, and the next client causes a new attempt."""
 
     def fail():
         raise OSError("gone")

@@ -26,7 +26,7 @@ def outages(draw):
 
 @given(outages())
 def test_incidents_are_the_times_when_something_was_down(spans):
-    """Second by second: an incident is open exactly while a site of it is down."""
+    """In every second, an incident is open exactly if one of its sites is down."""
     found = incidents(spans)
 
     def is_down(now):
@@ -44,7 +44,7 @@ def test_incidents_are_the_times_when_something_was_down(spans):
 
 @given(outages())
 def test_every_outage_belongs_to_one_incident(spans):
-    """No site's outage is left out, and none is told twice."""
+    """Every outage of a site is in exactly one incident."""
     found = incidents(spans)
 
     turned = [(turn.site, turn.time) for one in found for turn in one.turns if turn.down]
@@ -55,7 +55,7 @@ def test_every_outage_belongs_to_one_incident(spans):
 
 
 def test_an_incident_goes_on_while_others_follow():
-    """It begins with the first site that goes down, and ends when the last one is up."""
+    """An incident begins when its first site goes down, and ends when its last one is up."""
     (second, first) = incidents([down("b", 20, 40), down("a", 10, 30), down("c", 50, None)])
 
     assert (first.begin, first.end, first.sites, first.updated) == (10, 40, ("a", "b"), 40)
@@ -69,14 +69,14 @@ def test_an_incident_goes_on_while_others_follow():
 
 
 def test_one_comes_up_as_another_goes_down():
-    """There was no moment at which all were up, so it is one incident."""
+    """It is one incident, because at no moment were all sites up."""
     (one,) = incidents([down("a", 10, 20), down("b", 20, 30)])
 
     assert (one.begin, one.end) == (10, 30)
 
 
 def test_identifiers_never_change():
-    """What a page, a feed or an API once called a thing, it is called in every later version."""
+    """An identifier that a page, a feed or an API has used is the same in every later version."""
     assert token("component", "shop") == "s6fd6jfur0dy"
     assert token("incident", "/status", 1_800_000_000) == "fuq45lx2knn9"
     assert urn("incident", "/status", 1_800_000_000) == (

@@ -1,4 +1,4 @@
-"""What programs ask of the past, through Starlette's test client: no socket."""
+"""The API for the past, called through Starlette's test client, without a socket."""
 
 import csv
 from concurrent.futures import Future
@@ -39,7 +39,7 @@ def history():
 
 
 def test_uptime_stands_beside_its_coverage(client_of):
-    """In each window that is asked for, with seconds and outages."""
+    """Each requested window has its uptime, coverage, seconds and outages."""
     answer = client_of(history()).get("/api/v1/sites/shop/uptime?windows=1h,1000s")
     assert answer.status_code == 200
     windows = answer.json()["windows"]
@@ -57,14 +57,14 @@ def test_uptime_stands_beside_its_coverage(client_of):
 
 
 def test_no_observation_is_null(client_of):
-    """A site that nobody looked at is not up for 100 %."""
+    """The uptime of a site that was never observed is null, not 100 %."""
     windows = client_of(history()).get("/api/v1/sites/api/uptime?windows=30d").json()["windows"]
     assert windows["30d"]["uptime"] is None
     assert windows["30d"]["coverage"] == 0
 
 
 def test_all_sites_as_json_and_as_csv(client_of):
-    """The same rows in both forms; a group narrows them."""
+    """JSON and CSV have the same rows, and a group narrows both."""
     client = client_of(history())
     found = client.get("/api/v1/uptime?window=1000s").json()
     assert [(one["site"], one["group"]) for one in found["sites"]] == [
@@ -80,7 +80,7 @@ def test_all_sites_as_json_and_as_csv(client_of):
 
 
 def test_no_cell_of_a_table_is_a_formula(client_of):
-    """A spreadsheet computes nothing that a name or a message brought along; numbers stay."""
+    """No name or message becomes a formula in a spreadsheet, and numbers stay numbers."""
     past = FakeHistory(down("=1+1", NOW - 100, None), down('@a,"b', NOW - 100, None))
     client = client_of(past, states.up("=1+1", group="-x"), states.up('@a,"b'))
     rows = csv.DictReader(client.get("/api/v1/outages?format=csv").text.splitlines())
@@ -91,7 +91,7 @@ def test_no_cell_of_a_table_is_a_formula(client_of):
 
 
 def test_outages_have_begin_end_reason_and_message(client_of):
-    """One that lasts has no end, and its seconds until now."""
+    """An ongoing outage has no end, and its seconds count until now."""
     client = client_of(history())
     [outage] = client.get("/api/v1/outages?from=2020-01-01T00:00:00Z").json()["outages"]
     assert (outage["site"], outage["end"], outage["seconds"]) == ("shop", None, 100.0)
@@ -101,7 +101,7 @@ def test_outages_have_begin_end_reason_and_message(client_of):
 
 
 def test_latency_has_points(client_of):
-    """With the step that was asked for, or one that gives a chart some two hundred."""
+    """Points have the requested step, or one that gives a chart about 200 points."""
     point = LatencyPoint(begin=NOW - 60, count=3, p50=0.1, p95=0.2, p99=0.3, max=0.4)
     past = FakeHistory(latency={"shop": [point]})
     found = client_of(past).get("/api/v1/sites/shop/latency").json()
@@ -111,7 +111,7 @@ def test_latency_has_points(client_of):
 
 
 def test_results_are_read_page_by_page(client_of):
-    """Each once, newest first, until there is no cursor any more."""
+    """Each result comes once, newest first, until there is no further cursor."""
     past = FakeHistory()
     past.past["shop"] = [
         Past(time=NOW - number, duration=0.1, up=number % 2 == 0, reason=None)
@@ -150,14 +150,14 @@ def test_results_are_read_page_by_page(client_of):
     ],
 )
 def test_a_question_that_is_wrong_is_told_why(client_of, path, said):
-    """400, with a sentence that names the parameter."""
+    """A bad parameter gets a 400 with a sentence that names it."""
     answer = client_of(history()).get(path)
     assert answer.status_code == 400
     assert said in answer.text
 
 
 def test_a_history_that_fails_is_no_uptime(client_of):
-    """503 with the reason: an empty answer would look like no outages."""
+    """A failed history gets a 503 with the reason; an empty answer would mean no outages."""
 
     class Broken(FakeHistory):
         def uptime(self, *_):
@@ -169,7 +169,7 @@ def test_a_history_that_fails_is_no_uptime(client_of):
 
 
 def test_a_site_may_be_named_as_its_own_uptime(client_of):
-    """A name that ends in /uptime is a site where it is listed; what is below it is found, too."""
+    """A name that ends in /uptime finds its site if it is listed, and its own paths work too."""
     client = client_of(history(), states.up("shop"), states.up("a.test/uptime"))
     assert client.get("/api/v1/sites/a.test/uptime").json()["name"] == "a.test/uptime"
     assert "windows" in client.get("/api/v1/sites/a.test/uptime/uptime").json()
@@ -177,7 +177,7 @@ def test_a_site_may_be_named_as_its_own_uptime(client_of):
 
 
 def test_windows_of_days_are_long(client_of):
-    """365 d are asked for as such."""
+    """A window of 365 d is accepted."""
     past = FakeHistory(span("shop", NOW - 400 * DAY, None))
     found = client_of(past).get("/api/v1/sites/shop/uptime?windows=365d").json()["windows"]
     assert found["365d"]["up_seconds"] == 365 * DAY

@@ -1,4 +1,4 @@
-"""/probe of targets and /sd, asked through Starlette's test client; the checks are made by hand."""
+"""/probe of targets and /sd, called through Starlette's test client, with checks made by hand."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ TEXT = b"probe_success 1\n"
 
 
 class HandMade:
-    """Stands for the live checks: answers with what the test gives it, and remembers the query."""
+    """Stands in for the live checks: gives the test's answer, and remembers the query."""
 
     def __init__(self, outcome=None, refused=None, patience=5.0) -> None:
         self.queries: list[ProbeQuery] = []
@@ -70,7 +70,7 @@ def client_of(live, *found):
 
 
 def test_of_a_repeated_parameter_the_first_counts():
-    """As blackbox_exporter takes them; the rest is ignored."""
+    """Of a repeated parameter the first counts, as in blackbox_exporter; the rest are ignored."""
     live = HandMade(up_result)
     answer = client_of(live).get(
         "/probe?target=a&module=m&target=b&hostname=h&module=n&hostname=i&debug=true&debug=false"
@@ -81,7 +81,7 @@ def test_of_a_repeated_parameter_the_first_counts():
 
 
 def test_what_was_asked_is_passed_on():
-    """Every parameter, decoded once, and Prometheus' header."""
+    """Every parameter, decoded once, and Prometheus' header reach the check."""
     live = HandMade(up_result)
     client_of(live).get(
         "/probe?target=http%3A%2F%2Fa.test%2F%2541&module=m&hostname=h",
@@ -95,27 +95,27 @@ def test_what_was_asked_is_passed_on():
 
 @pytest.mark.parametrize("outcome", [up_result, down_result])
 def test_the_answer_is_200_up_or_down(outcome):
-    """A probe that failed is an answer like any other."""
+    """A failed probe is answered with 200, as a successful one is."""
     answer = client_of(HandMade(outcome)).get("/probe?target=a")
     assert (answer.status_code, answer.content) == (200, TEXT)
     assert answer.headers["content-type"] == "text/plain; version=0.0.4"
 
 
 def test_a_refusal():
-    """Status and sentence are those of whoever refused."""
+    """A refusal keeps the status and the sentence of the part that refused."""
     answer = client_of(HandMade(refused=Refused(403, "not there"))).get("/probe?target=a")
     assert (answer.status_code, answer.text) == (403, "not there\n")
 
 
 def test_the_monitors_own_fault():
-    """500 and a sentence: it says nothing of the target."""
+    """A fault of the monitor gets a 500 with a sentence, and says nothing about the target."""
     answer = client_of(HandMade(error_result)).get("/probe?target=a")
     assert answer.status_code == 500
     assert answer.text == "the monitor could not check: no file descriptor is left\n"
 
 
 def test_a_stop():
-    """Who waits when the monitor stops gets 503."""
+    """A client that waits when the monitor stops gets a 503."""
     live = HandMade()
     live.reply.cancel()
     answer = client_of(live).get("/probe?target=a")
@@ -123,7 +123,7 @@ def test_a_stop():
 
 
 def test_no_thread_in_time():
-    """A check that gets no thread is given up, and its reply with it."""
+    """A check that gets no thread in time is cancelled, and so is its reply."""
     live = HandMade(patience=0.01)
     answer = client_of(live).get("/probe?target=a")
     assert (answer.status_code, answer.text) == (503, "no thread was free for this check in time\n")
@@ -131,7 +131,7 @@ def test_no_thread_in_time():
 
 
 def test_others_are_answered_meanwhile():
-    """A slow check holds nobody up."""
+    """A slow check delays no other client."""
     live = HandMade()
     client = client_of(live)
     with client:
@@ -144,7 +144,7 @@ def test_others_are_answered_meanwhile():
 
 
 def test_a_listed_site_has_its_own_target():
-    """site and target together make no sense; site alone shows what is known of it."""
+    """site together with target is refused; site alone shows the site's last result."""
     client = client_of(HandMade(up_result), states.up("a"))
     assert client.get("/probe?site=a").text == "a"
     answer = client.get("/probe?site=a&target=b")
@@ -158,7 +158,7 @@ def test_a_listed_site_has_its_own_target():
 
 
 def test_debug_has_three_blocks():
-    """Log, metrics and module, under the headings that people and scripts know."""
+    """The report has log, metrics and module, under the headings that people and scripts know."""
     live = HandMade(up_result)
     answer = client_of(live).get("/probe?target=a&debug=true", headers={"Accept": "application/x"})
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
@@ -177,7 +177,7 @@ def test_debug_has_three_blocks():
     ],
 )
 def test_debug_tells_the_check_step_by_step(outcome, messages):
-    """The messages are those that blackbox_exporter has; a failure has our reason and sentence."""
+    """The messages are blackbox_exporter's; a failure has our reason and sentence."""
     text = client_of(HandMade(outcome)).get("/probe?target=a&debug=true").text
     found = [line.partition('msg="')[2].partition('"')[0] for line in text.splitlines()]
     found = [message for message in found if message]
@@ -189,13 +189,13 @@ def test_debug_tells_the_check_step_by_step(outcome, messages):
 
 @pytest.mark.parametrize("debug", ["false", "1", ""])
 def test_debug_is_true_or_not(debug):
-    """Nothing but true asks for the report."""
+    """Only the value true asks for the report."""
     answer = client_of(HandMade(up_result)).get(f"/probe?target=a&debug={debug}")
     assert answer.content == TEXT
 
 
 def test_debug_shows_no_control_characters():
-    """A target may write its own headers, not our lines."""
+    """A target's headers cannot forge lines of the report."""
 
     def hostile(site):
         result = down_result(site)
@@ -211,7 +211,7 @@ def test_debug_shows_no_control_characters():
 
 
 def test_discovery_has_a_target_for_each_site():
-    """What is scraped is this monitor, as it was asked; the instance is what the site checks."""
+    """The address is this monitor's, as the client wrote it; the instance is the site's target."""
     client = client_of(None, states.up("shop"), states.up("a b/ü"))
     answer = client.get("/sd", headers={"Host": "monitor.internal:10115"})
     assert answer.headers["content-type"] == "application/json"
@@ -227,5 +227,5 @@ def test_discovery_has_a_target_for_each_site():
 
 
 def test_discovery_of_nothing():
-    """An empty list is JSON too."""
+    """Without sites the answer is an empty JSON list."""
     assert client_of(None).get("/sd").json() == []

@@ -46,7 +46,7 @@ SITES = (
 
 
 def past():
-    """The shop was down twice; the second time, which lasts, the search was before it."""
+    """The shop was down twice; search was down when the second outage, still open, began."""
     shop = "shop-10"
     return FakeHistory(
         span(shop, NOW - 100 * DAY, NOW - 3 * DAY),
@@ -62,7 +62,7 @@ def past():
 
 @pytest.fixture
 def client_of():
-    """Return a function from what is published to a client of the pages, as strangers see them."""
+    """Return a function that makes a client of the pages, as strangers see them."""
 
     def make(
         *pages, sites=SITES, announcements=(), history=None, strangers=True, now=NOW, board=None
@@ -151,7 +151,7 @@ PRIVATE = [
 @pytest.mark.parametrize("path", PRIVATE)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_what_is_not_public_does_not_exist(client_of, path, method):
-    """To strangers it is what a name that was never there is, whatever the method."""
+    """For strangers, and any method, a page that is not public is like one that never existed."""
     client = client_of(PAGE, INNER)
     answer, nothing = client.request(method, path), client.request(method, "/never/was")
 
@@ -162,7 +162,7 @@ def test_what_is_not_public_does_not_exist(client_of, path, method):
 
 @pytest.mark.parametrize("path", [*EVERYTHING, "/status/"])
 def test_what_is_free_of_the_log_in(path):
-    """What strangers may have is told by its path, and nothing else is."""
+    """The path alone decides what strangers may read, and nothing else is free."""
     pages = StatusPages(
         board=states.board(*SITES),
         published=lambda: Published(pages=(PAGE, INNER)),
@@ -176,7 +176,7 @@ def test_what_is_free_of_the_log_in(path):
 
 
 def test_pages_beside_everything_else(client_of):
-    """With a log-in, pages and badges that are not public are there too, and all else is."""
+    """With a log-in, all pages and badges are there, public or not, and everything else too."""
     client = client_of(PAGE, INNER, strangers=False)
 
     assert "payroll" in client.get("/inner").text
@@ -189,7 +189,7 @@ def test_pages_beside_everything_else(client_of):
 
 
 def test_a_page_that_is_unpublished_is_gone():
-    """What is published is asked for at each request: a reload takes a page away at once."""
+    """Each request looks up what is published, so a reload takes a page away at once."""
     board = states.board(*SITES)
     published = [Published(pages=(PAGE,))]
     pages = StatusPages(
@@ -218,7 +218,7 @@ def test_a_page_that_is_unpublished_is_gone():
     ],
 )
 def test_who_is_on_a_page(client_of, page, shown):
-    """Those named, those of its groups, and those that have all of its labels."""
+    """A page has the sites that it names, those of its groups, and those with all of its labels."""
     sites = (
         states.up("a", group="g"),
         states.up("b", group="g"),
@@ -234,7 +234,7 @@ def test_who_is_on_a_page(client_of, page, shown):
 
 
 def test_a_group_is_named_only_where_it_was_published(client_of):
-    """A site that is on a page by its name does not bring its group's name along."""
+    """A page that names a site does not publish the name of that site's group."""
     page = StatusPage(path="/x", title="X", public=True, sites=frozenset({"payroll"}))
 
     for path in ("/x", "/x/api/v2/summary.json", "/x/feed.atom"):
@@ -245,7 +245,7 @@ def test_a_group_is_named_only_where_it_was_published(client_of):
 
 
 def texts(page):
-    """Return the text of the page's body, a line for each piece."""
+    """Return the text of the page's body, one line per piece."""
     found = []
 
     class Parser(HTMLParser):
@@ -258,7 +258,7 @@ def texts(page):
 
 
 def test_a_page_shows_its_sites(client_of):
-    """Names in the order in which people count, states, uptime with coverage."""
+    """The page lists names in natural order, with states, and uptime with coverage."""
     answer = client_of().get("/status")
     said = texts(answer.text)
 
@@ -271,11 +271,11 @@ def test_a_page_shows_its_sites(client_of):
         "shop-10",
     ]
     assert "99.982 % of 100 % observed" in said  # 22 minutes of 89 days and 8 hours
-    assert said.count(NO_DATA) == 1  # nothing is remembered of shop-2
+    assert said.count(NO_DATA) == 1  # the history has nothing about shop-2
 
 
 def test_without_a_history_nothing_is_100_percent(client_of):
-    """A page that knows no past says so."""
+    """A page without a history says so."""
 
     class Broken:
         def __getattr__(self, _):
@@ -289,13 +289,13 @@ def test_without_a_history_nothing_is_100_percent(client_of):
 
 
 def test_latency_where_it_is_asked_for(client_of):
-    """The median of the last checks that were up; where it is not asked for, none."""
+    """The page shows the median latency of the last up checks, but only if it is asked for."""
     assert "120 ms" in client_of(replace(PAGE, latency=True)).get("/status").text
     assert " ms" not in client_of().get("/status").text
 
 
 def test_incidents_and_announcements(client_of):
-    """One that lasts stands on top, past ones below, announcements beside them until they end."""
+    """Ongoing incidents come first, past ones below, with announcements until these end."""
     page = client_of(
         announcements=(
             Announcement(begin=NOW - 60, end=NOW + 60, title="Now", text="a\nb"),
@@ -316,7 +316,7 @@ def test_incidents_and_announcements(client_of):
 
 
 def test_maintenance_is_told_ahead_of_time(client_of):
-    """What is open and what comes next, each window once for all of its sites."""
+    """The page shows the open and the next windows, each once for all of its sites."""
     tonight = RecurringWindow(
         start=time(22),
         end=time(23),
@@ -348,7 +348,7 @@ HOSTILE = ['<script>alert("1")</script>', "]]> & '\"", "ünïcödé ✓", "${x} 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_texts_stay_texts(client_of, text):
-    """Whatever names and announcements hold, page and feed have the elements they always have."""
+    """Page and feed keep the same elements, whatever names and announcements contain."""
 
     def shape(name):
         client = client_of(
@@ -373,7 +373,7 @@ def test_texts_stay_texts(client_of, text):
 
 @pytest.mark.parametrize("name", ["a/b", "a b+c", "100%", "a?b=c#d", "a/status.svg"])
 def test_badges_of_every_name(client_of, name):
-    """The name stands in the path as it stands in a site's."""
+    """The badge's path contains the name as the site's path does."""
     client = client_of(sites=[states.up(name, group="storefront")])
     answer = client.get(f"/badges/{quote(name, safe='')}/status.json")
 
@@ -385,7 +385,7 @@ def test_badges_of_every_name(client_of, name):
 
 @pytest.mark.parametrize("path", EVERYTHING)
 def test_entity_tags(client_of, path):
-    """A client that has an answer already is told so, in no more than a head."""
+    """A client that already has the answer gets only a head that says so."""
     client = client_of()
     first = client.get(path)
     tag = first.headers["etag"]
@@ -399,7 +399,7 @@ def test_entity_tags(client_of, path):
 
 
 def test_a_page_has_another_tag_when_it_says_something_else(client_of):
-    """The minute at its foot is no news; a site that comes up is."""
+    """A new minute in the footer does not change the tag; a site that comes up does."""
     tag = client_of().get("/status").headers["etag"]
 
     assert client_of(history=past(), now=NOW).get("/status").headers["etag"] == tag
@@ -409,7 +409,7 @@ def test_a_page_has_another_tag_when_it_says_something_else(client_of):
 
 @pytest.mark.parametrize("path", EVERYTHING)
 def test_headers(client_of, path):
-    """May be kept for seconds, runs nothing, and is framed by nobody; HEAD says the same."""
+    """Headers allow caching for seconds, but no scripts or frames; HEAD has the same headers."""
     client = client_of()
     got, head = client.get(path), client.head(path)
 
@@ -427,7 +427,7 @@ def test_headers(client_of, path):
 
 
 def test_other_methods(client_of):
-    """A page is read and nothing else."""
+    """A page can be read, and every other method is refused."""
     answer = client_of().post("/status")
 
     assert answer.status_code == 405
@@ -435,14 +435,14 @@ def test_other_methods(client_of):
 
 
 def test_a_slash_too_much(client_of):
-    """Leads to the page, wherever a proxy has put us."""
+    """A path with an extra slash leads to the page, behind any proxy's prefix."""
     answer = client_of().get("/status/")
 
     assert (answer.status_code, answer.headers["location"]) == (308, "../status")
 
 
 def test_a_crowd_costs_what_one_reader_costs(client_of):
-    """Within five seconds the history is asked once, whatever of the page is wanted."""
+    """The history is asked once in five seconds, whatever parts of the page are requested."""
     history = past()
     client = client_of(history=history)
     for _ in range(20):
@@ -457,7 +457,7 @@ def test_a_crowd_costs_what_one_reader_costs(client_of):
 
 
 def test_the_feed(client_of):
-    """Atom as RFC 4287 has it: what must be there, newest first, under identifiers that last."""
+    """The feed follows RFC 4287: required elements, newest first, identifiers that never change."""
     announced = (Announcement(begin=NOW - 60, title="Hello", text="a & b"),)
     client = client_of(announcements=announced)
     answer = client.get("/status/feed.atom", headers={"Host": "status.example.com"})
@@ -485,7 +485,7 @@ def test_the_feed(client_of):
 
 
 def test_a_feed_reader_reads_the_feed(client_of):
-    """feedparser finds nothing wrong with it, and in it what the page says."""
+    """feedparser finds no error in the feed, and reads from it what the page says."""
     client = client_of(announcements=(Announcement(begin=NOW - 60, title="A & B", text="<b>"),))
     read = feedparser.parse(client.get("/status/feed.atom").content)
 
@@ -501,7 +501,7 @@ def test_a_feed_reader_reads_the_feed(client_of):
 
 
 def test_identifiers_of_an_incident_last(client_of):
-    """An hour later, on another machine, with the incident over, everything has its name still."""
+    """Identifiers are the same an hour later, on another machine, with the incident over."""
 
     def names(client):
         feed = ET.fromstring(client.get("/status/feed.atom").content)
@@ -518,7 +518,7 @@ def test_identifiers_of_an_incident_last(client_of):
 
 
 def test_a_site_that_was_renamed_keeps_its_identifier(client_of):
-    """Readers go on to know it, by the name it had."""
+    """A renamed site keeps the identifier of its former name, so feed readers recognise it."""
 
     def identifier(**names):
         client = client_of(sites=[states.up(group="storefront", **names)])
@@ -529,7 +529,7 @@ def test_a_site_that_was_renamed_keeps_its_identifier(client_of):
 
 
 def test_an_incident_that_lasts_longer_than_the_page_looks_back(client_of):
-    """A site that has been down for a year is an incident since a year ago."""
+    """A site that has been down for a year is one incident that began a year ago."""
     since = NOW - 400 * DAY
     client = client_of(history=FakeHistory(down("shop-10", since, None)))
     (one,) = client.get("/status/api/v2/incidents/unresolved.json").json()["incidents"]
@@ -538,7 +538,7 @@ def test_an_incident_that_lasts_longer_than_the_page_looks_back(client_of):
 
 
 def test_an_incident_whose_beginning_is_not_looked_at(client_of):
-    """One that was over by then, and may have begun with another site, is left out."""
+    """An incident that may have begun earlier, with another site, is left out if it is over."""
     history = FakeHistory(
         down("shop-10", NOW - 92 * DAY, NOW - 89 * DAY), down("shop-2", NOW - 2 * DAY, NOW - DAY)
     )
@@ -551,7 +551,7 @@ def test_an_incident_whose_beginning_is_not_looked_at(client_of):
 
 
 def test_the_summary(client_of):
-    """What an aggregator reads of Statuspage, it reads of this page."""
+    """The page answers what an aggregator reads from Statuspage."""
     client = client_of(replace(PAGE, url="https://status.example.com"))
     found = client.get("/status/api/v2/summary.json").json()
 
@@ -594,7 +594,7 @@ def test_the_summary(client_of):
     ],
 )
 def test_the_status(client_of, made, indicator, description):
-    """How bad it is goes by the share of sites that are down; what is unknown is not called up."""
+    """The indicator depends on the share of down sites, and never calls unknown sites up."""
     sites = [site(make, f"s{number}") for number, make in enumerate(made)]
     client = client_of(sites=sites)
 
@@ -604,7 +604,7 @@ def test_the_status(client_of, made, indicator, description):
 
 
 def test_announcements_in_the_api(client_of):
-    """They are incidents without an impact, resolved once they are over."""
+    """Announcements are incidents without an impact, and are resolved once they are over."""
     announced = (
         Announcement(begin=NOW - 60, title="Now", text="a"),
         Announcement(begin=NOW - 120, end=NOW - 30, title="Over", text="b"),
@@ -621,7 +621,7 @@ def test_announcements_in_the_api(client_of):
 
 
 def test_every_answer_is_json_in_utf_8(client_of):
-    """Also where names are not ASCII."""
+    """Every answer is JSON in UTF-8, even if names are not ASCII."""
     client = client_of(sites=[states.up("Größe ✓", group="storefront")])
     answer = client.get("/status/api/v2/components.json")
 

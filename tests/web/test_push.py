@@ -1,4 +1,4 @@
-"""Calls of sites that report themselves, over real sockets: who is understood, who is refused."""
+"""Calls of sites that report themselves, over real sockets: which are accepted or refused."""
 
 import socket
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ REPORTERS = (
 
 
 class Desk:
-    """A server that takes calls in, and what came of them."""
+    """A server that takes calls, and the results it recorded."""
 
     def __init__(self) -> None:
         self.clock = FakeClock(time=1000.0)
@@ -97,7 +97,7 @@ KEY = "/api/v1/endpoints/core-db_nightly-backup/external"
     ],
 )
 def test_what_callers_say_is_understood(desk, url, method, path, headers, site, said):
-    """Our own addresses, and those of Healthchecks, Uptime Kuma and Gatus."""
+    """Our own addresses are understood, and those of Healthchecks, Uptime Kuma and Gatus."""
     assert requests.request(method, url + path, headers=headers, timeout=10).status_code == 200
     assert desk.called == [site]
     call = desk.last(site)
@@ -126,7 +126,7 @@ def test_what_callers_say_is_understood(desk, url, method, path, headers, site, 
     ],
 )
 def test_what_is_not_understood_changes_nothing(desk, url, method, path, headers, status):
-    """Wrong tokens, other addresses, other methods; a token never opens another site's key."""
+    """Wrong tokens, addresses or methods change nothing; a token never opens another site's key."""
     answer = requests.request(method, url + path, headers=headers, timeout=10)
     assert answer.status_code == status
     assert desk.called == []
@@ -171,7 +171,7 @@ GUESSES = (
     ids=["ours", "Healthchecks", "Uptime Kuma", "Gatus"],
 )
 def test_no_answer_tells_how_near_a_guess_came(desk, url, requests_of, status):
-    """Status, headers and body are those of a path that does not exist, or of any wrong login."""
+    """A near guess gets the status, headers and body of a missing path, or of any wrong log-in."""
     answers = [
         requests.request(method, url + path, headers=headers, timeout=10)
         for method, path, headers in requests_of
@@ -186,7 +186,7 @@ def test_no_answer_tells_how_near_a_guess_came(desk, url, requests_of, status):
 
 @pytest.mark.parametrize("path", ["/push/guess", "/api/push/guess", f"{KEY}?success=true"])
 def test_a_strangers_body_is_not_waited_for(url, path):
-    """However much of it is announced, and however slowly it would come."""
+    """A stranger's body is not read, however long or slow it is."""
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), PATIENCE) as connection:
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
@@ -195,7 +195,7 @@ def test_a_strangers_body_is_not_waited_for(url, path):
 
 
 def test_a_body_that_comes_slowly_is_one_call(desk, url):
-    """In the smallest pieces: the call is noted once, when the body is complete."""
+    """A body that comes in the smallest pieces is one call, recorded when the body is complete."""
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), PATIENCE) as connection:
         connection.sendall(f"POST /push/{TOKEN}/1 HTTP/1.1\r\nHost: x\r\n".encode())
@@ -210,7 +210,7 @@ def test_a_body_that_comes_slowly_is_one_call(desk, url):
 
 
 def test_a_run_has_a_beginning(desk, url):
-    """The time from /start to the next call is the run time; /log says nothing."""
+    """The time from /start to the next call is the run time; /log does not end a run."""
     for path in ("/start", "/log", ""):
         assert requests.get(f"{url}/push/{TOKEN}{path}", timeout=10).status_code == 200
         desk.clock.advance(7.0)
@@ -220,7 +220,7 @@ def test_a_run_has_a_beginning(desk, url):
 
 @pytest.mark.parametrize("size", [0, LARGEST_BODY, LARGEST_BODY + 1, 300_000])
 def test_the_beginning_of_a_body_is_evidence(desk, url, size):
-    """At most 10 KiB of it; the caller gets its answer however much it sent."""
+    """At most 10 KiB of a body is kept, and the caller is answered however much it sent."""
     body = bytes(range(256)) * (size // 256 + 1)
     answer = requests.post(f"{url}/push/{TOKEN}/1", data=body[:size], timeout=10)
     assert answer.status_code == 200
@@ -228,7 +228,7 @@ def test_the_beginning_of_a_body_is_evidence(desk, url, size):
 
 
 def test_calls_that_cannot_be_noted_are_refused_with_a_time_to_try_again(desk, url):
-    """While the monitor stops, and where a hundred calls of the site wait already."""
+    """Calls get a time to try again while the monitor stops, or while 100 of the site wait."""
     desk.is_stopping = True
     stopping = requests.get(f"{url}/push/{TOKEN}", timeout=10)
     desk.is_stopping = False
@@ -239,7 +239,7 @@ def test_calls_that_cannot_be_noted_are_refused_with_a_time_to_try_again(desk, u
 
 
 def test_a_new_list_takes_effect_with_the_next_call(desk, url):
-    """A token that was replaced opens nothing any more, the new one does."""
+    """After a reload a replaced token opens nothing, and the new token works."""
     desk.reporters = (Reporter(name="job", group="", token="another-token-of-it"),)
     assert requests.get(f"{url}/push/{TOKEN}", timeout=10).status_code == 404
     assert requests.get(f"{url}/push/another-token-of-it", timeout=10).status_code == 200
@@ -247,5 +247,5 @@ def test_a_new_list_takes_effect_with_the_next_call(desk, url):
 
 @pytest.mark.parametrize("path", ["/pushy", "/api/v1/sites", "/api/v1/endpoints/a/b/external", "/"])
 def test_other_paths_are_not_calls(path):
-    """They keep their log-in."""
+    """Paths that are not calls keep their log-in."""
     assert not is_call(path)

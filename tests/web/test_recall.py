@@ -1,4 +1,4 @@
-"""What pages ask of the past, and how often."""
+"""Which questions pages ask the history, and how often."""
 
 from monitor.web.recall import DAY, Recall
 from tests.web.past import FakeHistory, down, span
@@ -8,7 +8,7 @@ MIDNIGHT = NOW // DAY * DAY + DAY
 
 
 class Asked(FakeHistory):
-    """Notes for which sites, and for how many days, it was asked."""
+    """Records which sites and how many days it was asked for."""
 
     def __init__(self, *spans):
         super().__init__(*spans)
@@ -29,7 +29,7 @@ def history():
 
 
 def test_days_that_are_over_are_asked_for_seldom():
-    """Only today is asked for again; what comes of it is what all 90 days would say."""
+    """Only today is asked for again, and the result is the same as for all 90 days."""
     asked = history()
     recall = Recall(asked)
     first = recall.days(["a", "b"], NOW)
@@ -41,7 +41,7 @@ def test_days_that_are_over_are_asked_for_seldom():
 
 
 def test_days_that_are_over_are_asked_for_after_all():
-    """After ten minutes, since late results mend them; after midnight; where the clock was set."""
+    """Past days are asked for again after ten minutes, after midnight, or if the clock was set."""
     for later in (NOW + 601, MIDNIGHT + 1, NOW - 1):
         asked = history()
         recall = Recall(asked)
@@ -53,7 +53,7 @@ def test_days_that_are_over_are_asked_for_after_all():
 
 
 def test_a_history_that_fails_for_a_moment():
-    """Shows nothing then, and everything afterwards."""
+    """While the history fails the page shows no past, and afterwards all of it."""
 
     class Locked(Asked):
         locked = False
@@ -74,7 +74,7 @@ def test_a_history_that_fails_for_a_moment():
 
 
 def test_a_history_that_fails_is_logged_once(caplog):
-    """However many questions a page asks; another failure is logged too."""
+    """A failure is logged once, however many questions a page asks; another one is logged too."""
 
     class Broken(FakeHistory):
         said = "damaged"

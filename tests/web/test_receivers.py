@@ -1,4 +1,4 @@
-"""What pages and API say about the receivers of messages, and who may have messages tried again."""
+"""What pages and API say about the receivers of messages, and who may retry messages."""
 
 from html.parser import HTMLParser
 
@@ -103,7 +103,7 @@ def client(outbox, **users):
 
 
 def test_the_page_shows_what_waits_for_each_receiver_since_when_and_its_last_answer():
-    """As text: what a receiver answered is no markup of ours, and a masked secret stays one."""
+    """A receiver's answer is shown as text, never as markup, and a masked secret stays masked."""
     page = client(FakeOutbox(WELL, FAILING, FRESH)).get("/").text
 
     assert Rows(page).rows[-4:] == [
@@ -116,7 +116,7 @@ def test_the_page_shows_what_waits_for_each_receiver_since_when_and_its_last_ans
 
 @pytest.mark.parametrize("outbox", [None, FakeOutbox()])
 def test_without_receivers_the_page_has_no_table_of_them(outbox):
-    """The API has an empty list, and nothing waits that could be tried again."""
+    """The API returns an empty list, and there is nothing to retry."""
     asked = client(outbox)
 
     assert "Receivers of messages" not in asked.get("/").text
@@ -130,7 +130,7 @@ def test_without_receivers_the_page_has_no_table_of_them(outbox):
 
 
 def test_the_api_says_the_same_in_moments_and_seconds():
-    """With null where there is nothing to say."""
+    """The API gives moments and seconds, or null if there is nothing to say."""
     answer = client(FakeOutbox(FAILING, FRESH)).get("/api/v1/receivers")
 
     assert answer.headers["content-type"] == "application/json"
@@ -164,7 +164,7 @@ def test_the_api_says_the_same_in_moments_and_seconds():
     [("", None), ("?receiver=am", "am"), ("?receiver=am%2Fam-0%3A9093", "am/am-0:9093")],
 )
 def test_a_post_has_tried_again_what_waits(query, tried):
-    """For all receivers, for one, or for one instance of an Alertmanager."""
+    """A POST retries what waits for all receivers, for one, or for one Alertmanager instance."""
     outbox = FakeOutbox(WELL, FAILING)
     answer = client(outbox).post(f"/-/notify/retry{query}")
 
@@ -173,7 +173,7 @@ def test_a_post_has_tried_again_what_waits(query, tried):
 
 
 def test_an_unknown_receiver_is_named_with_those_that_there_are():
-    """404, a long name cut; nothing is tried."""
+    """A 404 lists the receivers there are, cuts a long name, and nothing is retried."""
     outbox = FakeOutbox(WELL, FAILING)
     answer = client(outbox).post("/-/notify/retry?receiver=onkall")
 
@@ -184,7 +184,7 @@ def test_an_unknown_receiver_is_named_with_those_that_there_are():
 
 
 def test_only_a_post_of_somebody_who_is_logged_in_has_messages_tried_again():
-    """GET is a 405; without the log-in of the web configuration neither list nor retry answers."""
+    """GET gets a 405; without the web configuration's log-in neither list nor retry answers."""
     outbox = FakeOutbox(WELL)
     asked = client(outbox, alice="$2b$10$" + "a" * 53)
 

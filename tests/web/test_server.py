@@ -62,7 +62,7 @@ def connect(server, number=0, context=None, name="localhost", source=""):
 
 
 def read_answer(sock):
-    """Return status and text of one answer, the connection left open."""
+    """Return status and text of one answer, and leave the connection open."""
     with sock.makefile("rb") as stream:
         status = int(stream.readline().split()[1])
         size = 0
@@ -74,7 +74,7 @@ def read_answer(sock):
 
 
 def ask(server, path="/-/healthy", number=0, context=None, headers="", source=""):
-    """Return status and the whole of one answer to a connection of its own."""
+    """Return status and full text of one answer, over a new connection."""
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"
     with closing(connect(server, number, context, source=source)) as sock:
         sock.sendall(request.encode())
@@ -90,7 +90,7 @@ def read_all(sock):
 
 
 def ends(sock):
-    """Return whether the server ends the connection, without an answer."""
+    """Return whether the server ends the connection without an answer."""
     try:
         return sock.recv(65536) == b""
     except ConnectionError:
@@ -108,7 +108,7 @@ def send_again_and_again(sock, data, pause=0.0):
 
 
 def test_two_addresses():
-    """One application answers on every address it listens on."""
+    """One application answers on every address that it listens on."""
     with serving(listen=("127.0.0.1:0", "127.0.0.2:0")) as server:
         assert [one.rpartition(":")[0] for one in server.addresses] == ["127.0.0.1", "127.0.0.2"]
         assert ask(server, number=0)[2] == "Healthy\n"
@@ -116,7 +116,7 @@ def test_two_addresses():
 
 
 def test_every_address():
-    """A port alone is served over IPv4 and, where there is any, over IPv6."""
+    """A port without a host is served over IPv4 and, if the system has it, over IPv6."""
     with serving(listen=(":0",)) as server:
         port = int(server.addresses[0].rpartition(":")[2])
         hosts = ["127.0.0.1", *(["::1"] if has_ipv6() else [])]
@@ -137,20 +137,20 @@ def has_ipv6():
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_an_ipv6_address():
-    """IPv6 addresses are written in brackets, and shown so."""
+    """IPv6 addresses are written and shown in brackets."""
     with serving(listen=("[::1]:0",)) as server:
         assert server.addresses[0].startswith("[::1]:")
         assert ask(server)[2] == "Healthy\n"
 
 
 def test_a_name_of_this_machine():
-    """A host name is as good as an address."""
+    """The server listens on a host name as it does on an address."""
     with serving(listen=("localhost:0",)) as server:
         assert ask(server)[2] == "Healthy\n"
 
 
 def test_a_port_in_use():
-    """A port in use is one sentence, and what was opened before it is closed again."""
+    """A port in use gets one sentence, and the ports opened before it are closed again."""
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         taken = other.getsockname()[1]
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
@@ -182,7 +182,7 @@ def test_a_port_in_use():
     ],
 )
 def test_addresses_that_are_none(listen, sentence):
-    """What cannot be listened on is one sentence with what would be right."""
+    """An address that cannot be listened on gets one sentence that says what would be right."""
     with pytest.raises(StartupError) as caught:
         WebServer(app(), [listen]).start()
 
@@ -198,10 +198,10 @@ def test_names_are_decoded_once():
         assert ask(server, "/api/v1/sites/%FF%00")[0] == 404
 
 
-# asyncio's loop that was made by half complains that nobody has closed it
+# asyncio's half-made loop complains that nobody has closed it
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_no_file_descriptors():
-    """Where nothing is left for the event loop, the start fails with a sentence and is undone."""
+    """If the event loop gets no descriptor, the start fails with a sentence and is undone."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     hoard = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
@@ -246,7 +246,7 @@ def certificate(authority, tmp_path):
 
 
 def replace(path, content):
-    """Write as certificate managers do: a new file in the old one's place."""
+    """Write as certificate managers do: put a new file in the old one's place."""
     fresh = path.with_suffix(".new")
     fresh.write_bytes(content)
     fresh.replace(path)
@@ -254,7 +254,7 @@ def replace(path, content):
 
 @pytest.fixture
 def trusting():
-    """Return a function from authorities, and a client's certificate, to a client's context."""
+    """Return a function that makes a client's context from authorities and a client certificate."""
 
     def make(*authorities, shown=None, newest=None):
         context = ssl.create_default_context()
@@ -270,7 +270,7 @@ def trusting():
 
 
 def test_tls(authority, certificate, trusting):
-    """With a certificate every answer comes over TLS, and plain requests get none."""
+    """With a certificate every answer comes over TLS, and plain requests get no answer."""
     with serving(config=WebConfig(tls_server_config=certificate())) as server:
         assert ask(server, context=trusting(authority))[2] == "Healthy\n"
         with closing(connect(server)) as sock:
@@ -279,7 +279,7 @@ def test_tls(authority, certificate, trusting):
 
 
 def test_a_renewed_certificate(certificate, trusting):
-    """A certificate that is replaced is shown to the next client; nobody reloads anything."""
+    """The next client gets the renewed certificate without a reload."""
     old, new = trustme.CA(), trustme.CA()
     with serving(config=WebConfig(tls_server_config=certificate(old))) as server:
         assert ask(server, context=trusting(old))[0] == 200
@@ -303,7 +303,7 @@ def test_a_broken_renewal(authority, certificate, trusting, caplog):
 
 @pytest.mark.parametrize("broken", ["cert_file", "key_file"])
 def test_a_certificate_that_is_none(certificate, tmp_path, broken):
-    """Files that make no certificate are one sentence at the start, and no port is taken."""
+    """Files that are not a certificate get one sentence at the start, and no port is opened."""
     paths = {"cert_file": certificate().cert_file, "key_file": certificate().key_file}
     (tmp_path / "nonsense.pem").write_text("nonsense")
     config = TlsServerConfig(**(paths | {broken: str(tmp_path / "nonsense.pem")}))
@@ -338,7 +338,7 @@ def test_client_certificates(authority, certificate, trusting, tmp_path):
 
 
 def test_tls_settings(authority, certificate, trusting):
-    """Versions and cipher suites are those of the configuration."""
+    """The server offers the TLS versions and cipher suites of the configuration."""
     suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
     config = certificate(max_version="TLS12", cipher_suites=(suite,))
     with serving(config=WebConfig(tls_server_config=config)) as server:
@@ -388,7 +388,7 @@ def guarded():
     ],
 )
 def test_basic_authentication(guarded, headers, status):
-    """The right password, and nothing else, opens the metrics."""
+    """Only the right password opens the metrics."""
     found, head, text = ask(guarded, "/metrics", headers=headers)
 
     assert found == status
@@ -400,18 +400,18 @@ def test_basic_authentication(guarded, headers, status):
     "path", ["/", "/api/v1/sites", "/config", "/nothing", "//-/healthy", "/-/healthy/", "/-/reload"]
 )
 def test_basic_authentication_covers_everything(guarded, path):
-    """Every path needs a password, whether there is something at it or not."""
+    """Every path needs a password, whether it exists or not."""
     assert ask(guarded, path)[0] == 401
 
 
 def test_health_needs_no_password(guarded):
-    """The health endpoints are open, for those who watch the container."""
+    """The health endpoints need no password, so that a container's supervisor can use them."""
     assert ask(guarded, "/-/healthy")[0] == 200
     assert ask(guarded, "/-/ready")[0] == 503
 
 
 def test_a_changed_password():
-    """After a new password the old one, remembered or not, is worth nothing."""
+    """After a password change the old one is refused, whether it was remembered or not."""
     config = WebConfig(basic_auth_users={"alice": hashed("old")})
     with serving(config=config) as server:
         assert ask(server, "/metrics", headers=basic("alice", "old"))[0] == 200
@@ -424,7 +424,7 @@ def test_a_changed_password():
 
 
 def test_guessing_keeps_nobody_out():
-    """While many guess passwords, who is known is answered and so is the health check."""
+    """While many clients guess passwords, known users and the health check are answered."""
     slow = bcrypt.hashpw(b"right", bcrypt.gensalt(9)).decode()
     with serving(config=WebConfig(basic_auth_users={"alice": slow})) as server:
         assert ask(server, "/metrics", headers=basic("alice", "right"))[0] == 200
@@ -446,7 +446,7 @@ def test_guessing_keeps_nobody_out():
 
 
 def test_guessing_leaves_others_a_turn():
-    """While one address guesses passwords, somebody new at another one is let in."""
+    """While one address guesses passwords, a new user from another address is let in."""
     slow = bcrypt.hashpw(b"right", bcrypt.gensalt(8)).decode()
     over = threading.Event()
     with serving(config=WebConfig(basic_auth_users={"alice": slow})) as server:
@@ -469,7 +469,7 @@ def test_guessing_leaves_others_a_turn():
 
 
 def test_one_password_many_times_at_once():
-    """Who comes with many connections at once, as Prometheus may at its start, has all let in."""
+    """A user who opens many connections at once, as Prometheus may at its start, is let in."""
     slow = bcrypt.hashpw(b"right", bcrypt.gensalt(9)).decode()
     statuses = []
     with serving(config=WebConfig(basic_auth_users={"alice": slow})) as server:
@@ -487,7 +487,7 @@ def test_one_password_many_times_at_once():
 
 
 def test_headers_of_the_configuration():
-    """Configured headers replace ours, and an empty one takes ours away."""
+    """Configured headers replace ours, and an empty one removes ours."""
     headers = {"Strict-Transport-Security": "max-age=60", "X-Frame-Options": ""}
     config = WebConfig(http_server_config=HttpServerConfig(headers=headers))
     with serving(config=config) as server:
@@ -502,7 +502,7 @@ def test_headers_of_the_configuration():
 
 
 def test_one_connection_serves_many_requests():
-    """Connections are kept for the next request, pipelined ones included."""
+    """A connection serves further requests, pipelined ones included."""
     with serving() as server, closing(connect(server)) as sock:
         for _ in range(3):
             sock.sendall(ASK)
@@ -515,7 +515,7 @@ def test_one_connection_serves_many_requests():
     "sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n", ASK + b"GET /"], ids=["none", "half", "next"]
 )
 def test_a_request_that_never_ends(sent):
-    """Who opens a connection and does not ask is dropped, at once or after earlier requests."""
+    """A client that does not send a whole request is dropped, even after earlier requests."""
     with serving(request=0.2) as server, closing(connect(server)) as sock:
         sock.sendall(sent)
         if sent.startswith(ASK):
@@ -524,7 +524,7 @@ def test_a_request_that_never_ends(sent):
 
 
 def test_dripping_buys_no_time():
-    """A byte now and then does not prolong the time for a request."""
+    """Single bytes do not extend the time that a request may take."""
     with (
         serving(request=0.5) as server,
         closing(connect(server)) as sock,
@@ -534,7 +534,7 @@ def test_dripping_buys_no_time():
 
 
 def test_a_head_without_end():
-    """A request's head has a largest size; more is refused, not kept."""
+    """A request's head has a maximum size; a larger one is refused and not kept."""
     with serving() as server, closing(connect(server)) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nX: ")
         with pytest.raises(ConnectionError):
@@ -542,7 +542,7 @@ def test_a_head_without_end():
 
 
 def test_an_idle_connection():
-    """A connection that asks for nothing more is closed in the end."""
+    """A connection that sends no further request is closed after a while."""
     with serving(idle=0.2) as server, closing(connect(server)) as sock:
         sock.sendall(ASK)
         assert read_answer(sock)[0] == 200
@@ -550,14 +550,14 @@ def test_an_idle_connection():
 
 
 def test_a_handshake_that_never_ends(certificate):
-    """Who connects to the TLS port and says nothing is dropped like everybody else."""
+    """A client that connects to the TLS port and sends nothing is dropped as any other is."""
     config = WebConfig(tls_server_config=certificate())
     with serving(config=config, request=0.2) as server, closing(connect(server)) as sock:
         assert ends(sock)
 
 
 def endless():
-    """Return an application whose answer does not end, and the event of its being given up."""
+    """Return an application whose answer never ends, and the event that it was cancelled."""
     given_up = threading.Event()
 
     async def answer(_):
@@ -579,7 +579,7 @@ async def healthy(_):
 
 
 def test_a_client_that_does_not_read():
-    """An answer that nobody takes is given up."""
+    """An answer that the client does not read is cancelled."""
     application, given_up = endless()
     with serving(application, answer=0.3) as server, closing(connect(server)) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -588,19 +588,19 @@ def test_a_client_that_does_not_read():
 
 
 def test_a_client_that_reads_a_byte_at_a_time():
-    """Reading ever so little buys no time: the next piece must be taken within the limit."""
+    """A client must take the next piece within the limit, so reading a byte at a time fails."""
     application, given_up = endless()
     with serving(application, stall=0.5) as server, closing(connect(server)) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         end = time.monotonic() + PATIENCE
         while not given_up.wait(0.02):
-            with suppress(ConnectionError):  # in the moment before
+            with suppress(ConnectionError):  # the connection was dropped just before this
                 sock.recv(1)
             assert time.monotonic() < end, "it was never given up"
 
 
 def test_a_client_that_reads_on():
-    """Who takes piece after piece is not given up, however long the whole takes."""
+    """A client that keeps reading is never cut off, however long the whole answer takes."""
     application, given_up = endless()
     with serving(application, stall=0.5) as server, closing(connect(server)) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -611,7 +611,7 @@ def test_a_client_that_reads_on():
 
 
 def test_slow_scrapes_leave_room():
-    """Slow scrapes delay no other; one address gets half of the places, and loses them in time."""
+    """Slow scrapes delay no others; one address gets half the places, for a limited time."""
     refused = []
 
     def scrape(_, sites):
@@ -638,13 +638,13 @@ def test_slow_scrapes_leave_room():
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_many_slow_clients(authority, certificate, trusting, tls):
-    """However many connections wait, the next client is answered, and they stay within bounds."""
+    """However many connections wait, their number is bounded and the next client is answered."""
     config = WebConfig(tls_server_config=certificate()) if tls else None
     context = trusting(authority) if tls else None
     with serving(config=config, connections=8) as server:
         loris = [connect(server) for _ in range(40)]
         for sock in loris:
-            with suppress(ConnectionError):  # it has made room already
+            with suppress(ConnectionError):  # the server has already made room
                 sock.sendall(b"\x16" if tls else b"GET / HT")
 
         assert ask(server, context=context)[2] == "Healthy\n"
@@ -656,7 +656,7 @@ def test_many_slow_clients(authority, certificate, trusting, tls):
 
 
 def test_who_is_being_answered_stays():
-    """Room is made by connections that wait, not by those in the middle of an answer."""
+    """The server drops connections that wait, and never one that is being answered."""
     application, given_up = endless()
     with serving(application, connections=4) as server, closing(connect(server)) as reader:
         reader.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -672,7 +672,7 @@ def test_who_is_being_answered_stays():
 
 @pytest.mark.parametrize("noise", [b"\x00\xff" * 100, b"GET\r\n\r\n", b"\x16\x03\x01\x02"])
 def test_noise(noise, caplog):
-    """What is not HTTP is refused, and port scanners do not fill the log."""
+    """Input that is not HTTP is refused, and port scanners do not fill the log."""
     with serving(request=0.3) as server:
         with closing(connect(server)) as sock:
             sock.sendall(noise)
@@ -691,7 +691,7 @@ def open_server():
 @pytest.mark.parametrize("answered", [False, True], ids=["before the answer", "after the answer"])
 @pytest.mark.parametrize("path", ["/-/healthy", "/metrics"])
 def test_noise_for_a_body(open_server, sent, answered, path, caplog):
-    """A body that is not what it says ends the connection, and is nothing for the log."""
+    """A malformed body ends the connection, and writes nothing to the log."""
     head = f"GET {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     with closing(connect(open_server)) as sock:
         sock.sendall(head if answered else head + sent)
@@ -708,7 +708,7 @@ def test_noise_for_a_body(open_server, sent, answered, path, caplog):
 
 
 def test_a_large_body():
-    """A body that says it is large is refused, whatever it is for."""
+    """A request that announces a large body is refused on every path."""
     head = "Content-Length: 100000\r\n"
     with serving() as server:
         status, found, text = ask(server, "/metrics", headers=head)
@@ -718,7 +718,7 @@ def test_a_large_body():
 
 
 def test_a_body_without_end():
-    """After the answer the rest of a request is not taken for ever."""
+    """After the answer, the server reads the rest of a request only for a limited time."""
     head = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     with serving(request=0.3) as server, closing(connect(server)) as sock:
         sock.sendall(head)
@@ -770,7 +770,7 @@ def test_a_body_without_end():
     ids=lambda value: value[:40].decode("latin-1") if isinstance(value, bytes) else str(value),
 )
 def test_odd_requests(open_server, request_, status, caplog):
-    """Whatever is asked, the answer is the client's fault or none: no traceback, no 500."""
+    """No odd request causes a traceback or a 500: the answer is the client's fault, or success."""
     with closing(connect(open_server)) as sock:
         sock.sendall(request_ + b"\r\n\r\n")
         stream = sock.makefile("rb")
@@ -792,11 +792,11 @@ def head_of(size: int) -> bytes:
 )
 @pytest.mark.parametrize("before", [b"", ASK], ids=["alone", "pipelined"])
 def test_a_head_has_64_kib_at_most(open_server, piece, before):
-    """To the byte, however it is cut, and also behind another request."""
+    """The limit is exact to the byte, however the head is cut, and also for a second request."""
     for size, status in ((65_536, 200), (65_537, 431), (120_000, 431)):
         with closing(connect(open_server)) as sock:
             sent = before + head_of(size)
-            # What is refused may be cut off before all of it is sent
+            # The connection may be cut before the whole refused head is sent
             with suppress(ConnectionError):
                 for start in range(0, len(sent), piece):
                     sock.sendall(sent[start : start + piece])
@@ -809,7 +809,7 @@ def test_a_head_has_64_kib_at_most(open_server, piece, before):
                     if line.lower().startswith(b"content-length:")
                 ]
                 stream.read(length)
-            with suppress(ConnectionResetError):  # of the rest that nobody reads
+            with suppress(ConnectionResetError):  # while the rest is read, which nobody needs
                 assert int(stream.readline().split()[1]) == status
 
 
@@ -817,7 +817,7 @@ def test_a_head_has_64_kib_at_most(open_server, piece, before):
 
 
 def test_stop_lets_idle_clients_go():
-    """A stop does not wait for connections that ask for nothing."""
+    """A stop does not wait for connections that send no request."""
     with serving() as server, closing(connect(server)) as sock:
         sock.sendall(ASK)
         read_answer(sock)
@@ -831,7 +831,7 @@ def test_stop_lets_idle_clients_go():
 
 
 def test_stop_finishes_answers():
-    """Who has asked before the stop is answered; nobody else gets in."""
+    """Clients that asked before the stop are answered, and no new client is accepted."""
     asked, go_on = threading.Event(), threading.Event()
 
     def text():
@@ -861,7 +861,7 @@ def refused(server):
 
 
 def test_stop_cuts_off_what_is_left(caplog):
-    """Who does not take the answer cannot hold the stop."""
+    """A client that does not read its answer cannot delay the stop."""
     application, given_up = endless()
     with serving(application) as server, closing(connect(server)) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -873,7 +873,7 @@ def test_stop_cuts_off_what_is_left(caplog):
 
 
 def test_stop_before_the_start():
-    """Stopping what never started, or twice, is nothing."""
+    """Stopping a server that never started, or stopping it twice, does nothing."""
     before = set(threading.enumerate())  # servers of other tests may be on their way out
     server = WebServer(app(), ["127.0.0.1:0"])
     server.stop()
@@ -884,7 +884,7 @@ def test_stop_before_the_start():
 
 
 def test_half_an_answer_is_never_whole():
-    """A bug in mid-answer ends the connection without the answer's end."""
+    """A bug in the middle of an answer ends the connection without marking the answer complete."""
 
     def breaks(*_):
         def pieces():
@@ -903,7 +903,7 @@ def test_half_an_answer_is_never_whole():
 
 
 def test_threads_and_descriptors_are_given_back():
-    """Nothing stays behind a server that has stopped."""
+    """A stopped server leaves no thread and no descriptor behind."""
     descriptors = open_files()
     threads = set(threading.enumerate())  # servers of other tests may be on their way out
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The rules of the web configuration, each with its sentence."""
+"""The rules of the web configuration, each with its error sentence."""
 
 import re
 
@@ -48,13 +48,13 @@ def tls(**settings):
     ],
 )
 def test_rules(make, sentence):
-    """What cannot work is refused with what is wrong and what would be right."""
+    """A rule's violation is refused with what is wrong and what would be right."""
     with pytest.raises(ValueError, match=re.escape(sentence)):
         make()
 
 
 def test_no_secret_in_the_sentence():
-    """A password where a hash belongs is not repeated."""
+    """A password in place of a hash is not repeated in the sentence."""
     with pytest.raises(ValueError, match="bob") as caught:
         WebConfig(basic_auth_users={"bob": "hunter2"})
 
@@ -62,7 +62,7 @@ def test_no_secret_in_the_sentence():
 
 
 def test_everything_may_be_left_out():
-    """The empty file is plain HTTP for everybody."""
+    """An empty file means plain HTTP without a log-in."""
     config = WebConfig()
 
     assert config.tls_server_config is None

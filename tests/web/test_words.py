@@ -1,4 +1,4 @@
-"""Shares and spans as people read them."""
+"""Shares and spans in a form that people read."""
 
 import pytest
 
@@ -19,12 +19,12 @@ from monitor.web.words import NO_DATA, show_coverage, show_ratio, show_uptime
     ],
 )
 def test_uptime_is_shown_with_its_coverage(uptime, shown):
-    """Without an observation it is a dash, and never 100 %."""
+    """Uptime without an observation is a dash, never 100 %."""
     assert show_uptime(uptime) == shown
 
 
 def test_nothing_is_rounded_up_to_all():
-    """A millisecond of downtime in a year is not 100 %, nor is a year less an hour all of it."""
+    """Nothing below 100 % is shown as 100 %: neither uptime less a millisecond, nor coverage."""
     assert show_ratio(1 - 1e-9) == "99.999 %"
     assert show_ratio(0.9999) == "99.990 %"
     assert show_coverage(1 - 1 / 8760) == "99.9 %"
