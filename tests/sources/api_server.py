@@ -1,5 +1,5 @@
 """
-An API server that lists and watches as Kubernetes' does, over loopback.
+An API server on loopback that lists and watches as Kubernetes' does.
 
 Resource versions, chunks with ``continue``, bookmarks, 410 for a version that is too old, watches
 that end, packed lists, and Status objects for what it refuses.
@@ -28,10 +28,10 @@ class Server:
     Objects by the path that lists them; each change is told to those who watch.
 
     Attributes:
-        served: Paths that there are; the others answer 404.
-        refused: Paths with the status that they get.
-        token: What a request must bring.
-        compacted: Versions below it are gone.
+        served: Paths that exist; the others answer 404.
+        refused: Paths, each with the status that it answers.
+        token: The token that a request must have.
+        compacted: Versions below this one are gone.
         asked: Each request, as path and query.
     """
 
@@ -44,7 +44,7 @@ class Server:
         self.chunk: int | None = None
         self._version = 100
         self._objects: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
-        # Guards the log of events; notified when there is one more, or a watch is to end
+        # Guards the log of events; notified of a new event, or of the end of watches
         self._changed = threading.Condition()
         self._log: list[tuple[int, str, dict[str, Any]]] = []
         self._epoch = 0
@@ -93,7 +93,7 @@ class Server:
             self._tell(path, kind, self._objects[path][key])
 
     def delete(self, path: str, namespace: str, name: str, *, silently: bool = False) -> None:
-        """Remove an object; silently, as what happens while nobody watches and is compacted."""
+        """Remove an object; silently means that no watch is told, as after a compaction."""
         with self._changed:
             self._version += 1
             gone = self._objects[path].pop((namespace, name))
@@ -102,13 +102,13 @@ class Server:
                 self._tell(path, "DELETED", {**gone, "metadata": meta})
 
     def bookmark(self, path: str) -> None:
-        """Tell watches of the version of now."""
+        """Send the current version to all watches."""
         with self._changed:
             self._version += 1
             self._tell(path, "BOOKMARK", {"metadata": {"resourceVersion": str(self._version)}})
 
     def error(self, path: str, code: int) -> None:
-        """Tell watches of an error, as happens when a version is compacted under them."""
+        """Send an error to all watches, as if their version was compacted."""
         with self._changed:
             status = {"kind": "Status", "code": code, "reason": "Expired", "metadata": {}}
             self._tell(path, "ERROR", status)
@@ -120,7 +120,7 @@ class Server:
             self._changed.notify_all()
 
     def compact(self) -> None:
-        """Forget the past: whoever goes on from before is told 410."""
+        """Forget the past: a watch or list that continues from an older version gets 410."""
         with self._changed:
             self.compacted = self._version
 

@@ -1,7 +1,7 @@
 """
-Scenarios of Ingresses, routes, gateways and listeners, each with the sites that come of it.
+Scenarios of Ingresses, routes, gateways and listeners, each with the sites that they give.
 
-tests/sources/test_routes.py holds the code against them, and docs/reference/routes.md shows them:
+tests/sources/test_routes.py checks the code against them, and docs/reference/routes.md shows them:
 ``python -m tests.sources.scenarios`` writes that page's tables.
 """
 
@@ -330,7 +330,7 @@ def _written(kind: str, objects: str) -> Iterator[str]:
 
 
 def _site(url: str) -> str:
-    """A mistake of an annotation costs the site."""
+    """A mistake in an annotation rejects the site."""
     return f"no site: {url.removeprefix('! ')}" if url.startswith("! ") else url
 
 

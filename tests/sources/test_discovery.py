@@ -1,4 +1,4 @@
-"""What is known of sources over time: good lists, what vanished, what cannot be read."""
+"""What is known of sources over time: good lists, vanished entries, unreadable sources."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from tests.waiting import PATIENCE, until
 
 
 class Script:
-    """A source whose looks a test puts in; each is taken before ``show`` returns."""
+    """A source whose looks come from a test; each is taken before ``show`` returns."""
 
     def __init__(self) -> None:
         self._looks: SimpleQueue[object] = SimpleQueue()
@@ -44,7 +44,7 @@ class Script:
 
 
 class ScriptedSources:
-    """Sources whose looks a test puts in by ``scripts``, and what is known of them by then."""
+    """Sources whose looks a test gives through ``scripts``, and what is known of them by then."""
 
     def __init__(self, folder=None) -> None:
         self.clock = FakeClock()
@@ -94,7 +94,7 @@ def rig_of():
 
 
 def test_what_cannot_be_read_keeps_its_last_good_list(rig_of, caplog):
-    """The whole source or a part of it; counted each time, told once, and told when it is over."""
+    """A source or part keeps its list; each error counts, and is logged once until it ends."""
     caplog.set_level(logging.INFO)
     rig = rig_of()
     rig.discovery.use([source()])
@@ -118,7 +118,7 @@ def test_what_cannot_be_read_keeps_its_last_good_list(rig_of, caplog):
 
 
 def test_a_list_beyond_the_limit_changes_nothing(rig_of):
-    """Of 50,000 that should have been 50 not one is taken, nor by saying that nothing changed."""
+    """Of 50,000 sites over a limit of 50 none is taken, not even if the list stays the same."""
     rig = rig_of()
     rig.discovery.use([source(limit=50)])
     script = rig.scripts["file"]
@@ -136,7 +136,7 @@ def test_a_list_beyond_the_limit_changes_nothing(rig_of):
 
 
 def test_what_vanished_is_kept_for_a_while(rig_of):
-    """It goes when its time is over, and stays when it is listed again."""
+    """A vanished entry stays for its grace period, and returns if it is listed again."""
     rig = rig_of()
     rig.discovery.use([source(gone=600)])
     script = rig.scripts["file"]
@@ -157,7 +157,7 @@ def test_what_vanished_is_kept_for_a_while(rig_of):
 
 
 def test_the_next_start_begins_with_the_last_good_list(rig_of, tmp_path):
-    """From the data folder, which nobody else may read; broken lines cost themselves only."""
+    """Only the owner may read the saved list, and broken lines in it are skipped."""
     saved = tmp_path / "data" / "discovered.jsonl"
     first = rig_of(tmp_path / "data")
     first.discovery.use([source(), source("http")])
@@ -173,7 +173,7 @@ def test_the_next_start_begins_with_the_last_good_list(rig_of, tmp_path):
     second = rig_of(tmp_path / "data")
     second.discovery.use([source(), source("sitemap", name="http")])
     assert second.discovery.found()["file"].entries == (entry("http://a", labels={"a": "ü"}),)
-    assert second.urls("http") == []  # another kind: nothing of its own
+    assert second.urls("http") == []  # another kind: the saved list is not its own
     second.scripts["file"].show(UnreadableError("away"))
     assert second.urls() == ["http://a"]
     second.scripts["file"].show(Look({"x": ()}))
@@ -181,7 +181,7 @@ def test_the_next_start_begins_with_the_last_good_list(rig_of, tmp_path):
 
 
 def test_a_data_folder_that_cannot_be_written_is_told_once(tmp_path, caplog):
-    """Discovery goes on without it."""
+    """Discovery still works without it."""
     (tmp_path / "data").write_text("a file")
     memory = LastGoodLists(tmp_path / "data")
     for _ in range(2):
@@ -191,7 +191,7 @@ def test_a_data_folder_that_cannot_be_written_is_told_once(tmp_path, caplog):
 
 
 def test_a_reload_disturbs_no_source_that_stays(rig_of):
-    """One that is gone is closed and its series go; one that changed keeps its list meanwhile."""
+    """A removed source closes and loses its series; a changed one keeps its list meanwhile."""
     rig = rig_of()
     rig.discovery.use([source(), source("http"), source("docker")])
     scripts = dict(rig.scripts)
@@ -209,7 +209,7 @@ def test_a_reload_disturbs_no_source_that_stays(rig_of):
 
 
 def test_what_is_saved_is_one_line_an_entry(tmp_path):
-    """So that neither writing nor reading it holds up other threads."""
+    """Short lines let other threads run while the file is written or read."""
     memory = LastGoodLists(tmp_path)
     memory.save({("a", "file"): {"p": (entry("http://1"), entry("http://2"))}})
     lines = [json.loads(line) for line in (tmp_path / "discovered.jsonl").read_text().splitlines()]

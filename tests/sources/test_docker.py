@@ -17,7 +17,7 @@ from tests.waiting import PATIENCE, until
 
 
 class Engine:
-    """Containers by name, with their labels; each change is told to all who listen for events."""
+    """Containers by name, with their labels; each change is sent to all who listen for events."""
 
     def __init__(self, path) -> None:
         self.containers: dict[str, dict[str, str]] = {}
@@ -86,7 +86,7 @@ class Engine:
         self.containers = containers
         event = b'{"Type":"container","Action":"start"}\n'
         for handler in self.listeners:
-            with suppress(OSError):  # that one hung up
+            with suppress(OSError):  # the client hung up
                 handler.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
 
     def stop(self) -> None:
@@ -109,11 +109,11 @@ def reader(engine):
     one = open_source(source("docker", options), WORLD)
     yield one
     one.close()
-    one.wait()  # lets go of what it listens to
+    one.wait()  # closes the events that it listens to
 
 
 def test_labels_say_what_is_checked(engine, reader):
-    """Dots lead into sections, values are YAML, and the site is named as its container."""
+    """Dots lead into sections, values are YAML, and the site has the container's name."""
     engine.change(
         web={
             "monitor.url": "https://web.example",
@@ -153,7 +153,7 @@ def test_labels_say_what_is_checked(engine, reader):
 
 
 def test_an_event_ends_the_wait(engine, reader):
-    """What starts or stops is noticed at once; the list is asked for after the events."""
+    """A start or stop is noticed at once; events are requested before the list."""
     engine.change(a={"monitor.url": "https://a.example"})
     assert urls(reader.look()) == ["https://a.example"]
     assert [path.partition("?")[0] for path in engine.asked] == ["/events", "/containers/json"]
@@ -167,7 +167,7 @@ def test_an_event_ends_the_wait(engine, reader):
 
 
 def test_a_close_ends_the_wait(engine, reader):
-    """Whatever the engine does."""
+    """The wait ends even if the engine sends nothing."""
     reader.look()
     waiting = threading.Thread(target=reader.wait)
     waiting.start()
@@ -188,14 +188,14 @@ def test_a_close_ends_the_wait(engine, reader):
     ],
 )
 def test_a_bad_answer_is_told(engine, reader, status, body, why):
-    """With the place where the engine listens."""
+    """The error names the place where the engine listens."""
     engine.status, engine.body = status, body
     with pytest.raises(UnreadableError, match=why):
         reader.look()
 
 
 def test_an_engine_that_is_away(tmp_path):
-    """The system's own word says why."""
+    """The error ends with the system's own words."""
     options = DockerOptions(host=f"unix://{tmp_path}/none.sock")
     reader = open_source(source("docker", options), WORLD)
     with pytest.raises(UnreadableError, match=r"none\.sock: no such file or directory"):

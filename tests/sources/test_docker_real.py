@@ -1,4 +1,4 @@
-"""Containers of a real Docker, started for the test, in which no network is set up."""
+"""Containers of a real Docker, started for the test without any network set up."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ pytestmark = [
         reason="needs root and Debian's docker.io; MONITOR_DOCKERD=1 runs it",
     ),
 ]
-# A whole image: it waits for the signal that ends it
+# The program of the image: it waits for the signal that ends it
 WAITING = """
 #include <signal.h>
 #include <unistd.h>
@@ -35,7 +35,7 @@ int main(void) { signal(SIGTERM, end); for (;;) pause(); }
 
 
 class Docker:
-    """A daemon of Docker with its data in a folder of its own."""
+    """A Docker daemon with its data in a folder of its own."""
 
     def __init__(self, dockerd: str, docker: str) -> None:
         self.folder = Path(mkdtemp(prefix="dockerd"))  # short: it is part of a socket's path
@@ -68,7 +68,7 @@ class Docker:
         self.do("run", "-d", "--name", name, "--network=none", *given, "waiting:1", "/waiting")
 
     def stop(self) -> None:
-        self._process.send_signal(signal.SIGTERM)  # containers go with it
+        self._process.send_signal(signal.SIGTERM)  # this ends its containers too
         self._process.wait(PATIENCE)
 
     def remove(self) -> None:
@@ -101,7 +101,7 @@ def good(look: Look | None) -> tuple[ListedSite, ...]:
 
 
 def test_containers_of_a_real_docker(docker):
-    """Their labels make sites; starts, new names, pauses and ends are noticed by its events."""
+    """Their labels make sites; events report starts, renames, pauses and ends."""
     docker.run("shop", "monitor.url=https://shop.test", "monitor.expect.status=[200, 204]")
     docker.run("other", "unrelated=yes")
     reader = open_source(source("docker", DockerOptions(host=docker.host, refresh=3600)), WORLD)

@@ -39,7 +39,7 @@ def reader_of(tmp_path):
     ],
 )
 def test_what_prometheus_reads_is_read(tmp_path, reader_of, name, text):
-    """Groups in JSON and YAML; each target is a site with the labels of its group."""
+    """Groups in JSON and YAML are read; each target is a site with its group's labels."""
     (tmp_path / name).write_text(text)
     look = reader_of("*.json", "*.y*ml", scheme="tcp").look()
     assert urls(look, name) == ["https://a", "tcp://b:80"]
@@ -48,7 +48,7 @@ def test_what_prometheus_reads_is_read(tmp_path, reader_of, name, text):
 
 
 def test_labels_may_hold_keys_of_the_site(tmp_path, reader_of):
-    """What begins with __monitor_ is YAML; what else begins with __ is not for sites, as job."""
+    """__monitor_ labels are YAML for the site; other __ labels, job and instance are dropped."""
     labels = {
         "__monitor_site": "{interval: 5s, labels: {from: fragment}}",
         "__monitor_timeout": "2s",
@@ -97,7 +97,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ids=lambda value: "" if isinstance(value, bytes) else str(value)[:30],
 )
 def test_a_file_that_cannot_be_read_says_why(tmp_path, reader_of, name, content, why):
-    """Half-written, hostile or huge, it costs its own part only, and the message names it."""
+    """A half-written, hostile or huge file costs only its own part, and the error names it."""
     (tmp_path / name).write_bytes(content)
     (tmp_path / "good.json").write_text('[{"targets": ["https://a"]}]')
     look = reader_of("*").look()
@@ -108,7 +108,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path, reader_of, name, content,
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path, reader_of):
-    """A pipe, a folder and a name that leads nowhere are told."""
+    """A pipe, a folder and a name of no file each get an error."""
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "folder").mkdir()
     parts = reader_of("pipe.json", "folder", "missing.json").look().parts
@@ -131,7 +131,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path, reader_of):
     ],
 )
 def test_a_bad_group_costs_that_group(tmp_path, reader_of, group, place, why):
-    """The others are read, and the message has its place."""
+    """Other groups are read, and the error gives the place of the bad one."""
     (tmp_path / "a.json").write_text(json.dumps([group, {"targets": ["https://a"]}]))
     look = reader_of("a.json").look()
     assert urls(look, "a.json") == ["https://a"]
@@ -141,7 +141,7 @@ def test_a_bad_group_costs_that_group(tmp_path, reader_of, group, place, why):
 
 
 def test_a_change_ends_the_wait(tmp_path, reader_of):
-    """A file that is written, or that is new to a pattern, is looked at."""
+    """A file that newly matches a pattern is read."""
     reader = reader_of("*.json")
     assert reader.look().parts == {}
     waiting = threading.Thread(target=reader.wait)
@@ -153,7 +153,7 @@ def test_a_change_ends_the_wait(tmp_path, reader_of):
 
 
 def test_a_wait_ends_when_the_source_is_closed(reader_of):
-    """So that a reload that drops the source leaves no thread."""
+    """A reload that drops the source therefore leaves no thread."""
     reader = reader_of("*.json")
     waiting = threading.Thread(target=reader.wait)
     waiting.start()

@@ -1,4 +1,4 @@
-"""A list that a server has, in the form of Prometheus' http_sd; over loopback."""
+"""A server's list in the form of Prometheus' http_sd, over loopback."""
 
 import gzip
 import time
@@ -19,7 +19,7 @@ def reader_of(url, **options):
 
 
 def test_it_is_asked_as_prometheus_asks():
-    """With the header that tells how often, and what the list says; its tag comes back."""
+    """Requests have the refresh header, the configured headers and the last list's ETag."""
     with peer(says(LIST, ETag='"one"')) as server:
         reader = reader_of(server.url, refresh=90.0, headers={"Authorization": "Bearer x"})
         look = reader.look()
@@ -82,7 +82,7 @@ BAD = [
 
 @pytest.mark.parametrize(("answer", "why"), BAD, ids=[why for _, why in BAD])
 def test_a_bad_answer_is_told(answer, why):
-    """A 1 GB body is not read to its end, a slow one not waited for; no login or query is shown."""
+    """A 1 GB body is not read to its end, nor a slow one awaited; no login or query is shown."""
     with peer(answer) as server:
         url = server.url.replace("//", "//user:hunter22@") + "/list?token=hunter22"
         reader = reader_of(url, timeout=1.0)
@@ -95,7 +95,7 @@ def test_a_bad_answer_is_told(answer, why):
 
 
 def test_nobody_listens():
-    """The system's own word says why."""
+    """The error ends with the system's own words."""
     reader = reader_of(f"http://127.0.0.1:{free_port()}/x?token=hunter22")
     with pytest.raises(UnreadableError, match=r"/x cannot be read: connection refused$"):
         reader.look()
@@ -103,7 +103,7 @@ def test_nobody_listens():
 
 
 def test_a_url_is_asked_for_as_sites_are():
-    """A token may stand alone before the @, and a lone % costs no escape beside it."""
+    """A token may stand alone before the @, and a lone % leaves other escapes as they are."""
     paths = []
 
     def listing(handler):

@@ -1,4 +1,4 @@
-"""Listing and watching a Kubernetes API server; tests/sources/api_server.py speaks for it."""
+"""Listing and watching a Kubernetes API server, played by tests/sources/api_server.py."""
 
 import base64
 import time
@@ -62,7 +62,7 @@ def host(name):
 
 
 def test_a_list_comes_in_chunks_and_a_watch_goes_on_from_it(server, watch_of):
-    """What is added, changed and deleted is seen; what is large is not kept."""
+    """Additions, changes and deletions are seen, and large fields are not kept."""
     server.chunk = 2
     for number in range(5):
         server.put(INGRESSES, "s", f"i{number}", spec={"n": 1}, status={"x": "y"})
@@ -81,7 +81,7 @@ def test_a_list_comes_in_chunks_and_a_watch_goes_on_from_it(server, watch_of):
 
 
 def test_a_long_list_is_read(server, watch_of):
-    """Longer than what the API server sends packed to clients that take gzip."""
+    """A list so long that the API server would compress it for clients with gzip is read."""
     rules = [{"host": f"{'x' * 60}.{number}.example"} for number in range(100)]
     for number in range(60):
         server.put(INGRESSES, "s", f"i{number}", spec={"rules": rules})
@@ -92,7 +92,7 @@ def test_a_long_list_is_read(server, watch_of):
 
 
 def test_a_watch_that_ends_goes_on_where_it_was(server, watch_of):
-    """At the version of the last event, or bookmark, without another list; nothing is lost."""
+    """It resumes at the last event or bookmark without another list, and misses nothing."""
     server.put(INGRESSES, "s", "a")
     watch = watch_of()
     until(lambda: server.watching(INGRESSES) == 1)
@@ -108,7 +108,7 @@ def test_a_watch_that_ends_goes_on_where_it_was(server, watch_of):
 
 @pytest.mark.parametrize("told_by", ["status", "event"])
 def test_what_is_gone_is_listed_again(server, watch_of, told_by):
-    """After 410 Gone, by the status or by an event: what was deleted meanwhile is noticed."""
+    """After 410 Gone, as a status or an event, deletions in the meantime are noticed."""
     server.put(INGRESSES, "s", "a")
     server.put(INGRESSES, "s", "b")
     watch = watch_of()
@@ -124,7 +124,7 @@ def test_what_is_gone_is_listed_again(server, watch_of, told_by):
 
 
 def test_chunks_that_expire_are_asked_for_again(server, watch_of):
-    """A list whose rest is gone is begun again."""
+    """If the rest of a list has expired, the list starts again."""
     server.chunk = 1
     server.put(INGRESSES, "s", "a")
     server.put(INGRESSES, "s", "b")
@@ -142,7 +142,7 @@ def test_chunks_that_expire_are_asked_for_again(server, watch_of):
 
 
 def test_a_server_that_is_away_keeps_what_is_known(server, watch_of):
-    """An error says so meanwhile, and is over once the server is back."""
+    """Objects stay and an error is shown until the server is back."""
     server.put(INGRESSES, "s", "a")
     watch = watch_of()
     until(lambda: server.watching(INGRESSES) == 1)
@@ -159,7 +159,7 @@ def test_a_server_that_is_away_keeps_what_is_known(server, watch_of):
 
 
 def test_a_kind_that_is_not_installed_is_empty(server, watch_of, monkeypatch):
-    """Of several versions the first that is served; none is no error, and is asked for later."""
+    """The first version served is used; without any there is no error, and it asks later."""
     monkeypatch.setattr(kube_watch, "_REFUSED_PAUSE", 0.05)
     resource = Resource("tlsroutes", ("gateway.networking.k8s.io/v1", "g/v2"))
     watch = watch_of(resource)
@@ -170,8 +170,8 @@ def test_a_kind_that_is_not_installed_is_empty(server, watch_of, monkeypatch):
     until(lambda: names(watch) == ["a"])
 
 
-def test_a_token_is_read_anew_for_each_request(server, monkeypatch):
-    """It changes every hour in a pod; a refused one is told without showing it."""
+def test_a_token_is_read_again_for_each_request(server, monkeypatch):
+    """The token of a pod changes each hour; the error of a refused one does not show it."""
     monkeypatch.setattr(kube_watch, "_REFUSED_PAUSE", 0.05)
     current = ["first-token"]
     access = ApiServer(server.url, token=lambda: current[0])
@@ -204,8 +204,8 @@ def test_a_token_is_read_anew_for_each_request(server, monkeypatch):
         (b"[]", "does not answer in JSON"),
     ],
 )
-def test_a_list_that_is_none(server, watch_of, body, why):
-    """Whatever answers in the API server's place, it is told."""
+def test_an_answer_that_is_not_a_list(server, watch_of, body, why):
+    """An answer that is not a list of the API server gets an error."""
 
     def answer(handler):
         handler.send_response(200)
@@ -279,7 +279,7 @@ def put_route(server: Server, name: str, *hosts: str) -> None:
 
 
 def test_sites_come_and_go_with_objects(server, reader_of):
-    """Of Ingresses and routes; of a URL that both serve there is one site."""
+    """Ingresses and routes make sites, and a URL that both serve makes one site."""
     serve_gateway(server)
     put_route(server, "r", "a.example", "both.example")
     tls = {"tls": [{}], "rules": [{"host": "both.example"}, {"host": "i.example"}]}
@@ -303,7 +303,7 @@ def discovery_of(reader_of, monkeypatch):
     found = []
 
     def make(limit: int) -> Any:
-        """Return a discovery of Ingresses, whose clock the test turns."""
+        """Return a discovery of Ingresses whose clock the test controls."""
         reader = reader_of(resources=("ingresses",))
         found.append(
             Discovery(
@@ -334,7 +334,7 @@ def said(discovery, text):
 
 
 def test_an_hour_without_the_server_costs_no_site(server, discovery_of):
-    """All are kept however long it is away; what went meanwhile has its grace from then on."""
+    """All sites stay meanwhile, and one that vanished gets its grace after the hour."""
     for name in ("a", "b"):
         server.put(INGRESSES, "s", name, **host(name))
     discovery, clock = discovery_of(limit=50)
@@ -356,7 +356,7 @@ def test_an_hour_without_the_server_costs_no_site(server, discovery_of):
 
 
 def test_a_cluster_with_more_than_the_limit(server, discovery_of):
-    """Not one of them is taken until the list is believable."""
+    """No site is taken until the list is within the limit."""
     for number in range(6):
         server.put(INGRESSES, "s", f"i{number}", **host(f"i{number}"))
     discovery, _ = discovery_of(limit=5)
@@ -367,7 +367,7 @@ def test_a_cluster_with_more_than_the_limit(server, discovery_of):
 
 
 def test_half_of_the_permissions(server, reader_of):
-    """What is refused says so and keeps its part; the others go on."""
+    """A refused kind says so and keeps its part; the other kinds are still read."""
     serve_gateway(server)
     put_route(server, "r", "a.example")
     server.put(INGRESSES, "s", "i", **host("i"))
@@ -382,7 +382,7 @@ def test_half_of_the_permissions(server, reader_of):
 
 
 def test_routes_need_their_gateways(server, reader_of):
-    """Where gateways are refused, routes keep what they had; Ingresses go on."""
+    """If gateways are refused, routes stay as they were; Ingresses are still read."""
     serve_gateway(server)
     put_route(server, "r", "a.example")
     server.put(INGRESSES, "s", "i", **host("i"))
@@ -393,7 +393,7 @@ def test_routes_need_their_gateways(server, reader_of):
 
 
 def test_only_the_namespaces_that_are_named(server, reader_of):
-    """Each is asked for by itself, as a Role allows it; one that is refused costs itself."""
+    """Each has its own request, as a Role allows; a refused one costs no other."""
     here = "/apis/networking.k8s.io/v1/namespaces/a/ingresses"
     server.served = {here}
     server.put(here, "a", "i", **host("i"))
@@ -405,7 +405,7 @@ def test_only_the_namespaces_that_are_named(server, reader_of):
 
 
 def test_another_kubeconfig_is_used_from_the_next_look_on(server, reader_of, tmp_path):
-    """A rotated token, or another cluster; a broken one is told."""
+    """A new token or another cluster is used, and a broken file gets an error."""
     reader = reader_of(resources=("ingresses",))
     reader.look()
     server.token = "second-token"
@@ -421,7 +421,7 @@ def test_another_kubeconfig_is_used_from_the_next_look_on(server, reader_of, tmp
 
 
 def test_no_pod_and_no_kubeconfig():
-    """Both are told, with what to do."""
+    """The error says that both are missing, and what to do."""
     reader = open_source(source("kubernetes", KubernetesOptions()), WORLD)
     with pytest.raises(UnreadableError, match="this is not a pod of a cluster; name a kubeconfig"):
         reader.look()
@@ -431,7 +431,7 @@ def test_no_pod_and_no_kubeconfig():
 
 
 def test_the_service_account_of_a_pod(tmp_path):
-    """Its token is read each time, since the kubelet replaces it; IPv6 has brackets."""
+    """The token is read each time, since the kubelet replaces it; IPv6 gets brackets."""
     environ = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
     with pytest.raises(UnreadableError, match="automountServiceAccountToken"):
         in_cluster(environ, tmp_path)
@@ -444,7 +444,7 @@ def test_the_service_account_of_a_pod(tmp_path):
 
 
 def test_a_kubeconfig_with_certificates(server, tmp_path):
-    """Held in it they are files in memory; named, they count from its folder."""
+    """Embedded ones become files in memory; paths are relative to the kubeconfig's folder."""
     data = base64.b64encode(b"PEM").decode()
     text = kubeconfig(server, **{"client-certificate-data": data, "client-key": "my.key"})
     path = tmp_path / "config"
@@ -469,7 +469,7 @@ def test_a_kubeconfig_with_certificates(server, tmp_path):
     ],
 )
 def test_a_kubeconfig_that_cannot_be_used(server, tmp_path, change, why):
-    """Each says what to write instead."""
+    """Each error says what to write instead."""
     config = yaml.safe_load(kubeconfig(server))
     if "user" in change:
         config["users"][0]["user"] = change["user"]
@@ -486,7 +486,7 @@ def test_a_kubeconfig_that_cannot_be_used(server, tmp_path, change, why):
 
 
 def test_pauses_do_not_storm_a_server_that_ends_watches_at_once(server, watch_of):
-    """However often it does."""
+    """There is at most one new watch per pause, however often watches end."""
     watch = watch_of()
     until(lambda: server.watching(INGRESSES) >= 1)
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Which sites come of Ingresses, and of the routes, gateways and listeners of the Gateway API."""
+"""Which sites Ingresses give, and the Gateway API's routes, gateways and listeners."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def told(gathered):
     ids=[row[0] for row in INGRESSES],
 )
 def test_sites_of_ingresses(objects, urls, remarks):
-    """Each row: Ingresses, the sites that come of them, and what is left out aloud."""
+    """Each row has Ingresses, the sites that they give, and the remarks about what is left out."""
     found, left_out = told(from_ingresses(by_key(objects), RULES))
     assert [one[: len(url)] for one, url in zip(found, urls, strict=True)] == urls
     assert left_out == remarks
@@ -48,13 +48,13 @@ def test_sites_of_ingresses(objects, urls, remarks):
     ids=[row[0] for row in ROUTES],
 )
 def test_sites_of_routes(kind, routes, urls, remarks):
-    """Each row: routes, the sites that come of them and the gateways above, what is left out."""
+    """Each row has routes, the sites that they and the gateways above give, and the remarks."""
     gathered = from_routes(kind, by_key(routes), Gateways(by_key(GATEWAYS), {}), RULES)
     assert told(gathered) == (urls, remarks)
 
 
 def test_each_of_them_passes_the_checks_of_the_list(tmp_path):
-    """What comes of the table above is what a list may hold, name and labels included."""
+    """Each site of the table above is valid in a site list, with its name and labels."""
     (tmp_path / "sites.yaml").write_text("discover: [{kubernetes: {}}]\n")
     config = load(tmp_path / "sites.yaml", TABLES, {})
     gateways = Gateways(by_key(GATEWAYS), {})
@@ -71,7 +71,7 @@ def test_each_of_them_passes_the_checks_of_the_list(tmp_path):
 
 
 def test_annotations_are_inherited():
-    """The route's over the gateway's over the class's, key by key within a fragment."""
+    """The route's win over the gateway's, and those over the class's, key by key in a fragment."""
     gateways = by_key(
         GATEWAYS.replace(
             "s/near:\n",
@@ -112,7 +112,7 @@ def test_annotations_are_inherited():
 
 
 def test_a_gateway_that_cannot_be_read_costs_the_routes_that_need_it():
-    """They keep what they had; without such a route nothing is lost."""
+    """Those routes keep their last sites; without such a route nothing fails."""
     unknown = Gateways({}, {}, {None: "gateways: refused"})
     routes = by_key(route("hostnames: [a.example]", parent()))
     with pytest.raises(UnreadableError, match=r"^gateways: refused$"):
@@ -136,12 +136,12 @@ def test_a_gateway_that_cannot_be_read_costs_the_routes_that_need_it():
     ],
 )
 def test_hosts_in_common(listener, names, common):
-    """By the Gateway API's rules for listeners and routes; of two wildcards the narrower one."""
+    """The Gateway API's rules apply; of two wildcards the narrower one counts."""
     assert common_hosts(listener, names) == common
 
 
 def test_the_reference_shows_the_scenarios():
-    """Those of this file, and no others; ``python -m tests.sources.scenarios`` writes them."""
+    """The page has all scenarios and no others; ``python -m tests.sources.scenarios`` writes it."""
     page = PAGE.read_text()
     assert filled(page) == page
     assert all(f"| {row[0]} |" in page for row in (*INGRESSES, *ROUTES))

@@ -1,4 +1,4 @@
-"""Pages that a sitemap lists; over loopback."""
+"""Pages that a sitemap lists, over loopback."""
 
 import gzip
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ def look_at(server, **options):
 
 
 def test_a_sample_of_the_pages_is_checked():
-    """Of the sitemap's own host; the same pages as long as they are listed."""
+    """The sample has only the sitemap's host, and keeps its pages while they are listed."""
     with peer(says(b"")) as server:
         listed = [f"{server.url}/{number}" for number in range(200)]
         server.answer = says(pages(*listed, "https://other.example/", "mailto:x", "http://["))
@@ -45,7 +45,7 @@ def test_a_sample_of_the_pages_is_checked():
 
 
 def test_an_index_leads_to_sitemaps():
-    """Each is read, a packed one too; pictures of a page are not pages."""
+    """Each sitemap is read, even a compressed one; a page's pictures are not pages."""
     with peer(says(b"")) as server:
         index = pages(f"{server.url}/a", f"{server.url}/b", kind="sitemap", root="sitemapindex")
         picture = (
@@ -85,19 +85,19 @@ LAUGHS = (
     ids=["empty", "html", "cut", "packed and cut", "bomb", "large", "deep"],
 )
 def test_what_is_no_sitemap_is_told(body, why):
-    """Neither size nor depth nor a packed bomb costs more than a sentence."""
+    """Large bodies, deep ones and compression bombs cost no more than one error."""
     with peer(says(body)) as server, pytest.raises(UnreadableError, match=why):
         look_at(server)
 
 
 def test_entities_are_not_expanded():
-    """A billion laughs are none."""
+    """The billion laughs attack gets an error."""
     with peer(says(LAUGHS)) as server, pytest.raises(UnreadableError, match="is not a sitemap"):
         look_at(server)
 
 
 def test_a_sample_is_stable():
-    """A page that is chosen stays chosen, whatever else comes and goes before it is in order."""
+    """A chosen page stays chosen while other pages come and go, and the order stays."""
     listed = [f"https://a.example/{number}" for number in range(100)]
     chosen = sample(listed, 10)
     others = [page for page in listed if page not in chosen]

@@ -1,4 +1,4 @@
-"""What sources are given in tests, and a server whose answers a test writes."""
+"""What the tests give to sources, and a server whose answers a test writes."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ def source(
 
 
 def urls(look: Look | None, part: str = "") -> list[str]:
-    """Return the URLs of one part's good entries."""
+    """Return the URLs of the good entries of one part."""
     assert look is not None
     found = look.parts[part]
     assert not isinstance(found, UnreadableError), found
@@ -78,7 +78,7 @@ def peer(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[Peer]:
 def says(
     body: bytes, *, status: int = 200, kind: str = "application/json", **headers: str
 ) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Return what answers with a body."""
+    """Return a function that answers with this body."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
