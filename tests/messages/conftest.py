@@ -22,7 +22,7 @@ BEGAN = 1_790_000_000.0
 
 
 def sender(options: ReceiverOptions, clock: Any = None) -> ChannelSender:
-    """Return the sender of a receiver that has one channel, with the daemon's own client."""
+    """Return the sender for a receiver with one channel, using the daemon's own client."""
     (only,) = build_senders(options, Client(), clock or SystemClock()).values()
     return only
 

@@ -35,7 +35,7 @@ def sites(body: list[dict[str, Any]]) -> list[str]:
 
 
 def picky(good: str, bad: str, status: str) -> list[Step]:
-    """Return the script of a server that refuses each batch with the bad site in it."""
+    """Return the script of a server that refuses each batch that contains the bad site."""
 
     def reply(connection) -> None:
         refused = bad in sites(bodies(connection.server.requests[-1:])[0])
@@ -48,7 +48,7 @@ def picky(good: str, bad: str, status: str) -> list[Step]:
 
 
 def test_an_alert_has_both_times_and_the_receivers_labels(serve):
-    """A firing alert ends 5 minutes ahead, a resolved one when it ended; empty labels are gone."""
+    """A firing alert ends 5 minutes ahead, a resolved one when it ended; it has no empty labels."""
     server = serve(answer(b""))
     clock = FakeClock()
     options = alertmanager(server.url("/am"), labels={"job": "monitor", "instance": "a:1"})
@@ -71,7 +71,7 @@ def test_an_alert_has_both_times_and_the_receivers_labels(serve):
 
 
 def test_an_alert_never_starts_in_the_future(serve):
-    """Alertmanager would refuse it, so after the clock was set back it starts now."""
+    """Alertmanager would refuse it, so after the clock was set back the alert starts now."""
     server = serve(answer(b""))
     clock = FakeClock()
     ahead = alert(starts_at=clock.time() + 60)
@@ -80,7 +80,7 @@ def test_an_alert_never_starts_in_the_future(serve):
 
 
 def test_what_stands_is_told_again(serve):
-    """A firing alert each minute until it is resolved, a resolved one for 5 minutes, then none."""
+    """A firing alert is sent each minute until it is resolved, then resolved for 5 minutes."""
     server = serve(answer(b""))
     clock = FakeClock()
     receiver = sender(alertmanager(server.url()), clock)
@@ -99,7 +99,7 @@ def test_what_stands_is_told_again(serve):
 
 
 def test_a_refresh_that_fails_comes_again_soon():
-    """An instance that was away gets what stands long before the alerts of others would end."""
+    """An instance that was away gets the firing alerts long before other alerts would end."""
     clock = FakeClock()
     receiver = sender(alertmanager(f"http://127.0.0.1:{free_port()}"), clock)
     assert not receiver.send(message(), 5).delivered
@@ -109,7 +109,7 @@ def test_a_refresh_that_fails_comes_again_soon():
 
 
 def test_after_a_restart_what_stood_stands_again(serve):
-    """What the receiver was told before is told again at once, without a message."""
+    """Alerts that the receiver was sent before are sent again at once, without a new message."""
     server = serve(answer(b""))
     clock = FakeClock()
     receiver = sender(alertmanager(server.url()), clock)
@@ -120,7 +120,7 @@ def test_after_a_restart_what_stood_stands_again(serve):
 
 
 def test_an_old_message_does_not_bring_back_what_is_over(serve):
-    """One that fires and is sent after its end says that the alert has ended."""
+    """A firing alert that is sent after its end says that it has ended."""
     server = serve(answer(b""))
     receiver = sender(alertmanager(server.url()), FakeClock())
     receiver.send(message(alert(ended=BEGAN + 5)), 5)
@@ -130,7 +130,7 @@ def test_an_old_message_does_not_bring_back_what_is_over(serve):
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "422 Unprocessable Content"])
 def test_one_bad_alert_does_not_keep_the_others_back(serve, status):
-    """The one at fault is found and dropped; each of the others is taken, and stands."""
+    """The bad one is found and dropped; each of the others is accepted and kept firing."""
     server = serve(picky("200 OK", "s5", status))
     clock = FakeClock()
     receiver = sender(alertmanager(server.url()), clock)
@@ -147,7 +147,7 @@ def test_one_bad_alert_does_not_keep_the_others_back(serve, status):
 
 
 def test_ten_thousand_alerts_go_in_ten_requests(serve):
-    """A data centre that is cut off is one message, in pieces that a server takes."""
+    """A data centre that is cut off is one message, in parts that a server accepts."""
     server = serve(answer(b""))
     down = [alert(f"s{number}") for number in range(10_000)]
     assert sender(alertmanager(server.url())).send(message(*down), 60).delivered
@@ -155,7 +155,7 @@ def test_ten_thousand_alerts_go_in_ten_requests(serve):
 
 
 def test_each_instance_is_a_channel_of_its_own(serve):
-    """One that is away costs the other nothing; channels are named by receiver and address."""
+    """One that is away does not affect the other; channels are named by receiver and address."""
     server = serve(answer(b""))
     gone = f"http://127.0.0.1:{free_port()}"
     senders = build_senders(alertmanager(server.url("/a/"), gone), Client(), SystemClock())
@@ -188,7 +188,7 @@ def groups(port: int) -> list[dict[str, Any]]:
 @pytest.mark.real
 def test_a_real_alertmanager_gets_groups_restarts_and_resolves(real, tmp_path, config):
     """
-    It has each alert once under our fingerprint, in its groups; again after it lost all; then none.
+    It has each alert once, in its groups, under our fingerprint, again after a loss, then none.
     """
     program = real("prometheus-alertmanager")
     server = Alertmanager(program, tmp_path, config)
@@ -203,7 +203,7 @@ def test_a_real_alertmanager_gets_groups_restarts_and_resolves(real, tmp_path, c
         until(lambda: receiver.send(message(*firing), 30).delivered, "Alertmanager")
         found = until(server.alerts, "the alerts")
         assert {one["fingerprint"] for one in found} == {one.fingerprint for one in firing}
-        expected = [{"group": "press"}, {"group": "storefront"}]  # each comes in its own time
+        expected = [{"group": "press"}, {"group": "storefront"}]  # each arrives at its own time
         until(
             lambda: [one["labels"] for one in groups(server.port)] == expected,
             "the groups",

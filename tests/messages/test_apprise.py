@@ -1,4 +1,4 @@
-"""The apprise receiver: a process a message, against real local servers."""
+"""The apprise receiver runs one process per message, against real local servers."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def chat(url: str) -> ReceiverOptions:
 
 
 def test_json_is_delivered(serve):
-    """Title, text and type arrive at a server that takes them."""
+    """Title, text and type arrive at a server that accepts them."""
     server = serve(answer())
     outcome = sender(chat(f"json://127.0.0.1:{server.port}/room")).send(message(), TIMEOUT)
     assert (outcome.delivered, outcome.detail) == (True, "apprise delivered it by json")
@@ -42,7 +42,7 @@ def test_json_is_delivered(serve):
 
 @dataclass(frozen=True)
 class Chat:
-    """A service that apprise knows, and how its message is read."""
+    """A service that apprise supports, and how its message is read."""
 
     url: str
     text: Callable[[dict[str, Any]], str]
@@ -60,7 +60,7 @@ CHATS = {
 
 @pytest.mark.parametrize("service", CHATS)
 def test_what_a_chat_takes_for_markup_arrives_as_text(service, serve, authority, monkeypatch):
-    """Quotes, tags, entities and braces of a reason are shown as they are, and lose nothing."""
+    """Quotes, tags, entities and braces of a reason are shown unchanged and complete."""
 
     context = authority.context()
 
@@ -91,7 +91,7 @@ def test_what_a_chat_takes_for_markup_arrives_as_text(service, serve, authority,
 @pytest.mark.parametrize("forced", ["", "?redirect=yes"])
 @pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found"])
 def test_a_redirect_is_no_delivery(serve, status, forced):
-    """Where apprise would follow with a GET that has no body, and call that a success."""
+    """Apprise would follow it with a GET that has no body, and call that a success."""
     other = serve(answer())
     server = serve(answer(b"", status, [("Location", other.url())]))
     url = f"json://127.0.0.1:{server.port}/{forced}"
@@ -109,7 +109,7 @@ def test_a_server_that_drips_ends_at_the_timeout(serve):
 
 
 def test_no_secret_shows(serve):
-    """User, password and tokens in the URL are masked in what apprise says, as is the URL."""
+    """User, password, tokens and the URL itself are masked in apprise's output."""
     server = serve(answer(b"no", "403 Forbidden"))
     url = f"json://robot:pass-word@127.0.0.1:{server.port}/T0K3N-in-path/?+X-Api=header-secret"
     outcome = sender(chat(url)).send(message(), TIMEOUT)
@@ -119,7 +119,7 @@ def test_no_secret_shows(serve):
 
 
 class Inbox:
-    """What an SMTP server takes."""
+    """The messages that an SMTP server accepts."""
 
     def __init__(self) -> None:
         self.mails: list[Envelope] = []
@@ -156,7 +156,7 @@ def test_mail_is_delivered(mail_server):
 
 
 def test_a_stop_ends_the_process_at_once(serve):
-    """A message that hangs does not hold up the daemon's stop; it dies before the daemon would."""
+    """A message that hangs does not delay the daemon's stop; its process ends before the daemon."""
     server = serve([read_request, stay_silent])
     receiver = AppriseSender(f"json://127.0.0.1:{server.port}/")
     outcomes = []
@@ -173,7 +173,7 @@ def test_a_stop_ends_the_process_at_once(serve):
 
 
 def test_what_apprise_cannot_use_is_said_without_secrets():
-    """An unknown service and a URL that lacks its token are told when the list is read."""
+    """An unknown service and a URL without its token are reported when the list is read."""
     assert obstacle("json://localhost/x") is None
     for url in ("nonsense://sec-ret-token/", "slack://sec-ret-token"):
         said = obstacle(url) or ""
@@ -182,7 +182,7 @@ def test_what_apprise_cannot_use_is_said_without_secrets():
 
 
 def test_validate_has_apprise_read_the_url(tmp_path):
-    """A mistake in it is told with its place, like any other, and without its tokens."""
+    """A mistake in the URL is reported with its place, like any other, and without its tokens."""
     path = tmp_path / "sites.yaml"
     path.write_text(
         "notify:\n  receivers:\n    - {name: chat, apprise: 'slack://sec-ret-token'}\n"
@@ -196,7 +196,7 @@ def test_validate_has_apprise_read_the_url(tmp_path):
 
 
 def test_without_apprise_its_receivers_are_a_mistake(tmp_path, monkeypatch):
-    """One sentence says which package is missing, and how it is installed."""
+    """One sentence says which package is missing and how to install it."""
     monkeypatch.setattr("monitor.notify.find_spec", lambda _: None)
     path = tmp_path / "sites.yaml"
     path.write_text(

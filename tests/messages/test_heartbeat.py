@@ -1,4 +1,4 @@
-"""The heartbeat: a request an interval while all is well, silence otherwise."""
+"""The heartbeat sends one request per interval while all is well, and none otherwise."""
 
 from monitor.messages.receivers.heartbeat import Heartbeat
 from monitor.notify import HeartbeatOptions
@@ -14,7 +14,7 @@ def heartbeat(url: str, clock: FakeClock, trouble: list[str]) -> Heartbeat:
 
 
 def test_it_beats_while_all_is_well(serve):
-    """It GETs its URL, says why it does not, and goes on once all is well again."""
+    """It GETs its URL, says why it does not, and continues once all is well again."""
     server = serve(answer())
     trouble: list[str] = []
     heart = heartbeat(server.url("/ping"), FakeClock(), trouble)
@@ -29,7 +29,7 @@ def test_it_beats_while_all_is_well(serve):
 
 
 def test_it_keeps_its_pace(serve):
-    """Beats lie on a grid from the first one; what was missed is not made up for."""
+    """Beats lie on a grid from the first one on; missed beats are not made up for."""
     clock = FakeClock()
     heart = heartbeat(serve(answer()).url(), clock, [])
     began = clock.now

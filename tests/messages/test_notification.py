@@ -13,6 +13,6 @@ from monitor.messages.notification import fingerprint_of
     ],
 )
 def test_a_fingerprint_is_that_of_alertmanager(labels, expected):
-    """FNV-1a over sorted names and values; that it agrees with the real one, see the receiver's."""
+    """It is FNV-1a over sorted names and values; the receiver's test compares the real one."""
     assert fingerprint_of(labels) == expected
     assert fingerprint_of(dict(reversed(labels.items()))) == expected

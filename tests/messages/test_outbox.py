@@ -20,7 +20,7 @@ from tests.waiting import until
 
 
 class Receiver(ToldOnce):
-    """Takes messages, or is away."""
+    """A receiver that accepts messages, or is away."""
 
     def __init__(self) -> None:
         self.away = False
@@ -40,10 +40,10 @@ class Receiver(ToldOnce):
 
 class Home:
     """
-    A daemon's outbox and writer, which end and begin again over the same folder.
+    A daemon's outbox and writer, which stop and start again over the same folder.
 
     Attributes:
-        counted: Messages by receiver and by what came of them.
+        counted: Messages by receiver and outcome.
     """
 
     def __init__(self, folder) -> None:
@@ -93,7 +93,7 @@ class Home:
         return {one.channel: one.waiting for one in self.outbox.channels()}
 
     def rows(self) -> list[str]:
-        """Return the kinds of rows that the file has; none where it has no table."""
+        """Return the kinds of rows in the file, or none if it has no table."""
         try:
             with sqlite3.connect(f"file:{self.file}?mode=ro", uri=True) as base:
                 return [kind for (kind,) in base.execute("SELECT kind FROM outbox ORDER BY kind")]
@@ -114,13 +114,13 @@ def down(name: str = "shop"):
 
 
 def test_what_is_owed_is_written_into_the_store_that_follows_a_removed_one(home):
-    """What was told and what waits: the next life tells nothing twice, and keeps the key."""
+    """After a restart nothing is sent twice, and what waits keeps its key."""
     home.receivers["away"].away = True
     home.start("quick", "away")
     home.outbox.noted(down())
     until(lambda: home.rows() == ["message", "topic"], "what is owed")
     home.file.unlink()
-    home.writer.keep({("topic", "no such"): None})  # it is noticed as something is written
+    home.writer.keep({("topic", "no such"): None})  # the removal is noticed at the next write
     until(lambda: home.rows() == ["message", "topic"], "what is owed, in the new file")
     home.stop()
     home.receivers["away"].away = False
@@ -132,7 +132,7 @@ def test_what_is_owed_is_written_into_the_store_that_follows_a_removed_one(home)
 
 
 def test_what_waits_for_a_receiver_that_leaves_the_configuration_is_said_and_counted(home, caplog):
-    """At a reload and at a start: one line with the receiver and how many messages it was."""
+    """At a reload and at a start, one line names the receiver and the number of messages."""
     home.receivers["away"].away = True
     home.start("quick", "away")
     for name in ("shop", "blog"):

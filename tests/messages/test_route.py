@@ -1,4 +1,4 @@
-"""Who is told what, and when: on a clock turned by hand, and against an oracle of seconds."""
+"""Who gets which message when, on a clock turned by hand and against an oracle of seconds."""
 
 from collections import Counter
 from dataclasses import replace
@@ -20,7 +20,7 @@ FIRING, RESOLVED = "firing", "resolved"
 
 
 def test_a_group_waits_then_keeps_its_distance_then_repeats():
-    """group_wait, group_interval and repeat_interval with Alertmanager's defaults."""
+    """It keeps group_wait, group_interval and repeat_interval, at Alertmanager's defaults."""
     world = World()
     world.see("a", "down")  # at 0:10
     world.run(20).see("b", "down")  # at 0:30
@@ -37,7 +37,7 @@ def test_a_group_waits_then_keeps_its_distance_then_repeats():
 
 
 def test_an_outage_shorter_than_group_wait_is_not_told():
-    """And nothing of it is kept."""
+    """Nothing of it is kept either."""
     world = World()
     world.see("a", "down")
     world.run(20).see("a", "up")
@@ -55,7 +55,7 @@ def test_an_outage_shorter_than_group_wait_is_not_told():
     ],
 )
 def test_labels_make_groups(group_by, groups):
-    """One message for each set of values; a label that is missing counts as empty."""
+    """Each set of values gets one message; a missing label counts as empty."""
     sites = [
         site("a", group="web", labels=(("team", "x"),)),
         site("b", group="web"),
@@ -69,7 +69,7 @@ def test_labels_make_groups(group_by, groups):
 
 
 def test_a_receiver_is_told_of_the_sites_that_name_it():
-    """Without notify a site goes to all of them; what one was told is resolved after an edit."""
+    """A site without notify goes to all receivers; after an edit, the former one gets the end."""
     channels = {"chat": Channel("chat"), "oncall": Channel("oncall")}
     shop = site("shop", notify=("oncall",))
     world = World(shop, site("blog", notify=()), channels=channels)
@@ -94,7 +94,7 @@ def test_a_receiver_is_told_of_the_sites_that_name_it():
 
 
 def test_a_receiver_away_for_six_hours_hears_once_what_is_still_true():
-    """In order, and what came and went is one message; another receiver hears all of it in time."""
+    """It gets changes in order, those already over in one message; the other gets each in time."""
     channels = {"chat": Channel("chat"), "other": Channel("other")}
     world = World(channels=channels, group_by=("site",))
     world.away.add("chat")
@@ -125,7 +125,7 @@ def test_a_receiver_away_for_six_hours_hears_once_what_is_still_true():
 
 
 def test_attempts_grow_apart_and_keep_their_key_while_the_message_is_the_same():
-    """Another message has another key; the pauses end at five minutes."""
+    """Another message has another key; the pauses grow to at most five minutes."""
     world = World()
     world.away.add("chat")
     world.see("a", "down")
@@ -142,7 +142,7 @@ def test_attempts_grow_apart_and_keep_their_key_while_the_message_is_the_same():
 
 
 def test_a_message_that_is_at_fault_holds_up_the_others_for_a_while_only():
-    """Once another one arrives, it waits behind them."""
+    """Once another message arrives, the faulty one waits behind the others."""
     world = World(group_by=("site",))
     world.away.add("chat")
     world.answers = True
@@ -158,7 +158,7 @@ def test_a_message_that_is_at_fault_holds_up_the_others_for_a_while_only():
 
 @pytest.mark.parametrize("groups", [False, True])
 def test_an_outage_that_ends_while_it_is_being_told_is_told_to_have_ended(groups):
-    """The receiver may have the message that timed out, and would wait for its end for ever."""
+    """The receiver may have the message that timed out, and would wait forever for its end."""
     world = World(channels={"chat": Channel("chat", groups=groups)})
     world.see("a", "up")
     up = world.sights["a"]
@@ -174,7 +174,7 @@ def test_an_outage_that_ends_while_it_is_being_told_is_told_to_have_ended(groups
 
 
 def test_a_receiver_may_ask_for_more_time_but_not_for_ever():
-    """Retry-After is kept to, up to an hour."""
+    """Retry-After is respected up to one hour."""
     world = World()
     world.see("a", "down")
     world.now += 30
@@ -188,7 +188,7 @@ def test_a_receiver_may_ask_for_more_time_but_not_for_ever():
 
 
 def test_what_waits_for_a_day_expires_and_what_still_fires_is_told_later():
-    """An outage that ended is not told after 24 h any more, one that lasts is."""
+    """After 24 h an outage that has ended is not sent any more; one that lasts is."""
     world = World()
     world.away.add("chat")
     world.see("a", "down")
@@ -200,7 +200,7 @@ def test_what_waits_for_a_day_expires_and_what_still_fires_is_told_later():
 
 
 def test_a_receiver_that_refuses_is_asked_again_with_other_news():
-    """What was refused comes with what is new, on retry, or after repeat_interval."""
+    """The refused message is sent with the next news, on retry, or after repeat_interval."""
     world = World()
     world.refusing.add("chat")
     world.see("a", "down")
@@ -219,7 +219,7 @@ def test_a_receiver_that_refuses_is_asked_again_with_other_news():
 
 
 def test_a_repetition_that_a_receiver_refuses_waits_for_the_next_one():
-    """It is not sent again at once, but after repeat_interval, or on retry."""
+    """It is not sent again at once, but after repeat_interval or on retry."""
     world = World()
     world.see("a", "down")
     world.run(60)
@@ -237,7 +237,7 @@ def test_a_repetition_that_a_receiver_refuses_waits_for_the_next_one():
 
 
 def test_maintenance_mutes_and_its_end_tells_what_is_down():
-    """Down within a window: told at its end; up within a window: told if it was told as down."""
+    """Down in a window is reported at its end; up in a window is, if down was reported."""
     world = World()
     world.see("a", "down")
     world.see("b", "down", maintenance=True)
@@ -255,7 +255,7 @@ def test_maintenance_mutes_and_its_end_tells_what_is_down():
 
 
 def test_a_site_that_cannot_be_checked_is_told_neither_as_down_nor_as_up():
-    """What was told stays told, whatever was true before; the next state that is known is told."""
+    """What was reported stays, whatever was true before; the next known state is reported."""
     world = World(group_by=("site",))
     world.see("a", "down")
     world.see("b", "up")
@@ -270,7 +270,7 @@ def test_a_site_that_cannot_be_checked_is_told_neither_as_down_nor_as_up():
 
 
 def test_flapping_is_told_as_it_begins_and_as_it_ends():
-    """The turns in between are not; at the end it is told what is true then."""
+    """Turns in between are not reported; when it ends, the state at that time is."""
     world = World()
     world.see("a", "down")
     world.run(60)
@@ -292,7 +292,7 @@ def test_flapping_is_told_as_it_begins_and_as_it_ends():
 
 
 def test_300_sites_behind_a_gateway_are_one_message():
-    """About the gateway; a child that is down by itself once the gateway is back is told then."""
+    """It is about the gateway; a child that is down by itself once that is back is sent then."""
     gateway = site("gw")
     children = [
         site(f"child-{number}", depends_on=("gw",), interval=60.0, timeout=10.0)
@@ -319,7 +319,7 @@ def test_300_sites_behind_a_gateway_are_one_message():
 
 
 def test_a_child_waits_until_its_parent_could_be_confirmed():
-    """However short group_wait is; without a parent that is up it does not wait."""
+    """It does so however short group_wait is; without a parent that is up it does not wait."""
     slow = site("gw", timeout=10.0, confirm=Confirm(failures=3, retry_interval=5.0))
     world = World(slow, site("child", depends_on=("gw",)), group_wait=0.0)
     world.see("gw", "up")
@@ -329,7 +329,7 @@ def test_a_child_waits_until_its_parent_could_be_confirmed():
 
 
 def test_a_certificate_is_told_once_for_each_threshold():
-    """Not with each check, not again after a restart, and once more when it was renewed."""
+    """Neither a check nor a restart repeats it, and a renewed certificate is reported once."""
     world = World()
     long = (BEGAN - 60 * DAY, BEGAN + 30 * DAY)
     for hour in range(31 * 24):
@@ -350,7 +350,7 @@ def test_a_certificate_is_told_once_for_each_threshold():
 
 
 def test_a_threshold_passes_without_a_check():
-    """The clock alone tells it."""
+    """The passing of time alone triggers the message."""
     world = World()
     world.see("a", "up", certificate=(BEGAN - 80 * DAY, BEGAN + 22 * DAY))
     assert world.run(0.9 * DAY).taken() == []
@@ -359,7 +359,7 @@ def test_a_threshold_passes_without_a_check():
 
 @pytest.mark.parametrize("group_by", [(), ("group",), ("...",)])
 def test_nothing_is_told_twice_for_a_reload_or_a_restart(group_by):
-    """Nor for another grouping, other labels or a rename."""
+    """Another grouping, other labels or a rename repeat nothing either."""
     world = World(group_by=group_by)
     for name in ("a", "b"):
         world.see(name, "down")
@@ -380,7 +380,7 @@ def test_nothing_is_told_twice_for_a_reload_or_a_restart(group_by):
 
 
 def test_what_waits_for_a_receiver_that_nobody_names_any_more_is_counted():
-    """One that left notify, and one that left the notify of one of its two sites."""
+    """A receiver may leave the configuration, or the notify of one of its two sites."""
     channels = {name: Channel(name) for name in ("chat", "desk", "mail")}
     listed = site("a", notify=("chat", "desk", "mail"))
     world = World(listed, channels=channels, group_by=("site",))
@@ -404,7 +404,7 @@ def test_what_waits_for_a_receiver_that_nobody_names_any_more_is_counted():
 
 
 def test_an_alertmanager_is_told_each_change_at_once_and_in_its_old_labels():
-    """It groups by itself; labels that are not the site's any more are resolved."""
+    """It groups by itself; labels that the site no longer has are resolved."""
     world = World(channels={"am/one": Channel("am", groups=True)})
     world.see("a", "down")
     assert world.run(1).taken() == [(10, {"a": FIRING})]
@@ -418,7 +418,7 @@ def test_an_alertmanager_is_told_each_change_at_once_and_in_its_old_labels():
 
 
 def test_a_site_that_leaves_the_list_is_resolved():
-    """While the daemon runs, and while it does not."""
+    """It is resolved whether the site leaves while the daemon runs or while it is stopped."""
     world = World(group_by=("site",))
     for name in ("a", "b"):
         world.see(name, "down")
@@ -434,7 +434,7 @@ def test_a_site_that_leaves_the_list_is_resolved():
 
 
 def test_ten_thousand_sites_are_one_message_that_counts_the_rest():
-    """200 are carried, the first by name; all of them are told, and kept."""
+    """The message carries 200 sites, the first by name; all are counted as sent, and kept."""
     world = World()
     sites = [site(f"s{number}") for number in range(10_000)]
     for one in sites:
@@ -449,7 +449,7 @@ def test_ten_thousand_sites_are_one_message_that_counts_the_rest():
 
 
 def test_a_clock_that_is_set_back_holds_nothing_up():
-    """Ten years back: what waited is told as if the clock had always been right."""
+    """Ten years back, what waited is sent as if the clock had always been right."""
     world = World()
     world.see("a", "down")
     world.now -= 10 * 365 * DAY
@@ -458,7 +458,7 @@ def test_a_clock_that_is_set_back_holds_nothing_up():
 
 
 def test_what_ended_while_its_message_waited_is_told_to_have_ended_after_a_restart():
-    """Nobody knows whether an earlier life sent what it kept, so its end follows it."""
+    """The daemon before may have sent what it kept, so the end is sent too."""
     world = World(
         channels={"chat": Channel("chat"), "am": Channel("am", groups=True)}, group_by=("site",)
     )
@@ -478,7 +478,7 @@ def test_what_ended_while_its_message_waited_is_told_to_have_ended_after_a_resta
 
 
 def test_how_things_stand_with_a_channel():
-    """What waits since when, how long it has failed, and when it is tried next; else nothing."""
+    """It shows since when messages wait, how long it has failed, and its next attempt."""
     world = World()
     assert world.router.states() == {"chat": QueueState(0, None, None, None)}
     world.see("a", "down")
@@ -496,7 +496,7 @@ def test_how_things_stand_with_a_channel():
 
 
 def test_what_a_restart_drops_is_counted_by_channel():
-    """Messages that waited for a channel that the configuration does not list any more."""
+    """These are messages for a channel that the configuration no longer lists."""
     world = World(channels={"chat": Channel("chat"), "mail": Channel("mail")}, group_by=("site",))
     world.away |= {"chat", "mail"}
     for name in "ab":
@@ -511,7 +511,7 @@ def test_what_a_restart_drops_is_counted_by_channel():
 
 
 def test_what_stands_at_an_alertmanager_has_not_ended():
-    """An alert whose end could not be delivered yet is not told to fire again."""
+    """An alert whose end could not be delivered yet is not sent as firing again."""
     world = World(channels={"am": Channel("am", groups=True)})
     world.see("a", "down")
     world.see("b", "down")
@@ -522,7 +522,7 @@ def test_what_stands_at_an_alertmanager_has_not_ended():
 
 
 def test_retry_of_a_channel_that_is_not_there_changes_nothing():
-    """A reload may have taken it away while the request was on its way."""
+    """A reload may have removed it while the request was on its way."""
     world = World()
     world.away.add("chat")
     world.see("a", "down")
@@ -535,7 +535,7 @@ def test_retry_of_a_channel_that_is_not_there_changes_nothing():
 
 
 def test_a_channel_that_comes_back_under_its_name_is_told_what_is_true():
-    """What it was told before it left the configuration is forgotten with it."""
+    """What it was sent before it left the configuration is forgotten with it."""
     world = World()
     world.see("a", "down")
     world.run(60)
@@ -556,7 +556,7 @@ TURNS = st.lists(
 
 
 def oracle(turns):
-    """Count seconds; return when each message is sent, and what it tells."""
+    """Count seconds; return when each message is sent, and what it says."""
     changes: dict[int, list[tuple[str, bool]]] = {}
     at = 10
     for pause, name, is_down in turns:
@@ -587,7 +587,7 @@ def oracle(turns):
 @given(TURNS)
 @settings(max_examples=150, deadline=None)
 def test_the_router_sends_what_an_oracle_sends(turns):
-    """Each message at its second, with the same sites in the same state."""
+    """Each message is sent at the same second, with the same sites in the same state."""
     world = World(
         group_wait=float(WAIT), group_interval=float(INTERVAL), repeat_interval=float(REPEAT)
     )
@@ -620,7 +620,7 @@ STEPS = st.lists(
 @given(STEPS)
 @settings(max_examples=200, deadline=None)
 def test_whatever_happens_everybody_knows_the_truth_in_the_end(steps):
-    """Nothing is lost, nothing resolved that was not told, and each message tells some news."""
+    """Nothing is lost, nothing is resolved that was not sent, and each message has news."""
     world = World(channels={"chat": Channel("chat"), "am": Channel("am", groups=True)})
     for kind, *values in steps:
         match kind:
@@ -650,7 +650,7 @@ def test_whatever_happens_everybody_knows_the_truth_in_the_end(steps):
 
 
 def followed(sent: list[Sent], channel: str) -> dict[tuple[str, str], bool]:
-    """Return what somebody knows who reads these messages, each of which must say something new."""
+    """Return what a reader of these messages knows; each message must say something new."""
     known: dict[tuple[str, str], bool] = {}
     last: dict[str, float] = {}
     assert len({one.notification.key for one in sent}) == len(sent)
@@ -662,7 +662,7 @@ def followed(sent: list[Sent], channel: str) -> dict[tuple[str, str], bool]:
             key = (alert.labels["site"], alert.labels["alertname"])
             firing = alert.status == FIRING
             unreached = "could not be reached" in str(alert.annotations)
-            # Of what timed out nobody knows whether it arrived, so its end is told
+            # Whether a message that timed out arrived is unknown, so its end is sent
             maybe = unreached or key[1] == "SiteFlapping"
             assert firing or maybe or known.get(key), f"{key} was resolved and never fired"
             news |= known.get(key, False) != firing or maybe

@@ -1,4 +1,4 @@
-"""Messages as text for people: short enough for every chat, with everything counted."""
+"""Messages as text for people, short enough for every chat, with everything counted."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.messages.conftest import BEGAN, alert, message
 
 
 def test_one_alert_is_told_in_full():
-    """Title, reason, site, target, and since when."""
+    """It has title, reason, site, target and start."""
     assert text_of(message()).within(MOST_TEXT) == (
         "Firing: shop is down",
         (
@@ -20,14 +20,14 @@ def test_one_alert_is_told_in_full():
 
 
 def test_one_that_has_ended_says_how_long_it_was():
-    """A resolved alert has its end, and its duration."""
+    """A resolved alert has its end and its duration."""
     title, body = text_of(message(alert(ended=BEGAN + 420))).within(MOST_TEXT)
     assert title == "Resolved: shop is down"
     assert body.splitlines()[-1] == "until: 2026-09-21 14:20:20 UTC (7m)"
 
 
 def test_several_are_a_table():
-    """A row for each alert, in columns; the title counts them and names their group."""
+    """Each alert has a row, in columns; the title counts them and names their group."""
     sent = message(alert(), alert("a-longer-name"), alert("blog", ended=BEGAN + 60))
     assert text_of(sent).within(MOST_TEXT) == (
         "Firing: 3 alerts (storefront), 1 of them resolved",
@@ -40,7 +40,7 @@ def test_several_are_a_table():
 
 
 def test_very_many_stay_below_the_limit_and_are_counted():
-    """At most 4000 bytes of UTF-8; the rest is a number, those the message omits included."""
+    """The text has at most 4000 bytes of UTF-8 and counts the rest, even what the message omits."""
     sent = message(*(alert(f"sïte-{number}") for number in range(1000)), omitted=500)
     title, body = text_of(sent).within(MOST_TEXT)
     assert len(f"{title}\n{body}".encode()) <= MOST_TEXT
@@ -51,7 +51,7 @@ def test_very_many_stay_below_the_limit_and_are_counted():
 
 
 def test_a_receiver_that_takes_less_gets_less():
-    """A short message of 160 bytes says what it can, even of one alert."""
+    """A short message of 160 bytes says what fits, even about a single alert."""
     for sent in (message(), message(*map(alert, "abcdefgh"))):
         for limit in (160, 60, 20):
             title, body = text_of(sent).within(limit)
@@ -60,7 +60,7 @@ def test_a_receiver_that_takes_less_gets_less():
 
 
 def test_what_a_site_says_stays_in_its_row():
-    """Line breaks and control characters of an answer make no line of their own."""
+    """Line breaks and control characters of an answer add no line."""
     noisy = alert(annotations={"summary": "a\nb", "description": "x\r\n\x1b[31mred\0" + "y" * 9000})
     for sent in (message(noisy), message(noisy, alert())):
         _, body = text_of(sent).within(MOST_TEXT)
@@ -81,7 +81,7 @@ def test_what_a_site_says_stays_in_its_row():
     ],
 )
 def test_what_a_site_says_calls_nobody(said, told):
-    """A server that answers with @everyone wakes no member of the channel that is told."""
+    """A server that answers with @everyone notifies no member of the channel."""
     noisy = alert(annotations={"summary": said, "description": f"header x {said}"})
     title, body = text_of(message(noisy)).within(MOST_TEXT)
     assert title == f"Firing: {told}"

@@ -1,4 +1,4 @@
-"""The webhook receiver, over real sockets: what it sends, and what it makes of each answer."""
+"""The webhook receiver, over real sockets: what it sends, and how it treats each answer."""
 
 import hashlib
 import hmac
@@ -31,7 +31,7 @@ def webhook(url: str, secret: str | None = None, **values) -> ReceiverOptions:
 
 
 def parts(request: bytes) -> tuple[str, dict[str, str], bytes]:
-    """Return the request line, the headers by their names in lower case, and the body."""
+    """Return the request line, the headers by lower-case name, and the body."""
     head, _, body = request.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     pairs = (line.split(": ", 1) for line in lines)
@@ -112,7 +112,7 @@ def test_the_guides_example_verifies_a_message(serve):
 
 
 def test_the_guides_message_is_what_is_sent(serve):
-    """The whole body that the guide shows is the body of a message about one outage."""
+    """The whole body in the guide equals the body of a message about one outage."""
     (shown,) = re.findall(
         r'^```json title="message.json"\n(.*?)^```', GUIDE.read_text(), re.DOTALL | re.MULTILINE
     )
@@ -123,7 +123,7 @@ def test_the_guides_message_is_what_is_sent(serve):
 
 
 def test_an_unsigned_message_says_nothing_of_signatures(serve):
-    """Without a secret there is no header that would look like a signature."""
+    """Without a secret no header looks like a signature."""
     server = serve(answer())
     sender(webhook(server.url())).send(message(), 5)
     assert not [name for name in parts(server.requests[0])[1] if name.startswith("webhook-")]
@@ -153,7 +153,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("status", "headers", "delivered", "lasting", "after"), ANSWERS)
 def test_what_each_status_means(serve, status, headers, delivered, lasting, after):
-    """2xx is delivery; only what is about the message itself is given up; Retry-After is kept."""
+    """2xx is delivery; only a fault of the message itself is final; Retry-After is respected."""
     server = serve(answer(b"", status, headers))
     outcome = sender(webhook(server.url())).send(message(), 5)
     assert (outcome.delivered, outcome.lasting) == (delivered, lasting)
@@ -163,7 +163,7 @@ def test_what_each_status_means(serve, status, headers, delivered, lasting, afte
 
 @pytest.mark.parametrize(("ahead", "expected"), [(120, 120.0), (-120, 0.0), (10**6, 3600.0)])
 def test_retry_after_may_be_a_date(serve, ahead, expected):
-    """A date is taken as the time until then, never less than 0, at most an hour."""
+    """A date counts as the time until then, at least 0 and at most one hour."""
     clock = FakeClock(monotonic=time.monotonic())
     date = formatdate(clock.time() + ahead, usegmt=True)
     server = serve(answer(b"", "503 Service Unavailable", [("Retry-After", date)]))
@@ -173,7 +173,7 @@ def test_retry_after_may_be_a_date(serve, ahead, expected):
 
 @pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect"])
 def test_a_redirect_is_no_delivery_and_is_not_followed(serve, status):
-    """The place it leads to gets neither message, nor login, nor signature."""
+    """Its target gets neither message, nor login, nor signature."""
     other = serve(answer())
     server = serve(answer(b"", status, [("Location", other.url())]))
     options = webhook(server.url(), SECRET, bearer_token="a-long-token")
@@ -197,7 +197,7 @@ def test_a_redirect_is_no_delivery_and_is_not_followed(serve, status):
     ids=["hangs", "drips", "reads nothing", "closes", "closes early", "resets", "is no web server"],
 )
 def test_without_an_answer_there_is_no_delivery(serve, script, words):
-    """A server that hangs, drips or breaks off ends at the timeout, and is tried again."""
+    """A server that hangs, drips or breaks off ends at the timeout and is tried again."""
     server = serve(script)
     began = time.monotonic()
     outcome = sender(webhook(server.url())).send(message(), 0.5)
@@ -208,7 +208,7 @@ def test_without_an_answer_there_is_no_delivery(serve, script, words):
 
 
 def test_nobody_listens():
-    """A refused connection is told with its address, and is tried again."""
+    """A refused connection is reported with its address and tried again."""
     outcome = sender(webhook(f"http://127.0.0.1:{free_port()}/")).send(message(), 5)
     assert (outcome.delivered, outcome.lasting) == (False, False)
     assert "refused" in outcome.detail
@@ -224,13 +224,13 @@ def test_nobody_listens():
     ids=["cut off", "endless", "dripping"],
 )
 def test_the_head_of_an_answer_decides(serve, rest):
-    """A receiver that says 200 has the message, however its body ends; 64 KiB of it are read."""
+    """A receiver that says 200 has the message, however its body ends; at most 64 KiB are read."""
     server = serve([read_request, b"HTTP/1.1 200 OK\r\n", *rest])
     assert sender(webhook(server.url())).send(message(), 1).delivered
 
 
 def test_a_receiver_is_reached_as_a_site_is(serve, authority):
-    """Headers, login, authorities and an HTTP proxy are those of its options."""
+    """Its options give it headers, login, authorities and an HTTP proxy."""
     server = serve(answer(), tls=authority.context("localhost"))
     refusing = webhook(server.url(host="localhost"))
     assert "certificate" in sender(refusing).send(message(), 5).detail
@@ -251,7 +251,7 @@ def test_a_receiver_is_reached_as_a_site_is(serve, authority):
 
 
 def test_no_secret_shows_even_if_the_receiver_repeats_it(serve):
-    """Path, query, signing key and logins are masked in what a receiver's error quotes."""
+    """Path, query, signing key and logins are masked where an error quotes the receiver."""
     login = b64encode(b"ops:a-long-password").decode()
     leaked = f"bad path /services/T0001234X/tok%2Fen-9876?key=qwertz&x {SECRET} Basic {login}"
     server = serve(answer(leaked.encode(), "403 Forbidden"))
@@ -276,7 +276,7 @@ def test_no_secret_shows_even_if_the_receiver_repeats_it(serve):
     ],
 )
 def test_each_part_of_a_webhook_s_url_is_a_secret_from_four_characters_on(serve, path, secrets):
-    """However short, in whatever form the receiver repeats it; what it says else is left."""
+    """It is masked in whatever form the receiver repeats it; the rest of the text is unchanged."""
     server = serve(answer(f"no way: {', '.join(secrets)}; ok is false".encode(), "404 Not Found"))
     detail = sender(webhook(server.url(path))).send(message(), 5).detail
     assert detail.startswith(f"127.0.0.1:{server.port} answered with status 404: no way: <secret>")
@@ -286,7 +286,7 @@ def test_each_part_of_a_webhook_s_url_is_a_secret_from_four_characters_on(serve,
 
 
 def test_a_machine_without_descriptors_tries_again():
-    """What this machine lacks is no answer of the receiver's: the message waits."""
+    """A lack on this machine is no answer of the receiver, so the message waits."""
 
     def call(_call: OutgoingRequest, _deadline: Deadline) -> Reply:
         raise ProbeError("the monitor has too many open files")

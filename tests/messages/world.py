@@ -1,4 +1,4 @@
-"""A router whose clock is turned by hand, and channels that take messages or do not."""
+"""A router whose clock is turned by hand, and channels that accept messages or refuse them."""
 
 from itertools import count
 from typing import Any, NamedTuple
@@ -72,7 +72,7 @@ class World:
         return self.now - BEGAN
 
     def see(self, name: str, status: str, **values) -> None:
-        """Have a site in a state from now on."""
+        """Put a site in a state from now on."""
         one = self._sites.setdefault(name, site(name))
         before = self.sights.get(name)
         since = None
@@ -95,19 +95,19 @@ class World:
         self.step()
 
     def relist(self, one: Site) -> None:
-        """Have a site's keys changed."""
+        """Change a site's keys."""
         self._sites[one.name] = one
         self.sights[one.name] = self.sights[one.name]._replace(site=one)
         self.router.see(self.sights[one.name], self.now)
 
     def reload(self, **settings) -> None:
-        """Work by other settings from now on."""
+        """Use other settings from now on."""
         self.settings = NotifyOptions(**settings)
         self.router.configure(self.settings, self.channels, self.now)
         self.step()
 
     def restart(self) -> None:
-        """Begin another life, which knows what the store and the engine's memory have."""
+        """Start another daemon, which knows what the store and the engine's memory have."""
         self.router = self._live()
         self.router.restore(dict(self.rows), self.now)
         for sight in self.sights.values():
@@ -126,7 +126,7 @@ class World:
         return self
 
     def step(self) -> None:
-        """Send what is due now; what comes of it is known at once."""
+        """Send what is due now; the result is known at once."""
         while notifications := self.router.due(self.now):
             self.keep()
             for one in notifications:
@@ -153,7 +153,7 @@ class World:
             self.router.delivered(one.receiver, one.key, self.now)
 
     def keep(self) -> None:
-        """Write what the store is to have."""
+        """Write what the store should have."""
         while changes := self.router.changes():
             for key, data in changes.items():
                 if data is None:
