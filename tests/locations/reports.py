@@ -1,4 +1,4 @@
-"""What places say, as plain as it can be."""
+"""Reports of places, as simple as possible."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ NOW = 1_800_000_000.0
 
 
 def report(status: str = "up", time: float = NOW, site: str = "shop", **values) -> Report:
-    """Return a report: up, down, error, connection, or unknown where nothing is settled yet."""
+    """Return a report: up, down, error, connection, or unknown if nothing is settled yet."""
     up = {"up": True, "unknown": True, "down": False}.get(status)
     settled = status if status in set(Status) else "up"
     known: dict[str, Any] = {

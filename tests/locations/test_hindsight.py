@@ -1,4 +1,4 @@
-"""What late reports make of the past: rows a minute, what each place said, and what follows."""
+"""How late reports change the past: one row per minute, each place's report, and the verdict."""
 
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ LETTERS = {Condition.UP: "u", Condition.DOWN: "d"}
 
 
 def report(letter, minute, first):
-    """Return what a place says in a minute; ``c`` is without its own connection."""
+    """Return a place's report of a minute; ``c`` means it has lost its own connection."""
     time = minute * MINUTE
     return Report(
         site="shop",
@@ -54,7 +54,7 @@ def told(rows, late) -> Hindsight:
 
 
 def drawn(spans, minutes):
-    """Return each minute of the verdict as a letter: what holds at its end."""
+    """Return each minute of the verdict as a letter: the state at its end."""
     row = ["?"] * minutes
     for span in spans:
         for minute in range(minutes):
@@ -70,7 +70,7 @@ def drawn(spans, minutes):
         ({"fra": "uuudddduuuuu", "nyc": "uuuuddduuuuu", "sin": "uuuuuuuuuuuu"}, "uuuuddduuuuu"),
         # One alone turns nothing
         ({"fra": "uuudddduuuuu", "nyc": "uuuuuuuuuuuu", "sin": "uuuuuuuuuuuu"}, "uuuuuuuuuuuu"),
-        # Too few had anything to say: until the vote of the other is stale, and after its return
+        # Too few places had a vote: until the other's vote is stale, and after its return
         ({"fra": "uuuuuuuuuuuuuu", "nyc": "uu.........uuu"}, "uuuu???????uuu"),
         # A place that has lost its own connection has no vote
         ({"fra": "uuuuuuuu", "nyc": "uuccccuu"}, "uu????uu"),
@@ -79,7 +79,7 @@ def drawn(spans, minutes):
     ],
 )
 def test_votes_are_counted_again_with_what_came_late(rows, verdict):
-    """A letter a minute for each place; the verdict is what it would have been then."""
+    """Each place has one letter per minute; the verdict is what it would have been then."""
     minutes = len(verdict)
     hindsight = told(rows, late=(0, minutes - 1))
     [spans] = hindsight.settled(now=2000 * MINUTE)
@@ -89,7 +89,7 @@ def test_votes_are_counted_again_with_what_came_late(rows, verdict):
 
 
 def test_a_verdict_says_who_saw_what():
-    """As it would have been told, and since the first failure that completed the quorum."""
+    """It says so as it would have then, from the first failure that completed the quorum."""
     hindsight = told({"fra": "uudd", "nyc": "uuud"}, late=(0, 3))
     [(up, down)] = hindsight.settled(now=2000 * MINUTE)
     assert (up.begin, up.end, down.begin) == (0.0, 3 * MINUTE, 3 * MINUTE)
@@ -98,7 +98,7 @@ def test_a_verdict_says_who_saw_what():
 
 
 def test_other_places_may_still_deliver():
-    """Nothing is said until five seconds after the last late report, or of sites that left."""
+    """The hub waits until five seconds after the last late report, and ignores removed sites."""
     hindsight = told({"fra": "uuu", "nyc": "uuu"}, late=(0,))
     assert not list(hindsight.settled(now=1000 * MINUTE + 4))
     hindsight.left(["shop"])
@@ -117,7 +117,7 @@ def test_what_is_read_again_changes_nothing():
 
 
 def test_a_site_that_flaps_for_days_is_remembered_within_bounds():
-    """The last hundred things that each place said, whatever came before."""
+    """The last hundred reports of each place are kept, however many came before."""
     letters = "ud" * 2000
     hindsight = told({"fra": letters, "nyc": letters}, late=(0, 3999))
     [spans] = hindsight.settled(now=5000 * MINUTE)

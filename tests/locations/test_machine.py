@@ -35,7 +35,7 @@ SAYS = ("up", "down", "error", "connection")
 
 @dataclass
 class Recorder(HubListener):
-    """What the history is given: each check, by its moment on the hub's clock."""
+    """What the history receives: each check, by its time on the hub's clock."""
 
     checks: Counter[float] = field(default_factory=Counter)
     read: int = 0
@@ -56,7 +56,7 @@ class Recorder(HubListener):
 
 @dataclass(frozen=True)
 class Message:
-    """A batch of one report; ``made`` is when its check was, on the one true clock."""
+    """A batch of one report; ``made`` is the time of its check, on the one true clock."""
 
     batch: ReportBatch
     made: float
@@ -140,7 +140,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(PLACES), says=st.sampled_from(SAYS))
     def check(self, name, says):
-        self.clock.advance(0.01)  # no two checks at one moment
+        self.clock.advance(0.01)  # no two checks at the same moment
         made = self.clock.time()
         up = {"up": True, "down": False}.get(says)
         if up is not None:
@@ -168,7 +168,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(PLACES), says=st.sampled_from(SAYS))
     def report(self, name, says):
-        """All is well on the way: what was checked is read at once."""
+        """Without faults on the way, what was checked is read at once."""
         self.beat(name)
         self.check(name, says)
         self.stream += self.waiting[name]
@@ -185,7 +185,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: any(self.waiting.values()))
     @rule(data=st.data())
     def store(self, data):
-        """The server stores a message of some place, the first or, once in a while, another."""
+        """The server stores a message of some place: the first, or sometimes another."""
         name = data.draw(st.sampled_from([one for one in PLACES if self.waiting[one]]))
         place = data.draw(st.integers(0, min(2, len(self.waiting[name]) - 1)))
         self.stream.append(self.waiting[name].pop(place))
@@ -193,7 +193,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.stream)
     @rule(data=st.data())
     def store_again(self, data):
-        """A place repeats a message, and the server does not recognise it."""
+        """A place repeats a message, and the server does not recognise it as a repetition."""
         self.stream.append(data.draw(st.sampled_from(self.stream[-5:])))
         while self.read < len(self.stream):
             self.read_next()
@@ -226,7 +226,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def kill_hub(self):
-        """The next life reads again what was applied, and goes on behind it."""
+        """The next hub reads again what was applied, and continues after it."""
         state = self.state
         known = Remembered(status=state.status, since=state.since, said=state.said)
         self.start_hub({"shop": known})
@@ -236,7 +236,7 @@ class Machine(RuleBasedStateMachine):
     # ------------------------------------------------------------ what must hold
 
     def votes(self):
-        """Return how many places say up and down now, by all that the hub was told."""
+        """Return how many places say up and down now, by everything that the hub received."""
         now = self.clock.time()
         said: Counter[Status] = Counter()
         for name, message in self.newest.items():
@@ -249,13 +249,13 @@ class Machine(RuleBasedStateMachine):
 
     def judge(self, before, *, news):
         """
-        Hold the verdict against the votes: never down without enough living votes for it.
+        Check the verdict against the votes: never down without enough living votes for it.
 
         Without *news* no verdict turns, whatever votes are lost.
         """
         after = self.state
         if after.joint is None:
-            return  # nothing was counted in this life of the hub
+            return  # this hub has counted nothing yet
         ups, downs = self.votes()
         voters = ups + downs
         if voters < max(1, self.quorum.minimum):
@@ -273,7 +273,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def every_message_is_applied_once(self):
-        """Also if it is repeated, late, out of order, or read by two lives of the hub."""
+        """It is applied once even if it is repeated, late, out of order, or read by two hubs."""
         if hasattr(self, "hub"):
             assert self.recorder.checks == self.checks
 

@@ -13,7 +13,7 @@ def waiting(number: int, size: int = 10) -> Waiting:
 
 @pytest.mark.parametrize("persistent", [True, False])
 def test_messages_leave_in_the_order_they_came(tmp_path, persistent):
-    """And only once they have arrived."""
+    """They leave only once they have arrived."""
     spool = Spool(tmp_path if persistent else None, 1000)
     spool.put([waiting(1), waiting(2)])
     spool.put([waiting(3)])
@@ -25,7 +25,7 @@ def test_messages_leave_in_the_order_they_came(tmp_path, persistent):
 
 
 def test_it_survives_its_daemon(tmp_path):
-    """The next life has what the last could not deliver."""
+    """After a restart, the spool has what could not be delivered before it."""
     spool = Spool(tmp_path, 1000)
     spool.put([waiting(1), waiting(2)])
     spool.close()
@@ -35,7 +35,7 @@ def test_it_survives_its_daemon(tmp_path):
 
 
 def test_the_oldest_go_first_where_there_are_too_many():
-    """It is bounded, and says what was lost."""
+    """The spool is bounded and says how much was lost."""
     spool = Spool(None, 100)
     for number in range(25):
         spool.put([waiting(number)])
@@ -47,7 +47,7 @@ def test_the_oldest_go_first_where_there_are_too_many():
 
 
 def test_a_folder_that_cannot_be_used_costs_nothing_but_the_file(tmp_path):
-    """What waits is kept in memory instead."""
+    """Waiting messages are kept in memory instead."""
     (tmp_path / "data").write_text("mine")
     spool = Spool(tmp_path / "data", 1000)
     spool.put([waiting(1)])
@@ -56,7 +56,7 @@ def test_a_folder_that_cannot_be_used_costs_nothing_but_the_file(tmp_path):
 
 
 def test_a_file_that_fails_later_is_left(tmp_path):
-    """The rest goes on in memory, with what can still be read."""
+    """Work continues in memory, with whatever can still be read."""
     spool = Spool(tmp_path, 1000)
     spool.put([waiting(1)])
     with sqlite3.connect(tmp_path / "reports.db") as other:

@@ -13,7 +13,7 @@ STALE = 190.0
 
 
 def joined(said: str, quorum: Quorum = TWO, before: Status = Status.UP, silent=()):
-    """Join ``down up stale``: one word a place, in the order of their names."""
+    """Join ``down up stale``: one word for each place, in the order of their names."""
     ballots = {}
     for number, word in enumerate(said.split()):
         name = f"p{number}"
@@ -46,18 +46,18 @@ def joined(said: str, quorum: Quorum = TWO, before: Status = Status.UP, silent=(
         ("down up up up", Quorum(down=parse_enough("any")), "up", "down", False),
         ("down down up up up", Quorum(down=parse_enough("40%")), "up", "down", False),
         ("down up up up up", Quorum(down=parse_enough("40%")), "up", "up", False),
-        ("down", Quorum(), "up", "down", False),  # shards alone: who has the site decides
+        ("down", Quorum(), "up", "down", False),  # shards alone: the one that has the site decides
         ("", TWO, "up", None, False),
     ],
 )
 def test_votes_become_a_verdict(said, quorum, before, verdict, split):
-    """Enough downs, else enough ups, else as before; with too few votes nothing is known."""
+    """Enough downs decide, else enough ups, else nothing changes; too few votes mean unknown."""
     joint = joined(said, quorum, Status(before))
     assert (joint.status, joint.split) == (verdict and Status(verdict), split)
 
 
 def test_every_place_is_explained():
-    """A person reads who says what, and why a place has no vote."""
+    """A person can read which place says what, and why a place has no vote."""
     joint = joined("down down up connection error stale unknown", silent={Sender("p2")})
     assert explained(joint.votes) == (
         "down from p0, p1; p2 has no vote: nothing is heard from it; "
@@ -71,7 +71,7 @@ def test_every_place_is_explained():
 
 
 def test_an_outage_begins_with_the_failure_that_made_the_quorum():
-    """One place that sees a site down for an hour makes no outage of an hour."""
+    """One place that sees a site down for an hour makes no outage of one hour."""
     ballots = {
         "fra": ballot("down", location="fra", first=NOW - 3600),
         "nyc": ballot("down", location="nyc", first=NOW - 20),
@@ -84,7 +84,7 @@ def test_an_outage_begins_with_the_failure_that_made_the_quorum():
 
 
 def test_an_outage_may_begin_with_the_last_failure_that_is_needed():
-    """With just enough votes for down it is the newest; without a verdict there is no outage."""
+    """With just enough votes it begins with the newest; without a verdict there is no outage."""
     ballots = {
         "fra": ballot("down", location="fra", first=NOW - 20),
         "nyc": ballot("down", location="nyc", first=NOW - 5),
@@ -95,7 +95,7 @@ def test_an_outage_may_begin_with_the_last_failure_that_is_needed():
 
 
 def test_a_vote_expires_with_the_first_that_becomes_stale():
-    """Until then nothing but a report can change the verdict; the order of places is no matter."""
+    """Until then only a report can change the verdict; the order of places does not matter."""
     for ages in ((50, 0), (0, 50)):
         ballots = {str(place): ballot(time=NOW - age) for place, age in enumerate(ages)}
         assert count(ballots, TWO, Status.UP, NOW, STALE).expires == NOW - 50 + STALE
@@ -104,19 +104,19 @@ def test_a_vote_expires_with_the_first_that_becomes_stale():
 
 @pytest.mark.parametrize(("age", "counted"), [(STALE, True), (STALE + 0.001, False)])
 def test_a_report_is_stale_once_it_is_older_than_allowed(age, counted):
-    """At that very age it still counts."""
+    """At exactly that age it still counts."""
     (vote,) = count({"fra": ballot(time=NOW - age)}, TWO, Status.UP, NOW, STALE).votes
     assert vote.counted is counted
 
 
 def test_how_old_a_report_may_be():
-    """By default three missed intervals, and the time that the check itself may take."""
+    """By default it is three missed intervals plus the time that the check itself may take."""
     assert Quorum().stale_after(interval=60.0, timeout=10.0) == 190.0
     assert Quorum(stale=1).stale_after(interval=20.0, timeout=5.0) == 25.0
 
 
 def test_a_clock_that_is_ahead_is_taken_into_account():
-    """A ballot's moments are on the hub's clock; a report that is not newer changes nothing."""
+    """A vote's times are on the hub's clock; a report that is not newer changes nothing."""
     said = take(report("down", NOW + 300), Sender("fra"), 300.0, None)
     assert said is not None
     assert (said.time, said.since, said.first) == (NOW, NOW, NOW)
@@ -152,6 +152,6 @@ def test_a_share_of_many_voters_is_exact():
 
 @pytest.mark.parametrize("text", ["0", "-1", "0%", "101%", "most", "", "2.5", "1000"])
 def test_what_is_no_quorum_is_refused(text):
-    """The sentence says what may be written."""
+    """The error says what may be written."""
     with pytest.raises(ValueError, match="is not a number of votes; write a number such as 2"):
         parse_enough(text)

@@ -1,4 +1,4 @@
-"""What travels between places and hub: versions that understand each other, nothing unchecked."""
+"""Messages between places and hub: versions understand each other, and all input is checked."""
 
 import json
 
@@ -23,7 +23,7 @@ def test_reports_arrive_as_they_were_sent():
 
 
 def test_a_beat_and_a_question_arrive_as_they_were_sent():
-    """Nothing of them is lost."""
+    """No field of them is lost."""
     beat = SignOfLife(
         sender=Sender("fra", "2/5"),
         sent=NOW,
@@ -38,7 +38,7 @@ def test_a_beat_and_a_question_arrive_as_they_were_sent():
 
 
 def test_a_later_version_is_understood_as_long_as_it_only_adds():
-    """Unknown fields, columns, reasons and troubles cost nothing but themselves."""
+    """Only unknown fields, columns, reasons and troubles are lost."""
     message = json.loads(sent(report("down")))
     message |= {"v": wire.VERSION + 1, "mood": "new"}
     row = message["reports"][0]
@@ -53,7 +53,7 @@ def test_a_later_version_is_understood_as_long_as_it_only_adds():
 
 
 def test_this_version_says_that_the_one_before_can_read_it():
-    """Of the first version there is none before; it can read itself."""
+    """No version precedes the first one, so it says that it can read itself."""
     assert json.loads(sent())["min"] == 1
 
 
@@ -109,7 +109,7 @@ def test_a_column_of_another_type_is_refused(column, value):
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"[]", b"7", b"{", b"[" * 100_000, b"{}"])
 def test_no_message_is_fatal(data):
-    """Whatever comes, it is left."""
+    """Whatever message arrives, it is at most dropped."""
     for read in (lambda d: unpack_batch(d, "fra", NOW), lambda d: unpack_beat(d, "fra")):
         with pytest.raises(WireError):
             read(data)
