@@ -148,7 +148,7 @@ COUNTERS = Counters(
 
 
 def site(scheme="https", name=None, **values) -> Site:
-    """Return the shop as it is reached by this scheme."""
+    """Return the shop as a site reached by this scheme."""
     url = f"{scheme}://shop.example.com"
     given: dict[str, Any] = {
         "labels": (("team", "web"), ("tier", "gold")),
@@ -161,7 +161,7 @@ def site(scheme="https", name=None, **values) -> Site:
 
 
 def result(of: Site, seen: Observation, analysis: Analysis | None = None) -> Result:
-    """Return what came of a check; with a session of TLS, its certificates too."""
+    """Return the result of a check; with a TLS session, its certificates too."""
     if analysis is None and seen.tls is not None and seen.tls.chain:
         verdict = Verdict.down(seen.failure) if seen.failure else UP
         analysis = Analysis(verdict=verdict, chain=CHAIN, validity=VALIDITY, client=LEAF)
@@ -187,7 +187,7 @@ def failed(reason: Reason, seen: Observation | None = None, **values) -> Observa
 
 
 def rich() -> list[SiteState]:
-    """Return a healthy site of every protocol, with everything that can be shown of it."""
+    """Return a healthy site of every protocol, with everything that can be shown for it."""
     expression = (("that", ("status == 200",)),)
     readings = Analysis(
         verdict=UP,

@@ -1,4 +1,4 @@
-"""Our exposition of a probe beside that of the blackbox_exporter Debian ships."""
+"""Our exposition of a probe compared with that of Debian's blackbox_exporter."""
 
 import re
 import socket
@@ -33,7 +33,7 @@ _START = 30.0
 
 @pytest.fixture
 def exporter(real, tmp_path):
-    """A running exporter's address, which does for a target as well."""
+    """A running exporter's address, which also serves as a target."""
     (tmp_path / "modules.yml").write_text(_MODULES)
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -84,7 +84,7 @@ def _series(text: str) -> set[str]:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_we_show_what_it_shows(exporter, module, seen):
-    """The same series, and HELP and TYPE to the letter, of the same kind of check."""
+    """For the same kind of check the series, HELP and TYPE are identical."""
     theirs = _get(f"http://{exporter}/probe?module={module}&target={exporter}")
     of = site(module)
     _, body = probe_exposition(of, result(of, seen), "")

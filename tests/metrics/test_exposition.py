@@ -1,4 +1,4 @@
-"""What Prometheus reads of sites, against blackbox_exporter's rules and the library's parsers."""
+"""What Prometheus reads about sites, by blackbox_exporter's rules and the library's parsers."""
 
 import math
 import subprocess
@@ -109,7 +109,7 @@ _TLS = {
 
 class Samples:
     """
-    What one state is rendered to, as Prometheus reads it.
+    The samples of one rendered state, as Prometheus reads them.
 
     Attributes:
         values: By name and by the labels the site does not carry anyway.
@@ -143,7 +143,7 @@ def text(openmetrics: bool, *states: SiteState) -> str:
 
 
 def test_every_family_is_shown_of_some_site():
-    """No family of the list is there for nothing, and each sample has its family."""
+    """Each listed family is shown for some site, and each sample has its family."""
     shown = {family.name for family in parse_openmetrics(text(True, *rich()))}
     assert shown == {family.name.removesuffix("_total") for family in FAMILIES}
 
@@ -159,7 +159,7 @@ def test_metadata_are_those_of_the_list(openmetrics):
 
 
 def test_both_formats_hold_the_same_samples():
-    """What differs is metadata only."""
+    """Only the metadata differ."""
     plain, openmetrics = text(False, *rich()), text(True, *rich())
     lines = [line for line in plain.splitlines() if not line.startswith("#")]
     assert lines == [line for line in openmetrics.splitlines() if not line.startswith("#")]
@@ -167,18 +167,18 @@ def test_both_formats_hold_the_same_samples():
 
 
 def test_a_family_without_samples_has_no_metadata():
-    """An exposition of ICMP sites says nothing of HTTP."""
+    """An exposition of ICMP sites has no HTTP families."""
     assert "probe_http" not in text(False, state(site("icmp"), ICMP))
 
 
 def test_no_sample_has_a_timestamp():
-    """A line is a name, labels and a value."""
+    """A line has a name, labels and a value."""
     for family in parse_openmetrics(text(True, *rich())):
         assert all(sample.timestamp is None for sample in family.samples)
 
 
 def test_every_series_carries_the_labels_of_its_site():
-    """Site, target and group, and the site's own."""
+    """The labels are site, target and group, and the site's own."""
     expected = {
         "site": "shop-https",
         "target": "https://shop.example.com",
@@ -192,7 +192,7 @@ def test_every_series_carries_the_labels_of_its_site():
 
 
 def test_sites_of_all_kinds_are_all_shown():
-    """Whatever families they share or not, each has its samples once, under the right name."""
+    """Whether sites share families or not, each sample appears once, under the right name."""
     alone = [line for one in rich() for line in text(False, one).splitlines()]
     together = text(False, *rich()).splitlines()
     for lines in (alone, together):
@@ -201,13 +201,13 @@ def test_sites_of_all_kinds_are_all_shown():
 
 
 def test_sites_that_show_the_same_share_what_says_so():
-    """Of a hundred thousand sites each holds its own labels and values alone."""
+    """Of a hundred thousand sites, each stores only its own labels and values."""
     first, second = (render(state(site(name=name), HTTP), BOUNDS) for name in "ab")
     assert first.shape is second.shape
 
 
 def test_what_is_reused_is_what_would_be_written():
-    """Whatever changes from one result to the next, each series is the one of the later result."""
+    """Whatever changes from one result to the next, each series shows the later result."""
     pairs = 0
     for before, after in permutations(rich(), 2):
         if before.site.scheme == after.site.scheme:
@@ -268,7 +268,7 @@ def shown(of: SiteState) -> BoardEntry:
 
 
 def changed(one: SiteState, part: str, name: str, value: object) -> SiteState:
-    """Return a state with another value of one field."""
+    """Return a state with one field changed."""
     new: dict[str, Any] = {name: value}
     was = one.finished
     assert was is not None
@@ -294,7 +294,7 @@ def changed(one: SiteState, part: str, name: str, value: object) -> SiteState:
     ("part", "name"), [(part, name) for part, names in CHANGES.items() for name in names]
 )
 def test_each_thing_that_changes_is_shown(part, name):
-    """What is reused of the last series never hides a change, back and forth."""
+    """Reusing the last series never hides a change, in either direction."""
     for before in rich():
         assert before.finished is not None
         if part != "answer" or isinstance(before.finished.observation.answer, HttpAnswer):
@@ -305,7 +305,7 @@ def test_each_thing_that_changes_is_shown(part, name):
 
 @pytest.mark.parametrize("header", ["Last-Modified", "LAST-MODIFIED", "Date", "X-Last-Modified"])
 def test_a_header_that_changes_in_its_place_is_seen(header):
-    """As many headers as before, one of them different, or of another name."""
+    """The number of headers is the same, but one has another value or another name."""
     before = changed(state(site(), HTTP), "answer", "headers", (("A", "b"), (header, DATE)))
     for headers in (
         (("A", "b"), (header, DATE.replace("2015", "2016"))),
@@ -320,7 +320,7 @@ DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
 def test_only_what_moves_is_written_of_a_check_that_repeats_the_last():
-    """Of an HTTP site the rest is taken from the last series, which is what makes it cheap."""
+    """The rest of an HTTP site comes from the last series, which makes it cheap."""
     for before in rich()[:2]:
         after = changed(changed(before, "seen", "time", NOW + 1), "counters", "checks", 5000)
         last = shown(before)
@@ -330,21 +330,21 @@ def test_only_what_moves_is_written_of_a_check_that_repeats_the_last():
 
 
 def test_new_bounds_are_shown_though_the_check_is_as_the_last_one():
-    """A bound that moves leaves as many counts, under another label."""
+    """A bound that moves leaves the counts alone and changes a label."""
     one = state(site(), HTTP)
     moved = (*BOUNDS[:-1], 15.0)
     assert render(one, moved, shown(one)) == render(one, moved) != render(one, BOUNDS)
 
 
 def test_an_int_and_a_float_that_are_equal_are_written_differently():
-    """A text is shared only by whole numbers that are ints: 1 and 1.0 are equal."""
+    """Only whole numbers that are ints share a text, because 1 and 1.0 are equal."""
     lines = SampleLines(site())
     lines.plain({"probe_success": 1, "probe_duration_seconds": 1.0})
     assert lines.series().values == (b"1", b"1.0")
 
 
 def test_what_sites_share_is_one_object():
-    """Of the same state rendered twice, labels and small counts are the same objects."""
+    """If the same state is rendered twice, labels and small counts are the same objects."""
     one = state(site(), HTTP)
     first = render(one, BOUNDS)
     again = render(one, BOUNDS, BoardEntry(one, first))
@@ -356,7 +356,7 @@ def test_what_sites_share_is_one_object():
 
 
 def test_many_sites_are_joined_in_pieces():
-    """Each family's metadata come once, in front, however many pieces its samples take."""
+    """Each family's metadata come once, first, however many pieces its samples take."""
     series = [render(state(site(name=f"s{n}"), HTTP), BOUNDS) for n in range(1201)]
     pieces = list(expose(series, openmetrics=True))
     assert max(piece.count(b"\n") for piece in pieces) < 5000
@@ -373,7 +373,7 @@ _UNPRINTABLE = st.text(st.characters(exclude_categories=()))
 
 @given(name=_UNPRINTABLE, group=_UNPRINTABLE, own=_UNPRINTABLE, subject=_UNPRINTABLE)
 def test_any_text_survives_as_a_label(name, group, own, subject):
-    """Quotes, backslashes and line ends are escaped; what UTF-8 has no bytes for is replaced."""
+    """Quotes, backslashes and line ends are escaped; what UTF-8 cannot encode is replaced."""
     of = replace(site(name=name, group=group), labels=(("own", own),))
     leaf = replace(LEAF, subject=subject)
     verdict = Verdict(up=True)
@@ -411,7 +411,7 @@ def test_promtool_has_nothing_to_say(real, internal):
 
 
 def _how_it_ended(value: object) -> str | None:
-    """Name a row: processes that share the tests must agree on it, so sets stay out of it."""
+    """Name a row without sets, because processes that share the tests must agree on the name."""
     if isinstance(value, Observation):
         return str(value.failure.reason) if value.failure else "answered"
     return value if isinstance(value, str) else None
@@ -456,7 +456,7 @@ def _how_it_ended(value: object) -> str | None:
     ids=_how_it_ended,
 )
 def test_presence(scheme, seen, names):
-    """A check shows the families that blackbox_exporter shows of the same check, and no other."""
+    """A check shows exactly the families that blackbox_exporter shows for the same check."""
     assert Samples(state(site(scheme), seen)).probe_names() == names
 
 
@@ -475,14 +475,14 @@ def test_presence(scheme, seen, names):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_presence_over_tls(scheme, seen, names):
-    """A completed handshake adds what is known of the chain and the session."""
+    """A completed handshake adds what is known about the chain and the session."""
     shown = Samples(state(site(scheme), seen)).probe_names()
     assert {name for name in shown if name.startswith(("probe_ssl", "probe_tls"))} == names
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "tcp", "icmp", "dns", "grpc", "ws"])
 def test_a_site_that_was_never_checked(scheme):
-    """Nothing is known of it, so only what we count is shown, from 0 on."""
+    """Nothing is known about it, so only our own counters are shown, starting at 0."""
     shown = Samples(SiteState(site=site(scheme), since=NOW))
     assert shown.probe_names() == set()
     assert shown("monitor_checks_total") == 0
@@ -495,7 +495,7 @@ def test_a_site_that_was_never_checked(scheme):
 
 
 def test_expressions_have_a_gauge_where_there_are_any():
-    """probe_failed_due_to_cel is there for sites that expect one, and for no other."""
+    """Only sites with expressions have probe_failed_due_to_cel."""
     with_one = site(expect=(("status", ("2xx",)), ("that", ("1 == 1",))))
     assert Samples(state(with_one, HTTP))("probe_failed_due_to_cel") == 0
     assert Samples(state(site(), HTTP))("probe_failed_due_to_cel") is None
@@ -517,7 +517,7 @@ def test_expressions_have_a_gauge_where_there_are_any():
     ids=str,
 )
 def test_what_a_probe_failed_due_to(keys, reason, regex, cel):
-    """As in blackbox_exporter, what comes after the first broken rule was not held against it."""
+    """As in blackbox_exporter, rules after the first broken one do not count."""
     of = site(expect=(("that", ("1 == 1",)),))
     analysis = broken(*keys, reason=reason) if reason else Analysis(verdict=Verdict(up=True))
     shown = Samples(state(of, replace(HTTP, tls=None), analysis))
@@ -529,7 +529,7 @@ def test_what_a_probe_failed_due_to(keys, reason, regex, cel):
 
 
 def test_success_and_durations():
-    """They are the verdict, the check's own time, and the site's deadline."""
+    """They are the verdict, the duration of the check, and the site's deadline."""
     shown = Samples(state(site(), HTTP))
     assert shown("probe_success") == 1
     assert shown("probe_duration_seconds") == 0.0625
@@ -552,7 +552,7 @@ def test_success_and_durations():
     ids=str,
 )
 def test_the_address_that_was_contacted(address, protocol, hashed):
-    """Its family and its hash; 0 where no name was resolved."""
+    """Its family and its hash are shown, or 0 if no name was resolved."""
     shown = Samples(state(site(), replace(HTTP, address=address)))
     assert shown("probe_ip_protocol") == protocol
     assert shown("probe_ip_addr_hash") == hashed
@@ -575,7 +575,7 @@ def test_http_values():
 
 
 def test_an_http_version_that_nobody_knows_is_0():
-    """Whatever an answer claims to be, its metrics are rendered."""
+    """Whatever version an answer claims, its metrics are rendered."""
     for version in ("1.1\t200", "", "nan"):
         shown = Samples(
             state(site(), replace(HTTP, answer=HttpAnswer(status=200, version=version)))
@@ -584,7 +584,7 @@ def test_an_http_version_that_nobody_knows_is_0():
 
 
 def test_a_length_the_server_did_not_say():
-    """It is -1, while 0 says that there was no answer."""
+    """It is -1, while 0 means that there was no answer."""
     silent = replace(HTTP, answer=HttpAnswer(status=200, version="2"))
     assert Samples(state(site(), silent))("probe_http_content_length") == -1
     nothing = Samples(state(site(), failed(Reason.CONNECT_REFUSED)))
@@ -593,7 +593,7 @@ def test_a_length_the_server_did_not_say():
 
 
 def test_a_name_that_is_not_found_has_one_phase():
-    """Only resolve, which took all of the check where the transport does not say."""
+    """The phase is resolve, with the time of the whole check if the transport does not say."""
     shown = Samples(state(site(), failed(Reason.DNS_NOT_FOUND)))
     assert shown.labels("probe_http_duration_seconds", "phase") == {"resolve"}
     assert shown("probe_http_duration_seconds", phase="resolve") == 0.25
@@ -601,7 +601,7 @@ def test_a_name_that_is_not_found_has_one_phase():
 
 
 def test_phases_that_were_not_reached_are_zero():
-    """Once the name was found, all five phases are there."""
+    """Once the name was found, all five phases are shown."""
     seen = failed(Reason.CONNECT_TIMEOUT, phases={Phase.RESOLVE: 0.125})
     shown = Samples(state(site(), seen))
     values = {phase: shown("probe_http_duration_seconds", phase=phase) for phase in Phase}
@@ -615,7 +615,7 @@ def test_phases_that_were_not_reached_are_zero():
 
 
 def test_a_redirect_to_a_name_that_is_not_found():
-    """The phases of the hops before it stay."""
+    """The phases of the earlier hops stay."""
     seen = failed(Reason.DNS_NOT_FOUND, HTTP, address="192.0.2.1")
     shown = Samples(state(site(), seen))
     assert len(shown.labels("probe_http_duration_seconds", "phase")) == 5
@@ -630,7 +630,7 @@ def test_a_redirect_to_a_name_that_is_not_found():
     ],
 )
 def test_last_modified_in_each_form_of_the_standard(value):
-    """RFC 9110 has one form to send and two to understand."""
+    """RFC 9110 has one form to send and two more to understand."""
     seen = replace(
         HTTP, answer=HttpAnswer(status=200, version="2", headers=(("LAST-modified", value),))
     )
@@ -652,7 +652,7 @@ def test_last_modified_that_is_no_date(value):
 
 
 def test_expiry_is_that_of_the_first_to_expire():
-    """One series is about all that the server sent, the other about the trusted chain."""
+    """One series covers all that the server sent, the other the trusted chain."""
     early = replace(INTERMEDIATE, not_after=NOW + DAY)
     analysis = Analysis(verdict=Verdict(up=True), chain=(LEAF, early), validity=VALIDITY)
     shown = Samples(state(site(), HTTP, analysis))
@@ -662,7 +662,7 @@ def test_expiry_is_that_of_the_first_to_expire():
 
 
 def test_our_own_certificate_has_a_series():
-    """When it ends is shown also where the server refused it, so that there is no chain."""
+    """Its expiry is shown even if the server refused it, so that there is no chain."""
     seen = failed(Reason.TLS_CLIENT_CERTIFICATE, tls=TlsSession(client=("PEM",)))
     verdict = Verdict(up=False, reason=Reason.TLS_CLIENT_CERTIFICATE, message="expired")
     shown = Samples(state(site(), seen, Analysis(verdict=verdict, client=LEAF)))
@@ -694,20 +694,20 @@ def test_a_chain_that_was_refused_shows_its_expiry():
     ids=["accepted", "refused", "not asked", "plain"],
 )
 def test_whether_a_certificate_was_verified(tls, expected):
-    """Absent where there is nothing to verify, or the site asked not to."""
+    """The series is absent if there is nothing to verify, or the site asked not to."""
     shown = Samples(state(site(), replace(HTTP, tls=tls)))
     assert shown("monitor_certificate_verified") == expected
 
 
 def test_an_unverified_chain_has_no_accepted_expiry():
-    """With verification off nobody knows which chain would have been accepted."""
+    """With verification off it is unknown which chain would have been accepted."""
     shown = Samples(state(site(), replace(HTTP, tls=replace(SESSION, verified=None))))
     assert shown("probe_ssl_last_chain_expiry_timestamp_seconds") is None
     assert shown("probe_ssl_earliest_cert_expiry") == LEAF.not_after
 
 
 def test_the_leaf_is_described_as_blackbox_exporter_does():
-    """DNS names only, and whole bytes of the serial number."""
+    """It has DNS names only, and whole bytes of the serial number."""
     odd = replace(LEAF, serial="fab")
     analysis = Analysis(verdict=Verdict(up=True), chain=(odd, INTERMEDIATE))
     shown = Samples(state(site(), HTTP, analysis))
@@ -722,7 +722,7 @@ def test_the_leaf_is_described_as_blackbox_exporter_does():
 
 
 def test_a_certificate_of_a_thousand_names():
-    """It is described whole, however long that gets."""
+    """It is described in full, however long that gets."""
     names = tuple(f"host-{number}.example.com" for number in range(1000))
     analysis = Analysis(verdict=Verdict(up=True), chain=(replace(LEAF, names=names),))
     shown = Samples(state(site(), HTTP, analysis))
@@ -733,7 +733,7 @@ def test_a_certificate_of_a_thousand_names():
 
 
 def test_a_dialogue_that_went_wrong():
-    """The pattern is to blame, whether or not the probe kept what came."""
+    """The pattern is to blame, whether or not the probe kept what it received."""
     for answer in (TcpAnswer(received=b"220 nope"), None):
         seen = failed(Reason.TCP_DIALOGUE, TCP, answer=answer)
         shown = Samples(state(site("tcp"), seen))
@@ -742,7 +742,7 @@ def test_a_dialogue_that_went_wrong():
 
 
 def test_a_dialogue_whose_bytes_did_not_come():
-    """Where a step expected bytes, they are to blame and no pattern is."""
+    """If a step expected bytes, they are to blame, and no pattern is."""
     seen = failed(Reason.TCP_DIALOGUE, TCP, answer=TcpAnswer(received=b"N", bytes_differ=True))
     shown = Samples(state(site("tcp"), seen))
     assert shown("probe_failed_due_to_regex") == 0
@@ -756,7 +756,7 @@ def test_captures_become_an_info_series():
 
 
 def test_a_capture_gives_way_to_the_labels_of_its_site():
-    """A name that is taken becomes exported_…, as in Prometheus; what is no label is left out."""
+    """A name that is taken becomes exported_…, as in Prometheus; a non-label is left out."""
     captures = (("site", "a"), ("team", "b"), ("exported_team", "c"), ("__x", "d"), ("größe", "e"))
     of = replace(site("tcp"), labels=(("team", "web"), ("tier", "gold"), ("exported_site", "z")))
     seen = replace(TCP, answer=TcpAnswer(captures=captures))
@@ -775,7 +775,7 @@ def test_a_capture_gives_way_to_the_labels_of_its_site():
 
 
 def test_icmp_values():
-    """All three phases and the last reply's hop limit."""
+    """It has all three phases and the last reply's hop limit."""
     shown = Samples(state(site("icmp"), ICMP))
     assert shown("probe_icmp_duration_seconds", phase="rtt") == 0.02
     assert shown("probe_icmp_reply_hop_limit") == 57
@@ -785,7 +785,7 @@ def test_icmp_values():
 
 
 def test_dns_values():
-    """Entries by section, whether there was a reply, and the zone's serial number."""
+    """It shows entries by section, whether there was a reply, and the zone's serial number."""
     shown = Samples(state(site("dns"), DNS))
     assert shown("probe_dns_answer_rrs") == 1
     assert shown("probe_dns_authority_rrs") == 2
@@ -798,7 +798,7 @@ def test_dns_values():
 
 
 def test_dns_over_tls_connects_with_tls():
-    """The handshake is a part of connecting, for which blackbox_exporter has one phase."""
+    """The handshake is part of connecting, because blackbox_exporter has one phase for both."""
     seen = replace(DNS, phases={Phase.CONNECT: 0.25, Phase.TLS: 0.5, Phase.REQUEST: 1.0})
     shown = Samples(state(site("dns"), seen))
     assert shown("probe_dns_duration_seconds", phase="connect") == 0.75
@@ -806,7 +806,7 @@ def test_dns_over_tls_connects_with_tls():
 
 
 def test_grpc_values():
-    """Every serving status is there, the one that was answered is 1."""
+    """Every serving status is shown, and the one in the answer is 1."""
     shown = Samples(state(site("grpcs"), GRPC))
     assert shown("probe_grpc_ssl") == 1
     assert shown("probe_grpc_status_code") == 0
@@ -828,7 +828,7 @@ def test_grpc_values():
 
 
 def test_websocket_processing_is_all_of_the_handshake():
-    """TLS included, because blackbox_exporter has no phase for it."""
+    """TLS is included, because blackbox_exporter has no phase for it."""
     shown = Samples(state(site("wss"), WEBSOCKET))
     phases = shown.labels("probe_websocket_duration_seconds", "phase")
     assert phases == {"resolve", "connect", "processing", "transfer"}
@@ -839,11 +839,11 @@ def test_websocket_processing_is_all_of_the_handshake():
     assert shown("probe_websocket_status_code") == 101
 
 
-# ---------------------------------------------------------------- what we count
+# ---------------------------------------------------------------- our own counters
 
 
 def test_counters():
-    """Failures by each reason that occurred, skipped slots by cause."""
+    """Failures are counted by each reason that occurred, skipped slots by cause."""
     shown = Samples(state(site(), HTTP))
     assert shown("monitor_checks_total") == 11
     assert shown("monitor_check_failures_total", reason="status") == 2
@@ -854,7 +854,7 @@ def test_counters():
 
 
 def test_the_histogram_is_cumulative():
-    """Each bucket holds those before it, the last one all."""
+    """Each bucket includes those before it, and the last one includes all."""
     shown = Samples(state(site(), HTTP))
     name = "monitor_check_duration_seconds"
     counts = [shown(f"{name}_bucket", le=le) for le in ("0.1", "0.5", "1.0", "5.0", "10.0", "+Inf")]
@@ -864,7 +864,7 @@ def test_the_histogram_is_cumulative():
 
 
 def test_counts_that_do_not_fit_the_bounds_are_a_bug():
-    """They are not shown under wrong bounds."""
+    """Such counts are not shown under wrong bounds."""
     with pytest.raises(ValueError, match="zip"):
         render(state(site(), HTTP), (0.1, 0.5))
 
@@ -874,7 +874,7 @@ def test_counts_that_do_not_fit_the_bounds_are_a_bug():
     [(Status.UP, 1), (Status.DOWN, 0), (Status.UNKNOWN, None), (Status.MAINTENANCE, None)],
 )
 def test_the_confirmed_state(status, expected):
-    """It is shown beside the raw result, and only where it is one of the two."""
+    """It is shown beside the raw result, and only if the state is up or down."""
     shown = Samples(state(site(), HTTP, status=status))
     assert shown("monitor_site_up") == expected
     assert shown("monitor_site_state_since_timestamp_seconds") == NOW - DAY
@@ -882,7 +882,7 @@ def test_the_confirmed_state(status, expected):
 
 
 def test_gauges_hold_the_last_finished_check():
-    """An error of the monitor's own changes nothing of what is said about the site."""
+    """An error of the monitor's own changes nothing that is said about the site."""
     of = site()
     before = state(of, HTTP)
     spoilt = Result(
@@ -896,7 +896,7 @@ def test_gauges_hold_the_last_finished_check():
 
 
 def test_an_error_of_ours_is_shown_until_a_check_is_finished():
-    """Whether the last check says anything of the site is 0 or 1, whatever was before it."""
+    """Whether the last check says anything about the site is 0 or 1, whatever came before."""
     of = site(interval=45.0)
     before = state(of, HTTP)
     spoilt = replace(before, last=replace(result(of, HTTP), analysis=None, error="no files"))
@@ -948,7 +948,7 @@ def read(answer) -> str:
     ids=["text", "openmetrics"],
 )
 def test_a_scrape_holds_sites_and_daemon(page, accept, parse):
-    """One exposition that the library's own parser reads whole, each family in it once."""
+    """It is one exposition that the library's own parser reads whole, each family once."""
     names = [family.name for family in parse(read(page.scrape(accept)))]
     assert len(names) == len(set(names))
     assert {"probe_success", "monitor_build_info" if not accept else "monitor_build"} <= set(names)
@@ -957,7 +957,7 @@ def test_a_scrape_holds_sites_and_daemon(page, accept, parse):
 
 @pytest.mark.parametrize("accept", ["", _OPENMETRICS], ids=["text", "openmetrics"])
 def test_some_sites_only(page, accept):
-    """They come without the daemon's own metrics, each once, however often it is asked for."""
+    """They come without the daemon's own metrics, each once, however often it is requested."""
     parse = parse_openmetrics if accept else parse_text
     answer = page.scrape(accept, ["shop-icmp", "shop-dns", "shop-icmp"])
     families = list(parse(read(answer)))
@@ -967,20 +967,20 @@ def test_some_sites_only(page, accept):
 
 
 def test_a_site_that_is_not_listed(page):
-    """It is told by name before anything is answered."""
+    """It is named before anything is answered."""
     with pytest.raises(LookupError, match=r"^nowhere$"):
         page.scrape("", ["shop-dns", "nowhere"])
 
 
 def test_a_site_that_leaves_takes_its_series_along(page, board):
-    """The next scrape knows nothing of it."""
+    """The next scrape does not show it."""
     assert "shop-icmp" in read(page.scrape(""))
     board.remove(["shop-icmp"])
     assert "shop-icmp" not in read(page.scrape(""))
 
 
 def test_scrapes_are_timed(page, internal, clock):
-    """From the request to the last piece, and seen by the next scrape."""
+    """The time runs from the request to the last piece, and the next scrape shows it."""
     _, pieces = page.scrape("")
     next(pieces)
     clock.advance(0.25)
@@ -993,7 +993,7 @@ def test_scrapes_are_timed(page, internal, clock):
 @pytest.mark.parametrize("accept", ["", _OPENMETRICS], ids=["text", "openmetrics"])
 @pytest.mark.parametrize("one", rich(), ids=lambda one: one.site.scheme)
 def test_a_probe_answers_without_the_labels_of_a_site(accept, one):
-    """/probe shows blackbox_exporter's families as it does: the scraper names the target."""
+    """/probe shows blackbox_exporter's families unchanged, as the scraper names the target."""
     assert one.finished is not None
     content_type, body = probe_exposition(one.site, one.finished, accept)
     assert content_type == negotiate(accept)[0]
@@ -1004,7 +1004,7 @@ def test_a_probe_answers_without_the_labels_of_a_site(accept, one):
 
 
 def test_a_probe_that_could_not_look_has_nothing_to_show():
-    """The web answers with the monitor's fault instead."""
+    """The web server answers with the monitor's fault instead."""
     of = site()
     spoilt = Result(site=of.name, url=of.target, observation=HTTP, error="no files")
     with pytest.raises(ValueError, match="shop-https"):
@@ -1012,7 +1012,7 @@ def test_a_probe_that_could_not_look_has_nothing_to_show():
 
 
 def test_the_label_of_a_changed_site_changes():
-    """What is remembered of a site's labels is remembered by what they are."""
+    """A site's remembered labels are keyed by their content."""
     one = state(site(), HTTP)
     moved = replace(one, site=replace(one.site, group="other"))
     assert 'group="storefront"' in text(False, one)
@@ -1020,7 +1020,7 @@ def test_the_label_of_a_changed_site_changes():
 
 
 def test_what_qualifies_the_confirmed_state():
-    """Flapping and maintenance are 0 or 1 for every site, and leave the state as it is."""
+    """Flapping and maintenance are 0 or 1 for every site and leave the state unchanged."""
     calm = Samples(state(site(), HTTP, status=Status.DOWN))
     assert (calm("monitor_site_flapping"), calm("monitor_site_maintenance")) == (0, 0)
     both = replace(state(site(), HTTP, status=Status.DOWN), flapping=True, maintenance=True)

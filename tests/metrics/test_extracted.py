@@ -1,4 +1,4 @@
-"""Values taken out of answers, and the time of a change, as series."""
+"""Values extracted from answers, and the time of a change, as series."""
 
 import math
 from dataclasses import replace
@@ -33,7 +33,7 @@ def with_values(*extracted: Extracted):
 
 
 def test_values_and_labels_are_two_families():
-    """A number is a value, a text is 1 with the text in a label, each by its name."""
+    """A number is a value; a text is 1 with the text in a label; each has its name."""
     found = samples(
         with_values(
             Extracted(name="depth", value=0.5),
@@ -46,7 +46,7 @@ def test_values_and_labels_are_two_families():
 
 
 def test_what_was_not_found_has_no_series():
-    """Neither 0 nor an empty label: it is absent, and so is the family where nothing was found."""
+    """It is absent, neither 0 nor an empty label; if nothing was found, so is the family."""
     lost = Extracted(name="depth", why="body is not JSON")
     found = samples(with_values(lost, Extracted(name="on", value=1.0)))
     assert found["monitor_extracted_value"] == [({"name": "on"}, 1)]
@@ -56,7 +56,7 @@ def test_what_was_not_found_has_no_series():
 
 
 def test_a_change_is_shown_once_there_was_one():
-    """What was seen first is no change."""
+    """The first content is no change."""
     one = replace(with_values(), content="ab" * 32)
     name = "monitor_content_changed_timestamp_seconds"
     assert name not in samples(one)
@@ -68,7 +68,7 @@ def test_a_change_is_shown_once_there_was_one():
     st.floats(allow_nan=False, allow_infinity=False),
 )
 def test_any_value_is_read_back(text, number):
-    """Whatever stood in the answer, the exposition stays one that Prometheus reads."""
+    """Whatever the answer held, Prometheus can read the exposition."""
     found = samples(
         with_values(Extracted(name="text", value=text), Extracted(name="number", value=number))
     )

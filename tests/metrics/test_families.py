@@ -1,4 +1,4 @@
-"""The list of families against the rules that names and labels have to keep."""
+"""The list of families, checked against the rules for names and labels."""
 
 import re
 
@@ -23,7 +23,7 @@ def test_what_is_blackbox_exporters_is_told_by_the_name():
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_name_tells_its_type(family):
-    """_total is on every counter and on nothing else; nothing looks like a part of a histogram."""
+    """Every counter and nothing else ends in _total; no name looks like part of a histogram."""
     assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name)
     assert family.name.endswith("_total") is (family.type == "counter")
     assert not family.name.endswith(("_sum", "_count", "_bucket", "_created"))
@@ -37,7 +37,7 @@ def test_help_needs_no_escaping(family):
 
 
 def test_our_durations_and_moments_are_in_seconds():
-    """Ours are in base units, which the name ends in, before _total."""
+    """They use base units, which the name ends in, before _total."""
     for family in FAMILIES:
         if family not in PROBE_FAMILIES and re.search("duration|timestamp", family.name):
             assert family.name.removesuffix("_total").endswith(_UNITS)
@@ -52,13 +52,13 @@ def test_our_durations_and_moments_are_in_seconds():
     ],
 )
 def test_labels_in_use_are_reserved(label):
-    """A site may not take a label that tells samples apart."""
+    """A site may not use a label that distinguishes samples."""
     assert label in RESERVED_LABELS
 
 
 @pytest.mark.parametrize("label", ["instance", "job", "team"])
 def test_other_labels_are_free(label):
-    """Even instance and job, which Prometheus has a rule for."""
+    """That includes instance and job, for which Prometheus has a rule."""
     assert label not in RESERVED_LABELS
 
 

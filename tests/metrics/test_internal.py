@@ -1,4 +1,4 @@
-"""The daemon's own metrics, on a registry of the test's."""
+"""The daemon's own metrics, on a registry of the test's own."""
 
 import platform
 
@@ -22,14 +22,14 @@ def internal(registry):
 
 
 def test_versions(registry):
-    """The build is told by its labels."""
+    """Labels show the build."""
     labels = {"version": "1.2.3", "python": platform.python_version(), "libcurl": "8.23.0"}
     assert registry.get_sample_value("monitor_build_info", labels) == 1
 
 
 @pytest.mark.parametrize("shard", [(1, 1), (2, 5)])
 def test_which_part_of_the_sites(shard):
-    """The shard is told by labels, also where there is only one."""
+    """Labels show the shard, even if there is only one."""
     registry = CollectorRegistry()
     Internal(version="1", libcurl="8", shard=shard, registry=registry)
     labels = {"shard": str(shard[0]), "shards": str(shard[1])}
@@ -59,14 +59,14 @@ def test_which_part_of_the_sites(shard):
     ids=lambda value: "" if callable(value) else next(iter(value)),
 )
 def test_what_the_daemon_tells(internal, registry, call, samples):
-    """Each call is seen in its series."""
+    """Each call appears in its series."""
     call(internal)
     for name, value in samples.items():
         assert registry.get_sample_value(name) == value
 
 
 def test_threads_by_what_they_do(internal, registry):
-    """Each thread is in one state, so that the states add up to all threads."""
+    """Each thread is in one state, so the states add up to all threads."""
     internal.load_from(lambda: Load(threads=10, busy=5, slow=3))
     threads = {
         state: registry.get_sample_value("monitor_probe_threads", {"state": state})
@@ -76,7 +76,7 @@ def test_threads_by_what_they_do(internal, registry):
 
 
 def test_checks_that_wait_for_a_thread(internal, registry):
-    """Each line is told of by itself."""
+    """Each queue has its own series."""
     internal.load_from(lambda: Load(waiting=4, waiting_slow=90))
     lines = {
         line: registry.get_sample_value("monitor_checks_waiting", {"line": line})
@@ -86,7 +86,7 @@ def test_checks_that_wait_for_a_thread(internal, registry):
 
 
 def test_a_failed_reload_keeps_the_time_of_the_last_good_one(internal, registry):
-    """One gauge says that something is wrong, the other since when."""
+    """One gauge shows that something is wrong, the other since when."""
     internal.reloaded(ok=True, time=1000.0)
     internal.reloaded(ok=False, time=2000.0)
     name = "monitor_config_last_reload_success"
@@ -125,7 +125,7 @@ def test_what_is_promised_is_there_from_the_start(internal, name):
 
 @pytest.mark.parametrize("openmetrics", [False, True], ids=["text", "openmetrics"])
 def test_no_created_series(internal, openmetrics):
-    """Counters have no second series that says since when they count."""
+    """Counters have no second series with the time at which they were created."""
     internal.started(0.1)
     assert "_created" not in internal.exposition(openmetrics=openmetrics).decode()
 
@@ -141,7 +141,7 @@ def test_openmetrics_ends(internal):
 
 
 def test_a_registry_of_its_own():
-    """Two daemons in one process do not meet."""
+    """Two daemons in one process share no metrics."""
     first, second = CollectorRegistry(), CollectorRegistry()
     Internal(version="1", libcurl="8", registry=first).sites(1)
     Internal(version="1", libcurl="8", registry=second).sites(2)
@@ -149,7 +149,7 @@ def test_a_registry_of_its_own():
 
 
 def test_the_connection_is_shown_while_it_is_known(internal, registry):
-    """The gauge is there with a first answer, and gone once nothing is asked any more."""
+    """The gauge appears with the first answer and disappears once no target is asked any more."""
     assert registry.get_sample_value("monitor_connectivity_up") is None
     for up in (True, False, True):
         internal.connectivity(up)

@@ -40,7 +40,7 @@ PROMETHEUS_3 = (
     ],
 )
 def test_openmetrics_is_what_these_prefer(accept):
-    """By weight, then by how exactly it is named, then by order."""
+    """It is chosen by weight, then by how exactly it is named, then by order."""
     assert negotiate(accept) == ("application/openmetrics-text; version=1.0.0; charset=utf-8", True)
 
 
@@ -75,5 +75,5 @@ def test_openmetrics_is_what_these_prefer(accept):
     ],
 )
 def test_all_others_get_text(accept):
-    """Also those that take neither format, or say nothing that can be understood."""
+    """That includes clients that accept neither format, or send nothing intelligible."""
     assert negotiate(accept) == ("text/plain; version=0.0.4; charset=utf-8", False)
