@@ -670,7 +670,7 @@ def test_maintenance_begins_and_ends_on_time(rig, caplog):
 
 
 def test_maintenance_holds_by_a_clock_that_was_set_back(rig):
-    """Even years later, what was open closes, and opens again when its time has come."""
+    """Even if it is set back by years, an open window closes, and one opens when its time comes."""
     years = 10 * 365 * 86_400.0
     rig.list(
         site("wrong", maintenance=window(rig, -10.0, 100.0)),

@@ -152,7 +152,7 @@ def test_workers_start_as_they_are_needed(folders):
 
 
 def test_a_worker_with_nothing_to_do_ends(folders):
-    """The forkserver ends with the last one; the next batch starts both, without a restart."""
+    """The forkserver ends with the last one; the next batch starts both, and not as a restart."""
     rig = TurnedPool(workers=2, folders=folders, idle=0.0)
     try:
         rig.pool.start()

@@ -331,7 +331,7 @@ def test_the_results_of_a_shard_that_is_no_more_are_packed_by_another(world):
 
 
 def test_what_exceeds_max_size_goes_and_the_file_shrinks(world):
-    """The oldest and finest data goes first; spans stay, and nothing is logged as a fault."""
+    """The oldest and finest data goes first; spans stay, and nothing counts as a failure."""
     if world.url.get_backend_name() != "sqlite":
         pytest.skip("PostgreSQL has no bound of ours")
     world.keep = replace(world.keep, max_size=400_000)
