@@ -1,4 +1,4 @@
-"""Certificates that no authority should issue, and those that one may, for servers of tests."""
+"""Certificates that no authority should issue, and some that one may, for test servers."""
 
 import ipaddress
 import ssl
@@ -21,7 +21,7 @@ CLIENTS_ONLY = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
 @dataclass(frozen=True, slots=True)
 class Identity:
     """
-    A certificate with its key, and those of its issuers that are to be sent along.
+    A certificate with its key, and the issuers that a server sends with it.
 
     Attributes:
         above: The issuers, the nearest first, without the root.
@@ -42,21 +42,21 @@ class Identity:
         return bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
     def file(self, path: Path) -> str:
-        """Write chain and key into one file."""
+        """Write the chain and the key into one file."""
         path.write_bytes(self.chain() + self.private())
         return str(path)
 
     def serve_by(self, context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
-        """Have a server's context show it from now on."""
+        """Make a server's context present this certificate from now on."""
         context.load_cert_chain(self.file(folder / f"{self.certificate.serial_number}.pem"))
         return context
 
     def context(self, folder: Path, *, weak: bool = False) -> ssl.SSLContext:
         """
-        Return a server's context that shows it.
+        Return a server's context that presents it.
 
         Args:
-            weak: Whether OpenSSL may use what it takes for too weak.
+            weak: Whether OpenSSL may use a key that it considers too weak.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if weak:
@@ -84,10 +84,10 @@ def issue(
 
     Args:
         names: DNS names and addresses; ``DNS:`` before an address makes a DNS name of it.
-        by: Its issuer; without one it is its own.
-        begins: Counted from now, as ``ends`` is.
+        by: Its issuer; without one the certificate is self-signed.
+        begins: Time from now, as is ``ends``.
         authority: Whether it may issue others.
-        sends: Whether its issuer is sent along, where that one has an issuer in turn.
+        sends: Whether a server also sends its issuer, if that one has an issuer in turn.
     """
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])

@@ -45,7 +45,7 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def load(tmp_path):
-    """Return a function that loads a list of one site, with the real probes."""
+    """Return a function that loads a list of one site with the real probes."""
 
     def run(site, **more):
         file = tmp_path / "sites.yaml"
@@ -115,7 +115,7 @@ class Authority:
         return _context(leaf.cert_chain_pems[0], leaf.private_key_pem)
 
     def server_files(self, *names: str) -> tuple[str, str]:
-        """Return the paths of a server's certificate and key, for servers of other programs."""
+        """Return the paths of a server's certificate and key, for other programs' servers."""
         server = self._ca.issue_cert(*names)
         paths = self._folder / "server.pem", self._folder / "server.key"
         server.cert_chain_pems[0].write_to_path(paths[0])
@@ -159,7 +159,7 @@ def handles() -> Iterator[Handles]:
 @pytest.fixture
 def watch(handles, authority) -> Watch:
     """
-    Return a function that returns another, which checks one site again and again.
+    Return a function that returns another one, which checks one site each time it is called.
 
     Its keywords are the sections of the site (``http``, ``tls``, ``network``) and its fields. The
     test's authority is trusted.
@@ -197,5 +197,5 @@ def watch(handles, authority) -> Watch:
 
 @pytest.fixture
 def check(watch) -> Check:
-    """Return a function that checks a URL once; its keywords are those of ``watch``."""
+    """Return a function that checks a URL once; it takes the same keywords as ``watch``."""
     return lambda url, **sections: watch(url, **sections)()

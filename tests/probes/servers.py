@@ -2,7 +2,8 @@
 Scripted servers on loopback, for answers that no honest server gives.
 
 A script is a list of steps that each connection goes through: bytes are sent, numbers are seconds
-to wait, functions are called with the connection. Servers end with their test; nothing waits on.
+to wait, functions are called with the connection. Servers end with their test; nothing waits
+beyond it.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ class Connection:
         self.server = server
 
     def wait(self, seconds: float = _LONGEST_WAIT) -> None:
-        """Wait, but no longer than the server lives."""
+        """Wait at most until the server is closed."""
         self.server.closing.wait(seconds)
 
 
@@ -32,7 +33,7 @@ Step: TypeAlias = bytes | float | Callable[[Connection], None]
 
 
 def read_request(connection: Connection) -> None:
-    """Take one request with its body, and keep it in the server's ``requests``."""
+    """Read one request with its body and append it to the server's ``requests``."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = connection.sock.recv(65536)
@@ -49,7 +50,7 @@ def read_request(connection: Connection) -> None:
 
 
 def stay_silent(connection: Connection) -> None:
-    """Take what comes and say nothing, until the client goes away or the test is over."""
+    """Read whatever comes and answer nothing until the client disconnects or the test ends."""
     # close() of the server shuts the socket down, which ends recv like a client's close
     while connection.sock.recv(65536):
         pass
@@ -63,7 +64,7 @@ def reset(connection: Connection) -> None:
 
 
 def drip(data: bytes, every: float = 0.05) -> Callable[[Connection], None]:
-    """Send one byte after the other, over and over."""
+    """Send the bytes one at a time, over and over."""
 
     def step(connection: Connection) -> None:
         while not connection.server.closing.wait(every):
@@ -76,7 +77,7 @@ def drip(data: bytes, every: float = 0.05) -> Callable[[Connection], None]:
 
 
 def repeat(data: bytes, times: int | None = None) -> Callable[[Connection], None]:
-    """Send the same bytes again and again, for ever or so many times, as fast as they are taken."""
+    """Send the same bytes forever, or a given number of times, as fast as the client reads."""
 
     def step(connection: Connection) -> None:
         sent = 0
@@ -101,8 +102,8 @@ class ScriptedServer:
     Listens on a loopback address and runs a script for each connection.
 
     Attributes:
-        requests: What read_request took, in order.
-        port: Where it listens.
+        requests: What read_request read, in order.
+        port: The port on which it listens.
         peers: The address each connection came from.
     """
 

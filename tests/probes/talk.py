@@ -27,7 +27,7 @@ LINE = None
 
 
 def take(size: int) -> Callable[[Connection], None]:
-    """Take so many bytes, and keep them in the server's ``requests``."""
+    """Read this many bytes and append them to the server's ``requests``."""
 
     def turn(connection: Connection) -> None:
         data = b""
@@ -81,7 +81,7 @@ _END = b"the client has closed the connection"
 
 
 def wait_for_end(connection: Connection) -> None:
-    """Take what comes until the client closes the connection, and keep that it has."""
+    """Read until the client closes the connection, and record that it has."""
     with suppress(ConnectionResetError):  # it closed before it had read all
         while connection.sock.recv(65536):
             pass
@@ -89,7 +89,7 @@ def wait_for_end(connection: Connection) -> None:
 
 
 def all_ended(server: ScriptedServer, count: int) -> bool:
-    """Return whether so many connections were closed that a server waits for in wait_for_end."""
+    """Return whether this many connections of a server that uses wait_for_end were closed."""
     limit = time.monotonic() + 5
     while server.requests.count(_END) < count and time.monotonic() < limit:
         time.sleep(0.01)
@@ -101,7 +101,7 @@ def site_of(url: str, environ: Mapping[str, str] | None = None, **keys: Any) -> 
     Return the site of these keys, decoded as the daemon does it.
 
     Raises:
-        ConfigError: It is wrong.
+        ConfigError: The keys are wrong.
     """
     text = json.dumps({"sites": [{"url": url, **keys}]})  # JSON is YAML
     (site,) = load_text(text, Tables(PROBES, {}), environ or {}).sites
@@ -109,7 +109,7 @@ def site_of(url: str, environ: Mapping[str, str] | None = None, **keys: Any) -> 
 
 
 def observe(handles: Handles, authority: Any, url: str, **keys: Any) -> Observation:
-    """Check a site of these keys once; it trusts the test's authority."""
+    """Check a site with these keys once; the site trusts the test's authority."""
     keys["tls"] = {"ca_file": authority.file, **keys.get("tls", {})}
     site = site_of(url, **{"timeout": "5s", **keys})
     # What the row builds has handles of its own, which no test could close
@@ -120,7 +120,7 @@ def observe(handles: Handles, authority: Any, url: str, **keys: Any) -> Observat
 
 @contextmanager
 def running(folder: Path, port: int, *command: str) -> Iterator[None]:
-    """Run a server of another program within a folder, from when its port is open."""
+    """Run another program's server in a folder, and return once its port is open."""
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
         try:

@@ -1,4 +1,4 @@
-"""The functions of libcurl and OpenSSL that are bound, and checks where they cannot be."""
+"""The libcurl and OpenSSL functions that are bound, and checks when they cannot be bound."""
 
 import ctypes
 from ctypes import c_int, c_long, c_void_p
@@ -29,7 +29,7 @@ _WITHOUT = ["libm.so.6", "/nonexistent/libcurl.so"]
 
 
 def test_the_libcurl_of_pycurl_is_bound():
-    """With the pycurl that is installed nothing is missing, so the other tests here differ."""
+    """The installed pycurl offers every bound function, so the fallback tests here do differ."""
     assert LIBRARY is not None
     assert CONTEXTS is not None
 
@@ -37,9 +37,9 @@ def test_the_libcurl_of_pycurl_is_bound():
 @pytest.mark.parametrize("lasting", [False, True])
 def test_a_context_of_tls_gets_what_is_wished(authority, lasting):
     """
-    Its buffers are released while nothing comes, and it trusts the authorities.
+    A context releases its buffers while nothing comes, and trusts the authorities.
 
-    They are the very store that all share, unless libcurl is to keep them for later connections.
+    Contexts share one store of them, unless libcurl has to keep them for later connections.
     """
     library = ctypes.PyDLL(pycurl._pycurl.__file__)
     method = ctypes.PYFUNCTYPE(c_void_p)(("TLS_client_method", library))
@@ -65,14 +65,14 @@ def test_a_context_of_tls_gets_what_is_wished(authority, lasting):
 
 @pytest.mark.parametrize("file", _WITHOUT)
 def test_a_missing_function_is_no_error(file):
-    """The binding says that it is not there, and raises nothing when it is imported."""
+    """Without the functions, the import raises nothing and the binding says what is missing."""
     assert bind(file) is None
     assert bind_contexts(file) is None
 
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_every_check_is_made_by_callbacks_instead(serve, authority, tls):
-    """Plain answers, of which all but the first would come silently, are seen as they are."""
+    """Without the bound functions, callbacks take in every plain answer with the same result."""
     server = serve(answer(b"hello"), tls=authority.context() if tls else None)
     site = _site(server.url(), TlsOptions(ca_file=authority.file))
     handles = Handles(library=bind(_WITHOUT[0]))
@@ -86,7 +86,7 @@ def test_every_check_is_made_by_callbacks_instead(serve, authority, tls):
 
 
 def test_authorities_without_the_functions_are_read_by_libcurl(serve, authority, tmp_path):
-    """A certificate is verified by tls.ca_file, and by what it holds once it has changed."""
+    """libcurl verifies with tls.ca_file, and reads the file again once it has changed."""
     file = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(file)
     server = serve(answer(), tls=authority.context())
@@ -99,7 +99,7 @@ def test_authorities_without_the_functions_are_read_by_libcurl(serve, authority,
 
 
 def test_legacy_without_its_functions_is_said_to_be_impossible(authority):
-    """The check is an error of the monitor's, not a verdict on the site."""
+    """The check ends in an error of the monitor, not in a verdict on the site."""
     probe = HttpProbe(Handles(contexts=None))
     site = _site("https://127.0.0.1:1/", TlsOptions(ca_file=authority.file, legacy=True))
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""What certificates are refused for, by every probe that speaks TLS, over loopback."""
+"""Why probes that speak TLS refuse certificates: every such probe, over loopback."""
 
 import ssl
 import threading
@@ -71,7 +71,7 @@ def look(handles, serve, tmp_path):
 
 @doors
 def test_a_common_name_stands_for_no_host(look, root, tmp_path, door):
-    """A certificate without subjectAltName is for nobody, whatever its common name (RFC 9525)."""
+    """A certificate without subjectAltName covers no host, whatever its common name (RFC 9525)."""
     server = issue("localhost", by=root)
     seen, verdict = look(door, server.context(tmp_path), [root])
     assert verdict.reason is Reason.TLS_WRONG_HOST
@@ -84,7 +84,7 @@ def test_a_common_name_stands_for_no_host(look, root, tmp_path, door):
 
 @pytest.mark.parametrize("door", ["tls", "starttls", "tcp"])
 def test_a_connection_that_is_not_trusted_is_closed(look, root, tmp_path, door):
-    """The probe hangs up where libcurl accepts the common name and the probe does not."""
+    """The probe closes the connection if libcurl accepts the common name but the probe does not."""
     ended = threading.Event()
 
     def read_to_the_end(connection):
@@ -100,7 +100,7 @@ def test_a_connection_that_is_not_trusted_is_closed(look, root, tmp_path, door):
 
 
 def test_a_common_name_is_an_address_neither(look, root, tmp_path):
-    """Nor does it where an address is asked for, nor beside names of another kind."""
+    """A common name covers no IP address either, even beside names of another kind."""
     mail = x509.SubjectAlternativeName([x509.RFC822Name("DNS@localhost")])
     for server in (issue("127.0.0.1", by=root), issue("127.0.0.1", by=root, extensions=[mail])):
         _, verdict = look("tls", server.context(tmp_path), [root], host="127.0.0.1")
@@ -108,13 +108,13 @@ def test_a_common_name_is_an_address_neither(look, root, tmp_path):
 
 
 def test_a_common_name_does_without_verification(look, root, tmp_path):
-    """Where nothing is verified, no name is missed."""
+    """With verify: false, a certificate without names is accepted."""
     seen, _ = look("https", issue("x", by=root).context(tmp_path), [root], verify=False)
     assert (seen.failure, seen.tls.verified) == (None, None)
 
 
 def test_a_common_name_in_mid_course(watch, serve, root, tmp_path):
-    """A site whose check is a silent repetition is told as soon as its certificate lacks names."""
+    """A repeated, silent check fails as soon as the site's certificate has no names any more."""
     context = issue("localhost", "localhost", by=root).context(tmp_path)
     server = serve(answer(), tls=context)
     look = watch(server.url(host="localhost"), tls=TlsOptions(ca_file=root.file(tmp_path / "ca")))
@@ -126,7 +126,7 @@ def test_a_common_name_in_mid_course(watch, serve, root, tmp_path):
 
 
 def test_a_common_name_in_mid_course_beside_another_answer(watch, serve, root, tmp_path):
-    """Where the answer turns to a redirect with the certificate, the certificate still counts."""
+    """A new certificate without names fails the check even if the answer becomes a redirect too."""
     context = issue("localhost", "localhost", by=root).context(tmp_path)
     moved = answer(status="302 Found", headers=(("Location", "/new"),))
     server = serve(lambda number: answer() if number < 3 else moved, tls=context)
@@ -137,7 +137,7 @@ def test_a_common_name_in_mid_course_beside_another_answer(watch, serve, root, t
 
 
 def test_a_common_name_on_a_hop(check, serve, root, tmp_path):
-    """Before and behind a redirect, each connection has names or is none."""
+    """A certificate without names fails the check on any connection of a redirect."""
     tls = TlsOptions(ca_file=root.file(tmp_path / "ca"))
     good, bad = issue("x", "localhost", by=root), issue("localhost", by=root)
     for first, last in ((good, bad), (bad, good)):
@@ -149,7 +149,7 @@ def test_a_common_name_on_a_hop(check, serve, root, tmp_path):
 
 
 def test_a_common_name_of_a_proxy(watch, serve, root, tmp_path):
-    """An HTTPS proxy is held to the same: at once, in mid-course, and whatever comes through it."""
+    """An HTTPS proxy needs names too: on the first check, on later ones, and for any answer."""
     context = issue("localhost", "localhost", by=root).context(tmp_path)
     moved = answer(status="302 Found", headers=(("Location", "/new"),))
     proxy = serve(lambda number: answer() if number != 4 else moved, tls=context)
@@ -168,7 +168,7 @@ def test_a_common_name_of_a_proxy(watch, serve, root, tmp_path):
 
 
 def test_a_proxys_certificate_is_not_the_sites(check, serve, root, tmp_path):
-    """Where the site behind an HTTPS proxy makes no handshake, no certificate of it is shown."""
+    """If the site behind an HTTPS proxy makes no handshake, the check reports no certificate."""
     context = issue("proxy", "localhost", by=root).context(tmp_path)
     proxy = serve([read_request, b"HTTP/1.1 200 OK\r\n\r\n", b"no TLS here"], tls=context)
     seen = check(
@@ -181,7 +181,7 @@ def test_a_proxys_certificate_is_not_the_sites(check, serve, root, tmp_path):
 
 
 def test_a_common_name_behind_a_proxy(check, serve, root, tmp_path):
-    """It is the site's fault, not that of the proxy."""
+    """A site's certificate without names is the site's fault, not the proxy's."""
     context = issue("localhost", by=root).context(tmp_path)
     proxy = serve(talk(read_request, b"HTTP/1.1 200 OK\r\n\r\n", context, *answer()))
     seen = check(
@@ -233,7 +233,7 @@ def test_a_common_name_behind_a_proxy(check, serve, root, tmp_path):
 )
 @pytest.mark.parametrize("door", ["https", "starttls"])
 def test_a_name_that_looks_right(look, root, tmp_path, door, names, host, hint):
-    """The sentence says why a name that resembles the host does not cover it."""
+    """The message says why a name that resembles the host does not cover it."""
     context = issue("x", *names, by=root).context(tmp_path)
     _, verdict = look(door, context, [root], server_name=host)
     assert (verdict.reason, verdict.message) == (Reason.TLS_WRONG_HOST, hint)
@@ -241,7 +241,7 @@ def test_a_name_that_looks_right(look, root, tmp_path, door, names, host, hint):
 
 @doors
 def test_a_self_issued_certificate_has_its_true_cause(look, tmp_path, door):
-    """One that is trusted and refused for its weak key is not said to be self-signed."""
+    """A trusted certificate that is refused for its weak key is not called self-signed."""
     device = issue("old-device", "localhost", key=weak_key())
     context = device.context(tmp_path, weak=True)
     _, verdict = look(door, context, [device])
@@ -256,7 +256,7 @@ def test_a_self_issued_certificate_has_its_true_cause(look, tmp_path, door):
 
 
 def test_why_a_chain_is_refused(look, root, tmp_path):
-    """Each refusal names its cause, and whose."""
+    """Each refusal names its cause and the certificate that causes it."""
     weak = issue("Weak Root", authority=True, key=weak_key())
     none = issue("No Authority", by=root)
     limit = x509.NameConstraints([x509.DNSName("corp.example")], None)
@@ -333,7 +333,7 @@ def _demanding(identity, root, folder, version):
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("verify", [True, False])
 def test_our_own_certificate_has_expired(look, root, tmp_path, door, version, verify):
-    """That is no fault of the server's certificate, in any version of TLS and by any probe."""
+    """Our expired certificate is not blamed on the server's, by any probe or TLS version."""
     if door == "grpcs" and not verify:
         pytest.skip("gRPC always verifies")
     if door in ("tls", "starttls", "tcp") and version is ssl.TLSVersion.TLSv1_3:
@@ -341,7 +341,7 @@ def test_our_own_certificate_has_expired(look, root, tmp_path, door, version, ve
     context = _demanding(issue("s", "localhost", by=root), root, tmp_path, version)
     ours = issue("client", by=root, ends=-DAY).file(tmp_path / "client.pem")
     tls = {"verify": verify} if not verify else {}
-    context.set_alpn_protocols(["h2", "http/1.1"])  # without it gRPC does not go on
+    context.set_alpn_protocols(["h2", "http/1.1"])  # gRPC stops without it
     seen, verdict = look(door, context, [root], cert_file=ours, **tls)
     assert verdict.reason is Reason.TLS_CLIENT_CERTIFICATE, verdict
     assert "did not accept our client certificate" in verdict.message
@@ -350,7 +350,7 @@ def test_our_own_certificate_has_expired(look, root, tmp_path, door, version, ve
 
 
 def test_our_own_certificate_ends_in_mid_course(watch, serve, root, tmp_path):
-    """A silent repetition tells it as the first check does."""
+    """A silent, repeated check reports our expired certificate as the first check does."""
     server_context = _demanding(
         issue("s", "localhost", by=root), root, tmp_path, ssl.TLSVersion.TLSv1_2
     )
@@ -370,7 +370,7 @@ def test_our_own_certificate_ends_in_mid_course(watch, serve, root, tmp_path):
 
 @pytest.mark.parametrize("door", ["https", "tls", "starttls", "wss"])
 def test_tls_below_1_2_is_asked_for_by_two_options(look, root, tmp_path, door):
-    """min_version alone lowers no level of security, and the refusal names what does."""
+    """min_version alone does not lower the security level, and the message names what does."""
     context = issue("s", "localhost", by=root).context(tmp_path, weak=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -384,7 +384,7 @@ def test_tls_below_1_2_is_asked_for_by_two_options(look, root, tmp_path, door):
 
 
 def test_min_version_keeps_weak_keys_out(look, tmp_path):
-    """A weak key is refused whatever the lowest version that is offered."""
+    """A weak key is refused even if min_version allows old TLS versions."""
     device = issue("device", "localhost", key=weak_key())
     _, verdict = look("tls", device.context(tmp_path, weak=True), [device], min_version="1.0")
     assert verdict.reason is Reason.TLS_UNTRUSTED
@@ -394,18 +394,18 @@ def test_min_version_keeps_weak_keys_out(look, tmp_path):
 
 
 def _ends(seen):
-    """Return in how many days the certificate ends that ends first of the trusted chain."""
+    """Return in how many days the first certificate of the trusted chain ends."""
     validity = known(judge(Job(observation=seen)).validity)
     return round((validity[1] - seen.time) / DAY.total_seconds())
 
 
 def _sends(identity, *others):
-    """Return the identity with what else its server sends."""
+    """Return the identity with these certificates as what its server sends besides its own."""
     return replace(identity, above=tuple(one.certificate for one in others))
 
 
 def test_what_is_sent_beyond_the_trusted_chain_ends_nothing(look, root, tmp_path):
-    """The chain holds until its first certificate ends, the authority's own among them."""
+    """A chain is valid until the first certificate it needs ends, the authority's own included."""
     old = issue("Old Root", authority=True)
     cross = issue("Root", by=old, authority=True, key=root.key, ends=3 * DAY)
     inner = issue("Inner", by=root, authority=True, ends=60 * DAY)
@@ -433,7 +433,7 @@ def test_what_is_sent_beyond_the_trusted_chain_ends_nothing(look, root, tmp_path
 
 
 def test_a_chain_of_a_weak_authority_is_followed(look, tmp_path):
-    """What tls.legacy lets pass has its end as well."""
+    """A chain that only tls.legacy accepts has an expiry as well."""
     weak = issue("Weak", authority=True, key=weak_key(), ends=30 * DAY)
     server = issue("x", "localhost", by=weak, ends=80 * DAY)
     seen, _ = look("tls", server.context(tmp_path, weak=True), [weak], legacy=True)
@@ -441,7 +441,7 @@ def test_a_chain_of_a_weak_authority_is_followed(look, tmp_path):
 
 
 def test_without_verification_all_that_was_sent_counts(look, root, tmp_path):
-    """Nothing says then which certificates are needed."""
+    """Without verification, every certificate sent counts: nothing says which ones are needed."""
     cross = issue("Other", by=root, authority=True, ends=3 * DAY)
     server = _sends(issue("x", "localhost", by=root), cross)
     seen, _ = look("tls", server.context(tmp_path), [root], verify=False)
@@ -449,7 +449,7 @@ def test_without_verification_all_that_was_sent_counts(look, root, tmp_path):
 
 
 def test_a_file_of_authorities_that_changes(look, root, tmp_path):
-    """Where the way is no longer there, what was sent and is valid counts."""
+    """If the changed file gives no chain any more, the valid certificates that were sent count."""
     seen, _ = look("tls", issue("x", "localhost", by=root).context(tmp_path), [root])
     (tmp_path / "trusted.pem").write_text("")
     assert _ends(seen) == 90
@@ -458,7 +458,7 @@ def test_a_file_of_authorities_that_changes(look, root, tmp_path):
 
 
 def test_a_hop_must_be_valid_as_long(check, serve, root, tmp_path):
-    """valid_for holds for the certificate of a redirect; the series stay those of the last."""
+    """valid_for applies to a redirect's certificate too; the series show the last certificate."""
     tls = TlsOptions(ca_file=root.file(tmp_path / "ca"))
     soon, late = issue("x", "localhost", by=root, ends=2 * DAY), issue("x", "localhost", by=root)
     end = serve(answer(), tls=late.context(tmp_path))
@@ -472,7 +472,7 @@ def test_a_hop_must_be_valid_as_long(check, serve, root, tmp_path):
 
 
 def test_a_lifetime_in_cel(look, root, tmp_path):
-    """An expression sees when a certificate began, and how long it lasts."""
+    """A CEL expression sees when a certificate begins and how long it lasts."""
     server = issue("x", "localhost", by=root, begins=-DAY, ends=5 * DAY)
     seen, _ = look("tls", server.context(tmp_path), [root])
     for text, up in (
@@ -495,7 +495,7 @@ def _encrypted(identity):
 
 
 def test_files_that_cannot_be_used_are_mistakes_of_the_list(tmp_path, root):
-    """Each is told once, at its line, and not by each check."""
+    """A file that cannot be used is reported once, at its line, and not by each check."""
     ours, others = issue("ours", by=root), issue("others", by=root)
     texts = {
         "words": b"no certificate",

@@ -1,4 +1,4 @@
-"""Requests that are no checks: how they are sent, and what comes back."""
+"""Requests that are not checks: how they are sent, and what they return."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def call(url: str, timeout: float = 5.0, **values) -> Reply | Failure:
 
 
 def test_without_a_body_the_url_is_asked_for(serve):
-    """A GET with the monitor's own name; status, headers in lower case and body come back."""
+    """A GET with the monitor's name returns the status, headers in lower case and the body."""
     server = serve(answer(b"pong", "201 Created", [("X-Id", "7"), ("X-Id", "8")]))
     reply = call(server.url("/ping"))
     assert isinstance(reply, Reply)
@@ -24,7 +24,7 @@ def test_without_a_body_the_url_is_asked_for(serve):
 
 
 def test_a_login_in_the_url_is_sent_as_basic_authentication(serve):
-    """And is no part of the address that is asked for."""
+    """The login is sent as Basic authentication and is removed from the requested address."""
     server = serve(answer())
     call(server.url("/").replace("//", "//user:p%40ss@"), body=b"{}")
     call(server.url("/x?off=9%&q=%20").replace("//", "//token@"))
@@ -35,7 +35,7 @@ def test_a_login_in_the_url_is_sent_as_basic_authentication(serve):
 
 
 def test_no_environment_and_no_netrc_are_asked(serve, monkeypatch, tmp_path):
-    """A proxy and a login that others have set up are not for messages."""
+    """A proxy or login from the environment or .netrc is not used for messages."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
@@ -45,7 +45,7 @@ def test_no_environment_and_no_netrc_are_asked(serve, monkeypatch, tmp_path):
 
 
 def test_as_much_of_a_body_is_read_as_was_asked_for(serve):
-    """The rest is not waited for."""
+    """The client does not wait for more of the body than it was asked to read."""
     server = serve(
         [*answer(b"x" * 1000)[:1], b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1000, stay_silent]
     )
@@ -56,7 +56,7 @@ def test_as_much_of_a_body_is_read_as_was_asked_for(serve):
 
 @pytest.mark.parametrize("url", ["http://", "http:///sec-ret", "http://a b.example/sec-ret"])
 def test_a_url_that_cannot_be_requested_is_a_failure(url):
-    """Its text is not quoted: it may hold a secret."""
+    """The error does not quote the URL, which may hold a secret."""
     failure = call(url)
     assert isinstance(failure, Failure)
     assert failure.reason is Reason.PROTOCOL_ERROR
@@ -64,7 +64,7 @@ def test_a_url_that_cannot_be_requested_is_a_failure(url):
 
 
 def test_an_answer_without_an_end_of_its_head_is_a_failure(serve):
-    """Only a whole head is an answer."""
+    """An answer whose head is incomplete is a failure."""
     failure = call(serve([read_request, b"HTTP/1.1 200 OK\r\nX: y\r\n"]).url())
     assert isinstance(failure, Failure)
     assert failure.reason is Reason.CONNECTION_LOST

@@ -1,4 +1,4 @@
-"""Options of HTTP and WebSocket checks that cannot work together: told when the list is read."""
+"""Options of HTTP and WebSocket checks that cannot work together are refused with the list."""
 
 import pytest
 
@@ -93,7 +93,7 @@ GOOD = {
 
 @pytest.mark.parametrize(("site", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_what_can_never_work_is_a_mistake(load, site, message):
-    """What would fail, or pass, at each check whatever the site answers is told at its place."""
+    """Options that would always fail, or always pass, are reported at their place in the list."""
     with pytest.raises(ConfigError) as error:
         load(site)
     assert f"sites[0].{message}" in str(error.value)
@@ -101,12 +101,12 @@ def test_what_can_never_work_is_a_mistake(load, site, message):
 
 @pytest.mark.parametrize("site", GOOD.values(), ids=GOOD)
 def test_what_can_work_is_no_mistake(load, site):
-    """The neighbours of these mistakes are options that people need."""
+    """Similar options that people need are accepted."""
     assert load(site).sites
 
 
 def test_defaults_are_told_at_their_place(load):
-    """A default that does not go with a site is shown where it stands."""
+    """A default that does not suit a site is reported where the default is written."""
     with pytest.raises(ConfigError) as error:
         load(HTTP, defaults={"http": {"version": "3"}})
     assert "defaults.http.version: is 3, and HTTP/3 needs an https URL" in str(error.value)

@@ -1,4 +1,4 @@
-"""How the HTTP probe answers Digest challenges, held against a server that does the sums."""
+"""The HTTP probe's answers to Digest challenges, checked by a server that computes them itself."""
 
 import hashlib
 import re
@@ -113,7 +113,7 @@ CHALLENGES = {
 
 @pytest.mark.parametrize("name", CHALLENGES)
 def test_a_challenge_is_answered_as_the_server_works_it_out(serve, check, name):
-    """Of several challenges the first that is known counts, whatever else is on its line."""
+    """Of several challenges the first known one is answered, whatever else is on its line."""
     server = serve(asking(CHALLENGES[name]))
     seen = check(server.url("/a%20b?x=1"), http=login(method="POST", body="on"))
     assert (seen.failure, seen.answer.status) == (None, 200)
@@ -121,7 +121,7 @@ def test_a_challenge_is_answered_as_the_server_works_it_out(serve, check, name):
 
 
 def test_names_may_hold_any_character(serve, check):
-    """Quotes and backslashes are escaped, names are UTF-8, and a realm comes back byte by byte."""
+    """Quotes and backslashes are escaped, names are UTF-8, and a realm returns byte for byte."""
     realm = 'die "Küche"'.encode("latin-1")
     line = b'Digest realm="die \\"K\xfcche\\"", nonce="a\\\\b", qop="auth", charset=UTF-8'
     server = serve(asking([line], realm=realm, username=USER, password=PASSWORD))
@@ -130,7 +130,7 @@ def test_names_may_hold_any_character(serve, check):
 
 
 def test_a_wrong_password_is_asked_for_once(serve, check):
-    """A second 401 is the answer, however often the server would ask."""
+    """A second 401 is the answer, no matter how often the server challenges."""
     server = serve(asking([b'Digest realm="cam", nonce="n", qop="auth"']))
     seen = check(server.url(), http=login(password="wrong"))
     assert (seen.failure, seen.answer.status) == (None, 401)
@@ -138,7 +138,7 @@ def test_a_wrong_password_is_asked_for_once(serve, check):
 
 
 def test_a_nonce_that_is_stale_is_answered_by_the_next(serve, check):
-    """Of two servers behind one name, the second knows the password and not the first's nonce."""
+    """A stale nonce, such as that of another server behind the name, is replaced by the new one."""
 
     def asked(rest: str):
         line = f'Digest realm="cam", qop="auth", nonce={rest}'
@@ -152,7 +152,7 @@ def test_a_nonce_that_is_stale_is_answered_by_the_next(serve, check):
 
 
 def test_nonces_that_are_always_stale_come_to_an_end(serve, check):
-    """After the second login the 401 is the answer."""
+    """If every nonce is stale, the 401 after the second login is the answer."""
     line = 'Digest realm="cam", nonce="a", stale=true'
     server = serve(answer(b"", "401 No", [("WWW-Authenticate", line)]))
     assert check(server.url(), http=login()).answer.status == 401
@@ -167,7 +167,7 @@ def test_nonces_that_are_always_stale_come_to_an_end(serve, check):
     ],
 )
 def test_a_challenge_that_nobody_here_knows_is_told(serve, check, line, part):
-    """Where no login is possible the check says what the server wants, beside its answer."""
+    """If no login is possible, the check reports what the server asks for, beside its answer."""
     server = serve(answer(b"", "401 No", [("WWW-Authenticate", line.decode())]))
     seen = check(server.url(), http=login())
     assert seen.failure.reason is Reason.PROTOCOL_ERROR
@@ -177,7 +177,7 @@ def test_a_challenge_that_nobody_here_knows_is_told(serve, check, line, part):
 
 
 def test_a_login_survives_a_redirect_on_its_host(serve, check):
-    """The next page of the same host has a challenge of its own, and it is answered too."""
+    """The next page on the same host sends its own challenge, and it is answered too."""
     line = 'Digest realm="cam", nonce="n", qop="auth"'
     asked = answer(b"", "401 No", [("WWW-Authenticate", line)])
     steps = [asked, answer(b"", "302 Found", [("Location", "/b")]), asked, answer()]

@@ -52,8 +52,8 @@ class DatagramServer:
     Answers each datagram with what a script makes of it.
 
     Attributes:
-        queries: What came.
-        peers: From where.
+        queries: The datagrams received.
+        peers: The address that each came from.
     """
 
     def __init__(self, script: Script, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -179,7 +179,7 @@ def reason(seen: Observation) -> Reason | None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_answer_over_udp(ask, name_server, host):
-    """Each record is one text, and the three phases are there."""
+    """Each record is one line of text, and all three phases are reported."""
     server = name_server(answering(RECORD, f"{NAME} 300 IN A 192.0.2.8"), host=host)
     seen = ask(server.url())
     assert seen.failure is None
@@ -192,7 +192,7 @@ def test_answer_over_udp(ask, name_server, host):
 
 
 def test_server_by_name(ask, name_server):
-    """The server's own name is looked up first."""
+    """The name server's own name is looked up first."""
     server = name_server(answering(RECORD))
     assert ask(server.url(host="localhost"), network=NetworkOptions(ip="4")).address == "127.0.0.1"
 
@@ -209,18 +209,18 @@ def test_server_name_that_does_not_exist(ask):
 
 
 def test_serial(ask, name_server):
-    """A question for the SOA record brings its serial."""
+    """A query for the SOA record returns its serial."""
     answer = ask(name_server(answering(SOA)).url(f"{NAME}?type=SOA")).answer
     assert (answer.serial, answer.answer) == (2024010101, (SOA,))
 
 
 def test_no_serial_without_question(ask, name_server):
-    """An SOA record that nobody asked for is no serial."""
+    """An SOA record that the query did not ask for sets no serial."""
     assert ask(name_server(answering(SOA)).url(f"{NAME}?type=ANY")).answer.serial is None
 
 
 def test_authority_and_additional(ask, name_server):
-    """The three sections stay apart."""
+    """Answer, authority and additional sections are kept apart."""
 
     def referral(query: bytes) -> Replies:
         reply = dns.message.from_wire(respond(query))
@@ -238,20 +238,20 @@ def test_authority_and_additional(ask, name_server):
 
 @pytest.mark.parametrize("rcode", ["NXDOMAIN", "SERVFAIL", "REFUSED"])
 def test_rcode_is_an_answer(ask, name_server, rcode):
-    """What the server says is judged elsewhere: any rcode is an answer."""
+    """Any rcode is an answer; expectations judge it elsewhere."""
     seen = ask(name_server(answering(rcode=rcode)).url())
     assert (seen.failure, seen.answer) == (None, DnsAnswer(rcode=rcode))
 
 
 def test_url_wins_over_options(ask, name_server):
-    """Type and class of the URL are asked for, whatever the options say."""
+    """The type and class in the URL are used, whatever the options say."""
     server = name_server(answering())
     ask(server.url("version.bind?type=txt;class=ch"), type="MX", class_="IN")
     assert server.queries[0].question[0].to_text() == "version.bind. CH TXT"
 
 
 def test_options_where_the_url_is_silent(ask, name_server):
-    """Type, class and recursion come from the options otherwise."""
+    """If the URL gives no type or class, the options do; they also set recursion."""
     server = name_server(answering())
     ask(server.url("example.org"), type="MX", recursion=False)
     query = server.queries[0]
@@ -260,21 +260,21 @@ def test_options_where_the_url_is_silent(ask, name_server):
 
 
 def test_source_address(ask, name_server):
-    """The query leaves from the address that was asked for."""
+    """The query is sent from the configured source address."""
     server = name_server(answering(RECORD))
     ask(server.url(), network=NetworkOptions(source_address="127.0.0.9"))
     assert server.peers[0][0] == "127.0.0.9"
 
 
 def test_source_address_of_another_machine(ask, name_server):
-    """An address that is not ours is the monitor's fault, not the site's."""
+    """A source address that this machine does not have is the monitor's fault, not the site's."""
     server = name_server(answering(RECORD))
     with pytest.raises(ProbeError, match=r"cannot send from 192\.0\.2\.1"):
         ask(server.url(), network=NetworkOptions(source_address="192.0.2.1"))
 
 
 def test_connect_to(ask, name_server):
-    """connect_to is where the question goes, without a look-up of the URL's server."""
+    """The query goes to connect_to, and the URL's server is not looked up."""
     server = name_server(answering(RECORD))
     network = NetworkOptions(connect_to=f"127.0.0.1:{server.port}")
     assert ask(f"dns://ns.invalid/{NAME}", network=network).answer.answer == (RECORD,)
@@ -291,7 +291,7 @@ def test_closed_port(ask):
 
 
 def test_silence(ask, name_server):
-    """A server that does not answer is a read_timeout by the site's own deadline."""
+    """A silent server is a read_timeout at the site's own deadline."""
     seen = ask(name_server(silent).url(), timeout=SHORT)
     assert reason(seen) is Reason.READ_TIMEOUT
     assert seen.failure.message.endswith("within 500ms")
@@ -321,13 +321,13 @@ FORGED = {
 
 @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
 def test_forged_replies_are_ignored(ask, name_server, forge):
-    """A datagram that does not answer our question changes nothing: the next one may."""
+    """A datagram that does not answer our query is ignored; the next one may answer it."""
     server = name_server(lambda query: [forge(query), respond(query, RECORD)])
     assert ask(server.url()).answer.answer == (RECORD,)
 
 
 def test_forged_replies_alone(ask, name_server):
-    """Where nothing else comes, the message says how much was ignored."""
+    """If only forged replies come, the message says how many were ignored."""
     server = name_server(lambda query: [_wrong_id(query), _wrong_question(query)])
     seen = ask(server.url(), timeout=SHORT)
     assert reason(seen) is Reason.READ_TIMEOUT
@@ -335,7 +335,7 @@ def test_forged_replies_alone(ask, name_server):
 
 
 def test_reply_from_elsewhere_is_ignored(ask, name_server):
-    """Another sender's reply does not count, even with the right id and question."""
+    """A reply from another sender is ignored, even with the right id and question."""
     sent = threading.Event()
 
     def from_elsewhere(query: bytes) -> Replies:
@@ -369,7 +369,7 @@ def test_malformed_reply(ask, name_server, spoil):
 
 
 def test_unknown_types_and_classes_are_text(ask, name_server):
-    """Records of types that nobody knows are shown in RFC 3597's form."""
+    """Records of unknown types are shown in the form of RFC 3597."""
 
     def strange(query: bytes) -> Replies:
         reply = bytearray(respond(query))
@@ -395,7 +395,7 @@ def truncating(name_server, serve):
 
 
 def test_truncated_reply_is_asked_again_over_tcp(ask, truncating):
-    """What does not fit into a datagram comes over TCP."""
+    """An answer that does not fit into a datagram is fetched over TCP."""
     server = truncating([over_stream(answering(RECORD))])
     seen = ask(server.url())
     assert (seen.failure, seen.answer.answer) == (None, (RECORD,))
@@ -403,7 +403,7 @@ def test_truncated_reply_is_asked_again_over_tcp(ask, truncating):
 
 
 def test_truncated_in_mid_record(ask, name_server, serve):
-    """A reply that says it is truncated may end anywhere."""
+    """A truncated reply may end anywhere, even within a record."""
     tcp = serve([over_stream(answering(RECORD))])
     server = name_server(
         lambda query: [respond(query, RECORD, flags=dns.flags.TC)[:-3]], port=tcp.port
@@ -423,7 +423,7 @@ def test_truncated_without_tcp(ask, name_server):
 
 
 def test_truncated_and_silent_over_tcp(ask, truncating):
-    """So it is where TCP does not answer."""
+    """If the server does not answer over TCP, it is down, and the message says both."""
     seen = ask(truncating([stay_silent]).url(), timeout=SHORT)
     assert reason(seen) is Reason.READ_TIMEOUT
     assert seen.failure.message.startswith("the reply over UDP was truncated, and over TCP no")
@@ -431,7 +431,7 @@ def test_truncated_and_silent_over_tcp(ask, truncating):
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_truncated_over_tcp_is_an_answer(ask, truncating, transport):
-    """Over TCP there is nothing left to ask by: the flag is told, and what came is judged."""
+    """Over TCP a truncated reply is final: its flag is reported and its records are judged."""
     server = truncating([over_stream(answering(RECORD, flags=dns.flags.TC))])
     seen = ask(server.url(), transport=transport)
     assert seen.failure is None
@@ -443,7 +443,7 @@ def test_truncated_over_tcp_is_an_answer(ask, truncating, transport):
 
 
 def test_asks_as_resolvers_do(ask, name_server):
-    """EDNS with a buffer of 1232 bytes, and nothing else that was not asked for."""
+    """The query has EDNS with a buffer of 1232 bytes, and nothing else unless configured."""
     server = name_server(answering(RECORD, options=[]))
     assert ask(server.url()).answer.edns_size == 1400
     query = server.queries[0]
@@ -451,7 +451,7 @@ def test_asks_as_resolvers_do(ask, name_server):
 
 
 def test_edns_can_be_left_out(ask, name_server):
-    """Without EDNS the question is that of 1987."""
+    """With EDNS turned off, the query is a plain one of 1987."""
     server = name_server(answering(RECORD))
     assert ask(server.url(), edns=False).answer.edns_size is None
     assert server.queries[0].edns == -1
@@ -459,7 +459,7 @@ def test_edns_can_be_left_out(ask, name_server):
 
 @pytest.mark.parametrize("rcode", ["FORMERR", "NOTIMP"])
 def test_a_server_older_than_edns_is_asked_again(ask, name_server, rcode):
-    """What refuses EDNS (RFC 6891, 7) is asked without it; the time of both counts."""
+    """A server that refuses EDNS (RFC 6891, 7) is asked without it; the time of both counts."""
 
     def old(query: bytes) -> Replies:
         if dns.message.from_wire(query).edns >= 0:
@@ -472,7 +472,7 @@ def test_a_server_older_than_edns_is_asked_again(ask, name_server, rcode):
 
 
 def test_a_refusal_of_the_question_itself_stays_one(ask, name_server):
-    """A server that speaks EDNS means the question; it is asked once."""
+    """A server that speaks EDNS refuses the query itself, so it is asked only once."""
     server = name_server(answering(rcode="FORMERR", options=[]))
     assert ask(server.url()).answer.rcode == "FORMERR"
     assert len(server.queries) == 1
@@ -486,7 +486,7 @@ def test_signatures_are_asked_for(ask, name_server):
 
 
 def test_flags_are_told(ask, name_server):
-    """AA, RA and AD of the reply; those of the question are not news."""
+    """The AA, RA and AD flags of the reply are reported; the flags of the query are not."""
     flags = dns.flags.AA | dns.flags.RA | dns.flags.AD | dns.flags.CD
     assert ask(name_server(answering(RECORD, flags=flags)).url()).answer.flags == ("AA", "RA", "AD")
     assert ask(name_server(answering(RECORD)).url()).answer.flags == ()
@@ -494,7 +494,7 @@ def test_flags_are_told(ask, name_server):
 
 @pytest.mark.parametrize(("sent", "told"), [(b"fra-3", "fra-3"), (b"\0\xff", "00ff"), (b"", None)])
 def test_the_instance_is_told(ask, name_server, sent, told):
-    """NSID is asked for by an empty option, and shown as text where it is text."""
+    """NSID is requested with an empty option, and shown as text if it is text."""
     option = dns.edns.GenericOption(dns.edns.OptionType.NSID, sent)
     server = name_server(answering(RECORD, options=[option]))
     answer = ask(server.url(), nsid=True).answer
@@ -504,7 +504,7 @@ def test_the_instance_is_told(ask, name_server, sent, told):
 
 
 def test_extended_errors_and_rcodes_are_told(ask, name_server):
-    """What a resolver says beside the rcode (RFC 8914), known or not, and rcodes above 15."""
+    """Extended errors (RFC 8914), known or not, and rcodes above 15 are reported."""
     options: list[dns.edns.Option] = [
         dns.edns.EDEOption(dns.edns.EDECode.SIGNATURE_EXPIRED, "since May"),
         dns.edns.GenericOption(dns.edns.OptionType.EDE, b"\xff\xfe"),
@@ -516,7 +516,7 @@ def test_extended_errors_and_rcodes_are_told(ask, name_server):
 
 
 def test_options_in_the_wrong_place_are_malformed(ask, name_server):
-    """OPT stands in the additional section, and what it holds must fit."""
+    """OPT must be in the additional section, and its content must fit its length."""
     record = b"\0" + struct.pack("!2HIH", dns.rdatatype.OPT, 1232, 0, 0)
     cut = b"\0" + struct.pack("!2HIH", dns.rdatatype.OPT, 1232, 0, 4) + struct.pack("!2H", 3, 9)
 
@@ -552,7 +552,7 @@ def over_https(script: Script, status: str = "200 OK", kind: str = "application/
 
 
 def test_answer_over_https(ask, serve, authority):
-    """The question is posted with id 0, and the certificate is verified and kept."""
+    """The query is posted with id 0, and the certificate is verified and kept."""
     server = serve(over_https(answering(RECORD, options=[])), tls=authority.context())
     seen = ask(f"dns://localhost:{server.port}/{NAME}", transport="https", path="/ask?it")
     assert (seen.failure, seen.answer.answer) == (None, (RECORD,))
@@ -600,14 +600,14 @@ BROKEN_HTTPS = {
 
 @pytest.mark.parametrize(("script", "expected", "part"), BROKEN_HTTPS.values(), ids=BROKEN_HTTPS)
 def test_broken_https(ask, serve, authority, script, expected, part):
-    """Whatever is no answer over HTTPS has its reason."""
+    """Anything over HTTPS that is not a DNS answer fails with its own reason."""
     server = serve(script, tls=authority.context())
     seen = ask(f"dns://localhost:{server.port}/{NAME}", transport="https", timeout=1)
     assert (reason(seen), part in seen.failure.message) == (expected, True), seen.failure
 
 
 def test_https_distrusts_as_tls_does(ask, serve, authority):
-    """A certificate of somebody else is refused before anything is asked."""
+    """A certificate for another name is refused before the query is sent."""
     server = serve(over_https(answering(RECORD)), tls=authority.context("other.example"))
     seen = ask(f"dns://localhost:{server.port}/{NAME}", transport="https")
     assert reason(seen) is Reason.TLS_WRONG_HOST
@@ -615,7 +615,7 @@ def test_https_distrusts_as_tls_does(ask, serve, authority):
 
 
 def test_https_goes_where_the_options_say(ask, serve, authority):
-    """connect_to, tls.server_name and the proxy hold, and Host is the URL's."""
+    """connect_to, tls.server_name and the proxy apply, and Host is the URL's."""
     server = serve(over_https(answering(RECORD)), tls=authority.context("dns.example"))
     there = f"127.0.0.1:{server.port}"
     tls = TlsOptions(ca_file=authority.file, server_name="dns.example")
@@ -641,7 +641,7 @@ def test_https_goes_where_the_options_say(ask, serve, authority):
     ],
 )
 def test_options_that_do_not_go_together(options, message):
-    """What cannot be asked for is a mistake of the list."""
+    """Options that contradict each other are refused when the list is read."""
     with pytest.raises(ValueError, match=message.replace("?", "\\?")):
         DnsOptions(**options)
 
@@ -662,7 +662,7 @@ BROKEN_STREAMS = {
 
 @pytest.mark.parametrize(("script", "expected"), BROKEN_STREAMS.values(), ids=BROKEN_STREAMS)
 def test_broken_streams(ask, serve, script, expected):
-    """Whatever a server does over TCP, the reason is exact and the deadline holds."""
+    """Whatever a server does over TCP, the reason is exact and the check ends by its deadline."""
     server = serve(script)
     seen = ask(f"dns://127.0.0.1:{server.port}/{NAME}", transport="tcp", timeout=SHORT)
     assert reason(seen) is expected
@@ -690,7 +690,7 @@ DISTRUSTED = {
 
 @pytest.mark.parametrize(("context", "expected"), DISTRUSTED.values(), ids=DISTRUSTED)
 def test_distrusted_server(ask, serve, authority, context, expected):
-    """A certificate that is not accepted is still shown, and nothing was asked."""
+    """A refused certificate is still reported, and no query is sent."""
     asked: list[bytes] = []
     server = serve([lambda c: asked.append(read_query(c))], tls=context(authority))
     seen = ask(f"dns://localhost:{server.port}/{NAME}", transport="tls")
@@ -708,7 +708,7 @@ def test_server_name(ask, serve, authority):
 
 
 def test_server_that_wants_a_client_certificate(ask, serve, authority):
-    """Under TLS 1.3 the refusal comes with the first bytes, and the reason is the same."""
+    """In TLS 1.3 the refusal comes with the first bytes, and the reason is the same."""
     context = authority.demand_client(authority.context())
     server = serve([over_stream(answering(RECORD))], tls=context)
     seen = ask(f"dns://localhost:{server.port}/{NAME}", transport="tls")
@@ -726,7 +726,7 @@ def test_handshake_that_stalls(ask, serve):
 
 
 def test_longest_names_cost_little(ask, serve):
-    """64 KiB that unfold into 2 MB of names are refused without being unfolded."""
+    """A reply of 64 KiB that expands to 2 MB of names is refused without expanding it."""
     name = dns.name.from_text("a." * 126)
 
     def bomb(query: bytes) -> Replies:
@@ -745,7 +745,7 @@ def test_longest_names_cost_little(ask, serve):
 
 
 def test_nothing_is_left_behind(ask, name_server, serve):
-    """After many checks, good and bad, no file descriptor or thread is left."""
+    """After many checks, good and bad, no file descriptor or thread is left open."""
     good, bad = name_server(answering(RECORD)), serve([read_query])
     stream = serve([over_stream(answering(RECORD)), read_query])  # until it is closed
     before = open_files()
@@ -776,7 +776,7 @@ BAD_URLS = {
 
 @pytest.mark.parametrize(("url", "message"), BAD_URLS.items())
 def test_bad_urls(url, message):
-    """A URL that cannot be asked is refused with what is wrong."""
+    """A URL that cannot be queried is refused with the reason."""
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
         check_url(url)
 
@@ -792,7 +792,7 @@ def test_bad_urls(url, message):
     ],
 )
 def test_good_urls(url):
-    """Names with and without a final dot, the root, escapes and numbered types are fine."""
+    """Names with or without a final dot, the root, escapes and numbered types are accepted."""
     assert site_of(url).url == url
 
 
@@ -806,7 +806,7 @@ def test_good_urls(url):
     ],
 )
 def test_bad_options(key, written, message):
-    """Types and classes that cannot be asked for are refused."""
+    """Types and classes that cannot be queried are refused."""
     parsed = typing.get_type_hints(DnsOptions, include_extras=True)[key].__metadata__[0]
     with pytest.raises(ValueError, match=message):
         parsed.parse(written)
@@ -817,7 +817,7 @@ def test_bad_options(key, written, message):
 
 @dataclass(frozen=True)
 class Ports:
-    """Where unbound listens, by what it speaks there."""
+    """The ports on which unbound listens, one per transport."""
 
     plain: int
     tls: int
@@ -855,7 +855,7 @@ def unbound(real, tmp_path, authority) -> Iterator[Ports]:
 
 
 def _sign(path: Path) -> str:
-    """Write the signed zone signed.example, with one record whose signature is another's."""
+    """Write the signed zone signed.example; the signature of one record is another record's."""
     private = ed25519.Ed25519PrivateKey.generate()
     key = dns.dnssec.make_dnskey(private.public_key(), dns.dnssectypes.Algorithm.ED25519, flags=257)
     text = "@ 60 IN SOA ns a 1 2 3 4 5\n@ 60 IN NS ns\n"
@@ -883,7 +883,7 @@ def test_unbound(ask, unbound):
 
 @pytest.mark.real
 def test_unbound_over_tls_and_https(ask, unbound):
-    """The same answer comes over TLS, and over HTTPS, where unbound speaks HTTP/2 alone."""
+    """The same answer comes over TLS and over HTTPS, for which unbound speaks only HTTP/2."""
     for transport, port in (("tls", unbound.tls), ("https", unbound.https)):
         seen = ask(f"dns://localhost:{port}/{NAME}", transport=transport)
         assert (seen.failure, seen.answer.answer) == (None, (RECORD,))
@@ -897,7 +897,7 @@ def test_unbound_over_tls_and_https(ask, unbound):
 
 @pytest.mark.real
 def test_unbound_checks_signatures(ask, unbound):
-    """Good signatures set AD and come along where they are asked for; bad ones are SERVFAIL."""
+    """Good signatures set AD and are returned if requested; bad ones give SERVFAIL."""
     server = f"dns://127.0.0.1:{unbound.plain}"
     good = ask(f"{server}/good.signed.example", dnssec=True, nsid=True).answer
     assert good.flags == ("RA", "AD")

@@ -1,4 +1,4 @@
-"""The text of records in blackbox_exporter's modules: that of its library, type by type."""
+"""The text of DNS records in blackbox_exporter's modules equals that of its library, by type."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ RECORDS = [
 
 @pytest.mark.parametrize(("type_", "data", "text"), RECORDS)
 def test_a_record_is_written_as_miekg_dns_writes_it(type_, data, text):
-    """Digests in upper case, keys in one piece, places without metres, tabs in the head."""
+    """Digests are upper case, keys one piece, locations without metres, and heads have tabs."""
     wire = known(dns.rdata.from_text("IN", type_, data).to_wire())
     number = dns.rdatatype.from_text(type_)
     record = dns.rdata.from_wire("IN", number, wire, 0, len(wire))
@@ -30,7 +30,7 @@ def test_a_record_is_written_as_miekg_dns_writes_it(type_, data, text):
 
 
 def test_a_name_is_written_with_its_escapes():
-    """A blank and an apostrophe are escaped, a dollar is not."""
+    """A space and an apostrophe are escaped, a dollar sign is not."""
     record = dns.rdata.from_text("IN", "A", "192.0.2.1")
     written = exporter_text(dns.name.from_text(r"a\032b.c$d.e'f."), 1, record)
     assert written == "a\\ b.c$d.e\\'f.\t1\tIN\tA\t192.0.2.1"

@@ -1,4 +1,4 @@
-"""Addresses of the other IP version: a mistake of the list in every probe, refused at /probe."""
+"""Addresses of the wrong IP version are a mistake in the list, and refused at /probe."""
 
 from dataclasses import replace
 
@@ -81,14 +81,14 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("site", "place", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_an_address_that_cannot_be_reached_is_a_mistake(load, site, place, message):
-    """The list says at the address that the options rule it out."""
+    """The error points at the address and says which option rules it out."""
     with pytest.raises(ConfigError) as error:
         load(site)
     assert f"sites[0].{place}: {message}" in str(error.value)
 
 
 def test_defaults_and_connectivity_are_held_against_addresses_too(load):
-    """An IP version in defaults is asked for as well; targets of connectivity have no options."""
+    """An IP version in defaults applies as well; connectivity targets have no options."""
     with pytest.raises(ConfigError) as error:
         load(
             {"url": "icmp://127.0.0.1"},
@@ -111,13 +111,13 @@ def test_defaults_and_connectivity_are_held_against_addresses_too(load):
     ],
 )
 def test_what_can_be_reached_is_no_mistake(load, site):
-    """Only what is connected to first counts, and names are for the look-up."""
+    """Only the host that is connected to first counts, and names are left to the look-up."""
     assert load(site).sites
 
 
 @pytest.mark.skipif(ping_obstacle() is not None, reason=ping_obstacle() or "")
 def test_a_target_of_the_other_version_fails():
-    """A stranger's target is no list: its check is down, as blackbox_exporter's is."""
+    """A /probe target is not in a list, so its check is down, as with blackbox_exporter."""
     site = site_of("icmp://127.0.0.1")
     network = NetworkOptions(ip="6")
     options = tuple(network if isinstance(one, NetworkOptions) else one for one in site.options)

@@ -1,4 +1,4 @@
-"""The gRPC probe against a real gRPC server on loopback, and against servers that are none."""
+"""The gRPC probe against a real gRPC server on loopback, and against servers that are not gRPC."""
 
 import ssl
 import subprocess
@@ -44,7 +44,7 @@ class HealthServer(grpc.GenericRpcHandler):
 
     Attributes:
         requests: The bytes of each request.
-        metadata: What came with it.
+        metadata: The metadata of each request.
     """
 
     def __init__(self, reply: Reply, credentials: grpc.ServerCredentials | None, host: str) -> None:
@@ -69,7 +69,7 @@ class HealthServer(grpc.GenericRpcHandler):
     def service(
         self, call: grpc.HandlerCallDetails
     ) -> "grpc.RpcMethodHandler[bytes, bytes | None] | None":
-        """Answer the one method there is."""
+        """Handle the one method that exists."""
         if call.method != "/grpc.health.v1.Health/Check":
             return None
 
@@ -135,7 +135,7 @@ class Certificates:
         )
 
     def context(self) -> ssl.SSLContext:
-        """Return a server's context that offers no HTTP/2."""
+        """Return a server's context that does not offer HTTP/2."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._ca.issue_cert("localhost").configure_cert(context)
         return context
@@ -181,7 +181,7 @@ def reason(seen: Observation) -> Reason | None:
 
 
 def test_serving(check, health):
-    """A healthy server is seen as such, and its phases are there."""
+    """A healthy server is reported as SERVING, with all phases."""
     seen = check(health().url())
     assert (seen.failure, seen.answer) == (
         None,
@@ -206,7 +206,7 @@ STATUSES = {
 
 @pytest.mark.parametrize(("message", "status"), STATUSES.values(), ids=STATUSES)
 def test_serving_statuses(check, health, message, status):
-    """What the server says is judged elsewhere: any status is an answer."""
+    """Any status is an answer; expectations judge it elsewhere."""
     seen = check(health(saying(message)).url())
     assert (seen.failure, seen.answer.serving_status) == (None, status)
 
@@ -223,19 +223,19 @@ NO_STATUS = {
 
 @pytest.mark.parametrize(("message", "why"), NO_STATUS.values(), ids=NO_STATUS)
 def test_answers_that_are_no_status(check, health, message, why):
-    """Bytes that are no health status are a protocol_error."""
+    """Bytes that are not a health status are a protocol_error."""
     seen = check(health(saying(message)).url())
     assert reason(seen) is Reason.PROTOCOL_ERROR
     assert seen.failure.message.endswith(why)
 
 
 def test_answer_too_long(check, health):
-    """An answer of a megabyte is refused unread."""
+    """An answer of a megabyte is refused without being read."""
     assert reason(check(health(saying(bytes(1 << 20))).url())) is Reason.PROTOCOL_ERROR
 
 
 def test_error_status(check, health):
-    """A gRPC error is shown with its name, its number and the server's words."""
+    """A gRPC error is reported with its name, number and the server's message."""
 
     def unknown(_: bytes, context: grpc.ServicerContext) -> None:
         context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
@@ -249,7 +249,7 @@ def test_error_status(check, health):
 
 
 def test_servers_words_do_not_pass_for_ours(check, health):
-    """A proxy that reports its own trouble is a status, not our connection's failure."""
+    """A proxy that reports its own failure gives a status, not a failure of our connection."""
 
     def proxy(_: bytes, context: grpc.ServicerContext) -> None:
         context.abort(grpc.StatusCode.UNAVAILABLE, "upstream: Connection refused")
@@ -268,14 +268,14 @@ def test_servers_words_do_not_pass_for_ours(check, health):
     ],
 )
 def test_service(check, health, path, option, request_):
-    """The service is the URL's path, or the option where there is none."""
+    """The service is the URL's path, or the option if the URL has no path."""
     server = health()
     check(server.url(path), service=option)
     assert server.requests == [request_]
 
 
 def test_metadata(check, health):
-    """Metadata is sent along, a key with several values as several."""
+    """Metadata is sent, and a key with several values is sent several times."""
     server = health()
     check(server.url(), metadata={"authorization": ("Bearer xyz",), "x-tier": ("gold", "new")})
     sent = [(key, value) for key, value in server.metadata[0] if key in ("authorization", "x-tier")]
@@ -283,19 +283,19 @@ def test_metadata(check, health):
 
 
 def test_ipv6(check, health):
-    """IPv6 works as well."""
+    """The probe reaches a server over IPv6."""
     seen = check(health(host="[::1]").url(host="[::1]"), network=GrpcNetworkOptions())
     assert (seen.failure, seen.address) == (None, "::1")
 
 
 def test_connect_to(check, health):
-    """connect_to is where both connections go."""
+    """Both connections go to connect_to."""
     network = GrpcNetworkOptions(connect_to=f"127.0.0.1:{health().port}")
     assert check("grpc://shop.invalid:1", network=network).failure is None
 
 
 def test_proxies_of_the_environment_have_no_effect(check, health, monkeypatch):
-    """grpcio would go through a proxy of the environment; ours does not."""
+    """The probe ignores proxies in the environment, which grpcio alone would use."""
     for name in ("grpc_proxy", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert check(health().url()).failure is None
@@ -306,7 +306,7 @@ def test_proxies_of_the_environment_have_no_effect(check, health, monkeypatch):
 
 @pytest.mark.parametrize("host", ["localhost", "localhost.", "127.0.0.1"])
 def test_tls(check, health, certificates, host):
-    """Over TLS the certificates are there, and the server's name or address is verified."""
+    """Over TLS the certificates are reported, and the server's name or address is verified."""
     seen = check(health(credentials=certificates.credentials()).url(host=host))
     assert (seen.failure, seen.answer.serving_status) == (None, "SERVING")
     assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT, Phase.TLS, Phase.CHECK]
@@ -314,21 +314,21 @@ def test_tls(check, health, certificates, host):
 
 
 def test_server_name(check, health, certificates):
-    """tls.server_name is the name that both connections ask for and verify."""
+    """Both connections request and verify the name in tls.server_name."""
     server = health(credentials=certificates.credentials("shop.example"))
     tls = GrpcTlsOptions(ca_file=certificates.file, server_name="shop.example")
     assert check(server.url(host="127.0.0.1"), tls=tls).failure is None
 
 
 def test_client_certificate(check, health, certificates):
-    """A client certificate is shown by both connections."""
+    """Both connections present the client certificate."""
     server = health(credentials=certificates.credentials(client=True))
     tls = GrpcTlsOptions(ca_file=certificates.file, cert_file=certificates.client_file)
     assert check(server.url(), tls=tls).failure is None
 
 
 def test_expired(check, health, certificates):
-    """An expired certificate is the reason, is shown all the same, and no call is made."""
+    """An expired certificate is the reason and is still reported, and no call is made."""
     server = health(
         credentials=certificates.credentials(
             not_before=datetime(2019, 1, 1, tzinfo=UTC),
@@ -348,13 +348,13 @@ def test_wrong_host(check, health, certificates):
 
 
 def test_untrusted(check, health, certificates):
-    """Without the site's own authority the system's are asked."""
+    """Without the site's own authority, the system's authorities decide."""
     server = health(credentials=certificates.credentials())
     assert reason(check(server.url(), tls=GrpcTlsOptions())) is Reason.TLS_UNTRUSTED
 
 
 def test_no_http2(check, serve, certificates):
-    """A TLS server that does not offer HTTP/2 does not speak gRPC."""
+    """A TLS server that does not offer HTTP/2 fails, because gRPC needs it."""
     server = serve([stay_silent], tls=certificates.context())
     seen = check(f"grpcs://localhost:{server.port}")
     assert (reason(seen), seen.failure.message) == (
@@ -364,7 +364,7 @@ def test_no_http2(check, serve, certificates):
 
 
 def test_a_full_name_is_asked_for_without_its_dot(check, serve, certificates):
-    """The dot that ends a full name is no part of SNI (RFC 6066, 3), in none of the handshakes."""
+    """No handshake has the final dot of a fully qualified name in SNI (RFC 6066, 3)."""
     names: list[str | None] = []
     context = certificates.context()
     context.sni_callback = lambda _socket, name, _context: names.append(name)
@@ -374,7 +374,7 @@ def test_a_full_name_is_asked_for_without_its_dot(check, serve, certificates):
 
 
 def test_authorities_that_are_gone(check, health, certificates, tmp_path):
-    """A file that went away after the configuration was read is the monitor's fault."""
+    """A CA file that disappears after the configuration was read is the monitor's fault."""
     server = health(credentials=certificates.credentials())
     with pytest.raises(ProbeError, match=r"gone\.pem"):
         check(server.url(), tls=GrpcTlsOptions(ca_file=str(tmp_path / "gone.pem")))
@@ -384,7 +384,7 @@ def test_authorities_that_are_gone(check, health, certificates, tmp_path):
 
 
 def test_refused(check, serve):
-    """A closed port is connect_refused; no call was made."""
+    """A closed port is connect_refused, and no call is made."""
     server: ScriptedServer = serve([])
     server.close()
     seen = check(f"grpc://127.0.0.1:{server.port}")
@@ -408,14 +408,14 @@ BROKEN = {
 
 @pytest.mark.parametrize(("script", "expected"), BROKEN.values(), ids=BROKEN)
 def test_broken_servers(check, serve, script, expected):
-    """Whatever a server does, the reason is exact and the deadline holds."""
+    """Whatever a server does, the reason is exact and the check ends by its deadline."""
     seen = check(f"grpc://127.0.0.1:{serve(script).port}", timeout=SHORT)
     assert reason(seen) is expected
     assert seen.duration < 20 * SHORT
 
 
 def test_slow_server(check, health):
-    """A server that takes too long over its answer is a read_timeout, with gRPC's own code."""
+    """A server that answers too slowly is a read_timeout, with gRPC's own code."""
 
     def slow(_: bytes, __: grpc.ServicerContext) -> bytes:
         server.closing.wait(30)
@@ -428,7 +428,7 @@ def test_slow_server(check, health):
 
 
 def test_nothing_is_left_behind(check, health, serve):
-    """After 200 checks, good and bad, no thread, connection or file descriptor is left."""
+    """After 200 checks, good and bad, no thread, connection or file descriptor is left open."""
     good, bad = health(), serve([])
 
     def rounds(count: int) -> None:
@@ -457,7 +457,7 @@ def test_nothing_is_left_behind(check, health, serve):
     ],
 )
 def test_bad_urls(url, message):
-    """A URL needs a port and has nothing but a service."""
+    """A URL without a port, or with more than a service in its path, is refused."""
     with pytest.raises(ValueError, match=message):
         check_url(url)
 
@@ -469,7 +469,7 @@ def test_good_urls():
 
 
 def test_without_grpcio():
-    """Without the extra a gRPC site is refused with its name, and everything else works."""
+    """Without the extra, a gRPC site is refused with the extra's name, and the rest works."""
     code = """
 import sys
 sys.modules["grpc"] = None
@@ -500,6 +500,6 @@ except ValueError as error:
     ],
 )
 def test_bad_options(record, options, message):
-    """What gRPC or grpcio cannot do is refused when it is read."""
+    """Options that gRPC or grpcio cannot support are refused when the list is read."""
     with pytest.raises(ValueError, match=message):
         record(**options)

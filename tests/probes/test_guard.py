@@ -1,4 +1,4 @@
-"""Whom a check may contact that a stranger asked for: every address is held against the list."""
+"""Which hosts a stranger's check may contact: every address is checked against the list."""
 
 import socket
 from dataclasses import replace
@@ -43,7 +43,7 @@ ALLOWED = Guard.of(("*.example.com", "localhost", "127.0.0.1", "10.0.0.0/8", "20
     ],
 )
 def test_what_is_allowed(host, address):
-    """A name that a glob fits, at an address listed or a public one; an address listed."""
+    """An allowed name may lead to a listed or public address; a listed address is allowed."""
     assert ALLOWED.why_not(host, address) is None
 
 
@@ -60,12 +60,12 @@ def test_what_is_allowed(host, address):
     ],
 )
 def test_what_is_not(host, address, why):
-    """The reason names the host, and where it leads."""
+    """The reason names the host and the address it leads to."""
     assert known(ALLOWED.why_not(host, address)).startswith(why)
 
 
 def test_a_network_may_be_written_by_any_of_its_addresses():
-    """10.1.2.3/8 is the network 10.0.0.0/8, not the name of a host."""
+    """10.1.2.3/8 means the network 10.0.0.0/8, not a host name."""
     guard = Guard.of(("10.1.2.3/8",))
     assert (guard.names, guard.why_not("10.255.0.1")) == ((), None)
 
@@ -79,7 +79,7 @@ def test_a_network_may_be_written_by_any_of_its_addresses():
     ],
 )
 def test_a_name_leads_nowhere_inside(address):
-    """Without a network in the list names reach public addresses alone, however one is written."""
+    """Without a network in the list, a name in any spelling may lead only to public addresses."""
     assert Guard.of(("*",)).why_not("shop.example.com", address)
 
 
@@ -118,7 +118,7 @@ def listener():
 
 
 def local(*_):
-    """Stands for a resolver that somebody else rules: every name leads inside."""
+    """Stand in for a resolver that an attacker controls: every name leads to an inside address."""
     return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))]
 
 
@@ -136,7 +136,7 @@ def local(*_):
     ],
 )
 def test_a_name_that_leads_to_a_forbidden_address(listener, scheme, probe, options):
-    """The check fails with the address in its message, and nobody is connected to."""
+    """The check fails, its message has the address, and no connection is made."""
     site = site_of(f"{scheme}://localhost:{listener.getsockname()[1]}", *options)
     seen = run(probe(), site, "localhost", "127.0.0.2")
     assert seen.failure is not None
@@ -147,7 +147,7 @@ def test_a_name_that_leads_to_a_forbidden_address(listener, scheme, probe, optio
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 def test_a_name_server_at_a_forbidden_address(transport):
-    """No datagram is sent and no connection made."""
+    """No datagram is sent and no connection is made."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         url = f"dns://localhost:{sock.getsockname()[1]}/a.test"
@@ -161,7 +161,7 @@ def test_a_name_server_at_a_forbidden_address(transport):
 
 
 def test_a_host_to_ping_at_a_forbidden_address():
-    """No packet leaves, not even a socket is opened for it."""
+    """No packet is sent, and no socket is opened."""
 
     def no_socket(**_):
         pytest.fail("a socket was opened")
@@ -175,7 +175,7 @@ def test_a_host_to_ping_at_a_forbidden_address():
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "localhost", "other.test"])
 def test_a_redirect_to_where_it_may_not_lead(serve, listener, host):
-    """redirect_unsafe, before a connection or even a look-up."""
+    """redirect_unsafe comes before any connection or even look-up."""
     place = f"http://{host}:{listener.getsockname()[1]}/"
     server = serve(answer(b"", "302 Found", [("Location", place)]))
     site = site_of(server.url(host="127.0.0.1"), HttpOptions(), TlsOptions())
@@ -185,7 +185,7 @@ def test_a_redirect_to_where_it_may_not_lead(serve, listener, host):
 
 
 def test_a_redirect_to_a_name_that_leads_inside(serve, listener):
-    """redirect_unsafe for a name that is allowed and leads to an address that is not."""
+    """redirect_unsafe also covers an allowed name that leads to a forbidden address."""
     place = f"http://localhost:{listener.getsockname()[1]}/"
     server = serve(answer(b"", "302 Found", [("Location", place)]), host="127.0.0.2")
     site = site_of(server.url(), HttpOptions(), TlsOptions())
@@ -195,7 +195,7 @@ def test_a_redirect_to_a_name_that_leads_inside(serve, listener):
 
 
 def test_an_allowed_address_is_reached(serve):
-    """Redirects within what is allowed are followed; the socket we open serves libcurl well."""
+    """Redirects to allowed addresses are followed, through the socket that we open for libcurl."""
     server = serve(answer(b"fine"))
     site = site_of(server.url(host="localhost"), HttpOptions(), TlsOptions())
     seen = run(HttpProbe(), site, "localhost", "127.0.0.0/8")
@@ -206,7 +206,7 @@ def test_an_allowed_address_is_reached(serve):
 
 @pytest.mark.parametrize("key", ["proxy", "connect_to", "oauth2"])
 def test_what_a_module_contacts_besides_is_held_too(listener, key):
-    """Neither proxy nor connect_to nor a token server leads around the list."""
+    """A proxy, connect_to or token server cannot be used to get around the list."""
     there = f"127.0.0.2:{listener.getsockname()[1]}"
     network = NetworkOptions(connect_to=there if key == "connect_to" else None)
     client = OAuth2Options(token_url=f"http://{there}/", client_id="me", client_secret="s")

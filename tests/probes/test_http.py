@@ -33,7 +33,7 @@ def redirect(location: str, status: str = "302 Found", headers=()):
 
 
 def head(request: bytes) -> dict[str, str]:
-    """Return a request's headers by lower-case name, its first line under the empty name."""
+    """Return a request's headers by lower-case name, with its first line under the empty name."""
     first, *lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     pairs = (line.partition(":") for line in lines)
     return {"": first} | {name.lower(): value.strip() for name, _, value in pairs}
@@ -47,7 +47,7 @@ def body(request: bytes) -> bytes:
 
 
 def test_a_plain_check_asks_for_little(serve, check):
-    """A bare URL is asked for with GET and no more headers than it takes."""
+    """A check of a bare URL is a GET with only the headers that it needs."""
     server = serve(answer(b"hello"))
     seen = check(server.url("/a?b=c#d"))
     assert head(server.requests[0]) == {
@@ -70,7 +70,7 @@ def test_a_plain_check_asks_for_little(serve, check):
 
 
 def test_method_headers_and_body_are_the_sites(serve, check, tmp_path):
-    """What a site says of its request is sent as it stands, UTF-8 included."""
+    """The method, headers and body in a site's options are sent as written, in UTF-8."""
     server = serve(answer())
     headers = {"Accept": "application/json", "X-Empty": "", "X-Umlaut": "ü"}
     options = HttpOptions(method="POST", headers=headers, body='{"ü": 1}', user_agent="me")
@@ -92,7 +92,7 @@ def test_method_headers_and_body_are_the_sites(serve, check, tmp_path):
 
 
 def test_sites_that_share_a_handle_share_no_request(serve, handles):
-    """A handle keeps its options for a check that has the same, and for no other."""
+    """A handle keeps its options only for a check that has the same ones."""
     server = serve(answer())
     sites = {
         "GET / HTTP/1.1": site_of(server.url()),
@@ -110,7 +110,7 @@ def test_sites_that_share_a_handle_share_no_request(serve, handles):
 
 
 def test_a_handle_that_lies_idle_keeps_no_answer(serve, handles):
-    """What was received goes once the check is over, options of its handle or not."""
+    """Once a check is over, an idle handle keeps nothing of what it received."""
     server = serve(answer(b"hello"))
     observe = Observer({"http": HttpProbe(handles)}, SystemClock())
     site = site_of(server.url())
@@ -131,14 +131,14 @@ def test_any_method_works_without_a_body(serve, check, method):
 
 
 def test_the_path_is_sent_as_it_was_prepared(serve, check):
-    """Spaces and letters beyond ASCII are encoded; what is encoded already stays."""
+    """Spaces and non-ASCII letters are encoded; what is already encoded stays as it is."""
     server = serve(answer())
     check(server.url("/ä b/%2F/c"))
     assert head(server.requests[0])[""] == "GET /%C3%A4%20b/%2F/c HTTP/1.1"
 
 
 def test_the_environment_has_no_effect(serve, check, monkeypatch, tmp_path):
-    """Neither proxies nor a .netrc of the environment change what is asked."""
+    """Proxies and .netrc of the environment do not change the request."""
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password secret\n")
     netrc.chmod(0o600)
@@ -157,7 +157,7 @@ def test_the_environment_has_no_effect(serve, check, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("sent", ["Zürich".encode(), "Zürich".encode("latin-1")])
 def test_a_header_is_shown_as_it_was_meant(serve, check, sent):
-    """Values are UTF-8, as servers send them today, or else Latin-1; kept ones stay readable."""
+    """Values are UTF-8 or else Latin-1, as servers send them; stored ones stay readable."""
     server = serve([read_request, b"HTTP/1.1 204 No\r\nX-City: " + sent + b"\r\n\r\n"])
     seen = check(server.url())
     facet = facet_of(seen.answer)
@@ -167,7 +167,7 @@ def test_a_header_is_shown_as_it_was_meant(serve, check, sent):
 
 
 def test_a_check_keeps_no_cookies_for_the_next(serve, check):
-    """Cookies live as long as one check."""
+    """Cookies last for one check only."""
     server = serve(answer(headers=[("Set-Cookie", "a=1")]))
     check(server.url())
     check(server.url())
@@ -178,7 +178,7 @@ def test_a_check_keeps_no_cookies_for_the_next(serve, check):
 
 
 def test_basic_and_bearer_and_url_credentials(serve, check):
-    """Each way to log in with one header sends it at once."""
+    """Each way to log in with a single header sends it with the first request."""
     server = serve(answer())
     check(server.url(), http=HttpOptions(basic_auth=Credentials(username="u", password="pä")))
     check(server.url(), http=HttpOptions(bearer_token="t0ken"))
@@ -196,7 +196,7 @@ CHALLENGE = 'Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256'
 
 
 def test_digest_answers_the_challenge(serve, check):
-    """Digest authentication asks twice, and the password is in neither request."""
+    """Digest authentication sends two requests, and the password is in neither of them."""
     asked = answer(b"", "401 Unauthorized", [("WWW-Authenticate", CHALLENGE)])
     server = serve(lambda number: answer() if number else asked)
     options = HttpOptions(digest_auth=Credentials(username="u", password="pass"))
@@ -208,7 +208,7 @@ def test_digest_answers_the_challenge(serve, check):
 
 @pytest.mark.parametrize("challenge", ["Digest", 'Digest qop="auth"', "Digest realm", "Basic", ""])
 def test_a_broken_challenge_leaves_the_401(serve, check, challenge):
-    """A digest challenge that cannot be answered makes the 401 the final answer."""
+    """A digest challenge that cannot be answered leaves the 401 as the final answer."""
     server = serve(answer(b"", "401 Unauthorized", [("WWW-Authenticate", challenge)]))
     options = HttpOptions(digest_auth=Credentials(username="u", password="pass"))
     seen = check(server.url(), http=options)
@@ -217,7 +217,7 @@ def test_a_broken_challenge_leaves_the_401(serve, check, challenge):
 
 @pytest.mark.parametrize("domain", ["localhost", ".LocalHost"])
 def test_a_host_without_a_dot_sets_cookies_for_itself(serve, check, domain):
-    """Intranets and containers have such hosts; browsers take a Domain that names them."""
+    """Hosts without a dot are common in intranets, and browsers accept a Domain that names them."""
     cookie = [("Set-Cookie", f"sid=1; Path=/; Domain={domain}; HttpOnly"), ("Location", "/in")]
     server = serve(lambda number: answer() if number else answer(b"", "302 Found", cookie))
     seen = check(server.url(host="localhost"))
@@ -239,7 +239,7 @@ def test_a_cookie_for_another_host_is_not_taken(serve, check):
      "Version=one", 'Port="1"', "Expires=0", "Expires", "SameSite", "Partitioned; Priority=High"],
 )  # fmt: skip
 def test_an_attribute_that_browsers_ignore_costs_no_cookie(serve, check, attributes):
-    """Where an attribute has a value that cannot be, the attribute is ignored (RFC 6265, 5.2)."""
+    """An attribute with an impossible value is ignored, and its cookie is kept (RFC 6265, 5.2)."""
     cookie = [("Set-Cookie", f"sid=1; {attributes}"), ("Location", "/in")]
     server = serve(lambda number: answer() if number else answer(b"", "302 Found", cookie))
     assert check(server.url()).failure is None
@@ -250,7 +250,7 @@ def test_an_attribute_that_browsers_ignore_costs_no_cookie(serve, check, attribu
     "attributes", ["Max-Age=0", "max-age = -1", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"]
 )
 def test_a_cookie_that_is_over_is_not_sent(serve, check, attributes):
-    """How servers delete a cookie still does."""
+    """A cookie that a server deletes by setting it as expired is no longer sent."""
     cookie = [("Set-Cookie", f"sid=1; Path=/; {attributes}"), ("Location", "/in")]
     server = serve(lambda number: answer() if number else answer(b"", "302 Found", cookie))
     assert check(server.url()).failure is None
@@ -263,7 +263,7 @@ def test_a_cookie_that_is_over_is_not_sent(serve, check, attributes):
      ("%E2%82%AC:p%c3%a4%", "€:pä%")],
 )  # fmt: skip
 def test_a_login_in_the_url_is_sent_as_curl_sends_it(serve, check, userinfo, sent):
-    """A token may stand alone before the @, and user and password may hold any letter."""
+    """A token may be alone before the @, and user and password may have any characters."""
     server = serve(answer())
     assert check(server.url().replace("//", f"//{userinfo}@")).failure is None
     login = head(server.requests[0])["authorization"].removeprefix("Basic ")
@@ -275,7 +275,7 @@ def test_a_login_in_the_url_is_sent_as_curl_sends_it(serve, check, userinfo, sen
     [("/a?off=100%&q=a%20b%E9", "/a?off=100%25&q=a%20b%E9"), ("/50%/%2F", "/50%25/%2F")],
 )
 def test_a_percent_sign_costs_no_escape_beside_it(serve, check, path, sent):
-    """A lone % is escaped, and what is an escape already is sent as it stands."""
+    """A lone % is escaped, and what is already an escape is sent as it is."""
     server = serve(answer())
     assert check(server.url(path)).failure is None
     assert head(server.requests[0])[""] == f"GET {sent} HTTP/1.1"
@@ -285,7 +285,7 @@ def test_a_percent_sign_costs_no_escape_beside_it(serve, check, path, sent):
 
 
 def test_an_empty_location_leads_nowhere(serve, check):
-    """The answer is the final one, with its body, as for curl, Go and browsers."""
+    """An answer with an empty Location is final and has its body, as in curl, Go and browsers."""
     server = serve(answer(b"moved", "302 Found", [("Location", "")]))
     seen = check(server.url())
     assert (seen.failure, seen.answer.status, seen.answer.body) == (None, 302, b"moved")
@@ -293,7 +293,7 @@ def test_an_empty_location_leads_nowhere(serve, check):
 
 
 def test_an_empty_location_hides_no_other(serve, check):
-    """Of several Location lines the first that is not empty is followed, as curl does."""
+    """Of several Location lines, the first one that is not empty is followed, as in curl."""
     final = serve(answer(b"end"))
     first = serve(answer(b"moved", "302 Found", [("Location", ""), ("location", final.url("/a"))]))
     seen = check(first.url())
@@ -302,7 +302,7 @@ def test_an_empty_location_hides_no_other(serve, check):
 
 
 def test_redirects_are_followed_and_listed(serve, check):
-    """Each hop that was followed is listed, and the answer is the last one's."""
+    """Every hop that was followed is listed, and the answer is that of the last one."""
     final = serve(answer(b"end"))
     middle = serve(redirect(final.url("/end")))
     first = serve(redirect(middle.url("/middle"), "301 Moved Permanently"))
@@ -314,7 +314,7 @@ def test_redirects_are_followed_and_listed(serve, check):
 
 
 def test_a_redirect_that_leads_nowhere_was_followed(serve, check):
-    """How many redirects were followed is known also where no answer came of the last one."""
+    """The number of redirects followed is reported even if the last one gave no answer."""
     seen = check(serve(redirect(f"http://127.0.0.1:{free_port()}/")).url())
     assert (seen.failure.reason, seen.answer, seen.redirects) == (
         *(Reason.CONNECT_REFUSED, None),
@@ -323,21 +323,21 @@ def test_a_redirect_that_leads_nowhere_was_followed(serve, check):
 
 
 def test_redirects_can_be_left_alone(serve, check):
-    """With follow_redirects: false a redirect is the answer, even one that leads nowhere."""
+    """With follow_redirects: false, a redirect is the answer, even one that leads nowhere."""
     for location in ("http://127.0.0.1:1/", "http://[broken", "file:///etc/passwd"):
         seen = check(serve(redirect(location)).url(), http=HttpOptions(follow_redirects=False))
         assert (seen.failure, seen.answer.status) == (None, 302)
 
 
 def test_a_redirect_without_a_location_is_an_answer(serve, check):
-    """A 302 that names no place is the final answer."""
+    """A 302 without a Location is the final answer."""
     seen = check(serve(answer(b"hm", "302 Found")).url())
     assert (seen.failure, seen.answer.status, seen.answer.body) == (None, 302, b"hm")
 
 
 @pytest.mark.parametrize("location", ["ftp://x/{}", "http://[{}", "/{}"])
 def test_a_place_is_cut_once_its_secrets_are_masked(serve, check, location):
-    """No half of a secret stays at the end of a message."""
+    """A message is cut only after secrets are masked, so it never ends in half a secret."""
     place = location.format("x" * 170 + "s3cret-\u00e9t" * 9)
     server = serve(redirect(place))
     secret, quoted = "s3cret-\u00e9t" * 9, "s3cret-%C3%A9t" * 9
@@ -346,7 +346,7 @@ def test_a_place_is_cut_once_its_secrets_are_masked(serve, check, location):
 
 
 def test_a_loop_ends_at_the_limit(serve, check):
-    """A redirect loop is cut after max_redirects, and the last hop is the answer."""
+    """A redirect loop ends at max_redirects, and the last hop is the answer."""
     server = serve(redirect("/again"))
     seen = check(server.url(), http=HttpOptions(max_redirects=3))
     assert seen.failure == Failure(
@@ -357,7 +357,7 @@ def test_a_loop_ends_at_the_limit(serve, check):
 
 
 def test_the_limit_itself_is_allowed(serve, check):
-    """As many redirects as the limit are followed."""
+    """Exactly as many redirects as the limit are followed."""
     server = serve(lambda number: answer() if number == 2 else redirect("/again"))
     assert check(server.url(), http=HttpOptions(max_redirects=2)).failure is None
 
@@ -366,7 +366,7 @@ def test_the_limit_itself_is_allowed(serve, check):
     "location", ["file:///etc/passwd", "gopher://127.0.0.1/", "javascript:alert(1)", "data:,x"]
 )
 def test_a_redirect_to_another_kind_of_url_is_unsafe(serve, check, location):
-    """Only http and https are followed."""
+    """Only redirects to http and https are followed."""
     seen = check(serve(redirect(location)).url())
     assert seen.failure.reason is Reason.REDIRECT_UNSAFE
     assert location in seen.failure.message
@@ -377,7 +377,7 @@ def test_a_redirect_to_another_kind_of_url_is_unsafe(serve, check, location):
     ["http://[::1", "http://a:b/", "http://127.0.0.1:99999/", "http://*/", "http://127.0.0.1:0/"],
 )
 def test_a_redirect_to_no_url_is_a_protocol_error(serve, check, location):
-    """A Location that is no URL is quoted."""
+    """The message quotes a Location that is not a URL."""
     seen = check(serve(redirect(location)).url())
     assert seen.failure == Failure(
         Reason.PROTOCOL_ERROR, f"redirect to {location!r}, which is not a URL"
@@ -398,7 +398,7 @@ def test_a_redirect_to_no_url_is_a_protocol_error(serve, check, location):
     ],
 )
 def test_locations_are_resolved_and_encoded(serve, check, location, first_line):
-    """Relative, fragmentary and unencoded Locations lead where a browser would go."""
+    """Relative, incomplete and unencoded Locations are resolved as a browser does."""
 
     def script(number):
         place = location.format(host=f"127.0.0.1:{server.port}")
@@ -413,7 +413,7 @@ def test_locations_are_resolved_and_encoded(serve, check, location, first_line):
 
 
 def test_a_host_beyond_ascii_is_encoded(serve, check):
-    """A Location's international name becomes its ASCII form."""
+    """An international host name in a Location is converted to its ASCII form."""
     place = "http://bücher.invalid/"
     script = [read_request, f"HTTP/1.1 302 Found\r\nLocation: {place}\r\n\r\n".encode()]
     seen = check(serve(script).url())
@@ -422,7 +422,7 @@ def test_a_host_beyond_ascii_is_encoded(serve, check):
 
 
 def test_the_body_of_a_redirect_is_not_waited_for(serve, check):
-    """A redirect is followed as soon as its headers are there."""
+    """A redirect is followed as soon as its headers have arrived."""
     final = serve(answer())
     headers = f"HTTP/1.1 302 Found\r\nLocation: {final.url()}\r\nContent-Length: 9\r\n\r\n"
     seen = check(serve([read_request, headers.encode(), stay_silent]).url())
@@ -443,7 +443,7 @@ def test_the_body_of_a_redirect_is_not_waited_for(serve, check):
     ],
 )
 def test_method_and_body_follow_the_rules(serve, check, status, method, then, keeps_body):
-    """301, 302 and 303 turn into GET without a body, 307 and 308 repeat the request."""
+    """301, 302 and 303 become a GET without a body; 307 and 308 repeat the request."""
     server = serve(lambda number: answer() if number else redirect("/next", status))
     sent = None if method == "HEAD" else "hello"
     check(server.url(), http=HttpOptions(method=method, body=sent))
@@ -452,7 +452,7 @@ def test_method_and_body_follow_the_rules(serve, check, status, method, then, ke
 
 
 def test_cookies_go_with_redirects_on_their_host(serve, check):
-    """A cookie that a redirect sets is sent to its host, beside the site's own, and to no other."""
+    """A cookie set by a redirect goes only to its host, together with the site's own."""
     other = serve(answer())
     server = serve(
         lambda number: redirect(
@@ -483,7 +483,7 @@ def test_credentials_stay_with_their_host(serve, check):
 
 
 def test_digest_answers_no_foreign_challenge(serve, check):
-    """A host that a redirect leads to cannot ask for the password's digest."""
+    """Another host that a redirect leads to cannot request the password's digest."""
     other = serve(answer(b"", "401 Unauthorized", [("WWW-Authenticate", CHALLENGE)]))
     options = HttpOptions(digest_auth=Credentials(username="u", password="pass"))
     seen = check(serve(redirect(other.url(host="localhost"))).url(), http=options)
@@ -512,7 +512,7 @@ def test_server_name_and_connect_to_are_about_the_sites_own_host(serve, check):
 
 
 def test_a_hop_that_fails_names_its_own_peer(serve, check):
-    """What goes wrong after a redirect is told of the host it went wrong with."""
+    """A failure after a redirect names the host on which it happened."""
     broken = serve([read_request])
     seen = check(serve(redirect(broken.url())).url())
     assert seen.failure.reason is Reason.CONNECTION_LOST
@@ -521,7 +521,7 @@ def test_a_hop_that_fails_names_its_own_peer(serve, check):
 
 
 def test_a_cookie_flood_is_bounded(serve, check):
-    """Redirects that each set a thousand cookies end in time."""
+    """Redirects that each set a thousand cookies end within the time limit."""
     flood = [("Set-Cookie", f"n{number}={'v' * 100}") for number in range(1000)]
     server = serve(redirect("/again", headers=flood))
     seen = check(server.url(), timeout=10)
@@ -532,7 +532,7 @@ def test_a_cookie_flood_is_bounded(serve, check):
 
 
 def test_an_old_version_is_reported(serve, check):
-    """An HTTP/1.0 answer says so, and fails where 1.1 is demanded."""
+    """An HTTP/1.0 answer is reported as such, and fails if 1.1 is required."""
     server = serve([read_request, b"HTTP/1.0 200 OK\r\n\r\nok"])
     assert check(server.url()).answer.version == "1.0"
     seen = check(server.url(), http=HttpOptions(version="1.1"))
@@ -541,7 +541,7 @@ def test_an_old_version_is_reported(serve, check):
 
 
 def test_a_server_without_http2_fails_the_demand(serve, check, authority):
-    """Where HTTP/2 is demanded, HTTP/1.1 is a failure, in plain text and over TLS."""
+    """If HTTP/2 is required, an HTTP/1.1 answer is a failure, in plain text and over TLS."""
     demand = HttpOptions(version="2")
     plain = check(serve(answer()).url(), http=demand)
     assert plain.failure.reason is Reason.HTTP_VERSION
@@ -550,7 +550,7 @@ def test_a_server_without_http2_fails_the_demand(serve, check, authority):
 
 
 def test_http3_is_only_asked_for_where_it_is_demanded(check):
-    """A host without HTTP/3 fails the demand for it while connecting."""
+    """If HTTP/3 is required, a host without it fails while connecting."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         port = silent.getsockname()[1]
@@ -566,7 +566,7 @@ def _connect(status: str = "200 OK", headers: str = ""):
 
 
 def test_a_proxy_is_asked_in_place_of_the_site(serve, check):
-    """Through an HTTP proxy the whole URL is asked for, with the proxy's credentials apart."""
+    """An HTTP proxy gets the whole URL, and the proxy's credentials in a header of their own."""
     proxy = serve(answer())
     options = HttpOptions(proxy=f"http://me:p%40ss@127.0.0.1:{proxy.port}")
     seen = check("http://shop.invalid/x", http=options)
@@ -577,7 +577,7 @@ def test_a_proxy_is_asked_in_place_of_the_site(serve, check):
 
 
 def test_a_tunnel_leads_to_the_site(serve, check, authority):
-    """Through CONNECT the handshake is with the site, and its headers alone count."""
+    """Through CONNECT the TLS handshake is with the site, and only the site's headers count."""
     site = serve(answer(), tls=authority.context("shop.example.org"))
 
     def tunnel(connection):
@@ -606,7 +606,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 def _take(connection: Connection) -> None:
-    """Take one message of a SOCKS client."""
+    """Read one message of a SOCKS client."""
     connection.sock.recv(512)
 
 
@@ -665,7 +665,7 @@ NOT_LET_IN = f"{NO_LOGIN} (status 407)"
     ],
 )
 def test_a_broken_proxy_is_the_reason(serve, check, script, scheme, url, part):
-    """What goes wrong with a proxy is its own, and its credentials are never shown."""
+    """A proxy's failure is reported as the proxy's, and never shows its credentials."""
     proxy = serve(script)
     options = HttpOptions(proxy=f"{scheme}://me:pa55word@127.0.0.1:{proxy.port}")
     seen = check(url, http=options, timeout=0.6)
@@ -693,7 +693,7 @@ def test_a_broken_proxy_is_the_reason(serve, check, script, scheme, url, part):
 def test_what_a_site_does_behind_a_proxy_is_told_of_the_site(
     serve, check, scheme, opened, then, reason, message
 ):
-    """Once a proxy has connected, the site is named, and which proxy it was reached through."""
+    """Once the proxy has connected, the message names the site and the proxy in between."""
     proxy = serve([*opened, *then])
     options = HttpOptions(proxy=f"{scheme}://127.0.0.1:{proxy.port}")
     seen = check("https://shop.invalid/", http=options, timeout=0.6)
@@ -703,7 +703,7 @@ def test_what_a_site_does_behind_a_proxy_is_told_of_the_site(
 
 
 def test_a_proxy_that_wants_a_login_later_is_the_reason(serve, watch):
-    """Whatever check it begins with, and on whatever hop; the answer is kept as evidence."""
+    """A 407 from the proxy on any check or hop fails it, and is kept as evidence."""
     refusal = answer(b"", "407 Login", [("Proxy-Authenticate", 'Basic realm="p"')])
     steps = [answer(), answer(), refusal, redirect("http://a.invalid/b"), refusal]
     proxy = serve(steps.__getitem__)
@@ -718,7 +718,7 @@ def test_a_proxy_that_wants_a_login_later_is_the_reason(serve, watch):
 
 
 def test_a_407_of_a_site_is_its_answer(serve, check):
-    """Without an HTTP proxy on the way the status is the site's own, however odd."""
+    """Without an HTTP proxy, a 407 is the site's own answer, however odd."""
     seen = check(serve(answer(b"", "407 Login")).url())
     assert (seen.failure, seen.answer.status) == (None, 407)
 
@@ -733,7 +733,7 @@ def test_a_407_of_a_site_is_its_answer(serve, check):
     ],
 )
 def test_a_proxy_is_told_the_sites_user_agent(serve, check, url, options):
-    """CONNECT names the sender as the site's requests do, not the libraries behind it."""
+    """CONNECT sends the site's user agent, not that of a library."""
     proxy = serve(_connect("503 Later"))
     network = NetworkOptions(connect_to="127.0.0.1:1")  # so there is a tunnel in any case
     check(url, http=HttpOptions(proxy=proxy.url(), **options), network=network)
@@ -742,7 +742,7 @@ def test_a_proxy_is_told_the_sites_user_agent(serve, check, url, options):
 
 
 def test_no_user_agent_is_sent_where_it_is_empty(serve, check):
-    """An empty one does not bring back the libraries' names."""
+    """An empty user agent is not replaced by that of a library."""
     proxy = serve(_connect("503 Later"))
     check("https://a.invalid/", http=HttpOptions(proxy=proxy.url(), user_agent=""))
     assert head(proxy.requests[0]).get("user-agent", "") == ""
@@ -750,7 +750,7 @@ def test_no_user_agent_is_sent_where_it_is_empty(serve, check):
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_token_is_fetched_through_the_proxy_in_the_sites_name(serve, check, scheme):
-    """The token server's proxy is told the site's user agent, and its 407 is the reason."""
+    """The token server's proxy gets the site's user agent, and the proxy's 407 is the reason."""
     proxy = serve(_connect("407 Login", "Content-Length: 0\r\n"))
     grant = _oauth(f"{scheme}://token.invalid/").oauth2
     options = HttpOptions(proxy=proxy.url(), oauth2=grant, headers={"User-Agent": "acme/1"})
@@ -766,14 +766,14 @@ def test_a_token_is_fetched_through_the_proxy_in_the_sites_name(serve, check, sc
     "proxy", ["http://127.0.0.1:1", "socks5://127.0.0.1:1", "http://x.invalid"]
 )
 def test_a_proxy_that_is_not_there_is_the_reason(check, proxy):
-    """A proxy that cannot be found or reached is not the site's failure."""
+    """A proxy that cannot be found or reached is the proxy's failure, not the site's."""
     seen = check("http://shop.invalid/", http=HttpOptions(proxy=proxy))
     assert seen.failure.reason is Reason.PROXY_ERROR
     assert f"proxy {proxy.partition('//')[2]}: " in seen.failure.message
 
 
 def test_a_socks_proxy_looks_names_up(serve, check):
-    """socks5h hands the name to the proxy, with the credentials."""
+    """socks5h sends the host name to the proxy, together with the credentials."""
     asked = []
 
     def socks(connection):
@@ -808,7 +808,7 @@ def _oauth(url: str) -> HttpOptions:
 
 
 def test_a_token_is_fetched_once_and_used_until_it_ends(serve, check):
-    """Client credentials are exchanged for a token that later checks use too."""
+    """Client credentials are exchanged for a token, and later checks use that token too."""
     tokens = serve(_token(expires_in=3600))
     server = serve(answer())
     for _ in range(3):
@@ -820,7 +820,7 @@ def test_a_token_is_fetched_once_and_used_until_it_ends(serve, check):
 
 
 def test_the_token_servers_time_is_not_the_sites(serve, check):
-    """Fetching a token is no part of the phases."""
+    """The time to fetch a token is not part of the phases."""
     tokens = serve([read_request, 0.3, *_token()[1:]])
     seen = check(serve(answer()).url(), http=_oauth(tokens.url()))
     assert seen.failure is None
@@ -828,7 +828,7 @@ def test_the_token_servers_time_is_not_the_sites(serve, check):
 
 
 def test_a_refused_cached_token_is_replaced_once(serve, check):
-    """A 401 to a cached token fetches one more; a 401 to a fresh one is the answer."""
+    """A 401 to a cached token fetches a new one; a 401 to a new token is the answer."""
     tokens = serve(lambda number: _token(f"t{number}", expires_in=3600))
     server = serve(lambda number: answer(b"", "401 No" if number in (1, 3, 4) else "200 OK"))
     seen = [check(server.url(), http=_oauth(tokens.url())).answer.status for _ in range(3)]
@@ -838,7 +838,7 @@ def test_a_refused_cached_token_is_replaced_once(serve, check):
 
 
 def test_a_token_is_a_secret_of_the_check_that_used_it(serve, handles):
-    """The owner of the observation is told all it was, and no URL or message shows it."""
+    """The observation lists every form of the token as secret, and no URL or message shows it."""
     tokens = serve(lambda number: _token(f"t0ken/{number}", expires_in=3600))
     steps = {
         0: redirect("/b?t=t0ken/0"),
@@ -872,7 +872,7 @@ def test_a_token_is_a_secret_of_the_check_that_used_it(serve, handles):
     ids=["status", "closes", "silent"],
 )
 def test_without_a_token_the_token_server_is_named(serve, check, script, reason, part):
-    """What keeps a check from its token has the reason of that, and the site is not asked."""
+    """If no token comes, the check fails with the token server's reason and skips the site."""
     tokens = serve(script)
     server = serve(answer())
     seen = check(server.url(), http=_oauth(tokens.url()), timeout=0.6)
@@ -884,7 +884,7 @@ def test_without_a_token_the_token_server_is_named(serve, check, script, reason,
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_the_wait_for_a_token_that_never_comes_counts(serve, check, cached):
-    """The check has taken as long as its thread was held, though the site was not to blame."""
+    """The duration includes the time for which the check waited for the token."""
     fetch = _token("old", expires_in=3600)
     tokens = serve(lambda number: fetch if cached and number == 0 else [stay_silent])
     server = serve(lambda number: answer(b"", "401 No" if number else "200 OK"))
@@ -923,7 +923,7 @@ def test_the_wait_for_a_token_that_never_comes_counts(serve, check, cached):
     ],
 )
 def test_options_that_make_no_sense_say_why(options, part):
-    """A rule that an option breaks is named with it."""
+    """The error names the rule that the option breaks."""
     with pytest.raises(ValueError, match=re.escape(part)):
         HttpOptions(**options)
 
@@ -939,7 +939,7 @@ def test_options_that_make_no_sense_say_why(options, part):
     ],
 )
 def test_other_sections_have_rules_too(section, options, part):
-    """A rule that an option breaks is named with it."""
+    """The error names the rule that the option breaks."""
     with pytest.raises(ValueError, match=re.escape(part)):
         section(**options)
 
@@ -948,7 +948,7 @@ def test_other_sections_have_rules_too(section, options, part):
     "url", ["http://", "http://:80/", "http://a:b/", "http://[::1/", "http://./"]
 )
 def test_a_url_without_a_host_is_refused(url):
-    """What cannot be asked for is refused when the file is read."""
+    """A URL without a host is refused when the file is read."""
     with pytest.raises(ValueError, match="host"):
         check_url(url)
     check_url("https://user:pw@[::1]:8443/x?y#z")
@@ -974,13 +974,13 @@ def test_a_url_without_a_host_is_refused(url):
     ids=["basic_auth", "oauth2"],
 )
 def test_credentials_are_secret_as_they_are_sent(keys, sent):
-    """A page that shows the request's headers shows none of them."""
+    """A page that shows the request's headers shows no credentials."""
     site = site_of("http://x/", **keys)
     assert site.redact(_basic(sent)) == "Basic <secret>"
 
 
 def test_a_secret_in_the_url_is_masked_as_it_is_asked_for(serve, handles, authority):
-    """Whatever had to be encoded in it, in hops and in the final URL alike."""
+    """A secret is masked in its encoded form too, in hops as in the final URL."""
     server = serve(lambda number: answer() if number else redirect("/b?t=s3cr%22%C3%A9t[token"))
     url = server.url("/a?t=${T}")
     keys = {"tls": {"ca_file": authority.file}}
@@ -991,7 +991,7 @@ def test_a_secret_in_the_url_is_masked_as_it_is_asked_for(serve, handles, author
 
 
 def test_the_observer_masks_secrets_and_sets_the_deadline():
-    """Secrets vanish from URLs, from the rest in the result; the probe gets the whole timeout."""
+    """The observer masks secrets in URLs and results, and gives the probe the whole timeout."""
     deadlines = []
 
     def probe(_site: Site, deadline: Deadline) -> Observation:
@@ -1015,7 +1015,7 @@ def test_the_observer_masks_secrets_and_sets_the_deadline():
 
 
 def test_the_table_builds_its_probes():
-    """Every row of the table builds, and http and https have the same sections."""
+    """Every row of the table builds its probe, and http and https have the same sections."""
     assert PROBES["http"].sections == PROBES["https"].sections
     built = build_probes(Mailbox())
     assert list(built) == list(PROBES)

@@ -28,7 +28,7 @@ PACKED = {
 
 
 class _Hello(QuicConnectionProtocol):
-    """Answers with a few words, or with what stands in PACKED under the path."""
+    """Answers with a few words, or with the entry of PACKED for the path."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -49,7 +49,7 @@ class _Hello(QuicConnectionProtocol):
 
 @pytest.fixture
 def http3(authority):
-    """Serve on a port of UDP; yields a function from a certificate's names to the URL."""
+    """Serve on a UDP port; yields a function from a certificate's names to the URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -92,7 +92,7 @@ def test_an_answer_over_http3(check, http3, authority):
 
 @pytest.mark.parametrize("path", ["members", "lines", "label", "cut"])
 def test_packed_bodies_over_http3(watch, http3, authority, path):
-    """They are read as over TCP, by the first check and by those that go as the one before."""
+    """Packed bodies are read as over TCP, by the first check and by repeated ones."""
     url = http3("127.0.0.1") + path
     tls = TlsOptions(ca_file=authority.file)
     check = watch(url, http=HttpOptions(version="3"), tls=tls, reads_body=True)
@@ -113,7 +113,7 @@ def test_packed_bodies_over_http3(watch, http3, authority, path):
     ],
 )
 def test_a_bad_certificate_over_http3(check, http3, authority, name, trusted, reason):
-    """It is refused as over TCP, for the same reason, and its chain is kept."""
+    """A bad certificate is refused for the same reason as over TCP, and its chain is kept."""
     tls = TlsOptions(ca_file=authority.file if trusted else None)
     seen = check(http3(name), http=HttpOptions(version="3"), tls=tls)
     assert seen.failure.reason is reason
@@ -122,7 +122,7 @@ def test_a_bad_certificate_over_http3(check, http3, authority, name, trusted, re
 
 
 def test_nobody_at_the_port_over_http3(check):
-    """Where nothing listens, that is the reason, not a timeout."""
+    """If nothing listens, the reason says so and is not a timeout."""
     seen = check("https://127.0.0.1:9/", http=HttpOptions(version="3"))
     assert seen.failure.reason is Reason.CONNECT_REFUSED
 
@@ -130,7 +130,7 @@ def test_nobody_at_the_port_over_http3(check):
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("weak", [False, True])
 def test_names_and_keys_over_http3(check, http3, tmp_path, weak, legacy):
-    """A common name stands for no host, and tls.legacy lets a weak key pass, as over TCP."""
+    """A common name covers no host, and tls.legacy accepts a weak key, as over TCP."""
     own = issue("localhost", "localhost", key=weak_key()) if weak else issue("localhost")
     paths = tmp_path / "server.pem", tmp_path / "key.pem"
     paths[1].write_bytes(own.private())

@@ -1,4 +1,4 @@
-"""What the HTTP probe makes of servers that are broken, slow or hostile; real sockets, loopback."""
+"""How the HTTP probe treats broken, slow and hostile servers; real sockets, loopback."""
 
 import base64
 import gzip
@@ -35,7 +35,7 @@ ROWS = b"".join(b"row %d of a report\n" % number for number in range(500))
 
 
 def coded(codings: str, body: bytes) -> bytes:
-    """Return an answer in one chunk that says it has these codings, a line for each."""
+    """Return an answer in one chunk with these codings in its headers, one line for each."""
     lines = "".join(f"Content-Encoding: {coding}\r\n" for coding in codings.split(", "))
     head = HEAD + lines.encode() + b"Transfer-Encoding: chunked\r\n\r\n"
     return head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
@@ -177,7 +177,7 @@ SLOW = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_answer_has_an_exact_reason(serve, check, name):
-    """Each way to break HTTP has its reason, and the message names the peer."""
+    """Each way of breaking HTTP has its own reason, and the message names the peer."""
     script, reason, part = BROKEN[name]
     seen = check(serve(script).url())
     assert seen.failure is not None
@@ -186,7 +186,7 @@ def test_a_broken_answer_has_an_exact_reason(serve, check, name):
 
 @pytest.mark.parametrize("name", SLOW)
 def test_the_deadline_holds_against_slow_servers(serve, check, name):
-    """However a server drips, the check ends with its timeout and says how far it came."""
+    """However slowly a server sends, the check ends at its timeout and says how far it got."""
     script, reason, part = SLOW[name]
     seen = check(serve(script).url(), timeout=SHORT)
     assert seen.failure is not None
@@ -195,7 +195,7 @@ def test_the_deadline_holds_against_slow_servers(serve, check, name):
 
 
 def test_phases_add_up_to_the_duration(serve, check):
-    """The phases of a plain check are its whole time, and there is none of TLS."""
+    """The phases of a plain check add up to its whole time, without a TLS phase."""
     seen = check(serve([read_request, 0.2, *answer()[1:]]).url())
     assert list(seen.phases) == [Phase.RESOLVE, Phase.CONNECT, Phase.PROCESSING, Phase.TRANSFER]
     assert sum(seen.phases.values()) == pytest.approx(seen.duration, abs=1e-5)
@@ -206,7 +206,7 @@ def test_phases_add_up_to_the_duration(serve, check):
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_breaks_later_has_the_same_reason(serve, watch, name):
-    """A site that answered well before, so that libcurl tells less, fails for the same reason."""
+    """A site that breaks after a good answer, when libcurl reports less, has the same reason."""
     script, reason, part = BROKEN[name]
     check = watch(serve(lambda number: script if number else answer()).url())
     assert check().failure is None
@@ -217,7 +217,7 @@ def test_what_breaks_later_has_the_same_reason(serve, watch, name):
 
 
 def test_a_site_that_goes_away_is_refused_in_the_same_words(serve, watch):
-    """Also where the last answer was good, the address that was tried is told."""
+    """After a good answer too, the message names the address that was tried."""
     server = serve(answer())
     check = watch(server.url())
     assert check().failure is None
@@ -229,7 +229,7 @@ def test_a_site_that_goes_away_is_refused_in_the_same_words(serve, watch):
 
 
 def test_a_site_that_refuses_is_asked_once(serve, watch):
-    """Also where the last answer was good: a second attempt that succeeds would hide the first."""
+    """After a good answer too, a check does not retry: a success would hide the first failure."""
     servers = [serve(answer()) for _ in range(30)]
     checks = [watch(server.url()) for server in servers]
     assert [check().failure for check in checks] == [None] * len(checks)
@@ -243,7 +243,7 @@ def test_a_site_that_refuses_is_asked_once(serve, watch):
 
 
 def _refused_connections() -> int:
-    """Return how many attempts to connect have failed on this machine, by the kernel's count."""
+    """Return the kernel's count of failed connection attempts on this machine."""
     names, values = (
         line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if "Tcp:" in line
     )
@@ -251,7 +251,7 @@ def _refused_connections() -> int:
 
 
 def test_a_shortage_of_ours_is_told_from_a_site_that_went_away(serve, watch):
-    """Also where the last answer was good, no descriptor left is the monitor's own error."""
+    """After a good answer too, running out of descriptors is the monitor's own error."""
     check = watch(serve([*answer(), Connection.wait]).url())
     assert [check().failure for _ in range(2)] == [None, None]
     with (
@@ -263,14 +263,14 @@ def test_a_shortage_of_ours_is_told_from_a_site_that_went_away(serve, watch):
 
 
 def test_a_slow_body_is_transfer_time(serve, check):
-    """What comes between the first byte and the last is the transfer."""
+    """The time between the first byte and the last is the transfer."""
     script = [read_request, HEAD + b"Content-Length: 2\r\n\r\no", 0.2, b"k"]
     seen = check(serve(script).url())
     assert seen.phases[Phase.TRANSFER] >= 0.19 > seen.phases[Phase.PROCESSING]
 
 
 def test_phases_are_summed_over_redirects(serve, check):
-    """A redirect's phases are part of the check's, like those of its final answer."""
+    """The phases of a redirect are added to those of the final answer."""
     final = serve([read_request, 0.1, *answer()[1:]])
     first = serve([read_request, 0.1, *_redirect(final.url())[1:]])
     seen = check(first.url())
@@ -279,7 +279,7 @@ def test_phases_are_summed_over_redirects(serve, check):
 
 
 def test_the_phase_that_failed_lasts_until_the_failure(check):
-    """A connection that is refused has no later phase than connect."""
+    """A refused connection has no phase after connect."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     seen = check(f"http://127.0.0.1:{port}/")
@@ -290,7 +290,7 @@ def test_the_phase_that_failed_lasts_until_the_failure(check):
 
 
 def test_a_full_listen_queue_is_a_connect_timeout(check):
-    """A host that answers no SYN any more times out while connecting."""
+    """A host that no longer answers a SYN times out while connecting."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -309,14 +309,14 @@ def test_a_full_listen_queue_is_a_connect_timeout(check):
 
 
 def test_an_unreachable_address_is_named(check):
-    """An address without a route is unreachable, and the system's words say why."""
+    """An address without a route is unreachable, and the message has the system's text."""
     seen = check("http://255.255.255.255/")
     assert seen.failure.reason is Reason.CONNECT_UNREACHABLE
     assert "255.255.255.255:80 is unreachable: " in seen.failure.message
 
 
 def test_a_thousand_headers_are_an_answer(serve, check):
-    """As many headers as an honest server might send are kept, in order, repeated ones too."""
+    """As many headers as an honest server might send are kept in order, repeated ones too."""
     headers = [("Set-Cookie", f"n{number}=v") for number in range(1000)]
     seen = check(serve(answer(headers=headers)).url())
     assert seen.failure is None
@@ -324,7 +324,7 @@ def test_a_thousand_headers_are_an_answer(serve, check):
 
 
 def test_only_the_final_headers_count(serve, check):
-    """Interim answers and trailers leave nothing among the headers."""
+    """Interim answers and trailers add no headers to the answer."""
     script = [
         read_request,
         b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
@@ -339,7 +339,7 @@ def test_only_the_final_headers_count(serve, check):
 
 
 def test_the_body_is_cut_at_max_body(serve, check):
-    """Of an endless body max_body is fetched, and only who reads it is failed."""
+    """An endless body is read up to max_body; a check that reads it or sets max_body fails."""
     url = serve([read_request, HEAD + b"\r\n", repeat(b"x" * 65536)]).url()
     seen = check(url)
     assert seen.failure is None
@@ -358,14 +358,14 @@ def test_the_body_is_cut_at_max_body(serve, check):
 
 
 def test_a_body_of_exactly_max_body_is_complete(serve, check):
-    """The limit itself is allowed."""
+    """A body of exactly max_body is complete."""
     seen = check(serve(answer(b"x" * 2000)).url(), http=HttpOptions(max_body=2000))
     assert seen.failure is None
     assert (seen.answer.body_size, seen.answer.truncated) == (2000, False)
 
 
 def test_a_gzip_bomb_is_cut_after_decoding(serve, check):
-    """The limit counts what a body unpacks to."""
+    """The limit applies to the unpacked size of the body."""
     packer = zlib.compressobj(wbits=31)
     bomb = packer.compress(bytes(64 * 1024 * 1024)) + packer.flush()
     headers = [("Content-Encoding", "gzip")]
@@ -376,7 +376,7 @@ def test_a_gzip_bomb_is_cut_after_decoding(serve, check):
 
 
 def test_a_compressed_body_is_decoded(serve, check):
-    """Bodies are asked for and read compressed, unless the site forbids it."""
+    """Bodies are requested and read compressed, unless the site's options forbid it."""
     packed = gzip.compress(b"hello")
     server = serve(answer(packed, headers=[("Content-Encoding", "gzip")]))
     assert check(server.url(), reads_body=True).answer.body == b"hello"
@@ -417,7 +417,7 @@ PACKED = {
 @pytest.mark.parametrize("ends", ["length", "chunked", "close"])
 @pytest.mark.parametrize("name", PACKED)
 def test_a_packed_body_is_read_as_other_clients_read_it(serve, watch, name, ends):
-    """In every framing, at the first check and at those that go as the one before."""
+    """Every framing is read the same, by the first check and by repeated ones."""
     codings, packed = PACKED[name]
     lines = "".join(f"Content-Encoding: {coding}\r\n" for coding in codings.split(", "))
     head = HEAD + lines.encode()
@@ -435,7 +435,7 @@ def test_a_packed_body_is_read_as_other_clients_read_it(serve, watch, name, ends
 
 @pytest.mark.parametrize("body", [b"x" * 500_000, os.urandom(50_000), b""], ids=len)
 def test_the_end_of_a_long_brotli_is_found(serve, watch, body):
-    """What is unpacked before the end is neither lost nor given twice, however it is cut up."""
+    """However the data arrives, nothing unpacked before the end is lost or returned twice."""
     packed = brotli.compress(body)
     head = HEAD + b"Content-Encoding: br\r\nContent-Length: %d\r\n\r\n" % (len(packed) + 9)
     check = watch(serve([read_request, head + packed, 0.05, b"\0" * 9]).url(), reads_body=True)
@@ -446,7 +446,7 @@ def test_the_end_of_a_long_brotli_is_found(serve, watch, body):
 
 
 def test_a_range_is_asked_for_as_it_is(serve, check):
-    """A part of a packed body could not be unpacked, so none is asked for, as Go has it."""
+    """A request with a Range asks for no packing, as in Go: a part could not be unpacked."""
     server = serve(answer(ROWS[:9], "206 Partial Content"))
     seen = check(server.url(), http=HttpOptions(headers={"range": "bytes=0-8"}), reads_body=True)
     assert seen.answer.body == ROWS[:9]
@@ -457,7 +457,7 @@ def test_a_range_is_asked_for_as_it_is(serve, check):
     ("method", "status"), [("HEAD", "200 OK"), ("GET", "304 Not Modified"), ("GET", "200 OK")]
 )
 def test_a_coding_of_no_body_is_no_damage(serve, watch, method, status):
-    """What has no body has no stream that could lack its end."""
+    """An answer without a body has no compressed stream that could be incomplete."""
     head = f"HTTP/1.1 {status}\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n".encode()
     check = watch(serve([read_request, head]).url(), http=HttpOptions(method=method))
     for _ in range(3):
@@ -467,7 +467,7 @@ def test_a_coding_of_no_body_is_no_damage(serve, watch, method, status):
 
 
 def test_a_coding_that_nobody_knows_is_told(serve, check):
-    """Such bytes are the body as they came; the answer names what was left in place."""
+    """A body in an unknown coding stays as it came, and the answer lists the codings left on it."""
     server = serve([read_request, coded("gzip, aws-chunked", b"as it came")])
     seen = check(server.url(), reads_body=True)
     assert seen.failure is None
@@ -476,7 +476,7 @@ def test_a_coding_that_nobody_knows_is_told(serve, check):
 
 
 def test_more_than_five_codings_are_not_undone(serve, check):
-    """A header that names gzip a thousand times costs no more than one that names it five times."""
+    """A header that names gzip a thousand times costs no more than one with five."""
     body = ROWS
     for _ in range(6):
         body = gzip.compress(body)
@@ -486,7 +486,7 @@ def test_more_than_five_codings_are_not_undone(serve, check):
 
 
 def test_a_long_body_that_packs_badly_is_cut_not_broken(serve, watch):
-    """Where more comes packed than is taken in, the body was too long, whatever was unpacked."""
+    """If more packed bytes come than the check reads, the body is truncated, not broken."""
     noise = os.urandom(1024 * 1024 + 100)
     stored = gzip.compress(noise, compresslevel=0)
     headers = [("Content-Encoding", "gzip")]
@@ -498,7 +498,7 @@ def test_a_long_body_that_packs_badly_is_cut_not_broken(serve, watch):
 
 
 def test_an_upgrade_is_a_final_answer(serve, check):
-    """A server that agrees to another protocol has answered: 101 is followed by no HTTP."""
+    """101 is the final answer: a server that switches protocol sends no HTTP after it."""
     head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n"
     headers = {"Connection": "Upgrade", "Upgrade": "chat"}
     server = serve([read_request, b"HTTP/1.1 103 Early Hints\r\n\r\n", head + b"\0\1", stay_silent])
@@ -516,7 +516,7 @@ OPEN_ENDED = {
 @pytest.mark.parametrize("name", OPEN_ENDED)
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_tls_that_ends_without_saying_so(serve, watch, authority, name, version):
-    """Old devices end a body with the connection alone: up, unless something reads the body."""
+    """Old devices end a body by closing: the site is up unless something reads the body."""
     server = serve([read_request, OPEN_ENDED[name]], tls=authority.context())
     url = server.url(host="localhost")
     tls = TlsOptions(ca_file=authority.file, max_version=version)
@@ -540,7 +540,7 @@ def test_tls_that_ends_without_saying_so(serve, watch, authority, name, version)
     "rest", [b"Content-Length: 99\r\n\r\nok", b"Transfer-Encoding: chunked\r\n\r\n9\r\nok"]
 )
 def test_a_framed_body_must_be_whole_over_tls(serve, check, authority, rest):
-    """Where the head says how much comes, the end of the connection is no end of the body."""
+    """If the head gives the body's length or framing, an early close is a failure."""
     server = serve([read_request, HEAD + rest], tls=authority.context())
     seen = check(server.url(host="localhost"), http=HttpOptions(require_close_notify=False))
     assert seen.failure.reason is Reason.CONNECTION_LOST
@@ -556,7 +556,7 @@ STREAMS = {
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_is_up_once_its_head_is_there(serve, watch, name):
-    """Nobody waits for the end of a body that has none, where nothing reads it."""
+    """If nothing reads the body, the check does not wait for the end of an endless stream."""
     script = [read_request, HEAD + STREAMS[name] + b"\r\n", drip(b": ping\n\n")]
     check = watch(serve(script).url(), timeout=5)
     for _ in range(3):
@@ -567,7 +567,7 @@ def test_a_stream_is_up_once_its_head_is_there(serve, watch, name):
 
 
 def test_a_stream_that_something_reads_is_waited_for(serve, check):
-    """An expectation on the body needs all of it, so the check ends with its timeout."""
+    """An expectation on the body needs all of it, so the check ends at its timeout."""
     script = [read_request, HEAD + STREAMS["events"] + b"\r\n", drip(b": ping\n\n")]
     seen = check(serve(script).url(), timeout=SHORT, reads_body=True)
     assert seen.failure.reason is Reason.READ_TIMEOUT
@@ -575,7 +575,7 @@ def test_a_stream_that_something_reads_is_waited_for(serve, check):
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_body_without_an_end_is_told_how_to_do_without_it(serve, watch, authority, tls):
-    """Where nothing reads it and no length is given, the timeout names http.read: head."""
+    """If nothing reads a body without a length, the timeout suggests http.read: head."""
     head = HEAD + b"Content-Type: application/x-ndjson\r\n"
     endless = [read_request, head + b"\r\n", drip(b"{}\n")]
     sized = [read_request, head + b"Content-Length: 999\r\n\r\n", drip(b"{}\n")]
@@ -594,7 +594,7 @@ def test_a_body_without_an_end_is_told_how_to_do_without_it(serve, watch, author
 
 
 def test_the_head_alone_is_read_on_demand(serve, watch):
-    """With http.read: head no body is waited for, whatever its type."""
+    """With http.read: head the check waits for no body, whatever its type."""
     script = [read_request, HEAD + b"Content-Type: text/plain\r\n\r\n", drip(b"tick\n")]
     check = watch(serve(script).url(), timeout=5, http=HttpOptions(read="head"))
     for _ in range(3):
@@ -604,7 +604,7 @@ def test_the_head_alone_is_read_on_demand(serve, watch):
 
 
 def test_a_partial_answer_is_kept_with_its_failure(serve, check):
-    """Status and headers that came before the failure are evidence."""
+    """Status and headers that came before the failure are kept as evidence."""
     seen = check(serve([read_request, HEAD + b"Content-Length: 9\r\n\r\nok"]).url())
     assert seen.failure.reason is Reason.CONNECTION_LOST
     assert isinstance(seen.answer, HttpAnswer)
@@ -639,7 +639,7 @@ def test_hostile_checks_leave_nothing_behind(serve, check, handles, authority):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_lack_of_files_is_our_own_fault(serve, check, host):
-    """Without a file descriptor left no site is said to be down."""
+    """When no file descriptor is left, no site is reported as down."""
     url = serve([*answer(), Connection.wait]).url(host=host)
     assert check(url).failure is None
     with no_descriptor_left(), pytest.raises(ProbeError):
@@ -647,7 +647,7 @@ def test_a_lack_of_files_is_our_own_fault(serve, check, host):
 
 
 def test_a_drip_of_memory_is_bounded(serve, check):
-    """Headers and bodies without end cost no more memory than their limits."""
+    """Endless headers and bodies use no more memory than their limits."""
     servers = [
         serve([read_request, HEAD, repeat(b"X-Header: value\r\n")]),
         serve([read_request, HEAD + b"\r\n", repeat(b"x" * 65536)]),
@@ -663,7 +663,7 @@ def test_a_drip_of_memory_is_bounded(serve, check):
 
 
 def test_an_address_of_the_other_ip_version_is_not_asked(serve, check):
-    """Where IPv6 is demanded an IPv4 address cannot be reached, and nothing is sent to it."""
+    """If IPv6 is required, an IPv4 address is unreachable and nothing is sent to it."""
     server = serve(answer())
     seen = check(server.url(), network=NetworkOptions(ip="6"))
     assert seen.failure.reason is Reason.CONNECT_UNREACHABLE
@@ -672,7 +672,7 @@ def test_an_address_of_the_other_ip_version_is_not_asked(serve, check):
 
 
 def test_a_proxys_credentials_may_hold_any_character(serve, check):
-    """They are sent as UTF-8."""
+    """The credentials are sent as UTF-8."""
     proxy = serve(answer())
     seen = check("http://a.test/", http=HttpOptions(proxy=proxy.url().replace("//", "//a:wörd@")))
     assert seen.failure is None

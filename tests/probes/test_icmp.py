@@ -1,4 +1,4 @@
-"""The ICMP probe: real packets on loopback, and in a network namespace where it takes a router."""
+"""The ICMP probe: real packets on loopback, and in a network namespace if a router is needed."""
 
 import os
 import socket
@@ -62,7 +62,7 @@ def losing(*lost: int) -> IcmpProbe:
 
 
 def refused(*, privileged: bool, **_: object) -> ICMPv4Socket:
-    """Stand for a socket that the system lets nobody open."""
+    """Stand in for a socket that the system lets nobody open."""
     raise SocketPermissionError(privileged)
 
 
@@ -74,7 +74,7 @@ def refused(*, privileged: bool, **_: object) -> ICMPv4Socket:
     ("host", "address"), [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1"), ("127.1.2.3", "127.1.2.3")]
 )
 def test_ping(host, address):
-    """Every packet is answered and measured, over IPv4 and IPv6."""
+    """Every packet is answered and timed, over IPv4 and IPv6."""
     seen = ping(host)
     assert seen.failure is None
     answer = answer_of(seen, IcmpAnswer)
@@ -88,7 +88,7 @@ def test_ping(host, address):
 
 @needs_permission
 def test_name():
-    """A name is looked up, for the IP version that was asked for."""
+    """A name is looked up in the required IP version."""
     assert ping("localhost", network=NetworkOptions(ip="4")).address == "127.0.0.1"
 
 
@@ -96,34 +96,34 @@ def test_name():
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 @pytest.mark.parametrize("size", [0, 1, 1472, 20_000])
 def test_sizes(host, size):
-    """Payloads of any size come back, in fragments if need be."""
+    """Payloads of any size come back, in fragments if necessary."""
     assert ping(host, size=size, count=1).failure is None
 
 
 @needs_permission
 def test_source_address():
-    """Packets leave from the address that was asked for."""
+    """Packets leave from the configured source address."""
     network = NetworkOptions(source_address="127.0.0.9")
     assert answer_of(ping("127.0.0.1", network=network), IcmpAnswer).received == 3
 
 
 @needs_permission
 def test_source_address_of_another_machine():
-    """An address that is not ours is the monitor's fault, not the site's."""
+    """A source address that this machine does not have is the monitor's fault, not the site's."""
     with pytest.raises(ProbeError, match=r"192\.0\.2\.1 is not an address of this machine"):
         ping("127.0.0.1", network=NetworkOptions(source_address="192.0.2.1"))
 
 
 @needs_permission
 def test_connect_to():
-    """connect_to names the host to ping instead; its port means nothing here."""
+    """connect_to names the host to ping instead, and its port is ignored."""
     seen = ping("gateway.invalid", network=NetworkOptions(connect_to="127.0.0.1:1"))
     assert seen.address == "127.0.0.1"
 
 
 @needs_permission
 def test_many_threads_do_not_mix_their_replies():
-    """Each of many simultaneous checks gets its own replies, each packet exactly once."""
+    """Each of many simultaneous checks gets only its own replies, one for each packet."""
     hosts = [f"127.0.1.{number}" if number % 2 else "[::1]" for number in range(40)]
     with ThreadPoolExecutor(len(hosts)) as threads:
         seen = list(threads.map(lambda host: ping(host, count=5), hosts))
@@ -133,7 +133,7 @@ def test_many_threads_do_not_mix_their_replies():
 
 @contextmanager
 def answering(source: str, change: Callable[[bytes], bytes]) -> Iterator[IcmpProbe]:
-    """Give a probe whose requests are answered from an address, with their payload changed."""
+    """Return a probe whose requests are answered from an address, with a changed payload."""
     try:
         forger = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     except PermissionError:
@@ -154,7 +154,7 @@ def answering(source: str, change: Callable[[bytes], bytes]) -> Iterator[IcmpPro
 
 @needs_permission
 def test_foreign_replies_are_ignored():
-    """A reply of another address that does not bring our payload back is not ours."""
+    """A reply from another address without our payload is ignored."""
     with answering("127.0.0.2", lambda payload: payload[:-1] + b"x") as probe:
         seen = ping("127.0.0.1", probe=probe, timeout=SHORT)
     assert seen.failure == Failure(Reason.ICMP_TIMEOUT, "no reply from 127.0.0.1 within 500ms")
@@ -173,7 +173,7 @@ def test_foreign_replies_are_ignored():
     ],
 )
 def test_an_altered_echo_is_a_reply(change, difference):
-    """Routers cut echoes and some fill them otherwise: they are reached; the JSON tells it."""
+    """A reply whose payload was cut or changed by a router counts, and the JSON shows it."""
     with answering("127.0.0.1", change) as probe:
         seen = ping("127.0.0.1", probe=probe, timeout=SHORT)
     assert seen.failure is None
@@ -187,7 +187,7 @@ def test_an_altered_echo_is_a_reply(change, difference):
 
 @needs_permission
 def test_nothing_is_left_behind():
-    """After many checks no file descriptor and no thread is left."""
+    """After many checks no file descriptor and no thread is left open."""
     files, threads = open_files(), set(threading.enumerate())  # other tests' may still end
     for _ in range(50):
         ping("127.0.0.1", count=1)
@@ -201,7 +201,7 @@ def test_nothing_is_left_behind():
 
 @needs_permission
 def test_lost_packets():
-    """Lost packets are counted, and by default one is too many."""
+    """Lost packets are counted, and by default a single one fails the check."""
     seen = ping("127.0.0.1", probe=losing(1, 3), count=5, timeout=SHORT)
     assert seen.failure == Failure(Reason.ICMP_LOSS, "2 of 5 packets lost")
     answer = answer_of(seen, IcmpAnswer)
@@ -211,14 +211,14 @@ def test_lost_packets():
 @needs_permission
 @pytest.mark.parametrize(("max_loss", "up"), [(0.4, True), (0.39, False)])
 def test_tolerated_loss(max_loss, up):
-    """A loss of exactly max_loss is fine, a larger one is not."""
+    """A loss of exactly max_loss is accepted, a larger one is not."""
     seen = ping("127.0.0.1", probe=losing(0, 4), count=5, max_loss=max_loss, timeout=SHORT)
     assert (seen.failure is None) is up
 
 
 @needs_permission
 def test_silence():
-    """No reply at all is an icmp_timeout, whatever loss is tolerated; there is no mean then."""
+    """No reply at all is an icmp_timeout without a mean, whatever loss is tolerated."""
     seen = ping("127.0.0.1", probe=losing(0, 1, 2), max_loss=0.9, timeout=SHORT)
     assert seen.failure == Failure(Reason.ICMP_TIMEOUT, "no reply from 127.0.0.1 within 500ms")
     assert seen.answer == IcmpAnswer(sent=3, received=0)
@@ -228,7 +228,7 @@ def test_silence():
 
 @needs_permission
 def test_packets_fit_into_the_timeout():
-    """An interval too long for the timeout is shortened: every packet still leaves."""
+    """An interval too long for the timeout is shortened, so that every packet is sent."""
     answer = answer_of(ping("127.0.0.1", count=10, interval=60, timeout=1), IcmpAnswer)
     assert answer.sent == 10
     assert answer.received > 1  # on a busy machine the last reply may be read too late
@@ -249,19 +249,19 @@ def test_unknown_name():
 
 
 def test_forbidden():
-    """Where the system forbids it, one sentence says which setting to change; no site is down."""
+    """If the system forbids it, one sentence says which setting to change; no site is down."""
     probe = IcmpProbe(sockets={4: refused})
     with pytest.raises(ProbeError, match=r"net\.ipv4\.ping_group_range.*CAP_NET_RAW"):
         ping("127.0.0.1", probe=probe)
 
 
 def test_forbidden_at_start():
-    """The same sentence is there before the first check."""
+    """The same sentence appears before the first check."""
     assert "net.ipv4.ping_group_range" in known(ping_obstacle({4: refused}))
 
 
 def test_raw_sockets_are_the_second_choice():
-    """A socket without privileges is tried first."""
+    """An unprivileged socket is tried first."""
     tried = []
 
     def refusing(*, privileged: bool, **_: object) -> ICMPv4Socket:
@@ -323,7 +323,7 @@ FORBID = "sysctl -qw net.ipv4.ping_group_range='1 0'"
 
 @pytest.mark.real
 def test_without_privileges(in_namespace):
-    """Where ping_group_range allows it, no capability is needed."""
+    """If ping_group_range allows it, no capability is needed."""
     lines = in_namespace(
         ALLOW, ("127.0.0.1", {}), ("[::1]", {}), python="setpriv --bounding-set=-net_raw"
     )
@@ -332,7 +332,7 @@ def test_without_privileges(in_namespace):
 
 @pytest.mark.real
 def test_without_permission(in_namespace):
-    """Where nothing allows it, the sentence is there at start and for the site."""
+    """If nothing allows it, the sentence appears at the start and for the site."""
     sentence, error = in_namespace(
         FORBID, ("127.0.0.1", {}), python="setpriv --bounding-set=-net_raw"
     )
@@ -343,7 +343,7 @@ def test_without_permission(in_namespace):
 @pytest.mark.real
 @pytest.mark.parametrize("sockets", [ALLOW, FORBID], ids=["unprivileged", "raw"])
 def test_link_local_addresses(in_namespace, sockets):
-    """A link-local address is reached through the interface that it names, and no other."""
+    """A link-local address is reached only through the interface that it names."""
     lines = in_namespace(
         f"""
         {sockets}
@@ -363,7 +363,7 @@ def test_link_local_addresses(in_namespace, sockets):
 @pytest.mark.real
 @pytest.mark.parametrize("sockets", [ALLOW, FORBID], ids=["unprivileged", "raw"])
 def test_unreachable(in_namespace, sockets):
-    """A missing route, a silent neighbour and a packet too large all say so, on both sockets."""
+    """A missing route, a silent neighbour and too large a packet each say so, on both sockets."""
     lines = in_namespace(
         f"""
         {sockets}
@@ -392,7 +392,7 @@ def test_unreachable(in_namespace, sockets):
 @pytest.mark.real
 @pytest.mark.parametrize("sockets", [ALLOW, FORBID], ids=["unprivileged", "raw"])
 def test_errors_from_a_router(in_namespace, sockets):
-    """What a router sends back instead of a reply is the reason, over IPv4 and IPv6."""
+    """The error that a router returns instead of a reply is the reason, over IPv4 and IPv6."""
     lines = in_namespace(
         f"""
         {sockets}
@@ -450,14 +450,14 @@ def test_errors_from_a_router(in_namespace, sockets):
     ],
 )
 def test_bad_urls(url, message):
-    """A URL is only a host."""
+    """A URL may have only a host."""
     with pytest.raises(ValueError, match=message):
         check_url(url)
 
 
 @pytest.mark.parametrize("url", ["icmp://192.0.2.1", "icmp://[2001:db8::1]", "icmp://gw.example/"])
 def test_good_urls(url):
-    """Names and addresses are fine."""
+    """Names and addresses are accepted."""
     assert site_of(url).url == url
 
 
@@ -469,6 +469,6 @@ def test_good_urls(url):
     ],
 )
 def test_bad_options(options, message):
-    """Options outside their bounds are refused with the bounds."""
+    """Options outside their bounds are refused, and the message gives the bounds."""
     with pytest.raises(ValueError, match=message):
         IcmpOptions(**options)

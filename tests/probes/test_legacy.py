@@ -1,4 +1,4 @@
-"""What tls.legacy is for: a server from before RFC 5746, which renegotiates insecurely."""
+"""The purpose of tls.legacy: a server older than RFC 5746, which renegotiates insecurely."""
 
 import contextlib
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class _Old(TLSConnection):  # type: ignore[misc]  # the library ships no types
-    """A server's end of TLS 1.2 that knows neither the extension nor the suite of RFC 5746."""
+    """A server's end of TLS 1.2 without the extension and the suite of RFC 5746."""
 
     def _getMsg(self, *args: Any, **kwargs: Any) -> Iterator[Any]:  # noqa: N802  the library's name
         for message in super()._getMsg(*args, **kwargs):
@@ -45,7 +45,7 @@ class _Old(TLSConnection):  # type: ignore[misc]  # the library ships no types
 
 @pytest.fixture
 def appliance(serve):
-    """Return a function that starts such a server; it answers what it is sent with a page."""
+    """Return a function that starts such a server; it answers any request with a page."""
     identity = issue("appliance", "localhost", by=(root := issue("Root", authority=True)))
     chain = X509CertChain()
     chain.parsePemList(identity.pem)
@@ -73,7 +73,7 @@ DOORS = {
 
 @pytest.mark.parametrize("door", DOORS)
 def test_insecure_renegotiation_is_refused_and_let_pass(handles, appliance, tmp_path, door):
-    """Refused with the option that lets it pass; with it up, verified, and marked."""
+    """The refusal names tls.legacy; with it the site is up, verified, and marked as legacy."""
     root, start = appliance
     opening, keys = DOORS[door]
     scheme = "https" if door == "https" else "tls"
@@ -92,7 +92,7 @@ def test_insecure_renegotiation_is_refused_and_let_pass(handles, appliance, tmp_
 
 
 def test_insecure_renegotiation_in_checks_that_repeat(watch, appliance, tmp_path):
-    """The option holds for the handles that take an answer in without Python, too."""
+    """The option also applies to silent transfers, which take in an answer without Python."""
     root, start = appliance
     url = f"https://localhost:{start().port}/"
     check = watch(url, tls=TlsOptions(ca_file=root.file(tmp_path / "ca"), legacy=True))

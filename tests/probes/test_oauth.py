@@ -1,4 +1,4 @@
-"""Tokens without a socket: what is asked for, what is taken for one, how long it is used."""
+"""Tokens without a socket: the request, which answers are tokens, and how long they are used."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ def server():
 
 
 class Client:
-    """One client of the token server, and a clock that is moved by hand."""
+    """One client of the token server, with a clock moved by hand."""
 
     def __init__(self, **more) -> None:
         fields = {"client_id": "me", "client_secret": "shh-shh", **more}
@@ -45,7 +45,7 @@ class Client:
         return found
 
     def send(self, request: requests.Request) -> requests.Response:
-        # As the probe's own session, which leaves redirects to whoever asks
+        # As the probe's own session, which leaves redirects to the caller
         prepared = self.session.prepare_request(request)
         return self.session.send(prepared, allow_redirects=False)
 
@@ -75,7 +75,7 @@ def token(text: str = "abc", **fields: object) -> dict[str, object]:
     ids=["plain", "scopes", "parameters", "another grant"],
 )
 def test_what_is_asked_for(server, more, form):
-    """The form of RFC 6749, 4.4.2, by POST, the client's name and secret in the header."""
+    """The request is a POST (RFC 6749, 4.4.2) with the client's name and secret in a header."""
     server.post(URL, json=token())
     client = Client(**more)
     assert client.get() == Grant("abc", ("abc",), fresh=True)
@@ -90,7 +90,7 @@ def test_what_is_asked_for(server, more, form):
     ("client_id", "client_secret"), [("mé", "pässwörd"), ("a b", "100%"), ("id", "pa:ss")]
 )
 def test_names_and_secrets_of_any_letters(server, client_id, client_secret):
-    """They are sent as UTF-8, and what is sent counts as a secret."""
+    """They are sent as UTF-8, and the encoded form counts as a secret."""
     server.post(URL, json=token())
     client = Client(client_id=client_id, client_secret=client_secret)
     assert isinstance(client.get(), Grant)
@@ -122,7 +122,7 @@ def test_names_and_secrets_of_any_letters(server, client_id, client_secret):
     ],
 )
 def test_how_long_a_token_is_used(server, expires_in, life):
-    """Half a minute less than it lives, half of a short life, five minutes where nobody says."""
+    """A token is used until 30 s before its end, half a short life, or 5 min if none is given."""
     server.post(URL, body=json.dumps(token(expires_in=expires_in)).replace("Infinity", "1e400"))
     client = Client()
     assert client.grant().fresh
@@ -157,7 +157,7 @@ def test_how_long_a_token_is_used(server, expires_in, life):
     ],
 )
 def test_what_is_no_token(server, answer, part):
-    """It is told of the token server, and nothing is kept."""
+    """The failure names the token server, and nothing is cached."""
     server.post(URL, **answer)
     client = Client()
     failure = client.get()
@@ -167,7 +167,7 @@ def test_what_is_no_token(server, answer, part):
 
 
 def test_a_token_is_each_clients_own(server):
-    """Another secret, scope or parameter is another client; an equal one shares the token."""
+    """A different secret, scope or parameter is a different client; equal clients share a token."""
     client = Client()
     others = [
         OAuth2Options(token_url=URL, client_id="me", client_secret="other"),
@@ -183,7 +183,7 @@ def test_a_token_is_each_clients_own(server):
 
 
 def test_a_refused_token_is_dropped_once(server):
-    """One that was replaced meanwhile stays: another check has fetched it."""
+    """A token that another check has replaced meanwhile is kept."""
     for number in range(2):
         server.post(URL, json=token(f"t{number}"))
     client = Client()
@@ -195,7 +195,7 @@ def test_a_refused_token_is_dropped_once(server):
 
 
 def test_what_keeps_the_server_from_answering_goes_on(server):
-    """The transport's error is its own; the next check asks again."""
+    """The transport's error is passed on as it is, and the next check tries again."""
     server.post(URL, body=requests.ConnectionError("refused"))
     client = Client()
     with pytest.raises(requests.ConnectionError):
@@ -205,7 +205,7 @@ def test_what_keeps_the_server_from_answering_goes_on(server):
 
 
 def test_threads_that_need_one_token_fetch_it_once(server):
-    """The others wait for the one that asks, and have its token."""
+    """One thread fetches the token, and the others wait for it."""
     asked, go_on = threading.Event(), threading.Event()
 
     def slow(_):
@@ -228,7 +228,7 @@ def test_threads_that_need_one_token_fetch_it_once(server):
 
 
 def test_the_wait_for_another_checks_token_ends_with_the_deadline(server):
-    """A check whose time is up says what it waited for."""
+    """A check that runs out of time says what it waited for."""
     asked, go_on = threading.Event(), threading.Event()
 
     def slow(_):

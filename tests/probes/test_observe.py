@@ -1,4 +1,4 @@
-"""What the observer makes of what a probe saw; the probe is a fake."""
+"""What the observer makes of a probe's result; the probe is a fake."""
 
 import pytest
 
@@ -11,7 +11,7 @@ TIMED_OUT = Failure(Reason.READ_TIMEOUT, "no answer from 127.0.0.1:1 within 10s"
 
 
 def check(duration: float, failure: Failure | None) -> Observation:
-    """Return what is seen of a check with a timeout of 10 s that took so long."""
+    """Return the observation of a check with a timeout of 10 s that took this long."""
     observe = Observer(
         {"http": lambda _, __: Observation(time=0.0, duration=duration, failure=failure)},
         SystemClock(),
@@ -22,12 +22,12 @@ def check(duration: float, failure: Failure | None) -> Observation:
 
 @pytest.mark.parametrize("failure", [TIMED_OUT, None])
 def test_a_check_during_which_the_process_did_not_run_is_our_own_error(failure):
-    """A paused container is no timeout of the site, and what it took is none of its latency."""
+    """If the monitor was paused, the site is not blamed for a timeout or a long duration."""
     with pytest.raises(ProbeError) as raised:
         check(72.5, failure)
     assert str(raised.value) == ("the monitor was paused: the check took 72.5s, its timeout is 10s")
 
 
 def test_a_timeout_that_was_noticed_late_is_a_timeout():
-    """Many that end at once wait for each other, each already over by the transport's timers."""
+    """Timeouts noticed late, as when many end at once, remain the transport's timeouts."""
     assert check(11.5, TIMED_OUT).failure == TIMED_OUT

@@ -1,4 +1,4 @@
-"""Sites that report themselves: when they are up, overdue, or failed. Clock and mailbox by hand."""
+"""When sites that report themselves are up, overdue or failed; clock and mailbox by hand."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -19,7 +19,7 @@ TOKEN = "a-token-of-a-job"
 
 
 class Job:
-    """A site that reports itself, and the monitor's looks at it."""
+    """A site that reports itself, with the monitor's looks at it."""
 
     def __init__(self, push: str = "every: 60s, grace: 10s", interval: str = "30s") -> None:
         text = f"sites: [{{url: push:job, interval: {interval}, push: {{token: {TOKEN}, {push}}}}}]"
@@ -32,14 +32,14 @@ class Job:
         assert self.mailbox.put("job", Call(time=self.clock.time(), up=up, **said))
 
     def look(self) -> Observation | None:
-        """Return what a look says; None where there is nothing to say."""
+        """Return the result of a look, or None if there is nothing to report."""
         try:
             return self._probe(self.site, Deadline.after(1.0, self.clock))
         except NothingYetError:
             return None
 
     def look_after(self, seconds: float) -> Observation | None:
-        """Look every 10 seconds for so long, and return what the last look says."""
+        """Look every 10 seconds for this many seconds, and return the result of the last look."""
         seen = None
         for _ in range(int(seconds / 10)):
             self.clock.advance(10.0)
@@ -53,7 +53,7 @@ def reason(seen: Observation | None) -> Reason | None:
 
 
 def test_a_site_that_calls_in_time_is_up():
-    """From one call until every and grace have passed; a look in between repeats what was said."""
+    """A site is up for every plus grace after a call, and looks in between repeat the result."""
     job = Job()
     assert job.look() is None
     job.call(run_time=2.5)
@@ -69,7 +69,7 @@ def test_a_site_that_calls_in_time_is_up():
 
 
 def test_a_site_that_never_calls_is_overdue():
-    """It has as much time from the first look on as from a call."""
+    """A site that has never called has the same time, counted from the first look."""
     job = Job()
     job.look()
     assert job.look_after(60) is None
@@ -85,7 +85,7 @@ def test_a_site_that_never_calls_is_overdue():
     ],
 )
 def test_a_failure_lasts_until_a_success(said, message):
-    """However many looks there are, and also once the next call is overdue."""
+    """A failure remains through any number of looks, even once the next call is overdue."""
     job = Job()
     job.call(up=False, **said)
     assert known(known(job.look()).failure).message == message
@@ -95,7 +95,7 @@ def test_a_failure_lasts_until_a_success(said, message):
 
 
 def test_every_call_is_seen_once_and_in_order():
-    """A failure between two successes is not skipped, however soon they followed."""
+    """A failure between two successes is reported, however quickly they follow."""
     job = Job()
     for up in (True, False, True):
         job.call(up=up)
@@ -103,7 +103,7 @@ def test_every_call_is_seen_once_and_in_order():
 
 
 def test_nobody_is_late_who_could_not_have_called():
-    """After a pause of the monitor, or a change of the clock, the time to call begins again."""
+    """After a pause of the monitor or a clock change, the time to call starts again."""
     job = Job()
     job.call()
     job.look()
@@ -117,7 +117,7 @@ def test_nobody_is_late_who_could_not_have_called():
 
 
 def test_run_time_is_from_the_start_to_the_end_of_a_run():
-    """Runs that overlap are told apart by their numbers; without a start there is none."""
+    """Run numbers tell overlapping runs apart; without a start, a run has no duration."""
     job = Job()
     for run, begin in (("a", 0.0), ("b", 5.0)):
         job.mailbox.start("job", run, begin)
@@ -127,7 +127,7 @@ def test_run_time_is_from_the_start_to_the_end_of_a_run():
 
 
 def test_what_waits_is_bounded():
-    """A site that calls more often than anybody looks is told so; what waits is kept."""
+    """A mailbox that is full refuses more calls from its site, and keeps those that wait."""
     mailbox = Mailbox()
     taken = [mailbox.put("job", Call(time=0.0, up=True)) for _ in range(102)]
     assert taken == [True] * 100 + [False] * 2
@@ -150,7 +150,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
     ],
 )
 def test_when_a_call_is_due_by_cron(cron, called, due):
-    """In the zone that is named, summer time included."""
+    """The due time follows the configured time zone, summer time included."""
     options = PushOptions(token=TOKEN, cron=cron, timezone=BERLIN)
 
     def moment(text: str) -> float:
@@ -214,7 +214,7 @@ def test_when_a_call_is_due_by_cron(cron, called, due):
     ],
 )
 def test_mistakes_are_told_with_their_place(site, problem):
-    """Each in one sentence; the token is not quoted."""
+    """Each mistake is one sentence, and the token is not quoted."""
     with pytest.raises(ConfigError) as raised:
         load_text(f"sites: [{site}]", TABLES, {})
     found = [str(one).removeprefix("text:") for one in raised.value.problems]
@@ -223,7 +223,7 @@ def test_mistakes_are_told_with_their_place(site, problem):
 
 @pytest.mark.parametrize("written", ["push:nightly run", "push://nightly run", "Push:/nightly run"])
 def test_an_address_is_the_scheme_and_a_name(written):
-    """Slashes between the two are of no account, as nobody connects there."""
+    """Slashes between the scheme and the name are ignored, because nothing connects there."""
     text = f"sites: [{{url: '{written}', push: {{token: a-token-of-a-job, every: 5m}}}}]"
     (site,) = load_text(text, TABLES, {}).sites
     assert (site.url, site.target, site.name) == (

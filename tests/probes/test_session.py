@@ -1,4 +1,4 @@
-"""The session's rules without a socket: where redirects lead, and what goes along."""
+"""The session's rules without a socket: where redirects lead, and what is sent along."""
 
 import pytest
 import responses
@@ -22,7 +22,7 @@ def web():
 
 
 def sent(url: str = START, *, secrets: tuple[str, ...] = (), **options):
-    """Return the requests of a check: the first, and those that its redirects lead to."""
+    """Return the requests of a check: the first, and those of its redirects."""
     chosen = HttpOptions(**options)
     site = Site(
         name="x",
@@ -46,7 +46,7 @@ def sent(url: str = START, *, secrets: tuple[str, ...] = (), **options):
 
 
 def redirects(web, *places: str, status: int = 302, method: str = "GET", cookies=()) -> None:
-    """Let the first place lead to the second, and so on; the last one answers."""
+    """Make each place redirect to the next; the last one answers."""
     urls = [START, *places]
     for number, (url, location) in enumerate(zip(urls, [*places, None], strict=True)):
         headers = [("Set-Cookie", one) for one in cookies] if not number else []
@@ -82,7 +82,7 @@ def redirects(web, *places: str, status: int = 302, method: str = "GET", cookies
     ],
 )
 def test_a_location_is_resolved(web, location, url):
-    """Relative to where it was said, encoded, without credentials (RFC 9110, 10.2.2)."""
+    """A Location is relative to its URL, encoded, without credentials (RFC 9110, 10.2.2)."""
     # A header is bytes, which http.client hands on as Latin-1
     header = location.encode().decode("latin-1")
     web.get(START, status=302, headers={"Location": header})
@@ -92,7 +92,7 @@ def test_a_location_is_resolved(web, location, url):
 
 @pytest.mark.parametrize("status", [200, 201, 204, 300, 304, 305, 306, 400, 401, 404, 503])
 def test_what_is_no_redirect(web, status):
-    """A Location beside any other status is the answer's business."""
+    """A Location beside any other status is only a header of the answer."""
     web.get(START, status=status, headers={"Location": "/c"})
     assert len(sent()) == 1
 
@@ -119,7 +119,7 @@ def test_what_is_no_redirect(web, status):
     ],
 )
 def test_the_method_that_follows(web, status, method, following):
-    """GET or HEAD without the body after 301 to 303, the same with it after 307 and 308."""
+    """301 to 303 become GET or HEAD without the body; 307 and 308 repeat the request."""
     redirects(web, "http://shop.example/c", status=status, method=method)
     body = "ping" if method in ("POST", "PUT", "DELETE") else None
     _, second = sent(method=method, body=body)
@@ -154,7 +154,7 @@ def test_the_method_that_follows(web, status, method, following):
     ids=["basic", "bearer", "header"],
 )
 def test_credentials_stay_with_their_host(web, place, kept, options):
-    """To another host, or another port of it, no Authorization goes along."""
+    """Another host, or another port of the same host, gets no Authorization."""
     redirects(web, place)
     first, second = sent(**options)
     assert "Authorization" in first.headers
@@ -162,14 +162,14 @@ def test_credentials_stay_with_their_host(web, place, kept, options):
 
 
 def test_credentials_go_from_http_to_https_of_one_host(web):
-    """Which is how sites move their visitors, by the usual ports."""
+    """Sites redirect their visitors from http to https this way, on the default ports."""
     redirects(web, "https://shop.example/c")
     _, second = sent(bearer_token="t0ken-t0ken")
     assert second.headers["Authorization"] == "Bearer t0ken-t0ken"
 
 
 def test_credentials_that_were_left_do_not_come_back(web):
-    """A redirect that leads back to the host does not get at them."""
+    """A redirect back to the original host does not restore the credentials."""
     redirects(web, "http://other.example/c", "http://shop.example/d")
     assert ["Authorization" in one.headers for one in sent(bearer_token="t0ken-t0ken")] == [
         True,
@@ -183,7 +183,7 @@ def test_credentials_that_were_left_do_not_come_back(web):
     [("http://shop.example/c", True), ("http://other.example/c", False)],
 )
 def test_headers_that_hold_secrets_stay_too(web, place, kept):
-    """Whatever they are called; what holds none, and Accept, goes everywhere."""
+    """Headers that hold a secret stay, whatever their name; others, and Accept, go everywhere."""
     redirects(web, place)
     headers = {"X-Key": "k3y-k3y", "X-Team": "web", "Accept": "application/json"}
     _, second = sent(headers=headers, secrets=("k3y-k3y",))
@@ -193,7 +193,7 @@ def test_headers_that_hold_secrets_stay_too(web, place, kept):
 
 
 def test_the_host_header_stays_with_its_host(web):
-    """A site that asks for another name does not ask everybody for it."""
+    """A site's own Host header is not sent to other hosts."""
     redirects(web, "http://other.example/c")
     first, second = sent(headers={"Host": "inner.example"})
     assert first.headers["Host"] == "inner.example"
@@ -227,14 +227,14 @@ def test_the_host_header_stays_with_its_host(web):
     ],
 )
 def test_a_cookie_goes_where_it_is_meant_for(web, cookie, place, header):
-    """By host, path, scheme and age (RFC 6265, 5.4)."""
+    """A cookie is sent by host, path, scheme and age (RFC 6265, 5.4)."""
     redirects(web, place, cookies=[f"{cookie}; Path=/" if "Path" not in cookie else cookie])
     _, second = sent()
     assert second.headers.get("Cookie") == header
 
 
 def test_cookies_of_the_list_go_beside_those_of_the_server(web):
-    """In one line, the site's own first."""
+    """All cookies go in one line, the site's own first."""
     redirects(web, "http://shop.example/c", cookies=["a=1; Path=/", "b=2; Path=/"])
     first, second = sent(headers={"Cookie": "own=0"})
     assert first.headers["Cookie"] == "own=0"
@@ -273,7 +273,7 @@ def challenge(*lines: str) -> list[tuple[str, str]]:
     ],
 )
 def test_the_first_challenge_that_is_known_is_answered(web, lines, algorithm):
-    """Once, by the same adapter, with the parameters of that challenge alone (RFC 7616, 3.7)."""
+    """The adapter answers once, with the parameters of that challenge alone (RFC 7616, 3.7)."""
     web.get(START, status=401, headers=challenge(*lines))
     web.get(START, status=200)
     sent(digest_auth=Credentials(username="u", password="p"))
@@ -286,7 +286,7 @@ def test_the_first_challenge_that_is_known_is_answered(web, lines, algorithm):
 
 
 def test_a_second_refusal_is_the_answer(web):
-    """Nobody is asked a third time with the same password."""
+    """The password is not sent a third time."""
     web.get(START, status=401, headers=challenge('Digest realm="r", nonce="n"'))
     sent(digest_auth=Credentials(username="u", password="p"))
     assert len(web.calls) == 2
@@ -300,7 +300,7 @@ def test_challenges_of_other_schemes_are_not_answered(web):
 
 
 def test_a_challenge_that_nobody_knows_is_a_failure(web):
-    """With a sentence that names the algorithm."""
+    """The failure names the algorithm."""
     web.get(START, status=401, headers=challenge('Digest realm="r", nonce="n", algorithm=MYSTERY'))
     with pytest.raises(ExchangeFailed) as caught:
         sent(digest_auth=Credentials(username="u", password="p"))
@@ -310,7 +310,7 @@ def test_a_challenge_that_nobody_knows_is_a_failure(web):
 
 
 def test_where_a_redirect_leads_nobody_is_told_the_password(web):
-    """Another host's challenge stays unanswered, that of the site's own host does not."""
+    """Another host's challenge stays unanswered; the challenge of the site's own host does not."""
     web.get(START, status=302, headers={"Location": "http://other.example/c"})
     web.get("http://other.example/c", status=401, headers=challenge('Digest realm="r", nonce="n"'))
     sent(digest_auth=Credentials(username="u", password="p"))

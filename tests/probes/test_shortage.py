@@ -1,4 +1,4 @@
-"""What this machine runs short of is its own error in every probe; with ports and threads gone."""
+"""A resource this machine lacks is the monitor's own error in every probe: ports and threads."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def _lines(code: str, *before: str) -> list[str]:
-    """Return what a program of its own prints."""
+    """Run a program and return the lines that it prints."""
     done = subprocess.run(
         [*before, sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,
@@ -61,7 +61,7 @@ def with_few_ports(real):
 
 @pytest.mark.real
 def test_no_local_port_is_left_for_connections(with_few_ports):
-    """Every probe over TCP tells it, directly and through proxies; a refusal stays a refusal."""
+    """Every TCP probe reports it, directly and through proxies; a refusal remains a refusal."""
     lines = with_few_ports(
         """
     listening = socket.create_server(("127.0.0.1", 21820))
@@ -94,7 +94,7 @@ def test_no_local_port_is_left_for_connections(with_few_ports):
 
 @pytest.mark.real
 def test_no_local_port_is_left_for_datagrams(with_few_ports):
-    """A question over UDP tells it, and so does every look-up of a name, a proxy's included."""
+    """A UDP query reports it, and so does every look-up of a name, a proxy's included."""
     lines = with_few_ports(
         """
     held = []
@@ -117,7 +117,7 @@ def test_no_local_port_is_left_for_datagrams(with_few_ports):
 
 
 def test_no_thread_can_be_started():
-    """libcurl waits in vain for a look-up that never began; we say why there was no answer."""
+    """libcurl waits for a look-up that never started; the message says why there was no answer."""
     port = free_port()
     lines = _lines(
         _LOOK

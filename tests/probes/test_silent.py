@@ -1,4 +1,4 @@
-"""What libcurl takes in by itself is what it hands to callbacks; real sockets, loopback."""
+"""Silent transfers return exactly what libcurl hands to callbacks; real sockets, loopback."""
 
 import ctypes
 import select
@@ -26,7 +26,7 @@ from tests.resources import open_files
 
 @pytest.fixture
 def twice(watch):
-    """Return a function that checks one site twice: aloud, and then silently if it was plain."""
+    """Return a function that checks a site by callbacks, then silently if the answer was plain."""
 
     def run(url, **sections) -> list[Observation]:
         check = watch(url, **sections)
@@ -52,7 +52,7 @@ for _ in range(2):
 
 
 def test_a_transfer_ends_while_another_thread_has_the_interpreter(twice):
-    """From the first packet to the end of the connection nothing of Python is needed."""
+    """A silent transfer needs no Python from the first packet to the end of the connection."""
     libc = ctypes.PyDLL(None)  # which keeps the interpreter during a call
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -74,7 +74,7 @@ def test_a_transfer_ends_while_another_thread_has_the_interpreter(twice):
 
 
 def _exchanged(handles, authority, url, *, silent):
-    """Return all that one request shows, but for its times."""
+    """Return everything that one request shows, except for its times."""
     settings = RequestSettings(
         tls=TlsOptions(ca_file=authority.file),
         network=NetworkOptions(),
@@ -106,7 +106,7 @@ def _exchanged(handles, authority, url, *, silent):
     "kind", ["context", "expired", "not_yet_valid", "self_signed", "without_intermediate"]
 )
 def test_a_handshake_shows_the_same(serve, handles, authority, kind):
-    """Version, cipher, chain and verdict of a certificate are told as they are to callbacks."""
+    """Silent transfers report the same version, cipher, chain and verdict as callbacks."""
     server = serve(answer(), tls=getattr(authority, kind)(), host="0.0.0.0")
     aloud, silently = (
         _exchanged(handles, authority, server.url(host="localhost"), silent=silent)
@@ -117,7 +117,7 @@ def test_a_handshake_shows_the_same(serve, handles, authority, kind):
 
 
 def test_a_request_is_sent_byte_for_byte_the_same(serve, twice):
-    """Method, headers, a body with a zero in it, and another place to connect to."""
+    """Method, headers, a body with a zero byte and connect_to are the same in both."""
     server = serve(answer())
     http = HttpOptions(
         method="PATCH", headers={"X-One": "1", "X-None": ""}, body="a\0b", user_agent="me"
@@ -131,7 +131,7 @@ def test_a_request_is_sent_byte_for_byte_the_same(serve, twice):
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, LARGEST_BODY, LARGEST_BODY + 1, 3 * LARGEST_BODY])
 def test_a_body_of_any_size_is_taken_in_the_same(serve, twice, size):
-    """What came of it, how much that was, and whether it was cut."""
+    """The body, its size and whether it was cut are the same in both."""
     first, second = twice(serve(answer(b"\0x" * (size // 2) + b"\0" * (size % 2))).url())
     assert first.failure is second.failure is None
     assert second.answer.body_size == min(size, LARGEST_BODY)
@@ -151,7 +151,7 @@ def test_a_body_of_any_size_is_taken_in_the_same(serve, twice, size):
     ids=["folded", "line feeds alone", "early hints", "none", "a long one"],
 )
 def test_headers_of_any_form_are_taken_in_the_same(serve, handles, authority, head, headers):
-    """Line by line as they come, or all at once in the end."""
+    """Headers are the same whether they arrive line by line or all at once at the end."""
     url = serve([read_request, head + b"body"]).url()
     aloud, silently = (
         _exchanged(handles, authority, url, silent=silent) for silent in (False, True)
@@ -161,7 +161,7 @@ def test_headers_of_any_form_are_taken_in_the_same(serve, handles, authority, he
 
 
 def test_nothing_is_left_of_the_answer_before(serve, handles, authority):
-    """A small answer after a large one, over one handle, is itself alone."""
+    """A small answer after a large one on the same handle has only its own body."""
     with_large = serve(answer(b"x" * 500_000)).url()
     small = serve(answer(b"small")).url()
     _exchanged(handles, authority, with_large, silent=True)
@@ -169,7 +169,7 @@ def test_nothing_is_left_of_the_answer_before(serve, handles, authority):
 
 
 def test_a_redirect_is_followed_though_its_body_came(serve, twice):
-    """A site that answered well before may redirect now, whatever it says beside."""
+    """A site that answered well before may now redirect, whatever body it sends along."""
     target = serve(answer(b"there")).url()
     redirect = [
         read_request,
@@ -183,7 +183,7 @@ def test_a_redirect_is_followed_though_its_body_came(serve, twice):
 
 
 def test_an_option_that_cannot_be_set_is_an_error():
-    """As with pycurl; nothing is quietly left out."""
+    """An option that cannot be set raises, as with pycurl, and is never silently left out."""
     curl = SilentCurl(known(LIBRARY))
     with pytest.raises(pycurl.error, match="option 19999 cannot be set"):
         curl.setopt(19_999, 1)
@@ -194,7 +194,7 @@ def test_an_option_that_cannot_be_set_is_an_error():
 
 
 def test_a_closed_handle_leaves_no_descriptor(serve):
-    """What libcurl waits with is closed with the handle."""
+    """Closing a handle closes the descriptors that libcurl waits with."""
     url = serve(answer()).url().encode()
     before = open_files()
     for _ in range(20):
@@ -210,7 +210,7 @@ def test_a_closed_handle_leaves_no_descriptor(serve):
 def test_a_site_that_begins_to_want_a_client_certificate_says_so(
     serve, handles, authority, version
 ):
-    """However the server breaks off, and though a silent handle is not told what it asked for."""
+    """The reason is right however the server ends the connection, even for a silent handle."""
     context = authority.demand_client(authority.context())
     context.minimum_version = context.maximum_version = version
     server = serve(answer(), tls=context)
@@ -220,7 +220,7 @@ def test_a_site_that_begins_to_want_a_client_certificate_says_so(
 
 
 def test_answers_one_after_the_other_are_each_themselves(serve, handles, authority):
-    """However far the handle has written on in its memory since it began anew."""
+    """Each answer is its own, wherever in its reused memory the handle writes it."""
     for number in range(16):
         body = bytes([number]) * 700
         assert _exchanged(handles, authority, serve(answer(body)).url(), silent=True)[3] == body

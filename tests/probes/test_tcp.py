@@ -38,7 +38,7 @@ def look(handles, authority):
 
 
 def test_a_connection_is_enough(serve, look):
-    """Without a dialogue a site is up once the connection stands, timed by phase."""
+    """Without a dialogue, a site is up once the connection is open, timed by phase."""
     seen = look(serve([stay_silent]))
     assert seen.failure is None
     assert seen.address == "127.0.0.1"
@@ -49,14 +49,14 @@ def test_a_connection_is_enough(serve, look):
 
 
 def test_ipv6_works(serve, handles, authority):
-    """An IPv6 address stands in brackets, as in any URL."""
+    """An IPv6 address is written in brackets, as in any URL."""
     server = serve([stay_silent], host="::1")
     seen = observe(handles, authority, f"tcp://[::1]:{server.port}")
     assert (seen.failure, seen.address) == (None, "::1")
 
 
 def test_nobody_listens(handles, authority):
-    """A closed port refuses, and there is no answer."""
+    """A closed port is refused, and there is no answer."""
     port = free_port()
     seen = observe(handles, authority, f"tcp://127.0.0.1:{port}")
     assert known(seen.failure).reason is Reason.CONNECT_REFUSED
@@ -65,7 +65,7 @@ def test_nobody_listens(handles, authority):
 
 
 def test_a_full_queue_is_a_connect_timeout(handles, authority):
-    """A server that accepts nothing, and has no room in its queue, holds us for the deadline."""
+    """A server whose queue is full and accepts nothing costs the whole deadline."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -78,7 +78,7 @@ def test_a_full_queue_is_a_connect_timeout(handles, authority):
 
 
 def test_the_network_section_holds(serve, handles, authority):
-    """connect_to and source_address hold for TCP as for every probe."""
+    """connect_to and source_address apply to TCP as to every probe."""
     # It greets, so that it has seen its client once the check is over
     server = serve([b"hello\r\n", stay_silent])
     network = {"connect_to": f"127.0.0.1:{server.port}", "source_address": "127.0.0.7"}
@@ -99,7 +99,7 @@ def test_the_network_section_holds(serve, handles, authority):
     ],
 )
 def test_a_url_is_host_and_port(url, message):
-    """Anything else in the URL would be ignored, and is an error therefore."""
+    """Anything else in the URL is an error, because it would be ignored."""
     with pytest.raises(ValueError, match="URL") as error:
         tcp.check_url(url)
     assert str(error.value) == message
@@ -109,7 +109,7 @@ def test_a_url_is_host_and_port(url, message):
 
 
 def test_a_line_is_sent_with_crlf(serve, look):
-    """CRLF is added to a text, unless it ends in a line feed by itself; bytes go as they are."""
+    """A text gets CRLF unless it ends in a line feed; bytes are sent as they are."""
     server = serve(talk(LINE, LINE, take(3), b"ok\r\n"))
     seen = look(
         server, {"send": "one"}, {"send": "two\n"}, {"send_bytes": "00 ff 0a"}, {"expect": "ok"}
@@ -119,7 +119,7 @@ def test_a_line_is_sent_with_crlf(serve, look):
 
 
 def test_lines_are_read_until_one_matches(serve, look):
-    """Lines that do not match are skipped, however they end and however they are cut in pieces."""
+    """Lines that do not match are skipped, whatever ends them and however they are split."""
     server = serve(talk(b"* hello\n* wor", 0.05, b"ld\r\n220 rea", 0.05, b"dy\r\n", LINE))
     seen = look(server, {"expect": "^220 ready$"}, {"send": "quit"})
     assert seen.failure is None
@@ -129,19 +129,19 @@ def test_lines_are_read_until_one_matches(serve, look):
 
 
 def test_lines_that_came_together_serve_one_expect_after_the_other(serve, look):
-    """What was read beyond a match is there for the next step."""
+    """Bytes read after a match are left for the next step."""
     server = serve(talk(b"a\nb\nc\n"))
     assert look(server, {"expect": "^a"}, {"expect": "^b"}, {"expect": "^c"}).failure is None
     assert look(server, {"expect": "^b"}, {"expect": "^a"}).failure is not None
 
 
 def test_the_last_line_needs_no_end(serve, look):
-    """What stands before the end of the connection is a line, too."""
+    """Text without a line end just before the connection closes is a line too."""
     assert look(serve(talk(b"hello\nbye")), {"expect": "^bye$"}).failure is None
 
 
 def test_groups_are_sent_back(serve, look):
-    """The groups of an expect fill in later sends, by number or name; the named are captured."""
+    """Later sends use an expect's groups by number or name; named groups are captured."""
     server = serve(talk(b"PING :4711 x\r\n", LINE, LINE, b"end\n"))
     seen = look(
         server,
@@ -168,12 +168,12 @@ def test_groups_are_sent_back(serve, look):
     ],
 )
 def test_a_pattern_is_about_characters(serve, look, line, pattern):
-    """As in http and in blackbox_exporter; bytes that are no text can be named as such too."""
+    """A pattern matches characters, as in http and blackbox_exporter, and non-text bytes too."""
     assert look(serve(talk(line + b"\r\n")), {"expect": pattern}).failure is None
 
 
 def test_what_is_sent_back_is_what_came(serve, look):
-    """A group's bytes go back as they are, also those that are no text."""
+    """A group's bytes are sent back unchanged, even if they are not text."""
     server = serve(talk(b"id \xc3\xa9\xff.\n", LINE, b"ok\n"))
     seen = look(server, {"expect": r"^id (.*)\."}, {"send": r"\1"}, {"expect": "ok"})
     assert seen.failure is None
@@ -181,7 +181,7 @@ def test_what_is_sent_back_is_what_came(serve, look):
 
 
 def test_the_next_line_must_fit(serve, look):
-    """expect_next skips nothing, neither what comes before nor until a timeout."""
+    """expect_next skips no earlier line and does not wait until the timeout."""
     server = serve(talk(b"* hello\r\n220 ready\r\n", stay_silent))
     seen = look(server, {"expect_next": "^220 "})
     assert seen.failure.message == 'expected "^220 ", got "* hello"'
@@ -190,7 +190,7 @@ def test_the_next_line_must_fit(serve, look):
 
 
 def test_captures_are_text_and_short(serve, look):
-    """A capture becomes a label, so it is cut, and what is no UTF-8 is replaced."""
+    """A capture becomes a label, so it is cut, and bytes that are not UTF-8 are replaced."""
     seen = look(serve(talk(b"v=" + b"\xff" * 1000 + b"\n")), {"expect": "^v=(?P<v>.*)"})
     assert seen.answer.captures == (("v", "\ufffd" * 256),)
 
@@ -262,7 +262,7 @@ def test_captures_are_text_and_short(serve, look):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_dialogue_that_fails_says_what_came_instead(serve, look, steps, script, reason, message):
-    """The message names what was expected, and the last that came; so does the evidence."""
+    """The message and the evidence have what was expected and the last text that came."""
     server = serve(script)
     seen = look(server, *steps, timeout=SHORT)
     assert seen.failure.reason is reason
@@ -287,13 +287,13 @@ def test_a_dialogue_that_fails_says_what_came_instead(serve, look, steps, script
 )
 @pytest.mark.parametrize("end", ["stays open", "closes"])
 def test_what_has_come_needs_no_line_end(serve, look, pattern, came, end):
-    """A prompt, bytes that are no text and lines that a lone CR ends are matched as they are."""
+    """A prompt, non-text bytes and lines that end in a lone CR match as they are."""
     then = stay_silent if end == "stays open" else b""
     assert look(serve(talk(came, then)), {"expect": pattern}, timeout="2s").failure is None
 
 
 def test_prompts_are_answered_and_waiting_for_more_does_not_count(serve, look):
-    """A dialogue goes on after a prompt; the pause that shows that it is one is not latency."""
+    """The dialogue continues after a prompt, and the pause that reveals it is not latency."""
     server = serve(talk(b"login: ", LINE, 0.05, b"Password: ", LINE, b"\r\n$ ", stay_silent))
     begin = time.monotonic()
     seen = look(
@@ -310,7 +310,7 @@ def test_prompts_are_answered_and_waiting_for_more_does_not_count(serve, look):
 
 
 def test_a_prompt_serves_one_expect(serve, look):
-    """What was matched without a line end is taken: the next step waits for something else."""
+    """A prompt that matched is used up: the next step waits for something else."""
     seen = look(
         serve(talk(b"> ", stay_silent)), {"expect": "^> $"}, {"expect": "^> $"}, timeout=SHORT
     )
@@ -318,7 +318,7 @@ def test_a_prompt_serves_one_expect(serve, look):
 
 
 def test_a_line_in_pieces_is_not_taken_for_a_prompt(serve, look):
-    """A pattern that fits the beginning of a line waits for the rest, so captures are whole."""
+    """A pattern that matches the start of a line waits for its rest, so captures are complete."""
     server = serve(talk(b"220 mail", 0.1, b".example.com\r\n", stay_silent))
     seen = look(server, {"expect": "^220 (?P<host>.*)"})
     assert seen.answer.captures == (("host", "mail.example.com"),)
@@ -338,7 +338,7 @@ def test_a_line_in_pieces_is_not_taken_for_a_prompt(serve, look):
     ],
 )
 def test_a_refusal_ends_the_check(serve, look, pattern, came, quoted):
-    """A reply after which the expected one cannot come is not waited out (30 s here)."""
+    """The check ends at a reply that rules out the expected one, without waiting (30 s here)."""
     seen = look(serve(talk(came, stay_silent)), {"expect": pattern}, timeout="30s")
     assert seen.failure.reason is Reason.TCP_DIALOGUE
     assert seen.failure.message == f'expected "{pattern}", got "{quoted}", which is a refusal'
@@ -358,12 +358,12 @@ def test_a_refusal_ends_the_check(serve, look, pattern, came, quoted):
     ],
 )
 def test_what_is_no_refusal_is_skipped(serve, look, pattern, came):
-    """Other replies, continued ones, and patterns that ask for no code skip lines as ever."""
+    """Other replies, continued ones, and lines for patterns without a code are skipped."""
     assert look(serve(talk(came, stay_silent)), {"expect": pattern}).failure is None
 
 
 def test_a_refusal_of_what_nobody_asks_about_is_skipped(serve, look):
-    """Of two requests in a row the reply to the first may be bad, and that to the second good."""
+    """Of two requests in a row, the first may be refused if the second succeeds."""
     script = talk(b"220 hi\r\n", LINE, LINE, b"502 no VRFY\r\n221 bye\r\n", stay_silent)
     steps = ({"expect": "^220 "}, {"send": "VRFY x"}, {"send": "QUIT"}, {"expect": "^221 "})
     assert look(serve(script), *steps).failure is None
@@ -374,14 +374,14 @@ def test_a_refusal_of_what_nobody_asks_about_is_skipped(serve, look):
 
 
 def test_bytes_are_expected_one_after_the_other(serve, look):
-    """expect_bytes takes as many bytes as it names and leaves the next ones."""
+    """expect_bytes takes as many bytes as it names and leaves the rest for the next step."""
     server = serve(talk(b"\x00\x01\x02rest\n"))
     seen = look(server, {"expect_bytes": "00 01"}, {"expect_bytes": "02"}, {"expect": "^rest$"})
     assert seen.failure is None
 
 
 def test_a_secret_is_never_quoted(serve, look):
-    """A peer that sends our password back does not bring it into messages or the evidence."""
+    """If a peer sends our password back, neither messages nor the evidence contain it."""
     server = serve(talk(LINE, b"-ERR no hunter2-hunter2 here\r\n"))
     keys = {"environ": {"PASS": "hunter2-hunter2"}}
     seen = look(server, {"send": "AUTH ${PASS}"}, {"expect": "^[+]OK"}, **keys)
@@ -393,7 +393,7 @@ def test_a_secret_is_never_quoted(serve, look):
 
 
 def test_what_a_peer_says_is_quoted_printable_and_short(serve, look):
-    """A message holds no control characters and no more than a line's worth of foreign text."""
+    """A message has no control characters and at most a line of the peer's text."""
     server = serve(talk(b"\x1b[31m\xff" + "é".encode() + b"x" * 500 + b"\n"))
     seen = look(server, {"expect": "^220"})
     head = r'expected "^220", got "\x1b[31m\xff' + "é"
@@ -406,7 +406,7 @@ def test_what_a_peer_says_is_quoted_printable_and_short(serve, look):
 
 
 def test_starttls_goes_on_under_tls(serve, look, authority):
-    """After starttls the same connection is encrypted, verified, and its handshake reported."""
+    """After starttls the same connection is encrypted and verified, and reports its handshake."""
     server = serve(
         talk(b"220 hi\r\n", LINE, b"220 go\r\n", authority.context(), LINE, b"250 ok\r\n")
     )
@@ -428,7 +428,7 @@ def test_starttls_goes_on_under_tls(serve, look, authority):
 
 
 def test_starttls_verifies_and_keeps_the_chain(serve, look, authority):
-    """A certificate that is not trusted has its exact reason and is handed over all the same."""
+    """An untrusted certificate has its exact reason, and its chain is still kept."""
     seen = look(serve(talk(b"go\n", authority.expired())), {"expect": "go"}, {"starttls": True})
     assert seen.failure.reason is Reason.TLS_EXPIRED
     assert seen.failure.message == "a certificate of localhost has expired on 2020-01-02"
@@ -438,7 +438,7 @@ def test_starttls_verifies_and_keeps_the_chain(serve, look, authority):
 
 
 def test_starttls_from_a_source_address_and_to_another_name(serve, look, authority):
-    """The options of network and tls hold after starttls as before it."""
+    """The network and tls options apply after starttls as before it."""
     names = []
     context = authority.context("mail.example.org")
     context.sni_callback = lambda _socket, name, _context: names.append(name)
@@ -457,7 +457,7 @@ def test_starttls_from_a_source_address_and_to_another_name(serve, look, authori
 
 
 def end_sending(connection):
-    """Close our side of the connection, and wait."""
+    """Close our sending side of the connection, and wait."""
     connection.sock.shutdown(socket.SHUT_WR)
     connection.wait()
 
@@ -474,7 +474,7 @@ def end_sending(connection):
     ids=["forged plain text", "plain text", "stalls", "closes", "resets"],
 )
 def test_starttls_that_leads_nowhere(serve, look, script, reason, part):
-    """What stands in the way of the handshake has its reason; nothing goes on in plain text."""
+    """Each obstacle to the handshake has its reason, and nothing more is sent in plain text."""
     seen = look(serve(script), {"expect": "go"}, {"starttls": True}, timeout=SHORT)
     assert (seen.failure.reason, part in seen.failure.message) == (reason, True), seen.failure
 
@@ -493,7 +493,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_peer_costs_no_more_than_the_deadline(serve, look, name):
-    """However much or little comes, time and memory are bounded."""
+    """However much or little is sent, time and memory are bounded."""
     script, message = HOSTILE[name]
     server = serve(script)
     begin = time.monotonic()
@@ -505,7 +505,7 @@ def test_a_hostile_peer_costs_no_more_than_the_deadline(serve, look, name):
 
 
 def test_a_peer_that_takes_nothing_holds_us_for_the_deadline(look):
-    """Where the peer does not read, sending ends with the deadline, too."""
+    """If the peer does not read, sending ends at the deadline too."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listener.bind(("127.0.0.1", 0))
@@ -517,7 +517,7 @@ def test_a_peer_that_takes_nothing_holds_us_for_the_deadline(look):
 
 
 def test_no_file_descriptor_is_our_own_fault(handles):
-    """Where the monitor has no file descriptor left, the check says nothing about the site."""
+    """If the monitor has no file descriptor left, the check says nothing about the site."""
     site = site_of(f"tcp://127.0.0.1:{free_port()}")
     probe = tcp.TcpProbe(handles)
     seen = probe(site, Deadline.after(5, SystemClock()))
@@ -527,7 +527,7 @@ def test_no_file_descriptor_is_our_own_fault(handles):
 
 
 def test_connections_do_not_outlive_their_check(serve, look, authority):
-    """After each check its connection is closed, with and without TLS, good or bad."""
+    """Each check closes its connection, with and without TLS, good or bad."""
     plain = serve(talk(b"hi\n", wait_for_end))
     secure = serve(talk(b"hi\n", authority.context(), b"there\n", wait_for_end))
     quiet = serve(talk(wait_for_end))
@@ -565,7 +565,7 @@ def test_connections_do_not_outlive_their_check(serve, look, authority):
     ],
 )
 def test_a_wrong_dialogue_is_a_configuration_error(steps, message):
-    """A mistake in a dialogue is found when the configuration is read."""
+    """A mistake in a dialogue is reported when the configuration is read."""
     with pytest.raises(ConfigError) as error:
         site_of("tcp://localhost:25", tcp={"dialogue": steps})
     assert message in str(error.value)
@@ -576,7 +576,7 @@ def test_a_wrong_dialogue_is_a_configuration_error(steps, message):
 
 @pytest.mark.real
 def test_redis_answers_ping(real, handles, authority, tmp_path):
-    """Redis that wants a password is down for a bare PING, and up with it."""
+    """Redis with a password is down for a bare PING, and up once the check logs in."""
     port = free_port()
     options = ("--bind", "127.0.0.1", "--port", str(port), "--save", "", "--requirepass", "sesame")
     ask = partial(observe, handles, authority, f"tcp://127.0.0.1:{port}", timeout="1s")
@@ -593,7 +593,7 @@ def test_redis_answers_ping(real, handles, authority, tmp_path):
 
 @pytest.mark.real
 def test_sshd_shows_its_banner(real, handles, authority, tmp_path):
-    """sshd tells its version before anything else; a check for another one fails."""
+    """A check of sshd's banner passes, and one that expects another version fails."""
     port = free_port()
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # as its service does

@@ -35,7 +35,7 @@ def look(handles, authority):
 
 
 def test_up_is_a_verified_handshake(serve, look, authority):
-    """What was agreed on is reported, with the chain and the time the handshake took."""
+    """An up site reports what was agreed, the chain, and the duration of the handshake."""
     seen = look(serve([stay_silent], tls=authority.context()))
     assert seen.failure is None
     assert (seen.tls.version, seen.tls.verified, len(seen.tls.chain)) == ("TLS 1.3", True, 1)
@@ -59,7 +59,7 @@ def test_up_is_a_verified_handshake(serve, look, authority):
 def test_a_bad_certificate_has_its_reason_and_is_handed_over(
     serve, look, authority, method, host, reason, starttls
 ):
-    """At once or after STARTTLS: why a certificate is refused is exact, and its chain is there."""
+    """At once or after STARTTLS, a bad certificate has its exact reason and keeps its chain."""
     context = getattr(authority, method)()
     if starttls:
         server = serve(talk(b"+OK\r\n", LINE, b"+OK\r\n", context), host="0.0.0.0")
@@ -72,14 +72,14 @@ def test_a_bad_certificate_has_its_reason_and_is_handed_over(
 
 
 def test_without_verification_anyone_may_answer(serve, look, authority):
-    """With verify: false a bad certificate is no failure, and nothing is said of trust."""
+    """With verify: false a bad certificate is accepted, and trust is not reported."""
     seen = look(serve([stay_silent], tls=authority.expired()), tls={"verify": False})
     assert seen.failure is None
     assert (seen.tls.verified, len(seen.tls.chain)) == (None, 1)
 
 
 def test_the_handshake_offers_no_http(serve, look, authority):
-    """A server that picks a protocol by ALPN is not told that HTTP is wanted."""
+    """The probe's ALPN does not offer HTTP to a server that picks a protocol by it."""
     context = authority.context()
     context.set_alpn_protocols(["h2", "http/1.1"])
     chosen = []
@@ -101,7 +101,7 @@ def test_the_handshake_offers_no_http(serve, look, authority):
     ids=["stalls", "speaks plain text", "resets"],
 )
 def test_a_port_without_tls(serve, look, script, reason, part):
-    """What stands in the way of a handshake has its reason, and there is no answer."""
+    """Each obstacle to the handshake has its reason, and there is no answer."""
     seen = look(serve(script), timeout=SHORT)
     assert (seen.failure.reason, part in seen.failure.message) == (reason, True), seen.failure
     assert (seen.answer, seen.tls) == (None, None)
@@ -117,7 +117,7 @@ def test_versions_are_limited(serve, look, authority):
 
 
 def test_a_client_certificate_shows_in_a_dialogue(serve, look, authority):
-    """In TLS 1.3 a server refuses us after the handshake: reading tells, and why."""
+    """In TLS 1.3 a server refuses us after the handshake, so reading reports that and why."""
     context = authority.demand_client(authority.context())
     server = serve([b"hi\n", 0.2], tls=context)
     dialogue = {"dialogue": [{"expect": "hi"}]}
@@ -129,7 +129,7 @@ def test_a_client_certificate_shows_in_a_dialogue(serve, look, authority):
 
 
 def test_a_broken_client_certificate_is_our_own_fault(serve, handles, authority, tmp_path):
-    """One that was good when the list was read and cannot be used now says nothing of the site."""
+    """A client certificate that breaks after the list was read says nothing about the site."""
     server = serve([stay_silent], tls=authority.context())
     ours = tmp_path / "ours.pem"
     ours.write_text("".join(Path(path).read_text() for path in authority.client_files()))
@@ -146,7 +146,7 @@ def test_a_broken_client_certificate_is_our_own_fault(serve, handles, authority,
 
 
 def test_a_dialogue_follows_the_handshake(serve, look, authority):
-    """The steps of the tcp section are taken under TLS."""
+    """The steps of the tcp section run under TLS."""
     server = serve(talk(b"* OK IMAP4rev1 ready\r\n", LINE, b"a OK\r\n"), tls=authority.context())
     steps = [{"expect": r"^\* OK (?P<version>\w+)"}, {"send": "a LOGOUT"}, {"expect": "^a OK"}]
     seen = look(server, tcp={"dialogue": steps})
@@ -157,7 +157,7 @@ def test_a_dialogue_follows_the_handshake(serve, look, authority):
 
 
 def test_what_tls_holds_back_is_read(serve, look, authority):
-    """Lines that lie decrypted within TLS, where no poll would see them, are found."""
+    """Lines already decrypted inside TLS, where poll does not see them, are found."""
     lines = b"".join(b"line %d\r\n" % number for number in range(20_000))
     server = serve(talk(lines, stay_silent), tls=authority.context())
     assert look(server, tcp={"dialogue": [{"expect": "^line 19999$"}]}).failure is None
@@ -177,7 +177,7 @@ BROKEN_DIALOGUES = {
 
 @pytest.mark.parametrize("name", BROKEN_DIALOGUES)
 def test_a_dialogue_under_tls_fails_as_any(serve, look, authority, name):
-    """Failures under TLS have the same reasons as without, and the handshake is still told."""
+    """Failures under TLS have the same reasons as without, and the handshake is still reported."""
     script, timeout, reason, message = BROKEN_DIALOGUES[name]
     server = serve(script, tls=authority.context())
     begin = time.monotonic()
@@ -189,7 +189,7 @@ def test_a_dialogue_under_tls_fails_as_any(serve, look, authority, name):
 
 
 def test_connections_do_not_outlive_their_check(serve, look, authority):
-    """After each check its connection is closed, with and without a dialogue."""
+    """Each check closes its connection, with and without a dialogue."""
     quiet = serve(talk(wait_for_end), tls=authority.context())
     server = serve(talk(b"hi\n", wait_for_end), tls=authority.context())
     look(quiet)
@@ -216,14 +216,14 @@ def ldap_answer(code: int, text: bytes = b"") -> bytes:
 
 
 def long_ldap_answer(code: int) -> bytes:
-    """As Active Directory writes it: every length in four bytes."""
+    """As Active Directory writes it: every length has four bytes."""
     body = b"\x0a\x01" + bytes([code]) + b"\x04\x84\0\0\0\0\x04\x84\0\0\0\0"
     message = b"\x02\x01\x01\x78\x84" + len(body).to_bytes(4, "big") + body
     return b"\x30\x84" + len(message).to_bytes(4, "big") + message
 
 
 def take_xml(*ends):
-    """Take what ends so, and keep it in the server's ``requests``."""
+    """Read until these bytes end what came, and append it to the server's ``requests``."""
 
     def turn(connection):
         data = b""
@@ -273,7 +273,7 @@ def test_every_protocol_of_the_option_has_its_opening():
 
 @pytest.mark.parametrize("protocol", AGREE)
 def test_tls_is_asked_for_as_the_protocol_wants_it(serve, look, authority, protocol):
-    """The opening leads to a handshake over the same connection, and a dialogue may follow."""
+    """The opening leads to a handshake on the same connection, and a dialogue may follow."""
     server = serve(talk(*AGREE[protocol], authority.context(), b"secure\n", stay_silent))
     seen = look(server, tls={"starttls": protocol}, tcp={"dialogue": [{"expect": "^secure$"}]})
     assert seen.failure is None
@@ -285,7 +285,7 @@ def test_tls_is_asked_for_as_the_protocol_wants_it(serve, look, authority, proto
 
 
 def test_xmpp_is_asked_for_the_certificates_name(serve, look, authority):
-    """An XMPP domain often lives on another host; server_name is the domain."""
+    """An XMPP domain is often hosted elsewhere, so server_name is the domain in the opening."""
     context = authority.context("example.org")
     server = serve(talk(*AGREE["xmpp"], context, stay_silent))
     seen = look(server, tls={"starttls": "xmpp", "server_name": "example.org"})
@@ -303,13 +303,13 @@ def test_xmpp_is_asked_for_the_certificates_name(serve, look, authority):
     ids=["long LDAP lengths", "a closing tag", "bare codes"],
 )
 def test_other_ways_to_agree(serve, look, authority, protocol, turns):
-    """What the protocols also allow is understood."""
+    """Other valid ways to agree on TLS are understood."""
     server = serve(talk(*turns, authority.context(), stay_silent))
     assert look(server, tls={"starttls": protocol}).failure is None
 
 
 def test_an_ipv6_client_says_so_to_smtp(serve, look, authority):
-    """In the place of a name SMTP is given our address as a literal."""
+    """SMTP gets our address as a literal instead of a name."""
     server = serve(talk(*AGREE["smtp"], authority.context(), stay_silent), host="::1")
     assert look(server, "[::1]", tls={"starttls": "smtp"}).failure is None
     assert server.requests[0] == b"EHLO [IPv6:::1]\r\n"
@@ -360,7 +360,7 @@ REFUSE = {
 
 @pytest.mark.parametrize("name", REFUSE)
 def test_a_server_that_will_not_have_tls_is_quoted(serve, look, name):
-    """A refusal is a failure of the protocol, at once where the server says so, in its words."""
+    """A refusal fails at once if the server sends one, and the message quotes it."""
     protocol, turns, words = REFUSE[name]
     server = serve(talk(*turns))
     waits = name in ("not smtp", "half a line")
@@ -375,7 +375,7 @@ def test_a_server_that_will_not_have_tls_is_quoted(serve, look, name):
 
 @pytest.mark.parametrize("protocol", AGREE)
 def test_a_server_that_says_nothing(serve, look, protocol):
-    """Silence ends with the deadline, a connection that is closed at once."""
+    """Silence ends at the deadline, and a closed connection at once."""
     silent = look(serve([stay_silent]), tls={"starttls": protocol}, timeout="200ms")
     assert silent.failure.reason is Reason.READ_TIMEOUT
     assert f"within 200ms (asked for TLS by {protocol})" in silent.failure.message
@@ -384,7 +384,7 @@ def test_a_server_that_says_nothing(serve, look, protocol):
 
 
 def test_a_forged_beginning_is_not_taken_for_the_servers(serve, look, authority):
-    """Plain text behind the agreement, which anyone could have put there, ends the check."""
+    """Plain text after the agreement, which anyone could have inserted, ends the check."""
     turns = (b"+OK\r\n", LINE, b"+OK go\r\n+OK forged\r\n", authority.context())
     seen = look(serve(talk(*turns)), tls={"starttls": "pop3"})
     assert seen.failure.reason is Reason.TLS_PROTOCOL
@@ -400,14 +400,14 @@ def test_a_forged_beginning_is_not_taken_for_the_servers(serve, look, authority)
     ],
 )
 def test_wrong_options_are_configuration_errors(keys, message):
-    """There is no starttls under TLS, nor one of an unknown protocol."""
+    """Unknown protocols, a starttls step under TLS and a missing group are refused."""
     with pytest.raises(ConfigError) as error:
         site_of("tls://localhost:993", **keys)
     assert message in str(error.value)
 
 
 def test_starttls_is_an_option_of_tls_sites_only():
-    """https sites have the tls section without it."""
+    """https sites have the tls section without starttls."""
     with pytest.raises(ConfigError, match="starttls"):
         site_of("https://localhost", tls={"starttls": "smtp"})
 

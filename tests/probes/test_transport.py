@@ -1,4 +1,4 @@
-"""The transport on its own: TLS, name look-up, routes, handles; real sockets, loopback."""
+"""The transport by itself: TLS, name look-up, routes, handles; real sockets, loopback."""
 
 import gc
 import gzip
@@ -82,7 +82,7 @@ UNTRUSTED = {
 
 @pytest.mark.parametrize("name", UNTRUSTED)
 def test_a_bad_certificate_has_its_reason_and_is_handed_over(serve, check, authority, name):
-    """Why a certificate is refused is exact, and its chain is there all the same."""
+    """The reason for refusing a certificate is exact, and its chain is still kept."""
     method, host, reason, message = UNTRUSTED[name]
     server = serve(answer(), tls=getattr(authority, method)(), host="0.0.0.0")
     seen = check(server.url(host=host))
@@ -96,7 +96,7 @@ def test_a_bad_certificate_has_its_reason_and_is_handed_over(serve, check, autho
 
 
 def test_a_good_handshake_says_what_was_agreed(serve, check, authority):
-    """Version, cipher and chain of a verified connection are reported, and its TLS phase."""
+    """A verified connection reports its version, cipher, chain and TLS phase."""
     seen = check(serve(answer(), tls=authority.context()).url())
     assert seen.failure is None
     assert seen.tls.verified is True
@@ -113,7 +113,7 @@ def test_a_good_handshake_says_what_was_agreed(serve, check, authority):
 
 
 def test_without_verification_anyone_may_answer(serve, check, authority):
-    """With verify: false the check succeeds, says nothing of trust, and still has the chain."""
+    """With verify: false the check succeeds, reports no trust, and still has the chain."""
     seen = check(serve(answer(), tls=authority.expired()).url(), tls=TlsOptions(verify=False))
     assert seen.failure is None
     assert seen.answer.status == 200
@@ -128,7 +128,7 @@ def test_the_systems_authorities_do_not_trust_ours(serve, check, authority):
 
 
 def test_a_thousand_names_are_shortened(serve, check, authority):
-    """A certificate with a thousand names makes one short sentence."""
+    """A certificate with a thousand names gives one short sentence."""
     names = [f"host{number}.example.com" for number in range(1000)]
     seen = check(serve(answer(), tls=authority.context(*names)).url(host="localhost"))
     assert seen.failure.message == (
@@ -167,7 +167,7 @@ def test_authorities_that_cannot_be_read_are_our_own_fault(serve, check, authori
 
 
 def test_changed_authorities_are_read_again(serve, check, authority, tmp_path):
-    """A file of authorities that is replaced counts from the next check on."""
+    """A replaced authorities file is used from the next check on."""
     file = tmp_path / "ca.pem"
     url = serve(answer(), tls=authority.context()).url()
     tls = TlsOptions(ca_file=str(file))
@@ -188,7 +188,7 @@ def test_changed_authorities_are_read_again(serve, check, authority, tmp_path):
     ids=["stalls", "speaks plain text", "resets"],
 )
 def test_a_port_that_does_not_do_tls(serve, check, script, reason, part):
-    """What stands in the way of a handshake has its reason."""
+    """Each obstacle to the handshake has its reason."""
     url = serve(script).url().replace("http:", "https:")
     seen = check(url, timeout=SHORT)
     assert (seen.failure.reason, part in seen.failure.message) == (reason, True), seen.failure
@@ -206,7 +206,7 @@ def test_a_port_that_does_not_do_tls(serve, check, script, reason, part):
     ],
 )
 def test_tls_versions_are_limited(serve, check, authority, server_version, options, reason):
-    """A server outside the allowed versions is refused for its protocol."""
+    """A server outside the allowed versions fails with the reason tls_protocol."""
     context = authority.context()
     context.minimum_version = context.maximum_version = server_version
     seen = check(
@@ -219,7 +219,7 @@ def test_tls_versions_are_limited(serve, check, authority, server_version, optio
 
 
 def test_server_name_replaces_the_name_that_is_asked_for_and_verified(serve, check, authority):
-    """SNI and verification use server_name, the request keeps the URL's host."""
+    """SNI and verification use server_name, and the request keeps the URL's host."""
     context = authority.context("inner.example.org")
     names = []
     context.sni_callback = lambda _socket, name, _context: names.append(name)
@@ -233,7 +233,7 @@ def test_server_name_replaces_the_name_that_is_asked_for_and_verified(serve, che
 
 
 def test_connect_to_keeps_the_name(serve, check, authority):
-    """connect_to changes where the connection goes, not who is asked."""
+    """connect_to changes the address of the connection, not the requested host."""
     server = serve(answer(), tls=authority.context("shop.example.org"))
     network = NetworkOptions(connect_to=f"127.0.0.1:{server.port}")
     seen = check("https://shop.example.org/", network=network)
@@ -243,7 +243,7 @@ def test_connect_to_keeps_the_name(serve, check, authority):
 
 
 def test_source_address_is_where_the_connection_comes_from(serve, check):
-    """The connection leaves from the address the site names; one that is not ours is our fault."""
+    """The connection leaves from source_address; one that is not ours is the monitor's fault."""
     server = serve(answer())
     check(server.url(), network=NetworkOptions(source_address="127.0.0.9"))
     assert server.peers == ["127.0.0.9"]
@@ -252,7 +252,7 @@ def test_source_address_is_where_the_connection_comes_from(serve, check):
 
 
 def test_the_ip_version_can_be_chosen(serve, check):
-    """A name with both kinds of address is reached by the one that is demanded."""
+    """A name with addresses of both versions is reached by the required one."""
     server = serve(answer(), host="::1")
     assert check(server.url()).address == "::1"
     refused = check(server.url(host="localhost"), network=NetworkOptions(ip="4"))
@@ -261,7 +261,7 @@ def test_the_ip_version_can_be_chosen(serve, check):
 
 
 def test_a_link_local_address_is_unreachable_where_nobody_has_it(serve, check):
-    """Its zone is no part of the address that is told; any redirect may lead there."""
+    """The reported address has no zone, and any redirect may lead to such an address."""
     there = "http://[fe80::1%25lo]:81/"  # the zone keeps it on loopback
     for url in (there, serve(answer(status="302 Found", headers=[("Location", there)])).url()):
         seen = check(url, timeout=SHORT)
@@ -274,7 +274,7 @@ def test_a_link_local_address_is_unreachable_where_nobody_has_it(serve, check):
 
 
 class _Noting(Handles):
-    """Handles that note the receive buffer of each transfer; None is libcurl's own."""
+    """Handles that record each transfer's receive buffer; None is libcurl's own size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -286,7 +286,7 @@ class _Noting(Handles):
 
 
 def test_only_a_check_that_expects_an_answer_has_a_large_buffer(serve):
-    """What did not answer last time, or was never asked, waits with a small one."""
+    """A site that failed last time, or was never checked, waits with a small buffer."""
     body = bytes(100_000)
     server = serve(lambda number: [reset] if number == 2 else answer(body))
     handles = _Noting()
@@ -303,7 +303,7 @@ def test_only_a_check_that_expects_an_answer_has_a_large_buffer(serve):
 
 
 def test_handles_that_nobody_needs_for_a_minute_are_closed(authority, tmp_path):
-    """Also the last of a file of authorities that no site names any more."""
+    """The last handle of a CA file that no site names any more is closed too."""
     handles, clock = Handles(), FakeClock()
     before = _curl_handles()
 
@@ -392,7 +392,7 @@ class NameServer:
     ids=["no such name", "no address", "broken", "refusing", "recovered", "silent"],
 )
 def test_a_failed_look_up_has_its_reason(rcode, address, reason, message):
-    """What the name servers say tells no such name from a broken or a silent resolver."""
+    """The name servers' reply tells a missing name from a broken or silent resolver."""
     server = NameServer(rcode, address)
     handles = Handles(server.resolver())
     site = Site(
@@ -413,7 +413,7 @@ def test_a_failed_look_up_has_its_reason(rcode, address, reason, message):
 
 
 def test_names_that_cannot_be_names_do_not_exist():
-    """A label of 64 characters is refused without asking anyone."""
+    """A label of 64 characters is refused without a query."""
     deadline = Deadline.after(SHORT, SystemClock())
     asking = partial(ask_again, client=lambda: dns.resolver.Resolver(configure=False))
     failure = Resolver(ask_again=asking).why_not("x" * 64, deadline)
@@ -421,14 +421,14 @@ def test_names_that_cannot_be_names_do_not_exist():
 
 
 def test_a_resolver_finds_addresses_like_the_system():
-    """Addresses stay as they are, and names are found in the hosts file too."""
+    """Addresses stay unchanged, and names in the hosts file are found too."""
     deadline = Deadline.after(5, SystemClock())
     assert Resolver().resolve("192.0.2.1", deadline) == "192.0.2.1"
     assert Resolver().resolve("localhost", deadline, "4") == "127.0.0.1"
 
 
 def test_a_hanging_look_up_is_left_behind():
-    """A resolver that never answers costs no more than the deadline, and a bounded thread."""
+    """A resolver that never answers costs at most the deadline, and a bounded number of threads."""
     release = threading.Event()
 
     def hang(*_args):
@@ -463,7 +463,7 @@ def test_a_hanging_look_up_is_left_behind():
     ],
 )
 def test_cipher_suites_have_their_iana_names(name, iana):
-    """OpenSSL's short names become the registered ones; an unknown pattern stays."""
+    """OpenSSL's short names become the registered ones; an unknown pattern stays the same."""
     assert iana_name(name) == iana
 
 
@@ -472,7 +472,7 @@ def test_cipher_suites_have_their_iana_names(name, iana):
 
 @pytest.mark.real
 def test_nginx_answers_in_http2(check, authority, real, tmp_path):
-    """HTTP/2 is agreed on over TLS, and can be demanded or refused."""
+    """HTTP/2 is agreed on over TLS, and can be required or refused."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     certificate, key = authority.server_files("localhost")
@@ -509,7 +509,7 @@ def test_nginx_answers_in_http2(check, authority, real, tmp_path):
 
 @pytest.mark.real
 def test_nginx_sends_packed_bodies_in_http2(watch, authority, real, tmp_path):
-    """Streams that end too early, of several members or of no coding are told apart in HTTP/2."""
+    """HTTP/2 tells bodies cut short from those of several members or of no coding."""
     rows = b"".join(b"row %d of a report\n" % number for number in range(500))
     whole = gzip.compress(rows[:99]) + gzip.compress(rows[99:]) + b"\r\n"
     (tmp_path / "gzip").write_bytes(whole)

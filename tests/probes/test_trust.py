@@ -1,4 +1,4 @@
-"""What changes about certificates and authorities is seen by the next check, however it is made."""
+"""The next check, of any kind, sees a changed certificate or authority."""
 
 import os
 import ssl
@@ -20,7 +20,7 @@ _OFTEN = 3
 
 
 def _bundle(file: Path, *authorities: trustme.CA) -> None:
-    """Write a file of authorities as package managers do: a new file takes the old one's place."""
+    """Write a file of authorities as package managers do: a new file replaces the old one."""
     new = file.with_suffix(".new")
     new.write_bytes(b"".join(one.cert_pem.bytes() for one in authorities))
     os.utime(new, ns=(1, 1))
@@ -28,7 +28,7 @@ def _bundle(file: Path, *authorities: trustme.CA) -> None:
 
 
 def _serving(authority: trustme.CA, context: ssl.SSLContext | None = None, **dates):
-    """Return a server's context; one that is given serves the new certificate from now on."""
+    """Return a server's context; a given one serves the new certificate from now on."""
     context = context or ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", **dates).configure_cert(context)
     return context
@@ -36,7 +36,7 @@ def _serving(authority: trustme.CA, context: ssl.SSLContext | None = None, **dat
 
 @pytest.mark.parametrize("store", ["the system's", "tls.ca_file"])
 def test_a_trust_store_that_changes_is_read_again(serve, watch, tmp_path, monkeypatch, store):
-    """An authority that goes is trusted no longer, and one that comes is, by handles in use too."""
+    """Handles in use, too, drop an authority that was removed and trust one that was added."""
     file = tmp_path / "ca.pem"
     old, new, other = trustme.CA(), trustme.CA(), trustme.CA()
     _bundle(file, other, old)
@@ -53,7 +53,7 @@ def test_a_trust_store_that_changes_is_read_again(serve, watch, tmp_path, monkey
 
 
 def test_a_handshake_says_by_which_state_of_the_file_it_was_verified(serve, watch, tmp_path):
-    """The same certificate may be trusted through another authority once the file has changed."""
+    """Once the file has changed, a handshake counts as another, even with the same certificate."""
     file = tmp_path / "ca.pem"
     authority = trustme.CA()
     _bundle(file, authority)
@@ -69,7 +69,7 @@ def test_a_handshake_says_by_which_state_of_the_file_it_was_verified(serve, watc
 
 
 def test_sites_hold_a_certificate_that_they_share_once(serve, watch, tmp_path):
-    """What is kept of a handshake until the next one is mostly the text of its certificates."""
+    """A certificate that sites share is kept once: its text is most of what a handshake keeps."""
     file = tmp_path / "ca.pem"
     authority = trustme.CA()
     _bundle(file, authority)
@@ -80,7 +80,7 @@ def test_sites_hold_a_certificate_that_they_share_once(serve, watch, tmp_path):
 
 
 def test_authorities_are_those_of_the_file_alone(serve, watch, tmp_path, monkeypatch):
-    """What the environment names as OpenSSL's default is not trusted beside it."""
+    """OpenSSL's default authorities from the environment are not trusted in addition."""
     ours, other = tmp_path / "ca.pem", tmp_path / "other.pem"
     authority = trustme.CA()
     _bundle(ours, trustme.CA(), trustme.CA())
@@ -93,7 +93,7 @@ def test_authorities_are_those_of_the_file_alone(serve, watch, tmp_path, monkeyp
 
 @pytest.mark.parametrize("text", ["", "no certificate\n"])
 def test_a_file_without_authorities_is_our_own_fault(serve, watch, authority, tmp_path, text):
-    """As soon as it has some, checks go on."""
+    """Checks continue as soon as the file has authorities again."""
     file = tmp_path / "ca.pem"
     file.write_bytes(Path(authority.file).read_bytes())
     check = watch(serve(answer(), tls=authority.context()).url(), tls=TlsOptions(ca_file=str(file)))
@@ -107,7 +107,7 @@ def test_a_file_without_authorities_is_our_own_fault(serve, watch, authority, tm
 
 
 def test_an_intermediate_authority_alone_is_trusted(serve, watch, tmp_path):
-    """OpenSSL verifies as libcurl wants it to, whichever way the authorities got there."""
+    """OpenSSL verifies as libcurl requires, however it got the authorities."""
     root = trustme.CA()
     intermediate = root.create_child_ca()
     file = tmp_path / "ca.pem"
@@ -121,7 +121,7 @@ def test_an_intermediate_authority_alone_is_trusted(serve, watch, tmp_path):
 
 
 def test_a_certificate_that_changes_is_taken_as_it_is_now(serve, watch, tmp_path):
-    """Renewed, without its intermediate, and for another host: each is seen by the next check."""
+    """The next check sees a certificate renewed, without its intermediate, or for another host."""
     root = trustme.CA()
     file = tmp_path / "ca.pem"
     _bundle(file, trustme.CA(), root)
@@ -145,7 +145,7 @@ def test_a_certificate_that_changes_is_taken_as_it_is_now(serve, watch, tmp_path
 
 
 def test_a_certificate_expires_between_two_checks(serve, watch, tmp_path):
-    """The same certificate, on the same handle, is refused from its end on."""
+    """The same certificate on the same handle is refused from its end on."""
     root = trustme.CA()
     file = tmp_path / "ca.pem"
     _bundle(file, trustme.CA(), root)

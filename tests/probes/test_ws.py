@@ -49,7 +49,7 @@ def frame(data: bytes, kind: int = TEXT, *, final: bool = True) -> bytes:
 
 
 def read_frame(connection) -> tuple[int, bytes]:
-    """Take a client's frame and return its kind and payload; keep both as a request."""
+    """Read a client's frame and return its kind and payload; keep both as a request."""
     take = _reader(connection)
     first, second = take(2)
     size = second & 0x7F
@@ -87,7 +87,7 @@ SWITCH = ("Upgrade: websocket", "Connection: Upgrade")
 
 
 def upgrade(*headers: str, accept: str | None = None, after: bytes = b"", switch=SWITCH):
-    """Take a request and switch protocols, with frames behind the answer."""
+    """Read a request and switch protocols, with frames after the answer."""
 
     def step(connection):
         read_request(connection)
@@ -113,7 +113,7 @@ def upgrade(*headers: str, accept: str | None = None, after: bytes = b"", switch
 
 
 def test_an_upgrade_is_enough(serve, look):
-    """Without a dialogue the answer to the upgrade is the answer, and we say goodbye."""
+    """Without a dialogue the answer to the upgrade is the answer, and the probe sends a close."""
     server = serve([upgrade("X-Node: seven"), read_frame])
     seen = look(server, path="/chat?room=1")
     assert seen.failure is None
@@ -152,13 +152,13 @@ def test_an_upgrade_says_what_it_upgrades_to(serve, look, lines, missing):
 
 
 def test_the_headers_of_an_upgrade_are_lists(serve, look):
-    """Case does not matter, Connection may name more, and several lines are one list."""
+    """Case does not matter, Connection may have more values, and several lines form one list."""
     lines = ("upgrade: WebSocket", "connection: keep-alive", "Connection: x, uPGRADE")
     assert look(serve([upgrade(switch=lines), read_frame])).failure is None
 
 
 def test_an_extension_that_was_not_offered_is_refused(serve, look):
-    """Frames of an extension that we do not know could not be read (RFC 6455, 4.1)."""
+    """Frames of an unknown extension could not be read (RFC 6455, 4.1), so the check fails."""
     server = serve([upgrade("Sec-WebSocket-Extensions: permessage-deflate"), wait_for_end])
     seen = look(server)
     assert seen.failure.reason is Reason.PROTOCOL_ERROR
@@ -166,7 +166,7 @@ def test_an_extension_that_was_not_offered_is_refused(serve, look):
 
 
 def test_every_check_has_a_key_of_its_own(serve, look):
-    """The key is a nonce."""
+    """The key is a nonce, so every check sends a new one."""
     server = serve([upgrade()])
     look(server)
     look(server)
@@ -176,7 +176,7 @@ def test_every_check_has_a_key_of_its_own(serve, look):
 
 @pytest.mark.parametrize("status", ["200 OK", "301 Moved", "403 Forbidden", "500 Oops"])
 def test_another_status_is_an_answer(serve, look, status):
-    """A server that does not upgrade has answered; whether that is good is for expect.status."""
+    """A server that does not upgrade has answered, and expect.status judges that."""
     headers = [("Location", "/elsewhere"), ("X-Why", "because")]
     seen = look(serve(answer(b"no", status, headers)), {"expect": "never asked for"})
     assert seen.failure is None
@@ -185,14 +185,14 @@ def test_another_status_is_an_answer(serve, look, status):
 
 
 def test_informational_answers_come_before_the_final_one(serve, look):
-    """An answer of 1xx other than 101 is not the answer."""
+    """A 1xx answer other than 101 is not the final answer."""
     early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
     seen = look(serve([read_request, early, b"HTTP/1.1 404 Not Found\r\nX-A: b\r\n\r\n"]))
     assert (seen.answer.status, seen.answer.headers) == (404, (("X-A", "b"),))
 
 
 def test_headers_and_logins_are_sent(serve, look):
-    """Headers, credentials of either kind and subprotocols go with the upgrade."""
+    """The upgrade sends headers, subprotocols and credentials of either kind."""
     server = serve([upgrade("Sec-WebSocket-Protocol: mqtt")])
     options = {
         "headers": {"Origin": "https://example.org", "X-Empty": ""},
@@ -216,7 +216,7 @@ def test_headers_and_logins_are_sent(serve, look):
 
 
 def test_credentials_of_the_url_log_in(serve, handles, authority):
-    """User and password of the URL are basic authentication."""
+    """The URL's user and password are sent as basic authentication."""
     server = serve([upgrade()])
     observe(handles, authority, f"ws://me:p%40ss@127.0.0.1:{server.port}/")
     authorization = header(server.requests[0], "Authorization")
@@ -225,7 +225,7 @@ def test_credentials_of_the_url_log_in(serve, handles, authority):
 
 
 def test_a_proxy_is_asked_for_a_tunnel(serve, look):
-    """Through a proxy the upgrade goes within a tunnel."""
+    """With a proxy, the upgrade goes through a tunnel."""
 
     def tunnel(connection):
         read_request(connection)
@@ -243,7 +243,7 @@ def test_a_proxy_is_asked_for_a_tunnel(serve, look):
 
 
 def test_a_proxy_is_told_the_sites_user_agent(serve, look):
-    """CONNECT names the sender as the upgrade does, also where a header of the site's says so."""
+    """CONNECT sends the same user agent as the upgrade, even if a site's header sets it."""
     proxy = serve([read_request, b"HTTP/1.1 407 Login\r\n\r\n"])
     ws = {"proxy": f"http://127.0.0.1:{proxy.port}", "headers": {"user-agent": "acme/1"}}
     seen = look(serve(upgrade()), ws=ws)
@@ -253,7 +253,7 @@ def test_a_proxy_is_told_the_sites_user_agent(serve, look):
 
 
 def test_wss_is_verified(serve, look, authority):
-    """Over TLS the handshake is verified and reported; a bad certificate has its reason."""
+    """The TLS handshake is verified and reported; a bad certificate has its reason."""
     seen = look(serve([upgrade(after=frame(b"hi"))], tls=authority.context()), {"expect": "hi"})
     assert seen.failure is None
     assert (seen.tls.verified, len(seen.tls.chain)) == (True, 1)
@@ -272,7 +272,7 @@ def test_wss_is_verified(serve, look, authority):
 
 
 def test_server_name_and_connect_to_hold(serve, handles, authority):
-    """The certificate must cover server_name, while Host stays the URL's."""
+    """The certificate must cover server_name, and Host stays the URL's."""
     server = serve([upgrade()], tls=authority.context("inner.example.org"))
     seen = observe(
         handles,
@@ -331,7 +331,7 @@ def test_server_name_and_connect_to_hold(serve, handles, authority):
     ],
 )
 def test_an_upgrade_that_fails(serve, look, script, reason, part):
-    """Whatever is not an answer over HTTP has its reason."""
+    """Anything that is not an HTTP answer has its reason."""
     begin = time.monotonic()
     seen = look(serve(script), timeout=SHORT if reason is Reason.READ_TIMEOUT else "5s")
     assert time.monotonic() - begin < 20
@@ -342,7 +342,7 @@ def test_an_upgrade_that_fails(serve, look, script, reason, part):
 
 
 def test_messages_are_sent_and_expected(serve, look):
-    """A text goes as it is, groups come back, messages that do not match are skipped."""
+    """Text is sent as it is, groups are sent back, and messages that do not match are skipped."""
     server = serve(
         [
             upgrade(after=frame(b"welcome") + frame(b'{"id": "4711"}')),
@@ -363,7 +363,7 @@ def test_messages_are_sent_and_expected(serve, look):
 
 
 def test_the_next_message_must_fit(serve, look):
-    """expect_next is about the next message alone, and its groups can be sent back."""
+    """expect_next matches only the next message, and its groups can be sent back."""
     server = serve([upgrade(after=frame(b"noise") + frame(b"hello 7")), read_frame])
     seen = look(server, {"expect_next": "^hello"}, timeout="2s")
     assert seen.failure.message == 'expected "^hello", got "noise"'
@@ -375,7 +375,7 @@ def test_the_next_message_must_fit(serve, look):
 
 
 def test_bytes_are_whole_messages(serve, look):
-    """send_bytes is a binary message; expect_bytes must be all of the next one."""
+    """send_bytes sends a binary message; expect_bytes must match all of the next one."""
     server = serve([upgrade(), read_frame, frame(b"\x20\x02\0\0", BINARY) + frame(b"\0\1\2")])
     connect, accepted = {"send_bytes": "10 00"}, {"expect_bytes": "20 02 00 00"}
     seen = look(server, connect, accepted, {"expect_bytes": "00 01"})
@@ -385,7 +385,7 @@ def test_bytes_are_whole_messages(serve, look):
 
 
 def test_fragments_make_one_message_and_pings_are_answered(serve, look):
-    """Fragments are put together, a ping between them is answered."""
+    """Fragments are joined, and a ping between them is answered."""
     frames = [
         frame(b"he", final=False),
         frame(b"are you there", PING),
@@ -406,7 +406,7 @@ def test_an_empty_message_is_a_message(serve, look):
 
 
 def test_a_long_message_is_sent_whole(serve, look):
-    """A message that does not fit into the socket's buffer goes piece by piece."""
+    """A message larger than the socket's buffer is sent in pieces."""
     text = "x" * 60_000
     server = serve([upgrade(), 0.1, read_frame, frame(b"ok")])
     assert look(server, {"send": text}, {"expect": "ok"}).failure is None
@@ -431,7 +431,7 @@ def test_a_long_message_is_sent_whole(serve, look):
     ids=["another", "none", "close", "bare close", "half", "noise", "masked"],
 )
 def test_a_dialogue_that_fails(serve, look, frames, reason, part):
-    """The upgrade stays the answer, and the failure says what came instead."""
+    """The upgrade remains the answer, and the failure says what came instead."""
     seen = look(serve([upgrade(after=frames), stay_silent]), {"expect": "^ok$"}, timeout=SHORT)
     assert (seen.failure.reason, part in seen.failure.message) == (reason, True), seen.failure
     assert (seen.answer.status, seen.answer.upgraded) == (101, True)
@@ -444,7 +444,7 @@ def test_a_dialogue_that_fails(serve, look, frames, reason, part):
 )
 @pytest.mark.parametrize("secure", [False, True])
 def test_a_connection_that_ends(serve, look, authority, ending, reason, secure):
-    """With or without TLS, a connection that ends before its time is lost."""
+    """With or without TLS, a connection that ends too early is connection_lost."""
     server = serve([upgrade(), *ending], tls=authority.context() if secure else None)
     seen = look(server, {"expect": "ok"})
     assert seen.failure.reason is reason, seen.failure
@@ -462,7 +462,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_peer_costs_no_more_than_the_deadline(serve, look, name):
-    """However much or little comes, time and memory are bounded."""
+    """However much or little is sent, time and memory are bounded."""
     first = {
         "an endless message": frame(b"x", final=False),
         "a frame of a terabyte": b"\x81\x7f" + struct.pack("!Q", 1 << 40),
@@ -476,7 +476,7 @@ def test_a_hostile_peer_costs_no_more_than_the_deadline(serve, look, name):
 
 
 def test_a_secret_is_never_quoted(serve, look):
-    """A peer that sends our password back does not bring it into messages or the evidence."""
+    """If a peer sends our password back, neither messages nor the evidence contain it."""
     server = serve([upgrade(), read_frame, frame(b"no hunter2-hunter2 here"), stay_silent])
     login = {"send": "${PASS}"}
     keys = {"environ": {"PASS": "hunter2-hunter2"}, "timeout": SHORT}
@@ -489,7 +489,7 @@ def test_a_secret_is_never_quoted(serve, look):
 
 
 def test_connections_do_not_outlive_their_check(serve, look, authority):
-    """After each check its connection is closed, with and without a dialogue, good or bad."""
+    """Each check closes its connection, with and without a dialogue, good or bad."""
     server = serve([upgrade(after=frame(b"hi")), wait_for_end], tls=authority.context())
     look(server)
     look(server, {"expect": "hi"})
@@ -501,7 +501,7 @@ def test_connections_do_not_outlive_their_check(serve, look, authority):
 
 
 def test_a_short_deadline_is_kept_in_the_upgrade(serve, look):
-    """A deadline between libcurl's own turns ends the wait all the same."""
+    """A deadline between two turns of libcurl still ends the wait."""
     seen = look(serve([read_request, stay_silent]), timeout="30ms")
     assert seen.failure.reason is Reason.READ_TIMEOUT
     assert seen.duration < 0.4
@@ -528,14 +528,14 @@ def test_a_short_deadline_is_kept_in_the_upgrade(serve, look):
     ids=lambda value: value if isinstance(value, str) else json.dumps(value)[:20],
 )
 def test_wrong_options_are_configuration_errors(options, message):
-    """A mistake in the options is found when the configuration is read."""
+    """A mistake in the options is reported when the configuration is read."""
     with pytest.raises(ConfigError) as error:
         site_of("ws://localhost/", ws=options)
     assert message in str(error.value)
 
 
 def test_a_url_has_a_host_and_no_fragment():
-    """RFC 6455 knows no fragments."""
+    """A URL must have a host and no fragment (RFC 6455)."""
     with pytest.raises(ValueError, match="needs a host: wss:"):
         ws.check_url("wss:///chat")
     with pytest.raises(ValueError, match="no fragment"):

@@ -1,4 +1,4 @@
-"""Zones of IPv6 addresses in every probe; test_icmp.py pings a link-local address, too."""
+"""IPv6 zones in every probe; test_icmp.py also pings a link-local address."""
 
 import socket
 import threading
@@ -23,14 +23,14 @@ from tests.probes.talk import observe, site_of
 
 @pytest.fixture(params=["::1%lo", "::1%25lo", "::1%1", "::1%01"])
 def zoned(request) -> str:
-    """Return an address of this machine with its zone, as it may stand in a URL."""
+    """Return an address of this machine with its zone, as a URL may have it."""
     zone: str = request.param
     return zone
 
 
 @pytest.fixture
 def any_address(serve) -> Iterator[int]:
-    """Return a port where HTTP is answered at every IPv6 address, and DNS over UDP too."""
+    """Return a port on which HTTP and DNS over UDP are answered at every IPv6 address."""
     server = serve(answer(b"ok"), host="::")
     sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     sock.bind(("::", server.port))
@@ -64,7 +64,7 @@ URLS = {
 
 @pytest.mark.parametrize("scheme", URLS)
 def test_a_zone_leads_through_its_interface(handles, authority, any_address, zoned, scheme):
-    """By name or number, after % or %25: each probe reaches the address."""
+    """By name or number, after % or %25, each probe reaches the address."""
     url = URLS[scheme].format(host=zoned, port=any_address)
     seen = observe(handles, authority, url)
     assert seen.failure is None
@@ -72,7 +72,7 @@ def test_a_zone_leads_through_its_interface(handles, authority, any_address, zon
 
 
 def test_connect_to_may_have_a_zone(handles, authority, any_address, zoned):
-    """What stands for an address elsewhere may name an interface as well."""
+    """connect_to may name an interface too."""
     network = {"connect_to": f"[{zoned.replace('%25', '%')}]:{any_address}"}
     seen = observe(handles, authority, "http://a.example/", network=network)
     assert seen.failure is None
@@ -80,13 +80,13 @@ def test_connect_to_may_have_a_zone(handles, authority, any_address, zoned):
 
 @pytest.mark.skipif(ping_obstacle() is not None, reason=ping_obstacle() or "")
 def test_ping_takes_a_zone(zoned):
-    """A ping leaves through the interface."""
+    """A ping leaves through the interface of its zone."""
     site = site_of(f"icmp://[{zoned}]", icmp={"count": 1})
     assert IcmpProbe()(site, Deadline.after(5, SystemClock())).failure is None
 
 
 def test_grpc_takes_a_zone(handles, authority, zoned):
-    """grpcio is given the zone that libcurl does not tell, and no zone as a name."""
+    """grpcio gets the zone, which libcurl does not report, and never a zone as a name."""
     with ThreadPoolExecutor(1) as threads:
         server = grpc.server(threads)
         port = server.add_insecure_port("[::]:0")
@@ -110,7 +110,7 @@ ALL_URLS = {
 
 @pytest.mark.parametrize("scheme", ALL_URLS)
 def test_a_missing_interface_is_told(handles, authority, scheme):
-    """No probe goes on without the interface: that it is missing says nothing of the site."""
+    """If the interface is missing, every probe stops and says nothing about the site."""
     url = ALL_URLS[scheme].format(host="fe80::1%none0", port=9)
     told = "this machine has no network interface none0, which fe80::1%none0 names"
     with pytest.raises(ProbeError, match=told):
@@ -119,7 +119,7 @@ def test_a_missing_interface_is_told(handles, authority, scheme):
 
 @pytest.mark.skipif(ping_obstacle() is not None, reason=ping_obstacle() or "")
 def test_ping_tells_a_missing_interface():
-    """So does the ping."""
+    """A ping reports the missing interface too."""
     site = site_of("icmp://[fe80::1%none0]")
     with pytest.raises(ProbeError, match="no network interface none0"):
         IcmpProbe()(site, Deadline.after(5, SystemClock()))
@@ -134,7 +134,7 @@ def test_ping_tells_a_missing_interface():
     ],
 )
 def test_a_missing_interface_on_the_way_is_told(handles, authority, keys):
-    """The same holds for a proxy, and for what is connected to instead."""
+    """A proxy or connect_to with a missing interface is reported the same way."""
     with pytest.raises(ProbeError, match="no network interface none0"):
         observe(handles, authority, "http://a.example/", **keys)
 
@@ -151,13 +151,13 @@ def test_a_missing_interface_on_the_way_is_told(handles, authority, keys):
     ],
 )
 def test_how_a_zone_is_written(written, zone):
-    """%25 stands for % (RFC 6874), what follows % is never read as a byte."""
+    """%25 means % (RFC 6874), and the text after % is never decoded as a byte."""
     assert zone_of(written) == zone
     assert host_of(urlsplit(f"icmp://[{written}]")) == f"fe80::1{zone and '%'}{zone}"
 
 
 def test_a_socket_gets_the_number_of_the_interface():
-    """The kernel knows interfaces by number."""
+    """The kernel identifies interfaces by number."""
     number = socket.if_nametoindex("lo")
     assert socket_address("::1%lo", 53) == ("::1", 53, 0, number)
     assert socket_address("::1", 53) == ("::1", 53, 0, 0)
