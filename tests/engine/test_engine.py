@@ -609,7 +609,7 @@ def check(rig, outcome):
 
 
 def test_flapping_is_told_once(rig, caplog):
-    """It warns when it begins and logs when it ends; transitions in between are no warnings."""
+    """It warns when it begins and logs when it ends; transitions in between do not warn."""
     caplog.set_level("INFO")
     rig.list(site())
     for _ in range(5):
@@ -871,7 +871,7 @@ def test_a_pulled_cable_takes_nobody_down(data):
     begun: dict[str, Site] = {}
     for step in data.draw(st.lists(st.sampled_from(["cable", "wait", "end", "end"]), max_size=80)):
         match step:
-            case "cable" if lies or not rig.engine.held:  # else it was over before it was noticed
+            case "cable" if lies or not rig.engine.held:  # or it ends unnoticed
                 lies = not lies
             case "wait":
                 rig.advance(0.5)
@@ -1026,7 +1026,7 @@ def test_a_site_goes_on_after_a_restart_as_it_was_left(rig, caplog):
 
 
 def test_a_failure_that_was_to_be_confirmed_is_asked_after_soon(rig):
-    """A restart between the first failure and the second postpones no confirmation."""
+    """A restart between the first failure and the second does not delay the confirmation."""
     listed = site(interval=3600, confirm=Confirm(failures=2, retry_interval=5))
     first = rig.clock.time() - 3
     known = Remembered(status=Status.UP, since=0, streak=1, streak_since=first, said=False)

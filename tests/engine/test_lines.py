@@ -16,7 +16,7 @@ def lines(*checks: Check, threads: int = 8, gone: tuple[Check, ...] = ()) -> Lin
 
 
 def taken(from_: Lines) -> list[str]:
-    """Take checks until none may be taken."""
+    """Take checks until no more may be taken."""
     names = []
     while (check := from_.take()) is not None:
         names.append(check.site.name)

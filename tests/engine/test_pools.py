@@ -299,7 +299,7 @@ def test_a_bug_in_the_judge_spoils_one_job(make):
 
 
 def test_a_bug_in_the_judge_is_handed_on(make):
-    """An exception in the judge is no verdict, and the worker lives."""
+    """An exception in the judge gives no verdict, and the worker keeps running."""
     rig = make()
     (pid,) = rig.pids()
     rig.submit("bug")
@@ -538,7 +538,7 @@ def _runs(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return state != "Z"  # dead, and only not waited for by whoever runs as process 1 here
+    return state != "Z"  # dead, but process 1 has not waited for it yet
 
 
 class Probes:

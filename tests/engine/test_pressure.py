@@ -19,7 +19,7 @@ def test_late_alone_is_no_pressure():
 
 
 def test_whoever_waits_for_the_interpreter_is_under_pressure():
-    """Pressure is the time it takes to get the interpreter back, at each measurement."""
+    """Each measurement shows how long it takes to get the interpreter back."""
     clock = FakeClock()
     for delay in (0.0, 0.02, 0.02, 0.0):
         clock.overslept = delay

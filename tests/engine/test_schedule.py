@@ -136,7 +136,7 @@ def test_questions_about_many_sites_are_spread():
     names = [f"s{number}" for number in range(1000)]
     for name in names:
         schedule.add(name, 100.0, now=0.0)
-    now = 99.9  # all are due soon: what counts are checks beside the slots
+    now = 99.9  # all are due soon: only checks beside the slots count
     schedule.pop_due(now)
     for name in names:
         schedule.check_for_another(name, now)

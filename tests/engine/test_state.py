@@ -305,7 +305,7 @@ def seeing(listed, contents, state=None):
     ],
 )
 def test_content_that_changes(contents, content, changed):
-    """The first content is no change, nor is unreadable content; a failed check may show one."""
+    """First or unreadable content does not count as a change; a failed check can show one."""
     state = seeing(site(), contents)
     assert (state.content, state.content_changed) == (content, changed)
 
