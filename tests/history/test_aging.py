@@ -64,7 +64,7 @@ def test_news_waits_for_a_few_sites_at_most(tmp_path):
 
 
 def test_days_of_many_sites_are_those_of_each(tmp_path, store):
-    """Summed up together from different days on, in two blocks, and one after the other."""
+    """Summing up together, even in two blocks, gives what summing up in turn gives."""
     world = World(tmp_path, store, time=NOON)
     names = ["a", "b", "c"]
     sites = [site(name) for name in names]

@@ -1,4 +1,4 @@
-"""What ``monitor report`` and ``monitor history`` print of a past that a daemon has left."""
+"""What ``monitor report`` and ``monitor history`` print about the past that a daemon has left."""
 
 import csv
 import json

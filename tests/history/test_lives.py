@@ -215,7 +215,7 @@ def come_back(world, listed):
 
 
 def test_a_site_that_a_source_lists_after_the_start_goes_on_where_it_stopped(world):
-    """State, since and streak are back, and its absence is no outage; after a day it is unknown."""
+    """State, since and streak return; its absence is not an outage, and after a day it is unknown."""
     late, other = site("late"), site("other")
     world.start(late, other)
     run(world, late, 10)
@@ -268,7 +268,7 @@ def test_a_clock_that_is_set_ahead_skips_time_that_nobody_observed(world):
 
 
 def test_maintenance_counts_as_neither(world):
-    """What happens in a window is no downtime, and an outage around the window stays one outage."""
+    """Nothing in a window counts as downtime, and an outage around it stays one outage."""
     listed = site()
     world.start(listed)
     run(world, listed, 10)

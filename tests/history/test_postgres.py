@@ -127,7 +127,7 @@ def test_a_result_whose_commit_was_not_answered_counts_once(postgres, relay, tmp
 
 @pytest.mark.real
 def test_a_server_that_works_for_long_is_not_silent_to_a_command(postgres):
-    """Without a limit, as for a vacuum, the answer is waited for."""
+    """Without a limit, as for a vacuum, the command waits for the answer."""
     engine = connect(store_url(postgres.database(), None), writes=True)
     try:
         with engine.begin() as connection:

@@ -234,7 +234,7 @@ def test_the_example_of_the_module_is_true():
 
 
 def test_without_observation_there_is_no_ratio():
-    """A window that nobody observed is not 100 %."""
+    """A window that no monitor observed is not 100 %."""
     uptime = tally([], 0, 10 * SECOND).uptime(10 * SECOND)
     assert uptime.ratio is None
     assert uptime.coverage == 0.0
