@@ -43,7 +43,7 @@ def test_it_keeps_its_pace(serve):
 
 
 def test_what_goes_wrong_is_said_without_the_url(serve):
-    """A refused connection, an error and a redirect are no beat; the URL is a secret."""
+    """A refused connection, an error and a redirect do not count; the URL is a secret."""
     other = serve(answer())
     moved = serve(answer(b"", "302 Found", [("Location", other.url())]))
     broken = serve(answer(b"", "500 Internal Server Error"))

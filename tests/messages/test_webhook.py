@@ -286,7 +286,7 @@ def test_each_part_of_a_webhook_s_url_is_a_secret_from_four_characters_on(serve,
 
 
 def test_a_machine_without_descriptors_tries_again():
-    """A lack on this machine is no answer of the receiver, so the message waits."""
+    """A lack on this machine is not an answer of the receiver, so the message waits."""
 
     def call(_call: OutgoingRequest, _deadline: Deadline) -> Reply:
         raise ProbeError("the monitor has too many open files")

@@ -15,7 +15,7 @@ BEGAN = 1_790_000_000.0
 
 
 class Sent(NamedTuple):
-    """A message that arrived, in seconds since the beginning."""
+    """A message that arrived, with its time in seconds since the beginning."""
 
     at: float
     channel: str
@@ -32,12 +32,12 @@ class Sent(NamedTuple):
 
 class World:
     """
-    Sites that turn, and channels.
+    Sites that change state, and channels.
 
     Attributes:
         away: Channels that cannot be reached.
-        poisonous: A site; messages about it are not taken.
-        answers: Whether the former answer at all.
+        poisonous: A site; messages about it are not accepted.
+        answers: Whether these failed attempts get an answer.
         refusing: Channels that refuse every message for good.
         sent: What arrived, in order.
         tried: The channel and the key of each attempt.
