@@ -68,13 +68,13 @@ def drawn(spans, minutes):
     [
         # Two of three see an outage that ends
         ({"fra": "uuudddduuuuu", "nyc": "uuuuddduuuuu", "sin": "uuuuuuuuuuuu"}, "uuuuddduuuuu"),
-        # One alone turns nothing
+        # One alone does not turn the verdict
         ({"fra": "uuudddduuuuu", "nyc": "uuuuuuuuuuuu", "sin": "uuuuuuuuuuuu"}, "uuuuuuuuuuuu"),
         # Too few places had a vote: until the other's vote is stale, and after its return
         ({"fra": "uuuuuuuuuuuuuu", "nyc": "uu.........uuu"}, "uuuu???????uuu"),
         # A place that has lost its own connection has no vote
         ({"fra": "uuuuuuuu", "nyc": "uuccccuu"}, "uu????uu"),
-        # Split before anything was known, then as before
+        # Split before anything was known, then unchanged
         ({"fra": "uuuuuuu", "nyc": "ddduuud"}, "???uuuu"),
     ],
 )
@@ -106,7 +106,7 @@ def test_other_places_may_still_deliver():
 
 
 def test_what_is_read_again_changes_nothing():
-    """A hub that starts reads the last minutes again."""
+    """A hub reads the last minutes again when it starts, with the same result."""
     rows = {"fra": "uuddduu", "nyc": "uuddduu"}
     hindsight = told(rows, late=(0, 6))
     for place, letters in rows.items():

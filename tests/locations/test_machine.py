@@ -64,7 +64,7 @@ class Message:
 
 class Machine(RuleBasedStateMachine):
     """
-    Places check, messages wait for each, are handed over, repeated and out of order.
+    Places check; their messages wait and are handed over, repeated and out of order.
 
     ``stream`` is what the server has stored, in its order; the hub reads it one by one.
     """
