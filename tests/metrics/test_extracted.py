@@ -56,7 +56,7 @@ def test_what_was_not_found_has_no_series():
 
 
 def test_a_change_is_shown_once_there_was_one():
-    """The first content is no change."""
+    """The first content does not count as a change."""
     one = replace(with_values(), content="ab" * 32)
     name = "monitor_content_changed_timestamp_seconds"
     assert name not in samples(one)
