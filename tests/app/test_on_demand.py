@@ -92,7 +92,7 @@ def test_a_module_that_was_left_out_says_why(tmp_path):
 
 
 def test_the_order_of_refusals(rig):
-    """The module is checked first, then the header, then the target; the first error is told."""
+    """The module is checked first, then the header, then the target; the first error counts."""
     wrong = {"module": "nope", "scrape_timeout": "soon"}
     assert rig.refusal(None, **wrong) == (400, 'Unknown module "nope"')
     del wrong["module"]
