@@ -19,7 +19,7 @@ def test_late_alone_is_no_pressure():
 
 
 def test_whoever_waits_for_the_interpreter_is_under_pressure():
-    """Each measurement shows how long it takes to get the interpreter back."""
+    """The time to get the interpreter back decides, separately at each measurement."""
     clock = FakeClock()
     for delay in (0.0, 0.02, 0.02, 0.0):
         clock.overslept = delay

@@ -215,7 +215,7 @@ def come_back(world, listed):
 
 
 def test_a_site_that_a_source_lists_after_the_start_goes_on_where_it_stopped(world):
-    """State, since and streak return; its absence is not an outage, and after a day it is unknown."""
+    """State, since and streak return without downtime; after a day of absence it is unknown."""
     late, other = site("late"), site("other")
     world.start(late, other)
     run(world, late, 10)
