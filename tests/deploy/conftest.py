@@ -1,4 +1,4 @@
-"""What the tests of the manifests build them with."""
+"""Fixtures that build the manifests under test."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ def kustomize():
     """
     Return a function that builds a folder, as ``kubectl apply --kustomize`` does.
 
-    Debian has no kustomize, and its kubectl an old one; what the machine happens to have is taken.
+    Debian has no kustomize and its kubectl has an old one, so any that the machine has is used.
     """
     programs = {"kubectl": ["kubectl", "kustomize"], "kustomize": ["kustomize", "build"]}
     command = next((words for name, words in programs.items() if shutil.which(name)), None)
@@ -30,5 +30,5 @@ def kustomize():
 
 @pytest.fixture
 def build(kustomize):
-    """Return the same function; of what it builds, each kind has one."""
+    """Return such a function, which gives the built manifests by kind, one of each kind."""
     return lambda folder: {document["kind"]: document for document in kustomize(folder)}

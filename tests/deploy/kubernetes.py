@@ -1,7 +1,7 @@
 """
-config/kubernetes as data, and the one manifest of it that is made of others.
+config/kubernetes as data, and its one manifest that is made from other files.
 
-``python -m tests.deploy.kubernetes`` writes the PrometheusRule; test_kubernetes.py compares.
+``python -m tests.deploy.kubernetes`` writes the PrometheusRule; test_kubernetes.py compares it.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ _HEAD = """\
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as they are."""
+    """Writes texts of several lines as blocks."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -1,4 +1,4 @@
-"""The schemas of Kubernetes and of the Prometheus operator, asked strictly."""
+"""The schemas of Kubernetes and of the Prometheus operator, applied strictly."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import kubernetes_validate
 
 
 def assert_valid(document: dict[str, Any]) -> None:
-    """The document has what its kind must have, and nothing that its kind has not."""
+    """Assert that the document has all keys that its kind requires, and no unknown ones."""
     if document["apiVersion"].startswith("monitoring.coreos.com/"):
-        # It takes seconds, which every process would pay that only collects the tests
+        # It takes seconds, which a process that only collects the tests need not pay
         import cloudcoil.models.prometheus_operator.v1 as operator  # noqa: PLC0415
 
         model = getattr(operator, document["kind"]).model_validate(document)
-        # What the model does not know, it leaves out
+        # The model leaves out what it does not know
         assert model.model_dump(mode="json", by_alias=True, exclude_unset=True) == document
     else:
         version = kubernetes_validate.latest_version()

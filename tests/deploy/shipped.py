@@ -1,4 +1,4 @@
-"""What config/ ships for Prometheus and Grafana, as data: rules, expressions, names in them."""
+"""What config/ ships for Prometheus and Grafana, as data: rules, expressions and metric names."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def dashboard(path: Path = DASHBOARD) -> dict[str, Any]:
 
 
 def panels(path: Path = DASHBOARD) -> list[dict[str, Any]]:
-    """Return a dashboard's panels, those of closed rows too; rows themselves are none."""
+    """Return a dashboard's panels, including those in collapsed rows, without the rows."""
     found: list[dict[str, Any]] = []
     for panel in dashboard(path)["panels"]:
         found += panel["panels"] if panel["type"] == "row" else [panel]
@@ -55,7 +55,7 @@ def panels(path: Path = DASHBOARD) -> list[dict[str, Any]]:
 
 
 def expressions(path: Path = DASHBOARD) -> list[tuple[str, str]]:
-    """Return where each expression of a dashboard stands, and the expression."""
+    """Return each expression of a dashboard, as its place and its text."""
     return [
         (f"{panel['title']} {target['refId']}", target["expr"])
         for panel in panels(path)
@@ -77,9 +77,9 @@ _WORDS = frozenset({"and", "or", "unless", "bool"})
 
 def metrics_in(expression: str) -> set[str]:
     """
-    Return the names of the metrics that an expression asks for.
+    Return the names of the metrics that an expression uses.
 
-    Enough of PromQL for what we ship: ``__name__=~`` gives the pattern, in slashes.
+    It knows enough PromQL for what we ship: ``__name__=~`` gives the pattern, in slashes.
     """
     found = {
         f"/{name}/" if operator == "=~" else name
@@ -91,7 +91,7 @@ def metrics_in(expression: str) -> set[str]:
 
 
 def exposed() -> set[str]:
-    """Return the name of everything that a Prometheus with our rules has of a monitor."""
+    """Return the names of all series that a Prometheus with our rules has about a monitor."""
     internal = Internal(version="1", libcurl="8")
     internal.connectivity(True)
     meters = PlaceMeters(internal)
@@ -107,14 +107,14 @@ def exposed() -> set[str]:
         for family in FAMILIES
         for suffix in (("_bucket", "_sum", "_count") if family.type == "histogram" else ("",))
     }
-    # What Prometheus 3 makes of a classic histogram has its name without a suffix
+    # Prometheus 3 can turn a classic histogram into a native one, without the suffix
     native = {name.removesuffix("_bucket") for name in own | sites if name.endswith("_bucket")}
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     return own | sites | native | recorded | _PROMETHEUS_OWN
 
 
 def unknown(names: set[str]) -> set[str]:
-    """Return those names that nothing exposes; of a pattern, each alternative must be there."""
+    """Return the names that nothing exposes; every alternative of a pattern must exist."""
     known = exposed()
     missing = set()
     for name in names:

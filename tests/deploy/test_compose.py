@@ -1,4 +1,4 @@
-"""config/compose: the monitor and what stands around it, as docker-compose reads it."""
+"""config/compose: the monitor and the services around it, as docker-compose reads it."""
 
 import json
 import re
@@ -22,7 +22,7 @@ each = pytest.mark.parametrize("service", _BOTH, ids=_NAMES)
 
 @pytest.mark.real
 def test_the_file_is_good(real):
-    """docker-compose finds no mistake in it, and the shipped .env opens no port to others."""
+    """docker-compose accepts it, and the shipped .env opens ports on loopback only."""
     done = subprocess.run(
         [real("docker-compose"), "config"], cwd=COMPOSE, capture_output=True, text=True, check=False
     )
@@ -35,7 +35,7 @@ def test_the_file_is_good(real):
 
 @pytest.mark.real
 def test_the_form_with_two_places_is_good(real):
-    """The monitor becomes the hub; each daemon has a folder and a password of its own."""
+    """The monitor becomes the hub, and each daemon has its own folder and password."""
     done = subprocess.run(
         [real("docker-compose"), "-f", "compose.yaml", "-f", "places.yaml", "config"],
         cwd=COMPOSE,
@@ -70,7 +70,7 @@ def test_the_form_with_two_places_is_good(real):
 
 
 def test_the_list_of_the_places_is_good(tmp_path):
-    """The program reads it, with the password in the file that compose mounts."""
+    """The program loads it, with the password in the file that compose mounts."""
     text = (COMPOSE / "places" / "list" / "sites.yaml").read_text()
     assert text.count("/run/secrets/nats-password}") == 1
     (tmp_path / "password").write_text("open-sesame\n")
@@ -85,7 +85,7 @@ def test_the_list_of_the_places_is_good(tmp_path):
 
 @each
 def test_services_are_confined(service):
-    """Each has a read-only root, no capability, no way to a new one, and bounds."""
+    """Each has a read-only root, no capability or new privilege, and limits."""
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
@@ -95,7 +95,7 @@ def test_services_are_confined(service):
 
 @each
 def test_services_tell_their_health(service):
-    """Each has a health check: of its own, or the image's that is built here."""
+    """Each has a health check, its own or that of the image built here."""
     if "build" in service:
         dockerfile = COMPOSE / service["build"] / "Dockerfile"
         assert re.search(r"^HEALTHCHECK ", dockerfile.read_text(), re.MULTILINE)
@@ -106,7 +106,7 @@ def test_services_tell_their_health(service):
 
 @each
 def test_what_is_mounted_is_there(service):
-    """Files and folders of ours exist and are read-only; what is written goes to volumes."""
+    """Our files and folders exist and are read-only; services write to volumes."""
     volumes = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["volumes"] | PLACES["volumes"]
     for mount in service["volumes"]:
         source, _, *mode = mount.split(":")
@@ -118,7 +118,7 @@ def test_what_is_mounted_is_there(service):
 
 
 def test_the_programs_find_their_files():
-    """What the commands point to is mounted, and so is the list where the image looks."""
+    """Each --config.file is mounted, and the site list is where the image looks."""
     for name in ("prometheus", "alertmanager"):
         service = SERVICES[name]
         (config,) = (
@@ -143,7 +143,7 @@ def test_the_programs_find_their_files():
 
 
 def test_hosts_in_the_configurations_are_services():
-    """Prometheus' targets, /sd and Alertmanager are named as the services are."""
+    """Prometheus' targets, /sd and Alertmanager have the names of services."""
     for name in ("prometheus.yml", "scrape-metrics.yml", "scrape-sd.yml"):
         text = json.dumps(yaml.safe_load((PROMETHEUS / name).read_text()))
         hosts = set(re.findall(r"\b([a-z]+):(?:10115|9093)\b", text))

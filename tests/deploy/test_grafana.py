@@ -1,4 +1,4 @@
-"""What config/grafana ships: dashboards, and the files that bring them into Grafana."""
+"""What config/grafana ships: dashboards, and the files that load them into Grafana."""
 
 import re
 from collections import Counter
@@ -23,13 +23,13 @@ each = pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 
 
 def variables(path):
-    """Return the variables of a dashboard by their names."""
+    """Return the variables of a dashboard by name."""
     return {one["name"]: one for one in dashboard(path)["templating"]["list"]}
 
 
 @each
 def test_panels_are_laid_out_without_overlap(path):
-    """Each cell of the grid of 24 columns belongs to one panel at most, and ids are unique."""
+    """Each cell of the 24-column grid belongs to at most one panel, and ids are unique."""
     cells: Counter[tuple[int, int]] = Counter()
     for panel in dashboard(path)["panels"]:
         place = panel["gridPos"]
@@ -48,14 +48,14 @@ def test_panels_are_laid_out_without_overlap(path):
     ("place", "expression"), [one for path in DASHBOARDS for one in expressions(path)]
 )
 def test_panels_ask_for_metrics_that_there_are(place, expression):
-    """Every name is a family of ours, one of our rules' or Prometheus' own."""
+    """Each name is a metric of the monitor, of our rules or of Prometheus itself."""
     assert metrics_in(expression)
     assert unknown(metrics_in(expression)) == set(), place
 
 
 @each
 def test_variables_are_there_and_used(path):
-    """Nothing names a variable that the dashboard lacks, and it has none for show."""
+    """The dashboard defines each variable that it uses, and uses each that it defines."""
     texts = [text for _, text in expressions(path)]
     texts += [panel["title"] for panel in dashboard(path)["panels"]]
     texts += [one.get("definition", "") for one in variables(path).values()]
@@ -66,7 +66,7 @@ def test_variables_are_there_and_used(path):
 
 @each
 def test_variables_ask_for_metrics_that_there_are(path):
-    """The names in label_values() are families of ours."""
+    """The names in label_values() are metrics of the monitor."""
     for one in variables(path).values():
         for metric in re.findall(r"label_values\((\w+)", one.get("definition", "")):
             assert unknown({metric}) == set()
@@ -81,7 +81,7 @@ def test_no_panel_is_bound_to_one_data_source(path):
 
 
 def test_provisioning_leads_to_the_dashboards_and_to_prometheus():
-    """Paths and addresses in the provisioning files are those of the compose file."""
+    """Paths and addresses in the provisioning files match the compose file."""
     services = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
     mounts = dict(volume.split(":")[:2][::-1] for volume in services["grafana"]["volumes"])
     (provider,) = yaml.safe_load(

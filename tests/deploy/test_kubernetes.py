@@ -1,4 +1,4 @@
-"""config/kubernetes: against the schemas, against itself, and as kustomize builds it."""
+"""config/kubernetes: checked by the schemas, for consistency, and as kustomize builds it."""
 
 import os
 import re
@@ -45,12 +45,12 @@ def container(pod):
     return only
 
 
-# ---------------------------------------------------------------- each by itself
+# ---------------------------------------------------------------- each manifest alone
 
 
 @pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
 def test_a_manifest_is_valid(path):
-    """By the schemas of Kubernetes and of the Prometheus operator, unknown keys included."""
+    """The schemas of Kubernetes and the Prometheus operator accept it, without unknown keys."""
     assert_valid(manifest(path))
 
 
@@ -59,8 +59,8 @@ def test_a_manifest_is_valid(path):
     [("deployment", "spec"), ("servicemonitor", "spec")],
     ids=["core", "operator"],
 )
-def test_a_misspelt_key_would_be_seen(name, place):
-    """The schemas are asked strictly."""
+def test_a_misspelled_key_would_be_seen(name, place):
+    """The schema check refuses an unknown key."""
     document = manifest(BASE / f"{name}.yaml")
     document[place]["replikas"] = 1
     with pytest.raises((AssertionError, kubernetes_validate.ValidationError)):
@@ -68,12 +68,12 @@ def test_a_misspelt_key_would_be_seen(name, place):
 
 
 def test_the_rules_are_those_of_config_prometheus():
-    """python -m tests.deploy.kubernetes mends."""
+    """If they differ, run python -m tests.deploy.kubernetes."""
     assert PROMETHEUS_RULE.read_text() == prometheus_rule()
 
 
 def test_the_site_list_is_good():
-    """What the ConfigMap holds is a list as the monitor wants it; its examples too."""
+    """The ConfigMap's site list loads, and the examples in its comments are YAML."""
     text = (BASE / "sites.yaml").read_text()
     assert load(BASE / "sites.yaml", TABLES, {}).sites
     example = re.search(r"^  # - name.*\Z", text, re.MULTILINE | re.DOTALL)
@@ -83,7 +83,7 @@ def test_the_site_list_is_good():
 
 @pytest.mark.parametrize("folder", [*FOLDERS, *PLACES])
 def test_every_file_is_named_and_every_name_is_a_file(folder):
-    """Nothing is forgotten in a kustomization."""
+    """Each kustomization names every file of its folder, and no file that is missing."""
     listed = manifest(KUBERNETES / folder / "kustomization.yaml")
     named = {
         *listed["resources"],
@@ -101,7 +101,7 @@ def test_every_file_is_named_and_every_name_is_a_file(folder):
 
 
 def test_the_container_may_do_nothing_but_check(pod, container):
-    """Not root, no capability, nothing to write to but its data, no token of the cluster."""
+    """It has no root, no capability and no cluster token, and can write only its data."""
     security = pod["spec"]["securityContext"]
     assert security["runAsNonRoot"] is True
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -116,7 +116,7 @@ def test_the_container_may_do_nothing_but_check(pod, container):
 
 
 def test_the_container_is_the_images(pod, container):
-    """User, folder of the list, port, and arguments that the program takes."""
+    """User, folders, port and arguments match the Dockerfile and the program."""
     security = pod["spec"]["securityContext"]
     user = f"{security['runAsUser']}:{security['runAsGroup']}"
     assert f"USER {user}\n" in DOCKERFILE
@@ -134,14 +134,14 @@ def test_the_container_is_the_images(pod, container):
 
 
 def test_probes_ask_for_what_the_daemon_answers(container):
-    """Health decides whether it lives, readiness whether it is scraped."""
+    """Startup and liveness probes ask for health, the readiness probe for readiness."""
     asked = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness")}
     assert all(one == {"path": "/-/healthy", "port": "http"} for one in asked.values())
     assert container["readinessProbe"]["httpGet"] == {"path": "/-/ready", "port": "http"}
 
 
 def test_everything_selects_the_pods(pod, container):
-    """Service, ServiceMonitor, budget and policy mean these pods and their port."""
+    """Service, ServiceMonitor, budget and policy select these pods and their port."""
     labels = pod["metadata"]["labels"]
     (port,) = container["ports"]
     service = manifest(BASE / "service.yaml")["spec"]
@@ -167,7 +167,7 @@ def test_everything_selects_the_pods(pod, container):
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_what_is_built_is_valid(build, folder):
-    """Also after patches and replacements; the list's name is the one that pods mount."""
+    """Built manifests are valid, and pods mount the site list by its generated name."""
     built = build(KUBERNETES / folder)
     for document in built.values():
         assert_valid(document)
@@ -178,7 +178,7 @@ def test_what_is_built_is_valid(build, folder):
 
 
 def test_the_pods_of_the_sharded_form_are_all_shards(build):
-    """Each finds its number by its name, and the total is the number of replicas."""
+    """Each pod takes its shard from its name, and the total is the number of replicas."""
     built = build(KUBERNETES / "sharded")
     assert "Deployment" not in built
     workload = built["StatefulSet"]
@@ -198,7 +198,7 @@ def test_the_pods_of_the_sharded_form_are_all_shards(build):
 
 
 def test_the_example_of_the_docs_is_built(build, tmp_path):
-    """A kustomization of one's own, with another image, list and label."""
+    """The kustomization in the docs sets its own image, list and label."""
     text = (ROOT / "docs" / "kubernetes.md").read_text()
     (example,) = re.findall(
         r'^```yaml title="kustomization.yaml"\n(.*?)^```', text, re.DOTALL | re.MULTILINE
@@ -217,7 +217,7 @@ def test_the_example_of_the_docs_is_built(build, tmp_path):
 
 
 def test_what_shards_remember_outlives_their_pods(pod):
-    """A claim for each pod of the StatefulSet; the Deployment's is lost with it, and says so."""
+    """The StatefulSet claims a volume per pod; the Deployment has at most an emptyDir."""
     [volume] = [one for one in pod["spec"]["volumes"] if one["name"] == "data"] or [None]
     if volume is not None:
         assert "emptyDir" in volume
@@ -234,12 +234,12 @@ DISCOVERY = KUBERNETES / "discovery"
 
 @pytest.mark.parametrize("name", ["serviceaccount", "clusterrole", "clusterrolebinding"])
 def test_what_discovery_needs_is_what_the_schemas_know(name):
-    """Each manifest of the component, unknown keys included."""
+    """Each manifest of the component is valid, without unknown keys."""
     assert_valid(manifest(DISCOVERY / f"{name}.yaml"))
 
 
 def test_the_role_has_what_the_source_asks_for_and_nothing_else():
-    """Each kind of object that is watched, by the two verbs of a watch."""
+    """It allows list and watch on each kind of object that the source watches."""
     wanted = {
         (version.partition("/")[0], plural)
         for plural, versions in VERSIONS.items()
@@ -256,7 +256,7 @@ def test_the_role_has_what_the_source_asks_for_and_nothing_else():
 
 
 def test_the_binding_is_of_that_role_and_account():
-    """By the names that the other manifests have."""
+    """The binding has the names of the role and account in the other manifests."""
     binding = manifest(DISCOVERY / "clusterrolebinding.yaml")
     role = manifest(DISCOVERY / "clusterrole.yaml")
     account = manifest(DISCOVERY / "serviceaccount.yaml")
@@ -265,7 +265,7 @@ def test_the_binding_is_of_that_role_and_account():
 
 
 def test_the_component_gives_the_pod_its_account(build, tmp_path):
-    """The kustomization of the docs builds it over the base, in its own namespace."""
+    """The kustomization in the docs adds it to the base, in its own namespace."""
     text = (ROOT / "docs" / "kubernetes.md").read_text()
     (example,) = re.findall(
         r'^```yaml title="kustomization.yaml with sites from the cluster"\n(.*?)^```',

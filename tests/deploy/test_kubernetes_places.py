@@ -44,7 +44,7 @@ def named(built, kind, name):
 
 
 def pods(built):
-    """Return the template of each workload by the workload's name."""
+    """Return the pod template of each workload by the workload's name."""
     return {
         one["metadata"]["name"]: one["spec"]["template"]
         for kind in ("StatefulSet", "Job")
@@ -63,7 +63,7 @@ def selected(built, labels):
 
 
 def users(built):
-    """Return the pod of each daemon, and of the job, by the user that it logs in as."""
+    """Return the pod of each daemon and of the job, by the user that it logs in as."""
     found = {}
     for pod in pods(built).values():
         for variable in pod["spec"]["containers"][0].get("env", ()):
@@ -72,7 +72,7 @@ def users(built):
 
 
 def test_all_of_it_is_what_the_schemas_know(built):
-    """Also after patches, suffixes and labels, and no two have one name."""
+    """Built manifests are valid, and no two of a kind have one name."""
     for document in built:
         assert_valid(document)
     names = [(document["kind"], document["metadata"]["name"]) for document in built]
@@ -81,7 +81,7 @@ def test_all_of_it_is_what_the_schemas_know(built):
 
 
 def test_every_selector_means_the_pods_of_one_workload(built):
-    """Three daemons have most labels in common; the service, budget and policy of each are its."""
+    """Each service, budget and policy selects one daemon, although daemons share most labels."""
     for workload in of_kind(built, "StatefulSet"):
         name = workload["metadata"]["name"]
         assert selected(built, workload["spec"]["selector"]["matchLabels"]) == [name]
@@ -98,7 +98,7 @@ def test_every_selector_means_the_pods_of_one_workload(built):
 
 
 def test_prometheus_scrapes_the_hub_alone(built):
-    """So the shipped rules see the verdict; its policy lets Prometheus in, whatever the labels."""
+    """The shipped rules see only the verdict; the hub's policy admits Prometheus as the base's."""
     (scrape,) = of_kind(built, "ServiceMonitor")
     wanted = scrape["spec"]["selector"]["matchLabels"].items()
     scraped = [
@@ -112,8 +112,8 @@ def test_prometheus_scrapes_the_hub_alone(built):
     assert ingress == base["spec"]["ingress"]
 
 
-def test_whoever_logs_in_to_nats_may_connect(built):
-    """The policy of NATS names the pods of all daemons and of the job, and itself goes nowhere."""
+def test_all_who_log_in_to_nats_may_connect(built):
+    """NATS' policy admits the pods of all daemons and of the job, and allows no egress."""
     policy = named(built, "NetworkPolicy", "nats")
     (entry,) = policy["spec"]["ingress"]
     (expression,) = entry["from"][0]["podSelector"]["matchExpressions"]
@@ -129,7 +129,7 @@ def test_whoever_logs_in_to_nats_may_connect(built):
 
 
 def test_each_daemon_has_its_own_name_and_password(built):
-    """The arguments are the program's, the user is NATS', and nobody mounts another's Secret."""
+    """The program takes the arguments, and each pod mounts only the Secret of its user."""
     found = users(built)
     assert set(found) == set(DAEMONS)
     for user, pod in found.items():
@@ -147,7 +147,7 @@ def test_each_daemon_has_its_own_name_and_password(built):
 
 
 def test_all_daemons_have_one_list(built, tmp_path):
-    """It is good, and leads to the service of NATS; the job goes by it too."""
+    """Daemons and job share one valid list, which names the service of NATS."""
     lists = {one["metadata"]["name"]: one for one in of_kind(built, "ConfigMap")}
     used = {
         user: pod["spec"]["volumes"][0]["configMap"]["name"] for user, pod in users(built).items()
@@ -189,7 +189,7 @@ def test_no_pod_may_do_more_than_it_must(built):
 
 
 def test_what_places_hub_and_nats_keep_outlives_their_pods(built):
-    """Each has a claim of its own."""
+    """Each StatefulSet claims a volume of its own."""
     for workload in of_kind(built, "StatefulSet"):
         assert workload["spec"]["replicas"] == 1
         (claim,) = workload["spec"]["volumeClaimTemplates"]
@@ -197,7 +197,7 @@ def test_what_places_hub_and_nats_keep_outlives_their_pods(built):
 
 
 def test_the_example_of_a_place_is_built(kustomize, tmp_path):
-    """A place alone, as in another cluster: with a list and a namespace of its own."""
+    """A place alone, as in another cluster, has its own list and namespace."""
     text = (ROOT / "docs" / "kubernetes.md").read_text()
     (example,) = re.findall(
         r'^```yaml title="kustomization.yaml of a place"\n(.*?)^```', text, re.DOTALL | re.MULTILINE
@@ -217,13 +217,13 @@ def test_the_example_of_a_place_is_built(kustomize, tmp_path):
 
 
 def rights(text):
-    """Return what a configuration says of rights, one text for each user."""
+    """Return the rights in a configuration, one text per user."""
     (found,) = re.findall(r"^authorization \{.*?^\}$", text, re.DOTALL | re.MULTILINE)
     return re.split(r"(?=\{ user: )", found)
 
 
 def test_the_rights_are_those_of_the_docs():
-    """As compose has them; the page has one place more."""
+    """Compose gives the same rights, and the docs have one place more."""
     ours = rights(CONFIGURATION.read_text())
     assert rights((COMPOSE / "places" / "nats-server.conf").read_text()) == ours
     documented = rights((ROOT / "docs" / "locations.md").read_text())
@@ -237,7 +237,7 @@ def status(url):
 
 @pytest.mark.real
 def test_nats_takes_its_configuration_and_answers_its_probes(real, tmp_path):
-    """On a real server; passwords.conf is made as docs/kubernetes.md says."""
+    """A real server accepts it, with passwords.conf as in docs/kubernetes.md."""
     text = CONFIGURATION.read_text()
     port = free_port()
     for line, other in (
@@ -264,7 +264,7 @@ def test_nats_takes_its_configuration_and_answers_its_probes(real, tmp_path):
 
 
 def test_the_image_of_nats_is_that_of_compose():
-    """One version is tried, and told of in the docs."""
+    """Both use one version, which is the one that is tested and documented."""
     (workload,) = documents((PLACES / "nats" / "statefulset.yaml").read_text())
     services = yaml.safe_load((COMPOSE / "places.yaml").read_text())["services"]
     (container,) = workload["spec"]["template"]["spec"]["containers"]

@@ -1,4 +1,4 @@
-"""What config/prometheus ships, by Prometheus' and Alertmanager's own tools."""
+"""What config/prometheus ships, checked by Prometheus' and Alertmanager's own tools."""
 
 import os
 import re
@@ -43,12 +43,12 @@ def cases() -> list[dict[str, Any]]:
 @pytest.mark.real
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configurations_are_good(real, name):
-    """promtool has nothing to say to the example and to each fragment, rules included."""
+    """promtool accepts the example and each fragment, with their rules."""
     subprocess.run([real("promtool"), "check", "config", PROMETHEUS / name], check=True)
 
 
 def promtool_3() -> str | None:
-    """Return the promtool of Prometheus 3: $PROMTOOL3, promtool3, or promtool where it is one."""
+    """Return Prometheus 3's promtool: $PROMTOOL3, promtool3, or promtool if it is version 3."""
     named = os.environ.get("PROMTOOL3") or shutil.which("promtool3")
     plain = shutil.which("promtool")
     if named or not plain:
@@ -59,7 +59,7 @@ def promtool_3() -> str | None:
 
 @pytest.fixture(params=["installed", "3"])
 def promtool(request, real) -> str:
-    """Return Debian's promtool, and that of Prometheus 3 where there is one."""
+    """Return Debian's promtool, then that of Prometheus 3 if there is one."""
     if request.param == "installed":
         return str(real("promtool"))
     program = promtool_3()
@@ -77,7 +77,7 @@ def assert_holds(promtool: str, path: Path) -> None:
 
 @pytest.mark.real
 def test_rules_are_good(promtool):
-    """promtool finds no mistake and no rule that is there twice."""
+    """promtool finds no mistake and no duplicate rule."""
     command = [promtool, "check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES]
     subprocess.run(command, check=True)
 
@@ -85,14 +85,14 @@ def test_rules_are_good(promtool):
 @pytest.mark.real
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_rules_do_what_they_say(promtool, path):
-    """Each case of the rules' own unit tests holds."""
+    """Each case of the rules' own unit tests passes."""
     assert_holds(promtool, path)
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("path", TESTS_3, ids=lambda path: path.stem)
 def test_rules_do_with_prometheus_3_what_they_say(path):
-    """So do those of what only Prometheus 3 has."""
+    """Each case of what only Prometheus 3 has passes too."""
     program = promtool_3()
     if program is None:
         pytest.skip("there is no promtool of Prometheus 3; tests/system/build-promtool makes it")
@@ -106,7 +106,7 @@ def test_names_of_counters_end_as_those_of_counters():
     """Prometheus 3 adds a warning to the result of a rate() of any other name."""
     asked = [(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]
     counted = {name for _, expr in [*asked, *expressions()] for name in _COUNTED.findall(expr)}
-    # Of the native histograms of Prometheus 3, which its warning leaves alone
+    # Native histograms of Prometheus 3, about which it does not warn
     histograms = {name.removesuffix("_bucket") for name in counted if name.endswith("_bucket")}
     assert len(counted) > len(histograms)
     ends = ("_total", "_bucket", "_sum", "_count")
@@ -115,13 +115,13 @@ def test_names_of_counters_end_as_those_of_counters():
 
 @pytest.mark.real
 def test_alertmanager_takes_its_configuration(real):
-    """Amtool has nothing to say to the routes and inhibitions."""
+    """amtool accepts the routes and inhibitions."""
     subprocess.run([real("amtool"), "check-config", PROMETHEUS / "alertmanager.yml"], check=True)
 
 
 @pytest.mark.parametrize("alert", sorted({rule["alert"] for rule in alerts()}))
 def test_alerts_have_cases(alert):
-    """Each alert is shown firing and not firing."""
+    """Each alert has a case in which it fires and one in which it does not."""
     seen = [bool(case["exp_alerts"]) for case in cases() if case["alertname"] == alert]
     assert set(seen) == {True, False}
 
@@ -134,7 +134,7 @@ def test_alerts_have_cases(alert):
     ],
 )
 def test_each_form_of_an_alert_fires_in_a_case(alert, severity, window):
-    """Severities and windows of one alert are rules of their own, so each has its case."""
+    """Each severity and window of an alert is its own rule, so each has its case."""
     fired = [
         one["exp_labels"]
         for case in cases()
@@ -146,7 +146,7 @@ def test_each_form_of_an_alert_fires_in_a_case(alert, severity, window):
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
 def test_alerts_say_what_to_do(rule):
-    """Each has a severity, texts, and a section of the same name in the docs."""
+    """Each has a severity, its texts, and a section of the same name in the docs."""
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
     assert set(rule["annotations"]) == {"summary", "description", "runbook"}
     page, _, anchor = rule["annotations"]["runbook"].partition("#")
@@ -156,7 +156,7 @@ def test_alerts_say_what_to_do(rule):
 
 
 def test_the_docs_know_no_other_alerts():
-    """An alert that is gone leaves no section behind."""
+    """The docs have no section about an alert that was removed."""
     sections = set(re.findall(r"^### ([A-Z][a-z]+(?:[A-Z][a-z]+)+)$", RUNBOOK, re.MULTILINE))
     assert sections == {rule["alert"] for rule in alerts()}
 
@@ -167,7 +167,7 @@ def test_the_docs_know_no_other_alerts():
     ids=lambda rule: rule["alert"],
 )
 def test_alerts_about_sites_are_silent_in_maintenance(rule):
-    """Each leaves out the sites whose window is open."""
+    """Each alert excludes sites that are in maintenance."""
     assert "unless on (job, site) monitor_site_maintenance == 1" in rule["expr"]
 
 
@@ -177,19 +177,19 @@ def test_alerts_about_sites_are_silent_in_maintenance(rule):
     ids=lambda rule: rule["alert"],
 )
 def test_alerts_about_outages_are_silent_while_another_site_is_the_cause(rule):
-    """Each leaves out the sites that are down because of one they depend on."""
+    """Each alert excludes sites that are down because a site they depend on is down."""
     assert "unless on (job, site) monitor_site_suppressed == 1" in rule["expr"]
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
 def test_rules_ask_for_metrics_that_there_are(rule):
-    """Every name in a rule is a family of ours, another rule's, or Prometheus' own."""
+    """Each name is a metric of the monitor, of another rule or of Prometheus itself."""
     assert metrics_in(rule["expr"])
     assert unknown(metrics_in(rule["expr"])) == set()
 
 
 def test_names_are_found_in_expressions():
-    """What the tests of names rest on: functions, labels, texts and words are no metrics."""
+    """The tests of names rely on this: functions, labels, texts and keywords are not metrics."""
     expression = """
         histogram_quantile(0.9, sum by (le, job) (rate(a_bucket{site=~"b|c", x="d{e"}[5m])))
         and on (job) last_over_time(site:f:avg5m[1d] offset 10m) > bool 2
@@ -214,14 +214,14 @@ def test_names_are_found_in_expressions():
     "block", re.findall(r'^```yaml title="rules.yml"\n(.*?)^```', RUNBOOK, re.DOTALL | re.MULTILINE)
 )
 def test_rules_in_the_docs_are_good(real, block, tmp_path):
-    """What readers copy is taken by promtool."""
+    """promtool accepts the rules that readers copy."""
     path = tmp_path / "rules.yml"
     path.write_text(block)
     subprocess.run([real("promtool"), "check", "rules", path], check=True)
 
 
 def test_the_docs_name_every_recorded_series():
-    """The table has each, windows of one kind in one row."""
+    """The table lists each series, with the windows of one kind in one row."""
     table = RUNBOOK.split("| recorded |")[1].split("\n\n")[0]
     for rule in rules():
         if "record" in rule:
@@ -233,12 +233,12 @@ def test_the_docs_name_every_recorded_series():
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", RUNBOOK))
 def test_links_of_the_docs_lead_somewhere(link):
-    """Every file that docs/prometheus.md points to is there."""
+    """Every file that docs/prometheus.md links to exists."""
     assert (ROOT / "docs" / link).exists()
 
 
 def test_the_example_scrapes_as_the_fragment_does():
-    """prometheus.yml holds scrape-metrics.yml, which Prometheus before 2.43 cannot include."""
+    """prometheus.yml repeats scrape-metrics.yml, which Prometheus before 2.43 cannot include."""
     example, fragment = (
         yaml.safe_load((PROMETHEUS / name).read_text())["scrape_configs"]
         for name in ("prometheus.yml", "scrape-metrics.yml")

@@ -16,7 +16,7 @@ UNIT = ROOT / "config" / "systemd" / "monitor.service"
 
 @pytest.fixture
 def service():
-    """The unit's [Service]; of keys that stand there twice, the last."""
+    """The unit's [Service] section; of repeated keys, the last."""
     parser: Any = RawConfigParser(strict=False)
     parser.optionxform = str
     parser.read(UNIT)
@@ -24,9 +24,9 @@ def service():
 
 
 def test_systemd_has_nothing_to_say_of_the_unit(real, tmp_path):
-    """Every key is known and every value has the right form."""
+    """systemd-analyze verify knows every key and accepts every value."""
     unit = tmp_path / UNIT.name
-    # The program must be there, and is elsewhere in a test
+    # systemd checks that the program exists, and in a test it is elsewhere
     unit.write_text(UNIT.read_text().replace("/opt/monitor/bin/monitor", sys.executable))
     done = subprocess.run(
         [real("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no", unit],
@@ -38,7 +38,7 @@ def test_systemd_has_nothing_to_say_of_the_unit(real, tmp_path):
 
 
 def test_the_unit_is_as_little_exposed_as_the_docs_say(real):
-    """The figure of systemd-analyze security, and each point that is left."""
+    """systemd-analyze security gives the documented figure and leaves only the known points."""
     command = [real("systemd-analyze"), "security", "--offline=true", "--no-pager"]
     done = subprocess.run(
         [*command, "--threshold=11", "--json=short", UNIT],
@@ -61,12 +61,12 @@ def test_the_unit_is_as_little_exposed_as_the_docs_say(real):
 
 
 def test_a_stop_has_the_time_that_the_daemon_takes(service):
-    """systemd waits longer than shutdown_grace is by default."""
+    """systemd waits longer for a stop than the default of shutdown_grace."""
     assert float(service["TimeoutStopSec"].removesuffix("s")) > Settings().shutdown_grace
 
 
 def test_the_daemon_is_asked_for_what_it_tells(service):
-    """Readiness and signs of life; the program's own tests show that it tells them."""
+    """The unit expects readiness and watchdog messages; other tests show the daemon sends them."""
     assert service["Type"] == "notify"
     assert float(service["WatchdogSec"].removesuffix("s")) > 0
     assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
