@@ -1,4 +1,4 @@
-"""What apprise says of URLs, in a process of its own: it warns of Python's modules as it loads."""
+"""apprise's verdict on URLs, in a process of its own, since it warns when it is imported."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ print(json.dumps([url for url in json.load(sys.stdin) if Apprise.instantiate(url
 
 
 def refused(urls: Sequence[str]) -> list[str]:
-    """Return the URLs that apprise does not take."""
+    """Return the URLs that apprise does not accept."""
     done = subprocess.run(
         [sys.executable, "-c", _READ],
         input=json.dumps(urls), capture_output=True, text=True, check=True,

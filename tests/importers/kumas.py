@@ -1,8 +1,8 @@
 """
-Databases of Uptime Kuma 1.23, 2.0 and 2.5, with the columns that its migrations give them.
+Databases of Uptime Kuma 1.23, 2.0 and 2.5, with the columns that its migrations create.
 
-Only columns count here: types are the plainest that SQLite and MariaDB both have, and keys between
-tables are left out.
+Only columns matter here: types are the simplest that both SQLite and MariaDB have, and there are
+no keys between tables.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ _MONITOR: dict[str, dict[str, Any]] = {
         "ntp_root_dispersion_threshold": 500, "bearer_token": None, "gamedig_token": None,
     },
 }  # fmt: skip
-"""What each version adds to the monitors, with the value of a column that nobody fills."""
+"""The columns that each version adds to the monitors, with their default values."""
 
 _TABLES: dict[str, dict[str, tuple[str, ...]]] = {
     "1.23": {
@@ -107,7 +107,7 @@ VERSIONS = tuple(_MONITOR)
 
 
 def columns(version: str) -> dict[str, dict[str, Any]]:
-    """Return table → column → value that nobody chose, of a version."""
+    """Return a version's tables, each with its columns and their default values."""
     found: dict[str, dict[str, Any]] = {"monitor": {}}
     for one in VERSIONS[: VERSIONS.index(version) + 1]:
         found["monitor"] |= _MONITOR[one]
@@ -141,7 +141,7 @@ _WHOLE = frozenset(
 def statements(
     version: str, rows: Mapping[str, list[dict[str, Any]]]
 ) -> list[tuple[str, list[Any]]]:
-    """Return the SQL that makes a database: its tables, and rows with the columns it has."""
+    """Return the SQL that makes a database: its tables, and rows with the columns that exist."""
     found: list[tuple[str, list[Any]]] = []
     for table, known in columns(version).items():
         types = ", ".join(f"`{name}` {_type_of(name, value)}" for name, value in known.items())

@@ -1,4 +1,4 @@
-"""Files and folders as a user meets them who does not own them."""
+"""Files and folders as seen by a user who does not own them."""
 
 import os
 import tempfile
@@ -11,7 +11,7 @@ _NOBODY = 65534
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """Yield a new folder that every user may enter, as those that pytest makes are not."""
+    """Yield a new folder that every user may enter, unlike those that pytest makes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -20,7 +20,7 @@ def open_folder() -> Iterator[Path]:
 
 @contextmanager
 def as_another_user() -> Iterator[None]:
-    """Have the rights of nobody: root may do everything."""
+    """Run as the user nobody if the tests run as root, which may do everything."""
     user = os.geteuid()
     if user == 0:
         os.seteuid(_NOBODY)

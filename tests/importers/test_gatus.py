@@ -44,7 +44,7 @@ def run(*args: str | Path, environ: dict[str, str] | None = None) -> Result:
 
 
 def made(text: str, folder: Path, environ: dict[str, str] | None = None) -> dict[str, Any]:
-    """Return the list that comes of the text of a file, as YAML reads it."""
+    """Return the list that is imported from the text of a file, as YAML reads it."""
     path = folder / "gatus.yaml"
     path.write_text(text)
     document = yaml.safe_load(imported(path, TABLES, environ or {}).text)
@@ -56,8 +56,8 @@ def made(text: str, folder: Path, environ: dict[str, str] | None = None) -> dict
 
 
 @pytest.mark.parametrize("path", THEIRS, ids=lambda path: path.stem)
-def test_what_comes_of_a_configuration_is_written_as_by_hand_and_loads(path, tmp_path):
-    """The list is the one that stands beside it; `validate` takes it; no secret is in it."""
+def test_an_imported_configuration_reads_as_written_by_hand_and_loads(path, tmp_path):
+    """The list is the one in ours/, `validate` accepts it, and it holds no secret."""
     secrets, report = tmp_path / "secrets.env", tmp_path / "report.json"
     done = run("import", "gatus", path, "--secrets", secrets, "--report", report, environ=ENVIRON)
     assert done.exit_code == 0, done.stderr
@@ -78,7 +78,7 @@ def test_what_comes_of_a_configuration_is_written_as_by_hand_and_loads(path, tmp
 
 @pytest.mark.parametrize("path", [*THEIRS, HERE / "fields.yaml"], ids=lambda path: path.stem)
 def test_no_field_is_lost(path):
-    """Each value of each file has a line in the report: carried, changed or dropped."""
+    """The report has a line for each value of each file: carried, changed or dropped."""
     told = imported(path, TABLES, ENVIRON).rows
     fields = {(row.item, row.field) for row in told}
     for file in [path] if path.is_file() else path.rglob("*.y*ml"):
@@ -127,7 +127,7 @@ def _below(path: str, value: Any) -> Iterator[str]:
 
 
 def test_every_field_of_gatus_has_the_fate_that_the_table_says():
-    """All fields of version 5.36, as its records name them, are carried, changed or named."""
+    """Each field of Gatus 5.36 is carried, changed or dropped as the table says."""
     told = {
         (row.item, row.field): row.fate for row in imported(HERE / "fields.yaml", TABLES, {}).rows
     }
@@ -168,7 +168,7 @@ endpoints:
     ],
 )  # fmt: skip
 def test_alerts_become_who_is_told(keys, confirm, told, remark, tmp_path):
-    """Defaults and overrides are Gatus'; what cannot be carried is named."""
+    """Defaults and overrides work as in Gatus, and what cannot be carried is named."""
     more = f", {keys}" if keys else ""
     text = f"{ALERTING}  - {{name: a, url: 'tcp://a:1', conditions: ['[CONNECTED] == true']{more}}}"
     path = tmp_path / "gatus.yaml"
@@ -190,7 +190,7 @@ def test_alerts_become_who_is_told(keys, confirm, told, remark, tmp_path):
 
 
 def test_who_is_told_is_not_written_where_all_receivers_are(tmp_path):
-    """Every receiver is the default of a site without ``notify``."""
+    """A site without ``notify`` has every receiver."""
     alerts = "alerts: [{type: ntfy}]"
     text = (
         "alerting: {ntfy: {topic: lan}}\nendpoints:\n"
@@ -267,7 +267,7 @@ CONDITIONS: list[tuple[str, list[str], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("kind", "conditions", "ours"), CONDITIONS, ids=str)
 def test_a_condition_becomes_the_plainest_expectation(kind, conditions, ours):
-    """All kinds of operand, function and operator that can be carried."""
+    """Each kind of operand, function and operator that can be carried is."""
     found = read_conditions(conditions, kind, {})
     assert found.expect == ours
     assert found.dropped == {}
@@ -292,7 +292,7 @@ def test_a_condition_becomes_the_plainest_expectation(kind, conditions, ours):
     ],
 )
 def test_a_condition_that_cannot_be_carried_says_why(kind, condition, why):
-    """It is named, with the reason, and never weakened in silence."""
+    """It is named with the reason, and never weakened silently."""
     assert why in read_conditions([condition], kind, {}).dropped[condition]
 
 
@@ -300,7 +300,7 @@ def test_a_condition_that_cannot_be_carried_says_why(kind, condition, why):
 
 
 def test_variables_are_readable_as_gatus_expands_them(tmp_path):
-    """$NAME, ${NAME}, $$; a default is none, and a value of several lines is taken as it is."""
+    """$NAME, ${NAME} and $$ work; defaults do not, and a value of several lines is inlined."""
     text = """
 endpoints:
   - name: a $$ b
@@ -360,7 +360,7 @@ endpoints:
     ],
 )
 def test_a_variable_means_in_each_field_what_it_means_to_gatus(endpoint, environ, site, tmp_path):
-    """Where the list cannot have a variable, its value is taken; the site is never lost."""
+    """Where the list cannot have a variable, its value is written; the site is never lost."""
     url = "" if "url:" in endpoint else "\n    url: https://a.example"
     conditions = '["[CONNECTED] == true"]'
     text = f"endpoints:\n  - {endpoint}{url}\n    conditions: {conditions}\n"
@@ -370,7 +370,7 @@ def test_a_variable_means_in_each_field_what_it_means_to_gatus(endpoint, environ
 
 
 def test_a_variable_without_a_value_leaves_the_others_as_they_are(tmp_path):
-    """An unquoted one is null to Gatus; what needs its value is told by the variable's name."""
+    """Gatus reads an unquoted one as null; a reason names the variable whose value is needed."""
     path = tmp_path / "gatus.yaml"
     path.write_text("""
 alerting:
@@ -402,7 +402,7 @@ endpoints:
 
 
 def test_a_value_that_stands_in_two_files_of_a_folder_is_refused(tmp_path):
-    """As Gatus refuses it; the message names the key and the file."""
+    """Gatus refuses it too; the message names the key and the file."""
     (tmp_path / "a.yaml").write_text("ui: {title: one}\n")
     (tmp_path / "b.yml").write_text("ui: {title: two}\n")
     done = run("import", "gatus", tmp_path)
@@ -426,7 +426,7 @@ def test_a_value_that_stands_in_two_files_of_a_folder_is_refused(tmp_path):
     ],
 )
 def test_what_cannot_be_imported_is_one_sentence(text, said, tmp_path):
-    """With the file; never a traceback, whatever stands in it."""
+    """The error is one sentence with the file, whatever the file contains; never a traceback."""
     path = tmp_path / "gatus.yaml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     done = run("import", "gatus", path)
@@ -436,7 +436,7 @@ def test_what_cannot_be_imported_is_one_sentence(text, said, tmp_path):
 
 
 def test_a_folder_that_may_not_be_listed_is_one_sentence(tmp_path):
-    """Of a file that is missing, too."""
+    """A missing file and an unreadable folder each give one error."""
     done = run("import", "gatus", tmp_path / "none.yaml")
     assert done.exit_code == 2
     assert f"there is no file {tmp_path / 'none.yaml'}; name the file or folder of" in done.stderr
@@ -449,7 +449,7 @@ def test_a_folder_that_may_not_be_listed_is_one_sentence(tmp_path):
 
 
 def test_secrets_never_replace_a_file(tmp_path):
-    """A second import names the file and writes nothing."""
+    """An import refuses to overwrite an existing secrets file, and prints nothing."""
     secrets = tmp_path / "secrets.env"
     secrets.write_text("MINE=1\n")
     done = run("import", "gatus", HERE / "graph.yaml", "--secrets", secrets)
@@ -462,7 +462,7 @@ def test_secrets_never_replace_a_file(tmp_path):
 
 
 class _Echo(BaseHTTPRequestHandler):
-    """Answers with the status and the body (in hexadecimal) that the path has."""
+    """Answers with the status and the body (in hexadecimal) that are in the path."""
 
     def do_GET(self) -> None:
         _, status, body = self.path.split("/")
@@ -501,7 +501,7 @@ VERDICTS: list[tuple[list[str], list[tuple[int, bytes]], list[tuple[int, bytes]]
 
 
 def test_the_verdict_is_that_of_gatus(tmp_path):
-    """Each list of conditions is imported, and checked with answers of both kinds."""
+    """Each list of conditions is imported and checked against good and bad answers."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()

@@ -178,8 +178,8 @@ def run(*args: str | Path, environ: dict[str, str] | None = None) -> Result:
     return CliRunner(env=environ or {}).invoke(cli, list(map(str, args)))
 
 
-def test_what_comes_of_a_database_is_written_as_by_hand_and_loads(kuma, tmp_path):
-    """The list is the one that stands beside it; `validate` takes it; no secret is in it."""
+def test_an_imported_database_reads_as_written_by_hand_and_loads(kuma, tmp_path):
+    """The list is the expected one, `validate` accepts it, and it holds no secret."""
     version, path = kuma
     secrets, report = tmp_path / "secrets.env", tmp_path / "report.json"
     done = run("import", "uptime-kuma", path, "--secrets", secrets, "--report", report)
@@ -195,7 +195,7 @@ def test_what_comes_of_a_database_is_written_as_by_hand_and_loads(kuma, tmp_path
 
 
 def test_no_column_is_lost(kuma):
-    """Each column of a monitor that somebody filled has a line in the report."""
+    """The report has a line for each column of a monitor that has a value of its own."""
     version, path = kuma
     told: dict[str, set[str]] = {}
     for row in imported(str(path), TABLES, {}).rows:
@@ -221,7 +221,7 @@ _STRANGE = [
 
 @pytest.mark.parametrize("kind", _STRANGE)
 def test_a_type_without_a_counterpart_is_told(kind, tmp_path):
-    """A comment names it with the reason; the rest of the list is there."""
+    """A comment names it with the reason, and the rest of the list is written."""
     rows = [
         {"name": "strange", "type": kind, "hostname": "a.example", "interval": 60},
         {"name": "plain", "type": "http", "url": "https://a.example", "interval": 60},
@@ -253,7 +253,7 @@ def one(tmp_path: Path, **monitor: Any) -> tuple[dict[str, Any], Imported]:
     ],
 )
 def test_a_json_query_that_is_a_path_is_carried(query, operator, expected, ours, tmp_path):
-    """With its operator; the value has the type that JSON most probably has."""
+    """The operator is kept, and the value gets its most likely JSON type."""
     site, done = one(
         tmp_path, type="json-query", json_path=query, json_path_operator=operator,
         expected_value=expected,
@@ -263,7 +263,7 @@ def test_a_json_query_that_is_a_path_is_carried(query, operator, expected, ours,
 
 
 def test_what_is_no_whole_database_is_one_sentence(tmp_path):
-    """With the place, what is wrong, and what would be right; no password is in it."""
+    """The error has the place, what is wrong and what would be right, and no password."""
     whole = database("2.5", tmp_path / "kuma.db").read_bytes()
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty.db").touch()
@@ -298,7 +298,7 @@ def test_what_is_no_whole_database_is_one_sentence(tmp_path):
 
 
 def test_a_file_that_may_not_be_read_is_one_sentence():
-    """As of a database that belongs to the user of Uptime Kuma's container."""
+    """A database of another user, as that of Uptime Kuma's container, gives one error."""
     with open_folder() as folder:
         path = database("2.5", folder / "kuma.db")
         path.chmod(0)
@@ -308,7 +308,7 @@ def test_a_file_that_may_not_be_read_is_one_sentence():
 
 
 def test_a_database_in_a_folder_without_write_access_is_read():
-    """Uptime Kuma's files are in WAL mode, for which SQLite wants to write beside them."""
+    """Uptime Kuma uses WAL mode, in which SQLite wants to write beside the file."""
     with open_folder() as folder:
         path = database("2.5", folder / "kuma.db")
         with closing(sqlite3.connect(path)) as connection:
@@ -323,8 +323,8 @@ def test_a_database_in_a_folder_without_write_access_is_read():
 
 @pytest.mark.parametrize("value", [None, "odd", b"\xff\x00", 2**62, "nan"], ids=range(5))
 def test_columns_that_hold_what_nobody_writes_are_no_traceback(value, tmp_path):
-    """Each column of a table at once, table by table: a list, or a sentence."""
-    few = {**ROWS, "monitor": MONITORS[:9]}  # those that other tables name
+    """With odd values in all columns of a table, the import gives a list or an error."""
+    few = {**ROWS, "monitor": MONITORS[:9]}  # the monitors that other tables name
     for number, (table, known) in enumerate(columns("2.5").items()):
         odd = dict.fromkeys(set(known) - {"id"}, value)
         rows = {**few, table: [{**row, **odd} for row in ROWS.get(table, [])]}
@@ -334,7 +334,7 @@ def test_columns_that_hold_what_nobody_writes_are_no_traceback(value, tmp_path):
 
 
 def test_nothing_is_written_into_the_database(kuma):
-    """It may belong to a running Uptime Kuma."""
+    """The import leaves it unchanged, since Uptime Kuma may be running on it."""
     _, path = kuma
     before = path.read_bytes()
     run("import", "uptime-kuma", path, "--secrets", path.with_name("secrets.env"))
@@ -352,7 +352,7 @@ WITH_BEATS = {**ROWS, "heartbeat": BEATS}
 
 @pytest.mark.real
 def test_mariadb_gives_the_same_list_and_its_past(tmp_path, real):
-    """The same rows in Debian's MariaDB, over TCP, are the same list and the same past."""
+    """The same rows in Debian's MariaDB, over TCP, give the same list and past."""
     server = real("mariadbd")
     folder = tmp_path / "data"
     subprocess.run(
@@ -382,7 +382,7 @@ def test_mariadb_gives_the_same_list_and_its_past(tmp_path, real):
         assert "Access denied" in wrong.stderr
         assert "s3cr3t" not in wrong.stderr
     finally:
-        process.kill()  # its data are thrown away
+        process.kill()  # its data is thrown away
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -87,12 +87,12 @@ GATUS = {
 
 def gatus(store: Path | str, results: list[tuple[float, bool]], events: list[tuple[float, str]],
           hours: list[tuple[float, int, int]]) -> None:  # fmt: skip
-    """Fill a store of Gatus', a file or a database of PostgreSQL, with what one endpoint did."""
+    """Fill a store of Gatus, a file or a PostgreSQL database, with the past of one endpoint."""
     is_file = isinstance(store, Path)
 
     def moment(hours: float) -> object:
         time = datetime.fromtimestamp(at(hours), UTC) + timedelta(seconds=0.5)
-        # Go's own way to write a time is what SQLite keeps of it
+        # SQLite keeps a time as Go writes it
         return time.strftime("%Y-%m-%d %H:%M:%S.5 +0000 UTC") if is_file else time
 
     rows: dict[str, list[tuple[object, ...]]] = {
@@ -125,7 +125,7 @@ def gatus(store: Path | str, results: list[tuple[float, bool]], events: list[tup
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.real)])
 def store(request, tmp_path):
-    """Where Gatus keeps what it knows: the type of its storage, and its path."""
+    """The type and the path of the storage of Gatus."""
     if request.param == "sqlite":
         yield "sqlite", tmp_path / "gatus.db"
         return
@@ -151,10 +151,10 @@ def spans(folder: Path, name: str = "shop") -> list[tuple[str, float, float]]:
 
 
 def test_kumas_heartbeats_and_counts_become_history(tmp_path):
-    """Outages where it saw them, maintenance apart, counts before; the store has no damage."""
+    """Outages, maintenance and older counts become spans, and the store has no damage."""
     beats = [
         *((24 + n / 6, 1, 120.0) for n in range(6)),
-        (25.0, 2, 0.0),  # pending: no turn yet
+        (25.0, 2, 0.0),  # pending: not yet an outage
         (25.1, 0, 0.0),
         (25.2, 0, 0.0),
         (25.5, 1, 80.0),
@@ -173,7 +173,7 @@ def test_kumas_heartbeats_and_counts_become_history(tmp_path):
     assert done.exit_code == 0, done.output
     assert done.stdout.endswith("3 outages, 12 checks\n")
     assert spans(data) == [
-        ("up", 0.0, 11.0), ("down", 11.0, 22.0),  # half of the checks of what is left of the day
+        ("up", 0.0, 11.0), ("down", 11.0, 22.0),  # half of the checks in the rest of the day failed
         ("up", 22.0, 23.5), ("down", 23.5, 24.0),
         ("up", 24.0, 25.1), ("down", 25.1, 25.5), ("up", 25.5, 25.6),
         ("maintenance", 25.6, 25.8), ("up", 25.8, 26.0),
@@ -196,7 +196,7 @@ def test_kumas_heartbeats_and_counts_become_history(tmp_path):
 
 
 def test_a_second_import_adds_nothing_and_what_is_ours_stays(tmp_path):
-    """The inheritance ends where the store's own knowledge of a site begins."""
+    """Imported history ends where the store's own records of a site begin."""
     source = kuma(tmp_path / "kuma.db", [(n, 1, 1.0) for n in (1.0, 1.1, 1.2)], {})
     config = listed(tmp_path, "{name: shop, url: 'https://shop.example', interval: 10m}",
                     "{name: other, url: 'https://other.example'}")  # fmt: skip
@@ -216,8 +216,8 @@ def test_a_second_import_adds_nothing_and_what_is_ours_stays(tmp_path):
         assert list(upkeep.problems()) == []
 
 
-def test_a_daemon_that_runs_is_told_first(tmp_path):
-    """It has the data folder, and would overwrite what it does not know of."""
+def test_a_data_folder_in_use_is_refused(tmp_path):
+    """The import refuses a data folder in use, since the daemon would overwrite the result."""
     source = kuma(tmp_path / "kuma.db", [(1.0, 1, 1.0)], {})
     config = listed(tmp_path, "{name: shop, url: 'https://shop.example'}")
     folder = DataFolder(tmp_path / "data", "process 1 on test")
@@ -230,7 +230,7 @@ def test_a_daemon_that_runs_is_told_first(tmp_path):
 
 
 def test_gatus_turns_and_counts_become_history(tmp_path, store):
-    """Counts, then turns where they reach further back than results, then results."""
+    """Counts come first, then events older than the results, then the results."""
     kind, path = store
     gatus(
         path,
@@ -264,8 +264,8 @@ def test_gatus_turns_and_counts_become_history(tmp_path, store):
     assert (up, when) == (True, latest.time)
 
 
-def test_a_store_that_is_none_is_one_sentence(tmp_path):
-    """Of a missing file, a text, another database."""
+def test_what_is_not_a_store_is_one_sentence(tmp_path):
+    """A missing file, a text file and a missing --store each give one error."""
     (tmp_path / "text").write_text("no database, but long enough to be read as one " * 30)
     theirs = tmp_path / "gatus.yaml"
     theirs.write_text("endpoints: [{name: a, url: 'https://a.example', conditions: ['1 == 1']}]")

@@ -1,4 +1,4 @@
-"""Providers of alerts as receivers: each service that Gatus and Uptime Kuma send to."""
+"""Alert providers become receivers: each service that Gatus and Uptime Kuma can notify."""
 
 import json
 import re
@@ -75,7 +75,7 @@ def made(program: str, given: dict[str, Any], folder: Path) -> Imported:
 
 
 def filled(receiver: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return a receiver with the values of its secrets."""
+    """Return a receiver with its secrets filled in."""
     text = re.sub(r"\$\{(\w+)\}", lambda one: environ[one[1]], json.dumps(receiver))
     whole: dict[str, Any] = json.loads(text)
     return whole
@@ -83,7 +83,7 @@ def filled(receiver: dict[str, Any], environ: Mapping[str, str]) -> dict[str, An
 
 @pytest.mark.parametrize("program", sorted(ROWS))
 def test_each_provider_becomes_its_receiver(program, tmp_path):
-    """The receiver is that of the table and is taken; each secret is a variable."""
+    """The receiver is that of the table and loads; each secret becomes a variable."""
     every: list[dict[str, Any]] = []
     for row in ROWS[program]:
         done = made(program, row["given"], tmp_path)
@@ -106,7 +106,7 @@ def test_each_provider_becomes_its_receiver(program, tmp_path):
 
 
 def test_the_settings_are_those_of_the_sources():
-    """Each setting of the rows is one that the program reads; each kind that is carried has one."""
+    """Rows have only settings that the program reads, and cover each kind that is imported."""
     for row in ROWS["gatus"]:
         [(kind, given)] = row["given"].items()
         assert set(given) <= set(GATUS[kind])
@@ -126,7 +126,7 @@ def value_of(key: str) -> str:
 
 @pytest.mark.parametrize("program", sorted(ROWS))
 def test_no_provider_is_unknown_and_no_setting_is_lost(program, tmp_path):
-    """All kinds with all settings: each has a receiver or a reason, and shows no secret."""
+    """Each kind with all its settings gets a receiver or a reason, and shows no secret."""
     if program == "gatus":
         kinds = GATUS
         done = gatus(
@@ -173,7 +173,7 @@ SLACK = "https://hooks.slack.com/services/T0/B0/"
     ],
 )  # fmt: skip
 def test_defaults_and_overrides_are_those_of_gatus(alert, group, confirm, told, tmp_path):
-    """An alert's own values, then its group's, then the provider's; thresholds of 0 are none."""
+    """The alert wins over its group, and the group over the provider; a threshold of 0 is unset."""
     alerting = {
         "slack": {
             "webhook-url": f"{SLACK}all",
@@ -197,7 +197,7 @@ def test_defaults_and_overrides_are_those_of_gatus(alert, group, confirm, told, 
     assert SECRET not in done.text + done.report("theirs")
 
 
-# ---------------------------------------------------------------- Uptime Kuma's odd ones
+# ---------------------------------------------------------------- Uptime Kuma's odd notifications
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_defaults_and_overrides_are_those_of_gatus(alert, group, confirm, told, 
     ids=range(18),
 )  # fmt: skip
 def test_a_notification_that_cannot_be_one_says_why(config, said, tmp_path):
-    """The list is there without it, its site tells nobody, and nothing secret is shown."""
+    """It is left out of the list, its site has no receiver, and no secret is shown."""
     good = {"type": "ntfy", "ntfyserverurl": "https://ntfy.sh", "ntfytopic": "lan"}
     used = [{"monitor_id": 1, "notification_id": 1}, {"monitor_id": 9, "notification_id": 7}]
     done = kuma(tmp_path, config, good, monitor_notification=used)
@@ -239,7 +239,7 @@ def test_a_notification_that_cannot_be_one_says_why(config, said, tmp_path):
 
 
 def test_who_is_told_of_a_group_is_told_of_its_sites(tmp_path):
-    """Groups in groups; inactive notifications, which Uptime Kuma sends as well; none at all."""
+    """Nested groups count, and so do inactive notifications, since Uptime Kuma sends them."""
     topics = [
         {"type": "ntfy", "ntfyserverurl": "https://ntfy.sh", "ntfytopic": one} for one in "abc"
     ]
