@@ -27,7 +27,7 @@ from tests.bench.rows import ROWS, Row
 
 
 def measured(row: Row, effort: Effort, peers: Peers = NO_PEERS) -> Outcome:
-    """Return what comes of a row; one that fails takes none of the others along."""
+    """Return the outcome of a row; a row that fails does not stop the others."""
     try:
         for name in row.needs:
             if name != BLACKBOX or peers.exporter is None:
@@ -54,7 +54,7 @@ def measured(row: Row, effort: Effort, peers: Peers = NO_PEERS) -> Outcome:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 1 if a row failed; one that falls short of its goal has been measured all the same."""
+    """Return 1 if a row failed; a row that misses its goal has still been measured."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -43,7 +43,7 @@ def answer() -> Observation:
 
 
 def cores() -> list[tuple[int, int]]:
-    """Return the busy and all ticks of each core."""
+    """Return the busy ticks and all ticks of each core."""
     found = []
     for line in Path("/proc/stat").read_text().splitlines():
         name, *ticks = line.split()

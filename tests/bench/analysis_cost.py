@@ -22,7 +22,7 @@ _ROUNDS = 7
 
 
 def measure(jobs: Sequence[Job]) -> float:
-    """Return the microseconds per job, of the fastest of some rounds over all of them."""
+    """Return the microseconds per job, in the fastest of several rounds over all of them."""
     batches = [tuple(jobs[at : at + _BATCH]) for at in range(0, len(jobs), _BATCH)]
     took = []
     for _ in range(_ROUNDS):

@@ -1,4 +1,4 @@
-"""What several places bring and cost: time from an outage to the verdict, and a place's own CPU."""
+"""What several places gain and cost: time from an outage to the verdict, and a place's CPU."""
 
 import heapq
 import statistics
@@ -26,7 +26,7 @@ _INTERVAL: Seconds = 60.0
 _SITES = 20
 _MOMENTS = 60
 _CHECK: Seconds = 0.1
-"""How long a check takes in the simulation; the way from place to place or hub takes as long."""
+"""How long a check takes in the simulation; the way to another place or the hub takes as long."""
 _QUORUM = Quorum(down=Enough(number=2), up=Enough(number=2), minimum=2)
 _ALONE = Quorum(minimum=1)
 _DEPTH = Depth(results=1, failures=1)
@@ -44,9 +44,9 @@ def verdicts(lab: Lab) -> Iterator[Figure]:
     """
     Compare three places with one: in a simulation, and once for real with a shorter interval.
 
-    The simulation is our schedule, states and votes, with a clock of its own: so exact, and the
-    same on any machine. For real the one server of many sites ends at one moment, and the API is
-    asked again and again which are down.
+    The simulation runs our schedule, states and votes on a clock of its own, so it is exact and the
+    same on any machine. For real, the one server of many sites stops at one moment, and the API is
+    asked repeatedly which sites are down.
     """
     ours, alone = _simulated(_NAMES, _QUORUM), _simulated(_NAMES[:1], _ALONE)
     yield _compared("simulated, 60 s", ours, alone)
@@ -67,7 +67,7 @@ def _compared(name: str, ours: Sequence[Seconds], alone: Sequence[Seconds]) -> F
 
 
 def _simulated(places: Sequence[str], quorum: Quorum) -> list[Seconds]:
-    """Return how long each of many outages lasts until the verdict, begun all over an interval."""
+    """Return how long after each of many outages, spread over an interval, the verdict comes."""
     found = []
     for number in range(_SITES):
         listed = site(f"site-{number}", interval=_INTERVAL, timeout=10.0)
@@ -78,7 +78,7 @@ def _simulated(places: Sequence[str], quorum: Quorum) -> list[Seconds]:
 
 
 class _World:
-    """Places with the schedule and states of the daemon, and a hub's votes; one clock for all."""
+    """Places with the daemon's schedule and states, and a hub's votes, on one clock."""
 
     def __init__(self, listed: Site, places: Sequence[str], quorum: Quorum) -> None:
         self._site = listed
@@ -94,7 +94,7 @@ class _World:
         self._verdict = Status.UNKNOWN
 
     def down_at(self, began: Seconds) -> Seconds:
-        """Return when the verdict turns to down if every check that begins from then on fails."""
+        """Return when the verdict turns to down if every check from this moment on fails."""
         now = began
         arrivals: list[tuple[Seconds, str]] = []
         questions: list[tuple[Seconds, str]] = []
@@ -118,7 +118,7 @@ class _World:
         return now
 
     def _check(self, place: str, now: Seconds, *, up: bool) -> bool:
-        """Return whether others are asked, which they are after the first failure."""
+        """Check a site, and return whether others are asked, as they are after a first failure."""
         made = up_result if up else down_result
         before = self._states[place]
         state, _ = advance(before, made(self._site, now, _CHECK), (1.0,), _DEPTH)
@@ -136,7 +136,7 @@ class _World:
 
 
 def _seen(lab: Lab, interval: int) -> tuple[Sequence[Seconds], Sequence[Seconds]]:
-    """Return the same of real daemons: of three places with a hub, and of one alone."""
+    """Return the same for real daemons: three places with a hub, and one place alone."""
     with ExitStack() as stack:
         victim = lab.new_nginx()
         nats = started_nats(lab, stack)
@@ -173,7 +173,7 @@ def _await_all(daemon: Daemon, state: str) -> None:
 
 
 class _Downs:
-    """How long after a moment each site of a daemon was first seen to be down."""
+    """How long after a given moment each site of a daemon was first seen to be down."""
 
     def __init__(self, daemon: Daemon, began: float) -> None:
         self._daemon = daemon
@@ -181,7 +181,7 @@ class _Downs:
         self.after: dict[str, Seconds] = {}
 
     def look(self) -> int:
-        """Return how many sites have been seen to be down by now."""
+        """Look, and return how many sites have been seen to be down so far."""
         found = self._daemon.sites_by_name()
         after = time.time() - self._began
         for name, one in found.items():
@@ -191,7 +191,7 @@ class _Downs:
 
 
 def started_nats(lab: Lab, stack: ExitStack) -> Nats:
-    """Start a server with the stream; it ends with the stack."""
+    """Start a NATS server with the stream; it ends with the stack."""
     nats = Nats(program("nats-server"), lab.new_folder())
     stack.callback(nats.stop)
     nats.set_up()
@@ -205,8 +205,8 @@ def place_cpu(lab: Lab) -> Iterator[Figure]:
     """
     Measure the processor time of a place beside that of the same daemon that reports to nobody.
 
-    Both run at the same time and are measured at the same moments, so that neighbours disturb both
-    alike.
+    Both run at the same time and are measured at the same moments, so that other load affects both
+    equally.
     """
     rate = lab.effort.true_rate
     fleet = Fleet(count=rate * lab.effort.interval, url=lab.url, interval=lab.effort.interval)

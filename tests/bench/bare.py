@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def handle(url: str, authorities: str) -> pycurl.Curl:
-    """Return a handle whose transfers take what the daemon's take."""
+    """Return a handle whose transfers receive the same as the daemon's do."""
     curl = pycurl.Curl()
     for option, value in (
         (pycurl.URL, url),

@@ -1,4 +1,4 @@
-"""blackbox_exporter, and what asks it for checks as Prometheus does."""
+"""blackbox_exporter, and a client that requests checks of it as Prometheus does."""
 
 import itertools
 import json
@@ -69,9 +69,9 @@ class Answer:
     What the exporter said of one check.
 
     Attributes:
-        asked: When it was asked.
-        lag: How long after the slot.
-        raw: As it came over the wire.
+        asked: When the exporter was asked.
+        lag: How long after the slot it was asked.
+        raw: The answer as it came over the wire.
     """
 
     asked: Timestamp
@@ -96,10 +96,10 @@ class Answer:
 
     def require_success(self) -> None:
         """
-        See that the check succeeded.
+        Require that the check succeeded.
 
         Raises:
-            BenchError: It did not.
+            BenchError: The check failed.
         """
         if self.value("probe_success") != 1:
             raise BenchError(f"a check of blackbox_exporter failed: {self.text}")
@@ -107,14 +107,14 @@ class Answer:
 
 class Asker:
     """
-    Asks for the checks of a fleet at the very moments when the daemon would make them.
+    Requests the checks of a fleet at the times when the daemon would make them.
 
     Connections are kept, and the answer is asked for without gzip, which is the cheapest for the
     exporter. Runs for as long as the block lasts, in one thread and with as little ado as possible:
     it shares the processors with what is measured.
 
     Attributes:
-        answers: So far, in the order in which they came.
+        answers: The answers so far, in order of arrival.
     """
 
     def __init__(self, blackbox: Blackbox, fleet: Fleet) -> None:
@@ -168,7 +168,7 @@ class Asker:
 
 
 class _Question:
-    """A connection, and what is under way over it."""
+    """A connection, and the request in progress on it."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -183,7 +183,7 @@ class _Question:
         self._sock.sendall(request)
 
     def listen(self) -> Answer | None:
-        """Take what has come; returns the answer once it is complete."""
+        """Read what has come, and return the answer once it is complete."""
         piece = self._sock.recv(_PIECE)
         if not piece:
             raise BenchError("blackbox_exporter closed a connection that was to be kept")
@@ -192,7 +192,7 @@ class _Question:
 
 
 def _moments(fleet: Fleet, since: Timestamp) -> Iterator[Timestamp]:
-    """Yield when checks are due, for ever."""
+    """Yield the times at which checks are due, without end."""
     phases = sorted(fleet.phases.values())
     for lap in itertools.count(int(since // fleet.interval)):
         for phase in phases:

@@ -1,4 +1,4 @@
-"""What it costs to take in the calls of jobs that report themselves."""
+"""What the calls of jobs that report themselves cost the daemon."""
 
 import itertools
 import json
@@ -21,7 +21,7 @@ def taken_in(lab: Lab) -> Iterator[Figure]:
     """
     Measure calls by clients that each open a connection, as curl does, as fast as they can.
 
-    Every call is a check: it is taken in, looked at, judged in a worker, recorded and kept.
+    Every call is a check: the daemon receives it, judges it in a worker, and records and keeps it.
     """
     sites = [
         {"url": f"push:job-{number}", "push": {"token": _token(number), "every": "1h"}}
@@ -78,7 +78,7 @@ def _call(host: str, port: int, first: int, until: Seconds) -> int:
 
 
 def _checks(daemon: Daemon, wanted: int) -> int:
-    """Return how many checks were recorded, once there are as many or no more come."""
+    """Return how many checks were recorded, once that many are or no more come."""
     seen, give_up = -1, time.monotonic() + 10
     while time.monotonic() < give_up:
         counts = daemon.metrics()

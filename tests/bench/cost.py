@@ -1,4 +1,4 @@
-"""What one check costs: CPU time of everything that takes part in it, beside its peers."""
+"""What one check costs: CPU time of every process that takes part, beside its peers."""
 
 import subprocess
 import sys
@@ -61,7 +61,7 @@ def _side_by_side(
     alone: bool = False,
 ) -> Iterator[Figure]:
     """
-    Measure us and our peers in turns.
+    Measure our daemon and its peers in turn.
 
     Args:
         module: Options of blackbox_exporter's HTTP prober.

@@ -34,7 +34,7 @@ _TICK = 0.0002
 
 
 class Ticker:
-    """A thread that wants to run all the time, and notes how long it could not."""
+    """A thread that wants to run all the time, and records for how long it could not."""
 
     def __init__(self) -> None:
         self.longest: Seconds = 0.0
@@ -61,7 +61,7 @@ class Ticker:
 
 
 class Ready:
-    """A collector whose metrics are there already, so that only their text is paid for."""
+    """A collector whose metrics exist already, so that only making their text is measured."""
 
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics
@@ -85,7 +85,7 @@ def timed(work: Callable[[], object], times: int = 5) -> Seconds:
 
 
 def call_cost(call: Callable[[], object], times: int = 50) -> Seconds:
-    """Return the seconds of one call, in the best of many short runs: the machine is shared."""
+    """Return the seconds of one call, in the best of many short runs, as the machine is shared."""
 
     def work() -> None:
         for _ in range(times):

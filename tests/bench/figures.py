@@ -1,4 +1,4 @@
-"""What a row brings: figures, the goals they are held against, and how both are written."""
+"""What a row measures: figures, the goals they are compared with, and how both are written."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,17 @@ from monitor.model import Seconds
 
 
 class BenchError(Exception):
-    """What was measured is not what should have been; the message says how it differs."""
+    """A measurement is not what it should be; the message says how it differs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
     """
-    What a figure is to reach.
+    The goal of a figure.
 
     Attributes:
         sense: ``under``, ``at most`` or ``at least``.
-        limit: In the unit of the figure.
+        limit: The limit in the unit of the figure.
     """
 
     sense: str
@@ -41,9 +41,9 @@ class Figure:
 
     Attributes:
         name: Unique within its row; picks the goal.
-        unit: Written behind the number: ``x`` is a ratio.
-        detail: What it is made of, for people.
-        samples: What was measured, round by round, in the units that the names tell.
+        unit: Written after the number; ``x`` is a ratio.
+        detail: How the number is made up, for people.
+        samples: The measurements of each round, in the units that the names give.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Figure:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that so large a share of them does not exceed."""
+    """Return the smallest value that at least this share of the values does not exceed."""
     ranked = sorted(values)
     return ranked[min(len(ranked) - 1, int(len(ranked) * share))]
 
@@ -65,7 +65,7 @@ def ratio(
     theirs: Sequence[Seconds],
     peer: str = "blackbox_exporter",
 ) -> Figure:
-    """Return how our median compares with a peer's; both are durations."""
+    """Return the ratio of our median to a peer's; both are durations."""
     mine, other = statistics.median(ours), statistics.median(theirs)
     return Figure(
         name=name,

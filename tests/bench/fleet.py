@@ -1,4 +1,4 @@
-"""Sites in any number, and when each of them is due."""
+"""Any number of sites, and when each of them is due."""
 
 import math
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ wall clock, by which starts are told, may run a little differently."""
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
     """
-    So many sites at one URL, all with the same interval.
+    A number of sites at one URL, all with the same interval.
 
     Attributes:
         options: More keys of every site, as YAML's flow style has them: ``timeout: 10s``. NAME in
             them stands for the site's name.
-        prefix: What their names begin with.
+        prefix: The start of their names.
     """
 
     count: int
@@ -40,21 +40,21 @@ class Fleet:
 
     @cached_property
     def phases(self) -> dict[str, Seconds]:
-        """When each site is due within its interval, which begins at multiples of itself."""
+        """When each site is due within its interval, which begins at multiples of its length."""
         schedule = Schedule(wall_minus_monotonic=0)
         for name in self.names:
             schedule.add(name, self.interval, now=0)
         return {due.name: due.at % self.interval for due in schedule.pop_due(self.interval)}
 
     def due_between(self, begin: Timestamp, end: Timestamp) -> int:
-        """Return how many slots lie in a span of time."""
+        """Return how many slots lie in a period."""
         return sum(
             math.floor((end - phase) / self.interval) - math.floor((begin - phase) / self.interval)
             for phase in self.phases.values()
         )
 
     def lag(self, name: str, started: Timestamp) -> Seconds:
-        """Return how long after its slot a check of a site started; below its interval."""
+        """Return how long after its slot a site's check started; less than its interval."""
         late = (started - self.phases[name] + _BACKWARDS) % self.interval
         return max(0.0, late - _BACKWARDS)
 

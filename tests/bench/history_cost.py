@@ -5,7 +5,7 @@ What the history costs: bytes of a result, the writer's time for it, and questio
     python -m tests.bench.history_cost kept
 
 First two hours of results of 200 sites are written by the writer as the daemon does it. Then a
-store is filled with summed-up days, spans and hourly rollups of so many sites (5,000) and days
+store is filled with summed-up days, spans and hourly rollups of SITES sites (5,000) and DAYS days
 (365), and asked what pages and the API ask, each question by a reader of its own that has read
 nothing yet.
 
@@ -44,7 +44,7 @@ _OUTAGES = 12
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Results: what they take, with every index, and the writer's time for each."""
+    """What results take, with every index, and the time the writer needs for each."""
 
     results: int
     size: Bytes
@@ -52,7 +52,7 @@ class Written:
 
 
 def written(folder: Path, sites: int = _SITES, minutes: int = 120) -> Written:
-    """Write results as the daemon does, a transaction a second, and measure the file."""
+    """Write results as the daemon does, one transaction per second, and measure the file."""
     world = World(folder, None, time=1_800_000_000.0)
     listed = [site(f"site-{number}", interval=60.0) for number in range(sites)]
     world.start(*listed)
@@ -75,7 +75,7 @@ def written(folder: Path, sites: int = _SITES, minutes: int = 120) -> Written:
 
 
 def kept(folder: Path, sites: int = 10) -> Iterator[tuple[int, Bytes]]:
-    """Yield what a site takes after some days, indexes and half-empty pages included."""
+    """Yield what a site takes after some days, including indexes and half-empty pages."""
     world = World(folder, None, time=1_800_000_000.0)
     listed = [site(f"site-{number}", interval=60.0) for number in range(sites)]
     world.start(*listed)
@@ -93,9 +93,9 @@ def kept(folder: Path, sites: int = 10) -> Iterator[tuple[int, Bytes]]:
 
 def filled(folder: Path, sites: int, days: int) -> float:
     """
-    Make a store with a past, and return until when it reaches.
+    Make a store with a past, and return the end of that past.
 
-    A site has an outage a month of some minutes, a restart of the monitor a week.
+    A site has an outage of some minutes each month, and the monitor restarts each week.
     """
     now = int(time.time() * 1000)
     today = now // DAY
@@ -201,7 +201,7 @@ def _span(site, begin, end, condition) -> dict[str, Any]:
 
 
 def asked(folder: Path, sites: int, now: float) -> Iterator[tuple[str, Seconds]]:
-    """Yield how long each question takes, the first time that it is asked."""
+    """Yield how long each question takes the first time it is asked."""
     names = [f"site-{number}" for number in range(sites)]
 
     def timed(question: Callable[[Reader], object]) -> Seconds:

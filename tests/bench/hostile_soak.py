@@ -33,7 +33,7 @@ _SHARE = 5  # sites for each kind of server
 
 
 def scripts() -> dict[str, Any]:
-    """Return what servers do, beside what the tests of the HTTP probe have."""
+    """Return scripts of servers beyond those in the tests of the HTTP probe."""
     cookies = [("Set-Cookie", f"name-{number}={'x' * 100}") for number in range(500)]
     bomb = gzip.compress(bytes(64 * 1024 * 1024))
     return {
@@ -54,7 +54,7 @@ def scripts() -> dict[str, Any]:
 
 
 def serve(ready: Connection) -> None:
-    """Start every server, send their URLs, and wait for the end."""
+    """Start every server, send their URLs, and wait until told to end."""
     ca = trustme.CA()
     thousand = ca.issue_cert("127.0.0.1", *(f"host-{n}.example.org" for n in range(1000)))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

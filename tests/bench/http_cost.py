@@ -33,7 +33,7 @@ _ANSWER = (
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Check = Callable[[str], float]
-"""Makes one check and returns the seconds it reports."""
+"""Makes one check and returns the seconds that it reports."""
 
 
 async def serve() -> None:
@@ -104,7 +104,7 @@ def plain_requests(url: str) -> float:
 
 
 def cpu_per_check(check: Check, url: str, checks: int) -> float:
-    """Return the CPU seconds of one check, eight threads at work."""
+    """Return the CPU seconds of one check, with eight threads at work."""
     with ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(check, [url] * _THREADS))
         began = time.process_time()

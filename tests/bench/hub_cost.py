@@ -83,7 +83,7 @@ def main(places: int, sites: int, interval: float, seconds: float) -> None:
 
 
 def _delays(metrics: dict[str, float]) -> Counter[str]:
-    """Return how many messages took at most so long, by the upper bound as written."""
+    """Return how many messages took at most each bound, by the bound as written."""
     bucket = re.compile(r'monitor_hub_report_seconds_bucket\{le="(.+)"\}')
     found = ((bucket.fullmatch(name), value) for name, value in metrics.items())
     return Counter({match[1]: int(value) for match, value in found if match})
@@ -95,7 +95,7 @@ def _shares(delays: Counter[str]) -> dict[str, float]:
 
 
 class _Sender:
-    """Reports of many places, as their links would send them."""
+    """Sends the reports of many places, as their links would."""
 
     def __init__(self, url: str, places: int, sites: int, interval: float) -> None:
         self._url = url

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.bench.lab import QUICK, Lab, program
 
 _CHECKS = {False: (60, 180), True: (20, 60)}
-"""Of the short run and the long one, by whether they are over TLS."""
+"""The number of checks in the short run and in the long one, by whether they use TLS."""
 
 _SCRIPT = """
 import gc, sys
@@ -65,7 +65,7 @@ def _counted(lab: Lab, build: Path, url: str, checks: int) -> Counter[str]:
 
 
 def by_library(profile: str) -> Counter[str]:
-    """Return the instructions in callgrind's output by the file name of the object they are in."""
+    """Return the instructions in callgrind's output by the file name of their object."""
     found: Counter[str] = Counter()
     library, of_call = "", False
     for line in profile.splitlines():

@@ -1,4 +1,4 @@
-"""What rows measure with: the daemon, blackbox_exporter, and the servers that both check."""
+"""What rows use to measure: the daemon, blackbox_exporter, and the servers that both check."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ from tests.system.processes import Daemon, Nginx, fetch
 _OURS = Path(__file__).resolve().parents[2]
 _ROOTS = 140
 _FIRST_CHECK: Seconds = 60.0
-"""However long their interval, the daemon checks new sites once within this time."""
+"""The daemon checks each new site within this time, however long the interval is."""
 _PATIENCE: Seconds = 300.0
 _MOST_SAID = 3
 
@@ -39,24 +39,24 @@ class Effort:
     How much is measured.
 
     Attributes:
-        rounds: Of which the median is taken.
+        rounds: Rounds whose median is reported.
         window: Seconds of one measurement.
-        settle: Seconds from what is begun or done until what comes of it is measured.
+        settle: Seconds between a change and the measurement of its effect.
         rates: Checks per second at which the cost of one is measured.
-        tls_rates: Likewise for HTTPS.
-        waiting: HTTPS checks that wait at the same time, where their memory is measured.
-        true_rate: Checks per second while the truth of durations is looked at.
-        scrapes: While so many, at least: one check in thirty overlaps a scrape, and a p99 of a few
-            dozen of them is their largest.
-        interval: Seconds between checks of a site, where its rate is what counts.
-        sites: In the list of those rows that are about many.
-        many_interval: Seconds between checks of these, where nothing else is said.
-        fleets: Sites whose memory is measured.
-        steps: Checks per second that are tried, rising.
-        sustain: Seconds for which punctuality is looked at, and the highest rate must last.
+        tls_rates: The same for HTTPS.
+        waiting: HTTPS checks that wait at the same time while their memory is measured.
+        true_rate: Checks per second while reported durations are compared with true ones.
+        scrapes: The least number of scrapes in that time: one check in thirty overlaps a scrape,
+            and the p99 of a few dozen checks is their largest.
+        interval: Seconds between checks of a site in rows that are about the rate.
+        sites: Sites in the rows that are about many sites.
+        many_interval: Seconds between checks of each of these, unless a row says otherwise.
+        fleets: Numbers of sites whose memory is measured.
+        steps: Checks per second to try, in rising order.
+        sustain: Seconds for which punctuality is measured and the highest rate must last.
         outage: Seconds for which most sites hang.
-        steady: Seconds until workers that have nothing to do have ended, and some more.
-        remembered: Seconds until the history does each second what it does for hours.
+        steady: Seconds until idle workers have ended, with a margin.
+        remembered: Seconds until the history's work per second is that of the next hours.
         slow: Seconds on a slow disk.
         answer: Seconds that a slow receiver of messages takes.
     """
@@ -98,7 +98,7 @@ QUICK = Effort(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peers:
     """
-    What is measured beside this build, apart from what is installed.
+    Peers to measure beside this build, apart from installed programs.
 
     Attributes:
         build: The folder of another build of ours.
@@ -132,12 +132,12 @@ NO_PEERS = Peers()
 
 @cache
 def compile_once(python: str, build: Path) -> None:
-    """Leave a build's bytecode beside its sources, as an installation does: who starts reads it."""
+    """Write a build's bytecode beside its sources, as an installation does, for starts to read."""
     subprocess.run([python, "-m", "compileall", "-q", build / "monitor"], check=True)
 
 
 class _Helper:
-    """A program of this folder, in C, that prints its port and its priority when it serves."""
+    """A C program of this folder that prints its port and its priority once it serves."""
 
     def __init__(self, compiler: str, folder: Path, name: str, *arguments: str) -> None:
         program = folder / name
@@ -155,14 +155,14 @@ class _Helper:
 
 
 class DelayServer(_Helper):
-    """``delay.c``, which answers each request after exactly so long."""
+    """``delay.c``, which answers each request after an exact delay."""
 
     def __init__(self, compiler: str, folder: Path, delay: Seconds) -> None:
         super().__init__(compiler, folder, "delay", str(round(delay * 1_000_000)))
         self.url = f"http://127.0.0.1:{self.port}/"
 
     def exactness(self) -> str:
-        """End it, and return what it says of itself."""
+        """End it, and return what it reports about itself."""
         self._process.terminate()
         answers, *late = self._output.readline().split()
         middle, tail, largest = (int(microseconds) / 1000 for microseconds in late)
@@ -175,12 +175,12 @@ class DelayServer(_Helper):
 @dataclass(frozen=True, slots=True)
 class Witnessed:
     """
-    What the server's side saw of a check over TLS.
+    What the server saw of a check over TLS.
 
     Attributes:
-        connected: By the wall clock.
+        connected: Time of the connection, by the wall clock.
         tls: From the connection to the client's Finished.
-        processing: From then to the first byte of the answer.
+        processing: From the Finished to the first byte of the answer.
     """
 
     name: str
@@ -190,7 +190,7 @@ class Witnessed:
 
 
 class Relay(_Helper):
-    """``relay.c`` before a server, whose answers it holds back until exactly so long is over."""
+    """``relay.c`` before a server; it holds each answer back until an exact delay is over."""
 
     def __init__(self, compiler: str, folder: Path, server_port: int, delay: Seconds) -> None:
         super().__init__(compiler, folder, "relay", str(server_port), str(round(delay * 1_000_000)))
@@ -209,7 +209,7 @@ class Relay(_Helper):
 
 class Lab:
     """
-    Everything that one row starts; all of it ends with the block.
+    Everything that one row starts; it all ends with the block.
 
     Servers are started when they are first asked for.
 
@@ -245,7 +245,7 @@ class Lab:
 
     @cached_property
     def roots(self) -> Path:
-        """A file of as many authorities as browsers trust; the one that counts is the last."""
+        """A file of as many authorities as browsers trust; the one that is needed comes last."""
         path = self.folder / "roots.pem"
         authorities = [*(trustme.CA() for _ in range(_ROOTS - 1)), self.ca]
         path.write_bytes(b"".join(one.cert_pem.bytes() for one in authorities))
@@ -264,7 +264,7 @@ class Lab:
 
     @property
     def url(self) -> str:
-        """A small page."""
+        """The URL of a small page."""
         return f"http://127.0.0.1:{self.nginx.port}/"
 
     @property
@@ -272,7 +272,7 @@ class Lab:
         return f"https://127.0.0.1:{self.nginx.tls_port}/"
 
     def answered(self) -> int:
-        """Return how many requests nginx has answered, this one included."""
+        """Return how many requests nginx has answered, including this one."""
         _, text = fetch(f"{self.url}status")
         return int(text.splitlines()[2].split()[2])
 
@@ -288,7 +288,7 @@ class Lab:
 
     @property
     def other_build(self) -> Path | None:
-        """The folder of another build of ours; None if there is none."""
+        """The folder of another build of ours, or None."""
         return self._peers.build
 
     @property
@@ -308,10 +308,10 @@ class Lab:
     @contextmanager
     def daemon(self, *fleets: Fleet, other: bool = False, **environ: str) -> Iterator[Daemon]:
         """
-        Start a daemon as users do, with every setting as it comes.
+        Start a daemon as users do, with default settings.
 
         Args:
-            other: Whether it is one of the other build.
+            other: Whether to start the other build.
         """
         build = self.other_build if other and self.other_build else _OURS
         self.took_part[f"monitor in {build.name}"] = commit(build)
@@ -326,7 +326,7 @@ class Lab:
             daemon.kill()
 
     def peer(self, *fleets: Fleet) -> AbstractContextManager[Daemon]:
-        """Start what a daemon with a history is held against: another build, or one without."""
+        """Start what a daemon with a history is compared with: another build, or one without it."""
         if self.other_build is None:
             return self.daemon(*fleets, MONITOR_DATA="none")
         return self.daemon(*fleets, other=True)
@@ -353,10 +353,10 @@ class Lab:
 
 def require_all_up(daemon: Daemon, scrape: Scrape, sites: int) -> None:
     """
-    Have every site up.
+    Check that every site is up.
 
     Raises:
-        BenchError: One is not; the text has what the daemon said of the first.
+        BenchError: A site is not up; the message has the daemon's log line for the first one.
     """
     up = scrape.total("probe_success")
     if up != sites:
@@ -378,7 +378,7 @@ def program(name: str) -> str:
 
 
 def version_of(path: str, option: str) -> str:
-    """Return the first line of what a program says of its version."""
+    """Return the first line of what a program prints about its version."""
     said = subprocess.run(
         [path, option], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
     )
@@ -386,7 +386,7 @@ def version_of(path: str, option: str) -> str:
 
 
 def commit(build: Path) -> str:
-    """Return the commit that a folder holds, marked where files differ from it."""
+    """Return the commit of a folder, marked if files differ from it."""
     said = subprocess.run(
         ["git", "-C", build, "describe", "--always", "--dirty"],
         capture_output=True,

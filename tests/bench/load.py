@@ -36,7 +36,7 @@ def punctuality(lab: Lab) -> Iterator[Figure]:
 
 
 def last_lags(fleet: Fleet, scrape: Scrape, begin: Timestamp, end: Timestamp) -> list[Seconds]:
-    """Return how late those checks started that were due then and are their sites' last."""
+    """Return how late the checks started that were due then and are the last of their sites."""
     started = scrape.by_site("monitor_last_check_timestamp_seconds")
     lags = [(moment, fleet.lag(name, moment)) for name, moment in started.items()]
     found = [lag for moment, lag in lags if begin <= moment - lag < end]
@@ -46,7 +46,7 @@ def last_lags(fleet: Fleet, scrape: Scrape, begin: Timestamp, end: Timestamp) ->
 
 
 def most_checks(lab: Lab) -> Iterator[Figure]:
-    """Find the highest rate that lasts, step by step, each with a daemon of its own."""
+    """Find the highest rate that lasts, step by step, with a new daemon for each step."""
     lasting = 0
     why_not = ""
     for rate in lab.effort.steps:
@@ -59,7 +59,7 @@ def most_checks(lab: Lab) -> Iterator[Figure]:
 
 
 def _obstacle(lab: Lab, rate: int) -> str:
-    """Return why a daemon of its own does not keep up with a rate; empty where it does."""
+    """Return why a new daemon does not keep up with a rate, or an empty text if it does."""
     fleet = Fleet(count=rate * lab.effort.interval, url=lab.url, interval=lab.effort.interval)
     with lab.daemon(fleet) as daemon:
         lab.until_all_checked(daemon, fleet)

@@ -1,4 +1,4 @@
-"""What a benchmark ran on: figures of another machine cannot be compared."""
+"""The machine of a benchmark: figures from different machines cannot be compared."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ _VERSIONS = {"nginx": "-v", BLACKBOX: "--version", "cc": "--version"}
 
 
 def machine() -> dict[str, str]:
-    """Return what is known of this machine and of the programs that take part."""
+    """Return what is known about this machine and the programs that take part."""
     return {
         "processors": f"{os.cpu_count()} x {_processor()}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB",

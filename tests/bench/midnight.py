@@ -1,7 +1,7 @@
 """
 How punctual and how true checks are while the history does its heaviest work.
 
-After an hour or a day is over, the writer rolls up and sums up the sites slot by slot, drops what
+When an hour or a day is over, the writer rolls up and sums up the sites slot by slot, drops what
 is too old, and returns free pages to the file system. Here all of it is due at once, as it is in
 the first quarter of an hour after midnight.
 """
@@ -39,18 +39,18 @@ from tests.system.processes import Daemon
 _DELAY: Seconds = 0.05
 _TAIL = 0.99
 _WINDOW: Seconds = 75.0
-"""The writer looks once a minute whether there are pages to return."""
+"""Once a minute the writer looks for pages to return."""
 _MOST_WINDOWS = 3
 _LATE: Milliseconds = 600_000
-"""So long after its end the writer takes an hour to be over."""
+"""The writer waits this long after the end of an hour before it treats the hour as over."""
 _PER_HOUR = 4
-"""Rows of results: a site's are packed every quarter of an hour."""
+"""Rows of results per hour: a site's results are packed every quarter of an hour."""
 _TOO_OLD: Milliseconds = 30 * DAY
 _OLD_ROWS = 8
 _LEAST = 100
-"""Of each kind of work in a window: the writer returns 200 pages at a time."""
+"""The least of each kind of work in a window: the writer returns 200 pages at a time."""
 _FREE = 0.3
-"""Of the file's size, so that there are pages to return; the writer keeps a tenth."""
+"""The free share of the file, so that there are pages to return; the writer keeps a tenth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ class _Store:
     What has been done in a store.
 
     Attributes:
-        rolled_up: Sites whose last hour is rolled up; ``summed_up`` likewise for the day.
+        rolled_up: Sites whose last hour is rolled up; ``summed_up`` is the same for the day.
         old: Rows of results that are older than what is kept.
-        pages: Of the file.
+        pages: Pages of the file.
     """
 
     rolled_up: int
@@ -72,10 +72,10 @@ class _Store:
 
 def upkeep(lab: Lab) -> Iterator[Figure]:
     """
-    Measure a daemon whose upkeep is due beside a peer that has none, in the same windows of time.
+    Measure a daemon whose upkeep is due beside a peer that has none, in the same windows.
 
-    What neighbours of the machine do meanwhile is then done to both. Checks that a scrape of either
-    daemon overlapped do not count.
+    Other load on the machine then affects both. Checks that a scrape of either daemon overlapped do
+    not count.
 
     Raises:
         BenchError: Rollups, sums, deletions or the return of pages did not run meanwhile.
@@ -116,7 +116,7 @@ def upkeep(lab: Lab) -> Iterator[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A data folder whose hour ``hour`` and day ``day`` are to be rolled and summed up."""
+    """A data folder whose hour ``hour`` must be rolled up and whose day ``day`` summed up."""
 
     folder: Path
     hour: int
@@ -189,7 +189,7 @@ def _outcomes(chosen: random.Random, length: Milliseconds, interval: int) -> Ite
 
 
 def _packed_hour(chosen: random.Random, interval: int) -> bytes:
-    """Return an hour in steps of five minutes; the same bytes do for each hour."""
+    """Return an hour in steps of five minutes; every hour uses the same bytes."""
     rollups: dict[int, Rollup] = {}
     for number in range(HOUR // FIVE_MINUTES.step):
         rollups[number] = Rollup()
@@ -199,7 +199,7 @@ def _packed_hour(chosen: random.Random, interval: int) -> bytes:
 
 
 class _Check(NamedTuple):
-    """How late a check began, and by how much its duration was too long."""
+    """How late a check began, and how much longer than true its duration was."""
 
     lag: Seconds
     error: Seconds
@@ -224,7 +224,7 @@ def _seen(daemons: Sequence[Daemon], fleet: Fleet) -> list[list[_Check]]:
 def _checks(
     scrape: Scrape, fleet: Fleet, since: Timestamp, busy: Sequence[tuple[Timestamp, Timestamp]]
 ) -> list[_Check]:
-    """Return the last checks of all sites, but for those that a busy stretch overlapped."""
+    """Return the last checks of all sites, except those that a busy period overlapped."""
     durations = scrape.by_site("probe_duration_seconds")
     if scrape.total("probe_success") != fleet.count:
         raise BenchError("not every check succeeded")
@@ -240,7 +240,7 @@ def _checks(
 
 
 def _require_work(before: _Store, after: _Store) -> str:
-    """Return what was done in between; BenchError where something was not."""
+    """Return what was done in between, or raise BenchError if something was not done."""
     done = {
         "sites rolled up": after.rolled_up - before.rolled_up,
         "sites summed up": after.summed_up - before.summed_up,

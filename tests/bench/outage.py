@@ -1,4 +1,4 @@
-"""What a mass outage does to the sites that are well."""
+"""What a mass outage does to the healthy sites."""
 
 import json
 import os
@@ -27,14 +27,14 @@ _MOMENT: Seconds = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """One that was due, and how late it started."""
+    """A check that was due, and how late it started."""
 
     due: Timestamp
     lag: Seconds
 
 
 def healthy_sites(lab: Lab) -> Iterator[Figure]:
-    """Let nine of ten sites accept nothing from one moment on, and look at the others."""
+    """Make nine of ten sites accept nothing from one moment on, and measure the others."""
     interval = lab.effort.many_interval
     well = max(1, int(lab.effort.sites * _HEALTHY))
     victim = lab.new_nginx()
@@ -72,7 +72,7 @@ def healthy_sites(lab: Lab) -> Iterator[Figure]:
 def _phase(
     name: str, fleet: Fleet, checks: Iterable[_Check], begin: Timestamp, end: Timestamp
 ) -> Iterator[Figure]:
-    """Yield how punctual those checks were that were due in a span of time."""
+    """Yield how punctual the checks were that were due in a period."""
     lags = [check.lag for check in checks if begin <= check.due < end]
     if lags:
         yield Figure(
@@ -95,10 +95,10 @@ def _listed(counts: Mapping[str, float]) -> str:
 @contextmanager
 def _stopped(server: Nginx) -> Iterator[None]:
     """
-    Stop a server where it stands: its socket goes on to listen, and nobody accepts.
+    Stop a server's processes: its socket still listens, but nothing accepts connections.
 
     Raises:
-        BenchError: It answers all the same.
+        BenchError: The server still answers.
     """
     pids = tree(server.process.pid)
     for pid in pids:
@@ -122,7 +122,7 @@ def _require_silence(server: Nginx) -> None:
 
 
 def _history(daemon: Daemon, fleet: Fleet) -> tuple[list[_Check], Mapping[str, int]]:
-    """Return the checks that the daemon remembers of each site, and what it skipped, by cause."""
+    """Return the checks of each site in the history, and the number of skipped ones by cause."""
     checks = []
     skipped: Counter[str] = Counter()
     connection = HTTPConnection(daemon.url.removeprefix("http://"), timeout=60)

@@ -1,4 +1,4 @@
-"""How long pages take whose sites have a year's past, while these are checked 80 times a second."""
+"""How long pages of sites with a year's history take while checks run 80 times a second."""
 
 import time
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _GROUPS = 10
 _WITH_LATENCY = 20
 _PATIENCE: Seconds = 60.0
 _STALE: Seconds = 6.0
-"""After so long, a status page is made anew for whoever asks."""
+"""A status page older than this is made again for the next request."""
 _PAGE = """
 pages:
   - {path: /status, title: Status, groups: [g3], show: [latency], public: true}
@@ -27,7 +27,7 @@ pages:
 
 
 def cold(lab: Lab) -> Iterator[Figure]:
-    """Measure complete answers, none of which was made before."""
+    """Measure complete answers, none of which was cached."""
     count = lab.effort.sites // 2 // _GROUPS
     interval = max(1, count * _GROUPS // _RATE)
     fleets = [
@@ -73,10 +73,10 @@ def _daemon(lab: Lab, fleets: list[Fleet], data: Path) -> Iterator[Daemon]:
 
 def _took(url: str, wanted: str) -> Seconds:
     """
-    Return how long an answer took, to its last byte.
+    Return how long an answer took up to its last byte.
 
     Raises:
-        BenchError: It shows nothing of the past.
+        BenchError: The page shows nothing of the past.
     """
     began = time.monotonic()
     with urlopen(url, timeout=_PATIENCE) as answer:

@@ -27,7 +27,7 @@ from tests.waiting import until
 
 
 def strike(daemon: Daemon, number: int) -> str:
-    """Deal one blow; returns which."""
+    """Strike one blow, and return which."""
     workers = daemon.workers()
     if not workers:
         return "found no worker"

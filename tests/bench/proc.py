@@ -1,4 +1,4 @@
-"""What a tree of processes uses, as the kernel counts it below /proc."""
+"""What a tree of processes uses, as the kernel counts it in /proc."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ _CPU_CLOCK = 2
 @dataclass(frozen=True, slots=True)
 class Memory:
     """
-    What processes hold together.
+    The memory that processes hold together.
 
     Attributes:
         kind: ``PSS``, in which a page that several share is divided among them, or ``RSS``, in
@@ -51,7 +51,7 @@ def tree(pid: int) -> list[int]:
 
 
 def runs(pid: int) -> bool:
-    """Return whether a process is there, and not only waited for by its parent."""
+    """Return whether a process exists and is not a zombie that its parent must still reap."""
     fields = _fields(pid)
     return bool(fields) and fields[_STATE] != "Z"
 
@@ -66,7 +66,7 @@ def cpu_time(pids: Iterable[int]) -> Seconds:
 
 
 def memory(pids: Iterable[int]) -> Memory:
-    """Return what processes hold together."""
+    """Return the memory that processes hold together."""
     pids = list(pids)
     try:
         return Memory(sum(map(_pss, pids)), "PSS")
@@ -93,7 +93,7 @@ def _children_cpu(pid: int) -> Seconds:
 
 
 def _fields(pid: int) -> list[str]:
-    """Return what is told of a process; nothing where it is gone."""
+    """Return the fields of a process's stat file, or nothing if the process is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:

@@ -42,7 +42,7 @@ class Frozen:
 
 @statically_frozen(frozen=True, slots=True, kw_only=True)
 class Ours:
-    """The same by records.py."""
+    """The same record, made by records.py."""
 
     time: float
     duration: float
@@ -81,7 +81,7 @@ def _msgspec(*, kw_only: bool) -> tuple[type, Callable[..., Any]] | None:
 
 
 def _nanoseconds(do: Callable[[], object]) -> float:
-    """Return the time of one call, the least of a few rounds."""
+    """Return the time of one call, the least of several rounds."""
     best = float("inf")
     for _ in range(_ROUNDS):
         begin = time.perf_counter()

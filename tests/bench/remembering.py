@@ -1,4 +1,4 @@
-"""What the history costs a daemon, held against one of another build, or without a history."""
+"""What the history costs a daemon, compared with another build or one without a history."""
 
 import subprocess
 import time
@@ -20,9 +20,9 @@ _MB = 1_000_000
 
 def cpu(lab: Lab) -> Iterator[Figure]:
     """
-    Measure the processor time of both at the same moments, so that neighbours disturb both alike.
+    Measure the processor time of both at the same moments, so that other load affects both equally.
 
-    The window begins once results are packed as they are for hours.
+    The window begins once results are packed as they are in the hours after.
     """
     rate = lab.effort.true_rate
     fleet = Fleet(count=rate * lab.effort.interval, url=lab.url, interval=lab.effort.interval)
@@ -45,7 +45,7 @@ def cpu(lab: Lab) -> Iterator[Figure]:
 
 
 def resident(lab: Lab) -> Iterator[Figure]:
-    """Measure what both hold once every site was checked."""
+    """Measure what both hold once every site has been checked."""
     for count in lab.effort.fleets[:2]:
         fleet = Fleet(
             count=count,
@@ -66,7 +66,7 @@ def resident(lab: Lab) -> Iterator[Figure]:
 
 
 def starts(lab: Lab) -> Iterator[Figure]:
-    """Measure starts with many sites whose states are read back, until they are ready."""
+    """Measure starts with many sites until their states are read back and they are ready."""
     fleet = Fleet(count=lab.effort.sites, url=lab.url, interval=lab.effort.many_interval)
     data = str(lab.new_folder())
     with lab.daemon(fleet, MONITOR_DATA=data) as daemon:
@@ -87,7 +87,7 @@ def starts(lab: Lab) -> Iterator[Figure]:
 
 
 def slow_disk(lab: Lab) -> Iterator[Figure]:
-    """Measure what is lost where each write of the history takes 20 ms (see slow.c)."""
+    """Measure what is lost if each write of the history takes 20 ms (see slow.c)."""
     library = lab.new_folder() / "slow.so"
     source = Path(__file__).with_name("slow.c")
     subprocess.run(
@@ -118,7 +118,7 @@ def _took(start: Callable[[], AbstractContextManager[Daemon]]) -> Seconds:
 
 
 def spent(daemon: Daemon) -> tuple[Seconds, float]:
-    """Return the processor time of a daemon and how many checks it has made."""
+    """Return a daemon's processor time and the number of checks it has made."""
     checks = Scrape(daemon.url).total("monitor_checks_total")
     return cpu_time(tree(daemon.process.pid)), checks
 

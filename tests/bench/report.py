@@ -1,4 +1,4 @@
-"""What a run of the benchmark found, for people and as JSON."""
+"""The results of a benchmark run, for people and as JSON."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,12 +20,12 @@ _MARKS = {True: "met", False: "short", None: ""}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """
-    What became of a row.
+    The outcome of a row.
 
     Attributes:
         took_part: Programs that were started for it, and the version of each.
-        skipped: Why it was not measured; empty where it was.
-        failed: Why there are not all of its figures.
+        skipped: Why it was not measured; empty if it was.
+        failed: Why figures are missing; empty if all are there.
     """
 
     row: Row
@@ -39,7 +39,7 @@ class Outcome:
 def as_json(
     outcomes: Iterable[Outcome], machine: Mapping[str, str], effort: Effort
 ) -> dict[str, Any]:
-    """Return a run in the form of ``--json``; ``met`` is null where nothing is asked."""
+    """Return a run in the form of ``--json``; ``met`` is null for a figure without a goal."""
     return {
         "machine": dict(machine),
         "effort": asdict(effort),
@@ -68,7 +68,7 @@ def _row_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def show(outcomes: Iterable[Outcome], machine: Mapping[str, str]) -> None:
-    """Print a run as a table, the goals beside the figures."""
+    """Print a run as a table, with the goals beside the figures."""
     console = Console()
     if not console.is_terminal:
         console.width = _WIDTH
@@ -98,7 +98,7 @@ def _line(figure: Figure, goal: Goal | None) -> tuple[str, str, str, str, str]:
 
 
 def _number(value: float) -> str:
-    """Return three digits that count, and never an exponent: 0.413, 12.6, 1,734."""
+    """Return three significant digits without an exponent: 0.413, 12.6, 1,734."""
     if value == 0:
         return "0"
     whole = len(str(int(abs(value))))

@@ -1,4 +1,4 @@
-"""The rows of the benchmark: what is measured, and what it is to reach."""
+"""The rows of the benchmark: what each measures, and the goals of its figures."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ class Row:
     One row of the table.
 
     Attributes:
-        needs: Programs without which it is skipped.
-        goals: By figure.
+        needs: Programs that must be installed, or the row is skipped.
+        goals: The goals by the name of the figure.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A scrape of the daemon: taken as fast as it comes, read when there is time."""
+"""A scrape of the daemon: received as fast as it comes, parsed when there is time."""
 
 import math
 import re
@@ -20,13 +20,13 @@ _PIECE = 1024**2
 
 class Scrape:
     """
-    One answer of ``/metrics``, of a daemon by its URL.
+    One answer of ``/metrics`` from the daemon at a URL.
 
-    It is read from the bare socket and taken apart later: on a machine of two cores, a client that
-    is busy with itself keeps the daemon waiting.
+    It is read from the bare socket and parsed later: on a machine of two cores, a client that
+    parses keeps the daemon waiting.
 
     Attributes:
-        began: By the wall clock; so is ended.
+        began: Time by the wall clock, as is ``ended``.
         size: Bytes on the wire.
     """
 
@@ -52,41 +52,41 @@ class Scrape:
     @cached_property
     def text(self) -> str:
         """
-        What the answer says.
+        The text of the answer.
 
         Raises:
-            BenchError: It is cut short, or no success.
+            BenchError: The answer is cut short or is not a success.
         """
         return text_of(b"".join(self._pieces))
 
     def by_site(self, series: str, label: str = "") -> dict[str, float]:
-        """Return the values of a series that each site has once, or once with a label."""
+        """Return the values of a series that each site has only once, or once per label."""
         pattern = rf'^{series}{{site="([^"]*)".*{re.escape(label)}.*}} (\S+)$'
         return {name: float(value) for name, value in re.findall(pattern, self.text, re.MULTILINE)}
 
     def total(self, series: str) -> float:
-        """Return the sum of a series over all its labels; 0 where it is not there."""
+        """Return the sum of a series over all its labels; 0 if it does not exist."""
         pattern = rf"^{series}(?:{{.*}})? (\S+)$"
         return math.fsum(map(float, re.findall(pattern, self.text, re.MULTILINE)))
 
     def by_label(self, series: str) -> dict[str, float]:
-        """Return the values of a series of the daemon's own, by the one label that it has."""
+        """Return the values of one of the daemon's own series, by its only label."""
         pattern = rf'^{series}{{\w+="([^"]*)"}} (\S+)$'
         return {
             label: float(value) for label, value in re.findall(pattern, self.text, re.MULTILINE)
         }
 
     def histogram(self, name: str) -> dict[float, float]:
-        """Return the cumulative counts of a histogram of the daemon's own, by upper bound."""
+        """Return the cumulative counts of one of the daemon's own histograms, by upper bound."""
         buckets = self.by_label(f"{name}_bucket")
         return {float(bound): count for bound, count in buckets.items()}
 
 
 def lag_between(before: Scrape, after: Scrape, share: float) -> Seconds:
     """
-    Return a bound that so large a share of the checks in between did not start later than.
+    Return the lag that this share of the checks in between did not exceed.
 
-    It is the upper edge of one of the histogram's buckets: what lies within is not known.
+    It is the upper edge of a bucket of the histogram, which tells no more within the bucket.
     """
     first = before.histogram("monitor_schedule_lag_seconds")
     last = after.histogram("monitor_schedule_lag_seconds")

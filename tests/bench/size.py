@@ -1,4 +1,4 @@
-"""What many sites take: memory, the time of a scrape, of a start and of a reload."""
+"""What many sites take: memory, and the time of a scrape, a start and a reload."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ _FIRST: Seconds = 60.0  # within which the daemon makes the first check of every
 
 
 def resident(lab: Lab) -> Iterator[Figure]:
-    """Measure what the daemon and its processes hold once every site was checked."""
+    """Measure what the daemon and its processes hold once every site has been checked."""
     for count in lab.effort.fleets:
         fleet = Fleet(
             count=count,
@@ -48,7 +48,7 @@ def resident(lab: Lab) -> Iterator[Figure]:
 
 
 def resident_https(lab: Lab) -> Iterator[Figure]:
-    """Measure what HTTPS checks hold: those that wait for an answer, and those that are made."""
+    """Measure the memory of HTTPS checks: those that wait for an answer, and finished ones."""
     few, many = max(1, lab.effort.waiting // 10), lab.effort.waiting
     at_few, at_many = (_while_waiting(lab, count) for count in (few, many))
     yield Figure(
@@ -87,7 +87,7 @@ def _held(
 
 
 def _while_waiting(lab: Lab, count: int) -> Bytes:
-    """Return what a daemon holds while so many checks wait for a server that never answers."""
+    """Return what a daemon holds while this many checks wait for a server that never answers."""
     interval = round(lab.effort.outage)
     with SilentServer(lab.new_folder(), lab.ca) as server:
         fleet = Fleet(
@@ -107,7 +107,7 @@ def _while_waiting(lab: Lab, count: int) -> Bytes:
 
 
 class SilentServer:
-    """Shakes hands with everyone over TLS, and never answers; a process of its own."""
+    """A process that completes TLS handshakes with every client and never answers."""
 
     def __init__(self, folder: Path, ca: trustme.CA) -> None:
         file = folder / "server.pem"
@@ -121,7 +121,7 @@ class SilentServer:
         self.url = f"https://127.0.0.1:{self._output.readline().strip()}/"
 
     def connections(self) -> int:
-        """Return with how many clients it has shaken hands."""
+        """Return the number of clients whose handshake is complete."""
         return self._count.stat().st_size
 
     def __enter__(self) -> Self:
@@ -134,7 +134,7 @@ class SilentServer:
 
 
 def scrapes(lab: Lab) -> Iterator[Figure]:
-    """Measure how long complete scrapes take, plain and packed in turns."""
+    """Measure how long complete scrapes take, plain and compressed in turn."""
     fleet = Fleet(count=lab.effort.sites, url=lab.url, interval=lab.effort.many_interval)
     plain: list[Scrape] = []
     packed: list[Scrape] = []
@@ -151,7 +151,7 @@ def scrapes(lab: Lab) -> Iterator[Figure]:
 
 
 def starts(lab: Lab) -> Iterator[Figure]:
-    """Measure the start with many sites until it is ready, and of the smallest command."""
+    """Measure the start with many sites until it is ready, and that of the smallest command."""
     fleet = Fleet(count=lab.effort.sites, url=lab.url, interval=lab.effort.many_interval)
     ready: list[Seconds] = []
     version: list[Seconds] = []
@@ -182,7 +182,7 @@ def _run(*arguments: str) -> Seconds:
 
 def reloads(lab: Lab) -> Iterator[Figure]:
     """
-    Change one of many sites, and measure until that is in force and what it holds up.
+    Change one of many sites, and measure how long that takes and which checks it delays.
 
     A pause of the loop shows in how late the checks start that are due in it; the more checks are
     due, the more exactly.
@@ -220,9 +220,9 @@ def reloads(lab: Lab) -> Iterator[Figure]:
 
 def discoveries(lab: Lab) -> Iterator[Figure]:
     """
-    Change ten of many sites that a file in Prometheus' form lists, and measure until that is so.
+    Change ten of many sites listed in a Prometheus file, and measure how long that takes.
 
-    What it does to the others shows in how late their checks start, as with a reload.
+    The effect on other sites shows in how late their checks start, as with a reload.
     """
     fleet = Fleet(
         count=lab.effort.sites,
@@ -262,7 +262,7 @@ def discoveries(lab: Lab) -> Iterator[Figure]:
 
 
 def _targets(fleet: Fleet, number: int) -> str:
-    """Return the list; the first ten have another label with each number."""
+    """Return the list; the first ten targets have a different label for each number."""
     changed = min(10, fleet.count)
     groups = [
         {

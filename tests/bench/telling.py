@@ -1,4 +1,4 @@
-"""What messages cost when every site goes down at once, and some receivers are as ill."""
+"""What messages cost when every site goes down at once and some receivers fail as well."""
 
 import json
 import statistics
@@ -21,11 +21,11 @@ from tests.waiting import free_port
 _MB = 1_000_000
 _WAIT = 1.5  # intervals, within which every site is down
 _INTERVALS = 2
-"""For which punctuality is looked at: sites go down in the first, and are told in the second."""
+"""Intervals measured: sites go down in the first, and messages are sent in the second."""
 _GROUP_INTERVAL: Seconds = 10.0
 _PATIENCE: Seconds = 180.0
 _MOST_ROUNDS = 3
-"""Of six minutes each."""
+"""Each round takes six minutes."""
 
 
 class _Inbox:
@@ -33,7 +33,7 @@ class _Inbox:
     A webhook that answers after a while.
 
     Attributes:
-        told: Of how many sites the last message said that they are down.
+        told: The number of sites that the last message reported as down.
         at: When that message came.
     """
 
@@ -53,7 +53,7 @@ class _Inbox:
 @dataclass(slots=True)
 class _Seen:
     """
-    What was seen of daemons of one kind, an outage each.
+    The measurements of daemons of one kind, one outage each.
 
     Attributes:
         lags: The p99 of how late checks started.
@@ -68,9 +68,9 @@ class _Seen:
 
 def outage(lab: Lab) -> Iterator[Figure]:
     """
-    Let all sites go down within one interval, for a daemon that tells and for one that does not.
+    Make all sites go down within one interval, for a daemon with messages and one without.
 
-    Each has the machine to itself, by turns, and every other time the one that does not tell comes
+    Each runs alone on the machine, in turn, and every other time the one without messages is
     first.
     """
     telling, silent = _Seen(), _Seen()
@@ -106,7 +106,7 @@ def outage(lab: Lab) -> Iterator[Figure]:
 
 
 def _see(lab: Lab, seen: _Seen, *, tells: bool) -> None:
-    """Let all sites of one daemon go down."""
+    """Make all sites of one daemon go down, and measure it."""
     interval = lab.effort.many_interval
     wait = _WAIT * interval
     victim = lab.new_nginx()
@@ -154,7 +154,7 @@ def _spread(lags: Sequence[Seconds]) -> str:
 
 
 def _resolution(*kinds: Sequence[Seconds]) -> str:
-    """Say what difference of the ratio means anything: outages of one kind differ, too."""
+    """Say which difference of the ratio is significant, as outages of one kind differ too."""
     if len(kinds[0]) == 1:
         return "one outage each, so nothing tells how exact that is"
     apart = max(max(lags) / max(min(lags), 0.001) for lags in kinds) - 1

@@ -1,4 +1,4 @@
-"""The benchmark measures what it says; what the figures are is no matter here."""
+"""The benchmark measures what it says; the values of the figures do not matter here."""
 
 import gzip
 import json
@@ -47,7 +47,7 @@ SHORT = Effort(
     slow=1,
 )
 ALWAYS = {"cpu_http", "scrape", "start", "reload", "history_cpu", "messages", "discovery", "calls"}
-"""Rows that start daemons in each of the ways that there are."""
+"""Rows that start daemons in each of the possible ways."""
 MAY_BE_NOTHING = {
     "p99 added by a scrape",
     "a waiting check",  # where there are few
@@ -68,7 +68,7 @@ ROW = Row(name="row", what="something", goals={"a": Goal("under", 2)}, measure=l
 @pytest.mark.real
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_a_short_run_of_each_row_finds_what_it_measures(row, real):
-    """Every figure is there, is a number, and goes into the JSON."""
+    """A short run of each row gives every figure as a finite number, and in the JSON."""
     if row.name not in ALWAYS and os.environ.get("MONITOR_BENCH") != "1":
         pytest.skip("all rows together take minutes; MONITOR_BENCH=1 runs each")
     for name in row.needs:
@@ -85,13 +85,13 @@ def test_a_short_run_of_each_row_finds_what_it_measures(row, real):
 
 
 def test_a_row_without_its_program_is_skipped_with_the_reason():
-    """Nothing is started for it."""
+    """A row whose program is missing starts nothing."""
     row = replace(ROW, needs=("no-such-program",), measure=lambda _: pytest.fail("was measured"))
     assert measured(row, SHORT).skipped == "no-such-program is not installed"
 
 
 def test_a_row_that_fails_says_why_and_keeps_what_it_has(capsys):
-    """Figures from before the fault are reported."""
+    """The figures measured before the failure are reported."""
     figure = Figure(name="a", value=1, unit="ms")
 
     def fail(_: Lab):
@@ -105,7 +105,7 @@ def test_a_row_that_fails_says_why_and_keeps_what_it_has(capsys):
 
 
 def test_the_json_holds_every_figure_against_its_goal():
-    """A figure for which there is no goal is neither met nor short."""
+    """A figure without a goal is neither met nor missed."""
     figures = (Figure(name="a", value=1, unit="ms"), Figure(name="b", value=7, unit=""))
     (row,) = as_json([Outcome(row=ROW, figures=figures)], MACHINE, SHORT)["rows"]
     assert row == {
@@ -139,7 +139,7 @@ def test_the_json_holds_every_figure_against_its_goal():
 
 
 def test_the_table_shows_goals_beside_figures(capsys):
-    """What falls short, was skipped or failed can be told at a glance."""
+    """The table marks what missed its goal, was skipped or failed."""
     outcomes = [
         Outcome(row=ROW, figures=(Figure(name="a", value=2.5, unit="ms"),)),
         Outcome(row=ROW, skipped="cc is not installed"),
@@ -159,7 +159,7 @@ def test_the_table_shows_goals_beside_figures(capsys):
     [(0, "0"), (0.4126, "0.413"), (12.64, "12.6"), (1734.4, "1,734"), (-3.25, "-3.25")],
 )
 def test_numbers_have_three_digits_that_count(value, shown):
-    """None has an exponent."""
+    """Numbers never have an exponent."""
     assert report._number(value) == shown
 
 
@@ -172,20 +172,20 @@ def test_numbers_have_three_digits_that_count(value, shown):
     ],
 )
 def test_goals_mean_what_they_say(goal, met, missed):
-    """A limit that is named belongs to "at most" and "at least", not to "under"."""
+    """A limit counts as met with "at most" and "at least", and not with "under"."""
     assert goal.met(met)
     assert not goal.met(missed)
 
 
 def test_a_percentile_is_exceeded_by_no_more_than_its_rest():
-    """Of a hundred values the 99th percentile is the last but none, of one it is that."""
+    """The 99th percentile of 100 values is the last but one, and that of one value is itself."""
     assert percentile([3.0], 0.99) == 3
     assert percentile([float(n) for n in range(1, 101)], 0.5) == 51
     assert percentile([float(n) for n in range(1, 101)], 0.99) == 100
 
 
 def test_a_fleet_knows_when_its_sites_are_due():
-    """Its slots are the daemon's: one for each site in every interval."""
+    """A fleet's slots are the daemon's: one for each site in every interval."""
     fleet = Fleet(count=50, url="http://127.0.0.1/", interval=10)
     assert set(fleet.phases) == set(fleet.names)
     assert all(0 <= phase < 10 for phase in fleet.phases.values())
@@ -197,7 +197,7 @@ def test_a_fleet_knows_when_its_sites_are_due():
 
 
 def test_the_cpu_time_of_processes_includes_children_that_ended():
-    """What a child used does not vanish with it."""
+    """The CPU time of a child that has ended still counts."""
     before = cpu_time([os.getpid()])
     work = "import time\nwhile time.process_time() < 0.3: pass"
     subprocess.run([sys.executable, "-c", work], check=True)
@@ -205,7 +205,7 @@ def test_the_cpu_time_of_processes_includes_children_that_ended():
 
 
 def test_the_cpu_time_of_a_process_is_finer_than_a_tick():
-    """A peer that does little in a short window has still done something."""
+    """A peer that does little in a short window still shows some CPU time."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         until(lambda: cpu_time([child.pid]) % 0.01 > 0, "a time between two ticks")
         child.communicate(b"\n")
@@ -213,7 +213,7 @@ def test_the_cpu_time_of_a_process_is_finer_than_a_tick():
 
 
 def test_the_memory_of_processes_is_their_sum():
-    """Two hold more than one."""
+    """Two processes hold more than one."""
     one = memory([os.getpid()])
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         until(lambda: memory([child.pid]).size > 1_000_000, "a child with memory")
@@ -237,7 +237,7 @@ monitor_probe_threads{state="idle"} 5.0
 
 
 def scraped(text: str, status: str = "200 OK") -> Scrape:
-    """Scrape a server that packs and chunks."""
+    """Scrape a server that compresses its answer and sends it in chunks."""
     packed = gzip.compress(text.encode())
     chunks = (packed[:20], packed[20:], b"")
     body = b"".join(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n" for chunk in chunks)
@@ -247,7 +247,7 @@ def scraped(text: str, status: str = "200 OK") -> Scrape:
 
 
 def test_a_scrape_is_read_series_by_series():
-    """Packed, in chunks, with the labels of sites."""
+    """A compressed, chunked scrape is read with the labels of its sites."""
     scrape = scraped(METRICS)
     assert scrape.ended - scrape.began == scrape.took > 0
     assert scrape.count("probe_duration_seconds") == 2
@@ -258,7 +258,7 @@ def test_a_scrape_is_read_series_by_series():
 
 
 def test_a_scrape_that_is_refused_is_no_measure():
-    """What it answered is told."""
+    """The error has the status of the answer."""
     with pytest.raises(BenchError, match="503"):
         _ = scraped("", "503 Service Unavailable").text
 
@@ -272,7 +272,7 @@ def test_a_scrape_that_is_refused_is_no_measure():
     ids=["length", "chunks"],
 )
 def test_an_answer_is_complete_with_its_last_byte(raw):
-    """So a connection that is kept can be used again."""
+    """An answer counts as complete at its last byte, so that the connection can be used again."""
     assert [end for end in range(len(raw) + 1) if is_complete(raw[:end])] == [len(raw)]
     assert text_of(raw) == "well"
     with pytest.raises(BenchError, match="cut short"):
@@ -280,7 +280,7 @@ def test_an_answer_is_complete_with_its_last_byte(raw):
 
 
 def test_the_lag_is_that_of_the_checks_in_between():
-    """Of the hundred that came since, 99 started within the bound; the bucket tells no more."""
+    """Of the hundred checks in between, 99 started within the bound, which is a bucket's edge."""
     later = METRICS.replace(" 10.0", " 20.0").replace(" 90.0", " 189.0").replace(" 100.0", " 200.0")
     before, after = scraped(METRICS), scraped(later)
     assert lag_between(before, after, 0.10) == 0.005
@@ -290,7 +290,7 @@ def test_the_lag_is_that_of_the_checks_in_between():
 
 
 def test_a_site_that_is_down_is_named_with_the_reason():
-    """What spoils a row is in its message: figures of sites that are down mean nothing."""
+    """The error names the site and the reason: figures of sites that are down mean nothing."""
     fleet = Fleet(count=1, url="http://127.0.0.1:1/", interval=1)
     said = pytest.raises(BenchError, match=r"of 1 sites 0 are up: .* site=site-0 .*refused")
     with Lab(SHORT) as lab, lab.daemon(fleet) as daemon, said:
@@ -298,7 +298,7 @@ def test_a_site_that_is_down_is_named_with_the_reason():
 
 
 def test_a_server_that_was_asked_for_nothing_is_no_measure():
-    """There is no cost per check without a check."""
+    """A server without requests raises an error, because there is no cost per check."""
     with pytest.raises(BenchError, match="asked for nothing"):
         cpu_per_check(os.getpid(), iter((1, 2)).__next__, 0)
 
@@ -306,7 +306,7 @@ def test_a_server_that_was_asked_for_nothing_is_no_measure():
 @pytest.mark.real
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_whatever_it_started_ends_with_it(number, real):
-    """Ctrl-C in the middle of a row leaves no daemon and no server behind."""
+    """SIGINT or SIGTERM in the middle of a row leaves no daemon or server running."""
     real("nginx")
     # A shell has what it starts in the background ignore SIGINT, and all that is started by it
     fresh = [real("env"), "--default-signal=INT"]
@@ -319,20 +319,20 @@ def test_whatever_it_started_ends_with_it(number, real):
 
 
 def _with_a_daemon(pid: int) -> dict[int, int]:
-    """Return what runs below the benchmark, once there are a daemon and its processes."""
+    """Return the processes below the benchmark once a daemon and its processes are among them."""
     below = descendants(pid)
     return below if len(set(below.values())) > 2 else {}
 
 
 def test_an_unknown_row_is_refused(capsys):
-    """The message lists those that there are."""
+    """The message lists the rows that exist."""
     with pytest.raises(SystemExit):
         main(["--only", "speed"])
     assert "cpu_http" in capsys.readouterr().err
 
 
 def test_a_peer_is_a_build_of_ours_or_a_program(tmp_path, capsys):
-    """What is neither is refused before anything is measured."""
+    """Any other path is refused before anything is measured."""
     build, exporter = tmp_path / "build", tmp_path / "exporter"
     (build / "monitor").mkdir(parents=True)
     (build / "monitor" / "__main__.py").touch()
@@ -345,7 +345,7 @@ def test_a_peer_is_a_build_of_ours_or_a_program(tmp_path, capsys):
 
 
 def test_instructions_are_counted_by_the_library_they_are_in():
-    """What a function calls is counted where it is called, not once more where it calls it."""
+    """A callee's instructions count once, in its own library and not in its caller's."""
     profile = (
         "ob=/lib/libc.so.6\nfn=a\n1 5\ncob=/bin/python\ncalls=1 0\n2 100\n3 7\nob=/bin/python\n4 2"
     )

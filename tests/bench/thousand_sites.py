@@ -4,7 +4,7 @@ A thousand sites every ten seconds against nginx on loopback, while things go wr
     python -m tests.bench.thousand_sites [--sites 1000] [--interval 10] [--seconds 120] [--calm]
 
 Prints what was skipped, how late checks started, CPU seconds and memory. Without ``--calm``, a
-third of the way in a worker is killed, the list is broken, mended with ten sites more, ten fewer
+third of the way in a worker is killed, the list is broken, fixed with ten sites more, ten fewer
 and one changed, SIGHUP comes ten times, and a site drips a byte a second into a 3 s timeout.
 """
 

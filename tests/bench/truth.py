@@ -1,4 +1,4 @@
-"""How true reported durations are, under load and while Prometheus scrapes."""
+"""How true the reported durations are, under load and while Prometheus scrapes."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ _SLACK: Seconds = 0.005  # the wall clock, by which both tell moments, may be se
 
 
 class _Prometheus:
-    """Scrapes the daemon regularly for as long as the block lasts, and keeps every scrape."""
+    """Scrapes the daemon regularly until the block ends, and keeps every scrape."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.scrapes: list[Scrape] = []
@@ -47,7 +47,7 @@ class _Prometheus:
 
 
 def durations(lab: Lab) -> Iterator[Figure]:
-    """Measure what is reported beyond the server's delay, and what a scrape adds to it."""
+    """Measure how much the reported durations exceed the server's delay, and what a scrape adds."""
     ours: list[list[Seconds]] = []
     theirs: list[list[Seconds]] = []
     least: list[tuple[Seconds, Seconds]] = []
@@ -81,7 +81,7 @@ def durations(lab: Lab) -> Iterator[Figure]:
 
 
 def _daemon(lab: Lab, fleet: Fleet) -> tuple[list[Seconds], list[Seconds]]:
-    """Return the errors of checks that a scrape overlapped, and of all others."""
+    """Return the errors of the checks that a scrape overlapped, and of all others."""
     with lab.daemon(fleet) as daemon:
         lab.until_all_checked(daemon, fleet)
         began = time.time()
@@ -104,7 +104,7 @@ def _daemon(lab: Lab, fleet: Fleet) -> tuple[list[Seconds], list[Seconds]]:
 
 
 def _checks(scrapes: Sequence[Scrape]) -> set[tuple[Timestamp, Seconds]]:
-    """Return start and duration of every check that was some site's last when it was scraped."""
+    """Return start and duration of every check that was a site's last when it was scraped."""
     found = set()
     for scrape in scrapes:
         started = scrape.by_site("monitor_last_check_timestamp_seconds")
@@ -163,7 +163,7 @@ def _tls_daemon(lab: Lab, *, other: bool) -> tuple[Mapping[str, list[Seconds]], 
 def _phase_errors(
     scrapes: Sequence[Scrape], witnessed: Mapping[str, Sequence[Witnessed]], began: Timestamp
 ) -> dict[str, list[Seconds]]:
-    """Return by how much each phase differs, either way, of the checks since a moment."""
+    """Return by how much each phase differs, in either direction, for the checks since a moment."""
     errors: dict[tuple[str, Timestamp], tuple[Seconds, Seconds]] = {}
     for scrape in scrapes:
         durations = scrape.by_site("probe_duration_seconds")

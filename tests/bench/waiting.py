@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _keeping(contexts: Contexts) -> Contexts:
-    """Return the same functions, but OpenSSL keeps the buffers of a connection that waits."""
+    """Return the same functions, except that OpenSSL keeps the buffers of a waiting connection."""
     control = ctypes.PYFUNCTYPE(c_long, c_void_p, c_int, c_long, c_void_p)(
         ("SSL_CTX_ctrl", ctypes.PyDLL(pycurl._pycurl.__file__))
     )

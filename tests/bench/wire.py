@@ -1,4 +1,4 @@
-"""Answers over HTTP/1.1 as they came over the wire, taken apart when there is time."""
+"""Answers over HTTP/1.1 as they came over the wire, parsed when there is time."""
 
 import gzip
 import re
@@ -11,7 +11,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
 def is_complete(raw: bytes) -> bool:
-    """Return whether no more of an answer is to come; of one in chunks or with a length."""
+    """Return whether an answer is complete; it has a length or comes in chunks."""
     end = raw.find(_END_OF_HEAD)
     if end < 0:
         return False
@@ -23,10 +23,10 @@ def is_complete(raw: bytes) -> bool:
 
 def text_of(raw: bytes) -> str:
     """
-    Return what a complete answer says.
+    Return the text of a complete answer.
 
     Raises:
-        BenchError: It is cut short, or no success.
+        BenchError: The answer is cut short or is not a success.
     """
     if not raw.startswith(b"HTTP/1.1 200 "):
         raise BenchError(f"answered with {raw[:1000]!r}")
@@ -39,7 +39,7 @@ def text_of(raw: bytes) -> str:
 
 
 def _without_chunks(body: bytes) -> bytes:
-    """Return the content of a body in chunks (RFC 9112, 7.1)."""
+    """Return the content of a chunked body (RFC 9112, 7.1)."""
     content: list[bytes] = []
     begin = 0
     while True:

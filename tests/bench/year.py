@@ -26,7 +26,7 @@ _OUTAGES = 8
 _LENGTHS: tuple[Milliseconds, ...] = (45_000, 130_000, 420_000, 1_300_000)
 _KEPT = ((FIVE_MINUTES, 35), (HOURLY, _DAYS), (DAILY, _DAYS))
 _CHECKS = 12
-"""In a rollup; more would only be more of the same buckets."""
+"""Checks in a rollup; more would only add to the same buckets."""
 _MANY = 20_000
 
 
@@ -65,7 +65,7 @@ def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
 
 
 def _sites(connection: Connection) -> list[tuple[int, str, Milliseconds]]:
-    """Return each site's number and name, and since when the store knows of it."""
+    """Return each site's number and name, and since when the store has known it."""
     sites, spans = schema.sites, schema.spans
     question = (
         select(sites.c.id, sites.c.name, func.min(spans.c.begin))
