@@ -1,4 +1,4 @@
-"""Every protocol has a row in each table, and every kind of answer all of its views."""
+"""Every protocol has a row in each table, and every kind of answer has all of its views."""
 
 import ast
 from dataclasses import fields
@@ -48,14 +48,14 @@ def kind(answer) -> str:
 
 
 def test_the_answers_here_are_all_there_are():
-    """The tests below look at every kind of answer, and each has a facet of its own."""
+    """The tests below cover every kind of answer, and each kind has its own facet."""
     assert {type(answer) for answer in ANSWERS} == set(get_args(Answer))
     assert {id(facet_of(answer)) for answer in ANSWERS} == {id(facet) for facet in FACETS}
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=kind)
 def test_the_json_form_has_the_keys_it_declares(answer):
-    """What one kind of answer has is null in the JSON form of all others."""
+    """The keys of one kind of answer are null in the JSON form of all others."""
     facet = facet_of(answer)
     result = Result(site="a", url="", observation=Observation(time=0, duration=0, answer=answer))
     shown = result_json(result)
@@ -66,7 +66,7 @@ def test_the_json_form_has_the_keys_it_declares(answer):
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=kind)
 def test_what_is_kept_has_no_secret_and_is_short(answer):
-    """An answer of thousands of characters is kept as one of some hundred, without a secret."""
+    """An answer of thousands of characters is kept in at most 2 KiB, without a secret."""
     kept = facet_of(answer).kept(answer, SITE)
     assert type(kept) is type(answer)
     text = repr([getattr(kept, one.name) for one in fields(kept)])
@@ -76,7 +76,7 @@ def test_what_is_kept_has_no_secret_and_is_short(answer):
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=kind)
 def test_people_see_something_of_every_answer(answer):
-    """Every row has a name, and log lines have fields that are no bytes or records."""
+    """Every answer has rows with names, and its log fields are neither bytes nor records."""
     facet = facet_of(answer)
     rows = list(facet.rows(answer))
     assert rows
@@ -86,14 +86,14 @@ def test_people_see_something_of_every_answer(answer):
 
 
 def test_every_protocol_has_a_probe():
-    """The schemes that probes take are those of the protocols, each with its own."""
+    """The schemes of the probes are those of the protocols, and each has its own probe."""
     assert {scheme: kind.protocol for scheme, kind in PROBES.items()} == {
         scheme: protocol.name for scheme, protocol in SCHEMES.items()
     }
 
 
 def test_every_protocol_has_its_series():
-    """No protocol is forgotten where series are made."""
+    """Every protocol has an entry in the table of series."""
     assert set(SERIES) == EVERY
 
 
@@ -105,7 +105,7 @@ def test_every_scheme_has_a_shipped_module():
 
 
 def test_phases_are_in_the_order_of_a_transaction():
-    """Each protocol names its phases as the list of all phases has them, and each phase has one."""
+    """Each protocol lists its phases in the order of all phases, and each phase is in use."""
     order = list(Phase)
     for protocol in PROTOCOLS.values():
         assert list(protocol.phases) == sorted(protocol.phases, key=order.index)
@@ -113,26 +113,26 @@ def test_phases_are_in_the_order_of_a_transaction():
 
 
 def test_tls_is_what_has_a_phase_for_it():
-    """Whether certificates can be expected follows from the phases."""
+    """Certificates can be expected of every protocol that has a TLS phase."""
     assert {"icmp", "push"} == EVERY - OVER_TLS
 
 
 def test_a_protocol_that_is_misspelled_is_found_at_once():
-    """Tables name protocols that exist."""
+    """A table that names an unknown protocol raises an error at once."""
     assert only("http", "ws") == {"http", "ws"}
     with pytest.raises(LookupError):
         only("htpp")
 
 
 def test_expectations_and_readings_name_only_protocols():
-    """No row speaks of a protocol that nothing checks."""
+    """No row names a protocol that nothing checks."""
     expectations = [one.protocols for one in TABLES.expectations.values()]
     readings = [one.protocols for one in TABLES.readings.values()]
     assert frozenset().union(*expectations, *readings) <= EVERY
 
 
 def test_every_match_over_answers_is_complete_for_the_type_checker():
-    """A match that names kinds of answers ends in assert_never, so that mypy misses none."""
+    """A match on kinds of answers ends in assert_never, so that mypy finds missing ones."""
     kinds = {one.__name__ for one in get_args(Answer)}
     found = 0
     for path in sorted((Path(__file__).parents[2] / "monitor").rglob("*.py")):
@@ -144,4 +144,4 @@ def test_every_match_over_answers_is_complete_for_the_type_checker():
             if named & kinds:
                 found += 1
                 assert "assert_never" in ast.unparse(node.cases[-1]), f"{path}:{node.lineno}"
-    assert found >= 2  # those there are today
+    assert found >= 2  # as many as exist today
