@@ -30,7 +30,7 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 
 
 def decoded(key: str, written: Any) -> Any:
-    """Return what YAML had below one key of ``expect`` as the checks are given it."""
+    """Return the value below one key of ``expect``, decoded as the checks get it."""
     shape = EXPECTATIONS[key].shape
     if shape is bool:
         return written
@@ -97,12 +97,12 @@ SEEN = Observation(
 
 
 def analysed(answer: Answer | None, expect: dict[str, Any], **more: Any) -> Analysis:
-    """Return the judgement of one answer against expectations as they are written."""
+    """Return the analysis of one answer, with expectations as written in YAML."""
     return judge(asked(answer, expect, **more))
 
 
 def asked(answer: Answer | None, expect: dict[str, Any], **more: Any) -> Job:
-    """Return what a judge is asked of one answer, with expectations as they are written."""
+    """Return the judge's job for one answer, with expectations as written in YAML."""
     return Job(
         observation=replace(SEEN, answer=answer, **more),
         expect=tuple((key, decoded(key, expect[key])) for key in EXPECTATIONS if key in expect),
@@ -111,5 +111,5 @@ def asked(answer: Answer | None, expect: dict[str, Any], **more: Any) -> Job:
 
 
 def message(answer: Answer | None, expect: dict[str, Any], **more: Any) -> str:
-    """Return why the answer is not what was expected; empty if it is."""
+    """Return why the answer is not as expected; empty if it is."""
     return analysed(answer, expect, **more).verdict.message

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def in_new_process() -> Callable[[str], set[str]]:
-    """Return a function from code to the modules that a fresh process has loaded after it."""
+    """Return a function that runs code in a fresh process and returns the modules loaded there."""
 
     def run(code: str) -> set[str]:
         report = f"{code}\nimport sys\nprint(*sys.modules)"

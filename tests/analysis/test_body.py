@@ -1,4 +1,4 @@
-"""Bodies as browsers and the standards read them, whatever they contain."""
+"""Bodies are read as browsers and the standards read them, whatever they contain."""
 
 import json
 
@@ -63,12 +63,12 @@ HTML = "text/html"
     ],
 )
 def test_text_is_decoded_as_browsers_do(body, content_type, text):
-    """The byte-order mark decides, then the header, then the document itself, else it is UTF-8."""
+    """The byte order mark decides, then the header, then the document itself, else it is UTF-8."""
     assert decode_text(body, content_type) == text
 
 
 def test_a_declaration_counts_within_the_first_1024_bytes_only():
-    """A document that names its character set too late is UTF-8."""
+    """A document that names its character set later is read as UTF-8."""
     meta = b"<meta charset=windows-1251>"
     assert decode_text(b" " * (1024 - len(meta)) + meta + b"\xcf", HTML).endswith("П")
     assert decode_text(b" " * 1024 + meta + b"\xcf", HTML).endswith("\ufffd")
@@ -83,7 +83,7 @@ def test_a_declaration_counts_within_the_first_1024_bytes_only():
     | st.text(max_size=40),
 )
 def test_no_bytes_are_too_odd_for_text(body, content_type):
-    """Whatever came becomes text that can be written as UTF-8 again."""
+    """Any bytes become text that can be encoded as UTF-8 again."""
     text = decode_text(body, content_type)
     assert text.encode().decode() == text
 
@@ -103,7 +103,7 @@ def test_no_bytes_are_too_odd_for_text(body, content_type):
     ids=lambda value: str(value)[:30],
 )
 def test_json_is_read_by_the_standard(body, value):
-    """A byte-order mark is allowed, integers are exact, of equal keys the last counts."""
+    """A byte order mark is allowed, integers are exact, and of equal keys the last counts."""
     assert decode_json(body) == (value if value is not None else json.loads(body))
 
 
@@ -129,7 +129,7 @@ def test_json_is_read_by_the_standard(body, value):
     ids=lambda value: str(value)[:30],
 )
 def test_what_is_no_json_is_a_sentence(body, why):
-    """Anything else is told in one clause, never with a RecursionError."""
+    """Anything else gives a one-clause error, never a RecursionError."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the text is the point
         decode_json(body)
     assert str(caught.value).startswith(why)
@@ -137,7 +137,7 @@ def test_what_is_no_json_is_a_sentence(body, why):
 
 @given(st.binary(max_size=100) | st.text(max_size=100).map(str.encode))
 def test_json_is_a_value_or_a_sentence(body):
-    """No bytes make anything else of it."""
+    """Any bytes give a value or an error of a known form."""
     try:
         decode_json(body)
         why = None

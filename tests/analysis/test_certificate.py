@@ -1,4 +1,4 @@
-"""Certificates, well formed or not: what is read of them, and why one is not accepted."""
+"""Certificates, well formed or not: what is read from them, and why one is not accepted."""
 
 import base64
 import ssl
@@ -26,7 +26,7 @@ def armoured(der: bytes) -> str:
 
 
 def test_a_certificate_becomes_a_record():
-    """Names are RFC 4514 text, moments seconds, serial and fingerprint lower-case hexadecimal."""
+    """Names are RFC 4514 text, times are seconds, serial and fingerprint lower-case hexadecimal."""
     (leaf,) = decode_chain((SHOP,))
     parsed = x509.load_pem_x509_certificate(SHOP.encode())
     assert leaf.subject == "CN=example.com"
@@ -39,27 +39,27 @@ def test_a_certificate_becomes_a_record():
 
 
 def test_a_common_name_is_no_name():
-    """Names are the alternative ones alone (RFC 9525); an address among the DNS names is marked."""
+    """Only alternative names count (RFC 9525); an address among the DNS names is marked."""
     assert decode_chain((pem(common="old.example"),))[0].names == ()
     assert decode_chain((pem("192.0.2.1", "a.example"),))[0].names == ("DNS:192.0.2.1", "a.example")
     assert decode_chain((pem(),))[0].names == ()
 
 
 def test_the_last_moment_there_is_can_be_read():
-    """A certificate that never ends (RFC 5280, 4.1.2.5) has the year 9999."""
+    """A certificate that never ends has the year 9999 (RFC 5280, 4.1.2.5)."""
     forever = NOW.replace(year=9999, month=12, day=31, hour=23, minute=59, second=59)
     assert decode_chain((pem("a.example", after=forever),))[0].not_after == forever.timestamp()
 
 
 def test_a_negative_serial_number_is_no_news():
-    """What older authorities issued is read, without a warning in the log."""
+    """Certificates of older authorities have one, which is read without a warning."""
     der = ssl.PEM_cert_to_DER_cert(SHOP).replace(b"\x02\x02\x00\xff", b"\x02\x02\x80\xff", 1)
     (leaf,) = decode_chain((armoured(der),))
     assert leaf.serial == "-7f01"
 
 
 def test_a_chain_ends_before_what_cannot_be_read():
-    """A place in the chain keeps its meaning: the first is the leaf, or there is none."""
+    """Certificates keep their place in the chain: the first is the leaf, or the chain is empty."""
     assert len(decode_chain((SHOP, CA, "junk", CA))) == 2
     assert decode_chain(("junk", CA)) == ()
     assert decode_chain((armoured(b"junk"),)) == ()
@@ -67,7 +67,7 @@ def test_a_chain_ends_before_what_cannot_be_read():
 
 @given(st.data())
 def test_no_certificate_is_too_odd(data):
-    """Whatever bytes are changed, decoding returns a usable record or nothing."""
+    """Whichever bytes are changed, decoding returns a usable record or nothing."""
     der = bytearray(ssl.PEM_cert_to_DER_cert(SHOP))
     for _ in range(data.draw(st.integers(1, 4))):
         der[data.draw(st.integers(0, len(der) - 1))] = data.draw(st.integers(0, 255))
@@ -104,7 +104,7 @@ def test_no_certificate_is_too_odd(data):
     ],
 )
 def test_names_cover_hosts_by_rfc_9525(names, host, covered):
-    """A star stands for exactly the leftmost label, and never right below the top."""
+    """A star stands for exactly the leftmost label, and never right below the top level."""
     assert covers(names, host) is covered
 
 
@@ -167,7 +167,7 @@ def test_names_cover_hosts_by_rfc_9525(names, host, covered):
     ],
 )
 def test_a_rejected_certificate_is_explained_by_what_it_says(reason, chain, sentence):
-    """The message names the names, the date or the issuer; else it stays the probe's."""
+    """The message has the names, date or issuer; if none explains it, the probe's words stay."""
     failure = Failure(reason, "as the probe said")
     message = why_not_accepted(failure, 0, decode_chain(chain), "h.example", NOW.timestamp())
     assert message == sentence
@@ -217,7 +217,7 @@ def test_a_rejected_certificate_is_explained_by_what_it_says(reason, chain, sent
     ],
 )
 def test_an_untrusted_certificate_is_explained_by_the_verdict(verdict, chain, sentence):
-    """What OpenSSL found decides what is said, and not how the certificate looks."""
+    """The message depends on OpenSSL's verdict, not on what the certificate looks like."""
     failure = Failure(Reason.TLS_UNTRUSTED, "as the probe said")
     message = why_not_accepted(failure, verdict, decode_chain(chain), "h.example", NOW.timestamp())
     assert message == sentence

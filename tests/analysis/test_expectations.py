@@ -1,4 +1,4 @@
-"""Each expectation: what holds, what does not, with which sentence, and what is no expectation."""
+"""Each expectation: when it holds, the message when it does not, and what cannot be one."""
 
 import contextlib
 import json
@@ -421,7 +421,7 @@ def _name(value):
 
 @pytest.mark.parametrize(("key", "written", "seen", "expected"), EXAMPLES, ids=_name)
 def test_an_expectation_holds_or_says_why_not(key, written, seen, expected):
-    """Each expectation passes silently, or breaks with its reason and the value that broke it."""
+    """It passes silently, or breaks with its reason and the value that broke it."""
     answer, session = seen if isinstance(seen, tuple) else (seen, None)
     analysis = analysed(answer, {key: written}, tls=session)
     assert analysis.verdict.message == expected
@@ -431,7 +431,7 @@ def test_an_expectation_holds_or_says_why_not(key, written, seen, expected):
 
 @pytest.mark.parametrize("key", EXPECTATIONS)
 def test_every_expectation_is_shown_by_an_example_that_holds_and_one_that_does_not(key):
-    """The table of examples above leaves no expectation out."""
+    """The table of examples above covers each expectation."""
     assert {bool(expected) for name, _, _, expected in EXAMPLES if name == key} == {True, False}
 
 
@@ -439,7 +439,7 @@ def test_every_expectation_is_shown_by_an_example_that_holds_and_one_that_does_n
     ("key", "written"), [(key, written) for key, written, _, _ in EXAMPLES], ids=_name
 )
 def test_what_is_written_becomes_a_value_that_travels(key, written):
-    """Decoded expectations pickle, compare by value, and can be told apart by a reload."""
+    """Decoded expectations can be pickled, compared by value and hashed."""
     value = decoded(key, written)
     assert pickle.loads(pickle.dumps(value)) == value == decoded(key, written)  # noqa: S301  our own
     assert hash(value) == hash(decoded(key, written))
@@ -514,7 +514,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("key", "written", "expected"), MISTAKES, ids=_name)
 def test_a_mistake_is_named_when_it_is_read(key, written, expected):
-    """What makes no sense is refused with what is wrong and what would be right."""
+    """The error says what is wrong and what would be right."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the text is the point
         decoded(key, written)
     assert str(caught.value).startswith(expected)
@@ -534,14 +534,14 @@ def test_a_mistake_is_named_when_it_is_read(key, written, expected):
     ),
 )
 def test_anything_in_yaml_is_a_value_or_a_sentence(key, written):
-    """Whatever stands below a key of expect, reading it raises nothing but ValueError."""
+    """No value below a key of expect makes its parser raise anything but ValueError."""
     with contextlib.suppress(ValueError):
         value = decoded(key, written)
         assert pickle.loads(pickle.dumps(value)) == value  # noqa: S301  our own
 
 
 def test_schemas_are_json():
-    """What editors are told is plain JSON, and says as much as the reference."""
+    """The schema for editors is plain JSON."""
     for kind in EXPECTATIONS.values():
         if kind.shape is not bool:
             parsed = get_args(kind.shape)[1]
@@ -549,7 +549,7 @@ def test_schemas_are_json():
 
 
 def test_fingerprints_are_compared_without_their_colons():
-    """A fingerprint may be written as openssl prints it; one of several suffices."""
+    """A fingerprint may be written as openssl prints it, and one match of several suffices."""
     (leaf,) = analysed(http(), {}, tls=tls()).chain
     colons = ":".join(leaf.fingerprint[at : at + 2].upper() for at in range(0, 64, 2))
     assert not message(
@@ -561,7 +561,7 @@ def test_fingerprints_are_compared_without_their_colons():
 
 
 def test_an_expired_certificate_is_called_expired():
-    """valid_for names the past as the past, on a connection that was not verified."""
+    """valid_for says that a date is past, on a connection that was not verified."""
     session = tls(pem("a.example", after=NOW - 2 * DAY), verified=None)
     assert message(http(), {"certificate": {"valid_for": "1d"}}, tls=session) == (
         "certificate expired on 2026-11-20 12:00 UTC, 2.0 days ago"
@@ -569,7 +569,7 @@ def test_an_expired_certificate_is_called_expired():
 
 
 def test_certificates_of_redirects_must_be_valid_as_long():
-    """valid_for is about each connection whose certificate was verified."""
+    """valid_for applies to each connection whose certificate was verified."""
     ends = pem("a.example", after=NOW + 2 * DAY)
     for verified, broken in ((True, True), (None, False)):
         first = Hop(url="https://a.example/", status=301, tls=tls(ends, verified=verified))
@@ -587,7 +587,7 @@ def test_certificates_of_redirects_must_be_valid_as_long():
 
 
 def test_rows_stand_in_the_order_of_a_transaction():
-    """The table's order is that of the closed list of reasons, which decides what is reported."""
+    """The table has the order of the list of reasons, which decides what is reported."""
     reasons = list(Reason)
     order = [reasons.index(kind.reason) for kind in EXPECTATIONS.values()]
     assert order == sorted(order)
@@ -608,7 +608,7 @@ def test_rows_stand_in_the_order_of_a_transaction():
     ids=lambda value: str(value)[:40],
 )
 def test_defaults_say_when_a_protocol_is_up(answer, up):
-    """Where a site expects nothing, its protocol's defaults hold."""
+    """The protocol's defaults apply if a site has no expectations."""
     protocol = {"Ht": "http", "We": "ws", "Gr": "grpc", "Dn": "dns", "Ic": "icmp"}
     name = protocol[type(answer).__name__[:2]]
     defaults = tuple(
@@ -619,7 +619,7 @@ def test_defaults_say_when_a_protocol_is_up(answer, up):
 
 
 def test_the_default_for_records_asks_nothing_of_an_error():
-    """Expecting NXDOMAIN is enough: that such a reply has no records breaks nothing more."""
+    """Expecting NXDOMAIN suffices: the default does not require records in such a reply."""
     rule = EXPECTATIONS["answer"].defaults["dns"]
     assert rule.of_success
     assert analysed(NOWHERE, {"rcode": "NXDOMAIN"}).verdict.up
@@ -646,7 +646,7 @@ def test_the_default_for_records_asks_nothing_of_an_error():
     ids=_name,
 )
 def test_what_makes_no_sense_for_a_protocol_is_told(key, written, protocol, expected):
-    """A value that one protocol can never meet is refused for it, not left to fail."""
+    """A value that a protocol can never meet is refused for it when it is read."""
     kind = EXPECTATIONS[key]
     assert protocol in kind.protocols
     assert kind.check_protocol
@@ -671,7 +671,7 @@ def test_what_makes_no_sense_for_a_protocol_is_told(key, written, protocol, expe
     ids=_name,
 )
 def test_only_what_looks_at_the_body_needs_it(key, written, reads):
-    """A long body fails no check whose expectations do not look at it."""
+    """A body that is too long fails only checks whose expectations read it."""
     assert EXPECTATIONS[key].needs_body(decoded(key, written)) is reads
 
 

@@ -1,4 +1,4 @@
-"""CEL: what an expression sees, what it says when it is not true, and that nothing holds it up."""
+"""CEL: what an expression sees, its message when it is not true, and that it always ends."""
 
 import itertools
 import time
@@ -60,7 +60,7 @@ PING = IcmpAnswer(sent=4, received=3, round_trips=(0.01, 0.02, 0.03))
         ),
         ('status == "SERVING"', GrpcAnswer(status_code=0, serving_status="SERVING")),
         ('url == "https://shop.example.org/health"', DNS),
-        # A variable that is not there matters only where it is looked at
+        # A missing variable matters only where it is looked at
         ('status == 200 || rcode == "NOERROR"', SHOP),
         (
             '"all(x, " == "all(x, " && json.items.all(x, "), (" != r"\\" && x.n > 0) // .all(y, ("',
@@ -122,7 +122,7 @@ timestamp("2026-01-01T00:00:00Z") + duration("1h") > timestamp("2026-01-01T00:00
 )
 @pytest.mark.parametrize("number", ["2", "2.0", "1.5"])
 def test_numbers_out_of_json_are_of_one_kind(source, good, number):
-    """Whether a server sends 2, 2.0 or 1.5 decides by its value, never by how it is written."""
+    """Only the value of a number in JSON counts, not whether it is written 2 or 2.0."""
     body = f'{{"n": {number}, "m": 3, "list": [10, 20, 30], "text": "5", "big": 9007199254740993}}'
     why = message(http(body.encode()), {"that": source}, tls=tls())
     assert (why == "") == (str(float(number)).removesuffix(".0") in good.split()), why
@@ -140,7 +140,7 @@ def test_numbers_out_of_json_are_of_one_kind(source, good, number):
     ],
 )
 def test_arithmetic_that_is_wrong_says_why(source, why):
-    """An operation that no number makes right stays an error, in words of its own."""
+    """An operation that is wrong for any number stays an error, and the message explains it."""
     body = b'{"n": 1.5, "m": 3, "text": "5", "none": null}'
     told = message(http(body), {"that": source})
     assert f"{source} {why}" in told
@@ -165,14 +165,14 @@ ORDERS = [
 
 @pytest.mark.parametrize(("source", "why"), ORDERS)
 def test_the_order_of_elements_does_not_matter(source, why):
-    """By CEL's definition all and exists are && and ||: what decides absorbs others' errors."""
+    """As in CEL, all and exists are && and ||: a deciding element overrides others' errors."""
     for elements in itertools.permutations(["1", '"a"', "5"]):
         told = message(http(f'{{"l": [{", ".join(elements)}]}}'.encode()), {"that": source})
         assert told == "" if why == "" else f"{source} {why}" in told
 
 
 def test_no_element_that_cannot_be_looked_at_holds_a_worker():
-    """Also what is evaluated a second time ends by the budget."""
+    """A second evaluation, after an error, ends within the time limit too."""
     body = b'{"l": [' + b'"a",' * 20_000 + b"1]}"
     begin = time.thread_time()
     source = "json.l.exists(x, json.l.all(y, y > x))"
@@ -183,7 +183,7 @@ def test_no_element_that_cannot_be_looked_at_holds_a_worker():
 
 
 def test_every_variable_and_function_is_one_the_library_knows():
-    """The names that reading accepts are exactly usable: none fails as unknown when called."""
+    """Every name that the parser accepts can be used: none is unknown when it is called."""
     calls = {
         "size": "size(body)",
         "matches": "body.matches('a')",
@@ -262,7 +262,7 @@ def test_every_variable_and_function_is_one_the_library_knows():
     ],
 )
 def test_an_expression_that_is_not_true_says_why(source, why):
-    """It is false, or cannot be evaluated; either way with the values it looked at."""
+    """It is false or cannot be evaluated, and the message has the values it looked at."""
     assert message(SHOP, {"that": source}) == f"expression {source} {why}"
 
 
@@ -277,21 +277,21 @@ def test_an_expression_that_is_not_true_says_why(source, why):
     ids=["no JSON", "half a surrogate pair", "huge integer", "deep"],
 )
 def test_a_body_that_cannot_be_looked_at_breaks_the_expression(body, why):
-    """It never passes by accident, and never ends the worker."""
+    """The expression neither passes by accident nor ends the worker."""
     source = "size(json) < 5 || json != 5"
     found = message(http(body), {"that": source})
     assert found == f"expression {source} cannot be evaluated: {why}"
 
 
 def test_a_body_that_was_cut_is_not_looked_at():
-    """What would be true of the beginning alone must not pass."""
+    """An expression that is true only of the beginning must not pass."""
     assert message(http(b"abc", truncated=True), {"that": "!body.contains('error')"}) == (
         "expression !body.contains('error') cannot be evaluated: body was cut after 3 bytes"
     )
 
 
 def test_a_health_service_without_a_status_is_named():
-    """The message is that of the expectation ``status``, and has the code of gRPC."""
+    """The message is that of the expectation ``status``, with the gRPC code."""
     assert message(GrpcAnswer(status_code=14), {"that": 'status != "SERVING"'}) == (
         'expression status != "SERVING" cannot be evaluated: '
         "the health service gave no status (gRPC code 14)"
@@ -299,7 +299,7 @@ def test_a_health_service_without_a_status_is_named():
 
 
 def test_deep_json_reaches_the_library_whole():
-    """500 levels are within what it bears."""
+    """The library handles 500 levels."""
     assert (
         message(http(b"[" * 500 + b"]" * 500), {"that": "json.size() == 1 && json == json"}) == ""
     )
@@ -334,7 +334,7 @@ def test_deep_json_reaches_the_library_whole():
     ],
 )
 def test_a_mistake_is_named_when_it_is_read(source, why):
-    """Syntax, unknown names and bad patterns are told with the configuration."""
+    """Wrong syntax, unknown names and bad patterns are refused with the configuration."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the text is the point
         parse_expression(source)
     assert str(caught.value).startswith(why)
@@ -353,7 +353,7 @@ def test_a_mistake_is_named_when_it_is_read(source, why):
     ],
 )
 def test_a_type_that_is_always_wrong_is_told_when_it_is_read(source, why):
-    """With what the variables are, of whichever protocol."""
+    """The error says what the variable is, for any protocol."""
     (name,) = expression._compile(source).variables
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the text is the point
         parse_expression(source)
@@ -378,12 +378,12 @@ def test_a_type_that_is_always_wrong_is_told_when_it_is_read(source, why):
     ],
 )
 def test_what_depends_on_the_answer_is_not_told_when_it_is_read(source):
-    """Missing keys, JSON, branches not taken, comprehensions, what is right for one protocol."""
+    """This covers missing keys, JSON, other branches, comprehensions and other protocols."""
     assert parse_expression(source) == source
 
 
 def test_the_type_is_the_protocols():
-    """The status of gRPC is a text, the others' is a number."""
+    """The status of gRPC is text, and that of other protocols is a number."""
     expression.check_protocol("size(status) == 7", "grpc")
     with pytest.raises(TypeError, match="http checks cannot evaluate it: there is no 'size' with"):
         expression.check_protocol("size(status) == 7", "http")
@@ -400,7 +400,7 @@ def test_the_type_is_the_protocols():
     ],
 )
 def test_samples_are_of_the_right_type(protocol, answer):
-    """What expressions are tried on when they are read has the types of what checks see."""
+    """The samples that try an expression have the same types as the values in a check."""
 
     def shape(value):
         if isinstance(value, dict) and name == "certificate":
@@ -419,7 +419,7 @@ def test_samples_are_of_the_right_type(protocol, answer):
 
 @pytest.mark.parametrize("length", [8000, 8190])
 def test_the_longest_expressions_are_harmless(length):
-    """What overflows the library's stack is far longer than what is read."""
+    """An expression that overflows the library's stack is far longer than the limit."""
     for source in ("status" + "+1" * (length // 2 - 5), "json" + ".a" * (length // 2 - 3)):
         parse_expression(f"{source}==1"[:8192])
         assert message(http(b"{}"), {"that": f"{source}==1"[:8192]}).startswith("expression ")
@@ -427,7 +427,7 @@ def test_the_longest_expressions_are_harmless(length):
 
 @given(st.text(max_size=40) | st.text("()[]{}.,'\"\\|&?:=+-!jsontalmpfierx 01\n", max_size=40))
 def test_any_text_is_an_expression_or_a_sentence(source):
-    """No text makes reading raise anything but ValueError, or one that is accepted then crash."""
+    """No text makes the parser raise anything but ValueError, and what it accepts never crashes."""
     try:
         parse_expression(source)
     except ValueError:
@@ -451,7 +451,7 @@ def test_any_text_is_an_expression_or_a_sentence(source):
     ],
 )
 def test_no_list_holds_a_worker(source):
-    """A comprehension over a hostile list ends when its time is spent, and the check fails."""
+    """A comprehension over a hostile list ends at the time limit, and the check fails."""
     body = b"[" + b'{"a":1},' * 30_000 + b'{"a":1}]'
     seen = Seen(Job(observation=replace(SEEN, answer=http(body))))
     started = time.thread_time()
@@ -462,7 +462,7 @@ def test_no_list_holds_a_worker(source):
 
 
 def test_a_long_list_is_no_fault():
-    """What takes linear time is far from the limit."""
+    """An expression of linear time stays far below the limit."""
     body = b"[" + b"1," * 100_000 + b"1]"
     assert message(http(body), {"that": "json.all(x, x == 1) && !json.exists(x, x < 0)"}) == ""
 

@@ -23,7 +23,7 @@ DOCUMENT = {"a": {"b": [10, {"c d": "x", "e.f": "y", 'q"': "z"}]}, "ä-1": True}
     ],
 )
 def test_a_path_picks_one_value(path, value):
-    """Names, quoted names and indexes lead to it."""
+    """A path of names, quoted names and indexes leads to one value."""
     assert parse_path(path).find(DOCUMENT) == value
 
 
@@ -40,7 +40,7 @@ def test_a_path_picks_one_value(path, value):
     ],
 )
 def test_a_path_into_nowhere_says_where_it_ends(path, why):
-    """The message names the last value that was there."""
+    """The message names the last value that exists on the path."""
     with pytest.raises(LookupError) as caught:
         parse_path(path).find(DOCUMENT)
     assert caught.value.args == (why,)
@@ -60,7 +60,7 @@ def test_a_path_into_nowhere_says_where_it_ends(path, why):
     ],
 )
 def test_what_may_pick_several_values_is_no_path(path, place):
-    """Wildcards, slices and filters are refused with the place and the way out."""
+    """Wildcards, slices and filters are refused, with their place and what to use instead."""
     with pytest.raises(ValueError, match=f"from its character {place} on.*CEL"):
         parse_path(path)
 
@@ -79,7 +79,7 @@ def test_any_name_can_be_quoted(steps):
 
 @given(st.text())
 def test_any_text_is_a_path_or_a_sentence(text):
-    """No text makes reading raise anything but ValueError."""
+    """No text makes the parser raise anything but ValueError."""
     try:
         said = str(parse_path("$" + text))
     except ValueError as error:

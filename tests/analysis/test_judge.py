@@ -1,4 +1,4 @@
-"""The verdict: what decides, what is reported beside it, and that nothing makes it raise."""
+"""The verdict: what decides it, what is reported beside it, and that judging never raises."""
 
 import json
 import logging
@@ -45,13 +45,13 @@ from tests.analysis.answers import (
 
 
 def test_an_answer_that_is_as_expected_is_up():
-    """Without anything broken there is neither reason nor message."""
+    """The verdict has neither reason nor message."""
     assert analysed(http(b"ok"), {"status": 200, "body": "ok"}).verdict == UP
     assert analysed(None, {}).verdict == UP
 
 
 def test_a_batch_holds_what_is_as_expected_once():
-    """Answers of which there is nothing to say have one analysis; any other has its own."""
+    """Answers with nothing to report share one analysis; any other answer has its own."""
     failed = replace(SEEN, failure=Failure(Reason.PROTOCOL_ERROR, "no HTTP"))
     first, second, other = judge_batch(
         tuple(Job(observation=seen) for seen in (SEEN, SEEN, failed))
@@ -88,13 +88,13 @@ _PLAIN = http(b"ok")
     ],
 )
 def test_only_answers_as_expected_are_judged_without_a_worker(answer, expect, more, at_once):
-    """Where nothing is decoded or searched, the verdict is known at once, and is the worker's."""
+    """If nothing is decoded or searched, the verdict needs no worker and equals the worker's."""
     job = asked(answer, expect, **more)
     assert judge_at_once(job, None) == (judge(job) if at_once else None)
 
 
 def test_known_certificates_need_no_worker():
-    """What a worker found in them is in the verdict, and an answer that is bad goes to one."""
+    """The verdict includes what a worker found in them; a bad answer still goes to a worker."""
     job = asked(_PLAIN, {"status": 200}, tls=tls())
     found = judge(job)
     assert found.chain
@@ -115,14 +115,14 @@ def test_known_certificates_need_no_worker():
     ids=["days and names", "share and version", "ends too soon", "pattern", "version"],
 )
 def test_expectations_about_known_certificates_are_compared_at_once(expect, at_once):
-    """Patterns and what does not hold go to a worker; the verdict is the same in both places."""
+    """Patterns and failures go to a worker; the verdict is the same either way."""
     job = asked(_PLAIN, expect, tls=tls(version="TLS 1.3"))
     found = judge(asked(_PLAIN, {}, tls=tls()))
     assert judge_at_once(job, found) == (judge(job) if at_once else None)
 
 
 def test_what_is_read_or_watched_is_left_to_a_worker():
-    """A site whose answers become series or are compared has something decoded each time."""
+    """An answer that is extracted from or watched is decoded each time."""
     job = asked(_PLAIN, {"status": 200})
     assert judge_at_once(job, None) is not None
     assert judge_at_once(replace(job, extract=()), None) is None
@@ -130,7 +130,7 @@ def test_what_is_read_or_watched_is_left_to_a_worker():
 
 
 def test_the_first_in_the_order_of_the_transaction_decides():
-    """The verdict names one reason; what else is broken is listed beside it."""
+    """The verdict names one reason, and other broken expectations are listed beside it."""
     analysis = analysed(http(b"x", status=500), {"body": "ok", "latency": "1s", "status": 200})
     assert analysis.verdict == Verdict(
         up=False, reason=Reason.STATUS, message="status 500 is not 200"
@@ -139,7 +139,7 @@ def test_the_first_in_the_order_of_the_transaction_decides():
 
 
 def test_a_failure_decides_before_any_expectation():
-    """Where there is no complete answer, nothing is expected of it."""
+    """Without a complete answer no expectation is checked."""
     failure = Failure(Reason.READ_TIMEOUT, "no answer within 5s")
     analysis = analysed(http(status=500), {"status": 200}, failure=failure)
     assert analysis.verdict == Verdict.down(failure)
@@ -147,7 +147,7 @@ def test_a_failure_decides_before_any_expectation():
 
 
 def test_certificates_are_decoded_whatever_the_verdict():
-    """Expiry is known of a rejected certificate, and of each redirecting host's."""
+    """The expiry of a rejected certificate and of each redirecting host's is known."""
     hop = pem("hop.example")
     answer = http(
         redirects=(Hop(url="https://a", status=301, tls=tls(hop)), Hop(url="http://b", status=301))
@@ -171,7 +171,7 @@ def test_certificates_are_decoded_whatever_the_verdict():
     ids=["the site's", "the last redirect's", "the one that was asked for"],
 )
 def test_a_wrong_host_is_told_with_both_names(answer, server_name, host):
-    """The message says whom the certificate is for and whom it should be for."""
+    """The message names the hosts of the certificate and the host that was asked."""
     analysis = analysed(
         answer,
         {},
@@ -186,7 +186,7 @@ def test_a_wrong_host_is_told_with_both_names(answer, server_name, host):
 
 
 def test_an_expired_certificate_is_told_with_its_date():
-    """The probe's message gives way to what the certificate says."""
+    """The date in the certificate replaces the probe's message."""
     analysis = analysed(
         None,
         {},
@@ -202,7 +202,7 @@ def test_an_expired_certificate_is_told_with_its_date():
     "error", [ZeroDivisionError("x"), RecursionError(), MemoryError(), BaseException("a panic")]
 )
 def test_a_bug_breaks_one_expectation_only(error, caplog):
-    """What a check raises fails that expectation, is logged, and spares the rest of the batch."""
+    """An exception fails only its expectation and is logged; the rest of the batch is judged."""
 
     class Trap:
         def __ge__(self, other):
@@ -265,7 +265,7 @@ SECRET = 'p"ssw\\rd-é'
     ids=["header", "cut", "value", "JSON text", "expression"],
 )
 def test_no_message_quotes_a_secret(key, written, answer, sentence):
-    """Secrets are masked before a value is cut or escaped, in answers and expectations alike."""
+    """Secrets are masked before values are cut or escaped, in answers and expectations."""
     job = Job(
         observation=replace(SEEN, answer=answer),
         expect=((key, decoded(key, written)),),
@@ -275,7 +275,7 @@ def test_no_message_quotes_a_secret(key, written, answer, sentence):
 
 
 def test_a_message_is_one_printable_line():
-    """Nothing a peer writes reaches a terminal or starts a line of its own."""
+    """Control characters and line ends of a peer are escaped, and the message is shortened."""
     failure = Failure(Reason.PROTOCOL_ERROR, "no status line: \x1b[31m\r\n" + "x" * 5000)
     message = analysed(None, {}, failure=failure).verdict.message
     assert message.startswith(r"no status line: \x1b[31m\r\nxxx")
@@ -286,7 +286,7 @@ def test_a_message_is_one_printable_line():
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)*b", "(.*)*x", "(a?){50}a{50}b"])
 @pytest.mark.parametrize("key", ["body", "that"])
 def test_patterns_take_linear_time(key, pattern):
-    """Ten times the text takes about ten times as long; backtracking would not come back."""
+    """Ten times the text takes about ten times as long; backtracking would never end."""
     written = {"body": {"not_matches": pattern}, "that": f'!body.matches("{pattern}")'}
     took = []
     for size in (20_000, 200_000):
@@ -300,7 +300,7 @@ def test_patterns_take_linear_time(key, pattern):
 
 
 def test_a_worker_loads_nothing_of_the_network(in_new_process):
-    """Judging loads no library of another package, and its own heavy ones only when needed."""
+    """The judge loads no network library, and heavy libraries only when it needs them."""
     loaded = in_new_process("import monitor.analysis.judge")
     assert "monitor" in loaded
     network = {"requests", "pycurl", "dns", "icmplib", "starlette", "uvicorn", "grpc"}
@@ -309,7 +309,7 @@ def test_a_worker_loads_nothing_of_the_network(in_new_process):
     assert loaded.isdisjoint(network | others | late)
 
 
-# ---------------------------------------------------------------- whatever comes
+# ---------------------------------------------------------------- any input
 
 texts = st.text(max_size=20) | st.sampled_from(["é\ud800", "a" * 300, "\x00", "1.1", "TLS 1.3"])
 headers = st.lists(
@@ -418,7 +418,7 @@ failures = st.none() | st.none() | st.builds(Failure, st.sampled_from(list(Reaso
 @settings(max_examples=400, deadline=None)
 @given(answers, sessions, expectations, failures, st.lists(texts, max_size=2).map(tuple))
 def test_nothing_makes_judging_raise(answer, session, expect, failure, secrets):
-    """Whatever came and whatever was expected, there is one verdict, with a reason of the list."""
+    """Any answer and any expectation give one verdict, with a known reason if it is down."""
     job = Job(
         observation=replace(SEEN, answer=answer, tls=session, failure=failure),
         expect=tuple((key, decoded(key, expect[key])) for key in EXPECTATIONS if key in expect),

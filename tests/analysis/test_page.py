@@ -1,4 +1,4 @@
-"""CSS selectors on pages that were written for people, and on pages that were written for us."""
+"""CSS selectors, applied to pages written for people and to pages written to attack."""
 
 import time
 from contextlib import suppress
@@ -53,7 +53,7 @@ PAGE = """
     ],
 )
 def test_a_selector_picks_texts(selector, texts):
-    """What people see of the elements, white space collapsed, nothing twice."""
+    """It picks the texts that people see, with white space collapsed and nothing twice."""
     assert pick(parse_selector(selector), PAGE) == texts
 
 
@@ -76,14 +76,14 @@ def test_a_selector_picks_texts(selector, texts):
     ],
 )
 def test_other_selectors_are_refused(selector, why):
-    """What is decided only by what comes later, and what is none at all, is said at once."""
+    """A selector that depends on later content or is not valid is refused when it is read."""
     with pytest.raises(ValueError, match=why):
         parse_selector(selector)
 
 
 @given(st.text() | st.text(alphabet="abp#.[]=~|^$*:()+> ,-n1\"'\\", max_size=40))
 def test_any_text_is_a_selector_or_a_sentence(text):
-    """No text makes reading raise anything but ValueError; what was read can be used."""
+    """No text makes the parser raise anything but ValueError, and what it accepts can be used."""
     with suppress(ValueError):
         for picked in pick(parse_selector(text), PAGE):
             assert picked == " ".join(picked.split())
@@ -91,7 +91,7 @@ def test_any_text_is_a_selector_or_a_sentence(text):
 
 @given(st.text() | st.text(alphabet="<>/=\"' &;#!-abdivptrsc\0\n"))
 def test_any_text_is_a_page(text):
-    """No page makes picking raise."""
+    """No page makes picking raise an exception."""
     for picked in pick("p, div > *, [a]", text):
         assert picked == " ".join(picked.split())
 
@@ -115,20 +115,20 @@ def test_no_page_holds_a_worker(unit):
     """A mebibyte of anything takes about a second; a search in a tree would take minutes."""
     selector = "li ~ li, div div div div p, p:nth-of-type(2n+1) > b, .a .b .c"
     started = time.monotonic()
-    with suppress(Unseen):  # the nested ones
+    with suppress(Unseen):  # the deeply nested ones
         pick(selector, unit * (MEBIBYTE // len(unit)))
     assert time.monotonic() - started < 20
 
 
 def test_deep_pages_are_left_at_500_levels():
-    """A page that nests that deep was not made for people; it is said."""
+    """A page with deeper nesting was not made for people, and gets an error."""
     assert pick("i", "<p>" + "<div>" * 400 + "<i>x") == ["x"]
     with pytest.raises(Unseen, match="body nests elements deeper than 500 levels"):
         pick("i", "<div>" * 600 + "<i>x")
 
 
-def test_one_tag_of_a_mebibyte_holds_nobody():
-    """A hundred thousand attributes are read in no more than linear time."""
+def test_one_tag_of_a_mebibyte_does_not_hold_a_worker():
+    """Reading 100,000 attributes takes at most linear time."""
     tag = "".join(f" a{number}=1" for number in range(100_000))
     started = time.monotonic()
     assert pick("[a99999]", f"<p{tag}>x</p>") == ["x"]
@@ -136,5 +136,5 @@ def test_one_tag_of_a_mebibyte_holds_nobody():
 
 
 def test_long_texts_are_read_to_their_end():
-    """Where the library would end a document silently, at ten million bytes, it does not."""
+    """The library's default would silently end a document at 10,000,000 bytes."""
     assert pick("i", f"<p>{'x' * 11_000_000}</p><i>end</i>") == ["end"]

@@ -1,4 +1,4 @@
-"""What is taken out of answers: values for series, and content that is watched."""
+"""What is read from answers: values for series, and content that is watched."""
 
 import hashlib
 import json
@@ -59,7 +59,7 @@ def at(path: str, **more) -> Extraction:
     ],
 )
 def test_numbers_are_taken_out_of_json(path, value):
-    """Numbers, texts that are numbers, and true and false as 1 and 0."""
+    """Numbers and texts that are numbers are read, and true and false as 1 and 0."""
     found = extracted(at(path))
     assert found == Extracted(name="it", value=value)
     assert isinstance(found.value, float)
@@ -76,7 +76,7 @@ def test_numbers_are_taken_out_of_json(path, value):
     ],
 )
 def test_what_is_no_number_is_absent(path, why):
-    """It is None with the reason, never 0."""
+    """The value is None with the reason, never 0."""
     found = extracted(at(path))
     assert found.value is None
     assert found.why.endswith(why)
@@ -98,7 +98,7 @@ def test_what_is_no_number_is_absent(path, why):
     ],
 )
 def test_only_plain_numbers_are_numbers(text, value):
-    """What Python would read beside them, people do not mean."""
+    """Other forms that Python reads as numbers are refused, since people do not mean them."""
     assert extracted(Extraction(header="x"), b"", ("X", text)).value == value
 
 
@@ -117,12 +117,12 @@ def test_only_plain_numbers_are_numbers(text, value):
     ],
 )
 def test_labels_are_short_texts(path, value):
-    """At most 128 characters, all of them printable."""
+    """A label has at most 128 characters, all of them printable."""
     assert extracted(at(path, label=True)).value == value
 
 
 def test_a_pattern_takes_its_group():
-    """Of the body, or of the header that is named; names of headers do not depend on case."""
+    """It searches the body or the named header, and a header's name ignores case."""
     wanted = Extraction(matches=r"v(\d+\.\d+)")
     assert extracted(wanted, b"server v1.25 here").value == 1.25
     assert extracted(replace(wanted, header="server"), b"v2.0", ("SERVER", "x v1.5")).value == 1.5
@@ -133,7 +133,7 @@ def test_a_pattern_takes_its_group():
 
 
 def test_no_value_shows_a_secret():
-    """A label has it masked, before it is cut; a number that is one is not shown."""
+    """A secret in a label is masked before the label is cut; a number that is one is refused."""
     secret = "hunter22"
     body = json.dumps({"a": "x" * 124 + secret, "b": 12345678}).encode()
     assert "hunt" not in extracted(at("$.a", label=True), body, secrets=(secret,)).value
@@ -142,7 +142,7 @@ def test_no_value_shows_a_secret():
 
 
 def test_values_are_taken_whatever_the_verdict():
-    """Out of every complete answer; out of none that is not."""
+    """They come from every complete answer, and from no incomplete one."""
     job = Job(
         observation=replace(SEEN, answer=http(BODY, status=503)),
         expect=(("status", decoded("status", "2xx")),),
@@ -154,7 +154,7 @@ def test_values_are_taken_whatever_the_verdict():
 
 
 def test_a_bug_costs_one_value(caplog):
-    """It is logged and said; the verdict and the other values stand."""
+    """It is logged and reported, and the verdict and the other values stay."""
 
     class Trap:
         def find(self, document):
@@ -174,7 +174,7 @@ def test_a_bug_costs_one_value(caplog):
 
 @given(st.binary() | st.text().map(str.encode), st.text(max_size=20))
 def test_no_answer_makes_reading_raise(body, header):
-    """Whatever comes, each value is one or has a reason, and the watch has a hash or a reason."""
+    """Each extraction gives a value or a reason, and the watch a hash or a reason."""
     wanted = {
         "json": at("$.a[0]"),
         "text": Extraction(matches="(.*)", label=True),
@@ -231,7 +231,7 @@ def sha256(text: str) -> str:
     ids=["body", "element", "elements", "json"],
 )
 def test_what_is_watched_is_hashed(watch, body, hashed):
-    """The decoded body, the texts that a selector picks, or a value whatever its spelling."""
+    """The hash is of the decoded body, the selected texts, or a JSON value in any spelling."""
     assert watched(watch, body.encode()).content == Content(sha256=sha256(hashed))
 
 
@@ -244,7 +244,7 @@ def test_what_is_watched_is_hashed(watch, body, hashed):
     ids=["element", "json"],
 )
 def test_content_that_is_not_there_is_missing(watch, why):
-    """It is said; only a watch that is to fail does."""
+    """It is reported, and the check fails only if the watch has fail set."""
     failing = watched(watch, b"<p>x")
     assert failing.content.why.startswith(why)
     assert failing.verdict.reason is Reason.BODY
@@ -253,7 +253,7 @@ def test_content_that_is_not_there_is_missing(watch, why):
 
 
 def test_a_watch_fails_when_it_is_told_to():
-    """With another reference than before the check is down, and names both hashes."""
+    """With fail, a hash that differs from the last turns the check down and names both hashes."""
     old, new = sha256("old"), sha256("new")
     quiet, strict = Watch(content="sha256"), Watch(content="sha256", fail=True)
     assert watched(strict, b"new").verdict.up
@@ -269,14 +269,14 @@ def test_a_watch_fails_when_it_is_told_to():
 
 
 def test_an_outage_is_no_change_of_content():
-    """An answer that is not as expected is not looked at."""
+    """The content of an answer that is not as expected is not compared."""
     analysis = watched(Watch(content="sha256", fail=True), b"sorry", sha256("old"), status=503)
     assert (analysis.verdict.reason, analysis.content) == (Reason.STATUS, None)
 
 
 @pytest.mark.parametrize("key", READINGS)
 def test_only_what_reads_the_body_needs_it(key):
-    """A value out of a header is to be had without it."""
+    """A value from a header does not need the body."""
     kind = READINGS[key]
     if key == "extract":
         assert not kind.needs_body({"a": Extraction(header="x")})

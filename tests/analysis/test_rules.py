@@ -1,4 +1,4 @@
-"""Rules that expectations share, called as they are."""
+"""Rules that several expectations share, called directly."""
 
 import json
 
@@ -22,7 +22,7 @@ from monitor.analysis.rules import (
     ],
 )
 def test_rules_that_forbid_need_the_whole_text(rules, forbids):
-    """A text that goes on may still bring what must not be in it."""
+    """The rest of a text that was cut may still hold what is forbidden."""
     assert parse_text_rules(rules).forbids is forbids
 
 
@@ -44,7 +44,7 @@ BEFORE, AFTER = "b" * 30, "a" * 30
     ("key", "says"), [("not_contains", "contains"), ("not_matches", "matches")]
 )
 def test_what_is_forbidden_is_shown_with_30_characters_around_it(key, says, text, shown):
-    """An ellipsis stands only where something is left out."""
+    """An ellipsis appears only where something is left out."""
     why = parse_text_rules({key: "FOUND"}).why_not((text,), json.dumps)
     assert why == f'{json.dumps(shown)} {says} "FOUND"'
 
@@ -61,7 +61,7 @@ def test_what_is_forbidden_is_shown_with_30_characters_around_it(key, says, text
     ],
 )
 def test_the_bounds_of_a_count(count, holding, failing):
-    """Ranges include both ends; zero is a number like any other."""
+    """Ranges include both ends, and zero is a valid bound."""
     rule = parse_count(count)
     assert [number for number in holding if rule.why_not(number)] == []
     assert [number for number in failing if not rule.why_not(number)] == []
@@ -71,7 +71,7 @@ def test_the_bounds_of_a_count(count, holding, failing):
     "count", [True, False, -1, 1.0, "3-1", "1-", {"eq": True}, {"eq": -1}, None]
 )
 def test_what_is_not_a_count(count):
-    """YAML's true is not the number 1, and the smaller end of a range comes first."""
+    """YAML's true is not the number 1, and a range has its smaller end first."""
     with pytest.raises(ValueError, match=r"is not a whole number|is empty; the smaller"):
         parse_count(count)
 
@@ -94,7 +94,7 @@ def test_what_is_not_a_count(count):
     ],
 )
 def test_json_values_are_equal_to_their_depths(value, other, equal):
-    """Each element and each member counts; 1 is 1.0, and is not true."""
+    """Every element and member is compared; 1 equals 1.0, and not true."""
     assert (parse_json_rules({"eq": other}).why_not(value, json.dumps) is None) is equal
     assert (parse_json_rules({"ne": other}).why_not(value, json.dumps) is None) is not equal
 
