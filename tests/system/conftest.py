@@ -1,4 +1,4 @@
-"""Authorities and peers for the tests of whole daemons."""
+"""Certificate authorities and peers for the tests of whole daemons."""
 
 import threading
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.system.processes import Daemon, Moody, Nginx, Prometheus
 
 
 class FiledAuthority(trustme.CA):
-    """An authority whose certificate lies in a file."""
+    """An authority whose certificate is in a file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class FiledAuthority(trustme.CA):
 
 @pytest.fixture(scope="session")
 def ca(tmp_path_factory):
-    """A private authority; its certificate lies in ``ca.path``."""
+    """Return a private authority, whose certificate is in ``ca.path``."""
     return FiledAuthority(tmp_path_factory.mktemp("ca") / "ca.pem")
 
 
@@ -37,7 +37,7 @@ def nginx(real, tmp_path, ca):
 
 @pytest.fixture
 def start(tmp_path):
-    """Start daemons; those that still run at the end are killed."""
+    """Return a function that starts daemons; those still running at the end are killed."""
     daemons = []
 
     def start(sites: str, **environ: str) -> Daemon:
@@ -74,7 +74,7 @@ def moody():
 
 @pytest.fixture
 def pg():
-    """A PostgreSQL server of the test's own, to be stopped and started."""
+    """Start a PostgreSQL server for this test alone, which the test may stop and start."""
     required()
     with TemporaryDirectory(prefix="monitor-pg-") as folder:
         server = Postgres(Path(folder))

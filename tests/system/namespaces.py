@@ -1,8 +1,8 @@
 """
-Network namespaces of Linux as machines of their own, wired by virtual cables; needs root.
+Linux network namespaces that act as separate machines, joined by virtual cables; needs root.
 
-A namespace lives for as long as a descriptor of it or a process in it, so nothing is left behind
-whatever ends a test.
+A namespace exists only as long as a descriptor of it or a process in it, so nothing is left behind
+however a test ends.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ Made = TypeVar("Made")
 
 
 def refusal() -> str:
-    """Return why this system gives no network namespaces; empty if it does."""
+    """Return why this system offers no network namespaces; empty if it does."""
     try:
         with Namespace("10.77.9.1") as one, Namespace("10.77.9.2") as other:
             one.plug_into(other, "try")
@@ -45,7 +45,7 @@ class Namespace:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        # A thread moves alone; the process stays where it is
+        # A thread moves alone; the rest of the process stays where it is
         self._thread = ThreadPoolExecutor(max_workers=1)
         try:
             self._descriptor = self._thread.submit(_own_network).result()
@@ -69,12 +69,12 @@ class Namespace:
             os.close(self._descriptor)
 
     def inside(self, do: Callable[[], Made]) -> Made:
-        """Call a function in a thread of that machine; sockets that it makes stay there."""
+        """Call a function in a thread of that machine; sockets that it makes belong there."""
         return self._thread.submit(do).result()
 
     def ip(self, *arguments: str | Path) -> None:
         """
-        Call ``ip`` there.
+        Call ``ip`` in that machine.
 
         Raises:
             OSError: The system does not allow it.
@@ -86,7 +86,7 @@ class Namespace:
             raise OSError(done.stderr.strip())
 
     def plug_into(self, switch: "Namespace", cable: str, network: str = "10.77.0") -> None:
-        """Lay a cable to the switch's bridge of the same name; it has one if it needs one."""
+        """Connect a cable to the switch's bridge of the same name, made if needed."""
         try:
             switch.ip("link", "show", cable)
         except OSError:
@@ -110,7 +110,7 @@ def _own_network() -> int:
 
 
 class Apart(Daemon):
-    """A daemon in a namespace of its own; it is asked from there."""
+    """A daemon in its own namespace; requests to it are made from there."""
 
     def __init__(self, namespace: Namespace, folder: Path, sites: str, **options: Any) -> None:
         self._namespace = namespace

@@ -1,4 +1,4 @@
-"""A real NATS server with JetStream, and daemons of several places around it."""
+"""A real NATS server with JetStream, and the daemons of several places that use it."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ sites:
 
 class Nats:
     """
-    nats-server on a port of its own; it may be stopped and started again.
+    nats-server on its own port; a test may stop it and start it again.
 
     Args:
         namespace: Where it runs, reached by others at its address.
@@ -59,7 +59,7 @@ class Nats:
             )
 
     def set_up(self, **login: Any) -> str:
-        """Make the stream, once the server is there."""
+        """Create the stream, once the server answers."""
 
         def attempt() -> str:
             try:
@@ -83,7 +83,7 @@ class Places:
     Daemons that share a list: places by their names, and a hub.
 
     Args:
-        namespaces: Where they run, by name; all others on this machine's own network.
+        namespaces: Where they run, by name; all others run on this machine's own network.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Places:
         self.daemons: dict[str, Daemon] = {}
 
     def start(self, name: str, *arguments: str, text: str | None = None, **environ: str) -> Daemon:
-        """Start ``hub``, or a place; again in the folder where it ran before."""
+        """Start ``hub``, or a place; a second start uses the same folder as the first."""
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
         role = ("--hub",) if name.startswith("hub") else ("--location", name.partition("-")[0])
@@ -121,12 +121,12 @@ class Places:
 
 
 def votes(daemon: Daemon, site: str = "shop") -> Mapping[str, str]:
-    """Return what each place says, or why it has no vote."""
+    """Return the vote of each place, or why it has none."""
     return votes_of(daemon.site(site))
 
 
 def votes_of(found: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return the same of a site as the API tells of it."""
+    """Return the same for one site, from the API's answer about it."""
     return {one["location"]: one["why_not"] or one["state"] for one in found["votes"] or []}
 
 

@@ -1,4 +1,4 @@
-"""Programs that system tests start for real: the daemon, nginx, Prometheus; all on loopback."""
+"""Real programs that system tests start, all on loopback: the daemon, nginx, Prometheus."""
 
 import json
 import os
@@ -27,7 +27,7 @@ _LAST_YEAR = datetime.now(UTC) - timedelta(days=365)
 
 
 def fetch(url: str, method: str = "GET", headers: Mapping[str, str] | None = None):
-    """Return status and text; a status of 400 and above is an answer like any other."""
+    """Return status and text; a status of 400 or more is returned like any other."""
     request = Request(url, method=method, headers=dict(headers or {}))
     try:
         with urlopen(request, timeout=PATIENCE) as answer:
@@ -74,7 +74,7 @@ class Daemon:
             )
         try:
             self.url = f"http://{until(self._address, 'the start')}"
-            if "--web-config" not in arguments:  # what is remembered is read before the first check
+            if "--web-config" not in arguments:  # the history is read before the first check
                 until(lambda: self.get("/-/ready")[0] == HTTPStatus.OK, "being ready")
         except BaseException:
             self.kill()
@@ -83,11 +83,11 @@ class Daemon:
     def _address(self) -> str:
         said = self.log.read_text()
         assert self.process.poll() is None, f"the daemon ended: {said}"
-        started = re.search(r"listen=([^\s,]+)", said)  # its own address comes first
+        started = re.search(r"listen=([^\s,]+)", said)  # the daemon's own address comes first
         return started[1] if started else ""
 
     def logged(self, *texts: str) -> str:
-        """Return the log once it holds these texts; a thread writes it after what it tells of."""
+        """Return the log once it has these texts; a thread writes it after the event."""
 
         def complete() -> str:
             said = self.log.read_text()
@@ -99,7 +99,7 @@ class Daemon:
         return fetch(self.url + path)
 
     def metrics(self) -> dict[str, float]:
-        """Return every sample of the text format, by its name and labels as written."""
+        """Return every sample of the text format, by its name and labels as they are written."""
         _, text = self.get("/metrics")
         lines = [line for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
@@ -116,7 +116,7 @@ class Daemon:
         self.process.send_signal(number)
 
     def workers(self) -> list[int]:
-        """Return the analysis processes: the forkserver's children."""
+        """Return the analysis processes, which are the forkserver's children."""
         tree: dict[int, list[int]] = {}
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -252,7 +252,7 @@ class Prometheus:
         url = f"http://127.0.0.1:{self.port}/api/v1/query?query={quote(expression)}"
         status, text = fetch(url)
         if status != HTTPStatus.OK:
-            return []  # it says so in words while it starts
+            return []  # it answers in plain text while it starts
         found: list[dict[str, Any]] = json.loads(text)["data"]["result"]
         return found
 
@@ -262,7 +262,7 @@ class Prometheus:
 
 
 class Alertmanager:
-    """An Alertmanager by itself, with a configuration as it is written in a file."""
+    """An Alertmanager alone, with a configuration as it is written in a file."""
 
     def __init__(self, program: str, folder: Path, config: Path) -> None:
         self.port = free_port()
@@ -277,7 +277,7 @@ class Alertmanager:
         self.start()
 
     def start(self) -> None:
-        """Start it, again after it was killed; alerts are not among what it remembers."""
+        """Start it, or start it again after a kill, after which it has forgotten its alerts."""
         with self._log.open("a") as log:
             self.process = subprocess.Popen(self._command, stderr=log, stdout=log)
 
@@ -301,10 +301,10 @@ class Alertmanager:
 
 class Moody(HTTPServer):
     """
-    Answers with 200, or with 503 while it is told to, or with each in turn.
+    Answers with 200, with 503 while the test asks for that, or with each in turn.
 
     Attributes:
-        answers: What it answered: when, and whether that was 200.
+        answers: The moment of each answer, and whether it was 200.
     """
 
     def __init__(self, host: str = "127.0.0.1"):
@@ -333,10 +333,10 @@ class _Answer(BaseHTTPRequestHandler):
 
 class Hook(ThreadingHTTPServer):
     """
-    A webhook that takes every message, after a while.
+    A webhook that takes every message, after a delay.
 
     Attributes:
-        taken: The key of each message in order, and what it says of each site.
+        taken: The key of each message in order, and what it says about each site.
         senders: Who sent each of them: its header "X-Life".
     """
 
@@ -354,7 +354,7 @@ class Hook(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/"
 
     def said(self, site: str) -> list[str]:
-        """Return what was said of a site, each message once."""
+        """Return what messages said about a site, each message once."""
         first = {key: told[site] for key, told in reversed(self.taken) if site in told}
         return list(reversed(first.values()))
 

@@ -1,7 +1,7 @@
 """
 The daemon as process 1 of a bare system: a read-only root, no /tmp, no capabilities, 128 MiB.
 
-What a container's engine would set up is set up by bubblewrap, which needs no image.
+bubblewrap does what a container's engine would do, and needs no image.
 """
 
 import os
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent.parent
 LIMIT = 128 * 1024**2
 WAYS = pytest.mark.parametrize(
     "extra",
-    [(), ("--tmpfs", "/dev/shm")],  # noqa: S108  the place itself is what it is about
+    [(), ("--tmpfs", "/dev/shm")],  # noqa: S108  the test is about this very folder
     ids=["nothing-writable", "shared-memory"],
 )
 
@@ -43,7 +43,7 @@ class _Pages(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def pages():
-    """A server that answers everything alike; yields its URL."""
+    """Start a server that gives every request the same answer; yields its URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Pages)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -53,7 +53,7 @@ def pages():
 
 @contextmanager
 def limited(size: int) -> Iterator[Path | None]:
-    """Yield a new control group of that many bytes; None where this system gives none."""
+    """Make a control group with that many bytes; yields None if the system allows none."""
     unified, legacy = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")
     parent, limit = (
         (legacy, "memory.limit_in_bytes") if legacy.is_dir() else (unified, "memory.max")
@@ -67,7 +67,7 @@ def limited(size: int) -> Iterator[Path | None]:
     try:
         (group / limit).write_text(str(size))
         yield group
-    except (FileNotFoundError, PermissionError):  # no control of memory is handed down to here
+    except (FileNotFoundError, PermissionError):  # the memory controller is not delegated to us
         yield None
     finally:
         until(lambda: not (group / "cgroup.procs").read_text(), "the group's end")
@@ -96,7 +96,7 @@ class Bare:
         }
 
     def mount(self, sites: str) -> None:
-        """Put a list in place as Kubernetes does: a symbolic link to its folder is swapped."""
+        """Replace a list as Kubernetes does, by swapping a symbolic link to its folder."""
         self.version += 1
         data = self.config / f"..{self.version}"
         data.mkdir()
@@ -154,7 +154,7 @@ class Bare:
 
 @pytest.fixture
 def start(tmp_path, real):
-    """Start daemons; those that still run at the end are killed."""
+    """Return a function that starts daemons; those still running at the end are killed."""
     daemons = []
 
     def start(extra, sites: str, group: Path | None = None) -> Bare:
@@ -185,7 +185,7 @@ def state(pid: int) -> str:
 
 @WAYS
 def test_nothing_but_sockets_is_needed(start, pages, extra):
-    """Sites are judged, killed workers are replaced, a ConfigMap is applied, SIGTERM ends it: 0."""
+    """Sites are checked, killed workers replaced, a ConfigMap applied, and SIGTERM exits with 0."""
     daemon = start(extra, listed(pages, 5))
     kernel = Path(f"/proc/{daemon.pid}/status").read_text()
     assert re.search(r"^CapBnd:\s+0+$", kernel, re.MULTILINE)
@@ -210,7 +210,7 @@ def test_nothing_but_sockets_is_needed(start, pages, extra):
 
 
 def test_orphans_are_no_zombies(start, pages):
-    """The workers of a killed forkserver come to process 1, which waits for them."""
+    """Process 1 adopts the workers of a killed forkserver, and waits for them when they end."""
     daemon = start(("--tmpfs", "/dev/shm"), listed(pages, 2))  # noqa: S108  as above
     until(lambda: daemon.up() == 2, "a check of every site")
     (forkserver,) = (pid for pid in below(daemon.pid) if below(pid))
@@ -224,7 +224,7 @@ def test_orphans_are_no_zombies(start, pages):
 
 @WAYS
 def test_memory_of_a_hundred_sites(start, pages, extra):
-    """Within 128 MiB for all processes a hundred sites are checked, and none of them dies."""
+    """All processes together check a hundred sites within 128 MiB, and none of them dies."""
     with limited(LIMIT) as group:
         daemon = start(extra, listed(pages, 100), group)
         until(lambda: daemon.checks() > 500 and daemon.up() == 100, "five checks of each site")
@@ -236,7 +236,7 @@ def test_memory_of_a_hundred_sites(start, pages, extra):
 
 
 def proportional(pid: int) -> int:
-    """Return a process' memory, what it shares divided by those who share it."""
+    """Return the memory of a process, with shared pages divided among those that share them."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     (size,) = (line.split()[1] for line in lines if line.startswith("Pss:"))
     return int(size) * 1024

@@ -1,4 +1,4 @@
-"""In blackbox_exporter's place: the same probes by both, and what a real Prometheus makes of us."""
+"""The monitor as blackbox_exporter: both make the same probes, and a real Prometheus asks us."""
 
 import base64
 import hashlib
@@ -202,7 +202,7 @@ CASES_SINCE = {
 
 
 class Talker:
-    """A server of lines: says its greeting, then answers each line by its first word."""
+    """A server of lines: sends its greeting, then answers each line by its first word."""
 
     def __init__(self, greeting: str, answers: dict[str, str], context=None) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -261,7 +261,7 @@ _JSON = (
 
 @pytest.fixture
 def websocket() -> Iterator[int]:
-    """A server of messages: sends what the header X-Word says, then each message back."""
+    """A WebSocket server: sends the text of the header X-Word, then returns each message."""
 
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -297,7 +297,7 @@ def _talk_messages(sock: socket.socket) -> None:
         message = named.get("x-word", "hello").encode()
         while True:
             sock.sendall(bytes([0x81, len(message)]) + message)
-            head = sock.recv(6)  # of a short message: two bytes, and four that mask it
+            head = sock.recv(6)  # of a short message: two bytes, and the four bytes of its mask
             if len(head) < 6 or head[0] != 0x81:
                 return
             masked = sock.recv(head[1] & 0x7F)
@@ -306,7 +306,7 @@ def _talk_messages(sock: socket.socket) -> None:
 
 @pytest.fixture
 def talkers(ca) -> Iterator[dict[str, int]]:
-    """SSH, SMTP and IRC, as far as their modules go."""
+    """Servers of SSH, SMTP and IRC that say as much as the modules need."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("127.0.0.1").configure_cert(context)
     started = {
@@ -370,7 +370,7 @@ PROGRAMS = {
 
 @pytest.fixture(params=PROGRAMS)
 def version(request) -> str:
-    """A version of blackbox_exporter that is there."""
+    """Return the version of blackbox_exporter that is installed."""
     program = PROGRAMS[request.param]
     if request.param != "0.23" and shutil.which(program) is None:
         pytest.skip(f"{program} is not on the PATH; tests/system/build-exporter makes it")
@@ -379,13 +379,13 @@ def version(request) -> str:
 
 @pytest.fixture
 def modules(tmp_path, ca, version):
-    """The example that is shipped, and modules for what it lacks."""
+    """Return the shipped example, and additional modules for what it lacks."""
     if not SHIPPED.exists():
         pytest.skip(f"{SHIPPED} is not there")
     path = tmp_path / "blackbox.yml"
     text = SHIPPED.read_text().rstrip() + "\n" + MORE_MODULES.format(ca=ca.path)
     for since in ("0.28", "main"):
-        if version >= since:  # "main" is above all numbers
+        if version >= since:  # "main" counts as higher than any number
             text += MODULES_SINCE[since]
     path.write_text(text)
     return path
@@ -393,7 +393,7 @@ def modules(tmp_path, ca, version):
 
 @pytest.fixture
 def exporter(real, tmp_path, modules, version) -> Iterator[str]:
-    """A running blackbox_exporter; yields its URL."""
+    """Start blackbox_exporter; yields its URL."""
     port = free_port()
     with (tmp_path / "exporter.log").open("w") as log:
         process = subprocess.Popen(
@@ -415,7 +415,7 @@ def exporter(real, tmp_path, modules, version) -> Iterator[str]:
 
 @pytest.fixture
 def targets(nginx, talkers, unbound, websocket) -> dict[str, str]:
-    """What stands in CASES, by its first word."""
+    """Return the targets that CASES names, by the first word of each."""
     here = "127.0.0.1"
     return {
         "http": f"http://{here}:{nginx.port}",
@@ -436,7 +436,7 @@ def targets(nginx, talkers, unbound, websocket) -> dict[str, str]:
 
 
 def probed(url: str, module: str, target: str) -> dict[str, float]:
-    """Return every sample by name and labels; empty labels are none to Prometheus."""
+    """Return every sample by name and labels, without empty labels, which Prometheus ignores."""
     status, text = fetch(
         f"{url}/probe?module={module}&target={quote(target, safe='')}",
         headers={"X-Prometheus-Scrape-Timeout-Seconds": "4"},
@@ -482,7 +482,7 @@ def documented() -> list[Meant]:
 
 
 def differences(ours: dict[str, float], theirs: dict[str, float]) -> Iterator[tuple[str, str]]:
-    """Yield each series that only one has, or with another value that time does not explain."""
+    """Yield each series that only one of them has, or whose value differs for more than timing."""
     for name in sorted({*ours, *theirs}):
         series = name.partition("{")[0]
         timed = series.endswith("_seconds") and not series.endswith("_timestamp_seconds")
@@ -492,7 +492,7 @@ def differences(ours: dict[str, float], theirs: dict[str, float]) -> Iterator[tu
 
 
 def test_both_see_the_same(start, exporter, modules, targets, version):
-    """The same success, series, labels and values, but for what the documentation says."""
+    """Both give the same success, series, labels and values, except for documented differences."""
     daemon = start(
         f"blackbox_modules: {modules}\n"
         "probe_endpoint: {enabled: true, allow: [127.0.0.0/8, no-such-name.invalid]}\n"
@@ -519,7 +519,7 @@ def test_both_see_the_same(start, exporter, modules, targets, version):
 
 
 def test_prometheus_discovers_each_site(nginx, start, prometheus):
-    """With /sd as its only configuration, every site is a target with an instance of its own."""
+    """With only /sd as its configuration, Prometheus has each site as a target and an instance."""
     good, bad = f"http://127.0.0.1:{nginx.port}/", f"http://127.0.0.1:{nginx.port}/500"
     daemon = start(f"""
 defaults: {{interval: 500ms, timeout: 400ms}}
@@ -546,7 +546,7 @@ sites:
 
 
 def test_prometheus_asks_for_targets(nginx, start, prometheus):
-    """A scrape configuration written for blackbox_exporter works with another address in it."""
+    """A scrape configuration for blackbox_exporter works once its address is replaced by ours."""
     daemon = start("probe_endpoint: {enabled: true, allow: [127.0.0.1]}")
     target = f"http://127.0.0.1:{nginx.port}/"
     server = prometheus(
@@ -571,11 +571,11 @@ def test_prometheus_asks_for_targets(nginx, start, prometheus):
     (found,) = until(lambda: server.query("probe_success"), "a scrape")
     assert (found["metric"]["instance"], found["value"][1]) == (target, "1")
     (timeout,) = server.query("probe_timeout_seconds")
-    assert timeout["value"][1] == "0.5"  # of a scrape interval, and so a timeout, of a second
+    assert timeout["value"][1] == "0.5"  # the scrape interval, and so the timeout, is one second
 
 
 def test_it_does_not_reach_inside(nginx, start):
-    """No target, redirect or name leads where the list does not; nobody is connected to."""
+    """No target, redirect or name outside the list is reached, and no connection is made to it."""
     daemon = start("probe_endpoint: {enabled: true, allow: [127.0.0.1, localhost, '*.test']}")
 
     def asked(target: str, module: str = "http_2xx"):

@@ -12,7 +12,7 @@ from tests.container.__main__ import UnavailableError, main
     reason="builds an image for minutes; MONITOR_CONTAINER=1 runs it, as python -m tests.container",
 )
 def test_the_image():
-    """It is built, and checks a hundred sites with nothing writable, no capability and 128 MiB."""
+    """The image is built, and checks 100 sites read-only, without capabilities, in 128 MiB."""
     try:
         assert main(["--minutes", "0.5"]) == []
     except UnavailableError as reason:

@@ -133,7 +133,7 @@ def test_a_site_list_is_changed_while_it_runs(nginx, start, tmp_path):
 
 
 def test_more_checks_than_can_be_made_take_no_site_down(nginx, start):
-    """Beyond what a machine can do, checks are late or left out, but each verdict holds."""
+    """A machine with too many checks makes some late or skips them, but takes no site down."""
     # The server shares the machine, so what waits for its turn must be well within the timeout
     url = f"http://127.0.0.1:{nginx.port}/"
     sites = "".join(f"  - {{name: s{number}, url: '{url}?{number}'}}\n" for number in range(12_000))

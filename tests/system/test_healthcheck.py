@@ -1,4 +1,4 @@
-"""``monitor healthcheck`` as a container's engine runs it, beside real daemons."""
+"""``monitor healthcheck`` as a container's engine runs it, against real daemons."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def healthcheck(*args: str, **environ: str):
 
 @pytest.fixture
 def start(tmp_path):
-    """Start daemons that listen where $MONITOR_LISTEN says; those that still run are killed."""
+    """Return a function that starts daemons on $MONITOR_LISTEN; the test's end kills them."""
     daemons = []
 
     def start(listen: str, *arguments: str) -> Daemon:
@@ -45,7 +45,7 @@ def start(tmp_path):
 
 @pytest.fixture
 def web_config(tmp_path):
-    """Write a web configuration with a certificate that nobody trusts, and more keys."""
+    """Write a web configuration with an untrusted certificate, and further keys."""
 
     def write(keys: str = "") -> str:
         authority = trustme.CA()
@@ -64,7 +64,7 @@ def web_config(tmp_path):
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "127.0.0.1", "localhost"])
 def test_a_daemon_that_lives(start, host):
-    """Wherever it listens, nothing is printed and the status is 0; from the environment too."""
+    """It prints nothing and exits with 0, wherever a daemon listens, also by $MONITOR_LISTEN."""
     listen = f"{host}:{free_port()}"
     start(listen)
     done = healthcheck("--listen", listen)
@@ -73,7 +73,7 @@ def test_a_daemon_that_lives(start, host):
 
 
 def test_a_daemon_on_a_unix_socket(start, tmp_path):
-    """The socket's path is an address like any other."""
+    """The path of a Unix socket is accepted as an address."""
     listen = f"unix:{tmp_path}/web.sock"
     start(listen)
     assert healthcheck("--listen", listen).returncode == 0
@@ -92,7 +92,7 @@ def test_a_daemon_on_a_unix_socket(start, tmp_path):
     ids=["server", "clients", "clients-of-1.2"],
 )
 def test_a_daemon_that_speaks_tls(start, web_config, tmp_path, keys):
-    """Whatever its certificate is, and also where it wants one of its clients, it lives."""
+    """A daemon is healthy with any certificate, and even if it wants a client certificate."""
     listen = f"127.0.0.1:{free_port()}"
     start(listen, "--web-config", web_config(keys.format(folder=tmp_path)))
     done = healthcheck("--listen", listen)
@@ -100,7 +100,7 @@ def test_a_daemon_that_speaks_tls(start, web_config, tmp_path, keys):
 
 
 def test_a_daemon_that_is_gone():
-    """One sentence with the address and the reason, status 1."""
+    """A missing daemon gets one sentence with the address and the reason, and status 1."""
     done = healthcheck("--listen", "127.0.0.1:1")
     assert done.returncode == 1
     assert done.stderr == (
@@ -109,7 +109,7 @@ def test_a_daemon_that_is_gone():
 
 
 def test_a_daemon_that_hangs(start):
-    """What accepts and never answers is not healthy, and is not waited for long."""
+    """A program that accepts and never answers is not healthy, and the check soon gives up."""
     listen = f"127.0.0.1:{free_port()}"
     daemon = start(listen)
     daemon.signal(signal.SIGSTOP)
@@ -127,7 +127,7 @@ def test_a_daemon_that_hangs(start):
     ids=["unhealthy", "no-daemon"],
 )
 def test_what_answers_otherwise(answer, reason):
-    """Another status, or another program, is not a healthy daemon."""
+    """Another status, or another program's answer, is not a healthy daemon."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         command = [sys.executable, "-m", "monitor", "healthcheck", "--listen", address]
@@ -148,7 +148,7 @@ def test_what_answers_otherwise(answer, reason):
 
 
 def test_an_address_that_is_none():
-    """A mistake in --listen is told as run tells it; status 2 is not for engines."""
+    """A bad --listen gets the message that run gives, and status 1: engines reserve 2."""
     done = healthcheck("--listen", "nonsense")
     assert done.returncode == 1
     assert "write HOST:PORT, [IPV6]:PORT, :PORT for every address" in done.stderr

@@ -1,4 +1,4 @@
-"""Messages of a daemon that is killed again and again around transitions and attempts."""
+"""Messages of a daemon that is killed repeatedly, around transitions and attempts to send."""
 
 import json
 import os
@@ -22,7 +22,7 @@ LONGEST_LIFE = 1.0
 
 class Inbox:
     """
-    A webhook that takes its time to say that it has a message, so that a kill comes in between.
+    A webhook that confirms each message after a delay, so that a kill comes in between.
 
     Attributes:
         got: The key, the site and the status of each message, in the order of their arrival.
@@ -30,7 +30,7 @@ class Inbox:
 
     def __init__(self, slowness: float) -> None:
         self.got: list[tuple[str, str, str]] = []
-        self._chosen = random.Random(7)  # noqa: S311  how slow to be is no secret
+        self._chosen = random.Random(7)  # noqa: S311  the delay need not be secret
         self._slowness = slowness
         self.server = ScriptedServer([read_request, self._take, answer()[1]])
 
@@ -43,13 +43,13 @@ class Inbox:
         connection.wait(self._chosen.uniform(0, self._slowness))
 
     def last(self) -> dict[str, str]:
-        """Return what was said last of each site."""
+        """Return the last status that was sent for each site."""
         return {site: status for _, site, status in self.got}
 
 
 @pytest.fixture
 def inboxes() -> Iterator[tuple[Inbox, Inbox]]:
-    """Return one that answers at once, and one that is slow."""
+    """Return one inbox that answers at once, and one that is slow."""
     found = Inbox(0.0), Inbox(LONGEST_ANSWER)
     yield found
     for one in found:
@@ -81,7 +81,7 @@ sites:
     def both_say(wanted):
         return quick.last() == slow.last() == wanted
 
-    chosen = random.Random(kills)  # noqa: S311  when to kill is no secret
+    chosen = random.Random(kills)  # noqa: S311  the moment of the kill need not be secret
     data = str(tmp_path / "data")
     expected: list[str] = []
     for life in range(kills + 1):
@@ -89,7 +89,7 @@ sites:
         try:
             wanted = dict.fromkeys(SITES, expected[-1]) if expected else {}
             until(partial(both_say, wanted), f"life {life}'s news")
-            # More than 5 changes in 20 results would be flapping, of which another alert tells
+            # More than 5 changes in 20 results would be flapping, which another alert reports
             counts = _checks(daemon)
             until(partial(_has_checked, daemon, counts), "some checks")
             if life == kills:
@@ -116,7 +116,7 @@ def _checks(daemon: Daemon) -> dict[str, int]:
 
 
 def _has_checked(daemon: Daemon, before: dict[str, int]) -> bool:
-    """Return whether every site was checked four times since then."""
+    """Return whether every site has been checked four times since then."""
     return all(count >= before[site] + 4 for site, count in _checks(daemon).items())
 
 
@@ -126,6 +126,6 @@ def _is_empty(daemon: Daemon) -> bool:
 
 
 def _waiting(daemon: Daemon) -> float:
-    """Return for how long the oldest message waits."""
+    """Return how long the oldest message has waited."""
     samples = daemon.metrics().items()
     return max(age for name, age in samples if name.startswith("monitor_notifications_oldest"))

@@ -1,4 +1,4 @@
-"""Places, a hub, a real NATS between them: one verdict, whoever is cut off, late, restarted."""
+"""Places, a hub and a real NATS between them: one verdict, even if one is cut off or restarts."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def places(tmp_path, nats, moody):
 
 
 def test_a_site_is_down_once_enough_places_say_so(places, moody):
-    """Verdict, votes, series, log and history are the hub's; both places ask each other."""
+    """Verdict, votes, series, log and history come from the hub, and both places check the site."""
     fra, nyc, hub = places.start_all("fra", "nyc", "hub")
     until(says(hub, "up"), "the first verdict")
     assert until(lambda: votes(hub) == {"fra": "up", "nyc": "up"}, "both votes")
@@ -52,13 +52,13 @@ def test_a_site_is_down_once_enough_places_say_so(places, moody):
     until(says(hub, "up"), "the recovery")
     for daemon in (fra, nyc, hub):
         assert daemon.stop() == 0
-    log = places.log("hub")  # complete: a thread writes it after what it tells of
+    log = places.log("hub")  # complete: a thread writes the log after the event
     assert (log.count("site_down"), log.count("site_up")) == (1, 2)
     assert "Traceback" not in "".join(map(places.log, places.daemons))
 
 
 def test_one_place_alone_turns_nothing_down(places, moody):
-    """What one place sees is a split; what a place without votes beside it sees is unknown."""
+    """A failure seen by one place is a split; if no other place has a vote, it is unknown."""
     places.start("sin", text=places.text.replace(moody.url, "http://127.0.0.1:1/"))
     hub, fra = places.start("hub", "--data", "none"), places.start("fra")
     assert "a restart loses history and states" in hub.logged("hub_without_data")
@@ -80,7 +80,7 @@ def test_one_place_alone_turns_nothing_down(places, moody):
 
 
 def test_reports_wait_while_nats_is_away(places, nats):
-    """They come late with their own times, all of them once; nothing is said because of them."""
+    """Delayed reports arrive once each with their own times, and cause no messages."""
     fra, nyc, hub = places.start_all("fra", "nyc", "hub")
     until(says(hub, "up"), "the first verdict")
     until(lambda: len(votes(hub)) == 2, "both votes")
@@ -89,7 +89,7 @@ def test_reports_wait_while_nats_is_away(places, nats):
     seen = fra.site("shop")["checks"]
     until(lambda: fra.site("shop")["checks"] >= seen + 3, "checks meanwhile")
     meanwhile = fra.site("shop")["last"]["time"]
-    assert fra.stop() == 0  # what waits is in its data folder
+    assert fra.stop() == 0  # the waiting reports are in its data folder
     fra = places.start("fra")
     nats.start()
     until(says(hub, "up"), "the return")
@@ -104,7 +104,7 @@ def test_reports_wait_while_nats_is_away(places, nats):
 
 
 def test_a_hub_goes_on_where_it_stopped(places, moody):
-    """Killed again and again it loses no result, applies none twice, and tells an outage once."""
+    """A hub killed repeatedly loses no result, applies none twice, and logs an outage once."""
     fra, nyc, hub = places.start_all("fra", "nyc", "hub")
     until(says(hub, "up"), "the first verdict")
     until(lambda: len(votes(hub)) == 2, "both votes")
@@ -112,7 +112,7 @@ def test_a_hub_goes_on_where_it_stopped(places, moody):
     until(says(hub, "down"), "the outage")
     since = hub.site("shop")["since"]
     hub.logged("site_down")
-    for _ in range(2):  # the first may have begun before the outage
+    for _ in range(2):  # the first one may have begun before the outage
         written = _written(hub)
         until(partial(_has_written, hub, written), "a transaction")
     told = 0
@@ -133,7 +133,7 @@ def test_a_hub_goes_on_where_it_stopped(places, moody):
 
 
 def test_shards_and_several_hubs_share_the_work(places, moody):
-    """Without a quorum the hub joins shards; two hubs have each site once, and all of them."""
+    """Without a quorum the hub joins shards; two hubs have all sites, each site once."""
     names = [f"s{number}" for number in range(8)]
     more = "\n".join(
         f'  - {{name: {name}, url: "{moody.url}", interval: 1s, timeout: 500ms}}' for name in names
@@ -168,7 +168,7 @@ def test_shards_and_several_hubs_share_the_work(places, moody):
     ],
 )
 def test_what_cannot_be_is_refused(places, tmp_path, arguments, said):
-    """One sentence, and status 2."""
+    """Options that contradict each other get one sentence and status 2."""
     (tmp_path / "sites.yaml").write_text(places.text)
     command = (sys.executable, "-m", "monitor", "run", "--config", tmp_path / "sites.yaml")
     done = subprocess.run(
@@ -183,7 +183,7 @@ def test_what_cannot_be_is_refused(places, tmp_path, arguments, said):
 
 @pytest.mark.parametrize("command", ["setup", None])
 def test_a_server_that_is_not_there_is_told_at_once(tmp_path, command):
-    """Whoever sets a stream up, or looks, waits for nobody."""
+    """Both the setup and the look report a missing server at once, without waiting."""
     text = SITES.format(nats="nats://127.0.0.1:1", url="http://127.0.0.1:1", login="", more="")
     (tmp_path / "sites.yaml").write_text(text)
     arguments = ["locations", *([command] if command else [])]
@@ -219,24 +219,24 @@ def _says_of_all(hub, state):
 
 
 def _written(hub):
-    """Return how many rows the hub's store has taken."""
+    """Return how many rows the hub's store has written."""
     return hub.metrics()["monitor_history_rows_written_total"]
 
 
 def _of_places(hub):
-    """Return when each check was made that the hub remembers, but for its own remarks."""
+    """Return the time of each check in the hub's history, without the hub's own remarks."""
     return sorted(one["time"] for one in results(hub) if one["up"] is not None)
 
 
 def _verdict_at(places, time):
-    """Return in what the hub says now that the site was at a time."""
+    """Return the condition that the hub's history now gives the site at a time."""
     spans = _exported(places, "hub", "spans")
     (one,) = (one for one in spans if one["begin"] <= time < (one["end"] or "9999"))
     return one["condition"]
 
 
 def _made(places, *names):
-    """Return when each check was made that the places themselves remember."""
+    """Return the time of each check in the places' own histories."""
     return sorted(one["time"] for name in names for one in _exported(places, name, "results"))
 
 

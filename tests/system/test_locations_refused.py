@@ -1,4 +1,4 @@
-"""A place whose servers refuse it says each thing once, however often it tries."""
+"""A place that its servers refuse logs each reason once, however often it tries."""
 
 import socket
 from itertools import count
@@ -16,7 +16,7 @@ ANSWERS = (b"-ERR 'Authorization Violation'\r\n", b"-ERR 'Maximum Connections Ex
 
 
 def test_answers_that_alternate_are_told_once(tmp_path):
-    """A server answers every attempt with the other of two errors; the log has each once."""
+    """The server alternates between two errors, and the log has each of them once."""
     served = count()
     refused = []
 

@@ -1,4 +1,4 @@
-"""The nats-server.conf of docs/locations.md on a real server: least rights, TLS, no secret."""
+"""The nats-server.conf of docs/locations.md on a real server: least rights, TLS, no secrets."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ def ca(tmp_path):
 
 
 def documented(folder: Path) -> str:
-    """Return the configuration as a reader copies it, but for what each has of his own."""
+    """Return the configuration as a reader copies it, with the reader's own values filled in."""
     found: list[str] = re.findall(
         r'^```conf title="nats-server.conf"\n(.*?)^```', DOCS.read_text(), re.DOTALL | re.MULTILINE
     )
@@ -48,7 +48,7 @@ def documented(folder: Path) -> str:
 
 
 def test_least_rights_are_enough_over_tls(real, tmp_path, moody, ca):
-    """Places and hub work with them; a place cannot speak for another; nothing secret is kept."""
+    """Places and hub work with least rights, no place can pose as another, no secret is kept."""
     server = Nats(real("nats-server"), tmp_path, documented(tmp_path), scheme="tls")
 
     def access(user: str) -> NatsAccess:
@@ -78,7 +78,7 @@ def test_least_rights_are_enough_over_tls(real, tmp_path, moody, ca):
         moody.mood = "sick"
         until(says(hub, "down"), "the outage")
         assert votes(hub) == {"fra": "down", "nyc": "down"}
-        # A place with another's rights is not heard under a name that is not its own
+        # A place that uses another's rights is not heard under its own name
         places.start(
             "sin",
             text=text("nyc"),

@@ -1,4 +1,4 @@
-"""The stream as operators meet it: no room for it, and how far it is read."""
+"""The stream as operators see it: too little room, and how far it is read."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def test_a_server_without_room_says_what_would_be_right(real, tmp_path):
 
 
 def test_what_waits_for_the_hub_is_said():
-    """By partition; also that nobody reads one, or that we may not know."""
+    """The output reports each partition, and says which nobody reads, or that it may not know."""
     look = StreamLook(
         messages=130,
         size=1,

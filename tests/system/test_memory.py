@@ -1,4 +1,4 @@
-"""What a daemon remembers, seen from outside: killed, restarted, with a store that fails."""
+"""The history of a daemon, seen from outside: killed, restarted, or with a failing store."""
 
 import json
 import math
@@ -51,10 +51,10 @@ def lives(tmp_path, moody, times, more="", meanwhile=lambda _: None):
     Kill a daemon at random moments and start it again; return the last one.
 
     Args:
-        meanwhile: Called in each life.
+        meanwhile: Called after each start.
     """
     data = tmp_path / "data"
-    chosen = random.Random(times)  # noqa: S311  when to kill is no secret
+    chosen = random.Random(times)  # noqa: S311  the moment of the kill need not be secret
     text = SITES.format(url=moody.url, more=more)
     since = None
     for life in range(times):
@@ -85,7 +85,7 @@ def lives(tmp_path, moody, times, more="", meanwhile=lambda _: None):
 
 
 def witnessed(answers, begin, end):
-    """Return the seconds of a stretch that a server says it was well, and those it was not."""
+    """Return for how many seconds of a period a server says it was well, and for how many not."""
     well = sick = 0.0
     for (at, good), following in pairwise([*answers, (math.inf, True)]):
         length = max(0.0, min(following[0], end) - max(at, begin))
@@ -96,9 +96,9 @@ def witnessed(answers, begin, end):
 @pytest.mark.parametrize("store", ["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
 def test_a_daemon_that_is_killed_forgets_nothing(tmp_path, moody, store, request):
     """
-    At random moments, several times, PostgreSQL stopped and started meanwhile.
+    Killed at random moments while PostgreSQL stops and starts, it forgets nothing.
 
-    One outage is told once, spans are whole, and uptime is what the server itself has seen.
+    One outage is logged once, spans have no gaps, and uptime is what the server itself has seen.
     """
     times = int(os.environ.get("MONITOR_KILLS", "2" if store == "sqlite" else "1"))
     more, meanwhile = "", lambda _: None
@@ -131,9 +131,9 @@ def test_a_daemon_that_is_killed_forgets_nothing(tmp_path, moody, store, request
             good, bad = witnessed(moody.answers, begin, end)
             well, sick = well + good, sick + bad
     assert well + sick > 0.2 * times
-    # A check begins before its server sees it, by its timeout at most; and one failure in each
-    # life may not have been confirmed when it was killed. Where the machine is so slow that checks
-    # come late, both last longer; the longest gaps are those between two lives
+    # A check begins before its server sees it, by at most its timeout; and one failure in each
+    # run may not have been confirmed when it was killed. Where the machine is so slow that checks
+    # come late, both last longer; the longest gaps are those between two runs
     gaps = sorted(later - at for (at, _), (later, _) in pairwise(moody.answers))
     slack = (0.5 + 2 * gaps[-times - 1]) * (times + 1)
     if not any(
@@ -149,7 +149,7 @@ def test_a_daemon_that_is_killed_forgets_nothing(tmp_path, moody, store, request
 
 @pytest.fixture
 def disk(tmp_path):
-    """A function that mounts 1 MiB of memory, or mounts it anew with other options."""
+    """Return a function that mounts 1 MiB of memory, or mounts it again with other options."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -169,7 +169,7 @@ def disk(tmp_path):
 
 
 def test_a_disk_that_is_full_stops_no_check(tmp_path, moody, disk):
-    """While the daemon runs: one warning and a gauge; with room again, what waited is written."""
+    """A full disk gives one warning and a gauge, and what waited is written once there is room."""
     data = disk("size=1m")
     daemon = Daemon(tmp_path, SITES.format(url=moody.url, more=""), MONITOR_DATA=str(data))
     try:
@@ -196,7 +196,7 @@ def test_a_disk_that_is_full_stops_no_check(tmp_path, moody, disk):
 
 
 def test_a_folder_that_can_only_be_read_is_used_once_it_can_be_written(tmp_path, moody, disk):
-    """From the start on: checks go on, and no restart is needed."""
+    """With a read-only folder checks run from the start; it is used later without a restart."""
     data = disk("size=1m")
     disk("remount,ro")
     daemon = Daemon(tmp_path, SITES.format(url=moody.url, more=""), MONITOR_DATA=str(data))
@@ -217,7 +217,7 @@ def test_a_folder_that_can_only_be_read_is_used_once_it_can_be_written(tmp_path,
 
 @pytest.mark.parametrize("removed", ["data", "data/history.db", "data/history.db-wal"])
 def test_a_data_folder_that_is_removed_is_made_again(tmp_path, moody, removed):
-    """One warning says so, and what lasts is written again: readers and a restart know of it."""
+    """One warning reports it, and what lasts is written again, for readers and a restart."""
     data, outages = tmp_path / "data", "/api/v1/outages?site=closed"
     text = SITES.format(url=moody.url, more="")
     daemon = Daemon(tmp_path, text, MONITOR_DATA=str(data))
@@ -249,7 +249,7 @@ def test_a_data_folder_that_is_removed_is_made_again(tmp_path, moody, removed):
 
 @pytest.mark.real
 def test_postgresql_may_be_restarted(tmp_path, moody, pg):
-    """Meanwhile checks go on from memory, one warning says so, and nothing is lost."""
+    """During the restart checks continue from memory, with one warning, and nothing is lost."""
     more = f"history: {{store: {json.dumps(pg.database())}}}"
     text = SITES.format(url=moody.url, more=more)
     daemon = Daemon(tmp_path, text)
@@ -279,7 +279,7 @@ def test_postgresql_may_be_restarted(tmp_path, moody, pg):
 
 @pytest.mark.parametrize("what", ["no database", "newer", "folder is a file"])
 def test_a_store_that_cannot_be_used_stops_no_check(tmp_path, moody, what):
-    """One warning, a gauge that says so, and the file stays as it was."""
+    """An unusable store gives one warning and a gauge, and its file is not changed."""
     data = tmp_path / "data"
     said = {"no database": "not a database", "newer": "newer version", "folder is a file": "data"}
     if what == "folder is a file":
@@ -313,7 +313,7 @@ def test_a_store_that_cannot_be_used_stops_no_check(tmp_path, moody, what):
 
 
 def test_a_second_daemon_says_who_has_the_folder(tmp_path, moody):
-    """And ends with status 2; the first goes on."""
+    """The second daemon names the first and ends with status 2; the first keeps running."""
     data = tmp_path / "data"
     daemon = Daemon(tmp_path, SITES.format(url=moody.url, more=""), MONITOR_DATA=str(data))
     try:

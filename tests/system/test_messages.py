@@ -1,4 +1,4 @@
-"""Messages of a daemon, seen from outside: killed at any moment, with receivers that are slow."""
+"""Messages of a daemon, seen from outside: killed at any moment, with slow receivers."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def notify(*arguments) -> subprocess.CompletedProcess[str]:
 
 
 def came_twice(hook: Hook) -> dict[str, list[str]]:
-    """Return the keys of messages that had come before, by the life that sent them again."""
+    """Return the keys of messages that had come before, by the run that sent them again."""
     known: set[str] = set()
     again: dict[str, list[str]] = {}
     for life, (key, _) in zip(hook.senders, hook.taken, strict=True):
@@ -55,12 +55,12 @@ def came_twice(hook: Hook) -> dict[str, list[str]]:
 
 def test_a_kill_loses_no_message_and_repeats_at_most_one(tmp_path, moody, hooks, capsys):
     """
-    At random moments around transitions and sends: each receiver hears each turn once, in order.
+    Killed around transitions and sends, it tells each receiver each turn once and in order.
 
-    A message may come twice for a kill, with the same key.
+    A kill may cause one message to come twice, with the same key.
     """
     kills = int(os.environ.get("MONITOR_KILLS", "2"))
-    chosen = random.Random(kills)  # noqa: S311  when to kill is no secret
+    chosen = random.Random(kills)  # noqa: S311  the moment of the kill need not be secret
     data = str(tmp_path / "data")
     turns: list[str] = []
 
@@ -73,9 +73,9 @@ def test_a_kill_loses_no_message_and_repeats_at_most_one(tmp_path, moody, hooks,
         return Daemon(tmp_path, text, MONITOR_DATA=data)
 
     def turn(daemon: Daemon) -> None:
-        """Let the site turn once the last turn is known to all, and after enough checks."""
+        """Let the site change state once all have the last change, and after enough checks."""
         until(all_told, "the last turn to be told")
-        # Fewer between two turns, and the site would flap
+        # With fewer checks between two changes, the site would flap
         until(lambda: daemon.site("moody")["checks"] >= 7, "checks of this life")
         turns.append("resolved" if turns[-1:] == ["firing"] else "firing")
         moody.mood = "sick" if turns[-1] == "firing" else "well"
@@ -83,7 +83,7 @@ def test_a_kill_loses_no_message_and_repeats_at_most_one(tmp_path, moody, hooks,
     for life in range(kills):
         daemon = begun(life)
         try:
-            if life == 0 or chosen.random() < 0.75:  # else what is under way is cut off once more
+            if life == 0 or chosen.random() < 0.75:  # else the send under way is cut off once more
                 turn(daemon)
             time.sleep(chosen.uniform(0, 0.8))
         finally:
@@ -99,7 +99,7 @@ def test_a_kill_loses_no_message_and_repeats_at_most_one(tmp_path, moody, hooks,
     for name, hook in zip(("quick", "slow"), hooks, strict=True):
         said, again = hook.said("moody"), came_twice(hook)
         with capsys.disabled():
-            # What MONITOR_KILLS=200 is for
+            # The line that MONITOR_KILLS=200 is run for
             print(  # noqa: T201
                 f"\n{name}: {kills} kills, {len(turns)} turns expected, {len(said)} told,"
                 f" {sum(map(len, again.values()))} messages came twice"
@@ -110,7 +110,7 @@ def test_a_kill_loses_no_message_and_repeats_at_most_one(tmp_path, moody, hooks,
 
 
 def test_a_stop_waits_for_no_receiver(tmp_path, moody):
-    """One that hangs holds up neither the checks, nor another receiver, nor the end."""
+    """A receiver that hangs delays neither the checks, nor another receiver, nor the stop."""
     quick, hanging = Hook(), Hook(pause=60)
     text = SITES.format(moody=moody.url, quick=quick.url, slow=hanging.url, life=0)
     daemon = Daemon(tmp_path, text, MONITOR_DATA=str(tmp_path / "data"))
@@ -141,7 +141,7 @@ def test_a_stop_waits_for_no_receiver(tmp_path, moody):
 
 
 def test_a_list_gets_receivers_while_the_daemon_runs(tmp_path, moody):
-    """What is down already is told to them; without any, nothing of messages is loaded."""
+    """New receivers hear of sites that are already down; without any, no message code is loaded."""
     text = f'sites: [{{name: moody, url: "{moody.url}", interval: 100ms, timeout: 90ms}}]\n'
     moody.mood = "sick"
     hook = Hook()

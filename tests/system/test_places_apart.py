@@ -1,11 +1,11 @@
 """
-Three places, a hub and NATS on networks of their own: what is said when parts of them fail.
+Three places, a hub and NATS on separate networks: which messages come when parts fail.
 
-Each place has two cables: one to the sites, one to NATS and the hub. The clock of nyc is five
-minutes fast, that of sin five minutes slow, all the time.
+Each place has two cables: one to the sites, one to NATS and the hub. The clock of nyc is always
+five minutes fast, that of sin always five minutes slow.
 
-MONITOR_NATS_AWAY is for how many seconds NATS is away once too few votes are left (0); the table in
-docs/locations.md is of a run with 600.
+MONITOR_NATS_AWAY: for how many seconds NATS is away once too few votes are left (0); the table in
+docs/locations.md comes from a run with 600.
 """
 
 import json
@@ -49,7 +49,7 @@ NOBODY = "02:00:00:00:00:99"
 
 
 class Hook(ThreadingHTTPServer):
-    """A webhook; ``sent`` is what was sent: alert and state, each message once."""
+    """A webhook; ``sent`` has alert and state of each message, once."""
 
     daemon_threads = True
 
@@ -79,7 +79,7 @@ class _Taking(BaseHTTPRequestHandler):
 
 
 class World:
-    """The machines and what runs on them; ``rows`` is the table of what was seen."""
+    """The machines and their programs; ``rows`` is the table of observations."""
 
     def __init__(self, folder: Path, nats: str, clock: str) -> None:
         self._clock = clock
@@ -120,7 +120,7 @@ class World:
             machine.close()
 
     def environ(self, name: str) -> dict[str, str]:
-        """Return what sets the clock of a program right or wrong."""
+        """Return the environment that sets a program's clock right or wrong."""
         return {"LD_PRELOAD": self._clock, "MONITOR_TEST_CLOCK": str(CLOCKS.get(name, 0))}
 
     def start(self, *names: str) -> None:
@@ -138,7 +138,7 @@ class World:
         self.machines[name].ip("link", "set", network, state)
 
     def lose_shop(self, name: str) -> None:
-        """From now on, what a machine sends to the shop reaches nobody."""
+        """From now on, drop everything that a machine sends to the shop."""
         shop = self.machines["site"].address
         to = ("lladdr", NOBODY, "dev", "sites", "nud", "permanent")
         self.machines[name].ip("neighbour", "replace", shop, *to)
@@ -169,7 +169,7 @@ class World:
 
 @pytest.fixture
 def clock(real, tmp_path):
-    """Return a library that sets the wall clock of the program that it is loaded into."""
+    """Return a library that sets the wall clock of any program that loads it."""
     library = tmp_path / "clock.so"
     source = Path(__file__).with_name("clock.c")
     subprocess.run([real("cc"), "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
@@ -193,7 +193,7 @@ LOST = "its own connection is lost"
 
 
 def test_places_apart(world):
-    """No failure of places, NATS or the hub turns the site; its own does, and is told once."""
+    """Failures of places, NATS or the hub change no state; the site's own is told once."""
     all_is_well(world)
     the_site_fails(world)
     places_fail(world)
@@ -256,12 +256,12 @@ def nats_fails(world):
     world.nats.start()
     world.cable("sin", "back", "up")
     world.expect("up", UP)
-    if AWAY:  # tests/system/test_locations.py holds it in less time
+    if AWAY:  # tests/system/test_locations.py proves it for a shorter time
         until(lambda: _last(world, "unknown") < _last(world, "down"), "the past without a gap")
 
 
 def _last(world, condition):
-    """Return when the hub's history has a condition for the last time; empty if never."""
+    """Return the last moment of a condition in the hub's history; empty if never."""
     spans = _exported(world, "hub", "spans")
     return max((one["begin"] for one in spans if one["condition"] == condition), default="")
 
@@ -277,7 +277,7 @@ def the_hub_fails(world):
 
 
 def nothing_is_lost(world):
-    """Every result of the places is in the hub's history once, with its time."""
+    """The hub's history has every result of the places once, with its time."""
     until(lambda: {_gauge(world, "reports_waiting", n) for n in CLOCKS} == {0}, "the delivery")
     assert [world.places.daemons[name].stop() for name in CLOCKS] == [0, 0, 0]
     made = {name: _made(world, name) for name in CLOCKS}
@@ -291,18 +291,18 @@ def _gauge(world, name, location):
 
 
 def _of_places(hub):
-    """Return when each check was made that the hub remembers, but for its own remarks."""
+    """Return the time of each check in the hub's history, without the hub's own remarks."""
     return sorted(one["time"] for one in results(hub) if one["up"] is not None)
 
 
 def _made(world, name):
-    """Return when each check was made that a place itself remembers."""
+    """Return the time of each check in a place's own history."""
     rows = _exported(world, name, "results")
     return sorted(one["time"] for one in rows if one["up"] is not None)
 
 
 def _exported(world, name, what):
-    """Return what a daemon's history has; in that of a fast clock, the future is past."""
+    """Return a daemon's history by its own clock, so that a fast clock hides no rows."""
     sites = world.places.daemons[name].sites
     done = subprocess.run(
         [

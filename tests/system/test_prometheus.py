@@ -1,8 +1,8 @@
 """
-What config/ ships, run for real: rules and scraping by Prometheus, alerts to an Alertmanager.
+The files in config/, run for real: rules and scraping by Prometheus, alerts to an Alertmanager.
 
-Only waiting is shortened: groups are evaluated each second, and what holds ``for`` minutes in the
-shipped rules holds for one. Expressions, labels and routes are those of the files.
+Only waiting is shortened: groups are evaluated each second, and a rule's ``for`` of minutes
+lasts one second. Expressions, labels and routes are those of the files.
 """
 
 import math
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture
 def hurried_rules(tmp_path) -> str:
-    """Return a glob of the shipped rules, copied so that they need not be waited for."""
+    """Return a glob of the shipped rules, copied with short waits."""
     folder = tmp_path / "rules"
     folder.mkdir()
     for path in RULE_FILES:
@@ -57,7 +57,7 @@ def alertmanager(real, tmp_path):
 
 
 def shipped_scrapes(name: str, daemon) -> list[dict[str, Any]]:
-    """Return the scrape configurations of a shipped file, with this daemon for ``monitor``."""
+    """Return the scrape configurations of a shipped file, with this daemon's address."""
     text = (PROMETHEUS / name).read_text()
     place = daemon.url.removeprefix("http://")
     configs: list[dict[str, Any]] = yaml.safe_load(text.replace("monitor:10115", place))[
@@ -79,7 +79,7 @@ def test_an_outage_reaches_alertmanager_and_ends_there(
     """
     A site goes down and its alert fires; it comes back and the alert is over.
 
-    Both ways to scrape have each series once, under the right instance.
+    Both scrape configurations have each series once, under the right instance.
     """
     page = tmp_path / "nginx" / "page.txt"
     page.write_text("all is well\n")
@@ -112,7 +112,7 @@ sites:
     up = 'site:probe_success:counted{site="shop"} == 1 and on (job, site) monitor_site_up == 1'
     until(lambda: server.query(up), "the site's being up")
     assert told() == {}
-    # With a target for each site, each has its own moment of the first scrape
+    # With a target for each site, each one has its first scrape at a different moment
     until(lambda: len(server.query("probe_success")) == 2, "both sites' results")
     results = [one["metric"] for one in server.query("probe_success")]
     place = daemon.url.removeprefix("http://")
@@ -135,7 +135,7 @@ sites:
         }.items()
     )
     assert alert["annotations"]["summary"] == "shop is down"
-    # The one in maintenance was down all the time, and nobody was told
+    # The site in maintenance was down all the time, and sent no alert
     assert server.query('monitor_site_up{site="closed"} == 0')
     assert set(told()) == {"shop"}
     assert not server.query('ALERTS{site="closed"}')
@@ -148,7 +148,7 @@ sites:
 def test_the_rule_and_the_monitor_send_one_alert(
     nginx, start, prometheus, alertmanager, hurried_rules, tmp_path
 ):
-    """With the job and instance that Prometheus has, Alertmanager takes both for the same alert."""
+    """Given Prometheus' job and instance, Alertmanager takes both alerts for the same one."""
     page = tmp_path / "nginx" / "page.txt"
     page.write_text("all is well\n")
     sites = f"""
@@ -201,7 +201,7 @@ def substituted(expression: str, values: dict[str, str]) -> str:
 
 
 def assert_data(server, path, values):
-    """Wait until each expression and each variable of a dashboard has a value."""
+    """Wait until each expression and each variable of a dashboard has data."""
 
     def has_data(expression: str) -> bool:
         return any(not math.isnan(float(one["value"][1])) for one in server.query(expression))
@@ -243,7 +243,7 @@ sites:
         daemon, shipped_scrapes("scrape-metrics.yml", daemon), {"rule_files": [hurried_rules]}
     )
     until(lambda: len(server.query("monitor_site_up")) == 2, "a check of both sites")
-    # Slots that pass while the daemon stands still are skipped; Prometheus notices after a second
+    # The daemon skips slots that pass while it stands still; Prometheus notices after a second
     daemon.signal(signal.SIGSTOP)
     until(lambda: server.query("up == 0"), "a scrape without an answer")
     daemon.signal(signal.SIGCONT)
@@ -260,7 +260,7 @@ sites:
 
 @pytest.fixture
 def nats(real, tmp_path):
-    """The nats-server.conf of config/compose, with passwords as a reader makes them."""
+    """Start NATS with config/compose's nats-server.conf, and passwords as a reader makes them."""
     text = (COMPOSE / "places" / "nats-server.conf").read_text()
     for line in (
         "listen: 0.0.0.0:4222\n",
@@ -281,7 +281,7 @@ def nats(real, tmp_path):
 
 
 def test_every_panel_about_locations_has_data(nats, moody, prometheus, tmp_path):
-    """The list and the NATS of config/compose's two places make a hub that fills the dashboard."""
+    """The list and the NATS of config/compose's two places give every panel data."""
     shipped = yaml.safe_load((COMPOSE / "places" / "list" / "sites.yaml").read_text())
     shipped["locations"]["nats"]["servers"] = [nats.url]
     often = {"interval": "1s", "timeout": "500ms"}

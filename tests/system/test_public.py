@@ -1,4 +1,4 @@
-"""What strangers see of a daemon that asks for a log-in, over real sockets."""
+"""What strangers see of a daemon that requires a log-in, over real sockets."""
 
 import json
 import re
@@ -38,11 +38,11 @@ PRIVATE = [
 
 @pytest.fixture
 def start(tmp_path):
-    """Return a function from a web configuration to a daemon with a public listener."""
+    """Return a function that starts a daemon with a web configuration and a public listener."""
     started = []
 
     class Public(Daemon):
-        """A daemon with a listener for strangers, at ``public``."""
+        """A daemon with a listener for strangers at ``public``."""
 
         @property
         def public(self) -> str:
@@ -64,7 +64,7 @@ def start(tmp_path):
 
 
 def test_strangers_see_what_is_public_and_nothing_else(start):
-    """Without the log-in: public pages on both listeners; the rest is 401 here, and 404 there."""
+    """Without the log-in, both listeners show public pages; the rest is 401 here, 404 there."""
     users = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
     daemon = start(f"basic_auth_users: {{admin: '{users}'}}\n")
     until(lambda: "down" in fetch(daemon.public + "/badges/shop/status.svg")[1], "the first check")
@@ -82,7 +82,7 @@ def test_strangers_see_what_is_public_and_nothing_else(start):
 
 
 def test_an_outage_that_lasts_is_an_incident(start):
-    """What the memory knows of a site that is down is on its page as long as it is."""
+    """A site that is down has an incident on its page for as long as it is down."""
     daemon = start("basic_auth_users: {}\n")
     path = daemon.public + "/status/api/v2/incidents/unresolved.json"
 
@@ -93,7 +93,7 @@ def test_an_outage_that_lasts_is_an_incident(start):
 
 
 def test_a_reload_publishes(start):
-    """A page that is made public is there at once, for strangers too, without a restart."""
+    """A page that a reload publishes is there at once, for strangers too, without a restart."""
     daemon = start("basic_auth_users: {}\n")
     until(lambda: fetch(daemon.url + "/sites/payroll")[0] == 200, "the sites")
     assert fetch(daemon.public + "/inner")[0] == 404
@@ -108,7 +108,7 @@ def test_a_reload_publishes(start):
 
 
 def test_strangers_need_no_certificate(start, ca, tmp_path):
-    """Where everything else wants clients' certificates, public pages have TLS without them."""
+    """Public pages have TLS without client certificates, even if all else requires them."""
     ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
     daemon = start(
         f"tls_server_config: {{cert_file: own.pem, key_file: own.pem, client_ca_file: {ca.path},"
@@ -130,7 +130,7 @@ def test_strangers_need_no_certificate(start, ca, tmp_path):
 
 
 def test_a_public_address_that_is_taken(tmp_path):
-    """Is told as any other, and the daemon does not run half."""
+    """A public address in use is reported like any other, and the daemon does not start."""
     daemon = Daemon(tmp_path, SITES.format(port=free_port(), inner="false"))
     taken = daemon.url.removeprefix("http://")
     folder = tmp_path / "second"

@@ -39,7 +39,7 @@ def run(script: str, *arguments: str) -> None:
 
 
 def written(folder: Path) -> dict[str, str]:
-    """Return the states that the store has."""
+    """Return the states in the store."""
     with closing(sqlite3.connect(folder / "history.db")) as store:
         rows = store.execute("SELECT name, status FROM states JOIN sites ON sites.id = site")
         return dict(rows)
@@ -47,10 +47,10 @@ def written(folder: Path) -> dict[str, str]:
 
 def test_nobody_is_late_who_could_not_have_called(tmp_path):
     """
-    A backup script, a cron job and a client of Kuma report; the daemon is killed for an hour.
+    A backup script, a cron job and a Kuma client report; then the daemon is off for an hour.
 
-    Afterwards each is as it was: failed, well, overdue, or never heard of. Nothing is told twice,
-    and the next calls are understood.
+    Afterwards each site has its old state: failed, well, overdue, or never heard from. Nothing is
+    reported twice, and the next calls are understood.
     """
     environ = {"MONITOR_DATA": str(tmp_path / "data")}
     daemon = Daemon(tmp_path, SITES, **environ)
@@ -60,7 +60,7 @@ def test_nobody_is_late_who_could_not_have_called(tmp_path):
         run(KUMA_CLIENT, daemon.url)
 
         def called():
-            """Call again each time, so that it is not overdue before anybody has looked."""
+            """Call each time, so that the site is not overdue before anybody has looked."""
             call = f"{daemon.url}/api/push/{WORKER}?status=up&ping=1500"
             assert fetch(call) == (200, '{"ok":true}')
             site = daemon.site("worker")
@@ -96,7 +96,7 @@ def test_nobody_is_late_who_could_not_have_called(tmp_path):
         run(BACKUP_SCRIPT, daemon.url, "echo done")
         until(lambda: daemon.site("backup")["state"] == "up", "the backup's success")
         gone_by = daemon.site("backup")["since"], before["backup"]["since"]
-        assert gone_by[0][:13] != gone_by[1][:13]  # an hour is between
+        assert gone_by[0][:13] != gone_by[1][:13]  # they are an hour apart
         assert "site_down" not in daemon.log.read_text()
         assert daemon.stop() == 0
     finally:

@@ -1,4 +1,4 @@
-"""Values out of answers and changes of content, from a page to Prometheus' text."""
+"""Values from answers and changes of content, from a page to Prometheus' text."""
 
 import json
 import re
@@ -15,7 +15,7 @@ PAGE = "<html><body><p>{now}</p><b id='price'>{price} €</b></body></html>"
 
 
 class Shop(ThreadingHTTPServer):
-    """An API, and a page whose price can be changed; the page is never twice alike."""
+    """An API, and a page whose price the test can change; the page is never the same twice."""
 
     count = 0
     price = 10
@@ -51,7 +51,7 @@ def shop():
 
 
 def test_values_and_changes(shop, start):
-    """Numbers and labels are series; a change is dated, fails once where it is to, and is shown."""
+    """Values are series; a change is dated, fails once if the list says so, and is shown."""
     url = f"http://127.0.0.1:{shop.server_port}"
     daemon = start(
         f"""
@@ -114,7 +114,7 @@ sites:
 
 
 def test_promtool_is_silent(shop, start, real):
-    """The families of values are such as Prometheus' linter likes them."""
+    """Prometheus' linter finds no fault with the families of values."""
     url = f"http://127.0.0.1:{shop.server_port}"
     daemon = start(f"""
 sites:

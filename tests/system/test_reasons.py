@@ -1,4 +1,4 @@
-"""Every reason of the closed list, by `monitor check` over real sockets, with its sentence."""
+"""Every reason of the closed list, from `monitor check` over real sockets, with its message."""
 
 import json
 import re
@@ -20,11 +20,11 @@ GZIP = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"
 LENGTH_9 = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"
 JSON = answer(b'{"queue": 12}', headers=[("Content-Type", "application/json"), ("X-Id", "7")])
 
-# What needs another system than this one: a resolver and hosts that tests can command
+# These need another system: a resolver and hosts that tests can control
 ELSEWHERE = {"dns_error", "dns_timeout", "icmp_loss", "icmp_timeout"}
-# What no peer can cause by an answer that the analysis survives: tests/engine/test_pools.py has it
+# No answer that the analysis survives can cause these: tests/engine/test_pools.py tests them
 WORKERS = {"analysis_timeout", "analysis_crash"}
-# What nobody is asked about: tests/probes/test_push.py has it
+# These come without asking a peer: tests/probes/test_push.py tests them
 CALLS = {"overdue", "reported"}
 
 
@@ -44,7 +44,7 @@ def serve():
 
 @pytest.fixture
 def name_server():
-    """A DNS server that knows no name but one, which has no address; yields its port."""
+    """A DNS server that knows one name only, which has no address; yields its port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
 
@@ -72,7 +72,7 @@ def name_server():
 
 @pytest.fixture
 def full_queue():
-    """A port whose listen queue is full: connections are neither taken nor refused."""
+    """A port whose listen queue is full, so that connections are neither accepted nor refused."""
     fillers = []
     with socket.create_server(("127.0.0.1", 0), backlog=0) as sock:
         for _ in range(4):
@@ -99,7 +99,7 @@ def check(tmp_path, lines: str, wrapper: list[str] | None = None) -> dict[str, t
 
 
 def test_every_reason_has_its_sentence(serve, tmp_path, name_server, full_queue):
-    """One site a reason: exactly that reason, and a message that names what broke the rule."""
+    """Each site has exactly the expected reason, and a message that names what broke the rule."""
     ca = Authority(tmp_path)
     well = serve(answer()).url()
     secure = serve(answer(), tls=ca.context()).url()
@@ -201,7 +201,7 @@ def test_every_reason_has_its_sentence(serve, tmp_path, name_server, full_queue)
         assert part in found[name][1], name
 
 
-# A system of its own: a name server, a neighbour who never answers, echo that ends half-way
+# A separate system: a name server, a neighbour that never answers, echo that ends half-way
 _SYSTEM = """
     mount --bind "$1" /etc/resolv.conf
     ip link set lo up
@@ -251,7 +251,7 @@ _HELPER = """
 
 @pytest.mark.real
 def test_the_reasons_of_another_system(real, tmp_path):
-    """A resolver that fails or is silent, packets that are lost: in a network of their own."""
+    """A failing or silent resolver and lost packets have their reasons, in a separate network."""
     real("ip")
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.53\n")
     (tmp_path / "helper.py").write_text(textwrap.dedent(_HELPER))

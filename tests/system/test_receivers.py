@@ -28,7 +28,7 @@ def serve() -> Iterator[Callable[..., ScriptedServer]]:
 
 
 def told(server: ScriptedServer) -> list[str]:
-    """Return the states that a webhook was told, in order, attempts that failed included."""
+    """Return the states that a webhook received, in order, including failed attempts."""
     bodies = [json.loads(one.partition(b"\r\n\r\n")[2]) for one in server.requests]
     return [body.get("status") or body["type"] for body in bodies]
 

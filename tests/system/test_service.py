@@ -1,4 +1,4 @@
-"""The daemon as a service manager sees it; the test listens on systemd's socket in its place."""
+"""The daemon under a service manager, where the test listens on systemd's socket."""
 
 import signal
 import socket
@@ -17,7 +17,7 @@ def systemd(tmp_path):
 
 
 def next_of(systemd, *starts):
-    """Return the next message that begins with one of these; the watchdog's go by."""
+    """Return the next message that begins with one of these, and skip the watchdog's."""
     while True:
         message = systemd.recv(4096).decode()
         if message.startswith(starts):
@@ -25,7 +25,7 @@ def next_of(systemd, *starts):
 
 
 def test_a_service_manager_follows_the_daemon(start, systemd, tmp_path):
-    """Ready when /-/ready is, around reloads, good and bad ones, and before it stops."""
+    """It is told READY when /-/ready is, around reloads, good or bad, and STOPPING at the end."""
     sites = "sites: [{name: x, url: 'tcp://127.0.0.1:1', interval: 500ms, timeout: 400ms}]\n"
     daemon = start(sites, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000")
     states = ("READY", "RELOADING", "STOPPING")

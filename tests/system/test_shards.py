@@ -1,4 +1,4 @@
-"""Daemons that divide one list between them, as real processes."""
+"""Real daemons that divide one list among themselves."""
 
 import json
 import threading
@@ -16,7 +16,7 @@ SITES = [f"site-{number}" for number in range(40)]
 
 @pytest.fixture
 def target():
-    """A web server; ``checked`` says of each path which daemons asked for it."""
+    """A web server; ``checked`` has for each path the daemons that requested it."""
     asked = defaultdict(set)
 
     class Handler(BaseHTTPRequestHandler):
@@ -42,7 +42,7 @@ def target():
 
 @pytest.fixture
 def run_all(target, tmp_path):
-    """Return a function that runs daemons side by side on one list, and returns what they have."""
+    """Return a function that runs daemons side by side on one list, and returns their sites."""
     port = target.server_address[1]
     listed = "".join(
         f"  - {{name: {name}, url: 'http://127.0.0.1:{port}/{name}'}}\n" for name in SITES
@@ -72,7 +72,7 @@ def run_all(target, tmp_path):
 
 
 def owners(daemons):
-    """Return which daemons, by their place in the list, have each site."""
+    """Return for each site which daemons have it, by their number."""
     found = defaultdict(list)
     for number, daemon in enumerate(daemons, 1):
         for name in daemon.sites_by_name():
@@ -81,7 +81,7 @@ def owners(daemons):
 
 
 def test_five_shards_check_each_site_once_and_a_sixth_takes_its_part(target, run_all):
-    """Nobody tells them whose a site is; with a sixth, sites move to it and to nowhere else."""
+    """Shards divide sites without being told; a sixth takes some, and no others move."""
     five = run_all([((f"{n}/5", "--shard", f"{n}/5"), {}) for n in range(1, 6)])
     until(lambda: set(target.checked) == set(SITES), "a check of every site")
     before = owners(five)
@@ -93,7 +93,7 @@ def test_five_shards_check_each_site_once_and_a_sixth_takes_its_part(target, run
     assert {number for (number,) in before.values()} == {1, 2, 3, 4, 5}
     assert_each_shard_shows_its_own(five, before)
 
-    # One stops: its sites are nobody's, and the others go on with theirs
+    # One stops: nobody checks its sites, and the others continue with theirs
     assert five[1].stop() == 0
     rest = [daemon for daemon in five if daemon is not five[1]]
     target.checked.clear()
@@ -102,7 +102,7 @@ def test_five_shards_check_each_site_once_and_a_sixth_takes_its_part(target, run
     for daemon in rest:
         assert daemon.stop() == 0
 
-    # They come back with a sixth, as the pods of a StatefulSet
+    # They return with a sixth, as the pods of a StatefulSet
     target.checked.clear()
     six = run_all(
         [
@@ -120,7 +120,7 @@ def test_five_shards_check_each_site_once_and_a_sixth_takes_its_part(target, run
 
 
 def assert_each_shard_shows_its_own(daemons, before):
-    """Its number in the metrics, its own sites in /sd, and where to look for the others."""
+    """Metrics have the shard's number, /sd its own sites, and a 404 says where others are."""
     total = len(daemons)
     for number, daemon in enumerate(daemons, 1):
         own = {name for name, found in before.items() if found == [number]}

@@ -1,4 +1,4 @@
-"""What a daemon is told while it still reads its sites."""
+"""Signals that a daemon gets while it still reads its sites."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ IN_OPEN = 0x20
 
 
 def watch_opening(path: Path) -> BinaryIO:
-    """Return what can be read once the file is opened."""
+    """Return a stream that becomes readable once the file is opened."""
     libc = ctypes.CDLL(None)
     told = libc.inotify_init1(os.O_CLOEXEC)
     assert libc.inotify_add_watch(told, bytes(path), IN_OPEN) > 0
@@ -26,7 +26,7 @@ def watch_opening(path: Path) -> BinaryIO:
 
 @pytest.fixture
 def reading(tmp_path):
-    """A daemon that has just opened its list of 5,000 sites, and what it logs."""
+    """Start a daemon that has just opened its list of 5,000 sites; yields it and its log."""
     sites = tmp_path / "sites.yaml"
     lines = [f"- {{name: site-{number}, url: 'tcp://127.0.0.1:1'}}\n" for number in range(5000)]
     sites.write_text("".join(["defaults: {interval: 1h}\n", "sites:\n", *lines]))
@@ -45,7 +45,7 @@ def reading(tmp_path):
 
 
 def test_a_reload_is_done_after_the_start(reading):
-    """The list may have changed since it was opened; the signal does not end the daemon."""
+    """A reload signal during the start does not end the daemon, and is obeyed after the start."""
     process, log = reading
     process.send_signal(signal.SIGHUP)
     until(lambda: "reloaded cause=signal" in log.read_text(), "the reload")
@@ -55,7 +55,7 @@ def test_a_reload_is_done_after_the_start(reading):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_needs_no_start(reading, number):
-    """It is the same to whoever waits for the end, be it the first process of a container."""
+    """A stop signal during the start ends the daemon with status 0 and without a traceback."""
     process, log = reading
     process.send_signal(number)
     assert process.wait(PATIENCE) == 0

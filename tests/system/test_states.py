@@ -11,7 +11,7 @@ from tests.waiting import free_port, until
 
 
 def test_a_window_that_is_open(start, moody):
-    """By the clocks of its zone: the state, the gauge and the log are those of a window."""
+    """A window is open by the clock of its zone: state, gauge and log are those of maintenance."""
     zone = "Pacific/Kiritimati"  # UTC+14, without summer time
     there = datetime.now(UTC) + timedelta(hours=14)
     to = there + timedelta(minutes=1 if there.second < 50 else 2)
@@ -43,7 +43,7 @@ sites:
 
 
 def test_a_window_that_closes_on_a_site_that_is_down_warns(start, moody):
-    """Nobody is told of the failures before, and everybody of the state at the end."""
+    """Failures during the window warn nobody, and the state at its end warns everybody."""
     moody.mood = "sick"
 
     def sites(end: datetime) -> str:
@@ -58,7 +58,7 @@ sites:
 
     daemon = start(sites(datetime.now(UTC) + timedelta(days=1)))
     until(lambda: daemon.site("shop")["confirmed_state"] == "down", "the failure")
-    for seconds in (2, 10, 30):  # where the machine is too slow for the first, a longer one will do
+    for seconds in (2, 10, 30):  # the machine may be too slow for the first, so longer ones follow
         end = datetime.now(UTC) + timedelta(seconds=seconds)
         daemon.sites.write_text(sites(end))
         assert fetch(f"{daemon.url}/-/reload", "POST")[0] == 200
@@ -69,7 +69,7 @@ sites:
 
 
 def test_a_site_that_flaps_is_told_once(start, moody):
-    """Up and down in turn: one warning, the gauge is 1, and the state goes on to be exact."""
+    """A flapping site gives one warning and a gauge of 1, and its state stays exact."""
     moody.mood = "moody"
     daemon = start(f"""
 sites: [{{name: shop, url: "{moody.url}", interval: 200ms, timeout: 150ms}}]
@@ -86,9 +86,9 @@ sites: [{{name: shop, url: "{moody.url}", interval: 200ms, timeout: 150ms}}]
 
 def test_a_lost_connection_takes_nobody_down(start, moody):
     """
-    While no target answers failures are errors and sites unknown; afterwards they count.
+    While no target answers, failures are errors and sites unknown; afterwards failures count.
 
-    Nobody is told of the loss: what was told as down stays told, and what fails then is told later.
+    The loss sends no message: sites that were down stay down, and later failures are sent later.
     """
     hook = Hook()
     with socket.create_server(("127.0.0.1", 0)) as target:
@@ -108,7 +108,7 @@ sites:
         until(lambda: daemon.site("shop")["state"] == "up", "the first check")
         assert daemon.metrics()["monitor_connectivity_up"] == 1
         until(lambda: hook.said("closed") == ["firing"], "the message about it")
-    # From here on nothing listens any more
+    # From here on nothing listens
     moody.mood = "sick"
     until(lambda: daemon.site("shop")["state"] == "unknown", "the loss")
     shop = daemon.site("shop")
@@ -128,7 +128,7 @@ sites:
 
 
 def test_check_once_without_a_connection(tmp_path):
-    """monitor check says unknown, not down; it is not up either."""
+    """Without a connection monitor check says unknown, neither down nor up."""
     (tmp_path / "sites.yaml").write_text(f"""
 connectivity: [tcp://127.0.0.1:{free_port()}]
 sites: [{{name: shop, url: "http://127.0.0.1:{free_port()}/"}}]
