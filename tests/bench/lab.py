@@ -315,7 +315,7 @@ class Lab:
         """
         build = self.other_build if other and self.other_build else _OURS
         self.took_part[f"monitor in {build.name}"] = commit(build)
-        own = build / ".venv" / "bin" / "python"  # with its libraries, where they are another's
+        own = build / ".venv" / "bin" / "python"  # with its libraries, if it has its own
         python = str(own) if other and own.exists() else sys.executable
         compile_once(python, build)
         environ = {"PYTHONPATH": str(build), "PYTHONDONTWRITEBYTECODE": "", **environ}

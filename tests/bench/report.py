@@ -13,7 +13,7 @@ from tests.bench.figures import Figure, Goal
 from tests.bench.lab import Effort
 from tests.bench.rows import Row
 
-_WIDTH = 160  # where the output is no terminal
+_WIDTH = 160  # if the output is not a terminal
 _MARKS = {True: "met", False: "short", None: ""}
 
 

@@ -50,13 +50,13 @@ ALWAYS = {"cpu_http", "scrape", "start", "reload", "history_cpu", "messages", "d
 """Rows that start daemons in each of the possible ways."""
 MAY_BE_NOTHING = {
     "p99 added by a scrape",
-    "a waiting check",  # where there are few
-    "sustained",  # where the machine is busy with something else
+    "a waiting check",  # none to measure if there are few
+    "sustained",  # none if the machine is busy with something else
     "lag p99, first round",
     "lag p99, afterwards",
     "not checked, first round",
     "not checked, afterwards",
-    "memory",  # more or less of it, where so few sites are told
+    "memory",  # more or less of it, with this few sites
     "lag p99",
     *("20 sites", "200 sites"),  # what the history adds
     *("not checked", "dropped", "write errors"),
@@ -178,7 +178,7 @@ def test_goals_mean_what_they_say(goal, met, missed):
 
 
 def test_a_percentile_is_exceeded_by_no_more_than_its_rest():
-    """The 99th percentile of 100 values is the last but one, and that of one value is itself."""
+    """The 99th percentile of 100 values is the largest, and that of one value is itself."""
     assert percentile([3.0], 0.99) == 3
     assert percentile([float(n) for n in range(1, 101)], 0.5) == 51
     assert percentile([float(n) for n in range(1, 101)], 0.99) == 100
@@ -193,7 +193,7 @@ def test_a_fleet_knows_when_its_sites_are_due():
     first = fleet.names[0]
     slot = 1_000_000 + fleet.phases[first]
     assert fleet.lag(first, slot + 0.25) == pytest.approx(0.25)
-    assert fleet.lag(first, slot - 0.001) == 0  # the clocks differ, nobody starts early
+    assert fleet.lag(first, slot - 0.001) == 0  # the clocks differ; no check starts early
 
 
 def test_the_cpu_time_of_processes_includes_children_that_ended():
@@ -308,7 +308,7 @@ def test_a_server_that_was_asked_for_nothing_is_no_measure():
 def test_whatever_it_started_ends_with_it(number, real):
     """SIGINT or SIGTERM in the middle of a row leaves no daemon or server running."""
     real("nginx")
-    # A shell has what it starts in the background ignore SIGINT, and all that is started by it
+    # A shell makes its background processes and their children ignore SIGINT
     fresh = [real("env"), "--default-signal=INT"]
     command = [*fresh, sys.executable, "-m", "tests.bench", "--only", "lag"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as bench:

@@ -31,7 +31,7 @@ Watch = Callable[..., Callable[[], Observation]]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Return a function that starts a ScriptedServer; all end with the test."""
+    """Return a function that starts a ScriptedServer; all of them end with the test."""
     servers: list[ScriptedServer] = []
 
     def start(script: Sequence[Step] | Callable[[int], Sequence[Step]], **kwargs) -> ScriptedServer:
@@ -150,7 +150,7 @@ def authority(tmp_path_factory) -> Authority:
 
 @pytest.fixture
 def handles() -> Iterator[Handles]:
-    """Return handles that are closed with the test."""
+    """Return handles that are closed at the end of the test."""
     handles = Handles()
     yield handles
     handles.close()

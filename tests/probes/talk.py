@@ -1,4 +1,4 @@
-"""Conversations for scripted servers, and checks of the probes that hold them."""
+"""Conversations for scripted servers, and checks by the probes that take part in them."""
 
 import json
 import socket

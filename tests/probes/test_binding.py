@@ -35,7 +35,7 @@ def test_the_libcurl_of_pycurl_is_bound():
 
 
 @pytest.mark.parametrize("lasting", [False, True])
-def test_a_context_of_tls_gets_what_is_wished(authority, lasting):
+def test_a_tls_context_gets_its_settings(authority, lasting):
     """
     A context releases its buffers while nothing comes, and trusts the authorities.
 

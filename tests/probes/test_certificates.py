@@ -99,7 +99,7 @@ def test_a_connection_that_is_not_trusted_is_closed(look, root, tmp_path, door):
     assert ended.wait(PATIENCE)
 
 
-def test_a_common_name_is_an_address_neither(look, root, tmp_path):
+def test_a_common_name_covers_no_address(look, root, tmp_path):
     """A common name covers no IP address either, even beside names of another kind."""
     mail = x509.SubjectAlternativeName([x509.RFC822Name("DNS@localhost")])
     for server in (issue("127.0.0.1", by=root), issue("127.0.0.1", by=root, extensions=[mail])):
@@ -422,7 +422,7 @@ def test_what_is_sent_beyond_the_trusted_chain_ends_nothing(look, root, tmp_path
         (_sends(by_inner, inner, unneeded), [root], 60),
         (_sends(by_inner, inner), [inner], 60),  # an authority that is no root
         (_sends(by_root, cross), [by_root], 80),  # the server's own certificate
-        (by_root, [short, root], 80),  # of two with one name and key, the later to end
+        (by_root, [short, root], 80),  # of two with one name and key, the one that ends later
         (by_root, [short], 20),
         (issue("own", "localhost", ends=9 * DAY), None, 9),
     ):

@@ -60,7 +60,7 @@ def is_right(request: bytes, realm: bytes, username: str, password: str) -> bool
 
 
 def asking(lines, realm: bytes = b"cam", username: str = PLAIN[0], password: str = PLAIN[1]):
-    """Return a script that sends these challenges until a request answers one rightly."""
+    """Return a script that sends these challenges until a request answers one correctly."""
     head = b"".join(b"WWW-Authenticate: %s\r\n" % line for line in lines)
     refusal = b"HTTP/1.1 401 Unauthorized\r\n%sContent-Length: 0\r\n\r\n" % head
 

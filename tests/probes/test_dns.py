@@ -96,7 +96,7 @@ def respond(
     flags: int = 0,
     options: list[dns.edns.Option] | None = None,
 ) -> bytes:
-    """Return an honest server's reply to a query; it speaks EDNS where there are options."""
+    """Return an honest server's reply to a query; it has EDNS if there are options."""
     reply = dns.message.make_response(dns.message.from_wire(query))
     reply.use_edns(False if options is None else 0, payload=1400, options=options)
     reply.set_rcode(dns.rcode.from_text(rcode))
@@ -363,7 +363,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("spoil", MALFORMED.values(), ids=MALFORMED)
 def test_malformed_reply(ask, name_server, spoil):
-    """A reply to our question that cannot be read is a protocol_error."""
+    """A reply to our query that cannot be read is a protocol_error."""
     server = name_server(lambda query: [spoil(respond(query, RECORD))])
     assert reason(ask(server.url(), timeout=SHORT)) is Reason.PROTOCOL_ERROR
 
@@ -538,7 +538,7 @@ def test_options_in_the_wrong_place_are_malformed(ask, name_server):
 
 
 def over_https(script: Script, status: str = "200 OK", kind: str = "application/dns-message"):
-    """Return the steps of a server that answers one query over HTTP/1.1, as RFC 8484 has it."""
+    """Return the steps of a server that answers one query over HTTP/1.1, as RFC 8484 requires."""
 
     def step(connection: Connection) -> None:
         read_request(connection)
@@ -826,7 +826,7 @@ class Ports:
 
 @pytest.fixture
 def unbound(real, tmp_path, authority) -> Iterator[Ports]:
-    """Start unbound with a zone of its own, and a signed one whose signatures it checks."""
+    """Start unbound with its own zone, and a signed one whose signatures it checks."""
     program = real("unbound")
     ports = Ports(*(free_port() for _ in range(3)))
     key = _sign(tmp_path / "signed.zone")

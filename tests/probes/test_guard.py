@@ -109,7 +109,7 @@ def run(probe, site, *allowed):
 
 @pytest.fixture
 def listener():
-    """A listening socket; nobody may connect to it."""
+    """Return a listening socket that must not get a connection."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         yield sock
         sock.settimeout(0.05)

@@ -521,7 +521,7 @@ def test_a_hop_that_fails_names_its_own_peer(serve, check):
 
 
 def test_a_cookie_flood_is_bounded(serve, check):
-    """Redirects that each set a thousand cookies end within the time limit."""
+    """Redirects that each set a thousand cookies end before the check's timeout."""
     flood = [("Set-Cookie", f"n{number}={'v' * 100}") for number in range(1000)]
     server = serve(redirect("/again", headers=flood))
     seen = check(server.url(), timeout=10)

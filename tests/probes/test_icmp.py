@@ -154,7 +154,7 @@ def answering(source: str, change: Callable[[bytes], bytes]) -> Iterator[IcmpPro
 
 @needs_permission
 def test_foreign_replies_are_ignored():
-    """A reply from another address without our payload is ignored."""
+    """A reply from another address that does not have our payload is ignored."""
     with answering("127.0.0.2", lambda payload: payload[:-1] + b"x") as probe:
         seen = ping("127.0.0.1", probe=probe, timeout=SHORT)
     assert seen.failure == Failure(Reason.ICMP_TIMEOUT, "no reply from 127.0.0.1 within 500ms")
@@ -173,7 +173,7 @@ def test_foreign_replies_are_ignored():
     ],
 )
 def test_an_altered_echo_is_a_reply(change, difference):
-    """A reply whose payload was cut or changed by a router counts, and the JSON shows it."""
+    """A target that cuts or changes the echoed payload is up, and the JSON shows the change."""
     with answering("127.0.0.1", change) as probe:
         seen = ping("127.0.0.1", probe=probe, timeout=SHORT)
     assert seen.failure is None
@@ -261,7 +261,7 @@ def test_forbidden_at_start():
 
 
 def test_raw_sockets_are_the_second_choice():
-    """An unprivileged socket is tried first."""
+    """An unprivileged socket is tried before a raw one."""
     tried = []
 
     def refusing(*, privileged: bool, **_: object) -> ICMPv4Socket:

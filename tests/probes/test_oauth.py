@@ -194,7 +194,7 @@ def test_a_refused_token_is_dropped_once(server):
     assert client.get() == Grant("t1", ("t1",), fresh=False)
 
 
-def test_what_keeps_the_server_from_answering_goes_on(server):
+def test_a_transport_error_is_passed_on(server):
     """The transport's error is passed on as it is, and the next check tries again."""
     server.post(URL, body=requests.ConnectionError("refused"))
     client = Client()

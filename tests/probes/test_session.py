@@ -32,7 +32,7 @@ def sent(url: str = START, *, secrets: tuple[str, ...] = (), **options):
         options=(chosen, TlsOptions(), NetworkOptions()),
         secrets=secrets,
     )
-    # Private, because the probe's public door gives an answer, not the requests that led to it
+    # Private, because the public function returns an answer, not the requests that led to it
     session = http._Session(HTTPAdapter())
     request = http._prepared(site, chosen)
     response = session.exchange(request)
@@ -162,7 +162,7 @@ def test_credentials_stay_with_their_host(web, place, kept, options):
 
 
 def test_credentials_go_from_http_to_https_of_one_host(web):
-    """Sites redirect their visitors from http to https this way, on the default ports."""
+    """A redirect from http to https of the same host, on default ports, keeps the credentials."""
     redirects(web, "https://shop.example/c")
     _, second = sent(bearer_token="t0ken-t0ken")
     assert second.headers["Authorization"] == "Bearer t0ken-t0ken"
@@ -286,7 +286,7 @@ def test_the_first_challenge_that_is_known_is_answered(web, lines, algorithm):
 
 
 def test_a_second_refusal_is_the_answer(web):
-    """The password is not sent a third time."""
+    """After a second 401 no further request is sent."""
     web.get(START, status=401, headers=challenge('Digest realm="r", nonce="n"'))
     sent(digest_auth=Credentials(username="u", password="p"))
     assert len(web.calls) == 2

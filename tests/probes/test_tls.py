@@ -265,7 +265,7 @@ REQUESTS = {
 
 
 def test_every_protocol_of_the_option_has_its_opening():
-    """The names the option allows are the keys of the table."""
+    """The names that the option allows are the keys of the table."""
     choice = get_type_hints(tls.TlsProbeOptions)["starttls"]
     names = {name for part in get_args(choice) for name in get_args(part)}
     assert names == set(AGREE) == set(tls._OPENINGS)
