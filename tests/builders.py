@@ -71,14 +71,14 @@ def error_result(of: Site, time: float = 0.0) -> Result:
 
 
 def result(of: Site, seen: Observation, analysis: Analysis | None = None, **values: Any) -> Result:
-    """Return what came of a check; up, unless the observation failed or ``analysis`` says more."""
+    """Return a check's result: up, unless the observation failed or ``analysis`` says otherwise."""
     if analysis is None:
         analysis = Analysis(verdict=Verdict.down(seen.failure) if seen.failure else UP)
     return Result(site=of.name, url=of.target, observation=seen, analysis=analysis, **values)
 
 
 def state(of: Site, last: Result, **values: Any) -> SiteState:
-    """Return the state of a site whose last result was this one and has been confirmed."""
+    """Return the state of a site whose last result was this one, confirmed."""
     status = Status.UP if last.up else Status.DOWN
     known: dict[str, Any] = {"status": status, "finished": last}
     return SiteState(site=of, last=last, **known | values)

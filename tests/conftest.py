@@ -1,4 +1,4 @@
-"""A clean machine for each test: no proxies from the environment, no peer but loopback."""
+"""A clean environment for each test: no proxies, and no peers but loopback."""
 
 import ipaddress
 import logging
@@ -17,30 +17,30 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts whole programs, so that ``-m "not real"`` leaves it out."""
+    """Mark the tests that start whole programs, so that ``-m "not real"`` excludes them."""
     for item in items:
         if item.path.relative_to(_HERE).parts[0] in _WHOLE:
             item.add_marker(pytest.mark.real)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Share what starts no program among twice as many: a third of its time is waiting."""
+    """Use twice as many workers for tests that start no program: a third of it is waiting."""
     processors = len(os.sched_getaffinity(0))
     return 2 * processors if config.option.markexpr == "not real" else processors
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    """No test depends on what the machine's environment says of proxies and CA bundles."""
+    """Clear the machine's settings for proxies and CA bundles from each test's environment."""
     for name in (*_PROXIES, *map(str.upper, _PROXIES), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    # Daemons have a data folder where the test gives them one; none appears where pytest runs
+    # Daemons have a data folder only if the test gives them one, so none appears where pytest runs
     monkeypatch.setenv("MONITOR_DATA", "none")
 
 
 @pytest.fixture(autouse=True)
 def own_log():
-    """A command that a test calls in this process sets up the log for that test alone."""
+    """Undo after each test what a command in this process set up for logging."""
     root = logging.getLogger()
     level = root.level
     yield
@@ -51,7 +51,7 @@ def own_log():
 
 @pytest.fixture(autouse=True)
 def loopback_only(monkeypatch):
-    """Python's sockets connect to nothing but this machine."""
+    """Refuse every connection of Python's sockets except to this machine."""
     connect = socket.socket.connect
 
     def guarded(self, address):

@@ -1,4 +1,4 @@
-"""A world that tests turn by hand: a clock, pools that do nothing by themselves, listeners."""
+"""Stand-ins that a test controls by hand: a clock, pools that do nothing alone, listeners."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -44,13 +44,13 @@ class FakeClock:
         self.now += seconds
 
     def set_back(self, seconds: float) -> None:
-        """Set the wall clock back, as somebody does who finds it wrong."""
+        """Set the wall clock back, as a person does who finds it wrong."""
         self._wall -= seconds
 
 
 class ManualProbes:
     """
-    Stands for the ProbePool: sites wait in ``submitted`` until the test answers for them.
+    Stands in for the ProbePool: sites wait in ``submitted`` until the test answers for them.
 
     A visit begins when the clock says so, or the test has taken it.
 
@@ -97,7 +97,7 @@ class ManualProbes:
 
 
 class ManualAnalysis:
-    """Stands for the AnalysisPool: batches wait until the test judges them."""
+    """Stands in for the AnalysisPool: batches wait until the test judges them."""
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
@@ -122,7 +122,7 @@ class ManualAnalysis:
         return None
 
     def judge(self, verdict: Verdict = UP, **more) -> None:
-        """Decide every batch that waits; the engine takes it on its next turn."""
+        """Judge every waiting batch; the engine takes the verdicts on its next turn."""
         for batch in self.batches:
             analyses = tuple(Analysis(verdict=verdict, **more) for _ in batch.jobs)
             self.decided.append(Judged(batch, analyses))
@@ -131,7 +131,7 @@ class ManualAnalysis:
 
 @dataclass
 class Listener:
-    """Stands for the publisher, the meters and the recorder; remembers what it was told."""
+    """Stands in for the publisher, the meters and the recorder; remembers what it was told."""
 
     published: dict[str, SiteState] = field(default_factory=dict)
     lags: list[float] = field(default_factory=list)
@@ -182,7 +182,7 @@ class Listener:
 
 
 class HubListener(Listener):
-    """Stands for the same three of a hub; it takes everything, and every site is listed."""
+    """Stands in for the same three in a hub; it takes everything, and every site is listed."""
 
     def reports(self, location: str, count: int, delay: float) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Parts that a record may lack, asserted to be there and returned as what they are."""
+"""Assert that an optional part of a record is there, and return it with its own type."""
 
 from typing import TypeVar
 

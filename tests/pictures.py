@@ -50,7 +50,7 @@ height="{terminal_height}"/></clipPath>{lines}</defs>
 
 
 def take(browser: Browser, url: str, name: str, *, dark: bool = False, width: int = WIDE) -> None:
-    """Write a page as docs/pictures/NAME.png, at most so much of it as a screen shows."""
+    """Write a page as docs/pictures/NAME.png, at most as high as a screen."""
     context = browser.new_context(
         color_scheme="dark" if dark else "light",
         viewport={"width": width, "height": 760 if width == WIDE else 700},

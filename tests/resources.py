@@ -1,4 +1,4 @@
-"""What a test's own process holds, its probes and servers together: counted, and limited."""
+"""What the test process holds, probes and servers included: counted, and limited."""
 
 import resource
 import socket
@@ -13,16 +13,16 @@ def open_files() -> int:
 
 
 def native_threads() -> int:
-    """Return how many threads there are, those of libraries included."""
+    """Return the number of threads, including those that libraries start."""
     return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
     """
-    Let nothing be opened for as long as the block lasts.
+    Keep anything from being opened for as long as the block lasts.
 
-    What is closed meanwhile gives its descriptor back, so a test's servers must not end then.
+    What is closed meanwhile frees its descriptor, so a test's servers must not end then.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as sock:

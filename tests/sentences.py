@@ -1,8 +1,8 @@
 """
-What the program can say, read out of its source: log events, errors that end a start.
+What the program can say, read from its source: log events, and errors that end a start.
 
-A sentence is known by its text with ``…`` for whatever is put in when it is said, so that a page
-can list it and a test can compare the two. Constants are put in as they are.
+A sentence is known by its text with ``…`` for each value that is put in when it is said, so that a
+page can list it and a test can compare the two. Constants are put in with their values.
 """
 
 import ast
@@ -34,7 +34,7 @@ def given_to(*names: str) -> set[str]:
 
 
 def events() -> set[str]:
-    """Return the name of every event that is logged; of one that is put together, its form."""
+    """Return the name of every logged event, or its form with ``…`` if its name is put together."""
     return {
         event
         for path in sorted(MONITOR.rglob("*.py"))
@@ -64,7 +64,7 @@ def _calls(path: Path) -> Iterator[tuple[ast.Call, _Scope]]:
 
 
 def _nodes(node: ast.AST, scope: _Scope) -> Iterator[tuple[ast.AST, _Scope]]:
-    """Yield all nodes below, outer ones first, with what the names around them stand for."""
+    """Yield all nodes below, outer ones first, with the values of the names around them."""
     if isinstance(node, ast.Module):
         scope = _assigned(node.body)
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -86,7 +86,7 @@ def _assigned(nodes: Iterable[ast.AST]) -> dict[str, tuple[ast.expr, ...]]:
 
 
 def _sentences(node: ast.expr, scope: _Scope) -> Iterator[str]:
-    """Yield what an argument may be, as far as the source around it tells."""
+    """Yield each text that an argument may be, as far as the source around it shows."""
     match node:
         case ast.Name(id=name):
             for value in scope.get(name, ()):

@@ -1,4 +1,4 @@
-"""The daemon starts with its allocator set up, once, and as the same process."""
+"""The daemon starts once with its allocator set up, and as the same process."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_a_daemon_is_the_same_program_and_process_with_the_variable_set(tmp_path):
-    """Its arguments and its number stay; it begins anew once, and other commands never do."""
+    """The daemon keeps its arguments and process number and restarts itself once; no other does."""
     if not allocator._is_glibc():
         pytest.skip("the C library is not glibc")
     noted = tmp_path / "noted"
@@ -45,14 +45,14 @@ def test_a_daemon_is_the_same_program_and_process_with_the_variable_set(tmp_path
 
 
 def test_what_an_operator_sets_is_left_alone():
-    """Also where it says the opposite."""
+    """An operator's own setting is kept, even if it is the opposite of ours."""
     started: list[object] = []
     start_again({VARIABLE: "glibc.malloc.tcache_count=7"}, lambda *said: started.append(said))
     assert started == []
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
-    """The variable is glibc's."""
+    """Another C library does not get the variable, which is glibc's."""
 
     def unknown(name: str) -> str:
         raise ValueError(f"unrecognized configuration name {name}")
@@ -64,7 +64,7 @@ def test_another_c_library_is_left_alone(monkeypatch):
 
 
 def test_a_system_that_refuses_runs_the_daemon_as_it_is():
-    """A sandbox may allow no execve; that costs memory, and no checks."""
+    """If a sandbox refuses execve, the daemon runs anyway, with more memory and all its checks."""
     refused: list[str] = []
 
     def refuse(path: str, *_: object) -> None:

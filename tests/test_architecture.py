@@ -1,4 +1,4 @@
-"""The import rule of docs/architecture.md, held against every file."""
+"""The import rule of docs/architecture.md, checked in every file."""
 
 import ast
 import os
@@ -91,7 +91,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 
 @cache
 def imports(path: Path) -> set[str]:
-    """Return the dotted names of all modules a file imports, wherever in it."""
+    """Return the dotted names of all modules that a file imports anywhere."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -109,7 +109,7 @@ def layer(name: str) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_imports_only_what_lies_below_it(path):
-    """Siblings never import each other, the ground imports nothing above it."""
+    """No file imports a sibling, and no file of the ground imports anything above it."""
     own = path.relative_to(ROOT / "monitor").parts[0].removesuffix(".py")
     allowed = {
         **dict.fromkeys(GROUND, GROUND),
@@ -132,7 +132,7 @@ def drawn() -> set[str]:
     found: set[str] = set()
     folders: list[str] = []
     for line in tree.splitlines():
-        # Each level is four characters of lines and branches; names end where the text begins
+        # Each level is four characters of lines and branches; a name starts where the text does
         match = re.match(r"((?:│   |    )*)[├└]── (.+?)(?: {2,}|(?<=\.py) (?=[a-z]))", line + "  ")
         if match is None:
             continue
@@ -144,7 +144,7 @@ def drawn() -> set[str]:
 
 
 def test_the_tree_of_the_page_is_that_of_the_code():
-    """Whatever it names is there, and it names each package and each module of the ground."""
+    """The tree names only paths that exist, and every package and module of the ground."""
     tree = drawn()
     assert {name for name in tree if not (ROOT / "monitor" / name).exists()} == set()
     folders = PACKAGES | {"importers", "app", "commands"}
@@ -153,7 +153,7 @@ def test_the_tree_of_the_page_is_that_of_the_code():
 
 
 def test_the_picture_of_the_page_has_all_siblings_and_the_whole_ground():
-    """The import rule that people read is the one that is held here."""
+    """The import rule that people read is the one that this test checks."""
     picture = PAGE.partition("the ground: imports nothing above it")[0].rpartition("```text")[2]
     lines = picture.splitlines()
     ground = [line for line in lines if " · " in line]
@@ -163,7 +163,7 @@ def test_the_picture_of_the_page_has_all_siblings_and_the_whole_ground():
 
 
 def test_a_class_has_a_name_that_no_other_has():
-    """Whoever searches for a class by its name finds one class."""
+    """A search for a class by its name finds exactly one class."""
     homes: dict[str, list[str]] = {}
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -173,12 +173,12 @@ def test_a_class_has_a_name_that_no_other_has():
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    """Modules have an order: each can be read after those it imports, type checking included."""
+    """Each module can be read after those that it imports, type checking included."""
     modules = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for path in FILES
     }
-    # An imported name is a module, or stands in one
+    # An imported name is a module, or is inside one
     graph = {
         name: {
             module
@@ -194,7 +194,7 @@ def test_no_module_imports_itself_by_way_of_others():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_library_is_used_only_at_home(path):
-    """What a library is for is done in one place."""
+    """Each library is used in one place only."""
     where = str(path.relative_to(ROOT))
     for name in imports(path):
         homes = HOMES.get(name.split(".")[0])
@@ -202,7 +202,7 @@ def test_a_library_is_used_only_at_home(path):
 
 
 def test_every_dependency_has_a_home():
-    """A library that pyproject.toml names stands in the table above, and is imported somewhere."""
+    """Every library in pyproject.toml is in the table above, and is imported somewhere."""
     used = {name.split(".")[0] for path in FILES for name in imports(path)}
     outside = used - set(sys.stdlib_module_names) - {"monitor"}
     assert outside | {"cel"} == set(HOMES)  # which analysis/expression.py loads by its file
@@ -220,7 +220,7 @@ def test_every_dependency_has_a_home():
     ],
 )
 def test_the_packages_that_the_project_was_given_are_used(package, where):
-    """Each is imported where it belongs, and something of it is called or derived from there."""
+    """Each package is imported where it belongs, and that file calls or derives from part of it."""
     for path in sorted((ROOT / where).rglob("*.py")):
         tree = ast.parse(path.read_text())
         names = {name for node in ast.walk(tree) for name in _bound(node, package)}
@@ -230,7 +230,7 @@ def test_the_packages_that_the_project_was_given_are_used(package, where):
 
 
 def _bound(node: ast.AST, package: str) -> set[str]:
-    """Return the names that an import of the package gives to what it brings."""
+    """Return the names that an import of the package binds."""
     if isinstance(node, ast.Import):
         whole = [alias for alias in node.names if alias.name.split(".")[0] == package]
         return {(alias.asname or alias.name).split(".")[0] for alias in whole}
@@ -240,7 +240,7 @@ def _bound(node: ast.AST, package: str) -> set[str]:
 
 
 def test_a_worker_loads_no_network_library():
-    """What the forkserver preloads, and a child's look at the main module, stay light."""
+    """The forkserver's preload, and a child's import of the main module, stay light."""
     heavy = ["requests", "pycurl", "dns", "icmplib", "yaml", "pydantic", "starlette", "uvicorn"]
     script = (
         "import sys, monitor.analysis.judge, monitor.__main__\n"
@@ -253,7 +253,7 @@ def test_a_worker_loads_no_network_library():
 
 
 def test_a_daemon_without_receivers_loads_nothing_of_messages():
-    """They are imported once a configuration has some."""
+    """The daemon imports the message modules only if a configuration has receivers."""
     script = (
         "import sys, monitor.app.daemon\n"
         "print([name for name in sys.modules if name.startswith('monitor.messages')])"
@@ -265,7 +265,7 @@ def test_a_daemon_without_receivers_loads_nothing_of_messages():
 
 
 def test_a_daemon_loads_the_dns_probe_with_the_first_such_site_and_jinja_with_the_first_page():
-    """Both take memory and time; neither is left to the first check of a site."""
+    """Both take memory and time, so neither loads early, nor waits for a site's first check."""
     script = (
         "import sys, monitor.app.daemon\n"
         "from monitor.probes.registry import PROBES\n"
@@ -282,7 +282,7 @@ def test_a_daemon_loads_the_dns_probe_with_the_first_such_site_and_jinja_with_th
 
 @pytest.mark.parametrize("module", ["app.daemon", "app.places", "commands.check", "commands.probe"])
 def test_what_keeps_nothing_loads_no_history(module):
-    """Neither ``--data none`` nor a single check pays for the libraries of databases."""
+    """Neither ``--data none`` nor a single check loads a database library."""
     heavy = ["sqlalchemy", "alembic", "monitor.history"]
     script = (
         f"import sys, monitor.{module}\nprint([name for name in {heavy} if name in sys.modules])"
@@ -295,7 +295,7 @@ def test_what_keeps_nothing_loads_no_history(module):
 
 @pytest.mark.parametrize("command", ["--version", "healthcheck"])
 def test_a_light_command_loads_nothing_of_the_daemon(command):
-    """What is run in seconds' time, or by hand to see what there is, costs next to nothing."""
+    """Commands that run every few seconds, or that only show something, load almost nothing."""
     heavy = ["requests", "yaml", "pydantic_core", "starlette", "uvicorn", "rich", "http", "ssl"]
     script = (
         "import sys, monitor.cli\n"
@@ -315,7 +315,7 @@ def test_a_light_command_loads_nothing_of_the_daemon(command):
 
 @pytest.mark.parametrize("command", ["validate", "schema", "history", "report", "notify"])
 def test_a_command_that_only_reads_a_list_loads_no_web_server(command):
-    """It takes the tables of the composition root, and 0.1 s less to start than the daemon."""
+    """It loads only the composition root's tables, and starts 0.1 s faster than the daemon."""
     script = (
         f"import sys, monitor.commands.{command}\n"
         "print([name for name in ('uvicorn', 'starlette', 'monitor.app.daemon')"
@@ -328,7 +328,7 @@ def test_a_command_that_only_reads_a_list_loads_no_web_server(command):
 
 
 def test_a_daemon_without_sources_loads_none_of_them():
-    """Only the table of the kinds, which the list and its schema are read by."""
+    """It loads only the table of kinds, which the list and its schema need."""
     script = (
         "import sys, monitor.app.daemon\n"
         "print(sorted(name for name in sys.modules if name.startswith('monitor.sources.')"
@@ -345,7 +345,7 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_test_can_fail_by_what_it_asks(path):
-    """Each asserts, wants an error, waits for something, or runs a program that has to succeed."""
+    """Each test asserts, expects an error, waits for something, or runs a program to succeed."""
     tree = ast.parse(path.read_text())
     tests = [
         node
@@ -373,7 +373,7 @@ _EXCEPTION = re.compile(r"# (?:noqa: [A-Z]+[0-9]+(?:, [A-Z]+[0-9]+)*|type: ignor
 
 
 def test_every_exception_to_a_rule_has_a_reason():
-    """Beside each ``noqa`` and ``type: ignore`` stands why, or a comment does on the line above."""
+    """Each ``noqa`` and ``type: ignore`` has its reason beside it or in a comment above."""
     missing = []
     for path in sorted((ROOT / "monitor").rglob("*.py")):
         before = ""

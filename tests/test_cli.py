@@ -1,4 +1,4 @@
-"""The program as a shell sees it: what it prints and how it exits."""
+"""The program as a shell sees it: its output and its exit status."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ class _Pages(BaseHTTPRequestHandler):
 
 @pytest.fixture(autouse=True)
 def logging_as_before():
-    """What a command sets of logging in this process does not reach other tests."""
+    """Undo after each test what a command set up for logging in this process."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -44,7 +44,7 @@ def logging_as_before():
 
 @pytest.fixture(scope="module")
 def pages():
-    """A server that answers with the status that the path names; yields its URL."""
+    """Start a server that answers with the status in the path; yields its URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Pages)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -54,7 +54,7 @@ def pages():
 
 @contextmanager
 def served(body):
-    """Yield the URL of a server that answers with this body, and with what it was asked."""
+    """Start a server that answers with this body, and echoes the request; yields its URL."""
 
     class Echo(_Pages):
         def do_GET(self):
@@ -97,7 +97,7 @@ sites:
 
 
 def test_check_prints_a_table_and_counts(listed):
-    """What is down comes first, with its reason; one down site makes the exit status 1."""
+    """Down sites come first, with their reasons, and one down site makes the exit status 1."""
     done = monitor("check", "--config", listed)
     assert done.returncode == 1
     lines = done.stdout.splitlines()
@@ -107,7 +107,7 @@ def test_check_prints_a_table_and_counts(listed):
 
 
 def test_check_takes_names_groups_and_labels(listed):
-    """Only what is asked for is checked; all up is 0."""
+    """Only the requested sites are checked, and the status is 0 if all are up."""
     assert monitor("check", "good", "other", "--config", listed).returncode == 0
     done = monitor("check", "--group", "shop", "--label", "tier=gold", "--json", "--config", listed)
     document = json.loads(done.stdout)
@@ -117,14 +117,14 @@ def test_check_takes_names_groups_and_labels(listed):
 
 
 def test_check_knows_the_names(listed):
-    """A name that is not listed is a mistake, with the one that was meant."""
+    """An unlisted name is an error that suggests the name that was meant."""
     done = monitor("check", "goood", "--config", listed)
     assert done.returncode == 2
     assert "no site is named 'goood'; did you mean 'good'?" in done.stderr
 
 
 def test_check_writes_junit(listed, tmp_path):
-    """CI servers get a test case a site, and the sentence of its failure."""
+    """CI servers get one test case per site, with the sentence of its failure."""
     report = tmp_path / "report.xml"
     assert monitor("check", "--junit", report, "--config", listed).returncode == 1
     suite = ET.parse(report).getroot()
@@ -135,7 +135,7 @@ def test_check_writes_junit(listed, tmp_path):
 
 
 def test_check_stops_at_the_first_failure(tmp_path, pages):
-    """--fail-fast does not wait for what takes longer."""
+    """--fail-fast stops without waiting for slower checks."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         path = tmp_path / "sites.yaml"
         path.write_text(f"""
@@ -149,7 +149,7 @@ sites:
 
 
 def test_probe_shows_everything(pages):
-    """Verdict, facts and the waterfall of phases."""
+    """The output has the verdict, the facts and the waterfall of phases."""
     done = monitor("probe", f"{pages}/503")
     assert done.returncode == 1
     assert "DOWN" in done.stdout
@@ -159,7 +159,7 @@ def test_probe_shows_everything(pages):
 
 
 def test_probe_takes_options(pages):
-    """Flags and -o are options of a site; --json is the one form of results."""
+    """Flags and -o set options of a site, and --json prints a result in its usual form."""
     done = monitor("probe", f"{pages}/503", "--status", "503", "-o", "expect.latency=30s", "--json")
     assert done.returncode == 0
     document = json.loads(done.stdout)
@@ -195,7 +195,7 @@ def test_probe_takes_options(pages):
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )
 def test_probe_says_what_is_wrong(args, message):
-    """Bad arguments are a sentence each, under the names that they were given by, and status 2."""
+    """Each bad argument gets a sentence under the name that the user wrote, and status 2."""
     url = "http://127.0.0.1/" if args else "ftp://example.com"
     done = CliRunner().invoke(cli, ["probe", url, *args])
     assert done.exit_code == 2
@@ -215,7 +215,7 @@ def test_probe_says_what_is_wrong(args, message):
     ],
 )
 def test_probe_takes_any_option(option, verdict):
-    """Dollars stand for themselves, in keys as in values; so does every other sign."""
+    """Dollars and all other characters are taken literally, in keys and in values."""
     said = '{"price": "$5 ${HOME}", "n": 1, "bag": "\N{MONEY BAG}"}'.encode()
     with served(said) as url:
         done = monitor("probe", url, "-o", option, "--json")
@@ -223,7 +223,7 @@ def test_probe_takes_any_option(option, verdict):
 
 
 def test_later_options_add_to_earlier_ones():
-    """A header by -H and one by -o are both sent, and of two that say the same the last holds."""
+    """Headers by -H and -o are both sent; of two values for the same one, the last is used."""
     with served(b"") as url:
         options = ["-X", "PUT", "-H", "A: a", "-o", "http.headers.B=b", "-o", "http.method=GET"]
         done = monitor("probe", url, *options, "-o", 'expect.header={"x-got": "^GET A=a B=b$"}')
@@ -231,14 +231,14 @@ def test_later_options_add_to_earlier_ones():
 
 
 def test_probe_shows_no_secret(pages):
-    """A password on the command line is in no output."""
+    """A password on the command line appears in no output."""
     url = pages.replace("http://", "http://admin:s3cr3t-word@")
     done = monitor("probe", f"{url}/503", "-o", "http.headers.X-Token=another-s3cr3t")
     assert "s3cr3t" not in done.stdout + done.stderr
 
 
 def test_validate_prints_every_problem(tmp_path):
-    """All files, all problems, each with its place; as JSON too."""
+    """validate prints all problems of all files, each with its place, as text or JSON."""
     path = tmp_path / "sites.yaml"
     path.write_text("sites:\n  - {url: http://a.test, metod: GET}\n  - {name: b}\n")
     done = monitor("validate", path)
@@ -252,7 +252,7 @@ def test_validate_prints_every_problem(tmp_path):
 
 
 def test_validate_is_silent_about_good_files(listed):
-    """A good list is counted, and the status is 0."""
+    """validate prints the number of sites of a good list, and the status is 0."""
     done = monitor("validate", listed)
     assert (done.returncode, done.stdout) == (0, "3 sites, no problem\n")
     listed.write_text("sites: [https://example.com]")
@@ -260,7 +260,7 @@ def test_validate_is_silent_about_good_files(listed):
 
 
 def test_validate_warns_of_what_is_hardly_meant(tmp_path):
-    """RE2 takes {,3} for four characters: a list that has it is good, and somebody is told."""
+    """RE2 reads {,3} as four characters, so a list that contains it is valid and gets a warning."""
     path = tmp_path / "sites.yaml"
     path.write_text(
         "defaults: {expect: {body: {not_matches: 'x{,2}'}}}\n"
@@ -287,7 +287,7 @@ def test_validate_warns_of_what_is_hardly_meant(tmp_path):
 
 
 def test_the_configuration_may_come_from_the_environment(listed):
-    """$MONITOR_CONFIG stands for --config."""
+    """$MONITOR_CONFIG replaces --config."""
     assert monitor("validate", MONITOR_CONFIG=str(listed)).returncode == 0
 
 
@@ -302,7 +302,7 @@ def test_the_configuration_may_come_from_the_environment(listed):
     ids=["missing", "empty", "syntax", "unit"],
 )
 def test_run_refuses_a_bad_configuration(tmp_path, content, message):
-    """One sentence a mistake, status 2, never a traceback."""
+    """Each mistake gets one sentence; the status is 2, without a traceback."""
     path = tmp_path / "sites.yaml"
     if content is not None:
         path.write_text(content)
@@ -313,7 +313,7 @@ def test_run_refuses_a_bad_configuration(tmp_path, content, message):
 
 
 def test_run_refuses_what_is_no_shard(listed):
-    """With a sentence that says what would be one, status 2."""
+    """A bad shard gets a sentence that shows a good one, and status 2."""
     done = monitor("run", "--config", listed, "--shard", "6/5")
     assert done.returncode == 2
     sentence = "there is no shard 6/5; they are numbered from 1/5 to 5/5"
@@ -321,7 +321,7 @@ def test_run_refuses_what_is_no_shard(listed):
 
 
 def test_run_says_that_a_port_is_in_use(listed):
-    """One sentence with the address, status 2."""
+    """A port in use gets one sentence with the address, and status 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = monitor("run", "--config", listed, "--listen", address)
@@ -332,7 +332,7 @@ def test_run_says_that_a_port_is_in_use(listed):
 
 
 def test_check_says_that_no_worker_is_to_be_had(listed):
-    """Where the system gives no descriptors for a worker: one sentence, status 2."""
+    """If the system has no descriptors for a worker, check prints one sentence, with status 2."""
     script = 'ulimit -n 13 && exec "$@"'
     run = [sys.executable, "-m", "monitor", "check", "--config", listed]
     done = subprocess.run(
@@ -343,9 +343,9 @@ def test_check_says_that_no_worker_is_to_be_had(listed):
 
 
 def test_a_limit_of_the_system_bounds_the_workers_memory(listed, real):
-    """Where less may be had than analysis.memory says, and nobody may raise it, that is what is."""
+    """If a hard limit is below analysis.memory, the worker gets that limit."""
     limited = ["sh", "-c", 'ulimit -d 900000 && exec "$@"', "-"]
-    if os.geteuid() == 0:  # who may raise any limit
+    if os.geteuid() == 0:  # root may raise any limit
         limited += [real("setpriv"), "--bounding-set=-sys_resource", "--inh-caps=-sys_resource"]
     run = [sys.executable, "-m", "monitor", "check", "good", "--config", listed]
     done = subprocess.run([*limited, *run], capture_output=True, text=True, check=False)
@@ -353,7 +353,7 @@ def test_a_limit_of_the_system_bounds_the_workers_memory(listed, real):
 
 
 def test_a_full_tmp_does_not_matter(listed, real):
-    """Nothing is written there, so checks go on."""
+    """Nothing is written to /tmp, so checks continue."""
     script = (
         'cp "$1" /dev/shm/$$.yaml; shift; mount -t tmpfs -o size=4k none /var/tmp;'
         "head -c 9000 /dev/zero > /var/tmp/full; TMPDIR=/var/tmp exec "
@@ -366,13 +366,13 @@ def test_a_full_tmp_does_not_matter(listed, real):
 
 
 def test_version_names_what_matters():
-    """Version, Python and libcurl, for bug reports."""
+    """The output has the versions of the program, Python and libcurl, for bug reports."""
     done = CliRunner().invoke(cli, ["--version"])
     assert re.fullmatch(r"monitor \S+ \(Python 3\.\S+, libcurl \d+\.\S+\)\n", done.output)
 
 
 def test_every_command_has_a_help_text():
-    """--help of each command explains it in a sentence."""
+    """--help of each command explains the command in a sentence."""
     context = click.Context(cli)
     for name in cli.list_commands(context):
         done = CliRunner().invoke(cli, [name, "--help"])
@@ -383,14 +383,14 @@ def test_every_command_has_a_help_text():
 
 
 def test_a_command_is_known_by_its_name():
-    """A mistyped one is a mistake, with the one that was meant."""
+    """A mistyped command is an error that suggests the command that was meant."""
     done = CliRunner().invoke(cli, ["chek"])
     assert done.exit_code == 2
     assert "there is no command 'chek'; did you mean 'check'?" in done.stderr
 
 
 def test_an_option_before_a_command_that_would_not_read_it_is_refused(tmp_path):
-    """It would make the stream of another list; one sentence says where the option belongs."""
+    """An option that would be ignored is refused with a sentence that says where it belongs."""
     other = tmp_path / "other.yaml"
     done = CliRunner().invoke(cli, ["locations", "--config", str(other), "setup"])
     assert done.exit_code == 2
@@ -398,7 +398,7 @@ def test_an_option_before_a_command_that_would_not_read_it_is_refused(tmp_path):
 
 
 def test_import_of_a_blackbox_file(tmp_path):
-    """Modules go to standard output, ready for a file of ours; a bad file is told and exits 2."""
+    """Modules go to standard output, ready for our file; a bad file is reported, status 2."""
     path = tmp_path / "blackbox.yml"
     path.write_text("modules: {smtp: {prober: tcp, tcp: {query_response: [{expect: ^220}]}}}")
     printed = CliRunner().invoke(cli, ["import", "blackbox", str(path)])
@@ -415,7 +415,7 @@ def test_import_of_a_blackbox_file(tmp_path):
 
 @pytest.mark.parametrize("command", ["check good", "schema", "validate"])
 def test_output_that_cannot_be_written_is_no_verdict(listed, command):
-    """A full disk is one sentence and status 2, never a traceback or "a site is down"."""
+    """A full disk gives one sentence and status 2, never a traceback or "a site is down"."""
     args = command.split()
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -433,7 +433,7 @@ def test_output_that_cannot_be_written_is_no_verdict(listed, command):
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path):
-    """A report into a folder that is not there: the message is about that file, not the output."""
+    """If a report's folder is missing, the message names the report's file, not the output."""
     modules, report = tmp_path / "blackbox.yml", tmp_path / "missing" / "report.json"
     modules.write_text("modules: {web: {prober: http}}")
     done = CliRunner().invoke(cli, ["import", "blackbox", str(modules), "--report", str(report)])
@@ -442,7 +442,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
 
 
 def test_closed_standard_streams_do_not_matter(listed):
-    """The exit status alone is worth something too."""
+    """With standard streams closed, the exit status is still right."""
     script = 'exec "$@" >&- 2>&-'
     done = subprocess.run(
         ["sh", "-c", script, "-", sys.executable, "-m", "monitor", "check", "good"],
@@ -454,7 +454,7 @@ def test_closed_standard_streams_do_not_matter(listed):
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
 def test_a_terminal_without_signs_for_a_name_gets_others(tmp_path, encoding, pages):
-    """Whatever is in a name, it is shown, and never the end of the program."""
+    """Characters that the terminal lacks are replaced, so any name is shown and nothing crashes."""
     environ = {"PYTHONIOENCODING": encoding}
     for options in ([], ["--json"]):
         done = monitor("validate", os.fsdecode(b"\xff.yaml"), *options, cwd=tmp_path, **environ)
@@ -465,7 +465,7 @@ def test_a_terminal_without_signs_for_a_name_gets_others(tmp_path, encoding, pag
 
 
 def test_a_working_folder_that_is_gone(tmp_path):
-    """A user in a folder that was removed is told which file is missing."""
+    """In a folder that was removed, the message says which file is missing."""
     script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
     run = [sys.executable, "-m", "monitor", "validate", "sites.yaml"]
     done = subprocess.run(
@@ -476,7 +476,7 @@ def test_a_working_folder_that_is_gone(tmp_path):
 
 
 def test_an_interrupt_while_the_program_is_loaded():
-    """Ctrl-C comes at any moment, and is no reason for a traceback."""
+    """Ctrl-C during loading ends the program without a traceback."""
     code = """
 import sys
 class Interrupted:
@@ -492,7 +492,7 @@ main()
 
 
 def test_a_durations_end(tmp_path, pages):
-    """What no clock of the system can hold is refused when the file is read."""
+    """A duration that no system clock can hold is refused when the file is read."""
     path = tmp_path / "sites.yaml"
     path.write_text(f"sites: [{{url: '{pages}', interval: 999999999d, timeout: 999999999d}}]")
     done = monitor("validate", path)

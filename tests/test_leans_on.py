@@ -1,8 +1,8 @@
 """
-Each part of a library's inside that we lean on is still as we found it: docs/private-api.md.
+Each internal of a library that we use is still as we found it: docs/private-api.md.
 
-A test here asks the library alone. When one fails after an update, the file that the page names
-has to be looked at before the upper bound in pyproject.toml moves.
+A test here asks the library alone. When one fails after an update, check the file that the page
+names before you raise the upper bound in pyproject.toml.
 """
 
 import asyncio
@@ -65,14 +65,14 @@ def test_the_page_states_the_bounds_that_hold():
 
 
 def test_the_page_names_files_and_tests():
-    """What a row says where and by which test is there."""
+    """The files and tests that a row names exist."""
     for *_, where, test in ROWS:
         assert all((ROOT / file).is_file() for file in re.findall(r"`(.+?)`", where))
         assert test.strip("`") in globals()
 
 
 def test_no_file_reaches_inside_unseen():
-    """A file that touches a private name of somebody else stands on the page."""
+    """Every file that touches a private name of a library is on the page."""
     reaching = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "monitor").rglob("*.py")
@@ -87,7 +87,7 @@ def test_no_file_reaches_inside_unseen():
 
 
 def test_a_process_pool_shows_its_process_and_its_thread():
-    """One worker: its process under its pid once a task is in, and a thread that ends with it."""
+    """A worker's process is known by its pid once a task runs, and its thread ends with it."""
     pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
     answer = pool.submit(os.getpid)
     (pid,) = pool._processes
@@ -127,7 +127,7 @@ if __name__ == "__main__":
 
 
 def test_a_forkserver_runs_without_a_resource_tracker(tmp_path):
-    """Its functions can be replaced, the server's pid is known, its folder is ours, and it ends."""
+    """Its functions can be replaced, its pid is known, its folder is ours, and it ends."""
     script = tmp_path / "pool.py"
     script.write_text(_FORKSERVER)
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
@@ -144,7 +144,7 @@ def test_a_forkserver_runs_without_a_resource_tracker(tmp_path):
 
 
 class _Count:
-    """What a queue asks of the semaphore that bounds it."""
+    """The part of a semaphore that a queue uses to bound itself."""
 
     asked = 0
 
@@ -161,7 +161,7 @@ class _Count:
 
 
 def test_a_queue_asks_its_semaphore_whether_it_is_full():
-    """By _semlock and _is_zero, which is all that stands between us and a POSIX semaphore."""
+    """The queue uses only _semlock and _is_zero, so we can replace its POSIX semaphore."""
     queue: Any = Queue(1, ctx=get_context("spawn"))
     queue._sem = _Count()
     assert not queue.full()
@@ -218,7 +218,7 @@ def _ask(address, head: bytes) -> bytes:
 
 
 def test_uvicorn_calls_what_we_override():
-    """startup, main_loop and shutdown of the server; a connection's end of answer and refusal."""
+    """uvicorn calls startup, main_loop and shutdown, and both methods of a connection."""
     calls: list[str] = []
     _Connection.calls = _Server.calls = calls
     server = _Server(
@@ -246,7 +246,7 @@ def test_uvicorn_calls_what_we_override():
 
 
 def test_a_response_of_requests_holds_a_body_that_was_read():
-    """It is given as _content, and nothing is read beneath it."""
+    """requests takes the body from _content, and reads nothing beneath it."""
     response: Any = requests.Response()
     response._content = b"caf\xc3\xa9"
     response._content_consumed = True
@@ -256,11 +256,11 @@ def test_a_response_of_requests_holds_a_body_that_was_read():
 
 
 def test_requests_takes_cookies_from_what_lies_beneath():
-    """By raw._original_response.msg, in which http.cookiejar looks for Set-Cookie."""
+    """http.cookiejar finds Set-Cookie in raw._original_response.msg."""
 
     class Raw:
         class _original_response:  # noqa: N801  the name that requests looks for
-            class msg:  # noqa: N801  likewise
+            class msg:  # noqa: N801  as above
                 @staticmethod
                 def get_all(name, default):
                     return ["session=abc; path=/"] if name == "Set-Cookie" else default
@@ -272,14 +272,14 @@ def test_requests_takes_cookies_from_what_lies_beneath():
 
 
 def test_alembic_lists_the_steps_up_to_the_newest():
-    """From nothing to the head, each as a step that the environment can run."""
+    """alembic lists each step from nothing to the head in a form that the environment can run."""
     script: Any = ScriptDirectory(str(ROOT / "monitor" / "history" / "migrations"))
     steps = script._upgrade_revs("head", None)
     assert [step.revision.revision for step in steps][-1] == script.get_current_head()
 
 
 def test_a_handle_of_pycurl_holds_one_of_libcurl():
-    """Right behind the list of weak references; libcurl's begins with a number of its own."""
+    """libcurl's handle follows the list of weak references, and begins with its own number."""
     handle = pycurl.Curl()
     place = id(handle) + type(handle).__weakrefoffset__ + ctypes.sizeof(ctypes.c_void_p)
     inside = ctypes.c_void_p.from_address(place).value
@@ -290,7 +290,7 @@ def test_a_handle_of_pycurl_holds_one_of_libcurl():
 
 
 def test_libcurl_keeps_the_authorities_that_a_handle_was_given(tmp_path):
-    """Once its first context has them, the next connection of the handle verifies by them."""
+    """After a handle's first context has the authorities, its next connection verifies by them."""
     file, authority = tmp_path / "ca.pem", trustme.CA()
     file.write_bytes(b"".join(one.cert_pem.bytes() for one in (trustme.CA(), authority)))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -332,7 +332,7 @@ def test_libcurl_keeps_the_authorities_that_a_handle_was_given(tmp_path):
     ],
 )
 def test_the_tree_of_a_css_selector(text, kind, parts):
-    """The classes of its nodes, and the attributes in which their parts are."""
+    """The parser's nodes have these classes, and their parts have these attributes."""
     (selector,) = cssselect.parse(text)
     tree = selector.parsed_tree
     assert type(tree) is kind
@@ -340,14 +340,14 @@ def test_the_tree_of_a_css_selector(text, kind, parts):
 
 
 def test_the_numbers_of_nth_child():
-    """As parse_series reads them from the function's arguments."""
+    """The numbers are as parse_series reads them from the function's arguments."""
     (selector,) = cssselect.parse("p:nth-child(2n+1)")
     tree: Any = selector.parsed_tree
     assert parser.parse_series(tree.arguments) == (2, 1)
 
 
 def test_cel_is_one_extension_that_needs_no_package():
-    """It is found by its file, and compiles and evaluates without the package's __init__."""
+    """CEL's extension is found by its file, and works without the package's __init__."""
     package = find_spec("cel")
     assert package is not None
     found = PathFinder.find_spec("cel.cel", package.submodule_search_locations)
@@ -373,7 +373,7 @@ class _Options:
 
 
 def test_pydantic_core_decodes_a_dataclass():
-    """Fields by their YAML keys; the type and the place of what is wrong."""
+    """Fields are set by their YAML keys, and errors have their type and place."""
     field = core_schema.dataclass_field(
         "json_", core_schema.int_schema(strict=True), kw_only=True, validation_alias="json"
     )
@@ -389,7 +389,7 @@ def test_pydantic_core_decodes_a_dataclass():
 
 
 def test_a_service_of_apprise_has_what_is_set():
-    """The URL's own wishes stand in these attributes, and so does what a service takes."""
+    """These attributes hold the URL's own settings and the limits of a service."""
     script = (
         "from apprise import Apprise\n"
         "url = 'json://localhost/?redirect=yes&cto=3&rto=4&overflow=truncate'\n"

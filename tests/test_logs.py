@@ -1,4 +1,4 @@
-"""What a line looks like, what becomes of very many, and who waits for their reader: nobody."""
+"""The form of a log line, what happens to very many, and that nobody waits for their reader."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ SECRETS = ('quo"ted', "back\\slash", "two\nlines", "plain-one", "München")
 @pytest.mark.parametrize("form", [TextFormatter, JsonFormatter])
 @pytest.mark.parametrize("secret", SECRETS)
 def test_no_secret_is_in_a_line(form, secret):
-    """Not in the event, in a field or in the traceback, whatever characters it is made of."""
+    """No secret is in the event, a field or the traceback, whatever characters it contains."""
     secrets = Secrets()
     secrets.values = SECRETS
     said = record(detail=f"a {secret} b", path=Odd(secret))
@@ -50,14 +50,14 @@ def test_no_secret_is_in_a_line(form, secret):
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_no_secret_is_in_a_line_from_another_process(secret, caplog):
-    """What was collected there may be sent, and is masked as everything is that is logged here."""
+    """A line from another process is masked like any other line that is logged here."""
     with collecting() as records:
         try:
             fail(f"sent {secret}")
         except ValueError:
             logging.getLogger("worker").exception("a %s", secret, extra=fields(detail=secret))
     caplog.clear()
-    relay(pickle.loads(pickle.dumps(records)))  # noqa: S301  they are ours
+    relay(pickle.loads(pickle.dumps(records)))  # noqa: S301  the program wrote it itself
     (relayed,) = caplog.records
     secrets = Secrets()
     secrets.values = SECRETS
@@ -68,7 +68,7 @@ def test_no_secret_is_in_a_line_from_another_process(secret, caplog):
 
 
 def test_another_process_logs_no_more_than_we_do(caplog):
-    """What is relayed has to have the level that is logged here."""
+    """A relayed line needs the level that is logged here."""
     logging.getLogger("quiet").setLevel(logging.ERROR)
     made = {"name": "quiet", "levelno": logging.WARNING, "msg": "a warning"}
     relay([logging.makeLogRecord(made)])
@@ -81,7 +81,7 @@ def fail(why: str) -> None:
 
 
 class Odd:
-    """Something that is no text, and has one."""
+    """An object that is not text, but can be shown as text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -97,7 +97,7 @@ def record(**values) -> logging.LogRecord:
 
 
 def test_a_text_line():
-    """Time, level and event, then fields; what could be misread is quoted, None is left out."""
+    """A line has time, level, event, then fields; ambiguous values are quoted, None is left out."""
     line = TextFormatter(Secrets()).format(
         record(site="shop", detail='status "503"', seconds=1.5, drained=False, before=None)
     )
@@ -108,7 +108,7 @@ def test_a_text_line():
 
 
 def test_a_json_line():
-    """One object, in which numbers and truth values stay what they are."""
+    """A line is one JSON object, whose numbers and truth values keep their types."""
     line = JsonFormatter(Secrets()).format(
         record(site="shop", detail="5 €", seconds=1.5, drained=False, before=None)
     )
@@ -138,7 +138,7 @@ def said(lines) -> list[str]:
 
 
 def test_an_outage_is_a_few_lines():
-    """9,000 sites that go down at once are 20 lines and a summary by reason, after a second."""
+    """9,000 sites that go down at once give 20 lines, and a summary by reason after a second."""
     floods = Floods()
     lines = [
         one
@@ -159,7 +159,7 @@ def test_an_outage_is_a_few_lines():
 
 
 def test_an_outage_that_goes_on():
-    """While many come, a summary every ten seconds; lines again once there are few."""
+    """A long flood gives a summary every ten seconds, and single lines again once it is over."""
     floods = Floods()
 
     def take(now):
@@ -183,7 +183,7 @@ def test_an_outage_that_goes_on():
 
 
 def test_few_lines_are_all_written():
-    """Twenty lines a second of one event are no flood, and each event has its own twenty."""
+    """Twenty lines a second of one event are not a flood, and each event is counted separately."""
     floods = Floods()
     for second in range(3):
         for number in range(20):
@@ -194,7 +194,7 @@ def test_few_lines_are_all_written():
 
 
 def test_what_is_never_summarised():
-    """Lines that are not about a site, and every check at debug level."""
+    """Lines that are not about a site, and checks at debug level, are never summarised."""
     floods = Floods()
     for _ in range(100):
         for line in (record(problem="x"), about("shop", level=logging.DEBUG)):
@@ -202,7 +202,7 @@ def test_what_is_never_summarised():
 
 
 def test_the_end_tells_the_rest():
-    """What was counted is told at the end; without any reason, just how many."""
+    """The end logs what was counted; events without a reason get only their number."""
     floods = Floods()
     for number in range(25):
         floods.take(about(f"s{number}", event="site_up", level=logging.INFO), now=0.0)
@@ -213,7 +213,7 @@ def test_the_end_tells_the_rest():
 
 
 class Pipe:
-    """A pipe whose reader stands still until it is told to read."""
+    """A pipe that nobody reads until the test says so."""
 
     def __init__(self) -> None:
         self.reader, writer = os.pipe()
@@ -236,7 +236,7 @@ class Pipe:
         os.set_blocking(self.stream.fileno(), True)
 
     def read(self, until: str) -> str:
-        """Return all that comes up to this, without what filled the pipe."""
+        """Return everything up to this text, without the bytes that filled the pipe."""
         found = ""
         while until not in found:
             found += os.read(self.reader, 65536).decode()
@@ -256,11 +256,11 @@ def pipe():
 
 
 def test_nobody_waits_for_a_reader(pipe):
-    """While the reader stands still so many lines are kept; how many were dropped is told then."""
+    """If nobody reads, a fixed number of lines is kept, and the number dropped is logged later."""
     handler = pipe.handler(most_waiting=3)
     pipe.fill()
     handler.handle(record(number=0))
-    until(handler._queue.empty)  # it is in the thread's hand
+    until(handler._queue.empty)  # the thread has taken it
     for number in range(1, 10):
         handler.handle(record(number=number))
     assert pipe.dropped == 6
@@ -275,7 +275,7 @@ def test_nobody_waits_for_a_reader(pipe):
 
 
 def test_lines_are_masked_as_of_when_they_were_logged(pipe):
-    """A secret that is no longer one when its line is written is masked all the same."""
+    """A secret is masked even if it is not one any more when its line is written."""
     secrets = Secrets()
     secrets.values = ("old-secret",)
     handler = pipe.handler(secrets)
@@ -291,7 +291,7 @@ def test_lines_are_masked_as_of_when_they_were_logged(pipe):
 
 
 def test_a_flood_is_told_by_itself(pipe):
-    """The summary comes when its second is over, whether or not there are more lines."""
+    """The summary comes when its second is over, whether or not more lines follow."""
     handler = pipe.handler()
     for number in range(30):
         handler.handle(about(f"s{number}", reason="body"))
@@ -302,7 +302,7 @@ def test_a_flood_is_told_by_itself(pipe):
 
 
 def test_the_end_does_not_wait_for_ever(pipe):
-    """A reader that stands still does not keep the process from ending."""
+    """A reader that does not read cannot keep the process from ending."""
     handler = pipe.handler()
     pipe.fill()
     handler.handle(record())
@@ -313,7 +313,7 @@ def test_the_end_does_not_wait_for_ever(pipe):
 
 
 def test_a_reader_that_is_gone(pipe):
-    """Costs the lines, which are counted, and nothing else."""
+    """If the reader is gone, the lines are counted as dropped, and nothing else happens."""
     handler = pipe.handler()
     os.close(pipe.reader)
     for _ in range(5):
@@ -323,7 +323,7 @@ def test_a_reader_that_is_gone(pipe):
 
 
 def test_a_line_that_cannot_be_made(pipe):
-    """Is dropped and counted; the next is written."""
+    """A line that cannot be made is dropped and counted, and the next one is written."""
 
     class Broken:
         def __str__(self) -> str:
@@ -339,7 +339,7 @@ def test_a_line_that_cannot_be_made(pipe):
 
 @pytest.mark.parametrize("end", ["sys.exit()", "logging.shutdown(); os._exit(0)"])
 def test_no_line_is_lost_on_the_way(end):
-    """All lines are there, in order: those before the thread, and those of the last moment."""
+    """All lines arrive in order: those before the thread, and those just before the end."""
     program = f"""
 import logging, os, sys
 from monitor.logs import Secrets, configure, write_in_background
@@ -378,7 +378,7 @@ def checks(path) -> float:
 
 
 def test_the_daemon_checks_on_while_nobody_reads_its_log(tmp_path, monkeypatch):
-    """With standard error full, checks, the web server and the stop go on as if it were read."""
+    """With standard error full, checks, the web server and the stop work as usual."""
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

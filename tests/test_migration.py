@@ -1,4 +1,4 @@
-"""The migration pages: what they say of theirs and of ours is loaded, imported and parsed."""
+"""The migration pages: examples of theirs and of ours are loaded, imported and parsed."""
 
 import json
 import re
@@ -37,7 +37,7 @@ SECRETS = {"SHOP_TOKEN": "s3cr3t"}
 
 
 def blocks(page: str, kind: str) -> list[str]:
-    """Return the code blocks of a page that are introduced by these words."""
+    """Return the code blocks of a page that these words introduce."""
     return re.findall(rf"^```{kind}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
 
 
@@ -46,7 +46,7 @@ def ours() -> list[tuple[str, str]]:
 
 
 def between(page: str, mark: str) -> str:
-    """Return what stands between two marks of a page."""
+    """Return the text between two marks of a page."""
     return page.partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0]
 
 
@@ -58,7 +58,7 @@ def cells(page: str, mark: str) -> list[list[str]]:
 
 
 def test_every_page_has_theirs_and_ours():
-    """The tests below have something to load."""
+    """Every page has examples for the tests below."""
     assert {name for name, _ in ours()} == {"blackbox", "gatus"}
     assert yaml.safe_load(blocks(BLACKBOX, 'yaml title="blackbox.yml"')[0])["modules"]
     assert yaml.safe_load(blocks(GATUS, 'yaml title="gatus.yaml"')[0])["endpoints"]
@@ -79,7 +79,7 @@ def imported(text: str, folder: Path) -> dict[str, Any]:
 
 
 def test_the_import_of_the_example_is_ours(tmp_path):
-    """`monitor import blackbox` makes of the one block the other."""
+    """`monitor import blackbox` turns the first block into the second."""
     section = between(BLACKBOX, "import")
     [theirs], [ours] = blocks(section, 'yaml title="blackbox.yml"'), blocks(section, "yaml")
     assert imported(theirs, tmp_path) == yaml.safe_load(ours)
@@ -87,12 +87,12 @@ def test_the_import_of_the_example_is_ours(tmp_path):
 
 @pytest.mark.parametrize("row", cells(BLACKBOX, "keys"), ids=" ".join)
 def test_each_key_of_a_module_becomes_what_the_table_says(row, tmp_path):
-    """The import of a module with these keys has these options."""
+    """The import of a module with these keys has the options in the table."""
     prober, theirs, ours = (cell.strip("`") for cell in row)
     written = f"modules: {{m: {{prober: {prober}, {prober}: {{{theirs}}}}}}}"
     made = imported(written, tmp_path)["modules"]["m"]
     for key, value in yaml.safe_load(f"{{{ours}}}").items():
-        # What every module of a prober gets, such as http.compression, is beside it
+        # A prober's modules have further options, such as http.compression
         assert made[key] == ({**made[key], **value} if isinstance(value, dict) else value)
 
 
@@ -100,7 +100,7 @@ def test_each_key_of_a_module_becomes_what_the_table_says(row, tmp_path):
 
 
 def test_the_import_of_gatus_example_is_ours(tmp_path):
-    """`monitor import gatus` makes of the one block the other, comments included."""
+    """`monitor import gatus` turns the first block into the second, comments included."""
     section = between(GATUS, "example")
     [theirs], [ours] = blocks(section, 'yaml title="gatus.yaml"'), blocks(section, "yaml")
     path = tmp_path / "gatus.yaml"
@@ -109,7 +109,7 @@ def test_the_import_of_gatus_example_is_ours(tmp_path):
 
 
 def assert_held(row: list[str], done: Imported) -> None:
-    """Compare what an import of a row's values gives with what the row says of it."""
+    """Compare the import of a row's values with what the row says."""
     said = row[1].rstrip(" |")
     ours = yaml.safe_load(done.text)
     mine = [{**ours.get("defaults", {}), **site} for site in ours["sites"] if site["name"] == "one"]
@@ -128,7 +128,7 @@ def assert_held(row: list[str], done: Imported) -> None:
 
 @pytest.mark.parametrize("row", cells(GATUS, "decide"), ids=" ".join)
 def test_each_key_of_an_endpoint_becomes_what_the_table_says(row, tmp_path):
-    """The import of an endpoint with these keys."""
+    """The import of an endpoint with these keys has the options in the table."""
     path = tmp_path / "gatus.yaml"
     plain = "conditions: ['[STATUS] == 200']"
     path.write_text(
@@ -148,7 +148,7 @@ def gatus_provider(provider: str, folder: Path) -> Imported:
 
 
 def assert_receiver(row: list[str], done: Imported) -> None:
-    """The receiver is the one that the row shows, and its secrets are in no output."""
+    """The receiver is the one in the row, and no output contains its secrets."""
     notify = yaml.safe_load(done.text).get("notify")
     if row[1] == "a comment":
         assert notify is None
@@ -162,12 +162,12 @@ def assert_receiver(row: list[str], done: Imported) -> None:
 
 @pytest.mark.parametrize("row", cells(GATUS, "receivers"), ids=" ".join)
 def test_each_provider_of_gatus_becomes_the_receiver_that_the_table_says(row, tmp_path):
-    """Its secrets are variables."""
+    """The import writes the table's receiver, with variables for its secrets."""
     assert_receiver(row, gatus_provider(row[0], tmp_path))
 
 
 def test_apprise_reads_the_receivers_of_both_pages(tmp_path):
-    """With the secrets of the import as the variables."""
+    """apprise reads each receiver, with the import's secrets as variables."""
     every = [gatus_provider(row[0], tmp_path) for row in cells(GATUS, "receivers")]
     every += [kuma_notification(row[0], tmp_path) for row in cells(KUMA, "receivers")]
     urls = [
@@ -192,13 +192,13 @@ def kuma_notification(written: str, folder: Path) -> Imported:
 
 @pytest.mark.parametrize("row", cells(KUMA, "receivers"), ids=" ".join)
 def test_each_notification_of_kuma_becomes_the_receiver_that_the_table_says(row, tmp_path):
-    """Its secrets are variables."""
+    """The import writes the table's receiver, with variables for its secrets."""
     assert_receiver(row, kuma_notification(row[0], tmp_path))
 
 
 @pytest.mark.parametrize("row", cells(KUMA, "decide"), ids=" ".join)
 def test_each_column_of_a_monitor_becomes_what_the_table_says(row, tmp_path):
-    """The import of a monitor with these columns, from a database of version 2.5."""
+    """The import of a version 2.5 database has the options that the table gives the columns."""
     given = yaml.safe_load(f"{{{row[0].strip('`')}}}")
     common = {"type": "http", "url": "https://a.example", "interval": 60}
     monitors = [{"name": "one", **common, **given}, {"name": "two", **common}]
@@ -215,7 +215,7 @@ def kind_of(condition: str) -> str:
 
 @pytest.mark.parametrize("row", cells(GATUS, "conditions"), ids=" ".join)
 def test_each_condition_becomes_what_the_table_says(row):
-    """The import of the conditions of a row; without one on the status, any is good besides."""
+    """The import has the conditions of the row; without one on the status, any status is good."""
     written = re.findall(r"`([^`]+)`", row[0])
     found = read_conditions(written, kind_of(row[0]), {})
     if row[1].startswith("none"):
@@ -261,7 +261,7 @@ _MEANT: dict[str, tuple[list[bytes], list[bytes]]] = {
 
 
 class _Echo(BaseHTTPRequestHandler):
-    """Answers with the body that the path has in hexadecimal."""
+    """Answers with the body that the path gives in hexadecimal."""
 
     def do_GET(self):
         body = bytes.fromhex(self.path.removeprefix("/"))
@@ -285,7 +285,7 @@ def echo():
 
 
 def checked(folder: Path, sites: list[str]) -> dict[str, bool]:
-    """Return which sites of a list are up, by `monitor check`."""
+    """Return for each site of a list whether it is up, by `monitor check`."""
     (folder / "sites.yaml").write_text("sites:\n" + "".join(f"  - {one}\n" for one in sites))
     command = [sys.executable, "-m", "monitor", "check", "--json", "--config"]
     done = subprocess.run(
@@ -296,13 +296,13 @@ def checked(folder: Path, sites: list[str]) -> dict[str, bool]:
 
 
 def conditions() -> dict[str, str]:
-    """Return ours of each of Gatus' conditions."""
+    """Return our form of each condition of Gatus."""
     rows = cells(GATUS, "conditions")
     return {row[0].strip("`"): row[-1].partition("`")[2].partition("`")[0] for row in rows}
 
 
 def test_conditions_hold_of_what_they_hold_of_in_gatus(echo, tmp_path):
-    """Each row is tried with bodies of both kinds, fetched from a server."""
+    """Each row is true or false for the same bodies as in Gatus, fetched from a server."""
     sites, expected = [], {}
     for condition, (good, bad) in _MEANT.items():
         for body in (*good, *bad):
@@ -314,7 +314,7 @@ def test_conditions_hold_of_what_they_hold_of_in_gatus(echo, tmp_path):
 
 
 def test_an_address_is_found_behind_an_alias(tmp_path):
-    """`[BODY] == 192.0.2.1` of DNS holds of an answer with a CNAME before the address."""
+    """`[BODY] == 192.0.2.1` of DNS holds if a CNAME comes before the address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(30.0)
@@ -343,7 +343,7 @@ def test_an_address_is_found_behind_an_alias(tmp_path):
 
 
 def test_the_page_names_the_number_of_checks_at_once():
-    """It is the default of the setting."""
+    """The number on the page is the default of the setting."""
     (number,) = re.findall(r"([\d,]+) sites are checked at once", GATUS)
     assert int(number.replace(",", "")) == Settings().engine.probe_threads
 

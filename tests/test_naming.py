@@ -18,5 +18,5 @@ from monitor.naming import natural_key
     ],
 )
 def test_names_sort_as_people_count(ordered):
-    """Digits are numbers of any length, capitals small letters; equal ones keep one order."""
+    """Digits sort as numbers of any length, capitals as small letters, and ties have one order."""
     assert sorted(set(ordered), key=natural_key) == ordered

@@ -1,4 +1,4 @@
-"""What operators look up is explained: each event of the log, each error that ends a start."""
+"""The page explains each event of the log, and each error that ends a start."""
 
 import re
 from pathlib import Path
@@ -15,14 +15,14 @@ MESSAGES = (DOCS / "reference" / "messages.md").read_text()
 
 
 def _first_column(heading: str) -> set[str]:
-    """Return what stands in code in the first column of the table below a heading."""
+    """Return the code in the first column of the table below a heading."""
     section = re.split(r"^## ", MESSAGES.split(f"\n## {heading}\n")[1], flags=re.MULTILINE)[0]
     rows = re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE)
     return {text for row in rows for text in re.findall(r"`([^`]+)`", row)}
 
 
 def test_every_event_of_the_log_is_explained():
-    """Each name that the source logs has its row, and there is no other."""
+    """Each event that the source logs has its row, and no other event has one."""
     logged = sentences.events() - {f"{HOLE}_more"}
     turns = {f"site_{Status.UP}", f"site_{Status.DOWN}"}
     assert _first_column("Log events") == logged - {f"site_{HOLE}"} | turns
@@ -30,12 +30,12 @@ def test_every_event_of_the_log_is_explained():
 
 
 def test_every_reason_it_cannot_start_is_explained():
-    """Each sentence that ends a start, and the advice that some have at their end."""
+    """Each sentence that ends a start is explained, with the advice that some end with."""
     assert _first_column("It does not start") == sentences.given_to("StartupError", "_refusal")
 
 
 def test_the_web_configuration_is_good(tmp_path):
-    """What readers copy is taken, once its files are there."""
+    """The configuration that readers copy is accepted, once its files exist."""
     [block] = re.findall(
         r'^```yaml title="web.yaml"\n(.*?)^```', OPERATIONS, re.DOTALL | re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""The README cannot lie: what readers copy from it works, and it stays a front door."""
+"""The README is right: what readers copy from it works, and it stays a short front door."""
 
 import re
 from pathlib import Path
@@ -21,14 +21,14 @@ COMMANDS = (
 
 
 def test_the_first_two_commands_stand_there():
-    """Each in a block of its own, so that it can be copied."""
+    """Each command is in its own block, so that readers can copy it."""
     blocks = re.findall(r"^```sh\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
     assert {f"{command}\n" for command in COMMANDS} <= set(blocks)
     assert COMMANDS[1] in (ROOT / ".ci" / "run").read_text()
 
 
 def test_it_is_a_front_door():
-    """At most 200 lines; what is looked up stands in docs/reference."""
+    """The README has at most 200 lines, because reference material is in docs/reference."""
     assert len(TEXT.splitlines()) <= 200
 
 
@@ -48,7 +48,7 @@ def test_the_committed_schema_is_the_codes():
 
 
 def test_the_image_installs_what_the_readme_says():
-    """The Dockerfile runs the same program with the list where the README mounts it."""
+    """The Dockerfile runs the same program, with the list where the README mounts it."""
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert 'ENTRYPOINT ["monitor"]' in dockerfile
     assert "MONITOR_CONFIG=/config " in dockerfile

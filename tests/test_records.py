@@ -1,4 +1,4 @@
-"""Records that are made for each check: equal by value, and small on their way to a worker."""
+"""Records made for each check: they compare by value, and are small on their way to a worker."""
 
 import dataclasses
 import pickle
@@ -14,7 +14,7 @@ def answer(**changes):
 
 
 def test_records_compare_by_value():
-    """Two that say the same are equal and have one hash; one field makes them differ."""
+    """Two records with the same values are equal and have one hash; any other value differs."""
     assert answer() == answer()
     assert hash(answer()) == hash(answer())
     assert answer() != answer(status=404)
@@ -22,24 +22,24 @@ def test_records_compare_by_value():
 
 
 def test_a_record_arrives_as_it_was_sent():
-    """Pickled and back, every field has its value, those by default included."""
+    """A pickled record comes back with every field's value, defaults included."""
     sent = answer(headers=(("Server", "nginx"),), truncated=True)
-    assert pickle.loads(pickle.dumps(sent)) == sent  # noqa: S301  our own
+    assert pickle.loads(pickle.dumps(sent)) == sent  # noqa: S301  the test made it
 
 
 def test_a_record_travels_without_the_names_of_its_fields():
-    """What happens twice in each check carries values alone."""
+    """A record made twice in each check is pickled with its values only."""
     assert b"content_length" not in pickle.dumps(answer())
 
 
 def test_no_field_can_be_added():
-    """A mistyped name is an error and no new field."""
+    """Setting a mistyped field is an error, and adds no field."""
     with pytest.raises(AttributeError):
         answer().statsu = 404
 
 
 def test_a_changed_copy_is_the_one_that_dataclasses_make():
-    """Each field is taken over unless another value is given; what was copied stays as it was."""
+    """A copy takes over each field without a new value, and leaves the original as it was."""
     sent = answer(headers=(("Server", "nginx"),), truncated=True)
     for changes in (
         {},
@@ -52,6 +52,6 @@ def test_a_changed_copy_is_the_one_that_dataclasses_make():
 
 
 def test_a_copy_with_a_mistyped_field_is_refused():
-    """The name is in the error; nothing is copied."""
+    """The error has the mistyped name, and no copy is made."""
     with pytest.raises(TypeError, match="statsu"):
         replace(answer(), statsu=404)

@@ -1,4 +1,4 @@
-"""The reference pages cannot lie: their tables and lists are held against the code."""
+"""The reference pages are right: their tables and lists are compared with the code."""
 
 import re
 
@@ -11,12 +11,12 @@ from tools.reference import FOLDER, filled, pages
 
 
 def test_the_tables_are_what_the_code_says():
-    """Every option, expectation, setting and series is listed; python -m tools.reference mends."""
+    """The tables list every option, expectation, setting and series (python -m tools.reference)."""
     assert filled(pages()) == pages()
 
 
 def test_the_reasons_are_all_listed():
-    """The closed list of reasons, in its order, each with an example and what to do."""
+    """The page lists all reasons in order, each with an example and what to do."""
     text = (FOLDER / "reasons.md").read_text()
     section = text.split("<!-- reasons -->")[1].split("<!-- /reasons -->")[0]
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in section.strip().splitlines()]
@@ -25,7 +25,7 @@ def test_the_reasons_are_all_listed():
 
 
 def test_the_daemons_own_series_are_all_listed():
-    """Every family of our own that /metrics has is named."""
+    """The page names every family of our own that /metrics has."""
     page = (FOLDER / "metrics.md").read_text()
     text = Internal(version="1", libcurl="8").exposition(openmetrics=False).decode()
     families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE monitor_")}
@@ -33,7 +33,7 @@ def test_the_daemons_own_series_are_all_listed():
 
 
 def test_the_commands_are_all_listed():
-    """The table of commands names each one, and no other."""
+    """The table has every command, and no other."""
     page = (FOLDER / "command-line.md").read_text()
     listed = set(re.findall(r"^\| `monitor (\w+)", page, re.MULTILINE))
     assert listed == set(cli.list_commands(click.Context(cli)))

@@ -1,4 +1,4 @@
-"""The version stands in monitor/__init__.py, and whatever shows it shows that one."""
+"""The version is in monitor/__init__.py, and everything that shows a version shows that one."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def test_the_package_has_the_version_of_the_code():
-    """pyproject.toml names the attribute, and what is installed has its value."""
+    """pyproject.toml names the attribute, and the installed package has its value."""
     assert "version" in PROJECT["project"]["dynamic"]
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "monitor.__version__"}
     assert installed("website-monitor") == __version__ == release.current()
@@ -26,19 +26,19 @@ def test_the_package_has_the_version_of_the_code():
     ("path", "form"), release.PLACES.items(), ids=lambda one: getattr(one, "name", "")
 )
 def test_other_files_show_the_version(path, form):
-    """The image's label and the example for Kubernetes; python -m tools.release mends."""
+    """The image's label and the Kubernetes example show it; python -m tools.release sets them."""
     assert form.format(__version__) in path.read_text()
 
 
 def test_the_changelog_knows_the_version():
-    """A version that is no longer being worked on has its heading."""
+    """A version that is released has its heading in the changelog."""
     headings = [line for line in release.CHANGELOG.read_text().splitlines() if line[:3] == "## "]
     assert headings[0] == "## [Unreleased]"
     assert any(line.startswith(f"## [{__version__}] - ") for line in headings)
 
 
 def test_hooks_run_what_ci_runs():
-    """Hooks run the project's own tools, so that they cannot have another version than CI has."""
+    """Hooks run the project's own tools, so that their versions are the same as in CI."""
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert [repo["repo"] for repo in hooks] == ["local"]
     entries = [hook["entry"] for hook in hooks[0]["hooks"]]
@@ -50,7 +50,7 @@ def test_hooks_run_what_ci_runs():
 
 
 def test_actions_are_pinned():
-    """A workflow uses actions by their commits: a tag that moves changes nothing."""
+    """Workflows name actions by commit, so that a moved tag changes nothing."""
     uses = [
         line.split("uses: ")[1]
         for path in (ROOT / ".github" / "workflows").glob("*.yml")

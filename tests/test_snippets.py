@@ -16,7 +16,7 @@ from tools.prose import ROOT, pages
 
 
 class Block(NamedTuple):
-    """A fenced block of a page; its title says what kind of file it is."""
+    """A fenced block of a page, whose title says what kind of file it is."""
 
     page: str
     title: str
@@ -24,7 +24,7 @@ class Block(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The page, and the first words of the block."""
+        """Return the page, and the first words of the block."""
         return f"{self.page}: {self.text.splitlines()[0][:30]}"
 
 
@@ -56,7 +56,7 @@ def _of(*titles: str) -> Any:
 
 
 def _sites(text: str, folder: Path) -> int:
-    """Return how many sites a list has; the files that it names are there."""
+    """Return how many sites a list has, after making the files that it names."""
     authority = trustme.CA()
     ours = authority.issue_cert("monitor.example.com")
     authority.cert_pem.write_to_path(folder / "internal-ca.pem")
@@ -71,14 +71,14 @@ def _sites(text: str, folder: Path) -> int:
 
 @_of("", "sites.yaml")
 def test_site_lists_are_good(block, tmp_path):
-    """A list of a page has no mistake, once its environment and files are there."""
+    """Each list on a page is valid, once its environment and files exist."""
     text = block.text if "sites:" in block.text else f"{block.text}sites: [https://example.com]\n"
     assert _sites(text, tmp_path) or "discover:" in text
 
 
 @_of("site")
 def test_parts_of_a_site_are_good(block, tmp_path):
-    """Keys that a page shows without the site around them are a site's."""
+    """Keys on a page without a site around them are valid keys of a site."""
     url = "url: tls://db.example.com:5432\n"
     lines = "".join(f"    {line}\n" for line in (url + block.text).splitlines())
     assert _sites(f"sites:\n  -\n{lines}", tmp_path) == 1
@@ -86,7 +86,7 @@ def test_parts_of_a_site_are_good(block, tmp_path):
 
 @_of("httproute.yaml", "compose.yaml", "targets/shop.json")
 def test_what_others_say_of_a_site_is_good(block, tmp_path):
-    """The keys in annotations and labels are those of a site."""
+    """The keys in annotations and labels are valid keys of a site."""
     document = yaml.safe_load(block.text)
     site = {"url": "https://shop.example.com"}
     match block.title:
@@ -109,14 +109,14 @@ def test_what_others_say_of_a_site_is_good(block, tmp_path):
 @pytest.mark.real
 @_of("prometheus.yml")
 def test_prometheus_takes_the_scrape_jobs(block, tmp_path, real):
-    """What a page shows of prometheus.yml is a whole configuration."""
+    """Each prometheus.yml on a page is a complete configuration."""
     (tmp_path / "prometheus.yml").write_text(block.text)
     command = [real("promtool"), "check", "config", tmp_path / "prometheus.yml"]
     subprocess.run(command, check=True)
 
 
 def test_no_block_is_left_out():
-    """A block of a new kind needs a test, here or in the file that the table names."""
+    """Each kind of block has a test, here or in the file that the table names."""
     here = {"", "sites.yaml", "site", "httproute.yaml", "compose.yaml", "targets/shop.json"}
     titles = {block.title for block in BLOCKS}
     assert titles - here - {"prometheus.yml"} == set(ELSEWHERE)

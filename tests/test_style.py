@@ -1,4 +1,4 @@
-"""What people read keeps to docs/style.md: no word that it says to avoid."""
+"""Texts for people follow docs/style.md, and use no word that it lists as one to avoid."""
 
 import ast
 import io
@@ -21,7 +21,7 @@ RULES = sorted((ROOT / "config" / "prometheus" / "rules").glob("*.yml"))
 
 
 def _words() -> re.Pattern[str]:
-    """Return one pattern of all that the table of words to avoid lists."""
+    """Return one pattern for the whole table of words to avoid."""
     table = STYLE.read_text().split("<!-- words -->")[1].split("<!-- /words -->")[0]
     rows = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
     return re.compile("|".join(f"(?:{row})" for row in rows).replace(r"\|", "|"), re.IGNORECASE)
@@ -35,7 +35,7 @@ def _found(text: str) -> list[str]:
 
 
 def _said(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the texts of a file that are not documentation, with their lines."""
+    """Yield all texts of a file except docstrings, with their lines."""
     tree = ast.parse(path.read_text())
     documentation = {
         id(node.value)
@@ -49,7 +49,7 @@ def _said(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _notes(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the docstrings and the comments of a file, each as one line, with their lines."""
+    """Yield each docstring and comment of a file on one line, with its line number."""
     source = path.read_text()
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -71,7 +71,7 @@ def _commands(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
 
 
 def test_the_words_to_avoid_are_found():
-    """The table is read as it is meant: the test below can fail."""
+    """The table is read correctly, so that the test below can fail."""
     assert _found("It is none of them, whoever asks.") == ["is none", "whoever"]
     assert _found("there is none; a mender cannot be told") == []
 
@@ -80,25 +80,25 @@ def test_the_words_to_avoid_are_found():
     "page", [one for one in pages() if one != STYLE], ids=lambda one: str(one.relative_to(ROOT))
 )
 def test_pages_keep_to_the_style(page):
-    """Each page for people, code blocks and quoted messages included."""
+    """Each page for people follows the style, code blocks and quoted messages included."""
     lines = enumerate(page.read_text().splitlines(), 1)
     assert {number: words for number, line in lines if (words := _found(line))} == {}
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda one: str(one.relative_to(ROOT)))
 def test_messages_keep_to_the_style(path):
-    """Each text in the source that is not a docstring: messages, documentation of options."""
+    """Each text in the source that is not a docstring follows the style, such as messages."""
     assert {line: words for line, text in _said(path) if (words := _found(text))} == {}
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda one: str(one.relative_to(ROOT)))
 def test_comments_and_docstrings_keep_to_the_style(path):
-    """What those read who change the code."""
+    """Comments and docstrings, which contributors read, follow the style."""
     assert {line: words for line, text in _notes(path) if (words := _found(text))} == {}
 
 
 def test_help_keeps_to_the_style():
-    """What --help prints of each command, which is made of docstrings."""
+    """What --help prints of each command, which comes from docstrings, follows the style."""
     helps = dict(_commands(cli, "monitor"))
     assert len(helps) > len(cli.commands)
     assert {path: words for path, text in helps.items() if (words := _found(text))} == {}
@@ -106,7 +106,7 @@ def test_help_keeps_to_the_style():
 
 @pytest.mark.parametrize("path", RULES, ids=lambda one: one.name)
 def test_annotations_keep_to_the_style(path):
-    """What an alert says to whoever is on call."""
+    """Alerts' annotations, which people on call read, follow the style."""
     groups = yaml.safe_load(path.read_text())["groups"]
     texts = [
         text

@@ -1,4 +1,4 @@
-"""How tests wait for what happens in another thread or process, and for how long at most."""
+"""How tests wait for something in another thread or process, and for how long at most."""
 
 import random
 import socket
@@ -15,7 +15,7 @@ Answer = TypeVar("Answer")
 
 
 def until(check: Callable[[], Answer], what: str = "what the test waits for") -> Answer:
-    """Return the first true answer of a check; one that ends in an OSError is made again."""
+    """Return the first true result of a check, and repeat a check that ends in an OSError."""
     give_up = time.monotonic() + PATIENCE
     while True:
         try:
@@ -31,12 +31,12 @@ def until(check: Callable[[], Answer], what: str = "what the test waits for") ->
 
 def free_port() -> int:
     """
-    Return a port of this machine on which nobody listens.
+    Return a port of this machine that nobody listens on.
 
-    It is below those that systems give by themselves, so nobody is given it meanwhile.
+    It is below the ports that systems assign, so no other program gets it meanwhile.
     """
     while True:
-        port = random.randrange(10_000, 32_000)  # noqa: S311  no secret
+        port = random.randrange(10_000, 32_000)  # noqa: S311  the choice need not be secret
         with socket.socket() as sock:
             try:
                 sock.bind(("", port))
