@@ -1,4 +1,4 @@
-"""Each form of blackbox_exporter's files is read or refused as the table says, here and there."""
+"""Each form of a blackbox_exporter file is read or refused, by both programs, as the table says."""
 
 import shutil
 import subprocess

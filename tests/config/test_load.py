@@ -533,7 +533,7 @@ def test_a_bad_record_is_told_what_is_wrong(files):
 
 
 def test_an_empty_mapping_is_a_record_of_defaults(files):
-    """{} means all defaults; an empty file is refused, since it would drop users and keys."""
+    """{} means all defaults; an empty file is refused: it would drop users and certificates."""
     assert load_record(files.write("net.yaml", "{}"), NetOptions, {}) == NetOptions()
     for text in ("", "# {}\n", "null"):
         with pytest.raises(ConfigError, match=r"holds nothing; write \{\} where all defaults"):
