@@ -25,7 +25,7 @@ GATEWAY = "/apis/gateway.networking.k8s.io/v1"
 
 class Server:
     """
-    Objects by the path that lists them; each change is told to those who watch.
+    Objects by the path that lists them; each change is sent to all watches.
 
     Attributes:
         served: Paths that exist; the others answer 404.
@@ -93,7 +93,7 @@ class Server:
             self._tell(path, kind, self._objects[path][key])
 
     def delete(self, path: str, namespace: str, name: str, *, silently: bool = False) -> None:
-        """Remove an object; silently means that no watch is told, as after a compaction."""
+        """Remove an object; silently means that watches get no event, as after a compaction."""
         with self._changed:
             self._version += 1
             gone = self._objects[path].pop((namespace, name))

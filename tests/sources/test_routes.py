@@ -1,4 +1,4 @@
-"""Which sites Ingresses give, and the Gateway API's routes, gateways and listeners."""
+"""Which sites come from Ingresses and from the Gateway API's routes, gateways and listeners."""
 
 import pytest
 
