@@ -98,7 +98,7 @@ def test_every_selector_means_the_pods_of_one_workload(built):
 
 
 def test_prometheus_scrapes_the_hub_alone(built):
-    """The shipped rules see only the verdict; the hub's policy admits Prometheus as the base's."""
+    """The shipped rules thus see the verdict, and the hub's policy admits what the base's does."""
     (scrape,) = of_kind(built, "ServiceMonitor")
     wanted = scrape["spec"]["selector"]["matchLabels"].items()
     scraped = [

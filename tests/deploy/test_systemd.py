@@ -38,7 +38,7 @@ def test_systemd_has_nothing_to_say_of_the_unit(real, tmp_path):
 
 
 def test_the_unit_is_as_little_exposed_as_the_docs_say(real):
-    """systemd-analyze security gives the documented figure and leaves only the known points."""
+    """systemd-analyze security leaves exactly these points open."""
     command = [real("systemd-analyze"), "security", "--offline=true", "--no-pager"]
     done = subprocess.run(
         [*command, "--threshold=11", "--json=short", UNIT],
