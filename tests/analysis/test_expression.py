@@ -183,7 +183,7 @@ def test_no_element_that_cannot_be_looked_at_holds_a_worker():
 
 
 def test_every_variable_and_function_is_one_the_library_knows():
-    """Every name that the parser accepts can be used: none is unknown when it is called."""
+    """Every name that the parser accepts can be used: no call fails because it is unknown."""
     calls = {
         "size": "size(body)",
         "matches": "body.matches('a')",

@@ -253,7 +253,7 @@ def test_content_that_is_not_there_is_missing(watch, why):
 
 
 def test_a_watch_fails_when_it_is_told_to():
-    """With fail, a hash that differs from the last turns the check down and names both hashes."""
+    """With fail, a changed hash turns the check down, and the message names both hashes."""
     old, new = sha256("old"), sha256("new")
     quiet, strict = Watch(content="sha256"), Watch(content="sha256", fail=True)
     assert watched(strict, b"new").verdict.up
