@@ -1,11 +1,11 @@
 """
-Measures what this product promises, beside blackbox_exporter where the promise is a ratio.
+Measures what this product promises, beside blackbox_exporter if the promise is a ratio.
 
     python -m tests.bench [--only ROW]… [--quick] [--rounds N] [--json FILE]
                           [--peer PATH]…
 
-Everything that it takes is started here, on loopback, and ends with it. In full it takes about an
-hour, and only means something on a machine that does nothing else.
+It starts everything it needs on loopback, and ends it again. A full run takes about an hour, and
+its figures mean something only on a machine that does nothing else.
 """
 
 import argparse

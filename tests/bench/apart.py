@@ -203,7 +203,7 @@ def started_nats(lab: Lab, stack: ExitStack) -> Nats:
 
 def place_cpu(lab: Lab) -> Iterator[Figure]:
     """
-    Measure the processor time of a place beside that of the same daemon that reports to nobody.
+    Measure the processor time of a place beside that of the same daemon without reports.
 
     Both run at the same time and are measured at the same moments, so that other load affects both
     equally.

@@ -9,7 +9,7 @@ from monitor.model import Seconds, Timestamp
 
 _BACKWARDS: Seconds = 0.005
 """How far a check may start before its slot: the daemon's slots lie on the monotonic clock, and the
-wall clock, by which starts are told, may run a little differently."""
+wall clock, in which starts are reported, may run a little differently."""
 
 
 @dataclass(frozen=True, kw_only=True)

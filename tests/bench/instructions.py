@@ -5,7 +5,7 @@ Instructions of a check in one thread, kernel excluded, by the library that they
 
 Counts by valgrind, so a busy machine changes nothing: the difference between a short and a long run
 of the same checks, divided. Each BUILD is the folder of a build of the monitor, with an environment
-of its own in ``.venv`` where its libraries are others; without any it is this one.
+of its own in ``.venv`` if its libraries differ; the default is this build.
 """
 
 import argparse

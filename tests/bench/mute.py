@@ -1,5 +1,5 @@
 """
-A server that shakes hands over TLS with everyone, and says nothing more.
+A server that completes TLS handshakes with every client, and sends nothing more.
 
     python -m tests.bench.mute CERTIFICATE FILE
 

@@ -58,9 +58,9 @@ def runs(pid: int) -> bool:
 
 def cpu_time(pids: Iterable[int]) -> Seconds:
     """
-    Return the CPU time of processes, each with its children that ended.
+    Return the CPU time of processes, including their children that have ended.
 
-    That of the processes themselves is exact: in ticks of 10 ms, what uses little uses nothing.
+    The time of the processes themselves is exact: in ticks of 10 ms, a small use would count as 0.
     """
     return sum(_own_cpu(pid) + _children_cpu(pid) for pid in pids)
 

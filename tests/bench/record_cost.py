@@ -1,5 +1,5 @@
 """
-What the records of each check cost: frozen dataclasses, ours, and msgspec's where it is installed.
+What the records of each check cost: frozen dataclasses, ours, and msgspec's if installed.
 
     python -m tests.bench.record_cost
 
@@ -57,7 +57,7 @@ class Ours:
 
 def _msgspec(*, kw_only: bool) -> tuple[type, Callable[..., Any]] | None:
     """
-    Return the same as msgspec's frozen Struct, and its replace(); None where it is missing.
+    Return the same as msgspec's frozen Struct, and its replace(); None if it is missing.
 
     Args:
         kw_only: Such a Struct is pickled with the names of its fields.

@@ -1,5 +1,5 @@
 """
-CPU of a check of several builds at the same time, which tells differences of 2 % on a busy machine.
+CPU of a check of several builds at the same time, which shows differences of 2 % on a busy machine.
 
     python -m tests.bench.together [--tls] [--rate RATE] [--seconds SECONDS] BUILD…
 

@@ -119,7 +119,7 @@ def phases_over_tls(lab: Lab) -> Iterator[Figure]:
     """
     Measure how far phases over TLS are from what the server's side saw of the same checks.
 
-    Another build of ours, where there is one, takes turns.
+    Another build of ours, if there is one, takes turns.
     """
     builds = {"": False}
     if lab.other_build:

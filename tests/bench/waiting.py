@@ -3,8 +3,8 @@ What a bare handle of libcurl holds while it waits over TLS, each in a thread of
 
     python -m tests.bench.waiting [--buffer BYTES] [--keep-buffers] [--certificates]
 
-It prints the difference between 20 and 320 handles, divided: PSS of one process. The server has
-shaken hands and says nothing, and all handles share their authorities, as those of the daemon do.
+It prints the PSS per handle: the difference between 20 and 320 handles, divided. The server has
+shaken hands and sends nothing, and all handles share their authorities, as in the daemon.
 """
 
 import argparse

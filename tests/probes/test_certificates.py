@@ -420,7 +420,7 @@ def test_what_is_sent_beyond_the_trusted_chain_ends_nothing(look, root, tmp_path
         (_sends(by_root, cross), [old], 3),  # here it is needed
         (by_inner, [root], 60),
         (_sends(by_inner, inner, unneeded), [root], 60),
-        (_sends(by_inner, inner), [inner], 60),  # an authority that is no root
+        (_sends(by_inner, inner), [inner], 60),  # an authority that is not a root
         (_sends(by_root, cross), [by_root], 80),  # the server's own certificate
         (by_root, [short, root], 80),  # of two with one name and key, the one that ends later
         (by_root, [short], 20),

@@ -281,7 +281,7 @@ def test_connect_to(ask, name_server):
 
 
 def test_closed_port(ask):
-    """A port where nobody listens is connect_refused, at once."""
+    """A closed port is connect_refused at once."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]

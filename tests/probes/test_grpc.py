@@ -380,7 +380,7 @@ def test_authorities_that_are_gone(check, health, certificates, tmp_path):
         check(server.url(), tls=GrpcTlsOptions(ca_file=str(tmp_path / "gone.pem")))
 
 
-# ---------------------------------------------------------------- servers that are none
+# ---------------------------------------------------------------- servers without gRPC
 
 
 def test_refused(check, serve):

@@ -62,7 +62,7 @@ def losing(*lost: int) -> IcmpProbe:
 
 
 def refused(*, privileged: bool, **_: object) -> ICMPv4Socket:
-    """Stand in for a socket that the system lets nobody open."""
+    """Stand in for a socket that the system does not permit."""
     raise SocketPermissionError(privileged)
 
 
@@ -293,7 +293,7 @@ def in_namespace(real):
     """
     Return a function that runs a shell script and then pings, in a network namespace of its own.
 
-    It returns what ping_obstacle() says there, and a line for each ping.
+    It returns the result of ping_obstacle() there, and one line for each ping.
     """
     unshare, _ = real("unshare"), real("ip")
     alone = [unshare, "--net"] if os.geteuid() == 0 else [unshare, "--map-root-user", "--net"]
