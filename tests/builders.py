@@ -1,5 +1,5 @@
 """
-Sites, what their probes saw, and what came of it, as plain as they can be; for every test.
+Builders of sites, observations and results, as plain as they can be, for every test.
 
 A test names only what it is about: ``site(interval=1.0)``, ``state(of, HTTP, flapping=True)``.
 """

@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Use twice as many workers for tests that start no program: a third of it is waiting."""
+    """Use twice the workers for tests that start no program: they wait a third of the time."""
     processors = len(os.sched_getaffinity(0))
     return 2 * processors if config.option.markexpr == "not real" else processors
 

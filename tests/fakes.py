@@ -194,7 +194,7 @@ class HubListener(Listener):
         raise AssertionError(location)
 
     def late(self, *told: Any) -> None:
-        """The meters are told of a place, the recorder of a site and its past."""
+        """Meters pass a place; recorders pass a site and its past."""
 
     def position(self, partition: int, sequence: int) -> None:
         pass

@@ -127,7 +127,7 @@ if __name__ == "__main__":
 
 
 def test_a_forkserver_runs_without_a_resource_tracker(tmp_path):
-    """Its functions can be replaced, its pid is known, its folder is ours, and it ends."""
+    """The server's functions can be replaced, its pid is known, its folder is ours, it ends."""
     script = tmp_path / "pool.py"
     script.write_text(_FORKSERVER)
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:

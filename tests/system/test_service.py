@@ -25,7 +25,7 @@ def next_of(systemd, *starts):
 
 
 def test_a_service_manager_follows_the_daemon(start, systemd, tmp_path):
-    """It is told READY when /-/ready is, around reloads, good or bad, and STOPPING at the end."""
+    """The manager gets READY with /-/ready, RELOADING and READY at each reload, then STOPPING."""
     sites = "sites: [{name: x, url: 'tcp://127.0.0.1:1', interval: 500ms, timeout: 400ms}]\n"
     daemon = start(sites, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000")
     states = ("READY", "RELOADING", "STOPPING")

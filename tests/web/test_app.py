@@ -560,7 +560,7 @@ def test_site_page(client_of):
 
 
 def test_flapping_and_maintenance_are_told(client_of):
-    """A site in maintenance shows that instead of its state; one that flaps shows it as well."""
+    """A site in maintenance shows that instead of its state; a flapping site shows both."""
     flapping = replace(states.down("a"), flapping=True)
     serviced = replace(states.down("b"), maintenance=True)
     client = client_of(flapping, serviced)
@@ -639,7 +639,7 @@ def test_a_page_asks_for_the_days_of_its_rows_alone(client_of):
 
 
 def test_the_site_page_shows_the_past(client_of):
-    """The page shows uptime of five windows, three charts, days with downtime, and outages."""
+    """The page has uptime of five windows, three charts, bad days, and outages with reasons."""
     page = client_of(states.down("a"), history=past_of("a")).get("/sites/a").text
 
     for text in (

@@ -107,7 +107,7 @@ def test_pages_are_for_everybody(visit, at, path, dark, width):
 
 @pytest.mark.parametrize("width", [NARROW, WIDE])
 def test_pages_of_very_many_and_of_none(visit, width):
-    """Pages pass the same checks with more sites than fit on one page, and without any."""
+    """Pages pass the same checks with too many sites for one page, and with no sites or past."""
     many = states.board(*(states.up(f"site-{number}" + "x" * 80) for number in range(300)))
     for board in (many, states.board()):
         with served(board, FakeHistory()) as found:

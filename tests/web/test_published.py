@@ -62,7 +62,7 @@ def past():
 
 @pytest.fixture
 def client_of():
-    """Return a function that makes a client of the pages, as strangers see them."""
+    """Return a function from published pages to a client that sees them as strangers do."""
 
     def make(
         *pages, sites=SITES, announcements=(), history=None, strangers=True, now=NOW, board=None
@@ -151,7 +151,7 @@ PRIVATE = [
 @pytest.mark.parametrize("path", PRIVATE)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_what_is_not_public_does_not_exist(client_of, path, method):
-    """For strangers, and any method, a page that is not public is like one that never existed."""
+    """With any method, strangers get the same answer for a hidden page as for a missing one."""
     client = client_of(PAGE, INNER)
     answer, nothing = client.request(method, path), client.request(method, "/never/was")
 

@@ -469,7 +469,7 @@ def test_guessing_leaves_others_a_turn():
 
 
 def test_one_password_many_times_at_once():
-    """A user who opens many connections at once, as Prometheus may at its start, is let in."""
+    """A user who opens many connections at once, as Prometheus may at start, is let in on all."""
     slow = bcrypt.hashpw(b"right", bcrypt.gensalt(9)).decode()
     statuses = []
     with serving(config=WebConfig(basic_auth_users={"alice": slow})) as server:

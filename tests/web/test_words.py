@@ -24,7 +24,7 @@ def test_uptime_is_shown_with_its_coverage(uptime, shown):
 
 
 def test_nothing_is_rounded_up_to_all():
-    """Nothing below 100 % is shown as 100 %: neither uptime less a millisecond, nor coverage."""
+    """Uptime and coverage below 100 % are never rounded up to 100 %."""
     assert show_ratio(1 - 1e-9) == "99.999 %"
     assert show_ratio(0.9999) == "99.990 %"
     assert show_coverage(1 - 1 / 8760) == "99.9 %"
