@@ -237,8 +237,12 @@ def _check_version(site: Site, options: HttpOptions) -> None:
             raise OptionError(key, f"is 3, and HTTP/3 needs TLS 1.3; tls.max_version is {highest}")
         if proxy and not proxy.speaks_http:
             raise OptionError(key, "is 3, and HTTP/3 does not go through a SOCKS proxy")
-    tunnelled = _settings(site, options).route(site.url).is_tunnelled
-    if options.version == "2" and proxy and proxy.speaks_http and not tunnelled:
+    if (
+        options.version == "2"
+        and proxy
+        and proxy.speaks_http
+        and not _settings(site, options).route(site.url).is_tunnelled
+    ):
         raise OptionError(key, "is 2, and an HTTP proxy is asked for http URLs in HTTP/1.1")
 
 

@@ -134,12 +134,14 @@ def origin_of(url: str) -> tuple[str, str, int]:
         ValueError: It has no host, or its port is not a port number.
     """
     parts = urlsplit(url)
-    if not parts.hostname:
+    host, port = parts.hostname, parts.port
+    if not host:
         raise ValueError(f"{url!r} has no host")
-    port = _PORTS[parts.scheme] if parts.port is None else parts.port
+    if port is None:
+        port = _PORTS[parts.scheme]
     if not port:
         raise ValueError(f"{url!r} has the port 0")
-    return parts.scheme, parts.hostname, port
+    return parts.scheme, host, port
 
 
 def sent_url(url: str) -> str:
