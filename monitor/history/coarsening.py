@@ -105,7 +105,7 @@ def roll_up_hours(
         breathe()
     upsert(connection, schema.rollups, rows)
     breathe()
-    connection.execute(_hours_are_over(), {"sites": list(since), "until": until})
+    connection.execute(_done_until("hours_until"), {"sites": list(since), "until": until})
     return len(rows)
 
 
@@ -124,12 +124,13 @@ def _results_of() -> "Select[Any]":
 
 
 @cache
-def _hours_are_over() -> Any:
+def _done_until(column: str) -> Any:
+    """Record in a column of sites the first hour, or day, that is not done yet."""
     table = schema.sites
     return (
         update(table)
         .where(table.c.id.in_(bindparam("sites", expanding=True)))
-        .values(hours_until=bindparam("until"))
+        .values({column: bindparam("until")})
     )
 
 
@@ -262,7 +263,7 @@ def sum_up_days(
             begin, end = block * BLOCK, (block + 1) * BLOCK
             some = {site: max(since[site], begin) for site in part if since[site] < end}
             _sum_up_block(connection, some, block, min(today, end), breathe)
-        connection.execute(_days_are_over(), {"sites": list(part), "until": today})
+        connection.execute(_done_until("days_until"), {"sites": list(part), "until": today})
         breathe()
 
 
@@ -406,16 +407,6 @@ def _spans_of() -> "Select[Any]":
         )
         .where(listed.c.id.in_(bindparam("sites", expanding=True)))
         .order_by(table.c.site, table.c.begin)
-    )
-
-
-@cache
-def _days_are_over() -> Any:
-    table = schema.sites
-    return (
-        update(table)
-        .where(table.c.id.in_(bindparam("sites", expanding=True)))
-        .values(days_until=bindparam("until"))
     )
 
 

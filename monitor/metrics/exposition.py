@@ -10,10 +10,9 @@ then only these become text again, which takes half as long.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate
 
 from monitor.board import BoardEntry, Series, Shape
-from monitor.metrics.lines import SampleLines, label_of_few, label_text, texts
+from monitor.metrics.lines import SampleLines, histogram_values, label_of_few, label_text, texts
 from monitor.metrics.protocols import HTTP_TIMES, http_times, repeats, show_result
 from monitor.model import Analysis, Extracted, Joint, Seconds, SiteState, Status
 
@@ -70,9 +69,8 @@ def _repeats(state: SiteState, last: SiteState) -> bool:
 def _moving(state: SiteState) -> Sequence[float]:
     assert state.finished is not None  # noqa: S101  as _repeats has seen
     counters, seen = state.counters, state.finished.observation
-    reached = (*accumulate(counters.durations),)
-    count = reached[-1]
-    return (*http_times(seen), counters.checks, seen.time, *reached, counters.duration_sum, count)
+    histogram = histogram_values(counters.durations, counters.duration_sum)
+    return (*http_times(seen), counters.checks, seen.time, *histogram)
 
 
 @lru_cache(maxsize=1024)

@@ -106,6 +106,12 @@ def label_of_few(name: str, value: str) -> str:
     return label_text(name, value)
 
 
+def histogram_values(counts: Iterable[float], total: float) -> tuple[float, ...]:
+    """Return a histogram's values in the order of its samples, from the count of each bucket."""
+    reached = (*accumulate(counts),)
+    return (*reached, total, reached[-1])
+
+
 class SampleLines:
     """
     The sample lines of one site, by family.
@@ -148,9 +154,9 @@ class SampleLines:
         self, name: str, bounds: tuple[str, ...], counts: Sequence[int], total: float
     ) -> None:
         """Add a histogram from counts that are not cumulative; the last bound is ``+Inf``."""
-        reached = [count for _, count in zip(bounds, accumulate(counts), strict=True)]
+        own = [count for _, count in zip(bounds, counts, strict=True)]
         self._others[name] = _histogram(bounds)
-        self._values[name] = texts((*reached, total, reached[-1]))
+        self._values[name] = texts(histogram_values(own, total))
 
     def free_label(self, name: str) -> str:
         """Return the name, with exported_ before it (as in Prometheus) if the site uses it."""
