@@ -12,27 +12,10 @@
  * CLOCK_REALTIME, and from then on in nanoseconds when its Finished came, its request, and its
  * answer's first byte went.
  */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sched.h>
-#include <signal.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/timerfd.h>
-#include <time.h>
-#include <unistd.h>
+#include "exact.h"
 
-enum { DESCRIPTORS = 65536, QUEUE = 65536, EVENTS = 256, HELLO = 4096, ANSWER = 16384 };
+enum { DESCRIPTORS = 65536, QUEUE = 65536, HELLO = 4096, ANSWER = 16384 };
 enum { HEAD = 5, APPLICATION_DATA = 23, NAME = 64 };
-static const int64_t SECOND = 1000000000, EARLY = 200000; /* nanoseconds */
 
 typedef struct {
     char name[NAME];
@@ -54,38 +37,10 @@ static connection *by_descriptor[DESCRIPTORS], *spare[DESCRIPTORS];
 static answer queue[QUEUE]; /* a ring: all wait equally long, so the first is due first */
 static unsigned first, count, spares;
 static int64_t delay, numbers;
-static int poller, timer, server_port;
-static volatile sig_atomic_t over;
+static int server_port;
 static char *lines;
 static size_t lines_size;
 static FILE *log_stream;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static void stop(int number) {
-    (void)number;
-    over = 1;
-}
-
-static int64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_REALTIME, &time);
-    return time.tv_sec * SECOND + time.tv_nsec;
-}
-
-static void watch(int fd) {
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
-    if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event) < 0) fail("epoll_ctl");
-}
-
-static void wake_at(int64_t due) {
-    due -= EARLY;
-    struct itimerspec at = {.it_value = {due / SECOND, due % SECOND}};
-    if (timerfd_settime(timer, TFD_TIMER_ABSTIME, &at, NULL) < 0) fail("timerfd_settime");
-}
 
 static void pass_on(int fd, const unsigned char *data, size_t size) {
     /* Never more than fits into the buffer of a socket on loopback */
@@ -100,6 +55,8 @@ static void close_both(connection *one) {
     one->number = 0;
     spare[spares++] = one;
 }
+
+static int64_t next_due(void) { return count > 0 ? queue[first].due : INT64_MAX; }
 
 static void answer_due(void) {
     while (count > 0 && queue[first].due <= now()) {
@@ -210,20 +167,14 @@ static void from_client(connection *one) {
         close_both(one);
         return;
     }
-    int64_t received = now();
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
-        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_TIMESTAMPNS) continue;
-        struct timespec stamp;
-        memcpy(&stamp, CMSG_DATA(part), sizeof stamp);
-        received = stamp.tv_sec * SECOND + stamp.tv_nsec; /* by the kernel; not when we read it */
-    }
+    int64_t stamp = received(&message);
     if (one->encrypted == 0 && one->hello_size < HELLO) {
         size_t room = HELLO - one->hello_size, taken = (size_t)size < room ? (size_t)size : room;
         memcpy(one->hello + one->hello_size, data, taken);
         one->hello_size += taken;
     }
     pass_on(one->server, data, size);
-    follow(one, data, size, received);
+    follow(one, data, size, stamp);
     if (one->name[0] == 0 && one->finished != 0) read_name(one);
 }
 
@@ -242,6 +193,13 @@ static void from_server(connection *one) {
     }
 }
 
+static void bytes_came(int fd) {
+    connection *one = by_descriptor[fd];
+    if (one == NULL) return; /* it was closed with its other end */
+    if (fd == one->client) from_client(one);
+    else from_server(one);
+}
+
 int main(int argc, char **argv) {
     server_port = argc == 3 ? atoi(argv[1]) : 0;
     delay = argc == 3 ? atoll(argv[2]) * 1000 : 0;
@@ -249,53 +207,8 @@ int main(int argc, char **argv) {
         fputs("usage: relay PORT MICROSECONDS\n", stderr);
         return 2;
     }
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    prctl(PR_SET_TIMERSLACK, 1);
-    /* Whoever measures must not wait for the processor behind those who are measured */
-    int real_time = sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){1}) == 0;
-
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in place = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof place;
-    if (bind(listener, (struct sockaddr *)&place, size) < 0) fail("bind");
-    if (listen(listener, 4096) < 0) fail("listen");
-    if (getsockname(listener, (struct sockaddr *)&place, &size) < 0) fail("getsockname");
-    if ((poller = epoll_create1(EPOLL_CLOEXEC)) < 0) fail("epoll_create1");
-    timer = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (timer < 0) fail("timerfd_create");
     if ((log_stream = open_memstream(&lines, &lines_size)) == NULL) fail("open_memstream");
-    watch(listener);
-    watch(timer);
-
-    /* Let in only while we wait, so that it comes neither too early nor too late */
-    sigset_t blocked, waiting;
-    sigemptyset(&blocked);
-    sigaddset(&blocked, SIGTERM);
-    sigprocmask(SIG_BLOCK, &blocked, &waiting);
-    sigaction(SIGTERM, &(struct sigaction){.sa_handler = stop}, NULL);
-    printf("%d %s\n", ntohs(place.sin_port), real_time ? "real-time" : "ordinary");
-    fflush(stdout);
-
-    struct epoll_event events[EVENTS];
-    while (!over) {
-        int soon = count > 0 && queue[first].due - now() <= EARLY;
-        int found = epoll_pwait(poller, events, EVENTS, soon ? 0 : -1, &waiting);
-        /* What is due goes first: new requests can wait, theirs is a long time off */
-        if (found >= 0) answer_due();
-        for (int at = 0; at < found; at++) {
-            int fd = events[at].data.fd;
-            uint64_t expirations;
-            if (fd == listener) greet(listener);
-            else if (fd == timer) {
-                if (read(timer, &expirations, sizeof expirations) < 0 && errno != EAGAIN)
-                    fail("read");
-            } else if (by_descriptor[fd] != NULL) {
-                connection *one = by_descriptor[fd];
-                if (fd == one->client) from_client(one);
-                else from_server(one);
-            }
-        }
-    }
+    serve(begin(CLOCK_REALTIME));
     fclose(log_stream);
     fwrite(lines, 1, lines_size, stdout);
     return 0;
